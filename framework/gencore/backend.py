@@ -1,0 +1,263 @@
+"""The contract between the framework and a backend: how one platform takes a core.
+
+A complete backend::
+
+    class MyBackend(Backend):
+        name = "my-backend"
+        priority = 50
+        api_version = (1, 0)
+
+        def probe(self, request):
+            if sys.platform != "plan9":
+                return Verdict.no(Reason("this is not Plan 9", remedy="run it there"))
+            return Verdict.yes(core_size=1 << 20)
+
+        def snapshot(self, request, output):
+            return MySnapshot(...)
+
+published by its distribution as an entry point in the group ``gencore.backends`` under the same
+name. `docs/how-to/write-a-backend.md` walks through a working one.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
+
+import attrs
+
+from gencore.errors import UsageError
+
+if TYPE_CHECKING:
+    from gencore.output import Output
+
+__all__ = [
+    "CHUNK_SIZE",
+    "Backend",
+    "Content",
+    "CoreStream",
+    "DumpRequest",
+    "FileCoreStream",
+    "MappedFile",
+    "Reason",
+    "Snapshot",
+    "ThreadRecord",
+    "Threads",
+    "Verdict",
+]
+
+CHUNK_SIZE: Final = 1 << 20
+"""Bytes in one chunk of a core stream, at most."""
+
+Threads = Literal["auto", "caller"]
+Content = Literal["full", "private", "stacks"]
+
+
+def _check_annotations(_: object, __: object, value: Mapping[str, str]) -> None:
+    if len(value) > 64:  # noqa: PLR2004 - the manifest's published limits
+        raise UsageError(f"{len(value)} annotations are given; a manifest takes 64")
+    for key, text in value.items():
+        if len(text.encode()) > 1024:  # noqa: PLR2004
+            raise UsageError(f"annotation {key!r} is longer than 1,024 bytes")
+
+
+def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
+    choices = {"threads": Threads, "content": Content}[attribute.name].__args__  # type: ignore[attr-defined]  # typeshed hides what get_args() would return here
+    if value not in choices:
+        raise UsageError(f"{attribute.name}={value!r} is not one of {', '.join(choices)}")
+
+
+def _check_timeout(_: object, __: object, value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise UsageError(f"timeout={value!r} is not a positive number of seconds")
+
+
+@attrs.frozen(kw_only=True)
+class DumpRequest:
+    """What one dump was asked to contain."""
+
+    threads: Threads = attrs.field(default="auto", validator=_check_choice)
+    """Whose registers: ``auto`` every thread's that the backend can read, ``caller`` its own."""
+    content: Content = attrs.field(default="full", validator=_check_choice)
+    """Which memory: ``full``, ``private`` (no clean file-backed pages) or ``stacks``."""
+    timeout: float | None = attrs.field(default=None, validator=_check_timeout)
+    """Seconds until an unfinished dump is given up; None waits for ever."""
+    annotations: Mapping[str, str] = attrs.field(factory=dict, validator=_check_annotations)
+    """Free text for the manifest: 64 keys at most, 1,024 bytes each."""
+
+
+@attrs.frozen
+class Reason:
+    """One reason why something does not work, and what to do about it."""
+
+    text: str
+    remedy: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """A backend's answer to "would it work here?"."""
+
+    reasons: tuple[Reason, ...] = ()
+    """Why not. Empty means yes."""
+    core_size: int | None = None
+    """Bytes that the core will need on disk, estimated from above; None if unknown."""
+    facts: Mapping[str, str] = attrs.field(factory=dict)
+    """What the backend looked at, for ``gencore doctor``."""
+
+    @classmethod
+    def yes(cls, *, core_size: int | None = None, facts: Mapping[str, str] | None = None) -> Self:
+        """Say that the backend works here."""
+        return cls(core_size=core_size, facts=facts or {})
+
+    @classmethod
+    def no(cls, *reasons: Reason, facts: Mapping[str, str] | None = None) -> Self:
+        """Say that the backend does not work here, and why."""
+        return cls(reasons=reasons, facts=facts or {})
+
+    @property
+    def ok(self) -> bool:
+        """Whether the backend works here."""
+        return not self.reasons
+
+
+@attrs.frozen(kw_only=True)
+class ThreadRecord:
+    """One thread of the process at the instant, and how well the core knows it."""
+
+    tid: int
+    name: str
+    registers: Literal["exact", "partial", "missing"]
+    reason: str | None = None
+    """Why the registers are not exact."""
+
+
+@attrs.frozen(kw_only=True)
+class MappedFile:
+    """A file that was mapped into the process."""
+
+    path: str
+    """Absolute, as the process sees it, without the kernel's " (deleted)"."""
+    deleted: bool = False
+    """Whether that path no longer leads to the mapped file."""
+
+
+class CoreStream(ABC):
+    """The bytes of one core, in file order, to be read once."""
+
+    file: str | None = None
+    """The core's name in the output's private directory, if the backend keeps it there as a file."""
+    incomplete: str | None = None
+    """Why the core lacks bytes that it promises; known once the last byte was read."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes in the whole stream."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield chunks of at most `CHUNK_SIZE` bytes, each valid until the next one is taken.
+
+        Raises `CoreFailed` where the rest cannot be had.
+        """
+
+
+class FileCoreStream(CoreStream):
+    """A core that the backend has as a file in the output's private directory."""
+
+    def __init__(self, output: "Output", file: str, incomplete: str | None = None) -> None:
+        self.file: str = file
+        self.incomplete = incomplete
+        self._output = output
+        self._size = os.stat(file, dir_fd=output.fd, follow_symlinks=False).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the file's bytes."""
+        chunk = memoryview(bytearray(CHUNK_SIZE))
+        with self._output.open(self.file) as core:
+            while length := core.readinto(chunk):
+                yield chunk[:length]
+
+
+class Snapshot(AbstractContextManager["Snapshot"]):
+    """A process image that was taken, and the core that comes out of it.
+
+    Made inside the pause by `Backend.snapshot`; everything else is called after it, on the dump's
+    worker thread, but for `abort` and `written`. Leaving the context ends it: no child, no
+    descriptor and no temporary file is left.
+    """
+
+    phases: Mapping[str, float]
+    """The parts of the pause that the backend measured, in seconds."""
+
+    @property
+    @abstractmethod
+    def threads(self) -> tuple[ThreadRecord, ...]:
+        """Every thread of the process at the instant, the calling one first."""
+
+    @abstractmethod
+    def core(self) -> CoreStream:
+        """Return the core's stream. May block until there is one. Called once.
+
+        Raises `CoreFailed`.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """End a blocking `core` or its stream early, with `CoreFailed`. Called from any thread."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything. Called once, also after `abort`."""
+
+    @property
+    def written(self) -> int:
+        """Bytes of the core that exist so far, for progress. Called from any thread; default 0."""
+        return 0
+
+    def mapped_files(self) -> tuple[MappedFile, ...]:
+        """Return the files that were mapped, the executable first. Default: none are known."""
+        return ()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the snapshot."""
+        self.close()
+
+
+class Backend(ABC):
+    """Takes snapshots on one platform, in one way. One object serves one pipeline."""
+
+    name: ClassVar[str]
+    """The entry point's name: lower-case letters, digits and hyphens."""
+    priority: ClassVar[int]
+    """Where several backends work, the highest is taken. The built-in ones have 10 to 100."""
+    api_version: ClassVar[tuple[int, int]]
+    """The version of this contract that the backend was written for; now (1, 0)."""
+
+    @abstractmethod
+    def probe(self, request: DumpRequest) -> Verdict:
+        """Say whether `snapshot` would work now. Called before every dump, and by ``doctor``.
+
+        Must have no side effect, and must work on every platform where the module imports.
+        """
+
+    @abstractmethod
+    def snapshot(self, request: DumpRequest, output: "Output") -> Snapshot:
+        """Take the image. This is the pause: the caller's whole process waits for it.
+
+        Called with the GIL held, one dump at a time. Must not import, and must not wait for
+        anything but the image itself. Raises `CoreFailed`, having released everything.
+        """

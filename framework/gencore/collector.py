@@ -1,0 +1,122 @@
+"""The contract between the framework and a collector: what is saved beside or around the core.
+
+A complete collector::
+
+    class Uptime(Collector):
+        name = "uptime"
+        api_version = (1, 0)
+
+        def finish(self, dump):
+            with dump.create("uptime.txt") as file:
+                file.write(Path("/proc/uptime").read_bytes())
+            yield file.artifact()
+
+published by its distribution as an entry point in the group ``gencore.collectors`` under the same
+name. `docs/how-to/write-a-collector.md` walks through a working one.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from gencore.report import Artifact, Skipped
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from gencore.backend import CoreStream, DumpRequest, ThreadRecord
+    from gencore.libraries import Library
+    from gencore.observed import ObservedProcess
+    from gencore.output import ArtifactWriter, Output
+    from gencore.report import Failed, Pause
+
+__all__ = ["Collector", "CoreSink", "DumpInProgress"]
+
+
+@attrs.define(kw_only=True)
+class DumpInProgress:
+    """One dump as its collectors see it, after the pause."""
+
+    name: str
+    """The dump's name, and the bundle's top folder."""
+    created_at: "datetime"
+    """The instant, UTC."""
+    request: "DumpRequest"
+    backend: str
+    plugins: tuple[Mapping[str, object], ...]
+    """Every plug-in of this dump: family, name, distribution, version, api_version, status."""
+    pause: "Pause"
+    threads: "tuple[ThreadRecord, ...]"
+    libraries: "tuple[Library, ...]"
+    """Every file that was mapped at the instant, the executable first."""
+    output: "Output"
+    packed: bool
+    """Whether a collector with `packs` takes part, so that artefacts end up inside its file."""
+    core: "CoreStream | None" = None
+    """The core; None where it failed."""
+    core_sha256: str | None = None
+    """Of the whole core; known in `finish`, if any collector read the bytes."""
+    artifacts: list[Artifact] = attrs.field(factory=list)
+    """What the collectors before this one have finished."""
+    skipped: list[Skipped] = attrs.field(factory=list)
+    failed: "list[Failed]" = attrs.field(factory=list)
+    warnings: list[str] = attrs.field(factory=list)
+
+    def create(self, name: str) -> "ArtifactWriter":
+        """Create the file of an artefact, to be written and closed. Raises OSError."""
+        return self.output.create(name)
+
+    def skip(self, part: str, reason: str) -> None:
+        """Put into the report that *part* was left out; the dump becomes ``partial``."""
+        self.skipped.append(Skipped(part, reason))
+
+
+class CoreSink(ABC):
+    """Takes the bytes of a core, in file order, on the dump's worker thread."""
+
+    @abstractmethod
+    def write(self, chunk: memoryview) -> None:
+        """Take the next bytes. *chunk* is valid only during the call."""
+
+    def close(self) -> None:  # noqa: B027 - doing nothing is the default, not an omission
+        """Be told that the core is whole. Default: nothing."""
+
+    def abort(self) -> None:  # noqa: B027
+        """Be told that no more bytes will come: release everything. Default: nothing."""
+
+
+class Collector(ABC):
+    """Saves one thing about a dump. One object serves one dump; options are keyword arguments.
+
+    An exception from any method costs this collector's artefact and nothing else.
+    """
+
+    name: ClassVar[str]
+    """The entry point's name: lower-case letters, digits and hyphens."""
+    api_version: ClassVar[tuple[int, int]]
+    """The version of this contract that the collector was written for; now (1, 0)."""
+    packs: ClassVar[bool] = False
+    """Whether it finishes after the others and takes their artefacts into its own."""
+
+    def observe(self, process: "ObservedProcess") -> None:  # noqa: B027
+        """Note what only the live process knows. Called **inside the pause**. Default: nothing.
+
+        Must be quick and bounded; must not import, wait, or open files.
+        """
+
+    def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
+        """Return a sink to be given the core's bytes. Default: None, they are not wanted.
+
+        Called after the pause, once the core's size is known; not called if the core failed.
+        """
+        return None
+
+    @abstractmethod
+    def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
+        """Make the artefacts, through `DumpInProgress.create`.
+
+        Called after the core's last byte. If the core failed, ``dump.core`` is None: a collector
+        that is of no use without it returns nothing.
+        """

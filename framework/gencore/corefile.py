@@ -1,0 +1,190 @@
+"""A read-only view of an ELF core: program headers, notes, threads, mapped files, completeness.
+
+The formats are those of elf(5), core(5) and the kernel's ``fs/binfmt_elf.c``. pyelftools reads
+them; this module adds what cores have and other ELF files have not.
+"""
+
+import struct
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, Self
+
+import attrs
+from elftools.common.exceptions import ELFError
+from elftools.construct import ConstructError
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import NoteSegment
+
+from gencore.errors import IntegrityError
+
+__all__ = [
+    "NT_PRPSINFO",
+    "NT_PRSTATUS",
+    "NT_SIGINFO",
+    "CoreFile",
+    "MappedRange",
+    "Note",
+    "ProgramHeader",
+    "read_build_id",
+]
+
+NT_PRSTATUS: Final = "NT_PRSTATUS"
+NT_PRPSINFO: Final = "NT_PRPSINFO"
+NT_SIGINFO: Final = "NT_SIGINFO"
+
+_MALFORMED: Final = (ELFError, ConstructError, struct.error, OverflowError, ValueError)
+_PR_PID: Final = struct.Struct("32xi")
+"""``struct elf_prstatus`` of a 64-bit kernel: siginfo 12, cursig 2 + 2, sigpend 8, sighold 8."""
+
+
+@attrs.frozen
+class ProgramHeader:
+    """One PT_LOAD: a piece of memory and where its bytes are."""
+
+    address: int
+    memory_size: int
+    offset: int
+    file_size: int
+    flags: int
+
+
+@attrs.frozen
+class Note:
+    """One note. `offset` is where `data` begins in the file, in bytes."""
+
+    owner: str
+    type: str | int
+    """The name of the type where pyelftools knows it, its number otherwise."""
+    offset: int
+    data: bytes
+
+
+@attrs.frozen
+class MappedRange:
+    """One row of NT_FILE. Addresses and the offset in the file are in bytes."""
+
+    path: str
+    start: int
+    end: int
+    file_offset: int
+
+
+class CoreFile:
+    """An open core. Raises `IntegrityError` wherever the file is not a readable ELF core."""
+
+    def __init__(self, path: Path | str) -> None:
+        self._file: BinaryIO = Path(path).open("rb")  # noqa: SIM115 - closed by close()
+        self._path = path
+        try:
+            self._elf = ELFFile(self._file)
+            self._size = self._file.seek(0, 2)
+        except _MALFORMED as error:
+            self.close()
+            raise IntegrityError(f"{path}: not an ELF file: {error}") from error
+        if self._elf["e_type"] != "ET_CORE":
+            self.close()
+            raise IntegrityError(f"{path}: an ELF file, but not a core")
+
+    @cached_property
+    def program_headers(self) -> tuple[ProgramHeader, ...]:
+        """Every PT_LOAD in file order."""
+        loads = (s for s in self._segments if s["p_type"] == "PT_LOAD")
+        return tuple(
+            ProgramHeader(
+                s["p_vaddr"], s["p_memsz"], s["p_offset"], s["p_filesz"], s["p_flags"]
+            )
+            for s in loads
+        )
+
+    @cached_property
+    def notes(self) -> tuple[Note, ...]:
+        """Every note of every PT_NOTE, in file order."""
+        try:
+            return tuple(self._read_notes())
+        except _MALFORMED as error:
+            raise IntegrityError(f"{self._path}: unreadable note: {error}") from error
+
+    @property
+    def thread_ids(self) -> tuple[int, ...]:
+        """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects."""
+        return tuple(_PR_PID.unpack_from(n.data)[0] for n in self.notes if n.type == NT_PRSTATUS)
+
+    @cached_property
+    def mapped_ranges(self) -> tuple[MappedRange, ...]:
+        """The rows of NT_FILE, in order of address."""
+        rows = [n for n in self._raw_notes() if n["n_type"] == "NT_FILE"]
+        return tuple(row for note in rows for row in _file_rows(note["n_desc"]))
+
+    @property
+    def promised_size(self) -> int:
+        """Bytes that the file must have for every program header to be true."""
+        ends = (s["p_offset"] + s["p_filesz"] for s in self._segments)
+        return max(ends, default=0)
+
+    def why_incomplete(self) -> str | None:
+        """Return why this core is not whole, or None if it is."""
+        if self._size < self.promised_size:
+            return f"truncated: {self._size:,} of {self.promised_size:,} bytes"
+        if not self.program_headers:
+            return "no memory: not one PT_LOAD program header"
+        if not self.thread_ids:
+            return "no registers: not one NT_PRSTATUS note"
+        return None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        """Return the core."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file."""
+        self.close()
+
+    @cached_property
+    def _segments(self) -> list[object]:
+        try:
+            return list(self._elf.iter_segments())
+        except _MALFORMED as error:
+            raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
+
+    def _raw_notes(self) -> Iterator[dict[str, object]]:
+        for segment in self._segments:
+            if isinstance(segment, NoteSegment):
+                yield from segment.iter_notes()
+
+    def _read_notes(self) -> Iterator[Note]:
+        header_size = 12  # three 32-bit words; the owner's name is padded to four bytes
+        for note in self._raw_notes():
+            name_size = (note["n_namesz"] + 3) & ~3
+            offset = note["n_offset"] + header_size + name_size
+            yield Note(note["n_name"] or "", note["n_type"], offset, note["n_descdata"])
+
+
+def _file_rows(table: object) -> Iterator[MappedRange]:
+    unit = table["page_size"]
+    for entry, name in zip(table["Elf_Nt_File_Entry"], table["filename"], strict=True):
+        path = name.decode("utf-8", "surrogateescape")
+        yield MappedRange(path, entry["vm_start"], entry["vm_end"], entry["page_offset"] * unit)
+
+
+def read_build_id(file: BinaryIO) -> str | None:
+    """Return the GNU build ID of an ELF file in hexadecimal, or None if it has none.
+
+    Raises `IntegrityError` if *file* is not a readable ELF file.
+    """
+    try:
+        segments = ELFFile(file).iter_segments()
+        notes = (n for s in segments if isinstance(s, NoteSegment) for n in s.iter_notes())
+        return next((n["n_desc"] for n in notes if n["n_type"] == "NT_GNU_BUILD_ID"), None)
+    except _MALFORMED as error:
+        raise IntegrityError(f"not a readable ELF file: {error}") from error

@@ -1,0 +1,168 @@
+"""Everything that gencore raises, as one tree of causes that a caller can act on.
+
+::
+
+    GencoreError                 exit code 1
+      UsageError (ValueError)              2   an argument is wrong
+      DumpIncomplete                       3   a dump ended without all that was asked for
+      Refused                              4   the surroundings do not permit the dump
+        OutputError (OSError)              4   the output directory cannot take it
+      Unsupported                          5   no backend works here
+      TimedOut (TimeoutError)              7   the dump's own time limit passed
+      IntegrityError                       8   a core or bundle is not what it claims to be
+      PluginError                          9   a backend or collector cannot be used
+      CoreFailed                           1   making the core failed at a named step
+
+Decide by type, never by message text. Every error may carry a *remedy*: what to do about it.
+"""
+
+import errno as errno_names
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from gencore.backend import Reason, Verdict
+    from gencore.report import Report
+
+__all__ = [
+    "CoreFailed",
+    "DumpIncomplete",
+    "GencoreError",
+    "IntegrityError",
+    "OutputError",
+    "PluginError",
+    "Refused",
+    "TimedOut",
+    "Unsupported",
+    "UsageError",
+]
+
+
+class GencoreError(Exception):
+    """The root of all errors of gencore."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, remedy: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.message if self.remedy is None else f"{self.message}. Remedy: {self.remedy}"
+
+
+class UsageError(GencoreError, ValueError):
+    """An argument is wrong."""
+
+    exit_code = 2
+
+
+class DumpIncomplete(GencoreError):
+    """A call that promises one whole artefact could not keep the promise.
+
+    `report` tells what was saved nevertheless.
+    """
+
+    exit_code = 3
+
+    def __init__(self, report: "Report") -> None:
+        reasons = "; ".join(f"{part.part}: {part.reason}" for part in report.problems)
+        super().__init__(f"the dump is {report.result}: {reasons}")
+        self.report = report
+
+
+class Refused(GencoreError):
+    """The surroundings do not permit the dump; nothing was done."""
+
+    exit_code = 4
+
+
+class OutputError(Refused, OSError):
+    """The output directory, or a file in it, cannot be used.
+
+    `path` and `errno` say which and why, as in OSError.
+    """
+
+    def __init__(self, path: str, errno: int, what: str, *, remedy: str | None = None) -> None:
+        Refused.__init__(self, f"{path}: {what} ({_errno_name(errno)})", remedy=remedy)
+        self.path = path
+        self.errno = errno
+        self.filename = path
+        self.strerror = os.strerror(errno)
+
+
+class Unsupported(GencoreError):
+    """No backend that was asked for works here; `verdicts` holds each one's reasons."""
+
+    exit_code = 5
+
+    def __init__(self, verdicts: "dict[str, Verdict]") -> None:
+        reasons = [(name, reason) for name, no in verdicts.items() for reason in no.reasons]
+        text = "; ".join(f"{name}: {reason.text}" for name, reason in reasons)
+        super().__init__(
+            f"no backend works here: {text or 'none is installed'}",
+            remedy=_join_remedies(reason for _, reason in reasons)
+            or "install gencore together with its backends, or see 'gencore plugins'",
+        )
+        self.verdicts = verdicts
+
+
+class TimedOut(GencoreError, TimeoutError):
+    """The dump's own time limit passed before it was complete."""
+
+    exit_code = 7
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            f"the dump was not complete after its time limit of {seconds:g} s",
+            remedy="give it a larger timeout, a faster disk, or content='private'",
+        )
+        self.seconds = seconds
+
+
+class IntegrityError(GencoreError):
+    """A core or a bundle is not what it claims to be."""
+
+    exit_code = 8
+
+
+class PluginError(GencoreError):
+    """A backend or collector cannot be used: `family`, `name` and `status` say which and why.
+
+    `status` is one of the statuses that ``gencore plugins`` prints, or ``unknown``.
+    """
+
+    exit_code = 9
+
+    def __init__(  # noqa: PLR0913 - five facts about one plug-in, all keyword-only
+        self, *, family: str, name: str, status: str, reason: str, remedy: str | None = None
+    ) -> None:
+        super().__init__(f"{family} {name!r}: {reason}", remedy=remedy)
+        self.family = family
+        self.name = name
+        self.status = status
+        self.reason = reason
+
+
+class CoreFailed(GencoreError):
+    """Making the core failed at *step*; *errno* is the system's reason, 0 if it gave none."""
+
+    def __init__(
+        self, step: str, errno: int = 0, detail: str = "", *, remedy: str | None = None
+    ) -> None:
+        cause = f"{os.strerror(errno)} ({_errno_name(errno)})" if errno else ""
+        text = ": ".join(part for part in (f"no core: step {step!r} failed", cause, detail) if part)
+        super().__init__(text, remedy=remedy)
+        self.step = step
+        self.errno = errno
+
+
+def _errno_name(errno: int) -> str:
+    return errno_names.errorcode.get(errno, f"errno {errno}")
+
+
+def _join_remedies(reasons: "Iterable[Reason]") -> str | None:
+    remedies = dict.fromkeys(reason.remedy for reason in reasons if reason.remedy)
+    return "; or ".join(remedies) or None

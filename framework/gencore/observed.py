@@ -1,0 +1,79 @@
+"""What only the live process knows: the Python stacks of its threads, without values."""
+
+import os
+import sys
+import threading
+from types import FrameType
+from typing import Final
+
+import attrs
+
+__all__ = ["MAX_FRAMES", "ObservedProcess", "PythonFrame", "PythonThread"]
+
+MAX_FRAMES: Final = 500
+"""Frames noted of one thread, innermost first; bounds the pause under runaway recursion."""
+
+
+@attrs.frozen
+class PythonFrame:
+    """One frame. Never holds local variables, and no reference to the frame itself."""
+
+    file: str
+    line: int | None
+    function: str
+
+
+@attrs.frozen(kw_only=True)
+class PythonThread:
+    """One thread as the interpreter knows it."""
+
+    ident: int
+    """`threading.get_ident()` of the thread."""
+    native_id: int | None
+    """Its tid; None for a thread that `threading` did not start and has not seen."""
+    name: str | None
+    daemon: bool | None
+    frames: tuple[PythonFrame, ...]
+    """Innermost first."""
+    truncated: bool
+    """Whether there were more than `MAX_FRAMES`."""
+
+
+class ObservedProcess:
+    """The process during the pause. The stacks are read once, for whoever asks first."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self._threads: tuple[PythonThread, ...] | None = None
+
+    def python_threads(self) -> tuple[PythonThread, ...]:
+        """Return the Python threads, the calling one first."""
+        if self._threads is None:
+            me = threading.get_ident()
+            frames = sys._current_frames()  # noqa: SLF001 - the documented way, see its own docs
+            order = sorted(frames, key=lambda ident: ident != me)
+            # Not threading.enumerate(): its lock may be held by a thread that waits for the GIL.
+            known = dict(threading._active)  # type: ignore[attr-defined]  # noqa: SLF001
+            self._threads = tuple(_thread(known.get(i), i, frames[i]) for i in order)
+        return self._threads
+
+
+def _thread(thread: threading.Thread | None, ident: int, top: FrameType) -> PythonThread:
+    frames, truncated = _walk(top)
+    return PythonThread(
+        ident=ident,
+        native_id=thread.native_id if thread else None,
+        name=thread.name if thread else None,
+        daemon=thread.daemon if thread else None,
+        frames=frames,
+        truncated=truncated,
+    )
+
+
+def _walk(frame: FrameType | None) -> tuple[tuple[PythonFrame, ...], bool]:
+    frames: list[PythonFrame] = []
+    while frame is not None and len(frames) < MAX_FRAMES:
+        code = frame.f_code
+        frames.append(PythonFrame(code.co_filename, frame.f_lineno, code.co_qualname))
+        frame = frame.f_back
+    return tuple(frames), frame is not None

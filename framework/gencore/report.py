@@ -1,0 +1,127 @@
+"""What a dump gives back: the report, its artefacts, and the parts that could not be done."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+
+from gencore.backend import ThreadRecord
+from gencore.errors import DumpIncomplete, GencoreError
+
+__all__ = ["Artifact", "Failed", "Pause", "Progress", "Report", "Skipped"]
+
+Result = Literal["complete", "partial", "failed"]
+
+
+@attrs.frozen(kw_only=True)
+class Pause:
+    """The time in which the process could not run because of the dump, in seconds."""
+
+    total: float
+    phases: Mapping[str, float] = attrs.field(factory=dict)
+    """Named parts of it. Their sum is less than the total: the steps between them count too."""
+
+
+@attrs.frozen(kw_only=True)
+class Artifact:
+    """One file that a dump produced."""
+
+    name: str
+    """What is behind the dump's own name: ``core``, ``tar.gz``, ``manifest.json``."""
+    size: int
+    """Bytes."""
+    sha256: str | None = None
+    """Hexadecimal, or None where the bytes never passed through gencore (a core that was moved)."""
+    collector: str = ""
+    path: Path | None = None
+    """Where it is; None while the dump is in progress and for what went into a bundle."""
+
+
+@attrs.frozen
+class Skipped:
+    """A part that was left out."""
+
+    part: str
+    reason: str
+
+
+@attrs.frozen
+class Failed:
+    """A part that was tried and failed."""
+
+    part: str
+    error: Exception
+
+    @property
+    def reason(self) -> str:
+        """The error's message, with its remedy if it has one."""
+        return str(self.error) or type(self.error).__name__
+
+
+@attrs.frozen
+class Progress:
+    """Where a dump is."""
+
+    stage: Literal["core", "collect", "publish", "done"]
+    done: int = 0
+    """Bytes of the core that are through this stage."""
+    total: int | None = None
+    """Bytes of the whole core; estimated in the stage ``core``, None if unknown."""
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """How a dump ended."""
+
+    result: Result
+    """``complete``: all of it. ``partial``: something in `failed` or `skipped`. ``failed``: no
+    core."""
+    name: str
+    """The dump's name, with which the names of its artefacts begin."""
+    backend: str
+    pause: Pause
+    artifacts: tuple[Artifact, ...] = ()
+    threads: tuple[ThreadRecord, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+    failed: tuple[Failed, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[Failed | Skipped, ...]:
+        """Everything that is missing, failures first."""
+        return (*self.failed, *self.skipped)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that stands for this result; see `gencore.errors`."""
+        if self.result == "failed":
+            error = self.failed[0].error
+            return error.exit_code if isinstance(error, GencoreError) else 1
+        return 0 if self.result == "complete" else 3
+
+    def path_of(self, collector: str) -> Path:
+        """Return the path of the one artefact of *collector*.
+
+        Raises the dump's own error where nothing was saved, and `DumpIncomplete` where the
+        artefact is missing or the core in it is not whole.
+        """
+        core_is_whole = all(part.part != "core" for part in self.failed)
+        for artifact in self.artifacts:
+            if artifact.collector == collector and artifact.path and core_is_whole:
+                return artifact.path
+        if self.failed and not self.artifacts:
+            raise self.failed[0].error
+        raise DumpIncomplete(self)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as JSON knows it: paths and errors become text."""
+        return attrs.asdict(self, value_serializer=_to_json)
+
+
+def _to_json(_: object, __: object, value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Exception):
+        return {"type": type(value).__name__, "message": str(value)}
+    return value

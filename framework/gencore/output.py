@@ -26,7 +26,7 @@ _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-class Output:
+class Output(contextlib.AbstractContextManager["Output"]):
     """One dump's private directory. Leaving the context removes it with all that is left in it."""
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -91,6 +91,10 @@ class Output:
         with self.open(name) as file:
             os.fchmod(file.fileno(), 0o600)
             os.fsync(file.fileno())
+
+    def __exit__(self, *_: object) -> None:
+        """Close the output."""
+        self.close()
 
     def close(self) -> None:
         """Remove the private directory with all that is left in it."""

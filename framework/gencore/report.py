@@ -9,7 +9,7 @@ import attrs
 from gencore.backend import ThreadRecord
 from gencore.errors import DumpIncomplete, GencoreError
 
-__all__ = ["Artifact", "Failed", "Pause", "Progress", "Report", "Skipped"]
+__all__ = ["Artifact", "Failed", "Pause", "Progress", "Report", "Result", "Skipped"]
 
 Result = Literal["complete", "partial", "failed"]
 

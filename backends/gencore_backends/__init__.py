@@ -1,0 +1,1 @@
+"""The backends that come with gencore, one folder per platform."""

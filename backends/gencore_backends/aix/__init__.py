@@ -1,0 +1,1 @@
+"""AIX: not implemented; says so, and how it would be done."""

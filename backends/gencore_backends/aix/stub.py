@@ -1,0 +1,31 @@
+"""The backend ``aix``: a stub that answers "no" and names the interface to build on.
+
+A third-party package replaces it with a backend of its own and a higher priority.
+"""
+
+import platform
+import sys
+
+from gencore import Backend, DumpRequest, Reason, Snapshot, Unsupported, Verdict
+from gencore.output import Output
+
+__all__ = ["Aix"]
+
+
+class Aix(Backend):
+    """Imports anywhere, works nowhere: the system call gencore() of AIX writes a core of the running process without ending it."""
+
+    name = "aix"
+    priority = 10
+    api_version = (1, 0)
+
+    def probe(self, request: DumpRequest) -> Verdict:  # noqa: ARG002
+        """Answer "no"."""
+        if not sys.platform.startswith("aix"):
+            return Verdict.no(Reason(f"this is {platform.system()}, not AIX"))
+        text = "gencore has no implementation for AIX yet; it would build on gencore()"
+        return Verdict.no(Reason(text, "install a package that brings a backend for AIX"))
+
+    def snapshot(self, request: DumpRequest, output: Output) -> Snapshot:  # noqa: ARG002
+        """Raise `Unsupported`."""
+        raise Unsupported({self.name: self.probe(request)})

@@ -1,0 +1,1 @@
+"""Linux: a snapshot by bare clone, whose core the kernel writes."""

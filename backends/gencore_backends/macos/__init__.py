@@ -1,0 +1,1 @@
+"""macOS: a fork that aborts."""

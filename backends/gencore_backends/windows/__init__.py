@@ -1,0 +1,1 @@
+"""Windows: not implemented; says so, and how it would be done."""

@@ -1,0 +1,31 @@
+"""The backend ``windows``: a stub that answers "no" and names the interface to build on.
+
+A third-party package replaces it with a backend of its own and a higher priority.
+"""
+
+import platform
+import sys
+
+from gencore import Backend, DumpRequest, Reason, Snapshot, Unsupported, Verdict
+from gencore.output import Output
+
+__all__ = ["Windows"]
+
+
+class Windows(Backend):
+    """Imports anywhere, works nowhere: MiniDumpWriteDump of dbghelp.dll, on a snapshot by PssCaptureSnapshot, writes a minidump."""
+
+    name = "windows"
+    priority = 10
+    api_version = (1, 0)
+
+    def probe(self, request: DumpRequest) -> Verdict:  # noqa: ARG002
+        """Answer "no"."""
+        if not sys.platform == "win32":
+            return Verdict.no(Reason(f"this is {platform.system()}, not Windows"))
+        text = "gencore has no implementation for Windows yet; it would build on MiniDumpWriteDump"
+        return Verdict.no(Reason(text, "install a package that brings a backend for Windows"))
+
+    def snapshot(self, request: DumpRequest, output: Output) -> Snapshot:  # noqa: ARG002
+        """Raise `Unsupported`."""
+        raise Unsupported({self.name: self.probe(request)})

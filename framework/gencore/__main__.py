@@ -1,0 +1,5 @@
+"""``python -m gencore``: the command line."""
+
+from gencore.cli import main
+
+main()

@@ -1,0 +1,119 @@
+"""The bundle: its name, and the writer of its tar.gz.
+
+The file is a POSIX (pax) tar inside a series of independent gzip members (RFC 1952, 2.2), so that
+blocks are compressed in parallel and any ``tar xzf`` opens it. Every file in the tar begins a new
+gzip member.
+"""
+
+import io
+import os
+import tarfile
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
+from itertools import count
+from typing import BinaryIO, Final
+
+from gencore.backend import CHUNK_SIZE
+
+__all__ = ["BundleWriter", "dump_name"]
+
+_LEVEL: Final = 2
+"""isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
+_WORKERS: Final = min(4, os.cpu_count() or 1)
+_sequence = count(1)
+
+
+def dump_name(created_at: datetime, pid: int) -> str:
+    """Return the next dump's name: ``core_<YYYYMMDD>.<HHMMSS>.<pid>.<seq>``, times in UTC."""
+    return f"core_{created_at:%Y%m%d.%H%M%S}.{pid}.{next(_sequence):03}"
+
+
+class BundleWriter:
+    """Writes one bundle to *file*, one member after the other, with all members below *top*."""
+
+    def __init__(self, file: "BinaryIO | io.BufferedIOBase", top: str, mtime: float) -> None:
+        self._gzip = _GzipMembers(file)
+        self._top = top
+        self._mtime = int(mtime)
+        self._left = 0
+        self._padding = 0
+
+    def begin(self, path: str, size: int, *, mode: int = 0o600) -> None:
+        """Begin the member *path* of exactly *size* bytes, to be given to `write`."""
+        info = tarfile.TarInfo(f"{self._top}/{path}")
+        info.size, info.mode, info.mtime = size, mode, self._mtime
+        self._gzip.end_member()
+        self._gzip.write(info.tobuf(tarfile.PAX_FORMAT))
+        self._left = size
+        self._padding = -size % tarfile.BLOCKSIZE
+
+    def write(self, data: "bytes | memoryview") -> None:
+        """Write the next bytes of the member. Raises OSError if they are more than promised."""
+        self._left -= len(data)
+        if self._left < 0:
+            raise OSError("a file grew while it was being packed")
+        self._gzip.write(data)
+
+    def end(self) -> None:
+        """End the member. Raises OSError if bytes are missing; the tar stays readable."""
+        missing = self._left
+        self._write_zeros(missing + self._padding)
+        self._left = self._padding = 0
+        if missing:
+            raise OSError("a file shrank while it was being packed")
+
+    def close(self) -> None:
+        """Write the end of the archive. *file* stays open."""
+        self._gzip.end_member()
+        self._write_zeros(2 * tarfile.BLOCKSIZE)
+        self._gzip.close()
+
+    def abort(self) -> None:
+        """Release everything; the file is not a bundle."""
+        self._gzip.abort()
+
+    def _write_zeros(self, length: int) -> None:
+        zeros = bytes(min(length, CHUNK_SIZE))
+        while length > 0:
+            self._gzip.write(zeros[:length])
+            length -= len(zeros)
+
+
+class _GzipMembers:
+    """Compresses blocks in threads, each to a gzip member of its own, and writes them in order."""
+
+    def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:
+        self._file = file
+        self._block = bytearray()
+        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="gencore-gzip")
+        self._pending: deque[Future[bytes]] = deque()
+
+    def write(self, data: "bytes | memoryview") -> None:
+        self._block += data
+        if len(self._block) >= CHUNK_SIZE:
+            self.end_member()
+
+    def end_member(self) -> None:
+        if self._block:
+            self._pending.append(self._pool.submit(_compress, self._block))
+            self._block = bytearray()
+        while len(self._pending) > 2 * _WORKERS:
+            self._file.write(self._pending.popleft().result())
+
+    def close(self) -> None:
+        self.end_member()
+        try:
+            while self._pending:
+                self._file.write(self._pending.popleft().result())
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _compress(block: bytearray) -> bytes:
+    from isal import igzip
+
+    return igzip.compress(block, _LEVEL)

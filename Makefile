@@ -1,0 +1,28 @@
+# The two commands that matter: make demo, make test. Both set everything up in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/*)
+
+.PHONY: help demo test lint
+help: ## Show what can be made.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+
+.venv/ready: pyproject.toml $(NATIVE)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gencore needs Python 3.11 or later")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev -C cmake.define.GENCORE_WERROR=ON
+	touch $@
+
+demo: .venv/ready ## Dump a small service while it works, and read the bundle back.
+	@directory=$$(mktemp -d) && $(BIN)/gencore demo --directory "$$directory"; \
+	  status=$$?; rm -r "$$directory"; exit $$status
+
+test: .venv/ready ## Run the tests.
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/ready ## Run ruff, mypy --strict and import-linter.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports

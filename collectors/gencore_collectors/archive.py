@@ -1,0 +1,81 @@
+"""The collector ``archive``: core, executable, libraries and the other artefacts in one tar.gz."""
+
+from collections.abc import Iterable
+
+from gencore import Artifact, Collector, CoreSink, DumpInProgress
+from gencore.backend import CHUNK_SIZE
+from gencore.bundle import BundleWriter
+from gencore.libraries import Library, open_regular
+
+__all__ = ["ArchiveCollector"]
+
+
+class ArchiveCollector(Collector):
+    """Compresses while the core is read: no uncompressed copy is made on the way."""
+
+    name = "archive"
+    api_version = (1, 0)
+    packs = True
+
+    def begin(self, dump: DumpInProgress) -> CoreSink | None:
+        """Begin the bundle with the core."""
+        if dump.core is None:
+            return None
+        self._file = dump.create("tar.gz")
+        self._bundle = BundleWriter(self._file, dump.name, dump.created_at.timestamp())
+        self._bundle.begin("core", dump.core.size)
+        return _CoreMember(self._bundle)
+
+    def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
+        """Add the libraries and the artefacts of the other collectors."""
+        if dump.core is None:
+            return []
+        try:
+            for library in dump.libraries:
+                self._add_library(library, dump)
+            for artifact in dump.artifacts:
+                if artifact.name.rpartition(".")[2] != "core":  # it is in the bundle already
+                    self._add_artifact(artifact, dump)
+        except BaseException:
+            self._bundle.abort()
+            raise
+        self._bundle.close()
+        return [self._file.artifact()]
+
+    def _add_library(self, library: Library, dump: DumpInProgress) -> None:
+        if library.status == "not-elf":
+            return
+        if library.status != "ok" or library.size is None:
+            dump.skip(library.path, library.reason or library.status)
+            return
+        try:
+            file = open_regular(library.path)
+        except OSError as error:
+            dump.skip(library.path, str(error))
+            return
+        with file:
+            self._bundle.begin(library.archive_path, library.size, mode=0o700)
+            while chunk := file.read(CHUNK_SIZE):
+                self._bundle.write(chunk)
+            self._bundle.end()
+
+    def _add_artifact(self, artifact: Artifact, dump: DumpInProgress) -> None:
+        with dump.output.open(artifact.name) as file:
+            self._bundle.begin(artifact.name, artifact.size)
+            while chunk := file.read(CHUNK_SIZE):
+                self._bundle.write(chunk)
+            self._bundle.end()
+
+
+class _CoreMember(CoreSink):
+    def __init__(self, bundle: BundleWriter) -> None:
+        self._bundle = bundle
+
+    def write(self, chunk: memoryview) -> None:
+        self._bundle.write(chunk)
+
+    def close(self) -> None:
+        self._bundle.end()
+
+    def abort(self) -> None:
+        self._bundle.abort()

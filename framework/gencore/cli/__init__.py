@@ -1,0 +1,56 @@
+"""The command line: one module per command; errors become exit codes here and nowhere else."""
+
+import json
+import sys
+from typing import NoReturn
+
+import click
+
+from gencore._version import __version__
+from gencore.cli.demo import demo
+from gencore.cli.doctor import doctor
+from gencore.cli.plugins import plugins
+from gencore.errors import GencoreError
+
+__all__ = ["main"]
+
+_INTERRUPTED = 130
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gencore")
+def gencore() -> None:
+    """Core dumps of a live Python process, from inside it, without ptrace."""
+
+
+for _command in (demo, doctor, plugins):
+    gencore.add_command(_command)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code."""
+    try:
+        sys.exit(gencore(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("gencore: interrupted", err=True)
+        sys.exit(_INTERRUPTED)
+    except GencoreError as error:
+        _tell(error)
+        sys.exit(error.exit_code)
+
+
+def _tell(error: GencoreError) -> None:
+    click.echo(f"gencore: {error.message}", err=True)
+    if error.remedy is not None:
+        click.echo(f"  remedy: {error.remedy}", err=True)
+    if "--json" in sys.argv:
+        shown = {
+            "error": type(error).__name__,
+            "message": error.message,
+            "remedy": error.remedy,
+            "exit_code": error.exit_code,
+        }
+        click.echo(json.dumps(shown, indent=1))

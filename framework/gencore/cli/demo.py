@@ -1,0 +1,192 @@
+"""``gencore demo``: a service in small dumps itself while its threads go on working."""
+
+import hashlib
+import json
+import queue
+import socket
+import tarfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn
+
+import click
+
+from gencore import _progress
+from gencore._pipeline import Pipeline
+from gencore.report import Report
+
+__all__ = ["demo"]
+
+_TICK: Final = 0.001
+
+
+class Service:
+    """Threads in distinct functions, each counting its turns."""
+
+    def __init__(self) -> None:
+        self.turns: dict[str, int] = {}
+        self.longest_gap = 0.0
+        self._stop = threading.Event()
+        self._jobs: queue.Queue[int] = queue.Queue()
+        self._sockets = socket.socketpair()
+        self._lock = threading.Lock()
+        work = (self.sleep, self.queue, self.socket, self.lock, self.compute, self.heartbeat)
+        self._threads = [threading.Thread(target=self._serve, args=(f,)) for f in work]
+
+    def start(self) -> None:
+        """Start all threads, and wait until each has made a turn."""
+        for thread in self._threads:
+            thread.start()
+        while len(self.turns) < len(self._threads):
+            time.sleep(_TICK)
+
+    def stop(self) -> None:
+        """End all threads."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        for end in self._sockets:
+            end.close()
+
+    def _serve(self, turn: Callable[[], None]) -> None:
+        name = turn.__name__
+        threading.current_thread().name = name
+        while not self._stop.is_set():
+            turn()
+            self.turns[name] = self.turns.get(name, 0) + 1
+
+    def sleep(self) -> None:
+        """Sleep."""
+        time.sleep(0.02)
+
+    def queue(self) -> None:
+        """Wait for a job; the thread ``socket`` sends them."""
+        try:
+            self._jobs.get(timeout=0.05)
+        except queue.Empty:
+            return
+
+    def socket(self) -> None:
+        """Send and receive a byte, then hand out a job."""
+        self._sockets[0].send(b"x")
+        self._sockets[1].recv(1)
+        self._jobs.put(1)
+        time.sleep(0.005)
+
+    def lock(self) -> None:
+        """Hold a lock for a moment."""
+        with self._lock:
+            time.sleep(0.01)
+
+    def compute(self) -> None:
+        """Compute without the GIL."""
+        hashlib.sha256(bytes(1 << 20)).digest()
+
+    def heartbeat(self) -> None:
+        """Tick, and remember the longest time between two ticks."""
+        begin = time.perf_counter()
+        time.sleep(_TICK)
+        self.longest_gap = max(self.longest_gap, time.perf_counter() - begin)
+
+
+@click.command()
+@click.option("--directory", type=click.Path(), default=".", help="Where the bundle goes.")
+@click.option("--backend", help="A backend's name; default: the best that works here.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def demo(*, directory: str, backend: str | None, quiet: bool, as_json: bool) -> NoReturn:
+    """Dump a small service while it works, and read the bundle back."""
+    pipeline = Pipeline(
+        collectors=["manifest", "archive"], directory=directory, backend=backend
+    )
+    service = Service()
+    service.start()
+    try:
+        outcome = _dump(pipeline, service, quiet=quiet)
+    finally:
+        service.stop()
+    if as_json:
+        click.echo(json.dumps(outcome, indent=1))
+    else:
+        _print(outcome)
+    raise SystemExit(outcome["exit_code"])
+
+
+def _dump(pipeline: Pipeline, service: Service, *, quiet: bool) -> dict[str, Any]:
+    begin = time.perf_counter()
+    service.longest_gap = 0.0
+    dump = pipeline.start()
+    if not quiet:
+        _progress.show_until_done(dump)
+    report = dump.result()
+    seconds = time.perf_counter() - begin
+    before = dict(service.turns)
+    time.sleep(0.2)
+    alive = {name: service.turns[name] > turns for name, turns in before.items()}
+    return {
+        **report.as_dict(),
+        "exit_code": report.exit_code,
+        "seconds": seconds,
+        "longest_heartbeat_gap": service.longest_gap,
+        "still_running": alive,
+        "read_back": _read_back(report) if report.result != "failed" else None,
+    }
+
+
+def _read_back(report: Report) -> dict[str, Any]:
+    """Read the bundle as a stranger would: with tarfile, checking the core's hash."""
+    path = report.path_of("archive")
+    with tarfile.open(path, "r:gz") as bundle:
+        manifest = json.load(_member(bundle, f"{report.name}/manifest.json"))
+        core = hashlib.file_digest(_member(bundle, f"{report.name}/core"), "sha256").hexdigest()
+        members = len(bundle.getmembers())
+    return {
+        "core_hash_matches": core == manifest["core"]["sha256"],
+        "core_size": manifest["core"]["size"],
+        "members": members,
+        "threads": [_thread_line(thread) for thread in manifest["threads"]],
+    }
+
+
+def _member(bundle: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = bundle.extractfile(name)
+    if file is None:
+        raise KeyError(name)
+    return file
+
+
+def _thread_line(thread: dict[str, Any]) -> dict[str, Any]:
+    python = thread["python"] or {"name": thread["name"], "frames": []}
+    own = (f for f in python["frames"] if f["function"].startswith(("Service.", "demo", "_dump")))
+    frame = next(own, None) or next(iter(python["frames"]), None)
+    place = f"{frame['function']} ({Path(frame['file']).name}:{frame['line']})" if frame else ""
+    return {"tid": thread["tid"], "name": python["name"], "in": place}
+
+
+def _print(outcome: dict[str, Any]) -> None:
+    click.echo(f"result     {outcome['result']}, by {outcome['backend']}")
+    gap = outcome["longest_heartbeat_gap"] * 1e3
+    pause = outcome["pause"]["total"] * 1e3
+    click.echo(f"pause      {pause:.2f} ms; longest gap of a 1 ms heartbeat: {gap:.2f} ms")
+    click.echo(f"time       {outcome['seconds']:.2f} s to the finished bundle")
+    for artifact in outcome["artifacts"]:
+        click.echo(f"bundle     {artifact['path']} ({artifact['size'] / 2**20:.1f} MiB)")
+    for part in (*outcome["failed"], *outcome["skipped"]):
+        reason = part.get("reason") or part["error"]["message"]
+        click.echo(f"missing    {part['part']}: {reason}")
+    if outcome["read_back"]:
+        _print_read_back(outcome["read_back"])
+    running = outcome["still_running"]
+    click.echo(f"still on   {sum(running.values())} of {len(running)} threads: {', '.join(running)}")
+
+
+def _print_read_back(found: dict[str, Any]) -> None:
+    size = found["core_size"] / 2**20
+    verdict = "hash matches" if found["core_hash_matches"] else "HASH DIFFERS"
+    click.echo(f"read back  core of {size:.1f} MiB, {verdict}; {found['members']} files; threads:")
+    for thread in found["threads"]:
+        click.echo(f"           {thread['tid']:>8}  {thread['name']:<12}  {thread['in']}")
+
+

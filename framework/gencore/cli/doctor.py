@@ -1,0 +1,77 @@
+"""``gencore doctor``: would a dump work here, by which backend, and if not, what to do."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, NoReturn
+
+import attrs
+import click
+
+from gencore import _loader
+from gencore.backend import DumpRequest, Verdict
+
+__all__ = ["doctor"]
+
+
+@click.command()
+@click.option("--directory", type=click.Path(), default=".", help="Where dumps would go.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(*, directory: str, as_json: bool) -> NoReturn:
+    """Say whether a dump would work here, for every backend with reasons and remedies.
+
+    Exit code 0: at least one backend works. 5: none does.
+    """
+    verdicts = _verdicts()
+    works = any(verdict.ok for verdict in verdicts.values())
+    surroundings = _surroundings(directory)
+    if as_json:
+        backends = {n: {"ok": v.ok, **attrs.asdict(v)} for n, v in verdicts.items()}
+        report = {"ok": works, "backends": backends, "surroundings": surroundings}
+        click.echo(json.dumps(report, indent=1))
+    else:
+        _print(verdicts, surroundings)
+    raise SystemExit(0 if works else 5)
+
+
+def _verdicts() -> dict[str, Verdict]:
+    loaded = [plugin for plugin in _loader.load_all("backend") if plugin.status == "ok"]
+    return {plugin.entry.name: plugin.plugin().probe(DumpRequest()) for plugin in loaded}
+
+
+def _surroundings(directory: str) -> dict[str, Any]:
+    status = _read("/proc/self/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    return {
+        "directory": str(Path(directory).absolute()),
+        "free_bytes": shutil.disk_usage(directory).free if Path(directory).is_dir() else None,
+        "writable": os.access(directory, os.W_OK | os.X_OK),
+        "ptrace_scope": _read("/proc/sys/kernel/yama/ptrace_scope") or None,
+        "effective_capabilities": fields.get("CapEff"),
+        "no_new_privs": fields.get("NoNewPrivs"),
+        "seccomp": fields.get("Seccomp"),
+    }
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _print(verdicts: dict[str, Verdict], surroundings: dict[str, Any]) -> None:
+    for name, verdict in verdicts.items():
+        click.echo(f"{name}: {'yes' if verdict.ok else 'no'}")
+        for reason in verdict.reasons:
+            click.echo(f"  because {reason.text}")
+            if reason.remedy:
+                click.echo(f"    remedy: {reason.remedy}")
+        for key, value in verdict.facts.items():
+            click.echo(f"  {key}: {value}")
+        if verdict.core_size is not None:
+            click.echo(f"  a core of this process: at most {verdict.core_size / 2**20:,.0f} MiB")
+    click.echo("surroundings:")
+    for key, value in surroundings.items():
+        click.echo(f"  {key}: {value}")

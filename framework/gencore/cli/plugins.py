@@ -1,0 +1,40 @@
+"""``gencore plugins``: every installed backend and collector, and what became of loading it."""
+
+import json
+
+import click
+
+from gencore import _loader
+from gencore.backend import DumpRequest
+
+__all__ = ["plugins"]
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def plugins(*, as_json: bool) -> None:
+    """List backends and collectors: distribution, version, status, reason."""
+    rows = [row for family in ("backend", "collector") for row in _rows(family)]
+    if as_json:
+        click.echo(json.dumps({"plugins": rows}, indent=1))
+        return
+    for row in rows:
+        origin = f"{row['distribution']} {row['version']}"
+        click.echo(f"{row['family']:9}  {row['name']:14}  {origin:16}  {row['status']}")
+        if row["reason"]:
+            click.echo(f"           {row['reason']}")
+
+
+def _rows(family: str) -> list[dict[str, object]]:
+    loaded = _loader.load_all("backend" if family == "backend" else "collector")
+    return [_row(plugin) for plugin in loaded]
+
+
+def _row(plugin: _loader.LoadedPlugin) -> dict[str, object]:
+    row = plugin.as_dict()
+    if plugin.status == "ok" and plugin.entry.family == "backend":
+        verdict = plugin.plugin().probe(DumpRequest())
+        if not verdict.ok:
+            row["status"] = "unsupported"
+            row["reason"] = "; ".join(reason.text for reason in verdict.reasons)
+    return row

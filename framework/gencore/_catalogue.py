@@ -82,7 +82,7 @@ def _judge(
         reason = f"the name is claimed by {rivals}; choose one as DISTRIBUTION:{entry.name}"
         return attrs.evolve(entry, obstacle=("conflict", reason))
     disabled = None if entry.distribution == BUILT_IN else _disabled_by(entry.name, environ)
-    return attrs.evolve(entry, obstacle=disabled and ("disabled", disabled))
+    return attrs.evolve(entry, obstacle=("disabled", disabled) if disabled else None)
 
 
 def _disabled_by(name: str, environ: Mapping[str, str]) -> str | None:

@@ -25,7 +25,7 @@ class StopSwitch:
         self.reason: Exception | None = None
 
     def stop(self, reason: Exception) -> bool:
-        """Stop the dump for *reason*. Return whether it will end so; False once it is committed."""
+        """Stop the dump for *reason*. Return whether it will end so; False if it is too late."""
         with self._lock:
             if self._committed:
                 return False
@@ -140,4 +140,3 @@ class Dump:
 
     def __repr__(self) -> str:
         return f"<Dump {self.name} {self.progress.stage}>"
-

@@ -87,7 +87,7 @@ def load(entry: CatalogueEntry) -> LoadedPlugin:
     except SystemExit as error:
         reason = f"its import calls sys.exit({error.code!r})"
         return LoadedPlugin(entry=entry, status="failed", reason=reason)
-    except BaseException as error:  # noqa: BLE001 - a plug-in may raise anything at import
+    except BaseException as error:
         reason = f"its import raises {type(error).__name__}: {error}"
         return LoadedPlugin(entry=entry, status="failed", reason=reason)
     fault = _why_incompatible(entry, plugin)
@@ -122,7 +122,7 @@ def _load_with_stevedore(entry: CatalogueEntry) -> object:
         def list_entry_points(self) -> list[Any]:
             return [entry.entry_point]
 
-    def raise_again(_manager: object, _entry_point: object, error: Exception) -> None:
+    def raise_again(_manager: object, _entry_point: object, error: BaseException) -> None:
         raise error
 
     manager = OneEntryPoint(
@@ -137,14 +137,16 @@ def _why_incompatible(entry: CatalogueEntry, plugin: object) -> str | None:
         return f"{entry.entry_point.value} is not a subclass of gencore.{contract.__name__}"
     name = getattr(plugin, "name", None)
     if name != entry.name or not _NAME.fullmatch(entry.name):
-        return f"its name is {name!r}, its entry point's {entry.name!r}: they must be one, [a-z0-9-]"
+        return (
+            f"its name is {name!r}, its entry point's {entry.name!r}: they must be one, [a-z0-9-]"
+        )
     return _why_outside_api_window(getattr(plugin, "api_version", None))
 
 
 def _why_outside_api_window(version: object) -> str | None:
     match version:
         case (int() as major, int() as minor):
-            if API_FLOOR <= (major, minor) and major <= API_CURRENT[0]:
+            if (major, minor) >= API_FLOOR and major <= API_CURRENT[0]:
                 return None
             shown = f"{major}.{minor}"
         case _:

@@ -1,4 +1,4 @@
-"""The pipeline: choose a backend, check the surroundings, take the instant, hand over to a worker."""
+"""The pipeline: choose a backend, check the surroundings, take the instant, start a worker."""
 
 import errno
 import os
@@ -216,4 +216,3 @@ def collect_core(**options: Unpack[Options]) -> Path:
 
 def _path_of(collector: str, options: Options) -> Path:
     return Pipeline(**options).run().path_of(collector)
-

@@ -1,4 +1,4 @@
-"""What happens after the instant, on a thread of the dump's own: read, collect, publish, report."""
+"""What happens after the instant, on a thread of its own: read, collect, publish, report."""
 
 import hashlib
 import threading
@@ -57,7 +57,7 @@ class Worker:
                 report = self._make()
         except _STOPPED as stopped:
             error = stopped
-        except BaseException as bug:  # noqa: BLE001 - whoever waits must be told
+        except BaseException as bug:  # whoever waits must be told
             error = bug
         finally:
             if timer is not None:
@@ -144,7 +144,7 @@ class Worker:
         for collector in list(self._collectors):
             try:
                 sink = collector.begin(self._dump)
-            except Exception as error:  # noqa: BLE001 - a collector may raise anything
+            except Exception as error:
                 self._give_up(collector, error)
             else:
                 if sink is not None:
@@ -155,7 +155,7 @@ class Worker:
         for collector, sink in list(sinks.items()):
             try:
                 sink.write(chunk)
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 del sinks[collector]
                 sink.abort()
                 self._give_up(collector, error)
@@ -163,7 +163,7 @@ class Worker:
     def _attempt(self, collector: Collector, step: Callable[[], None]) -> None:
         try:
             step()
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             self._give_up(collector, error)
 
     def _give_up(self, collector: Collector, error: Exception) -> None:
@@ -178,7 +178,7 @@ class Worker:
             try:
                 artifacts = list(collector.finish(self._dump))
                 made = [attrs.evolve(a, collector=collector.name) for a in artifacts]
-            except Exception as error:  # noqa: BLE001
+            except Exception as error:
                 self._dump.failed.append(Failed(collector.name, error))
             else:
                 if collector.packs and made:

@@ -148,7 +148,7 @@ class CoreStream(ABC):
     """The bytes of one core, in file order, to be read once."""
 
     file: str | None = None
-    """The core's name in the output's private directory, if the backend keeps it there as a file."""
+    """The core's name in the output's private directory, if it is a file there."""
     incomplete: str | None = None
     """Why the core lacks bytes that it promises; known once the last byte was read."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import attrs
 from elftools.common.exceptions import ELFError
@@ -92,9 +92,7 @@ class CoreFile:
         """Every PT_LOAD in file order."""
         loads = (s for s in self._segments if s["p_type"] == "PT_LOAD")
         return tuple(
-            ProgramHeader(
-                s["p_vaddr"], s["p_memsz"], s["p_offset"], s["p_filesz"], s["p_flags"]
-            )
+            ProgramHeader(s["p_vaddr"], s["p_memsz"], s["p_offset"], s["p_filesz"], s["p_flags"])
             for s in loads
         )
 
@@ -151,13 +149,13 @@ class CoreFile:
         self.close()
 
     @cached_property
-    def _segments(self) -> list[object]:
+    def _segments(self) -> list[Any]:
         try:
             return list(self._elf.iter_segments())
         except _MALFORMED as error:
             raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
 
-    def _raw_notes(self) -> Iterator[dict[str, object]]:
+    def _raw_notes(self) -> Iterator[Any]:
         for segment in self._segments:
             if isinstance(segment, NoteSegment):
                 yield from segment.iter_notes()
@@ -170,7 +168,7 @@ class CoreFile:
             yield Note(note["n_name"] or "", note["n_type"], offset, note["n_descdata"])
 
 
-def _file_rows(table: object) -> Iterator[MappedRange]:
+def _file_rows(table: Any) -> Iterator[MappedRange]:
     unit = table["page_size"]
     for entry, name in zip(table["Elf_Nt_File_Entry"], table["filename"], strict=True):
         path = name.decode("utf-8", "surrogateescape")

@@ -136,7 +136,7 @@ class PluginError(GencoreError):
 
     exit_code = 9
 
-    def __init__(  # noqa: PLR0913 - five facts about one plug-in, all keyword-only
+    def __init__(
         self, *, family: str, name: str, status: str, reason: str, remedy: str | None = None
     ) -> None:
         super().__init__(f"{family} {name!r}: {reason}", remedy=remedy)
@@ -153,7 +153,9 @@ class CoreFailed(GencoreError):
         self, step: str, errno: int = 0, detail: str = "", *, remedy: str | None = None
     ) -> None:
         cause = f"{os.strerror(errno)} ({_errno_name(errno)})" if errno else ""
-        text = ": ".join(part for part in (f"no core: step {step!r} failed", cause, detail) if part)
+        text = ": ".join(
+            part for part in (f"no core: step {step!r} failed", cause, detail) if part
+        )
         super().__init__(text, remedy=remedy)
         self.step = step
         self.errno = errno

@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import stat
-from typing import BinaryIO, Final, Literal
+from typing import Final, Literal
 
 import attrs
 
@@ -52,7 +52,7 @@ def describe(mapped: MappedFile) -> Library:
         return Library(path=mapped.path, status="not-elf", reason=str(error))
 
 
-def open_regular(path: str) -> BinaryIO:
+def open_regular(path: str) -> io.BufferedReader:
     """Open a regular file for reading, without being held up by a FIFO or device in its place.
 
     Raises OSError.
@@ -64,7 +64,7 @@ def open_regular(path: str) -> BinaryIO:
     return io.BufferedReader(io.FileIO(fd, "rb"), CHUNK_SIZE)
 
 
-def _describe_elf(path: str, file: BinaryIO) -> Library:
+def _describe_elf(path: str, file: io.BufferedReader) -> Library:
     from gencore.corefile import read_build_id
 
     if file.read(len(_ELF_MAGIC)) != _ELF_MAGIC:

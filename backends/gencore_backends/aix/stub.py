@@ -13,7 +13,11 @@ __all__ = ["Aix"]
 
 
 class Aix(Backend):
-    """Imports anywhere, works nowhere: the system call gencore() of AIX writes a core of the running process without ending it."""
+    """Imports anywhere and works nowhere.
+
+    The system call gencore() of AIX writes a core of the running process without
+    ending it.
+    """
 
     name = "aix"
     priority = 10

@@ -50,7 +50,7 @@ class CorePattern:
     def fixed_directories(self) -> Path:
         """The leading directories whose names hold no specifier."""
         parts = Path(self.text).parent.parts
-        fixed = [part for part in parts[: _first_variable(parts)]]
+        fixed = parts[: _first_variable(parts)]
         return Path(*fixed) if fixed else Path()
 
     @property
@@ -64,9 +64,7 @@ class CorePattern:
         text = self.text
         if self.uses_pid and "%p" not in text:
             text += ".%p"
-        return [
-            re.compile("".join(_translate(part, values))) for part in text.split("/") if part
-        ]
+        return [re.compile("".join(_translate(part, values))) for part in text.split("/") if part]
 
     def find(self, pid: int) -> Iterator[Path]:
         """Find the regular files that the kernel may have written for child *pid*."""
@@ -80,7 +78,7 @@ def _first_variable(parts: tuple[str, ...]) -> int:
 def _descend(directory: Path, expressions: list[re.Pattern[str]]) -> Iterator[Path]:
     first, *rest = expressions
     try:
-        names = [name for name in os.listdir(directory) if first.fullmatch(name)]  # noqa: PTH208
+        names = [name for name in os.listdir(directory) if first.fullmatch(name)]
     except OSError:
         return
     for name in names:

@@ -15,7 +15,7 @@ _DELETED: Final = " (deleted)"
 def thread_ids() -> list[int]:
     """Return the tid of every thread, the calling one first."""
     me = int(os.readlink("/proc/thread-self").rpartition("/")[2])
-    others = (int(name) for name in os.listdir(_SELF / "task"))  # noqa: PTH208 - inside the pause
+    others = (int(name) for name in os.listdir(_SELF / "task"))
     return [me, *(tid for tid in others if tid != me)]
 
 

@@ -141,7 +141,9 @@ class _Snapshot(Snapshot):
         else:
             found = [p for p in self._output.path.rglob("*") if p.is_file() and not p.is_symlink()]
             if len(found) != 1:
-                raise CoreFailed("find-core", detail=f"{len(found)} files in the private directory")
+                raise CoreFailed(
+                    "find-core", detail=f"{len(found)} files in the private directory"
+                )
             found[0].rename(target)
         return target
 
@@ -238,7 +240,9 @@ def _limit_reasons(name: str, hard: int, need: int) -> list[Reason]:
         return []
     option = {"RLIMIT_CORE": "c", "RLIMIT_FSIZE": "f"}[name]
     text = f"{name} has a hard limit of {hard:,} bytes; the core may need {need:,}"
-    remedy = f"start the process with a higher one: ulimit -H{option} unlimited, or --ulimit core=-1"
+    remedy = (
+        f"start the process with a higher one: ulimit -H{option} unlimited, or --ulimit core=-1"
+    )
     return [Reason(text, remedy)]
 
 

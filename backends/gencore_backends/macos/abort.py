@@ -88,7 +88,7 @@ class _Snapshot(Snapshot):
             raise CoreFailed(
                 "kernel-dump",
                 detail="macOS wrote no core",
-                remedy="sign the interpreter with the entitlement com.apple.security.get-task-allow",
+                remedy="sign the interpreter with com.apple.security.get-task-allow",
             )
         for path in self._candidates():
             if path.is_file():

@@ -13,7 +13,11 @@ __all__ = ["Windows"]
 
 
 class Windows(Backend):
-    """Imports anywhere, works nowhere: MiniDumpWriteDump of dbghelp.dll, on a snapshot by PssCaptureSnapshot, writes a minidump."""
+    """Imports anywhere and works nowhere.
+
+    MiniDumpWriteDump of dbghelp.dll, on a snapshot by PssCaptureSnapshot,
+    writes a minidump.
+    """
 
     name = "windows"
     priority = 10
@@ -21,7 +25,7 @@ class Windows(Backend):
 
     def probe(self, request: DumpRequest) -> Verdict:  # noqa: ARG002
         """Answer "no"."""
-        if not sys.platform == "win32":
+        if sys.platform != "win32":
             return Verdict.no(Reason(f"this is {platform.system()}, not Windows"))
         text = "gencore has no implementation for Windows yet; it would build on MiniDumpWriteDump"
         return Verdict.no(Reason(text, "install a package that brings a backend for Windows"))

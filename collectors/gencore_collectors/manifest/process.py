@@ -7,7 +7,18 @@ from typing import Any, Final
 
 __all__ = ["section"]
 
-_LIMITS: Final = ("AS", "CORE", "CPU", "DATA", "FSIZE", "MEMLOCK", "NOFILE", "NPROC", "RSS", "STACK")
+_LIMITS: Final = (
+    "AS",
+    "CORE",
+    "CPU",
+    "DATA",
+    "FSIZE",
+    "MEMLOCK",
+    "NOFILE",
+    "NPROC",
+    "RSS",
+    "STACK",
+)
 _REDACTED: Final = "[redacted]"
 
 

@@ -98,9 +98,7 @@ class Service:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def demo(*, directory: str, backend: str | None, quiet: bool, as_json: bool) -> NoReturn:
     """Dump a small service while it works, and read the bundle back."""
-    pipeline = Pipeline(
-        collectors=["manifest", "archive"], directory=directory, backend=backend
-    )
+    pipeline = Pipeline(collectors=["manifest", "archive"], directory=directory, backend=backend)
     service = Service()
     service.start()
     try:
@@ -140,7 +138,7 @@ def _read_back(report: Report) -> dict[str, Any]:
     path = report.path_of("archive")
     with tarfile.open(path, "r:gz") as bundle:
         manifest = json.load(_member(bundle, f"{report.name}/manifest.json"))
-        core = hashlib.file_digest(_member(bundle, f"{report.name}/core"), "sha256").hexdigest()
+        core = _sha256(_member(bundle, f"{report.name}/core"))
         members = len(bundle.getmembers())
     return {
         "core_hash_matches": core == manifest["core"]["sha256"],
@@ -148,6 +146,13 @@ def _read_back(report: Report) -> dict[str, Any]:
         "members": members,
         "threads": [_thread_line(thread) for thread in manifest["threads"]],
     }
+
+
+def _sha256(file: IO[bytes]) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(1 << 20):
+        digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _member(bundle: tarfile.TarFile, name: str) -> IO[bytes]:
@@ -179,7 +184,9 @@ def _print(outcome: dict[str, Any]) -> None:
     if outcome["read_back"]:
         _print_read_back(outcome["read_back"])
     running = outcome["still_running"]
-    click.echo(f"still on   {sum(running.values())} of {len(running)} threads: {', '.join(running)}")
+    click.echo(
+        f"still on   {sum(running.values())} of {len(running)} threads: {', '.join(running)}"
+    )
 
 
 def _print_read_back(found: dict[str, Any]) -> None:
@@ -188,5 +195,3 @@ def _print_read_back(found: dict[str, Any]) -> None:
     click.echo(f"read back  core of {size:.1f} MiB, {verdict}; {found['members']} files; threads:")
     for thread in found["threads"]:
         click.echo(f"           {thread['tid']:>8}  {thread['name']:<12}  {thread['in']}")
-
-

@@ -1,0 +1,102 @@
+"""What all tests share: a lock on the machine's core_pattern, tools, programs in a new process."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+SYSCTL = Path("/proc/sys/kernel")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine_lock():
+    """Hold a machine-wide lock: some tests change kernel.core_pattern, all depend on it."""
+    with (Path(tempfile.gettempdir()) / "gencore-tests.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture
+def core_pattern():
+    """Return a function that sets core_pattern and core_uses_pid until the test has ended."""
+    names = ("core_pattern", "core_uses_pid")
+    before = {name: (SYSCTL / name).read_text() for name in names}
+
+    def change(pattern, uses_pid="0"):
+        try:
+            (SYSCTL / "core_pattern").write_text(pattern)
+            (SYSCTL / "core_uses_pid").write_text(uses_pid)
+        except OSError as error:
+            missing(f"may not write kernel.core_pattern: {error}")
+
+    try:
+        yield change
+    finally:
+        for name, text in before.items():
+            with contextlib.suppress(PermissionError):
+                (SYSCTL / name).write_text(text)
+
+
+def missing(what):
+    """Skip the test on a developer's machine; fail it in CI, where everything must be there."""
+    if os.environ.get("CI"):
+        pytest.fail(f"{what}: not allowed in CI")
+    pytest.skip(what)
+
+
+@pytest.fixture
+def tool():
+    """Return a function that finds a program."""
+
+    def find(name):
+        beside = Path(sys.executable).with_name(name)
+        path = str(beside) if beside.exists() else shutil.which(name)
+        return path or missing(f"{name} is not installed")
+
+    return find
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Return a function that runs code in a new interpreter and returns the JSON it prints."""
+
+    def run(code, *args, env=None, cwd=None):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=cwd or tmp_path,
+            env={**os.environ, **(env or {})},
+            timeout=100,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def tmpfs(tmp_path):
+    """Return a function that mounts a small file system and returns its directory."""
+    mounted = []
+
+    def mount(options):
+        directory = tmp_path / f"tmpfs{len(mounted)}"
+        directory.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", directory]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            missing("may not mount a tmpfs")
+        mounted.append(directory)
+        return directory
+
+    yield mount
+    for directory in mounted:
+        subprocess.run(["umount", directory], check=True)

@@ -1,0 +1,165 @@
+"""The handle: blocking, awaited, called back, cancelled, timed out."""
+
+import asyncio
+import logging
+import os
+from concurrent.futures import CancelledError
+
+import pytest
+
+import gencore
+
+
+@pytest.fixture
+def big():
+    """Hold enough memory for a dump to take a while."""
+    return bytearray(os.urandom(1 << 20) * 300)
+
+
+def test_await_gives_the_report_on_the_callers_loop(tmp_path):
+    """`await dump` needs no thread of the caller's."""
+
+    async def main():
+        return await gencore.start(collectors=["raw"], directory=tmp_path)
+
+    assert asyncio.run(main()).result == "complete"
+
+
+def test_the_loop_runs_on_while_a_dump_is_awaited(tmp_path, big):
+    """Other tasks get their turn."""
+    turns = []
+
+    async def tick():
+        while True:
+            turns.append(1)
+            await asyncio.sleep(0)
+
+    async def main():
+        ticking = asyncio.create_task(tick())
+        await gencore.start(collectors=["raw"], directory=tmp_path)
+        ticking.cancel()
+
+    asyncio.run(main())
+
+    assert len(turns) > 10
+    assert big
+
+
+def test_cancel_leaves_nothing(tmp_path, big):
+    """A cancelled dump has no artefact, no child and no temporary directory."""
+    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+
+    assert dump.cancel()
+    with pytest.raises(CancelledError):
+        dump.result(30)
+    assert dump.cancelled()
+    assert os.listdir(tmp_path) == []
+    assert big
+
+
+def test_cancelling_the_waiting_task_cancels_the_dump(tmp_path, big):
+    """As with any awaited future."""
+
+    async def main():
+        dump = gencore.start(collectors=["raw"], directory=tmp_path)
+        task = asyncio.ensure_future(dump._wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return dump
+
+    dump = asyncio.run(main())
+
+    with pytest.raises(CancelledError):
+        dump.result(30)
+    assert os.listdir(tmp_path) == []
+    assert big
+
+
+def test_cancel_after_the_end_is_too_late(tmp_path):
+    """It returns False, and the artefact stays."""
+    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+    report = dump.result()
+
+    assert not dump.cancel()
+    assert report.path_of("raw").exists()
+
+
+def test_the_dumps_own_time_limit_ends_it(tmp_path, big):
+    """The report says failed with TimedOut; nothing is left."""
+    report = gencore.start(collectors=["raw"], directory=tmp_path, timeout=0.001).result(30)
+
+    assert report.result == "failed"
+    assert isinstance(report.failed[0].error, gencore.TimedOut)
+    assert report.exit_code == 7
+    assert os.listdir(tmp_path) == []
+    assert big
+
+
+def test_waiting_with_a_limit_does_not_end_the_dump(tmp_path, big):
+    """result(timeout) gives up waiting only."""
+    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+
+    with pytest.raises(TimeoutError):
+        dump.result(0)
+    assert dump.result().result == "complete"
+    assert big
+
+
+def test_callbacks_get_the_dump_and_their_errors_are_logged(tmp_path, caplog):
+    """One that raises does not keep the next from being called."""
+    seen = []
+    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+    with caplog.at_level(logging.ERROR, "gencore"):
+        dump.add_done_callback(lambda _: 1 / 0)
+        dump.add_done_callback(seen.append)
+        dump.result()
+        while not seen:
+            os.sched_yield()
+
+    assert seen == [dump]
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_progress_ends_with_done(tmp_path):
+    """The last stage is `done`."""
+    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+    dump.result()
+
+    assert dump.progress.stage == "done"
+
+
+def test_pause_is_measured_in_phases(tmp_path):
+    """The total covers its phases."""
+    pause = gencore.start(collectors=["raw"], directory=tmp_path).pause
+
+    assert set(pause.phases) == {"observe", "clone"}
+    assert 0 < sum(pause.phases.values()) <= pause.total
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"threads": "all"},
+        {"content": "everything"},
+        {"timeout": 0},
+        {"collectors": []},
+        {"collectors": "raw"},
+        {"annotations": {"key": "x" * 1025}},
+        {"annotations": {str(number): "" for number in range(65)}},
+    ],
+)
+def test_wrong_arguments_are_usage_errors(tmp_path, wrong):
+    """They are found before anything is done, and are ValueErrors too."""
+    with pytest.raises(gencore.UsageError) as caught:
+        gencore.start(directory=tmp_path, **wrong)
+
+    assert isinstance(caught.value, ValueError)
+    assert os.listdir(tmp_path) == []
+
+
+def test_content_that_no_backend_offers_is_unsupported(tmp_path):
+    """The kernel's filter cannot leave out what content='stacks' leaves out."""
+    with pytest.raises(gencore.Unsupported, match="content='private'"):
+        gencore.create_core(directory=tmp_path, content="stacks")

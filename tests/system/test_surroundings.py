@@ -1,0 +1,313 @@
+"""Bad input and bad surroundings: a clear error with a remedy, nothing left, nobody disturbed."""
+
+import os
+import subprocess
+import threading
+
+import pytest
+
+import gencore
+
+
+def left_in(directory):
+    return sorted(os.listdir(directory))
+
+
+def test_missing_directory_is_named(tmp_path):
+    """The error names the directory and says what to do."""
+    with pytest.raises(gencore.OutputError, match="does not exist.*Remedy: create") as caught:
+        gencore.create_core(directory=tmp_path / "none")
+
+    assert caught.value.path == str(tmp_path / "none")
+
+
+def test_symbolic_link_is_refused_with_its_target(tmp_path):
+    """A directory that is a symbolic link is refused; the remedy names the real one."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+
+    with pytest.raises(gencore.OutputError, match=f"symbolic link.*{tmp_path}/real"):
+        gencore.create_core(directory=tmp_path / "link")
+
+    assert left_in(tmp_path / "real") == []
+
+
+def test_file_in_place_of_the_directory_is_refused(tmp_path):
+    """A file is not a directory."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(gencore.OutputError, match="not a directory"):
+        gencore.create_core(directory=tmp_path / "file")
+
+
+def test_directory_open_to_everybody_is_refused(tmp_path):
+    """A world-writable directory without the sticky bit is refused."""
+    tmp_path.chmod(0o777)
+
+    with pytest.raises(gencore.Refused, match="chmod o-w"):
+        gencore.create_core(directory=tmp_path)
+
+
+def test_read_only_file_system_is_refused(tmpfs):
+    """A read-only file system is named as such."""
+    directory = tmpfs("ro")
+
+    with pytest.raises(gencore.OutputError, match="read-only"):
+        gencore.create_core(directory=directory)
+
+
+def test_full_file_system_is_refused_beforehand(tmpfs):
+    """A file system that is too small is refused before the pause, with both numbers."""
+    directory = tmpfs("size=4m")
+
+    with pytest.raises(gencore.OutputError, match=r"may need \d+ MiB; \d MiB are free"):
+        gencore.create_core(directory=directory)
+
+    assert left_in(directory) == []
+
+
+def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, monkeypatch):
+    """Where space runs out on the way, the core is saved as truncated and never as whole."""
+    monkeypatch.setattr("gencore._pipeline._check_space", lambda *_: None)
+    directory = tmpfs("size=16m")
+
+    report = gencore.Pipeline(collectors=["raw"], directory=directory).run()
+
+    assert report.result == "partial"
+    assert "truncated" in report.failed[0].reason
+    assert left_in(directory) == [f"{report.name}.truncated.core"]
+    with pytest.raises(gencore.DumpIncomplete):
+        report.path_of("raw")
+
+
+def test_path_with_spaces_and_other_alphabets_works(tmp_path):
+    """The directory's name may hold anything."""
+    directory = tmp_path / "mit Leerzeichen и кириллица"
+    directory.mkdir()
+
+    core = gencore.create_core(directory=directory)
+
+    assert core.parent == directory
+
+
+@pytest.mark.parametrize(
+    ("limit", "value"), [("RLIMIT_CORE", 0), ("RLIMIT_CORE", 1 << 20), ("RLIMIT_FSIZE", 1 << 20)]
+)
+def test_hard_limit_is_found_beforehand(python, tmp_path, limit, value):
+    """A hard limit below the core's size is refused with the way to raise it."""
+    code = """if True:
+        import gencore, json, os, resource, sys
+        limit = getattr(resource, sys.argv[2])
+        resource.setrlimit(limit, (int(sys.argv[3]),) * 2)
+        try:
+            gencore.create_core(directory=sys.argv[1])
+        except gencore.Unsupported as error:
+            print(json.dumps([str(error), error.exit_code, os.listdir(sys.argv[1])]))
+    """
+    message, exit_code, left = python(code, tmp_path, limit, value)
+
+    assert limit in message
+    assert "ulimit -H" in message
+    assert (exit_code, left) == (5, [])
+
+
+@pytest.mark.parametrize("pattern", ["|/usr/bin/handler %p", "@/run/handler.socket"])
+def test_core_pattern_with_a_handler_is_refused_by_its_name(core_pattern, tmp_path, pattern):
+    """A pipe or socket is named, with the remedy, and nothing is done."""
+    core_pattern(pattern)
+
+    with pytest.raises(gencore.Unsupported, match=r"handler.*sysctl kernel.core_pattern=core"):
+        gencore.create_core(directory=tmp_path)
+
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "uses_pid"),
+    [
+        ("core", "1"),
+        ("c.%%.%p.%P.%i.%I.%u.%g.%d.%s.%t.%h.%e.%f.%c.%C.%F", "0"),
+        ("%E.%z", "0"),
+        ("{directory}/core.%e.%p.%t", "0"),
+        ("{directory}/%%.%P.%i.%I.%u.%g.%d.%s.%h.%f.%E.%c.%C.%F", "0"),
+        ("{directory}/fixed", "1"),
+    ],
+)
+def test_core_is_found_wherever_the_pattern_sends_it(
+    core_pattern, tmp_path, tmp_path_factory, pattern, uses_pid
+):
+    """Names, templates with every specifier, and absolute paths; nothing stays behind there."""
+    directory = tmp_path_factory.mktemp("d", numbered=True)
+    core_pattern(pattern.format(directory=directory), uses_pid)
+
+    core = gencore.create_core(directory=tmp_path)
+
+    assert left_in(tmp_path) == [core.name]
+    assert left_in(directory) == []
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        "import faulthandler; faulthandler.enable()",
+        "signal.signal(signal.SIGSEGV, lambda *_: None)",
+        "signal.signal(signal.SIGSEGV, signal.SIG_IGN)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+    ],
+)
+def test_the_applications_signal_settings_neither_matter_nor_change(python, tmp_path, prepare):
+    """Whatever the application did with its signals, the dump works and they stay as they were."""
+    code = f"""if True:
+        import gencore, json, os, signal, sys
+        {prepare}
+        def state():
+            watched = (signal.SIGSEGV, signal.SIGCHLD)
+            with open('/proc/self/status') as status:
+                masks = [line for line in status if line.startswith(('SigBlk', 'SigIgn', 'SigCgt'))]
+            return [str(signal.getsignal(s)) for s in watched] + masks
+        before = state()
+        core = gencore.create_core(directory=sys.argv[1])
+        print(json.dumps([core.stat().st_size, before == state()]))
+    """
+    size, unchanged = python(code, tmp_path)
+
+    assert size > 0
+    assert unchanged
+
+
+def test_another_thread_in_waitpid_does_not_get_our_child(python, tmp_path):
+    """waitpid(-1) in the application sees its own children only."""
+    code = """if True:
+        import gencore, json, os, sys, threading
+        r, w = os.pipe()
+        own = os.fork()
+        if own == 0:
+            os.close(w)
+            os.read(r, 1)
+            os._exit(7)
+        seen = []
+        waiter = threading.Thread(target=lambda: seen.append(os.waitpid(-1, 0)))
+        waiter.start()
+        core = gencore.create_core(directory=sys.argv[1])
+        os.write(w, b"x")
+        waiter.join()
+        print(json.dumps([seen[0][0] == own, os.waitstatus_to_exitcode(seen[0][1])]))
+    """
+    assert python(code, tmp_path) == [True, 7]
+
+
+def test_changing_the_directory_during_the_dump_does_no_harm(python, tmp_path):
+    """A relative directory is resolved at the start."""
+    code = """if True:
+        import gencore, json, os
+        dump = gencore.start(collectors=["raw"], directory=".")
+        os.chdir("/")
+        print(json.dumps([str(dump.result().path_of("raw").parent), os.getcwd()]))
+    """
+    assert python(code, cwd=tmp_path) == [str(tmp_path), "/"]
+
+
+def test_refused_clone_is_told_with_step_and_remedy(python, tmp_path):
+    """At the limit of processes the error names the step, and nothing is left."""
+    if os.getuid() != 0:
+        pytest.skip("needs root, to become a user whom the limit binds")
+    code = """if True:
+        import ctypes, errno, gencore, json, os, resource, sys
+        directory = sys.argv[1]
+        gencore.create_core(directory=directory).unlink()
+        os.chown(directory, 65534, 65534)
+        pipeline = gencore.Pipeline(collectors=["raw"], directory="/proc/self/cwd/")
+        os.chdir(directory)
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        try:
+            pipeline.start()
+        except gencore.CoreFailed as error:
+            left = os.listdir(".")
+            print(json.dumps([error.step, error.errno == errno.EAGAIN, error.remedy, left]))
+    """
+    directory = tmp_path / "d"
+    directory.mkdir()
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+    step, again, remedy, left = python(code, directory)
+
+    assert (step, again, left) == ("clone", True, [])
+    assert "ulimit -u" in remedy
+
+
+def test_fifty_dumps_at_once_from_fifty_threads(tmp_path):
+    """Each gets its own core under its own name."""
+    cores = []
+
+    def dump():
+        cores.append(gencore.create_core(directory=tmp_path, content="private"))
+
+    threads = [threading.Thread(target=dump) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert left_in(tmp_path) == sorted(core.name for core in cores)
+    assert len(set(cores)) == 50
+
+
+def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
+    """No descriptor, thread, child or temporary file is left, and memory does not grow."""
+    code = """if True:
+        import gencore, json, os, sys, threading
+        pipeline = gencore.Pipeline(
+            collectors=["raw", "manifest"], directory=sys.argv[1], content="private"
+        )
+        def state():
+            children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
+            fds = os.listdir("/proc/self/fd")
+            return [len(fds), threading.active_count(), children, os.listdir(sys.argv[1])]
+        def rss():
+            return int(open("/proc/self/statm").read().split()[1]) * 4096
+        def dump():
+            for artifact in pipeline.run().artifacts:
+                artifact.path.unlink()
+        for _ in range(20):
+            dump()
+        before, memory = state(), rss()
+        for _ in range(180):
+            dump()
+        print(json.dumps([before, state(), rss() - memory]))
+    """
+    before, after, growth = python(code, tmp_path)
+
+    assert before == after
+    assert growth < 4 << 20
+
+
+def test_failed_dump_leaves_no_child(tmp_path, core_pattern):
+    """A dump whose core the kernel could not write reaps its child and cleans up."""
+    pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path)
+    blocked = tmp_path / "blocked"
+    core_pattern("core")
+    verdict = pipeline._backends  # the probe would refuse; the pattern changes behind its back
+    assert verdict
+    original = pipeline._choose
+    choice = original()
+    pipeline._choose = lambda: choice
+    core_pattern(str(blocked / "core"))
+
+    report = pipeline.run()
+
+    assert report.result == "failed"
+    assert report.failed[0].part == "core"
+    assert left_in(tmp_path) == []
+    children = subprocess.run(
+        ["ps", "--no-headers", "-o", "stat", "--ppid", str(os.getpid())],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    assert "Z" not in children

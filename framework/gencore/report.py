@@ -32,7 +32,7 @@ class Artifact:
     size: int
     """Bytes."""
     sha256: str | None = None
-    """Hexadecimal, or None where the bytes never passed through gencore (a core that was moved)."""
+    """Hexadecimal; None where the bytes never passed through gencore: a core that was moved."""
     collector: str = ""
     path: Path | None = None
     """Where it is; None while the dump is in progress and for what went into a bundle."""
@@ -75,8 +75,7 @@ class Report:
     """How a dump ended."""
 
     result: Result
-    """``complete``: all of it. ``partial``: something in `failed` or `skipped`. ``failed``: no
-    core."""
+    """``complete``, ``partial`` (something is in `failed` or `skipped`), ``failed`` (no core)."""
     name: str
     """The dump's name, with which the names of its artefacts begin."""
     backend: str

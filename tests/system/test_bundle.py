@@ -90,7 +90,7 @@ def test_manifest_holds_the_python_stacks_without_values(manifest):
     assert row["registers"] == "exact"
 
 
-def test_manifest_keeps_annotations_and_hides_argument_values(python, tmp_path):
+def test_manifest_keeps_annotations_and_hides_argument_values(python):
     """Option names stay, values go."""
     code = "import gencore, sys, json; print(json.dumps(str(gencore.collect_core(directory='.'))))"
     path = Path(python(code, "--password=hunter2", "swordfish"))

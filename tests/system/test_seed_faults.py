@@ -66,7 +66,7 @@ def test_a_collector_that_fails_does_not_cost_the_core(tmp_path):
         name = "broken"
         api_version = (1, 0)
 
-        def finish(self, dump):
+        def finish(self, _dump):
             raise OSError("nothing works")
 
     report = gencore.Pipeline(collectors=[Broken, "raw"], directory=tmp_path).run()

@@ -109,7 +109,7 @@ def _values(pid: int) -> Mapping[str, str]:
         "E": _escaped(executable),
         "c": _NUMBER,
         "C": _NUMBER,
-        "F": _NUMBER,
+        "F": r"\d*",  # a pidfd for a handler; nothing in the name of a file
     }
 
 

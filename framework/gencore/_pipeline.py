@@ -15,13 +15,13 @@ from gencore import _loader
 from gencore._dump import Dump
 from gencore._options import Options
 from gencore._worker import Worker
-from gencore.backend import Backend, DumpRequest, Snapshot, Verdict
+from gencore.backend import Backend, DumpRequest, Reason, Snapshot, Verdict
 from gencore.bundle import dump_name
 from gencore.collector import Collector, DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.observed import ObservedProcess
 from gencore.output import Output
-from gencore.report import Pause, Report
+from gencore.report import Failed, Pause, Report
 
 __all__ = ["Pipeline", "collect_core", "create_core", "start"]
 
@@ -98,7 +98,7 @@ class Pipeline:
     def _take(
         self, choice: _Choice, collectors: list[Collector], output: Output, created_at: datetime
     ) -> tuple[Worker, DumpInProgress]:
-        snapshot, pause = self._pause(choice.backend, collectors, output)
+        snapshot, pause, failed = self._pause(choice.backend, collectors, output)
         dump = DumpInProgress(
             name=output.name,
             created_at=created_at,
@@ -110,6 +110,7 @@ class Pipeline:
             libraries=(),
             output=output,
             packed=any(collector.packs for collector in collectors),
+            failed=failed,
             warnings=list(choice.warnings),
         )
         worker = Worker(dump, snapshot, collectors, choice.verdict.core_size)
@@ -125,18 +126,19 @@ class Pipeline:
 
     def _pause(
         self, backend: Backend, collectors: list[Collector], output: Output
-    ) -> tuple[Snapshot, Pause]:
-        """Do all that happens while the process waits."""
+    ) -> tuple[Snapshot, Pause, list[Failed]]:
+        """Do all that happens while the process waits.
+
+        A collector that cannot observe is taken out of *collectors* and returned as failed.
+        """
         with _instant:
             begin = time.perf_counter()
-            process = ObservedProcess()
-            for collector in collectors:
-                collector.observe(process)
+            failed = _observe(collectors)
             observed = time.perf_counter()
             snapshot = backend.snapshot(self._request, output)
             end = time.perf_counter()
         phases = {"observe": observed - begin, **snapshot.phases}
-        return snapshot, Pause(total=end - begin, phases=phases)
+        return snapshot, Pause(total=end - begin, phases=phases), failed
 
     def _load_backends(self, name: str | None) -> list[Backend]:
         loaded = [_loader.load_named("backend", name)] if name else _loader.load_all("backend")
@@ -162,7 +164,7 @@ class Pipeline:
         return maker
 
     def _choose(self) -> _Choice:
-        verdicts = {backend: backend.probe(self._request) for backend in self._backends}
+        verdicts = {backend: _probe(backend, self._request) for backend in self._backends}
         willing = [backend for backend, verdict in verdicts.items() if verdict.ok]
         if not willing:
             raise Unsupported({backend.name: verdict for backend, verdict in verdicts.items()})
@@ -178,6 +180,25 @@ class Pipeline:
     def _broken(self) -> list[str]:
         broken = (p for p in self._plugins if p.status not in {"ok", "disabled"})
         return [f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken]
+
+
+def _observe(collectors: list[Collector]) -> list[Failed]:
+    process = ObservedProcess()
+    failed = []
+    for collector in list(collectors):
+        try:
+            collector.observe(process)
+        except Exception as error:
+            collectors.remove(collector)
+            failed.append(Failed(collector.name, error))
+    return failed
+
+
+def _probe(backend: Backend, request: DumpRequest) -> Verdict:
+    try:
+        return backend.probe(request)
+    except Exception as error:
+        return Verdict.no(Reason(f"its probe raises {type(error).__name__}: {error}"))
 
 
 def _check_identity() -> None:

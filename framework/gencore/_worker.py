@@ -100,8 +100,11 @@ class Worker:
         return self._report("partial" if lacking else "complete", published)
 
     def _describe_surroundings(self) -> None:
-        self._dump.threads = self._snapshot.threads
-        self._dump.libraries = tuple(describe(f) for f in self._snapshot.mapped_files())
+        try:
+            self._dump.threads = self._snapshot.threads
+            self._dump.libraries = tuple(describe(f) for f in self._snapshot.mapped_files())
+        except Exception as error:  # the core is worth more than the list of libraries
+            self._dump.failed.append(Failed("libraries", error))
 
     def _read_core(self) -> bool:
         """Give the core to whoever wants it. Return whether it is whole."""

@@ -1,0 +1,53 @@
+"""The backends of the other platforms: import anywhere, answer with reasons."""
+
+import sys
+
+import pytest
+
+from gencore import DumpRequest, Unsupported
+from gencore_backends.aix.stub import Aix
+from gencore_backends.linux.sigsegv import LinuxSigsegv
+from gencore_backends.macos.abort import MacosAbort
+from gencore_backends.windows.stub import Windows
+
+
+@pytest.mark.parametrize("backend", [Aix, MacosAbort, Windows])
+def test_elsewhere_the_answer_is_no(backend):
+    """On Linux each says what it is for."""
+    verdict = backend().probe(DumpRequest())
+
+    assert not verdict.ok
+    assert "this is Linux, not" in verdict.reasons[0].text
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32", "aix7"])
+def test_linux_says_no_on_other_platforms(monkeypatch, platform):
+    """Without touching /proc."""
+    monkeypatch.setattr(sys, "platform", platform)
+
+    assert "not Linux" in LinuxSigsegv().probe(DumpRequest()).reasons[0].text
+
+
+@pytest.mark.parametrize(
+    ("backend", "platform", "interface"),
+    [(Aix, "aix7", "gencore()"), (Windows, "win32", "MiniDumpWriteDump")],
+)
+def test_a_stub_names_the_interface_on_its_own_platform(monkeypatch, backend, platform, interface):
+    """And how to get a backend."""
+    monkeypatch.setattr(sys, "platform", platform)
+
+    (reason,) = backend().probe(DumpRequest()).reasons
+
+    assert interface in reason.text
+    assert "install a package" in reason.remedy
+    with pytest.raises(Unsupported, match="install a package"):
+        backend().snapshot(DumpRequest(), None)
+
+
+def test_macos_says_how_to_open_cores_directory(monkeypatch):
+    """Without /cores there is no core; the remedy is a command."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    (reason,) = MacosAbort().probe(DumpRequest()).reasons
+
+    assert reason.remedy == "sudo chmod 1777 /cores"

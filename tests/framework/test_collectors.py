@@ -1,0 +1,117 @@
+"""A collector that misbehaves costs its own artefact and nothing else."""
+
+import pytest
+
+import gencore
+
+
+class Quiet(gencore.Collector):
+    """Does nothing."""
+
+    name = "quiet"
+    api_version = (1, 0)
+
+    def finish(self, _dump):
+        return []
+
+
+class RaisesInObserve(Quiet):
+    """Fails inside the pause."""
+
+    def observe(self, _process):
+        raise ValueError("observe")
+
+
+class RaisesInBegin(Quiet):
+    """Fails before the first byte."""
+
+    def begin(self, _dump):
+        raise ValueError("begin")
+
+
+class RaisesInWrite(Quiet, gencore.CoreSink):
+    """Fails at the first byte."""
+
+    def begin(self, _dump):
+        return self
+
+    def write(self, _chunk):
+        raise ValueError("write")
+
+
+class RaisesInClose(RaisesInWrite):
+    """Fails after the last byte."""
+
+    def write(self, _chunk):
+        pass
+
+    def close(self):
+        raise ValueError("close")
+
+
+class RaisesInFinish(Quiet):
+    """Fails at the end."""
+
+    def finish(self, _dump):
+        raise ValueError("finish")
+
+
+class ReturnsNonsense(Quiet):
+    """Returns what is no artefact."""
+
+    def finish(self, _dump):
+        return 7
+
+
+class ReturnsAMissingFile(Quiet):
+    """Describes a file that it never made."""
+
+    def finish(self, _dump):
+        return [gencore.Artifact(name="nowhere", size=1)]
+
+
+BAD = [
+    RaisesInObserve,
+    RaisesInBegin,
+    RaisesInWrite,
+    RaisesInClose,
+    RaisesInFinish,
+    ReturnsNonsense,
+    ReturnsAMissingFile,
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_bad_collector_costs_only_its_own_artefact(tmp_path, bad):
+    """The core is published whole, and the report says who failed."""
+    report = gencore.Pipeline(collectors=[bad, "raw"], directory=tmp_path).run()
+
+    assert report.result == "partial"
+    assert [part.part for part in report.failed] == ["quiet"]
+    assert [artifact.collector for artifact in report.artifacts] == ["raw"]
+
+
+def test_a_sink_gets_every_byte_in_order(tmp_path):
+    """What the sinks are given is the core, once."""
+    got = bytearray()
+
+    class Copies(RaisesInWrite):
+        def write(self, chunk):
+            got.extend(chunk)
+
+    report = gencore.Pipeline(collectors=[Copies, "raw"], directory=tmp_path).run()
+
+    assert report.path_of("raw").read_bytes() == got
+
+
+def test_a_backend_whose_probe_raises_is_a_no(tmp_path):
+    """Its exception is the reason."""
+    pipeline = gencore.Pipeline(backend="linux-sigsegv", directory=tmp_path)
+
+    def probe(_request):
+        raise KeyError("oops")
+
+    pipeline._backends[0].probe = probe
+
+    with pytest.raises(gencore.Unsupported, match="its probe raises KeyError"):
+        pipeline.start()

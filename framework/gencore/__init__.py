@@ -3,36 +3,43 @@
 `create_core` and `collect_core` do the whole job in one call; `start` returns a handle as soon as
 the process runs on; `Pipeline` is the same, built once and used many times. Plug-ins subclass
 `Backend` and `Collector`.
+
+The public names are loaded when the first of them is used, so that a service that only might be
+dumped pays almost nothing for the import.
 """
 
-from gencore._dump import Dump
-from gencore._pipeline import Pipeline, collect_core, create_core, start
+from typing import TYPE_CHECKING, Any
+
 from gencore._version import __version__
-from gencore.backend import (
-    Backend,
-    CoreStream,
-    DumpRequest,
-    FileCoreStream,
-    MappedFile,
-    Reason,
-    Snapshot,
-    ThreadRecord,
-    Verdict,
-)
-from gencore.collector import Collector, CoreSink, DumpInProgress
-from gencore.errors import (
-    CoreFailed,
-    DumpIncomplete,
-    GencoreError,
-    IntegrityError,
-    OutputError,
-    PluginError,
-    Refused,
-    TimedOut,
-    Unsupported,
-    UsageError,
-)
-from gencore.report import Artifact, Failed, Pause, Progress, Report, Skipped
+
+if TYPE_CHECKING:
+    from gencore._dump import Dump
+    from gencore._pipeline import Pipeline, collect_core, create_core, start
+    from gencore.backend import (
+        Backend,
+        CoreStream,
+        DumpRequest,
+        FileCoreStream,
+        MappedFile,
+        Reason,
+        Snapshot,
+        ThreadRecord,
+        Verdict,
+    )
+    from gencore.collector import Collector, CoreSink, DumpInProgress
+    from gencore.errors import (
+        CoreFailed,
+        DumpIncomplete,
+        GencoreError,
+        IntegrityError,
+        OutputError,
+        PluginError,
+        Refused,
+        TimedOut,
+        Unsupported,
+        UsageError,
+    )
+    from gencore.report import Artifact, Failed, Pause, Progress, Report, Skipped
 
 __all__ = [
     "Artifact",
@@ -70,3 +77,19 @@ __all__ = [
     "create_core",
     "start",
 ]
+
+_PUBLIC_MODULES = ("_dump", "_pipeline", "backend", "collector", "errors", "report")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'gencore' has no attribute {name!r}")
+    from importlib import import_module
+
+    for module in map(import_module, (f"gencore.{short}" for short in _PUBLIC_MODULES)):
+        globals().update({n: getattr(module, n) for n in module.__all__ if n in __all__})
+    return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,5 @@
 """The handle of one dump: wait for it, await it, be called back, cancel it."""
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Generator
@@ -123,6 +122,8 @@ class Dump:
         return self._wait().__await__()
 
     async def _wait(self) -> Report:
+        import asyncio
+
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 

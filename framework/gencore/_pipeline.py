@@ -23,7 +23,7 @@ from gencore.observed import ObservedProcess
 from gencore.output import Output
 from gencore.report import Failed, Pause, Report
 
-__all__ = ["Pipeline", "collect_core", "create_core", "start"]
+__all__ = ["Pipeline", "ask", "collect_core", "create_core", "start"]
 
 _instant: Final = threading.RLock()
 """One pause at a time. Reentrant: a signal handler may ask for a dump in the middle of another."""
@@ -77,7 +77,7 @@ class Pipeline:
         output = Output(directory, dump_name(created_at, os.getpid()))
         try:
             _check_space(output, choice.verdict)
-            worker, dump = self._take(choice, collectors, output, created_at)
+            worker, dump, snapshot = self._take(choice, collectors, output, created_at)
         except BaseException:
             output.close()
             raise
@@ -85,7 +85,7 @@ class Pipeline:
             name=dump.name,
             backend=dump.backend,
             pause=dump.pause,
-            threads=lambda: dump.threads,
+            threads=lambda: dump.threads or snapshot.threads,
             stop=worker.stop,
             progress=worker.progress,
             future=worker.future,
@@ -97,7 +97,7 @@ class Pipeline:
 
     def _take(
         self, choice: _Choice, collectors: list[Collector], output: Output, created_at: datetime
-    ) -> tuple[Worker, DumpInProgress]:
+    ) -> tuple[Worker, DumpInProgress, Snapshot]:
         snapshot, pause, failed = self._pause(choice.backend, collectors, output)
         dump = DumpInProgress(
             name=output.name,
@@ -107,7 +107,6 @@ class Pipeline:
             plugins=tuple(plugin.as_dict() for plugin in self._plugins),
             pause=pause,
             threads=(),
-            libraries=(),
             output=output,
             packed=any(collector.packs for collector in collectors),
             failed=failed,
@@ -122,7 +121,7 @@ class Pipeline:
                 f"no thread for the dump: {error}",
                 remedy="raise the limit on processes (ulimit -u) or pids.max of the cgroup",
             ) from error
-        return worker, dump
+        return worker, dump, snapshot
 
     def _pause(
         self, backend: Backend, collectors: list[Collector], output: Output
@@ -164,7 +163,7 @@ class Pipeline:
         return maker
 
     def _choose(self) -> _Choice:
-        verdicts = {backend: _probe(backend, self._request) for backend in self._backends}
+        verdicts = {backend: ask(backend, self._request) for backend in self._backends}
         willing = [backend for backend, verdict in verdicts.items() if verdict.ok]
         if not willing:
             raise Unsupported({backend.name: verdict for backend, verdict in verdicts.items()})
@@ -194,7 +193,8 @@ def _observe(collectors: list[Collector]) -> list[Failed]:
     return failed
 
 
-def _probe(backend: Backend, request: DumpRequest) -> Verdict:
+def ask(backend: Backend, request: DumpRequest) -> Verdict:
+    """Return the backend's verdict; a probe that raises means no."""
     try:
         return backend.probe(request)
     except Exception as error:

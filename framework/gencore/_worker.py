@@ -1,6 +1,7 @@
 """What happens after the instant, on a thread of its own: read, collect, publish, report."""
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -12,11 +13,11 @@ from gencore._dump import StopSwitch
 from gencore.backend import CoreStream, Snapshot
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.errors import GencoreError, IntegrityError, TimedOut
-from gencore.libraries import describe
 from gencore.report import Artifact, Failed, Progress, Report, Result
 
 __all__ = ["Worker"]
 
+_log: Final = logging.getLogger("gencore")
 _STOPPED: Final = (CancelledError, TimedOut)
 
 
@@ -102,7 +103,9 @@ class Worker:
     def _describe_surroundings(self) -> None:
         try:
             self._dump.threads = self._snapshot.threads
-            self._dump.libraries = tuple(describe(f) for f in self._snapshot.mapped_files())
+            self._dump.mapped_files = self._snapshot.mapped_files()
+            if self._dump.packed:  # they will be asked for: read them while the kernel writes
+                _ = self._dump.libraries
         except Exception as error:  # the core is worth more than the list of libraries
             self._dump.failed.append(Failed("libraries", error))
 
@@ -113,7 +116,7 @@ class Worker:
             self.stop.check()
             self._dump.core = core
             self._stream(core)
-        except GencoreError as error:
+        except Exception as error:
             self.stop.check()
             self._dump.core = None
             self._dump.failed.insert(0, Failed("core", error))
@@ -136,7 +139,7 @@ class Worker:
                 self._progress = Progress("collect", self._progress.done + len(chunk), core.size)
         except BaseException:
             for sink in sinks.values():
-                sink.abort()
+                _abort(sink)
             raise
         self._dump.core_sha256 = digest.hexdigest()
         for collector, sink in list(sinks.items()):
@@ -160,7 +163,7 @@ class Worker:
                 sink.write(chunk)
             except Exception as error:
                 del sinks[collector]
-                sink.abort()
+                _abort(sink)
                 self._give_up(collector, error)
 
     def _attempt(self, collector: Collector, step: Callable[[], None]) -> None:
@@ -209,3 +212,10 @@ class Worker:
             failed=tuple(dump.failed),
             warnings=tuple(dump.warnings),
         )
+
+
+def _abort(sink: CoreSink) -> None:
+    try:
+        sink.abort()
+    except Exception:
+        _log.exception("a sink raised when it was told to release everything")

@@ -9,9 +9,9 @@ import io
 import os
 import tarfile
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from itertools import count
+from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import BinaryIO, Final
 
 from gencore.backend import CHUNK_SIZE
@@ -81,13 +81,18 @@ class BundleWriter:
 
 
 class _GzipMembers:
-    """Compresses blocks in threads, each to a gzip member of its own, and writes them in order."""
+    """Compresses blocks in threads, each to a gzip member; another thread writes them in order.
+
+    Not concurrent.futures: its pools take no work once the main thread has ended, and a process
+    that exits finishes its dump first.
+    """
 
     def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:
         self._file = file
         self._block = bytearray()
-        self._pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="gencore-gzip")
-        self._pending: deque[Future[bytes]] = deque()
+        self._compressors = ThreadPool(_WORKERS)
+        self._writer = ThreadPool(1)
+        self._pending: deque[AsyncResult[None]] = deque()
 
     def write(self, data: "bytes | memoryview") -> None:
         self._block += data
@@ -96,21 +101,29 @@ class _GzipMembers:
 
     def end_member(self) -> None:
         if self._block:
-            self._pending.append(self._pool.submit(_compress, self._block))
+            compressed = self._compressors.apply_async(_compress, (self._block,))
+            self._pending.append(self._writer.apply_async(self._write_one, (compressed,)))
             self._block = bytearray()
-        while len(self._pending) > 2 * _WORKERS:
-            self._file.write(self._pending.popleft().result())
+        self._wait_until_pending(2 * _WORKERS)
 
     def close(self) -> None:
         self.end_member()
         try:
-            while self._pending:
-                self._file.write(self._pending.popleft().result())
+            self._wait_until_pending(0)
         finally:
             self.abort()
 
     def abort(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        for pool in (self._writer, self._compressors):
+            pool.terminate()
+            pool.join()
+
+    def _write_one(self, compressed: "AsyncResult[bytes]") -> None:
+        self._file.write(compressed.get())
+
+    def _wait_until_pending(self, count: int) -> None:
+        while len(self._pending) > count:
+            self._pending.popleft().get()
 
 
 def _compress(block: bytearray) -> bytes:

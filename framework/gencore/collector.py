@@ -17,6 +17,7 @@ name. `docs/how-to/write-a-collector.md` walks through a working one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import attrs
@@ -26,7 +27,7 @@ from gencore.report import Artifact, Skipped
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from gencore.backend import CoreStream, DumpRequest, ThreadRecord
+    from gencore.backend import CoreStream, DumpRequest, MappedFile, ThreadRecord
     from gencore.libraries import Library
     from gencore.observed import ObservedProcess
     from gencore.output import ArtifactWriter, Output
@@ -49,11 +50,11 @@ class DumpInProgress:
     """Every plug-in of this dump: family, name, distribution, version, api_version, status."""
     pause: "Pause"
     threads: "tuple[ThreadRecord, ...]"
-    libraries: "tuple[Library, ...]"
-    """Every file that was mapped at the instant, the executable first."""
     output: "Output"
     packed: bool
     """Whether a collector with `packs` takes part, so that artefacts end up inside its file."""
+    mapped_files: "tuple[MappedFile, ...]" = ()
+    """Every file that was mapped at the instant, the executable first."""
     core: "CoreStream | None" = None
     """The core; None where it failed."""
     core_sha256: str | None = None
@@ -63,6 +64,13 @@ class DumpInProgress:
     skipped: list[Skipped] = attrs.field(factory=list)
     failed: "list[Failed]" = attrs.field(factory=list)
     warnings: list[str] = attrs.field(factory=list)
+
+    @cached_property
+    def libraries(self) -> "tuple[Library, ...]":
+        """The facts of each mapped file. Reads them all, at the first use."""
+        from gencore.libraries import describe
+
+        return tuple(describe(file) for file in self.mapped_files)
 
     def create(self, name: str) -> "ArtifactWriter":
         """Create the file of an artefact, to be written and closed. Raises OSError."""

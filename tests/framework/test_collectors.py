@@ -39,6 +39,13 @@ class RaisesInWrite(Quiet, gencore.CoreSink):
         raise ValueError("write")
 
 
+class RaisesInAbort(RaisesInWrite):
+    """Fails again when it is told to release everything."""
+
+    def abort(self):
+        raise ValueError("abort")
+
+
 class RaisesInClose(RaisesInWrite):
     """Fails after the last byte."""
 
@@ -74,6 +81,7 @@ BAD = [
     RaisesInObserve,
     RaisesInBegin,
     RaisesInWrite,
+    RaisesInAbort,
     RaisesInClose,
     RaisesInFinish,
     ReturnsNonsense,
@@ -115,3 +123,17 @@ def test_a_backend_whose_probe_raises_is_a_no(tmp_path):
 
     with pytest.raises(gencore.Unsupported, match="its probe raises KeyError"):
         pipeline.start()
+
+
+def test_a_core_that_fails_in_any_way_leaves_the_manifest(tmp_path, monkeypatch):
+    """Not only CoreFailed: the Python stacks are saved whatever went wrong."""
+
+    def find(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("gencore_backends.linux.sigsegv._Snapshot._find", find)
+
+    report = gencore.start(directory=tmp_path).result()
+
+    assert report.result == "failed"
+    assert [a.collector for a in report.artifacts] == ["manifest"]

@@ -128,3 +128,16 @@ def test_a_dump_can_be_started_from_any_thread(tmp_path):
     thread.join()
 
     assert cores[0].is_file()
+
+
+def test_a_process_that_ends_at_once_finishes_its_dump_first(python, tmp_path):
+    """Whoever does not wait for the bundle gets it all the same."""
+    code = """if True:
+        import gencore, json, sys
+        dump = gencore.start(directory=sys.argv[1])
+        print(json.dumps([dump.name, len(dump.threads)]))
+    """
+    name, threads = python(code, tmp_path)
+
+    assert os.listdir(tmp_path) == [f"{name}.tar.gz"]
+    assert threads == 1

@@ -8,6 +8,7 @@ the calling thread's.
 import contextlib
 import os
 import platform
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -177,7 +178,7 @@ _REMEDIES: Final = {
 
 
 def _kernel() -> tuple[int, ...]:
-    return tuple(int(part) for part in platform.release().split("-")[0].split(".")[:2])
+    return tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
 
 
 def _why_no_core(status: int) -> str:

@@ -106,8 +106,9 @@ def _status(dump: DumpInProgress) -> dict[str, Any]:
 def _core(dump: DumpInProgress) -> dict[str, Any] | None:
     if dump.core is None:
         return None
+    truncated = "truncated." if dump.core.incomplete is not None else ""
     return {
-        "file": "core" if dump.packed else f"{dump.name}.core",
+        "file": "core" if dump.packed else f"{dump.name}.{truncated}core",
         "format": "elf",
         "size": dump.core.size,
         "sha256": dump.core_sha256,

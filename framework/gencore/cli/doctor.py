@@ -10,6 +10,7 @@ import attrs
 import click
 
 from gencore import _loader
+from gencore._pipeline import ask
 from gencore.backend import DumpRequest, Verdict
 
 __all__ = ["doctor"]
@@ -37,7 +38,7 @@ def doctor(*, directory: str, as_json: bool) -> NoReturn:
 
 def _verdicts() -> dict[str, Verdict]:
     loaded = [plugin for plugin in _loader.load_all("backend") if plugin.status == "ok"]
-    return {plugin.entry.name: plugin.plugin().probe(DumpRequest()) for plugin in loaded}
+    return {plugin.entry.name: ask(plugin.plugin(), DumpRequest()) for plugin in loaded}
 
 
 def _surroundings(directory: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import json
 import click
 
 from gencore import _loader
+from gencore._pipeline import ask
 from gencore.backend import DumpRequest
 
 __all__ = ["plugins"]
@@ -33,7 +34,7 @@ def _rows(family: str) -> list[dict[str, object]]:
 def _row(plugin: _loader.LoadedPlugin) -> dict[str, object]:
     row = plugin.as_dict()
     if plugin.status == "ok" and plugin.entry.family == "backend":
-        verdict = plugin.plugin().probe(DumpRequest())
+        verdict = ask(plugin.plugin(), DumpRequest())
         if not verdict.ok:
             row["status"] = "unsupported"
             row["reason"] = "; ".join(reason.text for reason in verdict.reasons)

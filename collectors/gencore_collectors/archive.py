@@ -6,6 +6,7 @@ from gencore import Artifact, Collector, CoreSink, DumpInProgress
 from gencore.backend import CHUNK_SIZE
 from gencore.bundle import BundleWriter
 from gencore.libraries import Library, open_regular
+from gencore.output import ArtifactWriter
 
 __all__ = ["ArchiveCollector"]
 
@@ -24,7 +25,7 @@ class ArchiveCollector(Collector):
         self._file = dump.create("tar.gz")
         self._bundle = BundleWriter(self._file, dump.name, dump.created_at.timestamp())
         self._bundle.begin("core", dump.core.size)
-        return _CoreMember(self._bundle)
+        return _CoreMember(self._bundle, self._file)
 
     def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
         """Add the libraries and the artefacts of the other collectors."""
@@ -36,10 +37,11 @@ class ArchiveCollector(Collector):
             for artifact in dump.artifacts:
                 if artifact.name.rpartition(".")[2] != "core":  # it is in the bundle already
                     self._add_artifact(artifact, dump)
+            self._bundle.close()
         except BaseException:
             self._bundle.abort()
+            self._file.close()
             raise
-        self._bundle.close()
         return [self._file.artifact()]
 
     def _add_library(self, library: Library, dump: DumpInProgress) -> None:
@@ -68,8 +70,9 @@ class ArchiveCollector(Collector):
 
 
 class _CoreMember(CoreSink):
-    def __init__(self, bundle: BundleWriter) -> None:
+    def __init__(self, bundle: BundleWriter, file: ArtifactWriter) -> None:
         self._bundle = bundle
+        self._file = file
 
     def write(self, chunk: memoryview) -> None:
         self._bundle.write(chunk)
@@ -79,3 +82,4 @@ class _CoreMember(CoreSink):
 
     def abort(self) -> None:
         self._bundle.abort()
+        self._file.close()

@@ -1,5 +1,6 @@
 """The examples of the how-to pages do what the pages say."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,22 +17,20 @@ def example(page):
     return names
 
 
-def test_the_collector_example_saves_its_artefact(tmp_path):
-    """The load average lies beside the core."""
-    collector = example("how-to/write-a-collector.md")["LoadCollector"]
+def test_the_collector_example_counts_pages(tmp_path):
+    """It observes, reads the core's bytes, and makes an artefact."""
+    collector = example("how-to/write-a-collector.md")["HeapStats"]
 
     report = gencore.Pipeline(collectors=[collector, "raw"], directory=tmp_path).run()
 
     assert report.result == "complete"
-    assert report.path_of("load").read_text().count(".") >= 3
+    assert json.loads(report.path_of("heap-stats").read_text())["zero_pages"] > 0
 
 
-def test_the_backend_example_answers_and_streams(tmp_path):
-    """Its verdict has a remedy, and its core becomes an artefact."""
-    backend = example("how-to/write-a-backend.md")["SidecarBackend"]()
-    pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path)
+def test_the_backend_example_answers_with_reasons():
+    """It offers full cores only, and says so with a remedy."""
+    backend = example("how-to/write-a-backend.md")["GdbGcore"]()
 
-    assert backend.probe(gencore.DumpRequest()).reasons[0].remedy == "add it to the pod"
-    backend.probe = lambda _: gencore.Verdict.yes()
-    pipeline._backends = [backend]
-    assert pipeline.run().path_of("raw").read_bytes() == b"the core"
+    verdict = backend.probe(gencore.DumpRequest(content="private"))
+
+    assert verdict.reasons[0].remedy

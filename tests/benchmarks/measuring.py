@@ -1,0 +1,101 @@
+"""What the benchmarks share: the heap, the clone in C, a directory of their own, the first lines.
+
+Not a benchmark itself.
+"""
+
+import contextlib
+import ctypes
+import datetime as dt
+import os
+import platform
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+MIB = 1 << 20
+PAGE = 4096
+
+BareClone = Callable[[bytes | None], float]
+
+
+def heap(mebibytes: int) -> list[bytearray]:
+    """Return a heap as a service has it: half random, a quarter text, a quarter touched zeros."""
+    half, quarter = mebibytes // 2, mebibytes // 4
+    random = [bytearray(os.urandom(MIB)) for _ in range(half)]
+    text = [_text(number) for number in range(quarter)]
+    zeros = bytearray(quarter * MIB)
+    zeros[::PAGE] = bytes(len(zeros) // PAGE)
+    return [*random, *text, zeros]
+
+
+def _text(number: int) -> bytearray:
+    line = b"2026-01-01T00:00:00 INFO request %07d: answered\n" % number
+    return bytearray((line * (MIB // len(line) + 1))[:MIB])
+
+
+def introduce(title: str) -> None:
+    """Print what is measured, when, where and by which command."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    print(f"# {title}\n")
+    print(f"- date: {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC")
+    print(f"- machine: {os.cpu_count()} CPUs, {platform.machine()}, {memory:.1f} GiB of memory")
+    print(f"- kernel: {platform.system()} {platform.release()}")
+    print(f"- Python: {platform.python_implementation()} {platform.python_version()}")
+    print(f"- command: python {shlex.join(sys.argv)}\n", flush=True)
+
+
+@contextlib.contextmanager
+def workplace() -> Iterator[Path]:
+    """Make a directory, and remove it with all that is in it."""
+    directory = Path(tempfile.mkdtemp(prefix="gencore-benchmark-"))
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory)
+
+
+def emptied(directory: Path) -> Path:
+    """Make *directory* anew. What was to be written of the old one is written or forgotten."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    os.sync()
+    return directory
+
+
+def compile_bare_clone(directory: Path) -> BareClone:
+    """Compile and load bare_clone.c. PyDLL: the GIL stays held, as it does in gencore."""
+    library = directory / "bare_clone.so"
+    source = Path(__file__).with_name("bare_clone.c")
+    subprocess.run(["cc", "-O2", "-w", "-shared", "-fPIC", source, "-o", library], check=True)
+    function = ctypes.PyDLL(str(library)).bare_clone
+    function.argtypes = [ctypes.c_char_p]
+    function.restype = ctypes.c_double
+    return function
+
+
+def interleaved(first: Callable[[], float], second: Callable[[], float], rounds: int):
+    """Return the times of both, taken in turns after a warm-up; every other round swaps them."""
+    first(), second()
+    times: tuple[list[float], list[float]] = [], []
+    for number in range(rounds):
+        order = (0, 1) if number % 2 == 0 else (1, 0)
+        for which in order:
+            times[which].append((first, second)[which]())
+    return times
+
+
+def spread(times: list[float], unit: float, digits: int) -> str:
+    """Return "median (lowest-highest)" in *unit* seconds."""
+    values = (statistics.median(times), min(times), max(times))
+    middle, low, high = (f"{value / unit:.{digits}f}" for value in values)
+    return f"{middle} ({low}-{high})"
+
+
+def verdict(*, met: bool) -> str:
+    """Return the word for the last column."""
+    return "met" if met else "**missed**"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gencore import Artifact, Collector, CoreSink, DumpInProgress
+from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
 from gencore.backend import CHUNK_SIZE
 from gencore.bundle import BundleWriter
 from gencore.libraries import Library, open_regular
@@ -25,7 +25,7 @@ class ArchiveCollector(Collector):
         self._file = dump.create("tar.gz")
         self._bundle = BundleWriter(self._file, dump.name, dump.created_at.timestamp())
         self._bundle.begin("core", dump.core.size)
-        return _CoreMember(self._bundle, self._file)
+        return _CoreMember(dump.core, self._bundle, self._file)
 
     def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
         """Add the libraries and the artefacts of the other collectors."""
@@ -45,11 +45,8 @@ class ArchiveCollector(Collector):
         return [self._file.artifact()]
 
     def _add_library(self, library: Library, dump: DumpInProgress) -> None:
-        if library.status == "not-elf":
-            return
         if library.status != "ok" or library.size is None:
-            dump.skip(library.path, library.reason or library.status)
-            return
+            return  # the framework has noted why
         try:
             file = open_regular(library.path)
         except OSError as error:
@@ -70,7 +67,8 @@ class ArchiveCollector(Collector):
 
 
 class _CoreMember(CoreSink):
-    def __init__(self, bundle: BundleWriter, file: ArtifactWriter) -> None:
+    def __init__(self, core: CoreStream, bundle: BundleWriter, file: ArtifactWriter) -> None:
+        self._core = core
         self._bundle = bundle
         self._file = file
 
@@ -78,7 +76,7 @@ class _CoreMember(CoreSink):
         self._bundle.write(chunk)
 
     def close(self) -> None:
-        self._bundle.end()
+        self._bundle.end(short=self._core.missing)
 
     def abort(self) -> None:
         self._bundle.abort()

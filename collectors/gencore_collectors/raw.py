@@ -37,7 +37,7 @@ class RawCollector(Collector):
 def _move(dump: DumpInProgress, core: CoreStream) -> Artifact:
     name = _NAME if core.incomplete is None else f"truncated.{_NAME}"
     dump.output.rename(core.file or _NAME, name)
-    return Artifact(name=name, size=core.size, sha256=dump.core_sha256)
+    return Artifact(name=name, size=core.size - core.missing, sha256=dump.core_sha256)
 
 
 class _CoreWriter(CoreSink):

@@ -5,7 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, Unpack
 
@@ -21,7 +21,7 @@ from gencore.collector import Collector, DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.observed import ObservedProcess
 from gencore.output import Output
-from gencore.report import Failed, Pause, Report
+from gencore.report import Failed, Pause, Phase, Report
 
 __all__ = ["Pipeline", "ask", "collect_core", "create_core", "start"]
 
@@ -104,11 +104,13 @@ class Pipeline:
             created_at=created_at,
             request=self._request,
             backend=choice.backend.name,
+            method=choice.backend.method,
             plugins=tuple(plugin.as_dict() for plugin in self._plugins),
             pause=pause,
             threads=(),
             output=output,
             packed=any(collector.packs for collector in collectors),
+            phases=_phases_of(pause, created_at),
             failed=failed,
             warnings=list(choice.warnings),
         )
@@ -199,6 +201,15 @@ def ask(backend: Backend, request: DumpRequest) -> Verdict:
         return backend.probe(request)
     except Exception as error:
         return Verdict.no(Reason(f"its probe raises {type(error).__name__}: {error}"))
+
+
+def _phases_of(pause: Pause, created_at: datetime) -> list[Phase]:
+    """List the parts of the pause one after the other, which is how they happen."""
+    phases, begin = [], created_at
+    for name, seconds in pause.phases.items():
+        phases.append(Phase(name=name, started_at=begin, seconds=seconds))
+        begin += timedelta(seconds=seconds)
+    return phases
 
 
 def _check_identity() -> None:

@@ -1,10 +1,13 @@
 """What happens after the instant, on a thread of its own: read, collect, publish, report."""
 
+import contextlib
 import hashlib
 import logging
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
+from datetime import UTC, datetime
 from typing import Final
 
 import attrs
@@ -13,7 +16,7 @@ from gencore._dump import StopSwitch
 from gencore.backend import CoreStream, Snapshot
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.errors import GencoreError, IntegrityError, TimedOut
-from gencore.report import Artifact, Failed, Progress, Report, Result
+from gencore.report import Artifact, Failed, Phase, Progress, Report, Result
 
 __all__ = ["Worker"]
 
@@ -105,17 +108,24 @@ class Worker:
             self._dump.threads = self._snapshot.threads
             self._dump.mapped_files = self._snapshot.mapped_files()
             if self._dump.packed:  # they will be asked for: read them while the kernel writes
-                _ = self._dump.libraries
+                with self._phase("libraries"):
+                    self._skip_unreadable()
         except Exception as error:  # the core is worth more than the list of libraries
             self._dump.failed.append(Failed("libraries", error))
+
+    def _skip_unreadable(self) -> None:
+        for library in self._dump.libraries:
+            if library.status in {"deleted", "unreadable"}:
+                self._dump.skip(library.path, library.reason or library.status)
 
     def _read_core(self) -> bool:
         """Give the core to whoever wants it. Return whether it is whole."""
         try:
-            core = self._snapshot.core()
-            self.stop.check()
-            self._dump.core = core
-            self._stream(core)
+            with self._phase("core"):
+                core = self._snapshot.core()
+                self.stop.check()
+                self._dump.core = core
+                self._stream(core)
         except Exception as error:
             self.stop.check()
             self._dump.core = None
@@ -127,23 +137,27 @@ class Worker:
 
     def _stream(self, core: CoreStream) -> None:
         sinks = self._open_sinks()
-        if not sinks:
-            return
-        digest = hashlib.sha256()
-        self._progress = Progress("collect", 0, core.size)
         try:
-            for chunk in core:
-                self.stop.check()
-                digest.update(chunk)
-                self._write(sinks, chunk)
-                self._progress = Progress("collect", self._progress.done + len(chunk), core.size)
+            if sinks:
+                self._give(core, sinks)
+            core.wait()
+            self.stop.check()
         except BaseException:
             for sink in sinks.values():
                 _abort(sink)
             raise
-        self._dump.core_sha256 = digest.hexdigest()
         for collector, sink in list(sinks.items()):
             self._attempt(collector, sink.close)
+
+    def _give(self, core: CoreStream, sinks: dict[Collector, CoreSink]) -> None:
+        digest = hashlib.sha256()
+        self._progress = Progress("collect", 0, core.size)
+        for chunk in core:
+            self.stop.check()
+            digest.update(chunk)
+            self._write(sinks, chunk)
+            self._progress = Progress("collect", self._progress.done + len(chunk), core.size)
+        self._dump.core_sha256 = digest.hexdigest()
 
     def _open_sinks(self) -> dict[Collector, CoreSink]:
         sinks = {}
@@ -182,7 +196,8 @@ class Worker:
         for collector in sorted(self._collectors, key=lambda c: c.packs):
             self.stop.check()
             try:
-                artifacts = list(collector.finish(self._dump))
+                with self._phase(collector.name):
+                    artifacts = list(collector.finish(self._dump))
                 made = [attrs.evolve(a, collector=collector.name) for a in artifacts]
             except Exception as error:
                 self._dump.failed.append(Failed(collector.name, error))
@@ -191,6 +206,25 @@ class Worker:
                     beside.clear()
                 beside.extend(made)
         return beside
+
+    @contextlib.contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        started_at, begin = datetime.now(UTC), time.perf_counter()
+        error: BaseException | None = None
+        try:
+            yield
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            self._dump.phases.append(
+                Phase(
+                    name=name,
+                    started_at=started_at,
+                    seconds=time.perf_counter() - begin,
+                    error=None if error is None else str(error) or type(error).__name__,
+                )
+            )
 
     def _publish(self, artifact: Artifact) -> Artifact | None:
         try:
@@ -206,6 +240,7 @@ class Worker:
             name=dump.name,
             backend=dump.backend,
             pause=dump.pause,
+            phases=tuple(dump.phases),
             artifacts=artifacts,
             threads=dump.threads,
             skipped=tuple(dump.skipped),

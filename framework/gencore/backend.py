@@ -150,18 +150,28 @@ class CoreStream(ABC):
     file: str | None = None
     """The core's name in the output's private directory, if it is a file there."""
     incomplete: str | None = None
-    """Why the core lacks bytes that it promises; known once the last byte was read."""
+    """Why the core is not whole; known after `wait`."""
+    missing: int = 0
+    """Bytes that are promised and not there, at the end; known after `wait`."""
 
     @property
     @abstractmethod
     def size(self) -> int:
-        """Bytes in the whole stream."""
+        """Bytes that the core's program headers promise."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[memoryview]:
         """Yield chunks of at most `CHUNK_SIZE` bytes, each valid until the next one is taken.
 
-        Raises `CoreFailed` where the rest cannot be had.
+        May begin while the core is still being written. Ends early where the rest is missing.
+        Raises `CoreFailed` where there is no core.
+        """
+
+    def wait(self) -> None:  # noqa: B027 - a core that is there already needs no waiting
+        """Block until the core is written, and check it. Default: it is there already.
+
+        Called once: after the last chunk, or instead of reading where nobody wants the bytes.
+        Raises `CoreFailed`.
         """
 
 
@@ -246,6 +256,8 @@ class Backend(ABC):
     """Where several backends work, the highest is taken. The built-in ones have 10 to 100."""
     api_version: ClassVar[tuple[int, int]]
     """The version of this contract that the backend was written for; now (1, 0)."""
+    method: ClassVar[str] = ""
+    """How its cores are made, for the manifest: ``kernel-core``, ``fork-elf``, ..."""
 
     @abstractmethod
     def probe(self, request: DumpRequest) -> Verdict:

@@ -55,12 +55,15 @@ class BundleWriter:
             raise OSError("a file grew while it was being packed")
         self._gzip.write(data)
 
-    def end(self) -> None:
-        """End the member. Raises OSError if bytes are missing; the tar stays readable."""
+    def end(self, *, short: int = 0) -> None:
+        """End the member, with zeros where bytes are missing: the tar stays readable.
+
+        Raises OSError if not exactly *short* bytes are missing.
+        """
         missing = self._left
         self._write_zeros(missing + self._padding)
         self._left = self._padding = 0
-        if missing:
+        if missing != short:
             raise OSError("a file shrank while it was being packed")
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gencore.libraries import Library
     from gencore.observed import ObservedProcess
     from gencore.output import ArtifactWriter, Output
-    from gencore.report import Failed, Pause
+    from gencore.report import Failed, Pause, Phase
 
 __all__ = ["Collector", "CoreSink", "DumpInProgress"]
 
@@ -46,6 +46,8 @@ class DumpInProgress:
     """The instant, UTC."""
     request: "DumpRequest"
     backend: str
+    method: str
+    """The backend's `Backend.method`."""
     plugins: tuple[Mapping[str, object], ...]
     """Every plug-in of this dump: family, name, distribution, version, api_version, status."""
     pause: "Pause"
@@ -61,6 +63,8 @@ class DumpInProgress:
     """Of the whole core; known in `finish`, if any collector read the bytes."""
     artifacts: list[Artifact] = attrs.field(factory=list)
     """What the collectors before this one have finished."""
+    phases: "list[Phase]" = attrs.field(factory=list)
+    """The steps that have ended so far."""
     skipped: list[Skipped] = attrs.field(factory=list)
     failed: "list[Failed]" = attrs.field(factory=list)
     warnings: list[str] = attrs.field(factory=list)

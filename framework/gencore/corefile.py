@@ -116,20 +116,32 @@ class CoreFile:
         return tuple(row for note in rows for row in _file_rows(note["n_desc"]))
 
     @property
-    def promised_size(self) -> int:
-        """Bytes that the file must have for every program header to be true."""
-        ends = (s["p_offset"] + s["p_filesz"] for s in self._segments)
-        return max(ends, default=0)
+    def end_of_notes(self) -> int:
+        """Bytes that the file must have for every note to be readable."""
+        return max((s["p_offset"] + s["p_filesz"] for s in self._note_segments), default=0)
 
-    def why_incomplete(self) -> str | None:
-        """Return why this core is not whole, or None if it is."""
-        if self._size < self.promised_size:
-            return f"truncated: {self._size:,} of {self.promised_size:,} bytes"
+    @property
+    def promised_size(self) -> int:
+        """Bytes that the file must have for every header to be true."""
+        header = self._elf.header
+        end_of_sections: int = header["e_shoff"] + header["e_shnum"] * header["e_shentsize"]
+        ends = (s["p_offset"] + s["p_filesz"] for s in self._segments)
+        return max(end_of_sections, *ends, 0)
+
+    @property
+    def flaw(self) -> str | None:
+        """What a debugger needs and the headers do not promise; None if nothing."""
         if not self.program_headers:
             return "no memory: not one PT_LOAD program header"
         if not self.thread_ids:
             return "no registers: not one NT_PRSTATUS note"
         return None
+
+    def why_incomplete(self) -> str | None:
+        """Return why this core is not whole, or None if it is."""
+        if self._size < self.promised_size:
+            return f"truncated: {self._size:,} of {self.promised_size:,} bytes"
+        return self.flaw
 
     def close(self) -> None:
         """Close the file."""
@@ -155,10 +167,13 @@ class CoreFile:
         except _MALFORMED as error:
             raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
 
+    @cached_property
+    def _note_segments(self) -> list[NoteSegment]:
+        return [s for s in self._segments if isinstance(s, NoteSegment)]
+
     def _raw_notes(self) -> Iterator[Any]:
-        for segment in self._segments:
-            if isinstance(segment, NoteSegment):
-                yield from segment.iter_notes()
+        for segment in self._note_segments:
+            yield from segment.iter_notes()
 
     def _read_notes(self) -> Iterator[Note]:
         header_size = 12  # three 32-bit words; the owner's name is padded to four bytes

@@ -1,6 +1,7 @@
 """What a dump gives back: the report, its artefacts, and the parts that could not be done."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ import attrs
 from gencore.backend import ThreadRecord
 from gencore.errors import DumpIncomplete, GencoreError
 
-__all__ = ["Artifact", "Failed", "Pause", "Progress", "Report", "Result", "Skipped"]
+__all__ = ["Artifact", "Failed", "Pause", "Phase", "Progress", "Report", "Result", "Skipped"]
 
 Result = Literal["complete", "partial", "failed"]
 
@@ -21,6 +22,18 @@ class Pause:
     total: float
     phases: Mapping[str, float] = attrs.field(factory=dict)
     """Named parts of it. Their sum is less than the total: the steps between them count too."""
+
+
+@attrs.frozen(kw_only=True)
+class Phase:
+    """One step of a dump: a part of the pause, the core, or one collector."""
+
+    name: str
+    started_at: datetime
+    """UTC."""
+    seconds: float
+    error: str | None = None
+    """Why it failed; None if it did not."""
 
 
 @attrs.frozen(kw_only=True)
@@ -80,6 +93,8 @@ class Report:
     """The dump's name, with which the names of its artefacts begin."""
     backend: str
     pause: Pause
+    phases: tuple[Phase, ...] = ()
+    """The steps in the order in which they ended, those of the pause first."""
     artifacts: tuple[Artifact, ...] = ()
     threads: tuple[ThreadRecord, ...] = ()
     skipped: tuple[Skipped, ...] = ()
@@ -121,6 +136,8 @@ class Report:
 def _to_json(_: object, __: object, value: object) -> object:
     if isinstance(value, Path):
         return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, Exception):
         return {"type": type(value).__name__, "message": str(value)}
     return value

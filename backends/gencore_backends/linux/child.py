@@ -35,35 +35,53 @@ class Child:
         self._pidfd = pidfd
         self._status_fd = status_fd
         self._lock = threading.Lock()
-        self._reaped = False
+        self._ending: Ending | None = None
 
-    def wait(self) -> Ending:
+    def ended(self, timeout: float | None) -> bool:
+        """Wait *timeout* seconds for the child's end, or for ever. Return whether it has ended."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else timeout * 1000))
+
+    def wait_for_core(self) -> None:
+        """Wait for the child's end. Raises `CoreFailed` unless the kernel dumped it."""
+        ending = self._wait()
+        if ending.failure is not None:
+            raise CoreFailed(*ending.failure)
+        if ending.code != os.CLD_DUMPED:
+            raise CoreFailed("kernel-dump", detail=_why_no_core(ending.status))
+
+    def _wait(self) -> Ending:
         """Wait for the child's end, and reap it."""
         from gencore_backends.linux import _native
 
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        poll.poll()
-        with self._lock:
-            ended = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
-            self._reaped = True
-        if ended is None:
-            raise CoreFailed("wait", detail="the child was reaped by somebody else")
-        failure = _native.read_failure(self._status_fd)
-        return Ending(ended.si_code, ended.si_status, failure)
+        if self._ending is None:
+            self.ended(None)
+            failure = _native.read_failure(self._status_fd)
+            with self._lock:
+                info = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
+                if info is None:
+                    raise CoreFailed("wait", detail="the child was reaped by somebody else")
+                self._ending = Ending(info.si_code, info.si_status, failure)
+        return self._ending
 
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""
         with self._lock, contextlib.suppress(ProcessLookupError):
-            if not self._reaped:
+            if self._ending is None:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
         """End and reap the child, and close the descriptors."""
         self.kill()
-        if not self._reaped:
-            with contextlib.suppress(ChildProcessError, CoreFailed):
-                self.wait()
-            self._reaped = True
+        with contextlib.suppress(ChildProcessError, CoreFailed):
+            self._wait()
         os.close(self._pidfd)
         os.close(self._status_fd)
+
+
+def _why_no_core(status: int) -> str:
+    return (
+        f"the child ended with status {status} and without a core: killed (out of memory?), or "
+        "the kernel could not create the file"
+    )

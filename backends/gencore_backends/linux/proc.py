@@ -45,15 +45,15 @@ def _mapped_file(path: str) -> MappedFile:
 def core_size(*, with_files: bool) -> int:
     """Estimate from above the bytes that a core takes on disk.
 
-    Resident and swapped anonymous memory, and *with_files* everything that is mapped from files,
-    read or not (proc(5), smaps_rollup and maps).
+    Resident and swapped memory, and *with_files* everything that is mapped from files, read or
+    not (proc(5), status and maps; smaps_rollup walks every page).
     """
-    rollup = {}
-    for line in (_SELF / "smaps_rollup").read_text().splitlines()[1:]:
-        key, value, *_ = line.split()
-        rollup[key.rstrip(":")] = int(value) * 1024
-    size = rollup["Anonymous"] + rollup.get("Swap", 0)
-    return size + (_mapped_bytes() if with_files else 0)
+    kibibytes = dict.fromkeys(("RssAnon", "RssFile", "RssShmem", "VmSwap"), 0)
+    for line in (_SELF / "status").read_text(errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key in kibibytes:
+            kibibytes[key] = int(value.split()[0])
+    return sum(kibibytes.values()) * 1024 + (_mapped_bytes() if with_files else 0)
 
 
 def _mapped_bytes() -> int:

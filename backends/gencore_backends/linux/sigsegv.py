@@ -19,7 +19,6 @@ from gencore import (
     CoreFailed,
     CoreStream,
     DumpRequest,
-    FileCoreStream,
     MappedFile,
     Reason,
     Snapshot,
@@ -35,6 +34,8 @@ _FILTERS: Final = {"full": 0xFF, "private": 0x33}
 """Bits of core(5), "Controlling which mappings are written". 0x33: anonymous memory, pages of
 files that the process changed, and the first page of every ELF file."""
 _CORE: Final = "core"
+_GLANCE: Final = 0.001
+"""Seconds between two looks for a file that the kernel is about to make."""
 _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 _ONLY_CALLER: Final = "linux-sigsegv reads the registers of the calling thread only"
 
@@ -45,6 +46,7 @@ class LinuxSigsegv(Backend):
     name = "linux-sigsegv"
     priority = 50
     api_version = (1, 0)
+    method = "kernel-core"
 
     def probe(self, request: DumpRequest) -> Verdict:
         """Look at the platform, core_pattern, the limits and the dumpable attribute."""
@@ -97,20 +99,16 @@ class _Snapshot(Snapshot):
         )
 
     def core(self) -> CoreStream:
-        """Wait for the kernel, find its file, and make its notes speak of this process."""
-        from gencore.corefile import CoreFile
-        from gencore_backends.linux.notes import speak_of_parent
+        """Find the kernel's file, and make its notes speak of this process."""
+        from gencore_backends.linux.kernel_core import KernelCore
 
-        ending = self._child.wait()
-        if ending.failure is not None:
-            raise CoreFailed(*ending.failure)
-        if ending.code != os.CLD_DUMPED:
-            raise CoreFailed("kernel-dump", detail=_why_no_core(ending.status))
-        path = self._find()
-        with CoreFile(path) as core, path.open("r+b") as file:
-            incomplete = core.why_incomplete()
-            speak_of_parent(core, file.fileno(), self._tids[0])
-        return FileCoreStream(self._output, _CORE, incomplete)
+        pattern = CorePattern.read()
+        if pattern.absolute:
+            self._child.wait_for_core()
+            _move(_find_absolute(pattern, self._child.pid), self._output.path / _CORE)
+        else:
+            self._find()
+        return KernelCore(self._output, _CORE, self._child, self._tids[0])
 
     def abort(self) -> None:
         """Kill the child; the kernel stops writing."""
@@ -133,20 +131,15 @@ class _Snapshot(Snapshot):
 
         return mapped_files()
 
-    def _find(self) -> Path:
-        """Find the core, wherever the pattern sent it, and move it to its place as ``core``."""
-        target = self._output.path / _CORE
-        pattern = CorePattern.read()
-        if pattern.absolute:
-            _move(_find_absolute(pattern, self._child.pid), target)
-        else:
-            found = [p for p in self._output.path.rglob("*") if p.is_file() and not p.is_symlink()]
-            if len(found) != 1:
-                raise CoreFailed(
-                    "find-core", detail=f"{len(found)} files in the private directory"
-                )
-            found[0].rename(target)
-        return target
+    def _find(self) -> None:
+        """Wait for a file in the private directory, and name it ``core``."""
+        while not (names := os.listdir(self._output.fd)) and not self._child.ended(_GLANCE):
+            pass
+        names = names or os.listdir(self._output.fd)
+        if len(names) != 1:
+            self._child.wait_for_core()
+            raise CoreFailed("find-core", detail=f"{len(names)} files in the private directory")
+        self._output.rename(names[0], _CORE)
 
 
 def _find_absolute(pattern: CorePattern, child_pid: int) -> Path:
@@ -179,13 +172,6 @@ _REMEDIES: Final = {
 
 def _kernel() -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
-
-
-def _why_no_core(status: int) -> str:
-    return (
-        f"the child ended with status {status} and without a core: killed (out of memory?), or "
-        "the kernel could not create the file"
-    )
 
 
 def _probe_linux(request: DumpRequest) -> Verdict:

@@ -37,6 +37,7 @@ class MacosAbort(Backend):
     name = "macos-abort"
     priority = 50
     api_version = (1, 0)
+    method = "macos-abort"
 
     def probe(self, request: DumpRequest) -> Verdict:
         """Look at the platform, /cores and the limit."""

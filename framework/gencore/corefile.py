@@ -124,9 +124,10 @@ class CoreFile:
     def promised_size(self) -> int:
         """Bytes that the file must have for every header to be true."""
         header = self._elf.header
-        end_of_sections: int = header["e_shoff"] + header["e_shnum"] * header["e_shentsize"]
-        ends = (s["p_offset"] + s["p_filesz"] for s in self._segments)
-        return max(end_of_sections, *ends, 0)
+        end: int = header["e_shoff"] + header["e_shnum"] * header["e_shentsize"]
+        for segment in self._segments:
+            end = max(end, segment["p_offset"] + segment["p_filesz"])
+        return end
 
     @property
     def flaw(self) -> str | None:

@@ -23,6 +23,8 @@ __all__ = ["ArtifactWriter", "Output"]
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_WRITE_BACK: Final = 8 << 20
+"""Bytes that an artefact grows by until they are sent to the disk."""
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
@@ -114,6 +116,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self._file = file
         self._digest = hashlib.sha256()
         self._size = 0
+        self._sent = 0
 
     def writable(self) -> bool:
         """Return True."""
@@ -124,7 +127,19 @@ class ArtifactWriter(io.BufferedIOBase):
         self._file.write(data)
         self._digest.update(data)
         self._size += len(data)
+        if self._size - self._sent >= _WRITE_BACK:
+            self._send_to_disk()
         return len(data)
+
+    def _send_to_disk(self) -> None:
+        """Begin to write back, without waiting: the sync at the end then has little left to do.
+
+        It also keeps a large artefact from pushing the service's own files out of memory.
+        """
+        if hasattr(os, "posix_fadvise"):
+            fd, length = self._file.fileno(), self._size - self._sent
+            os.posix_fadvise(fd, self._sent, length, os.POSIX_FADV_DONTNEED)
+        self._sent = self._size
 
     def close(self) -> None:
         """Flush and close the file."""

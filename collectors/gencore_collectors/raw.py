@@ -14,6 +14,7 @@ class RawCollector(Collector):
 
     name = "raw"
     api_version = (1, 0)
+    keeps_core = True
 
     def __init__(self) -> None:
         self._writer: _CoreWriter | None = None

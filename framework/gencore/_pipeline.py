@@ -136,7 +136,8 @@ class Pipeline:
             begin = time.perf_counter()
             failed = _observe(collectors)
             observed = time.perf_counter()
-            snapshot = backend.snapshot(self._request, output)
+            to_file = any(collector.keeps_core for collector in collectors)
+            snapshot = backend.snapshot(self._request, output, to_file=to_file)
             end = time.perf_counter()
         phases = {"observe": observed - begin, **snapshot.phases}
         return snapshot, Pause(total=end - begin, phases=phases), failed

@@ -146,6 +146,7 @@ class Worker:
             for sink in sinks.values():
                 _abort(sink)
             raise
+        self._dump.warnings.extend(core.warnings)
         for collector, sink in list(sinks.items()):
             self._attempt(collector, sink.close)
 

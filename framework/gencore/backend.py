@@ -12,7 +12,7 @@ A complete backend::
                 return Verdict.no(Reason("this is not Plan 9", remedy="run it there"))
             return Verdict.yes(core_size=1 << 20)
 
-        def snapshot(self, request, output):
+        def snapshot(self, request, output, *, to_file):
             return MySnapshot(...)
 
 published by its distribution as an entry point in the group ``gencore.backends`` under the same
@@ -51,7 +51,7 @@ __all__ = [
 CHUNK_SIZE: Final = 1 << 20
 """Bytes in one chunk of a core stream, at most."""
 
-Threads = Literal["auto", "caller"]
+Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks"]
 
 
@@ -79,7 +79,8 @@ class DumpRequest:
     """What one dump was asked to contain."""
 
     threads: Threads = attrs.field(default="auto", validator=_check_choice)
-    """Whose registers: ``auto`` every thread's that the backend can read, ``caller`` its own."""
+    """Whose registers: ``auto`` every thread's, without any of them noticing; ``signal`` those too
+    that can only be stopped at the price of a longer timeout; ``caller`` the calling thread's."""
     content: Content = attrs.field(default="full", validator=_check_choice)
     """Which memory: ``full``, ``private`` (no clean file-backed pages) or ``stacks``."""
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
@@ -153,6 +154,8 @@ class CoreStream(ABC):
     """Why the core is not whole; known after `wait`."""
     missing: int = 0
     """Bytes that are promised and not there, at the end; known after `wait`."""
+    warnings: tuple[str, ...] = ()
+    """What the core does not hold although it is as long as promised; known after `wait`."""
 
     @property
     @abstractmethod
@@ -267,8 +270,11 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def snapshot(self, request: DumpRequest, output: "Output") -> Snapshot:
+    def snapshot(self, request: DumpRequest, output: "Output", *, to_file: bool) -> Snapshot:
         """Take the image. This is the pause: the caller's whole process waits for it.
+
+        *to_file*: whether some collector keeps the core as a file, so that it is better written
+        to one in *output* than streamed. A backend that can only do one of the two does that.
 
         Called with the GIL held, one dump at a time. Must not import, and must not wait for
         anything but the image itself. Raises `CoreFailed`, having released everything.

@@ -112,6 +112,9 @@ class Collector(ABC):
     packs: ClassVar[bool] = False
     """Whether it finishes after the others and takes their artefacts into its own."""
 
+    keeps_core: ClassVar[bool] = False
+    """Whether it publishes the core as a file: a backend that can then writes one at once."""
+
     def observe(self, process: "ObservedProcess") -> None:  # noqa: B027
         """Note what only the live process knows. Called **inside the pause**. Default: nothing.
 

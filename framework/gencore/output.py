@@ -67,9 +67,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def create(self, name: str) -> "ArtifactWriter":
         """Create the file *name* in the private directory, for an artefact of that name."""
-        return ArtifactWriter(
-            name, os.fdopen(os.open(name, _NEW_FILE, 0o600, dir_fd=self.fd), "wb")
-        )
+        return ArtifactWriter(name, os.fdopen(self.new_file(name), "wb"))
+
+    def new_file(self, name: str) -> int:
+        """Create a file in the private directory; return its descriptor. Raises OSError."""
+        return os.open(name, _NEW_FILE, 0o600, dir_fd=self.fd)
 
     def open(self, name: str) -> io.FileIO:
         """Open the file *name* in the private directory for reading."""

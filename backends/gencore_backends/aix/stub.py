@@ -30,6 +30,6 @@ class Aix(Backend):
         text = "gencore has no implementation for AIX yet; it would build on gencore()"
         return Verdict.no(Reason(text, "install a package that brings a backend for AIX"))
 
-    def snapshot(self, request: DumpRequest, output: Output) -> Snapshot:  # noqa: ARG002
+    def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002
         """Raise `Unsupported`."""
         raise Unsupported({self.name: self.probe(request)})

@@ -10,21 +10,21 @@ from typing import Final
 import attrs
 
 from gencore import CoreFailed
+from gencore_backends.linux import _native
 
-__all__ = ["Child", "Ending"]
+__all__ = ["Child"]
 
 _WALL: Final = 0x40000000
 """__WALL of wait(2): a child without an exit signal is otherwise not waited for."""
+_MAX_WARNINGS: Final = 20
 
 
 @attrs.frozen
-class Ending:
+class _Ending:
     """How the child ended: `code` and `status` as in waitid(2)."""
 
     code: int
     status: int
-    failure: tuple[str, int] | None
-    """The (step, errno) that it sent, if any."""
 
 
 class Child:
@@ -35,7 +35,9 @@ class Child:
         self._pidfd = pidfd
         self._status_fd = status_fd
         self._lock = threading.Lock()
-        self._ending: Ending | None = None
+        self._ending: _Ending | None = None
+        self._failure: tuple[str, int] | None = None
+        self._unreadable: list[tuple[int, int]] = []
 
     def ended(self, timeout: float | None) -> bool:
         """Wait *timeout* seconds for the child's end, or for ever. Return whether it has ended."""
@@ -43,27 +45,34 @@ class Child:
         poll.register(self._pidfd, select.POLLIN)
         return bool(poll.poll(None if timeout is None else timeout * 1000))
 
+    def promised_size(self) -> int:
+        """Wait until the child knows the size of its core. Raises `CoreFailed`."""
+        message = _native.read_message(self._status_fd)
+        if message is not None and message[0] == "size":
+            return message[1]
+        self._note(message)
+        raise self._error("write-core", self._wait())
+
     def wait_for_core(self) -> None:
         """Wait for the child's end. Raises `CoreFailed` unless the kernel dumped it."""
         ending = self._wait()
-        if ending.failure is not None:
-            raise CoreFailed(*ending.failure)
-        if ending.code != os.CLD_DUMPED:
-            raise CoreFailed("kernel-dump", detail=_why_no_core(ending.status))
+        if self._failure is not None or ending.code != os.CLD_DUMPED:
+            raise self._error("kernel-dump", ending)
 
-    def _wait(self) -> Ending:
-        """Wait for the child's end, and reap it."""
-        from gencore_backends.linux import _native
+    def why_unfinished(self) -> str | None:
+        """Wait for the child's end. Return why it did not finish, or None if it did."""
+        ending = self._wait()
+        if self._failure is None and (ending.code, ending.status) == (os.CLD_EXITED, 0):
+            return None
+        return str(self._error("write-core", ending))
 
-        if self._ending is None:
-            self.ended(None)
-            failure = _native.read_failure(self._status_fd)
-            with self._lock:
-                info = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
-                if info is None:
-                    raise CoreFailed("wait", detail="the child was reaped by somebody else")
-                self._ending = Ending(info.si_code, info.si_status, failure)
-        return self._ending
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the child could not read; complete once it has ended."""
+        rows = [f"memory at {start:#x}: {size:,} bytes" for start, size in self._unreadable]
+        if len(rows) > _MAX_WARNINGS:
+            rows[_MAX_WARNINGS:] = [f"and {len(rows) - _MAX_WARNINGS:,} ranges more"]
+        return tuple(f"{row} could not be read; the core has zeros" for row in rows)
 
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""
@@ -79,9 +88,30 @@ class Child:
         os.close(self._pidfd)
         os.close(self._status_fd)
 
+    def _wait(self) -> _Ending:
+        """Take the child's last messages, wait for its end, and reap it."""
+        if self._ending is None:
+            while (message := _native.read_message(self._status_fd)) is not None:
+                self._note(message)
+            self.ended(None)
+            with self._lock:
+                info = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
+                if info is None:
+                    raise CoreFailed("wait", detail="the child was reaped by somebody else")
+                self._ending = _Ending(info.si_code, info.si_status)
+        return self._ending
 
-def _why_no_core(status: int) -> str:
-    return (
-        f"the child ended with status {status} and without a core: killed (out of memory?), or "
-        "the kernel could not create the file"
-    )
+    def _note(self, message: "_native.Message | None") -> None:
+        if message is not None and message[0] == "failure":
+            self._failure = message[1], message[2]
+        elif message is not None and message[0] == "unreadable":
+            self._unreadable.append((message[1], message[2]))
+
+    def _error(self, step: str, ending: _Ending) -> CoreFailed:
+        if self._failure is not None:
+            return CoreFailed(*self._failure)
+        return CoreFailed(
+            step,
+            detail=f"the child ended with status {ending.status} and without a core: killed (out "
+            "of memory?), or the kernel could not create the file",
+        )

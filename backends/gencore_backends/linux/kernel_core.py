@@ -1,96 +1,87 @@
-"""A core that the kernel is still writing: read behind the writer, checked once it has ended.
+"""A core that the kernel writes: given the notes of the whole process, and read while it grows.
 
-The kernel writes a core from its first byte to its last (``fs/coredump.c``): headers and notes
-first, then the memory. Whatever lies below the size of the file is there to be read, which lets
-reading, hashing and compressing run while the kernel writes the rest.
+The kernel's own notes speak of the clone that died, and of its one thread. The clone has left a
+file with the notes of the process and of all its threads, which goes to the end of the core; the
+program header of the notes, the first one that ``fs/binfmt_elf.c`` writes, is pointed there.
 """
 
 import os
+import struct
 from collections.abc import Iterator
 from typing import Final
 
-from gencore import CoreFailed, CoreStream
-from gencore.backend import CHUNK_SIZE
+from gencore import CoreFailed
 from gencore.corefile import CoreFile
 from gencore.output import Output
 from gencore_backends.linux.child import Child
-from gencore_backends.linux.notes import speak_of_parent
+from gencore_backends.linux.growing_file import GrowingFile
 
-__all__ = ["KernelCore"]
+__all__ = ["NOTES", "KernelCore"]
 
-_BETWEEN_SYNCS: Final = 0.05
-_GLANCE: Final = 0.005
-"""Seconds between two looks at a file that grows. The kernel does not announce its writes."""
+NOTES: Final = "notes"
+"""The name of the file that the clone leaves beside the core."""
+_ELF_HEADER_SIZE: Final = 64
+_NOTE_POSITION: Final = struct.Struct("=Q16xQ")
+"""p_offset, p_vaddr, p_paddr, p_filesz of an Elf64_Phdr, 8 bytes into it; see elf(5)."""
+_NOTE_POSITION_AT: Final = _ELF_HEADER_SIZE + 8
 
 
-class KernelCore(CoreStream):
-    """The file *name* in *output*, written by *child*'s death; made to speak of thread *tid*."""
+class KernelCore(GrowingFile):
+    """The file *name* in *output*, written by *child*'s death."""
 
-    def __init__(self, output: Output, name: str, child: Child, tid: int) -> None:
-        self.file: str = name
-        self._output = output
-        self._child = child
-        self._await_notes()
-        with CoreFile(output.path / name) as core:
-            self._promised = core.promised_size
-            self._flaw = core.flaw
-            fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=output.fd)
-            try:
-                speak_of_parent(core, fd, tid)
-            finally:
-                os.close(fd)
+    def __init__(self, output: Output, name: str, child: Child) -> None:
+        super().__init__(output, name, child)
+        with output.open(NOTES) as file:
+            self._notes = file.readall()
+        self._await_head()
+        self._own_position = self._point_at(self._notes_at, len(self._notes))
 
     @property
     def size(self) -> int:
-        """Bytes that the program headers promise."""
-        return self._promised
+        """Bytes of the kernel's core, padding, and the notes."""
+        return self._notes_at + len(self._notes)
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Yield the bytes, waiting for those that are not written yet."""
-        chunk = memoryview(bytearray(CHUNK_SIZE))
-        done = 0
-        with self._output.open(self.file) as core:
-            while length := core.readinto(chunk[: self._await(done + CHUNK_SIZE) - done]):
-                yield chunk[:length]
-                done += length
+        """Yield the kernel's bytes, then the notes."""
+        length = 0
+        for chunk in super().__iter__():
+            length += len(chunk)
+            yield chunk
+        if length == self._kernel_size:
+            yield memoryview(bytes(self._notes_at - length) + self._notes)
 
-    def wait(self) -> None:
-        """Wait for the kernel's end."""
-        self._write_back()
+    def _end(self) -> None:
         self._child.wait_for_core()
-        self.missing = max(0, self._promised - self._written())
-        if self.missing:
-            there = self._promised - self.missing
-            self.incomplete = f"truncated: {there:,} of {self._promised:,} bytes"
-        else:
-            self.incomplete = self._flaw
+        if self._written() == self._kernel_size:
+            self._write(self._notes, self._notes_at)
+        else:  # better the kernel's few notes than none
+            self._point_at(*self._own_position)
 
-    def _write_back(self) -> None:
-        """Send to the disk what is written so far, over and over until the kernel ends.
-
-        The file is kept if it was not read, and synced when it is published: that goes faster
-        the less there is left to do.
-        """
-        with self._output.open(self.file) as core:
-            while not self._child.ended(_BETWEEN_SYNCS):
-                os.fdatasync(core.fileno())
-
-    def _await_notes(self) -> None:
-        """Wait until everything before the memory is written."""
+    def _await_head(self) -> None:
+        """Wait until everything before the memory is written: the kernel does not go back."""
         need = os.sysconf("SC_PAGE_SIZE")
         while self._await(need) >= need:
             with CoreFile(self._output.path / self.file) as core:
                 if need >= core.end_of_notes:
+                    self._kernel_size = core.promised_size
+                    self._notes_at = (self._kernel_size + 7) & ~7
                     return
                 need = core.end_of_notes
         self._child.wait_for_core()
         raise CoreFailed("kernel-dump", detail=f"only {self._written():,} bytes were written")
 
-    def _await(self, end: int) -> int:
-        """Wait until *end* bytes are written or no more will be; return how many of them are."""
-        while (written := self._written()) < end and not self._child.ended(_GLANCE):
-            pass
-        return min(end, max(written, self._written()))
+    def _point_at(self, offset: int, size: int) -> tuple[int, int]:
+        """Set where the notes are; return where they were."""
+        with self._output.open(self.file) as core:
+            before = os.pread(core.fileno(), _NOTE_POSITION.size, _NOTE_POSITION_AT)
+        self._write(_NOTE_POSITION.pack(offset, size), _NOTE_POSITION_AT)
+        old_offset, old_size = _NOTE_POSITION.unpack(before)
+        return old_offset, old_size
 
-    def _written(self) -> int:
-        return os.stat(self.file, dir_fd=self._output.fd, follow_symlinks=False).st_size
+    def _write(self, data: bytes, offset: int) -> None:
+        flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(self.file, flags, dir_fd=self._output.fd)
+        try:
+            os.pwrite(fd, data, offset)
+        finally:
+            os.close(fd)

@@ -54,7 +54,7 @@ class MacosAbort(Backend):
             return Verdict.no(Reason("this user may not write to /cores", remedy))
         return Verdict.yes()
 
-    def snapshot(self, request: DumpRequest, output: Output) -> Snapshot:  # noqa: ARG002
+    def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002 - macOS always writes a file
         """Fork. The child aborts."""
         return _Snapshot(output)
 

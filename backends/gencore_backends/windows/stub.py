@@ -30,6 +30,6 @@ class Windows(Backend):
         text = "gencore has no implementation for Windows yet; it would build on MiniDumpWriteDump"
         return Verdict.no(Reason(text, "install a package that brings a backend for Windows"))
 
-    def snapshot(self, request: DumpRequest, output: Output) -> Snapshot:  # noqa: ARG002
+    def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002
         """Raise `Unsupported`."""
         raise Unsupported({self.name: self.probe(request)})

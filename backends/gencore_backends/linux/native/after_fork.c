@@ -2,11 +2,11 @@
 /*
  * The code that runs in the snapshot: a child made by a bare clone() of a process with threads.
  *
- * Contract of every function in this file:
+ * Contract of every function in this file, and of memory_map.c, notes.c, elf_core.c, proc_text.c:
  *  - It makes system calls and nothing else. Another thread may have held any lock (malloc's, the
  *    GIL, the dynamic linker's) at the instant of the clone, and nobody is left here to release it.
  *  - It runs no line of Python and calls no C library function but syscall(), which is a bare trap
- *    that sets errno.
+ *    that sets errno, getauxval() and the ones that only touch memory (memcpy, strlen, ...).
  *  - Its memory is a private copy of the parent's; its descriptors are the parent's open files.
  *    Nothing it does may be seen by the parent except what it writes to the status pipe.
  *  - It never returns. On success the kernel ends it with a core; on failure it sends
@@ -21,17 +21,24 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "elf_core.h"
 #include "kernel_abi.h"
+#include "memory_map.h"
+#include "notes.h"
 #include "snapshot.h"
+
+/* Runs in the child. */
+static _Noreturn void end(int status)
+{
+	for (;;)
+		syscall(SYS_exit_group, status);
+}
 
 /* Runs in the child. */
 static _Noreturn void fail(int status_fd, enum snapshot_step step, int err)
 {
-	struct step_failure failure = {.step = step, .err = err};
-
-	syscall(SYS_write, status_fd, &failure, sizeof(failure));
-	for (;;)
-		syscall(SYS_exit_group, 1);
+	tell_parent(status_fd, MESSAGE_FAILURE, step, (uint64_t)err);
+	end(1);
 }
 
 /* Runs in the child. Kernels before 5.9 and some seccomp profiles lack close_range. */
@@ -57,11 +64,16 @@ static int close_between(unsigned int first, unsigned int last)
 }
 
 /* Runs in the child. A peer of the service must not see its sockets held open by the snapshot. */
-static int close_all_but(int keep)
+static int close_all_but(int one, int other)
 {
-	if (keep > 0 && close_between(0, (unsigned int)keep - 1))
+	int low = one < other ? one : other;
+	int high = one < other ? other : one;
+
+	if (low > 0 && close_between(0, (unsigned int)low - 1))
 		return -1;
-	return close_between((unsigned int)keep + 1, UINT_MAX);
+	if (close_between((unsigned int)low + 1, (unsigned int)high - 1))
+		return -1;
+	return close_between((unsigned int)high + 1, UINT_MAX);
 }
 
 /* Runs in the child. */
@@ -121,25 +133,76 @@ static int raise_in_this_thread(int signal)
 	return (int)syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), signal);
 }
 
-/* Runs in the child, as its only path. */
-_Noreturn void after_fork_dump_core(const struct snapshot_order *order, int status_fd)
+/* Runs in the child. The notes in a file of their own: the parent adds them to the kernel's core. */
+static int write_notes(const struct notes *notes)
 {
-	if (syscall(SYS_fchdir, order->directory_fd))
-		fail(status_fd, STEP_ENTER_DIRECTORY, errno);
-	if (close_all_but(status_fd))
-		fail(status_fd, STEP_CLOSE_DESCRIPTORS, errno);
-	if (set_coredump_filter(order->coredump_filter))
+	long fd = syscall(SYS_openat, AT_FDCWD, "notes", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write_all((int)fd, notes->data, notes->size))
+		return -1;
+	return (int)syscall(SYS_close, (int)fd);
+}
+
+/* Runs in the child. Everything that the kernel needs to write a whole core of it. */
+static _Noreturn void die_of_sigsegv(const struct image *image, const struct notes *notes)
+{
+	int status_fd = image->status_fd;
+
+	if (write_notes(notes))
+		fail(status_fd, STEP_WRITE_NOTES, errno);
+	if (set_coredump_filter(image->order->coredump_filter))
 		fail(status_fd, STEP_COREDUMP_FILTER, errno);
-	/* Under memory pressure the snapshot dies first. Failing to say so does no harm. */
-	write_file("/proc/self/oom_score_adj", "1000", 4);
 	if (raise_to_hard_limit(RLIMIT_CORE))
 		fail(status_fd, STEP_CORE_LIMIT, errno);
-	if (raise_to_hard_limit(RLIMIT_FSIZE))
-		fail(status_fd, STEP_FILE_SIZE_LIMIT, errno);
 	if (reset_signal(SIGSEGV))
 		fail(status_fd, STEP_RESET_SIGNAL, errno);
 	if (unblock_only(SIGSEGV))
 		fail(status_fd, STEP_UNBLOCK_SIGNAL, errno);
 	raise_in_this_thread(SIGSEGV);
 	fail(status_fd, STEP_RAISE, errno);
+}
+
+/* Runs in the child. */
+static _Noreturn void write_own_core(const struct image *image, const struct memory_map *map,
+				     const struct notes *notes)
+{
+	struct step_failure failure;
+
+	if (elf_core_write(image, map, notes, &failure))
+		fail(image->status_fd, (enum snapshot_step)failure.step, failure.err);
+	end(0);
+}
+
+/* Runs in the child. */
+static void leave_the_service(const struct image *image)
+{
+	bool kernel_writes = image->order->kernel_writes;
+
+	if (kernel_writes && syscall(SYS_fchdir, image->order->directory_fd))
+		fail(image->status_fd, STEP_ENTER_DIRECTORY, errno);
+	if (close_all_but(image->status_fd,
+			  kernel_writes ? image->status_fd : image->order->core_fd))
+		fail(image->status_fd, STEP_CLOSE_DESCRIPTORS, errno);
+	/* Rather lose a message than wait for a parent that reads the core first. */
+	syscall(SYS_fcntl, image->status_fd, F_SETFL, O_WRONLY | O_NONBLOCK);
+	/* Under memory pressure the snapshot dies first. Failing to say so does no harm. */
+	write_file("/proc/self/oom_score_adj", "1000", 4);
+}
+
+/* Runs in the child, as its only path. */
+_Noreturn void after_fork(const struct image *image)
+{
+	struct memory_map map;
+	struct notes notes;
+
+	leave_the_service(image);
+	if (raise_to_hard_limit(RLIMIT_FSIZE))
+		fail(image->status_fd, STEP_FILE_SIZE_LIMIT, errno);
+	if (memory_map_read(image->order->content, &map))
+		fail(image->status_fd, STEP_READ_MAPS, errno);
+	if (notes_of_image(image, &map, &notes))
+		fail(image->status_fd, STEP_MEMORY, errno);
+	if (image->order->kernel_writes)
+		die_of_sigsegv(image, &notes);
+	write_own_core(image, &map, &notes);
 }

@@ -3,6 +3,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 
 static const char *const step_names[STEP_COUNT] = {
 	[STEP_PIPE] = "pipe",
+	[STEP_PREPARE_THREADS] = "prepare-threads",
 	[STEP_BLOCK_SIGNALS] = "block-signals",
 	[STEP_CLONE] = "clone",
 	[STEP_ENTER_DIRECTORY] = "enter-directory",
@@ -20,51 +22,178 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_RESET_SIGNAL] = "reset-signal",
 	[STEP_UNBLOCK_SIGNAL] = "unblock-signal",
 	[STEP_RAISE] = "raise",
+	[STEP_MEMORY] = "memory",
+	[STEP_READ_MAPS] = "read-maps",
+	[STEP_WRITE_NOTES] = "write-notes",
+	[STEP_WRITE_CORE] = "write-core",
+	[STEP_PARENT_ENDED] = "parent-ended",
 };
 
-PyDoc_STRVAR(snapshot_doc,
-"snapshot($module, directory_fd, coredump_filter, /)\n--\n\n"
-"Clone this process; the clone dumps core into a directory.\n\n"
-"The calling thread keeps the GIL throughout. Returns\n"
-"(pid, pidfd, status_fd, clone_nanoseconds); both descriptors are the\n"
-"caller's to close. Raises OSError whose filename attribute is the name\n"
-"of the step that failed.");
+static const char *const mode_names[THREADS_MODES] = {
+	[THREADS_CALLER] = "caller",
+	[THREADS_AUTO] = "auto",
+	[THREADS_SIGNAL] = "signal",
+};
 
-static PyObject *native_snapshot(PyObject *module, PyObject *args)
+static const char *const content_names[CONTENTS] = {
+	[CONTENT_FULL] = "full",
+	[CONTENT_PRIVATE] = "private",
+};
+
+static const char *const reasons[REASON_COUNT] = {
+	[REASON_NOT_ASKED] = "only the calling thread was asked for",
+	[REASON_BLOCKS_SIGNALS] = "it blocks or waits for signals, so it was read, not stopped",
+	[REASON_REMAINING_TIME] = "its system call cannot be resumed exactly, so it was read, not "
+				  "stopped",
+	[REASON_UNINTERRUPTIBLE] = "it is in uninterruptible sleep, or ending",
+	[REASON_STACK_FULL] = "its stack has no room for a signal frame, so it was read, not stopped",
+	[REASON_QUEUE_FULL] = "no signal could be queued for it (RLIMIT_SIGPENDING, or seccomp)",
+	[REASON_NO_ANSWER] = "it did not stop in time",
+	[REASON_RAN] = "it could only be read, and has run since",
+};
+
+static int find_name(const char *const *names, int count, const char *name)
 {
-	struct snapshot_order order;
+	for (int i = 0; i < count; i++)
+		if (!strcmp(names[i], name))
+			return i;
+	PyErr_Format(PyExc_ValueError, "unknown name '%s'", name);
+	return -1;
+}
+
+static const char *quality(const struct thread *thread)
+{
+	switch (thread_state(thread)) {
+	case THREAD_STOPPED:
+		return "exact";
+	case THREAD_READ:
+		return "partial";
+	default:
+		return "missing";
+	}
+}
+
+static PyObject *describe_threads(const struct thread_table *table)
+{
+	PyObject *list = PyList_New(0);
+
+	for (uint32_t i = 0; list && i < table->count; i++) {
+		const struct thread *thread = &table->threads[i];
+		PyObject *row;
+
+		if (thread_state(thread) == THREAD_ENDED)
+			continue;
+		row = Py_BuildValue("isz", (int)thread->tid, quality(thread),
+				    reasons[thread->reason]);
+		if (!row || PyList_Append(list, row))
+			Py_CLEAR(list);
+		Py_XDECREF(row);
+	}
+	return list;
+}
+
+static PyObject *take(const struct snapshot_order *order)
+{
 	struct step_failure failure;
 	struct snapshot snapshot;
 
-	(void)module;
-	if (!PyArg_ParseTuple(args, "iI", &order.directory_fd, &order.coredump_filter))
-		return NULL;
-	if (snapshot_clone(&order, &snapshot, &failure)) {
+	if (snapshot_take(order, &snapshot, &failure)) {
 		errno = failure.err;
 		return PyErr_SetFromErrnoWithFilename(PyExc_OSError, step_names[failure.step]);
 	}
-	return Py_BuildValue("iiiK", (int)snapshot.pid, snapshot.pidfd, snapshot.status_fd,
-			     (unsigned long long)snapshot.clone_ns);
+	return Py_BuildValue("iii{sdsdsd}N", (int)snapshot.pid, snapshot.pidfd, snapshot.status_fd,
+			     "stop", (double)snapshot.stop_ns / 1e9, "clone",
+			     (double)snapshot.clone_ns / 1e9, "release",
+			     (double)snapshot.release_ns / 1e9,
+			     describe_threads(&snapshot.threads));
 }
 
-PyDoc_STRVAR(read_failure_doc,
-"read_failure($module, status_fd, /)\n--\n\n"
-"Read what an ended snapshot sent.\n\n"
-"Returns None, or (step, errno).");
+PyDoc_STRVAR(snapshot_for_kernel_doc,
+"snapshot_for_kernel($module, directory_fd, coredump_filter, threads,\n"
+"                    timeout_ms, /)\n--\n\n"
+"Clone this process; the clone writes \"notes\" into a directory and dies there.\n\n"
+"The calling thread keeps the GIL throughout. Returns (pid, pidfd,\n"
+"status_fd, phases, threads): both descriptors are the caller's to close,\n"
+"phases are seconds, threads are (tid, registers, reason). Raises OSError\n"
+"whose filename attribute is the name of the step that failed.");
 
-static PyObject *native_read_failure(PyObject *module, PyObject *arg)
+static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 {
-	struct step_failure failure;
+	struct snapshot_order order = {.kernel_writes = true};
+	const char *mode;
+	int threads;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iIsI", &order.directory_fd, &order.coredump_filter, &mode,
+			      &order.timeout_ms))
+		return NULL;
+	threads = find_name(mode_names, THREADS_MODES, mode);
+	if (threads < 0)
+		return NULL;
+	order.threads = (enum thread_mode)threads;
+	return take(&order);
+}
+
+PyDoc_STRVAR(snapshot_to_elf_doc,
+"snapshot_to_elf($module, core_fd, content, threads, timeout_ms, /)\n--\n\n"
+"Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
+"Returns and raises what snapshot_for_kernel does.");
+
+static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
+{
+	struct snapshot_order order = {.kernel_writes = false};
+	const char *mode, *content;
+	int threads, contents;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "issI", &order.core_fd, &content, &mode, &order.timeout_ms))
+		return NULL;
+	threads = find_name(mode_names, THREADS_MODES, mode);
+	contents = threads < 0 ? -1 : find_name(content_names, CONTENTS, content);
+	if (contents < 0)
+		return NULL;
+	order.threads = (enum thread_mode)threads;
+	order.content = (enum core_content)contents;
+	return take(&order);
+}
+
+static PyObject *describe_message(const struct snapshot_message *message)
+{
+	switch (message->kind) {
+	case MESSAGE_SIZE:
+		return Py_BuildValue("sKK", "size", message->first, message->second);
+	case MESSAGE_UNREADABLE:
+		return Py_BuildValue("sKK", "unreadable", message->first, message->second);
+	default:
+		return Py_BuildValue("ssK", "failure",
+				     message->first < STEP_COUNT ? step_names[message->first] : "?",
+				     message->second);
+	}
+}
+
+PyDoc_STRVAR(read_message_doc,
+"read_message($module, status_fd, /)\n--\n\n"
+"Wait for what the snapshot says next.\n\n"
+"Returns (\"size\", bytes, 0), (\"unreadable\", address, bytes),\n"
+"(\"failure\", step, errno), or None once the snapshot has ended.");
+
+static PyObject *native_read_message(PyObject *module, PyObject *arg)
+{
+	struct snapshot_message message;
 	long fd = PyLong_AsLong(arg);
+	ssize_t size;
 
 	(void)module;
 	if (fd == -1 && PyErr_Occurred())
 		return NULL;
-	if (read((int)fd, &failure, sizeof(failure)) != (ssize_t)sizeof(failure))
+	Py_BEGIN_ALLOW_THREADS
+	do
+		size = read((int)fd, &message, sizeof(message));
+	while (size < 0 && errno == EINTR);
+	Py_END_ALLOW_THREADS
+	if (size != (ssize_t)sizeof(message))
 		Py_RETURN_NONE;
-	if (failure.step < 0 || failure.step >= STEP_COUNT)
-		Py_RETURN_NONE;
-	return Py_BuildValue("si", step_names[failure.step], (int)failure.err);
+	return describe_message(&message);
 }
 
 PyDoc_STRVAR(dumpable_doc,
@@ -80,8 +209,9 @@ static PyObject *native_dumpable(PyObject *module, PyObject *ignored)
 }
 
 static PyMethodDef methods[] = {
-	{"snapshot", native_snapshot, METH_VARARGS, snapshot_doc},
-	{"read_failure", native_read_failure, METH_O, read_failure_doc},
+	{"snapshot_for_kernel", native_snapshot_for_kernel, METH_VARARGS, snapshot_for_kernel_doc},
+	{"snapshot_to_elf", native_snapshot_to_elf, METH_VARARGS, snapshot_to_elf_doc},
+	{"read_message", native_read_message, METH_O, read_message_doc},
 	{"dumpable", native_dumpable, METH_NOARGS, dumpable_doc},
 	{NULL, NULL, 0, NULL},
 };

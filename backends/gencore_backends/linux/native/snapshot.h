@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the Python face, the clone and the code after the fork agree on. */
+/* What the Python face, the instant and the code after the fork agree on. */
 #ifndef GENCORE_SNAPSHOT_H
 #define GENCORE_SNAPSHOT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "arch.h"
+#include "threads.h"
+
 /*
  * Every system call that can fail on either side of the clone has a step.
- * module.c names them in the same order; Python sees only the names.
+ * module.c names them; Python sees only the names.
  */
 enum snapshot_step {
 	STEP_PIPE,
+	STEP_PREPARE_THREADS,
 	STEP_BLOCK_SIGNALS,
 	STEP_CLONE,
 	STEP_ENTER_DIRECTORY,
@@ -22,34 +27,78 @@ enum snapshot_step {
 	STEP_RESET_SIGNAL,
 	STEP_UNBLOCK_SIGNAL,
 	STEP_RAISE,
+	STEP_MEMORY,
+	STEP_READ_MAPS,
+	STEP_WRITE_NOTES,
+	STEP_WRITE_CORE,
+	STEP_PARENT_ENDED,
 	STEP_COUNT,
 };
 
-/* A failed step. err is an errno value. The child sends one through its status pipe. */
+/* A failed step. err is an errno value. */
 struct step_failure {
 	int32_t step;
 	int32_t err;
 };
 
+/* What the snapshot tells its parent through the status pipe. Small enough to be atomic. */
+enum message_kind {
+	MESSAGE_FAILURE,    /* first: step, second: errno */
+	MESSAGE_SIZE,	    /* first: bytes of the whole core */
+	MESSAGE_UNREADABLE, /* first: address, second: bytes written as zeros instead */
+};
+
+struct snapshot_message {
+	uint64_t kind;
+	uint64_t first;
+	uint64_t second;
+};
+
+/* Which memory the snapshot writes. The names are those of DumpRequest.content. */
+enum core_content {
+	CONTENT_FULL,	 /* what coredump_filter 0xFF gives, see core(5) */
+	CONTENT_PRIVATE, /* without clean pages of files, but with the first page of ELF files */
+	CONTENTS,
+};
+
 /* What a snapshot is asked to do, and the descriptors it may use. */
 struct snapshot_order {
-	int directory_fd;		/* the core is written into this directory */
-	unsigned int coredump_filter;	/* core(5), /proc/PID/coredump_filter */
+	bool kernel_writes;		/* die of SIGSEGV, after a file with all notes */
+	int directory_fd;		/* kernel_writes: where the core and "notes" go */
+	unsigned int coredump_filter;	/* kernel_writes: core(5), /proc/PID/coredump_filter */
+	int core_fd;			/* otherwise: a pipe, or an empty file */
+	enum core_content content;	/* otherwise */
+	enum thread_mode threads;
+	unsigned int timeout_ms; /* for stopping threads */
+};
+
+/* The image as the child finds it in its memory. */
+struct image {
+	const struct snapshot_order *order;
+	struct thread_table threads;
+	arch_registers caller;
+	pid_t pid, ppid, pgrp, sid;
+	uint32_t uid, gid;
+	uint64_t stop_ns;
+	int status_fd;
 };
 
 /* A running snapshot, as its parent holds it. */
 struct snapshot {
 	pid_t pid;
-	int pidfd;	/* readable when the child has ended; close-on-exec */
-	int status_fd;	/* read end: empty, or one struct step_failure */
+	int pidfd;     /* readable when the child has ended; close-on-exec */
+	int status_fd; /* read end: messages, then end of file */
+	struct thread_table threads;
+	uint64_t stop_ns;
 	uint64_t clone_ns;
+	uint64_t release_ns;
 };
 
-/* Clone the calling process. Returns 0, or -1 with *failure filled in. */
-int snapshot_clone(const struct snapshot_order *order, struct snapshot *ret,
-		   struct step_failure *failure);
+/* Stop the threads, clone, let them go on. Returns 0, or -1 with *failure filled in. */
+int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
+		  struct step_failure *failure);
 
 /* The child's whole life. See the contract in after_fork.c. */
-_Noreturn void after_fork_dump_core(const struct snapshot_order *order, int status_fd);
+_Noreturn void after_fork(const struct image *image);
 
 #endif

@@ -1,0 +1,77 @@
+"""A core that is still being written to a file: read behind the writer, checked at the end.
+
+Both the kernel and our own snapshot write a core from its first byte to its last. Whatever lies
+below the size of the file is there to be read, which lets reading, hashing and compressing run
+while the rest is written.
+"""
+
+import os
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import Final
+
+from gencore import CoreStream
+from gencore.backend import CHUNK_SIZE
+from gencore.output import Output
+from gencore_backends.linux.child import Child
+
+__all__ = ["GrowingFile"]
+
+_BETWEEN_SYNCS: Final = 0.05
+_GLANCE: Final = 0.005
+"""Seconds between two looks at a file that grows. Nobody announces the writes."""
+
+
+class GrowingFile(CoreStream):
+    """The file *name* in *output*, of *promised* bytes, which *child* causes to be written."""
+
+    def __init__(self, output: Output, name: str, child: Child) -> None:
+        self.file: str = name
+        self._output = output
+        self._child = child
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes that the program headers promise."""
+
+    @abstractmethod
+    def _end(self) -> None:
+        """Do what is left once the writer has ended, and set `incomplete`."""
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the bytes, waiting for those that are not written yet."""
+        chunk = memoryview(bytearray(CHUNK_SIZE))
+        done = 0
+        with self._output.open(self.file) as core:
+            while length := core.readinto(chunk[: self._await(done + CHUNK_SIZE) - done]):
+                yield chunk[:length]
+                done += length
+
+    def wait(self) -> None:
+        """Wait for the writer's end, and check what it has written."""
+        self._write_back()
+        self._end()
+        self.missing = max(0, self.size - self._written())
+        if self.missing and self.incomplete is None:
+            there = self.size - self.missing
+            self.incomplete = f"truncated: {there:,} of {self.size:,} bytes"
+
+    def _write_back(self) -> None:
+        """Send to the disk what is written so far, over and over until the writer ends.
+
+        The file is kept if it was not read, and synced when it is published: that goes faster
+        the less there is left to do.
+        """
+        with self._output.open(self.file) as core:
+            while not self._child.ended(_BETWEEN_SYNCS):
+                os.fdatasync(core.fileno())
+
+    def _await(self, end: int) -> int:
+        """Wait until *end* bytes are written or no more will be; return how many of them are."""
+        while (written := self._written()) < end and not self._child.ended(_GLANCE):
+            pass
+        return min(end, max(written, self._written()))
+
+    def _written(self) -> int:
+        return os.stat(self.file, dir_fd=self._output.fd, follow_symlinks=False).st_size

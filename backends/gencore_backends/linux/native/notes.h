@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The notes of a core: registers of every thread, and what the process was. See core(5), elf(5). */
+#ifndef GENCORE_NOTES_H
+#define GENCORE_NOTES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct image;
+struct memory_map;
+
+/* What a note takes besides its data: header, owner's name, and padding. */
+#define NOTE_OVERHEAD 32
+
+/* Notes one behind the other, in memory that is large enough for all of them. */
+struct notes {
+	char *data;
+	size_t size;
+	size_t capacity;
+};
+
+/* Add a note; returns where its *size* bytes of data go. Zeros before they are written. */
+void *notes_add(struct notes *notes, const char *owner, uint32_t type, size_t size);
+
+/* Runs in the child. All notes of the image; needs its map. Returns 0, or -1 with errno set. */
+int notes_of_image(const struct image *image, const struct memory_map *map, struct notes *ret);
+
+#endif

@@ -1,0 +1,106 @@
+"""What the system must grant for a dump on Linux, and what to do where it does not."""
+
+import os
+import platform
+import re
+import resource
+from collections.abc import Collection
+from typing import Final
+
+from gencore import DumpRequest, Reason, Verdict
+from gencore_backends.linux import _native
+from gencore_backends.linux.core_pattern import CorePattern
+from gencore_backends.linux.proc import core_size
+
+__all__ = ["probe_elf", "probe_kernel_core"]
+
+_MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
+
+
+def probe_elf(request: DumpRequest, contents: Collection[str]) -> Verdict:
+    """Tell whether a clone can write its own core. Raises OSError where /proc is missing."""
+    return _verdict(request, contents, {}, [])
+
+
+def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdict:
+    """Tell whether the kernel would write a core. Raises OSError where /proc is missing."""
+    pattern = CorePattern.read()
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    need = core_size(with_files=request.content == "full")
+    facts = {"core_pattern": pattern.text, "RLIMIT_CORE hard": _bytes_of(hard)}
+    reasons = [*_pattern_reasons(pattern), *_limit_reasons("RLIMIT_CORE", hard, need)]
+    return _verdict(request, contents, facts, reasons)
+
+
+def _verdict(
+    request: DumpRequest, contents: Collection[str], facts: dict[str, str], reasons: list[Reason]
+) -> Verdict:
+    """Add what every Linux backend needs."""
+    file_hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    need = core_size(with_files=request.content == "full")
+    facts |= {
+        "RLIMIT_FSIZE hard": _bytes_of(file_hard),
+        "dumpable": str(_native.dumpable()),
+        "kernel": platform.release(),
+    }
+    reasons = [
+        *_kernel_reasons(),
+        *reasons,
+        *_limit_reasons("RLIMIT_FSIZE", file_hard, need),
+        *_request_reasons(request, contents),
+        *_dumpable_reasons(_native.dumpable()),
+    ]
+    if reasons:
+        return Verdict.no(*reasons, facts=facts)
+    return Verdict.yes(core_size=need, facts=facts)
+
+
+def _kernel_reasons() -> list[Reason]:
+    kernel = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+    if kernel >= _MINIMUM_KERNEL:
+        return []
+    return [Reason(f"the kernel is {platform.release()}", "run it on Linux 5.4 or later")]
+
+
+def _bytes_of(limit: int) -> str:
+    return "unlimited" if limit < 0 else f"{limit:,} bytes"
+
+
+def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
+    remedy = "on the host, as root: sysctl kernel.core_pattern=core (it holds for the machine)"
+    if pattern.handler is not None:
+        return [Reason(f"kernel.core_pattern sends cores to {pattern.handler}", remedy)]
+    if not pattern.text and not pattern.uses_pid:
+        return [Reason("kernel.core_pattern is empty: the kernel writes no cores", remedy)]
+    if not pattern.absolute and "/" in pattern.text:
+        text = f"kernel.core_pattern {pattern.text!r} names a subdirectory, which does not exist"
+        return [Reason(text, remedy)]
+    if pattern.absolute and not os.access(pattern.fixed_directories, os.W_OK | os.X_OK):
+        text = f"kernel.core_pattern sends cores to {pattern.fixed_directories}, which this user"
+        return [Reason(f"{text} may not write to", f"make it writable, or {remedy}")]
+    return []
+
+
+def _limit_reasons(name: str, hard: int, need: int) -> list[Reason]:
+    if hard < 0 or hard >= need:
+        return []
+    option = {"RLIMIT_CORE": "c", "RLIMIT_FSIZE": "f"}[name]
+    text = f"{name} has a hard limit of {hard:,} bytes; the core may need {need:,}"
+    remedy = (
+        f"start the process with a higher one: ulimit -H{option} unlimited, or --ulimit core=-1"
+    )
+    return [Reason(text, remedy)]
+
+
+def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Reason]:
+    if request.content in contents:
+        return []
+    text = f"it cannot leave out what content={request.content!r} leaves out"
+    return [Reason(text, "ask for content='private'")]
+
+
+def _dumpable_reasons(dumpable: int) -> list[Reason]:
+    if dumpable == 1:
+        return []
+    remedy = "start it without set-user-ID, file capabilities or PR_SET_DUMPABLE"
+    return [Reason(f"the process is not dumpable ({dumpable}; see prctl(2))", remedy)]

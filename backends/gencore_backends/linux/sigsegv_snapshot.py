@@ -1,0 +1,93 @@
+"""A clone that dies of SIGSEGV, and the kernel's core of it, wherever core_pattern sent it."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from gencore import CoreFailed, CoreStream, DumpRequest, Snapshot
+from gencore.corefile import CoreFile
+from gencore.output import Output
+from gencore_backends.linux import _native
+from gencore_backends.linux.child import Child
+from gencore_backends.linux.core_pattern import CorePattern
+from gencore_backends.linux.kernel_core import NOTES, KernelCore
+from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, failed_step
+
+__all__ = ["CONTENTS", "take"]
+
+CONTENTS: Final = {"full": 0xFF, "private": 0x33}
+"""Bits of core(5), "Controlling which mappings are written". 0x33: anonymous memory, pages of
+files that the process changed, and the first page of every ELF file."""
+_CORE: Final = "core"
+_GLANCE: Final = 0.001
+"""Seconds between two looks for a file that the kernel is about to make."""
+
+
+def take(request: DumpRequest, output: Output) -> Snapshot:
+    """Clone; the clone enters *output* and dies there. Raises `CoreFailed`."""
+    return _Snapshot(request, output)
+
+
+class _Snapshot(LinuxSnapshot):
+    def __init__(self, request: DumpRequest, output: Output) -> None:
+        try:
+            pid, pidfd, status_fd, phases, threads = _native.snapshot_for_kernel(
+                output.fd, CONTENTS[request.content], request.threads, STOP_TIMEOUT_MS
+            )
+        except OSError as error:
+            raise failed_step(error) from error
+        super().__init__(Child(pid, pidfd, status_fd), phases, threads)
+        self._output = output
+
+    def core(self) -> CoreStream:
+        """Find the kernel's file. Its notes become those that the child has left."""
+        pattern = CorePattern.read()
+        if pattern.absolute:
+            self._child.wait_for_core()
+            _move(_find_absolute(pattern, self._child.pid), self._output.path / _CORE)
+        else:
+            self._find()
+        return KernelCore(self._output, _CORE, self._child)
+
+    @property
+    def written(self) -> int:
+        """Bytes on disk of what is in the private directory."""
+        with contextlib.suppress(OSError):
+            return sum(entry.stat().st_blocks * 512 for entry in os.scandir(self._output.fd))
+        return 0
+
+    def _find(self) -> None:
+        """Wait for a file in the private directory, and name it ``core``."""
+        while not (names := self._names()) and not self._child.ended(_GLANCE):
+            pass
+        names = names or self._names()
+        if len(names) != 1:
+            self._child.wait_for_core()
+            raise CoreFailed("find-core", detail=f"{len(names)} files in the private directory")
+        self._output.rename(names[0], _CORE)
+
+    def _names(self) -> list[str]:
+        return [name for name in os.listdir(self._output.fd) if name != NOTES]
+
+
+def _find_absolute(pattern: CorePattern, child_pid: int) -> Path:
+
+    for path in pattern.find(child_pid):
+        with contextlib.suppress(Exception), CoreFile(path) as core:
+            if core.thread_ids[:1] == (child_pid,) and path.stat().st_uid == os.geteuid():
+                return path
+    raise CoreFailed(
+        "find-core", detail=f"nothing there matches kernel.core_pattern {pattern.text!r}"
+    )
+
+
+def _move(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except OSError:  # another file system
+        with source.open("rb") as reader, target.open("xb") as writer:
+            os.fchmod(writer.fileno(), 0o600)
+            shutil.copyfileobj(reader, writer, 1 << 20)
+        source.unlink()

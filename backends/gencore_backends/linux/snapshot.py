@@ -1,0 +1,59 @@
+"""What both Linux backends do with a clone: hold it, list its threads, end it."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
+from gencore_backends.linux.child import Child
+from gencore_backends.linux.proc import mapped_files, thread_name
+
+__all__ = ["LinuxSnapshot", "failed_step"]
+
+STOP_TIMEOUT_MS: Final = 250
+"""How long threads are waited for, at most. Most stop within microseconds."""
+
+_REMEDIES: Final = {
+    "clone": "raise the limit on processes (ulimit -u, pids.max), or give the process more memory",
+    "pipe": "raise the limit on open files (ulimit -n)",
+    "prepare-threads": "ask for threads='caller': no free real-time signal, or no memory",
+}
+
+
+def failed_step(error: OSError) -> CoreFailed:
+    """Translate what the native part raises."""
+    step = str(error.filename)
+    return CoreFailed(step, error.errno or 0, remedy=_REMEDIES.get(step))
+
+
+class LinuxSnapshot(Snapshot):
+    """A clone of this process, and its threads at the instant: (tid, registers, reason)."""
+
+    def __init__(
+        self,
+        child: Child,
+        phases: dict[str, float],
+        threads: Iterable[tuple[int, str, str | None]],
+    ) -> None:
+        self._child = child
+        self.phases = phases
+        self._threads = threads
+
+    @property
+    def threads(self) -> tuple[ThreadRecord, ...]:
+        """Every thread that was there, with its name of now."""
+        return tuple(
+            ThreadRecord(tid=tid, name=thread_name(tid), registers=registers, reason=reason)  # type: ignore[arg-type]  # the native part knows the three words
+            for tid, registers, reason in self._threads
+        )
+
+    def abort(self) -> None:
+        """Kill the child; whoever writes its core stops."""
+        self._child.kill()
+
+    def close(self) -> None:
+        """Reap the child."""
+        self._child.close()
+
+    def mapped_files(self) -> tuple[MappedFile, ...]:
+        """Read /proc/self/maps, a moment after the instant."""
+        return mapped_files()

@@ -6,6 +6,7 @@ import pytest
 
 from gencore import DumpRequest, Unsupported
 from gencore_backends.aix.stub import Aix
+from gencore_backends.linux.elf import LinuxElf
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 from gencore_backends.macos.abort import MacosAbort
 from gencore_backends.windows.stub import Windows
@@ -20,12 +21,13 @@ def test_elsewhere_the_answer_is_no(backend):
     assert "this is Linux, not" in verdict.reasons[0].text
 
 
+@pytest.mark.parametrize("backend", [LinuxElf, LinuxSigsegv])
 @pytest.mark.parametrize("platform", ["darwin", "win32", "aix7"])
-def test_linux_says_no_on_other_platforms(monkeypatch, platform):
+def test_linux_says_no_on_other_platforms(monkeypatch, backend, platform):
     """Without touching /proc."""
     monkeypatch.setattr(sys, "platform", platform)
 
-    assert "not Linux" in LinuxSigsegv().probe(DumpRequest()).reasons[0].text
+    assert "not Linux" in backend().probe(DumpRequest()).reasons[0].text
 
 
 @pytest.mark.parametrize(
@@ -41,7 +43,7 @@ def test_a_stub_names_the_interface_on_its_own_platform(monkeypatch, backend, pl
     assert interface in reason.text
     assert "install a package" in reason.remedy
     with pytest.raises(Unsupported, match="install a package"):
-        backend().snapshot(DumpRequest(), None)
+        backend().snapshot(DumpRequest(), None, to_file=True)
 
 
 def test_macos_says_how_to_open_cores_directory(monkeypatch):

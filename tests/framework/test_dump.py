@@ -134,7 +134,7 @@ def test_pause_is_measured_in_phases(tmp_path):
     """The total covers its phases."""
     pause = gencore.start(collectors=["raw"], directory=tmp_path).pause
 
-    assert set(pause.phases) == {"observe", "clone"}
+    assert set(pause.phases) == {"observe", "stop", "clone", "release"}
     assert 0 < sum(pause.phases.values()) <= pause.total
 
 

@@ -8,6 +8,8 @@ import pytest
 
 import gencore
 
+BACKENDS = ["linux-elf", "linux-sigsegv"]
+
 
 def left_in(directory):
     return sorted(os.listdir(directory))
@@ -66,12 +68,13 @@ def test_full_file_system_is_refused_beforehand(tmpfs):
     assert left_in(directory) == []
 
 
-def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, monkeypatch):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, monkeypatch, backend):
     """Where space runs out on the way, the core is saved as truncated and never as whole."""
     monkeypatch.setattr("gencore._pipeline._check_space", lambda *_: None)
     directory = tmpfs("size=16m")
 
-    report = gencore.Pipeline(collectors=["raw"], directory=directory).run()
+    report = gencore.Pipeline(collectors=["raw"], directory=directory, backend=backend).run()
 
     assert report.result == "partial"
     assert "truncated" in report.failed[0].reason
@@ -100,7 +103,7 @@ def test_hard_limit_is_found_beforehand(python, tmp_path, limit, value):
         limit = getattr(resource, sys.argv[2])
         resource.setrlimit(limit, (int(sys.argv[3]),) * 2)
         try:
-            gencore.create_core(directory=sys.argv[1])
+            gencore.create_core(directory=sys.argv[1], backend="linux-sigsegv")
         except gencore.Unsupported as error:
             print(json.dumps([str(error), error.exit_code, os.listdir(sys.argv[1])]))
     """
@@ -117,7 +120,7 @@ def test_core_pattern_with_a_handler_is_refused_by_its_name(core_pattern, tmp_pa
     core_pattern(pattern)
 
     with pytest.raises(gencore.Unsupported, match=r"handler.*sysctl kernel.core_pattern=core"):
-        gencore.create_core(directory=tmp_path)
+        gencore.create_core(directory=tmp_path, backend="linux-sigsegv")
 
     assert left_in(tmp_path) == []
 
@@ -140,7 +143,7 @@ def test_core_is_found_wherever_the_pattern_sends_it(
     directory = tmp_path_factory.mktemp("d", numbered=True)
     core_pattern(pattern.format(directory=directory), uses_pid)
 
-    core = gencore.create_core(directory=tmp_path)
+    core = gencore.create_core(directory=tmp_path, backend="linux-sigsegv")
 
     assert left_in(tmp_path) == [core.name]
     assert left_in(directory) == []
@@ -291,7 +294,9 @@ def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
 
 def test_failed_dump_leaves_no_child(tmp_path, core_pattern):
     """A dump whose core the kernel could not write reaps its child and cleans up."""
-    pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path)
+    pipeline = gencore.Pipeline(
+        collectors=["raw"], directory=tmp_path, backend="linux-sigsegv"
+    )
     blocked = tmp_path / "blocked"
     core_pattern("core")
     verdict = pipeline._backends  # the probe would refuse; the pattern changes behind its back

@@ -53,9 +53,10 @@ class GrowingFile(CoreStream):
         self._write_back()
         self._end()
         self.missing = max(0, self.size - self._written())
-        if self.missing and self.incomplete is None:
+        if self.missing:
             there = self.size - self.missing
-            self.incomplete = f"truncated: {there:,} of {self.size:,} bytes"
+            why = f" ({self.incomplete})" if self.incomplete else ""
+            self.incomplete = f"truncated: {there:,} of {self.size:,} bytes{why}"
 
     def _write_back(self) -> None:
         """Send to the disk what is written so far, over and over until the writer ends.

@@ -64,10 +64,76 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
 	return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
 /* --------------------------------------------------------------------------- in the handler */
 
 /* What our signal did to the thread's system call. */
 enum interruption { NOT_IN_CALL, KERNEL_RESTARTS, SET_BACK };
+
+static bool has_timeout(int fd, int option)
+{
+	struct timeval timeout = {0};
+	socklen_t size = sizeof(timeout);
+
+	return !getsockopt(fd, SOL_SOCKET, option, &timeout, &size) &&
+	       (timeout.tv_sec || timeout.tv_usec);
+}
+
+/*
+ * Whether a call ends with EINTR in spite of SA_RESTART: those of signal(7), "Interruption of
+ * system calls and library functions by signal handlers". The EINTR of any other call belongs to
+ * a signal of the application, whose handler has just returned.
+ */
+static bool is_never_restarted(long number, const ucontext_t *context)
+{
+	switch (number) {
+#ifdef SYS_poll
+	case SYS_poll:
+	case SYS_select:
+	case SYS_epoll_wait:
+	case SYS_pause:
+#endif
+	case SYS_ppoll:
+	case SYS_pselect6:
+	case SYS_epoll_pwait:
+	case SYS_epoll_pwait2:
+	case SYS_rt_sigsuspend:
+	case SYS_msgrcv:
+	case SYS_msgsnd:
+	case SYS_semop:
+	case SYS_semtimedop:
+	case SYS_nanosleep:
+	case SYS_clock_nanosleep:
+	case SYS_io_getevents:
+	case SYS_io_pgetevents:
+		return true;
+	case SYS_futex:
+		return arch_argument(context, 3) != 0;
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_accept:
+	case SYS_accept4:
+		return has_timeout((int)arch_argument(context, 0), SO_RCVTIMEO);
+	case SYS_write:
+	case SYS_writev:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_connect:
+		return has_timeout((int)arch_argument(context, 0), SO_SNDTIMEO);
+	default:
+		return false;
+	}
+}
 
 static bool page_holds(uintptr_t address, uintptr_t before)
 {
@@ -75,10 +141,11 @@ static bool page_holds(uintptr_t address, uintptr_t before)
 }
 
 /*
- * Undo an EINTR of ours. A call whose EINTR belongs to another signal never shows here: that
- * signal has a lower number, so its handler was entered first and is what our context shows.
+ * Undo an EINTR of ours. Where another signal is pending too, its handler was entered first, since
+ * it has a lower number, and it is that handler which our context shows.
  */
-static enum interruption resume_call(const struct thread *thread, ucontext_t *context)
+static enum interruption resume_call(const struct thread *thread, ucontext_t *context,
+				     long *ret_number)
 {
 	uintptr_t pc = arch_pc(context);
 	bool same = thread->blocked && arch_sp(context) == thread->call.sp &&
@@ -92,10 +159,37 @@ static enum interruption resume_call(const struct thread *thread, ucontext_t *co
 		return NOT_IN_CALL;
 	same = same && pc == thread->call.pc;
 	number = same ? thread->call.number : arch_decode_number(instruction);
-	if (number < 0)
+	if (!is_never_restarted(number, context))
 		return NOT_IN_CALL;
 	arch_set_back(context, number, &thread->call);
+	*ret_number = number;
 	return SET_BACK;
+}
+
+/*
+ * Take the time that a thread was stopped off the time that its call has left. The kernel has
+ * written that into the caller's structure (fs/select.c), from which the call will read it.
+ */
+static void shorten_timeout(long number, const ucontext_t *context, uint64_t stopped_ns)
+{
+	struct timespec *span = NULL;
+	bool micro = false;
+	int64_t unit, left;
+
+#ifdef SYS_select
+	micro = number == SYS_select; /* a struct timeval, which has the same shape */
+#endif
+	if (micro || number == SYS_pselect6)
+		span = (void *)arch_argument(context, 4);
+	else if (number == SYS_ppoll)
+		span = (void *)arch_argument(context, 2);
+	if (!span)
+		return;
+	unit = micro ? 1000 : 1;
+	left = (int64_t)span->tv_sec * 1000000000 + span->tv_nsec * unit - (int64_t)stopped_ns;
+	left = left > 0 ? left : 0;
+	span->tv_sec = left / 1000000000;
+	span->tv_nsec = left % 1000000000 / unit;
 }
 
 /* The signals that are pending for this thread; the process's own go to the main thread. */
@@ -164,7 +258,9 @@ static void keep_caller_fp(const ucontext_t *context)
 static void stop_this_thread(struct thread *thread, uint32_t generation, ucontext_t *context)
 {
 	uint32_t asked = generation << 8 | THREAD_ASKED;
-	enum interruption how = resume_call(thread, context);
+	uint64_t begin = now_ns();
+	long number = -1;
+	enum interruption how = resume_call(thread, context, &number);
 
 	thread->context = context;
 	thread->tls = arch_thread_pointer();
@@ -173,6 +269,7 @@ static void stop_this_thread(struct thread *thread, uint32_t generation, ucontex
 		tell_arrival();
 		wait_for_release(generation);
 	}
+	shorten_timeout(number, context, now_ns() - begin);
 	if (how != NOT_IN_CALL && application_interrupts(thread->tid, context, how))
 		arch_return_eintr(context);
 }
@@ -183,6 +280,7 @@ static void handle_signal(int number, siginfo_t *info, void *opaque)
 	uint64_t ticket = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
 	uint32_t generation = (uint32_t)(ticket >> 32);
 	uint32_t index = (uint32_t)ticket;
+	long call;
 
 	(void)number;
 	if (info->si_code != SI_QUEUE || info->si_pid != getpid())
@@ -192,7 +290,7 @@ static void handle_signal(int number, siginfo_t *info, void *opaque)
 	else if (atomic_load(&stopping.generation) == generation && index < stopping.count)
 		stop_this_thread(&stopping.threads[index], generation, opaque);
 	else
-		resume_call(&(struct thread){.blocked = false}, opaque);
+		resume_call(&(struct thread){.blocked = false}, opaque, &call);
 	errno = saved;
 }
 
@@ -253,15 +351,6 @@ int threads_signal(void)
 }
 
 /* ------------------------------------------------------------------------------- the instant */
-
-static bool has_timeout(int fd, int option)
-{
-	struct timeval timeout = {0};
-	socklen_t size = sizeof(timeout);
-
-	return !getsockopt(fd, SOL_SOCKET, option, &timeout, &size) &&
-	       (timeout.tv_sec || timeout.tv_usec);
-}
 
 /*
  * Whether a call with these arguments, run again from its start, would wait longer than it was
@@ -449,14 +538,6 @@ static uint32_t take_new_threads(int tasks, enum thread_mode mode)
 	return stopping.count - before;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
-}
-
 /* Give up on one that was asked. A signal that is still on its way finds another generation. */
 static void give_up(struct thread *thread, enum thread_state state)
 {
@@ -481,7 +562,7 @@ static void give_up_all(enum thread_state state, bool only_ended)
 	}
 }
 
-static void wait_for_arrivals(uint64_t deadline_ms)
+static void wait_for_arrivals(uint64_t deadline_ns)
 {
 	const struct timespec while_waiting = {.tv_nsec = CHECK_MS * 1000000};
 	uint32_t arrived;
@@ -491,7 +572,7 @@ static void wait_for_arrivals(uint64_t deadline_ms)
 		if (atomic_load(&stopping.arrived) != arrived)
 			continue;
 		give_up_all(THREAD_ENDED, true);
-		if (now_ms() >= deadline_ms)
+		if (now_ns() >= deadline_ns)
 			give_up_all(THREAD_MISSING, false);
 	}
 }
@@ -510,7 +591,7 @@ static void reread_threads(int tasks)
 
 void threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_table *ret)
 {
-	uint64_t deadline = now_ms() + timeout_ms;
+	uint64_t deadline = now_ns() + timeout_ms * 1000000ull;
 	int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	atomic_store(&stopping.arrived, 0);

@@ -128,6 +128,11 @@ static inline long arch_result(const ucontext_t *context)
 	return (long)context->uc_mcontext.regs[0];
 }
 
+static inline uintptr_t arch_argument(const ucontext_t *context, int index)
+{
+	return context->uc_mcontext.regs[index];
+}
+
 /* The result overwrites the first argument, so it cannot be compared. */
 static inline int arch_same_arguments(const ucontext_t *context, const struct thread_call *call)
 {

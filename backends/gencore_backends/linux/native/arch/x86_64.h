@@ -188,13 +188,18 @@ static inline long arch_result(const ucontext_t *context)
 	return context->uc_mcontext.gregs[REG_RAX];
 }
 
+static inline uintptr_t arch_argument(const ucontext_t *context, int index)
+{
+	static const int registers[] = {REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
+
+	return (uintptr_t)context->uc_mcontext.gregs[registers[index]];
+}
+
 static inline int arch_same_arguments(const ucontext_t *context, const struct thread_call *call)
 {
-	const greg_t *regs = context->uc_mcontext.gregs;
-
-	return (unsigned long)regs[REG_RDI] == call->args[0] &&
-	       (unsigned long)regs[REG_RSI] == call->args[1] &&
-	       (unsigned long)regs[REG_RDX] == call->args[2];
+	return arch_argument(context, 0) == call->args[0] &&
+	       arch_argument(context, 1) == call->args[1] &&
+	       arch_argument(context, 2) == call->args[2];
 }
 
 /* The number that the instruction before the system call puts into eax; -1 if it is another. */

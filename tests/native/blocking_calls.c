@@ -36,6 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proc_text.h"
 #include "threads.h"
 
 enum { TIMEOUT_MS = 700, MAX_ROUNDS = 4096 };
@@ -443,11 +444,14 @@ static void on_usr1(int signal)
 	atomic_fetch_add(&handled, 1);
 }
 
+static _Atomic pid_t reader;
+
 static void *read_for_ever(void *argument)
 {
 	int fd = empty_pipe();
 	char byte;
 
+	atomic_store(&reader, (pid_t)syscall(SYS_gettid));
 	while (read(fd, &byte, 1) == -1 && errno == EINTR)
 		atomic_fetch_add(&interrupted_reads, 1);
 	return argument;
@@ -460,6 +464,17 @@ struct harassment {
 	int lost;
 };
 
+/* A signal that comes before the call is lost to every program: wait until the reader is in it. */
+static void await_reader_blocked(void)
+{
+	struct thread_call call;
+	int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY);
+
+	while (read_task_call(tasks, atomic_load(&reader), &call) || call.number != SYS_read)
+		usleep(50);
+	close(tasks);
+}
+
 /* Send a signal, wait for its EINTR, and so on. One second is long enough to call it lost. */
 static void *harass(void *argument)
 {
@@ -469,7 +484,7 @@ static void *harass(void *argument)
 		int before = atomic_load(&interrupted_reads);
 		double deadline = now_ms() + 1000;
 
-		usleep(200); /* let the reader block again */
+		await_reader_blocked();
 		pthread_kill(harassment->reader, SIGUSR1);
 		harassment->sent++;
 		while (atomic_load(&interrupted_reads) == before && now_ms() < deadline)

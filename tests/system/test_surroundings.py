@@ -294,9 +294,7 @@ def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
 
 def test_failed_dump_leaves_no_child(tmp_path, core_pattern):
     """A dump whose core the kernel could not write reaps its child and cleans up."""
-    pipeline = gencore.Pipeline(
-        collectors=["raw"], directory=tmp_path, backend="linux-sigsegv"
-    )
+    pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path, backend="linux-sigsegv")
     blocked = tmp_path / "blocked"
     core_pattern("core")
     verdict = pipeline._backends  # the probe would refuse; the pattern changes behind its back

@@ -1,0 +1,48 @@
+"""The wheel, and interpreters into which it is installed."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """Build the wheel once."""
+    directory = tmp_path_factory.mktemp("wheel")
+    source = directory / "source"
+    ignored = shutil.ignore_patterns(".venv", ".git", "build", ".*_cache")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    options = ["--quiet", "--no-deps", "-w", directory]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, source], check=True)
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+def find_python(version):
+    """Find an interpreter on PATH, or among those that pyenv has."""
+    candidates = [shutil.which(f"python{version}")]
+    if pyenv := shutil.which("pyenv"):
+        root = subprocess.run([pyenv, "root"], capture_output=True, text=True, check=True).stdout
+        candidates += sorted(Path(root.strip()).glob(f"versions/{version}.*/bin/python"))
+    for candidate in filter(None, candidates):
+        if not subprocess.run([candidate, "-c", ""], capture_output=True, check=False).returncode:
+            return candidate
+    return None
+
+
+@pytest.fixture(scope="session", params=["3.11", "3.12", "3.13"])
+def installed(request, wheel, tmp_path_factory):
+    """Install the wheel into a new environment of each version; return (version, interpreter)."""
+    interpreter = find_python(request.param)
+    if interpreter is None:
+        pytest.skip(f"there is no Python {request.param} on this machine")
+    environment = tmp_path_factory.mktemp(f"python{request.param}")
+    subprocess.run([interpreter, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
+    return request.param, python

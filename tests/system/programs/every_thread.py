@@ -1,0 +1,83 @@
+"""Run a thread in each kind of waiting and working, dump the process, print what was dumped.
+
+every_thread.py BACKEND DIRECTORY EXTENSION
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+import queue
+import select
+import socket
+import sys
+import threading
+import time
+
+import gencore
+
+backend, directory, extension = sys.argv[1:]
+library = ctypes.CDLL(extension)
+held = threading.Lock()
+held.acquire()
+quiet, _peer = socket.socketpair()
+pipe, _writer = os.pipe()
+
+
+def in_sleep():
+    time.sleep(1000)
+
+
+def in_queue():
+    queue.Queue().get()
+
+
+def in_recv():
+    quiet.recv(1)
+
+
+def in_timed_lock():
+    held.acquire(timeout=1000)
+
+
+def in_poll():
+    select.poll().poll(1_000_000)
+
+
+def in_extension():
+    library.wait_in_extension(pipe)
+
+
+def in_hash():
+    data = bytes(16 << 20)
+    while True:
+        hashlib.sha256(data).digest()
+
+
+def in_loop():
+    count = 0
+    while True:
+        count += 1
+
+
+def is_there(thread, functions):
+    """Whether a thread has come to the function that it is named after."""
+    frame = sys._current_frames().get(thread.ident)
+    while frame is not None and frame.f_code.co_name not in functions:
+        frame = frame.f_back
+    return frame is not None
+
+
+functions = (
+    in_sleep, in_queue, in_recv, in_timed_lock, in_poll, in_extension, in_hash, in_loop
+)  # fmt: skip
+threads = [threading.Thread(target=f, name=f.__name__, daemon=True) for f in functions]
+for thread in threads:
+    thread.start()
+while not all(is_there(thread, [thread.name]) for thread in threads):
+    time.sleep(0.01)
+core = gencore.create_core(backend=backend, directory=directory)
+rows = {thread.name: thread.native_id for thread in threads}
+print(json.dumps({"core": str(core), "threads": rows, "main": threading.get_native_id()}))
+sys.stdout.flush()
+os._exit(0)  # the threads never end

@@ -1,0 +1,83 @@
+"""Where every other tool is refused, a core is as good as anywhere: no privileges, seccomp, limits."""
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def closed_to_others(path):
+    """Return the outermost directory above *path* that other users may not enter, if any."""
+    for directory in reversed(Path(path).parents):
+        if not directory.stat().st_mode & stat.S_IXOTH:
+            return directory
+    return None
+
+
+def reachable(tool, *paths):
+    """Return a command prefix that lets other users reach *paths*, through mounts of its own."""
+    options = ["--dev-bind", "/", "/", "--cap-add", "ALL"]
+    closed = {closed_to_others(path) for path in paths} - {None}
+    for directory in closed:
+        options += ["--tmpfs", directory]
+    for path in map(Path, paths):
+        for parent in reversed(path.parents):
+            if closed & set(parent.parents):
+                options += ["--perms", "0755", "--dir", parent]
+        options += ["--ro-bind", path, path]
+    return [tool("bwrap"), *options, "--"]
+
+
+@pytest.fixture
+def open_directory():
+    """Make a directory in which everybody may write."""
+    directory = Path(tempfile.mkdtemp(prefix="gencore-test-"))
+    directory.chmod(0o1777)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def extension(open_directory):
+    """Build the program's extension."""
+    built = open_directory / "blocking.so"
+    command = ["cc", "-O2", "-fPIC", "-shared", PROGRAMS / "blocking.c", "-o", built]
+    subprocess.run(command, check=True)
+    return built
+
+
+def test_nobody_without_privileges_gets_every_thread(
+    tool, open_directory, extension, core_pattern
+):
+    """User nobody, no_new_privs, seccomp, RLIMIT_CORE 0, core_pattern a pipe, no place to write."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become nobody")
+    core_pattern("|/bin/false")
+    prefix = reachable(tool, sys.base_prefix, sys.prefix, Path(__file__).parents[2])
+    program = [PROGRAMS / "every_thread.py", "linux-elf", open_directory, extension]
+    confined = [sys.executable, PROGRAMS / "confined.py", sys.executable, *program]
+
+    done = subprocess.run(
+        [*prefix, *confined], capture_output=True, text=True, check=False, cwd="/proc"
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    command = [tool("pystack"), "--no-color", "core", "--native", told["core"], sys.executable]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    found = {int(tid) for tid in re.findall(r"^Traceback for thread (\d+) ", shown, re.MULTILINE)}
+    assert found == {*told["threads"].values(), told["main"]}
+    assert "Unable to merge" not in shown
+    for function in told["threads"]:
+        assert f"in {function}" in shown

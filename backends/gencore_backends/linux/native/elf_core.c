@@ -15,6 +15,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { CHUNK = 1 << 20 };
@@ -23,6 +24,7 @@ struct writer {
 	int fd;
 	int status_fd;
 	bool seekable;
+	bool lends; /* pages, to a pipe */
 	pid_t parent;
 	size_t page;
 	uint64_t hole; /* bytes to skip before the next write */
@@ -76,6 +78,24 @@ static int write_zeros(struct writer *writer, size_t size)
 	return 0;
 }
 
+/*
+ * vmsplice(2) lends the pages to the pipe instead of copying them into it: more than twice as fast
+ * (tests/benchmarks/pipe_time.py). That is safe because nothing changes the snapshot's memory.
+ */
+static long write_some(struct writer *writer, uintptr_t address, size_t size)
+{
+	struct iovec range = {(void *)address, size};
+
+	if (writer->lends) {
+		long lent = syscall(SYS_vmsplice, writer->fd, &range, 1, 0);
+
+		if (lent >= 0 || errno == EFAULT)
+			return lent;
+		writer->lends = false; /* no pipe, or seccomp */
+	}
+	return syscall(SYS_write, writer->fd, address, size);
+}
+
 /* Write readable memory; returns how much of it there was, or -1 with errno set. */
 static long write_readable(struct writer *writer, uintptr_t address, size_t size)
 {
@@ -84,7 +104,7 @@ static long write_readable(struct writer *writer, uintptr_t address, size_t size
 	if (fill_hole(writer))
 		return -1;
 	while (done < size) {
-		long written = syscall(SYS_write, writer->fd, address + done, size - done);
+		long written = write_some(writer, address + done, size - done);
 
 		if (written < 0 && errno == EFAULT)
 			break;
@@ -279,6 +299,7 @@ int elf_core_write(const struct image *image, const struct memory_map *map,
 	if (!writer.zeros || build_head(map, notes, writer.page, &head))
 		return give_up(failure, STEP_MEMORY);
 	writer.seekable = syscall(SYS_lseek, writer.fd, 0, SEEK_CUR) == 0;
+	writer.lends = !writer.seekable;
 	tell_parent(writer.status_fd, MESSAGE_SIZE, head.total, 0);
 	if (write_head(&writer, &head, notes))
 		return give_up(failure, STEP_WRITE_CORE);

@@ -1,4 +1,4 @@
-"""Where every other tool is refused, a core is as good as anywhere: no privileges, seccomp, limits."""
+"""Where every other tool is refused, a core is as good as anywhere."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def extension(open_directory):
 def test_nobody_without_privileges_gets_every_thread(
     tool, open_directory, extension, core_pattern
 ):
-    """User nobody, no_new_privs, seccomp, RLIMIT_CORE 0, core_pattern a pipe, no place to write."""
+    """User nobody, seccomp, RLIMIT_CORE 0, core_pattern a pipe, working directory read-only."""
     if os.getuid() != 0:
         pytest.skip("only root can become nobody")
     core_pattern("|/bin/false")

@@ -8,18 +8,19 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
-PROGRAM = ROOT / "tests" / "native" / "blocking_calls.c"
+BLOCKING = ROOT / "tests" / "native" / "blocking_calls.c"
+ODD = ROOT / "tests" / "native" / "odd_threads.c"
 
 pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def build(tmp_path_factory):
-    """Return a function that builds the program with some options."""
+    """Return a function that builds a program with some options."""
 
-    def compile_with(*options):
-        program = tmp_path_factory.mktemp("program") / "blocking_calls"
-        sources = [PROGRAM, NATIVE / "threads.c", NATIVE / "proc_text.c"]
+    def compile_with(source, *options):
+        program = tmp_path_factory.mktemp("program") / source.stem
+        sources = [source, NATIVE / "threads.c", NATIVE / "proc_text.c"]
         command = [
             "cc",
             "-std=gnu11",
@@ -30,7 +31,9 @@ def build(tmp_path_factory):
             *options,
             f"-I{NATIVE}",
         ]
-        subprocess.run([*command, *sources, "-o", program, "-lpthread", "-lrt"], check=True)
+        subprocess.run(
+            [*command, *sources, "-o", program, "-lpthread", "-lrt", "-Wl,-z,now"], check=True
+        )
         return program
 
     return compile_with
@@ -48,7 +51,7 @@ def run(program, captures, mode):
 @pytest.fixture(scope="module")
 def captured(build):
     """Capture the program's threads 10,000 times."""
-    return run(build("-O2"), 10_000, "auto")
+    return run(build(BLOCKING, "-O2"), 10_000, "auto")
 
 
 def test_no_call_returns_eintr(captured):
@@ -88,7 +91,7 @@ def test_most_threads_are_stopped_and_the_others_read(captured):
 
 def test_signal_mode_stops_those_too_without_eintr(build):
     """Only threads that block or await signals are left to be read."""
-    calls, summary = run(build("-O2"), 1000, "signal")
+    calls, summary = run(build(BLOCKING, "-O2"), 1000, "signal")
 
     assert all(call["eintr"] == call["failed"] == 0 for call in calls)
     assert summary["read"] < 3 * summary["captures"]
@@ -97,6 +100,31 @@ def test_signal_mode_stops_those_too_without_eintr(build):
 def test_nothing_undefined_happens(build):
     """The same under the undefined behaviour sanitizer."""
     options = ["-O1", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
-    _, summary = run(build(*options), 500, "auto")
+    _, summary = run(build(BLOCKING, *options), 500, "auto")
 
     assert summary["captures"] == 500
+
+
+@pytest.fixture(scope="module")
+def odd(build):
+    """Capture threads that are hard to stop, 200 times: {name: [stopped, read, missing]}."""
+    done = subprocess.run([build(ODD, "-O2"), "200"], capture_output=True, check=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    "name", ["blocks_signals", "full_stack", "small_alternate_stack", "vforks"]
+)
+def test_threads_that_must_not_be_signalled_are_read(odd, name):
+    """Those that block it, are uninterruptible, or have no room for a frame; nobody is killed."""
+    stopped, read, missing = odd[name]
+
+    assert read > 0.8 * (stopped + read + missing)
+
+
+@pytest.mark.parametrize("name", ["large_alternate_stack", "computes", "starts_threads"])
+def test_threads_that_can_be_stopped_are_stopped(odd, name):
+    """On an alternate stack, on the processor, and while they start and end others."""
+    stopped, read, missing = odd[name]
+
+    assert stopped > 0.8 * (stopped + read + missing)

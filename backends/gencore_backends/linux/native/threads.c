@@ -38,7 +38,10 @@
 enum {
 	HANDLER_STACK = 6 * 1024, /* of our handler and what it calls, generously */
 	ROUNDS = 8,		  /* of looking for threads that started meanwhile */
+	RETRIES = 20,
+	RETRY_NS = 100000,
 	CHECK_MS = 2,		  /* between two looks whether a thread that is awaited has ended */
+	ALTERNATE_SEARCH = 32 * 1024,
 	FP_STATE = 16 * 1024,	  /* XSAVE needs 11 KiB with AMX */
 };
 
@@ -135,6 +138,43 @@ static bool is_never_restarted(long number, const ucontext_t *context)
 	}
 }
 
+/* Whether a call that is about to run is one that waits, and may end with EINTR. */
+static bool may_return_eintr(long number, const ucontext_t *context)
+{
+	unsigned long second = arch_argument(context, 1);
+
+	switch (number) {
+#ifdef SYS_open
+	case SYS_open:
+#endif
+	case SYS_openat:
+	case SYS_read:
+	case SYS_readv:
+	case SYS_write:
+	case SYS_writev:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_connect:
+	case SYS_wait4:
+	case SYS_waitid:
+	case SYS_flock:
+	case SYS_mq_timedreceive:
+	case SYS_mq_timedsend:
+		return true;
+	case SYS_fcntl:
+		return second == F_SETLKW || second == F_OFD_SETLKW;
+	case SYS_futex:
+		second &= FUTEX_CMD_MASK;
+		return second == FUTEX_WAIT || second == FUTEX_WAIT_BITSET;
+	default:
+		return false;
+	}
+}
+
 static bool page_holds(uintptr_t address, uintptr_t before)
 {
 	return (address & 4095) >= before;
@@ -153,9 +193,9 @@ static enum interruption resume_call(const struct thread *thread, ucontext_t *co
 	uintptr_t instruction = pc - ARCH_SYSCALL_SIZE;
 	long number;
 
-	if (same && pc == thread->call.pc - ARCH_SYSCALL_SIZE)
+	if (arch_is_syscall(pc) && may_return_eintr(arch_next_number(context), context))
 		return KERNEL_RESTARTS;
-	if (arch_result(context) != -EINTR || !page_holds(pc, 8) || !arch_is_syscall(instruction))
+	if (arch_result(context) != -EINTR || !page_holds(pc, 16) || !arch_is_syscall(instruction))
 		return NOT_IN_CALL;
 	same = same && pc == thread->call.pc;
 	number = same ? thread->call.number : arch_decode_number(instruction);
@@ -413,12 +453,38 @@ static bool readable(uintptr_t address)
 	       errno == EINVAL;
 }
 
+/*
+ * The lowest address of the alternate signal stack that a thread runs on, or 0. The signal frame
+ * at its top tells; it begins where a handler returns to.
+ */
+static uintptr_t alternate_stack(uintptr_t sp)
+{
+	uintptr_t restorer = arch_restorer(stopping.signal);
+	uintptr_t end = sp + ALTERNATE_SEARCH;
+
+	for (uintptr_t at = sp & ~7ul; restorer && at < end; at += 8) {
+		const stack_t *stack;
+
+		if ((at % 4096 == 0 || at < sp + 8) && !readable(at + 4095 - at % 4096))
+			return 0;
+		if (*(const uintptr_t *)at != restorer)
+			continue;
+		stack = &((const ucontext_t *)(at + sizeof(restorer)))->uc_stack;
+		if (sp - (uintptr_t)stack->ss_sp < stack->ss_size)
+			return (uintptr_t)stack->ss_sp;
+	}
+	return 0;
+}
+
 /* The kernel kills a process whose signal frame does not fit. */
 static bool has_room(uintptr_t sp)
 {
 	unsigned long frame = getauxval(AT_MINSIGSTKSZ);
 	uintptr_t lowest = sp - HANDLER_STACK - (frame ? frame : 4096);
+	uintptr_t alternate = alternate_stack(sp);
 
+	if (alternate && lowest < alternate)
+		return false;
 	for (uintptr_t page = sp; page > lowest; page -= 4096)
 		if (!readable(page))
 			return false;
@@ -491,6 +557,10 @@ static void take_thread(int tasks, struct thread *thread, uint32_t index, enum t
 	}
 	thread->blocked = !read_task_call(tasks, thread->tid, &thread->call);
 	thread->reason = why_not_stop(thread, mode, &status);
+	/* sigtimedwait(2) unblocks what it waits for; a thread that runs may just have left it */
+	if (thread->reason == REASON_NONE && !thread->blocked &&
+	    !read_task_status(tasks, thread->tid, &status))
+		thread->reason = why_not_stop(thread, mode, &status);
 	if (thread->reason == REASON_NONE) {
 		set_state(thread, THREAD_ASKED);
 		atomic_fetch_add(&stopping.expected, 1);
@@ -550,19 +620,60 @@ static void give_up(struct thread *thread, enum thread_state state)
 	atomic_fetch_sub(&stopping.expected, 1);
 }
 
-static void give_up_all(enum thread_state state, bool only_ended)
+static void give_up_all(void)
 {
+	for (uint32_t i = 1; i < stopping.count; i++) {
+		struct thread *thread = &stopping.threads[i];
+
+		if (thread_state(thread) == THREAD_ASKED)
+			give_up(thread, THREAD_MISSING);
+	}
+}
+
+/*
+ * Stop waiting for those that will not come: they have ended, or were waking up from
+ * sigtimedwait(2), which took our signal for its own.
+ */
+static void give_up_hopeless(int tasks)
+{
+	uint64_t ours = 1ull << (stopping.signal - 1);
+	struct thread_status status;
+
 	for (uint32_t i = 1; i < stopping.count; i++) {
 		struct thread *thread = &stopping.threads[i];
 
 		if (thread_state(thread) != THREAD_ASKED)
 			continue;
-		if (!only_ended || syscall(SYS_tgkill, getpid(), thread->tid, 0))
-			give_up(thread, state);
+		if (read_task_status(tasks, thread->tid, &status))
+			give_up(thread, THREAD_ENDED);
+		else if (status.state == 'S' && !(status.pending & ours))
+			give_up(thread, THREAD_MISSING);
 	}
 }
 
-static void wait_for_arrivals(uint64_t deadline_ns)
+/*
+ * Ask once more those that run with signals blocked: that state mostly lasts for microseconds, in
+ * pthread_create() or at the end of our own handler. Returns how many there are.
+ */
+static uint32_t take_again(int tasks, enum thread_mode mode)
+{
+	const struct timespec moment = {.tv_nsec = RETRY_NS};
+	uint32_t count = 0;
+
+	for (uint32_t i = 1; i < stopping.count; i++) {
+		struct thread *thread = &stopping.threads[i];
+
+		if (thread_state(thread) != THREAD_MISSING ||
+		    thread->reason != REASON_BLOCKS_SIGNALS)
+			continue;
+		if (count++ == 0)
+			syscall(SYS_nanosleep, &moment, NULL);
+		take_thread(tasks, thread, i, mode);
+	}
+	return count;
+}
+
+static void wait_for_arrivals(int tasks, uint64_t deadline_ns)
 {
 	const struct timespec while_waiting = {.tv_nsec = CHECK_MS * 1000000};
 	uint32_t arrived;
@@ -571,9 +682,9 @@ static void wait_for_arrivals(uint64_t deadline_ns)
 		futex(&stopping.arrived, FUTEX_WAIT, arrived, &while_waiting);
 		if (atomic_load(&stopping.arrived) != arrived)
 			continue;
-		give_up_all(THREAD_ENDED, true);
+		give_up_hopeless(tasks);
 		if (now_ns() >= deadline_ns)
-			give_up_all(THREAD_MISSING, false);
+			give_up_all();
 	}
 }
 
@@ -601,7 +712,9 @@ void threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_
 	stopping.threads[0].tid = (pid_t)syscall(SYS_gettid);
 	stopping.count = 1;
 	for (int round = 0; round < ROUNDS && take_new_threads(tasks, mode); round++)
-		wait_for_arrivals(deadline);
+		wait_for_arrivals(tasks, deadline);
+	for (int retry = 0; retry < RETRIES && take_again(tasks, mode); retry++)
+		wait_for_arrivals(tasks, deadline);
 	if (mode != THREADS_CALLER) {
 		reread_threads(tasks);
 		send_signal(&stopping.threads[0], 0);

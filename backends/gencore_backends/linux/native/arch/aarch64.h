@@ -128,6 +128,11 @@ static inline long arch_result(const ucontext_t *context)
 	return (long)context->uc_mcontext.regs[0];
 }
 
+static inline long arch_next_number(const ucontext_t *context)
+{
+	return (long)context->uc_mcontext.regs[8];
+}
+
 static inline uintptr_t arch_argument(const ucontext_t *context, int index)
 {
 	return context->uc_mcontext.regs[index];
@@ -159,6 +164,13 @@ static inline void arch_return_eintr(ucontext_t *context)
 {
 	context->uc_mcontext.pc += ARCH_SYSCALL_SIZE;
 	context->uc_mcontext.regs[0] = (unsigned long long)-EINTR;
+}
+
+/* The frame has no such word: alternate stacks are not recognized. */
+static inline uintptr_t arch_restorer(int number)
+{
+	(void)number;
+	return 0;
 }
 
 static inline uintptr_t arch_thread_pointer(void)

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/user.h>
+#include <unistd.h>
 #include <ucontext.h>
 
 #define ARCH_ELF_MACHINE EM_X86_64
@@ -188,6 +189,12 @@ static inline long arch_result(const ucontext_t *context)
 	return context->uc_mcontext.gregs[REG_RAX];
 }
 
+/* Of the system call that the context is about to run. */
+static inline long arch_next_number(const ucontext_t *context)
+{
+	return context->uc_mcontext.gregs[REG_RAX];
+}
+
 static inline uintptr_t arch_argument(const ucontext_t *context, int index)
 {
 	static const int registers[] = {REG_RDI, REG_RSI, REG_RDX, REG_R10, REG_R8, REG_R9};
@@ -202,15 +209,19 @@ static inline int arch_same_arguments(const ucontext_t *context, const struct th
 	       arch_argument(context, 2) == call->args[2];
 }
 
-/* The number that the instruction before the system call puts into eax; -1 if it is another. */
+/*
+ * The number that is put into eax shortly before the system call; -1 if that is not seen. Some
+ * functions of glibc load an argument in between.
+ */
 static inline long arch_decode_number(uintptr_t syscall_pc)
 {
 	const unsigned char *code = (const unsigned char *)syscall_pc;
 	int32_t number;
 
-	if (code[-5] == 0xb8) { /* mov $imm32, %eax */
-		memcpy(&number, code - 4, sizeof(number));
-		return number >= 0 && number < 1024 ? number : -1;
+	for (int distance = 5; distance <= 10; distance++) {
+		memcpy(&number, code - distance + 1, sizeof(number));
+		if (code[-distance] == 0xb8 && number >= 0 && number < 1024) /* mov $imm32, %eax */
+			return number;
 	}
 	if (code[-2] == 0x31 && code[-1] == 0xc0) /* xor %eax, %eax */
 		return SYS_read;
@@ -230,6 +241,20 @@ static inline void arch_return_eintr(ucontext_t *context)
 {
 	context->uc_mcontext.gregs[REG_RIP] += ARCH_SYSCALL_SIZE;
 	context->uc_mcontext.gregs[REG_RAX] = -EINTR;
+}
+
+/* Where a handler of this signal returns to: the first word of struct rt_sigframe. */
+static inline uintptr_t arch_restorer(int number)
+{
+	struct {
+		void *handler;
+		unsigned long flags;
+		uintptr_t restorer;
+		unsigned long mask;
+	} action = {0};
+
+	return syscall(SYS_rt_sigaction, number, NULL, &action, sizeof(action.mask)) ? 0
+										      : action.restorer;
 }
 
 static inline uintptr_t arch_thread_pointer(void)

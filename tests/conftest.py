@@ -13,14 +13,23 @@ from pathlib import Path
 import pytest
 
 SYSCTL = Path("/proc/sys/kernel")
+_TEMPORARY = Path(tempfile.gettempdir())
+_LOCK = pytest.StashKey()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _machine_lock():
-    """Hold a machine-wide lock: some tests change kernel.core_pattern, all depend on it."""
-    with (Path(tempfile.gettempdir()) / "gencore-tests.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def pytest_runtestloop(session):
+    """Take a machine-wide lock: some tests change kernel.core_pattern, all depend on it.
+
+    Not in a fixture, where the wait would count as the first test's time.
+    """
+    session.config.stash[_LOCK] = lock = (_TEMPORARY / "gencore-tests.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def pytest_unconfigure(config):
+    """Give the lock back."""
+    if _LOCK in config.stash:
+        config.stash[_LOCK].close()
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Unsupported,
         UsageError,
     )
+    from gencore.exclusion import Exclusion, exclude
     from gencore.report import Artifact, Failed, Pause, Progress, Report, Skipped
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "DumpInProgress",
     "DumpIncomplete",
     "DumpRequest",
+    "Exclusion",
     "Failed",
     "FileCoreStream",
     "GencoreError",
@@ -75,10 +77,19 @@ __all__ = [
     "__version__",
     "collect_core",
     "create_core",
+    "exclude",
     "start",
 ]
 
-_PUBLIC_MODULES = ("_dump", "_pipeline", "backend", "collector", "errors", "report")
+_PUBLIC_MODULES = (
+    "_dump",
+    "_pipeline",
+    "backend",
+    "collector",
+    "errors",
+    "exclusion",
+    "report",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -20,3 +20,4 @@ class Options(TypedDict, total=False):
     content: Content
     timeout: float | None
     annotations: Mapping[str, str] | None
+    with_dontdump: bool

@@ -19,6 +19,7 @@ from gencore.backend import Backend, DumpRequest, Reason, Snapshot, Verdict
 from gencore.bundle import dump_name
 from gencore.collector import Collector, DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
+from gencore.exclusion import excluded_ranges
 from gencore.observed import ObservedProcess
 from gencore.output import Output
 from gencore.report import Failed, Pause, Phase, Report
@@ -46,7 +47,7 @@ class Pipeline:
         collectors: Names of collectors, or callables that return a new one for each dump (a
             class, or ``functools.partial`` of it with options).
         directory: Where the artefacts go; None is ``GENCORE_DIRECTORY``, or else the current one.
-        threads, content, timeout, annotations: see `DumpRequest`.
+        threads, content, timeout, annotations, with_dontdump: see `DumpRequest`.
 
     Raises `UsageError` and `PluginError`.
     """
@@ -58,6 +59,7 @@ class Pipeline:
             content=options.get("content", "full"),
             timeout=options.get("timeout"),
             annotations=dict(options.get("annotations") or {}),
+            with_dontdump=options.get("with_dontdump", False),
         )
         self._plugins: list[_loader.LoadedPlugin] = []
         name = options.get("backend") or os.environ.get("GENCORE_BACKEND")
@@ -137,7 +139,8 @@ class Pipeline:
             failed = _observe(collectors)
             observed = time.perf_counter()
             to_file = any(collector.keeps_core for collector in collectors)
-            snapshot = backend.snapshot(self._request, output, to_file=to_file)
+            request = attrs.evolve(self._request, excluded=excluded_ranges())
+            snapshot = backend.snapshot(request, output, to_file=to_file)
             end = time.perf_counter()
         phases = {"observe": observed - begin, **snapshot.phases}
         return snapshot, Pause(total=end - begin, phases=phases), failed

@@ -87,6 +87,10 @@ class DumpRequest:
     """Seconds until an unfinished dump is given up; None waits for ever."""
     annotations: Mapping[str, str] = attrs.field(factory=dict, validator=_check_annotations)
     """Free text for the manifest: 64 keys at most, 1,024 bytes each."""
+    with_dontdump: bool = False
+    """Whether to take in memory that was marked with MADV_DONTDUMP, see madvise(2)."""
+    excluded: tuple[tuple[int, int], ...] = ()
+    """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
 
 
 @attrs.frozen

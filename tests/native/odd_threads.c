@@ -2,9 +2,9 @@
 /*
  * Threads that must not be stopped, or are hard to stop, and many captures meanwhile.
  *
- *   odd_threads CAPTURES
+ *   odd_threads CAPTURES NAME
  *
- * Prints {"NAME": [stopped, read, missing], ...}, counted over all captures.
+ * Prints [stopped, read, missing], counted over all captures.
  */
 #define _GNU_SOURCE
 #include <alloca.h>
@@ -173,14 +173,7 @@ static void await_blocked(const struct odd *odd)
 	close(tasks);
 }
 
-static void count(const struct thread *thread)
-{
-	for (int i = 0; i < ODDS; i++)
-		if (odds[i].tid == thread->tid)
-			odds[i].states[thread_state(thread)]++;
-}
-
-static void capture(void)
+static void capture(struct odd *odd)
 {
 	struct thread_table table;
 	sigset_t mask, before;
@@ -195,28 +188,35 @@ static void capture(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	threads_finish(&table);
 	for (uint32_t i = 1; i < table.count; i++)
-		count(&table.threads[i]);
+		if (odd->tid == table.threads[i].tid)
+			odd->states[thread_state(&table.threads[i])]++;
+}
+
+static struct odd *find(const char *name)
+{
+	for (int i = 0; i < ODDS; i++)
+		if (!strcmp(odds[i].name, name))
+			return &odds[i];
+	abort();
 }
 
 int main(int argc, char **argv)
 {
-	int captures = argc > 1 ? atoi(argv[1]) : 100;
+	struct odd *odd = argc > 2 ? find(argv[2]) : NULL;
 
-	for (int i = 0; i < ODDS; i++)
-		start(&odds[i]);
-	for (int i = 0; i < ODDS; i++)
-		if (odds[i].blocks)
-			await_blocked(&odds[i]);
-	for (int i = 0; i < captures; i++) {
-		capture();
+	if (!odd)
+		return 2;
+	start(odd);
+	if (odd->blocks)
+		await_blocked(odd);
+	while (!odd->tid)
+		usleep(1000);
+	for (int i = 0; i < atoi(argv[1]); i++) {
+		capture(odd);
 		usleep(1000);
 	}
-	printf("{");
-	for (int i = 0; i < ODDS; i++)
-		printf("%s\"%s\": [%d, %d, %d]", i ? ", " : "", odds[i].name,
-		       odds[i].states[THREAD_STOPPED], odds[i].states[THREAD_READ],
-		       odds[i].states[THREAD_MISSING]);
-	printf("}\n");
+	printf("[%d, %d, %d]\n", odd->states[THREAD_STOPPED], odd->states[THREAD_READ],
+	       odd->states[THREAD_MISSING]);
 	fflush(stdout);
 	_exit(0);
 }

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 Snapshot: TypeAlias = tuple[int, int, int, dict[str, float], list[tuple[int, str, str | None]]]
@@ -7,9 +8,25 @@ Message: TypeAlias = (
     | tuple[Literal["failure"], str, int]
 )
 
+Ranges: TypeAlias = Sequence[tuple[int, int]]
+
 def snapshot_for_kernel(
-    directory_fd: int, coredump_filter: int, threads: str, timeout_ms: int, /
+    directory_fd: int,
+    coredump_filter: int,
+    excluded: Ranges,
+    threads: str,
+    timeout_ms: int,
+    /,
 ) -> Snapshot: ...
-def snapshot_to_elf(core_fd: int, content: str, threads: str, timeout_ms: int, /) -> Snapshot: ...
+def snapshot_to_elf(
+    core_fd: int,
+    content: str,
+    kept: Ranges,
+    excluded: Ranges,
+    with_dontdump: bool,
+    threads: str,
+    timeout_ms: int,
+    /,
+) -> Snapshot: ...
 def read_message(status_fd: int, /) -> Message | None: ...
 def dumpable() -> int: ...

@@ -14,10 +14,11 @@ from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, failed_step
+from gencore_backends.linux.stack_ranges import stack_ranges
 
 __all__ = ["CONTENTS", "take_to_file", "take_to_pipe"]
 
-CONTENTS: Final = {"full", "private"}
+CONTENTS: Final = {"full", "private", "stacks"}
 _CORE: Final = "core"
 
 
@@ -57,7 +58,13 @@ class _Snapshot(LinuxSnapshot):
     ) -> None:
         try:
             pid, pidfd, status_fd, phases, threads = _native.snapshot_to_elf(
-                core_fd, request.content, request.threads, STOP_TIMEOUT_MS
+                core_fd,
+                request.content,
+                stack_ranges() if request.content == "stacks" else (),
+                request.excluded,
+                request.with_dontdump,
+                request.threads,
+                STOP_TIMEOUT_MS,
             )
         except OSError as error:
             raise failed_step(error) from error

@@ -29,6 +29,9 @@ def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdic
     need = core_size(with_files=request.content == "full")
     facts = {"core_pattern": pattern.text, "RLIMIT_CORE hard": _bytes_of(hard)}
     reasons = [*_pattern_reasons(pattern), *_limit_reasons("RLIMIT_CORE", hard, need)]
+    if request.with_dontdump:
+        text = "the kernel leaves out what is marked with MADV_DONTDUMP"
+        reasons.append(Reason(text, "use the backend linux-elf"))
     return _verdict(request, contents, facts, reasons)
 
 

@@ -34,7 +34,11 @@ class _Snapshot(LinuxSnapshot):
     def __init__(self, request: DumpRequest, output: Output) -> None:
         try:
             pid, pidfd, status_fd, phases, threads = _native.snapshot_for_kernel(
-                output.fd, CONTENTS[request.content], request.threads, STOP_TIMEOUT_MS
+                output.fd,
+                CONTENTS[request.content],
+                request.excluded,
+                request.threads,
+                STOP_TIMEOUT_MS,
             )
         except OSError as error:
             raise failed_step(error) from error

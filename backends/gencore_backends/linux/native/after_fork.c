@@ -198,8 +198,9 @@ _Noreturn void after_fork(const struct image *image)
 	leave_the_service(image);
 	if (raise_to_hard_limit(RLIMIT_FSIZE))
 		fail(image->status_fd, STEP_FILE_SIZE_LIMIT, errno);
-	if (memory_map_read(image->order->content, &map))
+	if (memory_map_read(image, &map))
 		fail(image->status_fd, STEP_READ_MAPS, errno);
+	memory_map_wipe(&map, &image->order->excluded);
 	if (notes_of_image(image, &map, &notes))
 		fail(image->status_fd, STEP_MEMORY, errno);
 	if (image->order->kernel_writes)

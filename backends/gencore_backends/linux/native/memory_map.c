@@ -18,6 +18,9 @@ enum {
 	LINE = 8192,		/* a path has 4,096 bytes at most */
 	PAGEMAP_ENTRIES = 8192,
 	MAX_OWN = 16,
+	MAX_STACK = 8 << 20,	/* the kernel joins neighbours: a stack's mapping may go on */
+	MAX_BSS = 2 << 20,
+	MAX_DATA = 4 << 20,
 	GAP = 1 << 20,		/* bytes of absent memory that are worth a segment of their own */
 };
 
@@ -151,6 +154,7 @@ static void parse_mapping(struct memory_map *map, const char *line, struct mappi
 	ret->end = parse_hex(&line);
 	skip_spaces(&line);
 	ret->flags = parse_permissions(line);
+	ret->shared = line[3] == 's';
 	skip_field(&line);
 	ret->file_offset = parse_hex(&line);
 	skip_spaces(&line);
@@ -210,19 +214,45 @@ static void add_segment(struct memory_map *map, const struct mapping *mapping, u
 }
 
 /* Which pages of a mapping a core takes in. */
-enum wanted { WANT_PRESENT, WANT_PRIVATE };
+enum wanted { WANT_PRESENT, WANT_PRIVATE, WANT_KEPT };
 
 struct page_walk {
 	int pagemap;
+	const struct image *image;
 	enum wanted wanted;
+	uintptr_t stack;     /* WANT_KEPT: from here on, the mapping is threads' stacks, */
+	uintptr_t stack_end; /* up to here */
+	uintptr_t bss_end;   /* and below this it is the data of a library */
 	uint64_t *entries; /* PAGEMAP_ENTRIES */
 	size_t page;
 };
 
-static bool is_wanted(const struct page_walk *walk, uint64_t entry)
+/* Whether one of the rows, which are in order, touches a piece of memory. */
+static bool overlaps(const struct ranges *ranges, uintptr_t start, uintptr_t end)
 {
+	size_t low = 0;
+	size_t high = ranges->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (ranges->rows[middle].end <= start)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < ranges->count && ranges->rows[low].start < end;
+}
+
+static bool is_wanted(const struct page_walk *walk, uintptr_t address, uint64_t entry)
+{
+	if (address < walk->bss_end)
+		return true;
 	if (!(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
 		return false;
+	if (walk->wanted == WANT_KEPT)
+		return (address + walk->page > walk->stack && address < walk->stack_end) ||
+		       overlaps(&walk->image->order->kept, address, address + walk->page);
 	return walk->wanted == WANT_PRESENT || !(entry & PAGEMAP_FILE);
 }
 
@@ -257,7 +287,7 @@ static void add_runs(struct memory_map *map, const struct mapping *mapping,
 		size_t count = read_pagemap(walk, address, mapping->end);
 
 		for (size_t i = 0; i < count; i++, address += walk->page) {
-			if (!is_wanted(walk, walk->entries[i]))
+			if (!is_wanted(walk, address, walk->entries[i]))
 				continue;
 			if (address - run_end >= gap) {
 				add_segment(map, mapping, run, run_end, true);
@@ -288,20 +318,67 @@ static bool is_elf(const struct mapping *mapping)
 	return elf;
 }
 
+/* Find the stacks in a mapping: from the lowest stack pointer to a bound above the highest. */
+static void find_stacks(const struct mapping *mapping, struct page_walk *walk)
+{
+	walk->stack = mapping->end;
+	walk->stack_end = 0;
+	for (uint32_t i = 0; i < walk->image->threads.count; i++) {
+		uintptr_t sp = stack_pointer_of(walk->image, i);
+
+		if (sp < mapping->start || sp >= mapping->end)
+			continue;
+		if (sp < walk->stack)
+			walk->stack = sp;
+		if (sp + MAX_STACK > walk->stack_end)
+			walk->stack_end = sp + MAX_STACK;
+	}
+}
+
+/* Anonymous memory of a core that is only to show stacks. */
+static void add_stack_segments(struct memory_map *map, const struct mapping *mapping,
+			       struct page_walk *walk)
+{
+	const struct mapping *before = mapping > map->mappings ? mapping - 1 : NULL;
+	bool is_bss = before && before->file && before->end == mapping->start;
+
+	walk->wanted = WANT_KEPT;
+	walk->bss_end = is_bss ? mapping->start + MAX_BSS : 0;
+	find_stacks(mapping, walk);
+	/* Readers take static structures in one piece, with the pages nobody has touched. */
+	add_runs(map, mapping, walk, is_bss ? GAP : walk->page, false);
+}
+
+/*
+ * The data of a program or library. It is small, and readers take structures from it in one piece,
+ * whether or not the process has changed each of their pages.
+ */
+static bool is_data(const struct mapping *mapping)
+{
+	return mapping->flags & PF_W && !mapping->shared &&
+	       mapping->end - mapping->start <= MAX_DATA;
+}
+
 /* The rules are those of vma_dump_size() in the kernel's fs/coredump.c, with filter 0xFF. */
 static void add_segments(struct memory_map *map, const struct mapping *mapping,
-			 enum core_content content, struct page_walk *walk)
+			 struct page_walk *walk)
 {
+	const struct snapshot_order *order = walk->image->order;
+	bool excluded = mapping->excluded && !order->with_dontdump;
 	bool absent = !mapping->file && !mapping->resident_kb;
 	bool special = !strcmp(name_of(map, mapping), "[vdso]"); /* its pages count as absent */
 
-	if (mapping->device || mapping->excluded || (absent && !special)) {
+	if (mapping->device || excluded || (absent && !special)) {
 		add_segment(map, mapping, mapping->start, mapping->end, false);
+	} else if (!mapping->file && !special && order->content == CONTENT_STACKS) {
+		add_stack_segments(map, mapping, walk);
 	} else if (!mapping->file && !special) {
 		walk->wanted = WANT_PRESENT;
+		walk->bss_end = 0;
 		add_runs(map, mapping, walk, GAP, false);
-	} else if (mapping->file && content == CONTENT_PRIVATE) {
+	} else if (mapping->file && order->content != CONTENT_FULL && !is_data(mapping)) {
 		walk->wanted = WANT_PRIVATE;
+		walk->bss_end = 0;
 		add_runs(map, mapping, walk, walk->page, is_elf(mapping));
 	} else {
 		add_segment(map, mapping, mapping->start, mapping->end, true);
@@ -361,10 +438,10 @@ static size_t page_size(void)
 	return getauxval(AT_PAGESZ);
 }
 
-int memory_map_read(enum core_content content, struct memory_map *ret)
+int memory_map_read(const struct image *image, struct memory_map *ret)
 {
 	struct lines lines = {0};
-	struct page_walk walk = {.page = page_size()};
+	struct page_walk walk = {.page = page_size(), .image = image};
 	size_t count, bytes;
 
 	walk.entries = own_memory(PAGEMAP_ENTRIES * sizeof(*walk.entries));
@@ -376,7 +453,7 @@ int memory_map_read(enum core_content content, struct memory_map *ret)
 	walk.pagemap =
 		(int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
 	for (size_t i = 0; i < ret->count; i++)
-		add_segments(ret, &ret->mappings[i], content, &walk);
+		add_segments(ret, &ret->mappings[i], &walk);
 	syscall(SYS_close, walk.pagemap);
 	return 0;
 }
@@ -398,4 +475,28 @@ const struct mapping *memory_map_find(const struct memory_map *map, uintptr_t ad
 			return mapping;
 	}
 	return NULL;
+}
+
+static void wipe(const struct mapping *mapping, uintptr_t start, uintptr_t end)
+{
+	if (!(mapping->flags & PF_W) || !(mapping->flags & PF_R))
+		syscall(SYS_mprotect, mapping->start, mapping->end - mapping->start,
+			PROT_READ | PROT_WRITE);
+	memset((void *)start, 0, end - start);
+}
+
+void memory_map_wipe(const struct memory_map *map, const struct ranges *excluded)
+{
+	for (size_t i = 0; i < excluded->count; i++) {
+		uintptr_t at = excluded->rows[i].start;
+		uintptr_t end = excluded->rows[i].end;
+		const struct mapping *mapping;
+
+		for (; at < end && (mapping = memory_map_find(map, at)); at = mapping->end) {
+			uintptr_t stop = mapping->end < end ? mapping->end : end;
+
+			if (!mapping->shared && !mapping->device)
+				wipe(mapping, at, stop);
+		}
+	}
 }

@@ -20,6 +20,7 @@ struct mapping {
 	bool device;	      /* VM_IO or VM_PFNMAP: reading it may have effects, or fail */
 	bool excluded;	      /* MADV_DONTDUMP */
 	bool huge;	      /* hugetlb */
+	bool shared;	      /* with the parent: must not be changed */
 	uint64_t resident_kb; /* in memory or swapped out */
 };
 
@@ -48,7 +49,10 @@ struct memory_map {
 void *own_memory(size_t size);
 
 /* Read the map and decide what is written. Returns 0, or -1 with errno set. */
-int memory_map_read(enum core_content content, struct memory_map *ret);
+int memory_map_read(const struct image *image, struct memory_map *ret);
+
+/* Overwrite what the order excludes, in this copy of the memory. */
+void memory_map_wipe(const struct memory_map *map, const struct ranges *excluded);
 
 /* The mapping that holds an address, or NULL. */
 const struct mapping *memory_map_find(const struct memory_map *map, uintptr_t address);

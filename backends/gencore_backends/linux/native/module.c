@@ -38,6 +38,7 @@ static const char *const mode_names[THREADS_MODES] = {
 static const char *const content_names[CONTENTS] = {
 	[CONTENT_FULL] = "full",
 	[CONTENT_PRIVATE] = "private",
+	[CONTENT_STACKS] = "stacks",
 };
 
 static const char *const reasons[REASON_COUNT] = {
@@ -92,6 +93,28 @@ static PyObject *describe_threads(const struct thread_table *table)
 	return list;
 }
 
+/* Fill in memory ranges from a sequence of (start, end). Free ret->rows with PyMem_Free. */
+static int convert_ranges(PyObject *sequence, struct ranges *ret)
+{
+	Py_ssize_t count = PySequence_Size(sequence);
+	struct range *rows = count < 0 ? NULL : PyMem_Calloc((size_t)count + 1, sizeof(*rows));
+
+	if (!rows)
+		return -1;
+	*ret = (struct ranges){rows, (size_t)count};
+	for (Py_ssize_t i = 0; i < count; i++) {
+		PyObject *row = PySequence_GetItem(sequence, i);
+		unsigned long long start, end;
+		int good = row && PyArg_ParseTuple(row, "KK", &start, &end);
+
+		Py_XDECREF(row);
+		if (!good)
+			return -1;
+		rows[i] = (struct range){(uintptr_t)start, (uintptr_t)end};
+	}
+	return 0;
+}
+
 static PyObject *take(const struct snapshot_order *order)
 {
 	struct step_failure failure;
@@ -109,9 +132,10 @@ static PyObject *take(const struct snapshot_order *order)
 }
 
 PyDoc_STRVAR(snapshot_for_kernel_doc,
-"snapshot_for_kernel($module, directory_fd, coredump_filter, threads,\n"
-"                    timeout_ms, /)\n--\n\n"
+"snapshot_for_kernel($module, directory_fd, coredump_filter, excluded,\n"
+"                    threads, timeout_ms, /)\n--\n\n"
 "Clone this process; the clone writes \"notes\" into a directory and dies there.\n\n"
+"The memory in excluded, a sequence of (start, end), is wiped in the clone.\n"
 "The calling thread keeps the GIL throughout. Returns (pid, pidfd,\n"
 "status_fd, phases, threads): both descriptors are the caller's to close,\n"
 "phases are seconds, threads are (tid, registers, reason). Raises OSError\n"
@@ -120,41 +144,52 @@ PyDoc_STRVAR(snapshot_for_kernel_doc,
 static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 {
 	struct snapshot_order order = {.kernel_writes = true};
+	PyObject *excluded, *result = NULL;
 	const char *mode;
 	int threads;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iIsI", &order.directory_fd, &order.coredump_filter, &mode,
-			      &order.timeout_ms))
+	if (!PyArg_ParseTuple(args, "iIOsI", &order.directory_fd, &order.coredump_filter,
+			      &excluded, &mode, &order.timeout_ms))
 		return NULL;
 	threads = find_name(mode_names, THREADS_MODES, mode);
-	if (threads < 0)
-		return NULL;
 	order.threads = (enum thread_mode)threads;
-	return take(&order);
+	if (threads >= 0 && !convert_ranges(excluded, &order.excluded))
+		result = take(&order);
+	PyMem_Free((void *)order.excluded.rows);
+	return result;
 }
 
 PyDoc_STRVAR(snapshot_to_elf_doc,
-"snapshot_to_elf($module, core_fd, content, threads, timeout_ms, /)\n--\n\n"
+"snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
+"                threads, timeout_ms, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
+"Of anonymous memory, content \"stacks\" takes in the stacks and what is kept:\n"
+"a sequence of (start, end) in order. The memory in excluded is wiped.\n"
 "Returns and raises what snapshot_for_kernel does.");
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 {
 	struct snapshot_order order = {.kernel_writes = false};
+	PyObject *kept, *excluded, *result = NULL;
 	const char *mode, *content;
-	int threads, contents;
+	int threads, contents, with_dontdump;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "issI", &order.core_fd, &content, &mode, &order.timeout_ms))
+	if (!PyArg_ParseTuple(args, "isOOpsI", &order.core_fd, &content, &kept, &excluded,
+			      &with_dontdump, &mode, &order.timeout_ms))
 		return NULL;
 	threads = find_name(mode_names, THREADS_MODES, mode);
 	contents = threads < 0 ? -1 : find_name(content_names, CONTENTS, content);
-	if (contents < 0)
-		return NULL;
 	order.threads = (enum thread_mode)threads;
 	order.content = (enum core_content)contents;
-	return take(&order);
+	order.with_dontdump = with_dontdump;
+	if (contents >= 0 && !convert_ranges(kept, &order.kept) &&
+	    !convert_ranges(excluded, &order.excluded))
+		result = take(&order);
+	PyMem_Free((void *)order.kept.rows);
+	PyMem_Free((void *)order.excluded.rows);
+	return result;
 }
 
 static PyObject *describe_message(const struct snapshot_message *message)

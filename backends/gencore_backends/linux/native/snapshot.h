@@ -58,7 +58,19 @@ struct snapshot_message {
 enum core_content {
 	CONTENT_FULL,	 /* what coredump_filter 0xFF gives, see core(5) */
 	CONTENT_PRIVATE, /* without clean pages of files, but with the first page of ELF files */
+	CONTENT_STACKS,	 /* of anonymous memory, only the threads' stacks and what is kept */
 	CONTENTS,
+};
+
+/* A piece of memory. */
+struct range {
+	uintptr_t start;
+	uintptr_t end;
+};
+
+struct ranges {
+	const struct range *rows; /* in order of address */
+	size_t count;
 };
 
 /* What a snapshot is asked to do, and the descriptors it may use. */
@@ -68,6 +80,9 @@ struct snapshot_order {
 	unsigned int coredump_filter;	/* kernel_writes: core(5), /proc/PID/coredump_filter */
 	int core_fd;			/* otherwise: a pipe, or an empty file */
 	enum core_content content;	/* otherwise */
+	struct ranges kept;		/* CONTENT_STACKS: what is written besides the stacks */
+	struct ranges excluded;		/* wiped in the snapshot before anything is written */
+	bool with_dontdump;		/* take in what madvise(MADV_DONTDUMP) leaves out */
 	enum thread_mode threads;
 	unsigned int timeout_ms; /* for stopping threads */
 };
@@ -82,6 +97,18 @@ struct image {
 	uint64_t stop_ns;
 	int status_fd;
 };
+
+/* Where the stack of a thread ends at the instant, or 0 if that is not known. */
+static inline uintptr_t stack_pointer_of(const struct image *image, uint32_t index)
+{
+	const struct thread *thread = &image->threads.threads[index];
+
+	if (index == 0)
+		return arch_stack_pointer(&image->caller);
+	if (thread_state(thread) == THREAD_STOPPED)
+		return arch_sp(thread->context);
+	return thread_state(thread) == THREAD_READ ? thread->call.sp : 0;
+}
 
 /* A running snapshot, as its parent holds it. */
 struct snapshot {

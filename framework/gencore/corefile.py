@@ -35,6 +35,7 @@ NT_PRPSINFO: Final = "NT_PRPSINFO"
 NT_SIGINFO: Final = "NT_SIGINFO"
 
 _MALFORMED: Final = (ELFError, ConstructError, struct.error, OverflowError, ValueError)
+_PN_XNUM: Final = 0xFFFF
 _PR_PID: Final = struct.Struct("32xi")
 """``struct elf_prstatus`` of a 64-bit kernel: siginfo 12, cursig 2 + 2, sigpend 8, sighold 8."""
 
@@ -107,13 +108,19 @@ class CoreFile:
     @property
     def thread_ids(self) -> tuple[int, ...]:
         """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects."""
-        return tuple(_PR_PID.unpack_from(n.data)[0] for n in self.notes if n.type == NT_PRSTATUS)
+        known = (n for n in self.notes if n.type == NT_PRSTATUS and n.owner == "CORE")
+        return tuple(_PR_PID.unpack_from(note.data)[0] for note in known)
 
     @cached_property
     def mapped_ranges(self) -> tuple[MappedRange, ...]:
         """The rows of NT_FILE, in order of address."""
         rows = [n for n in self._raw_notes() if n["n_type"] == "NT_FILE"]
         return tuple(row for note in rows for row in _file_rows(note["n_desc"]))
+
+    @property
+    def counts_at_end(self) -> bool:
+        """Whether section header 0 has the number of program headers (PN_XNUM, elf(5))."""
+        return bool(self._elf.header["e_phnum"] == _PN_XNUM)
 
     @property
     def end_of_notes(self) -> int:

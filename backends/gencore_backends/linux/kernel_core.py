@@ -62,6 +62,9 @@ class KernelCore(GrowingFile):
         need = os.sysconf("SC_PAGE_SIZE")
         while self._await(need) >= need:
             with CoreFile(self._output.path / self.file) as core:
+                if core.counts_at_end and not self._child.ended(0):
+                    self._child.ended(None)  # the last bytes count the headers
+                    continue
                 if need >= core.end_of_notes:
                     self._kernel_size = core.promised_size
                     self._notes_at = (self._kernel_size + 7) & ~7

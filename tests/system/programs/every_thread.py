@@ -16,7 +16,9 @@ import time
 
 import gencore
 
-backend, directory, extension = sys.argv[1:]
+backend, directory, extension, *rest = sys.argv[1:]
+content = rest[0] if rest else "full"
+heap = [os.urandom(1 << 20) for _ in range(int(rest[1]))] if rest[1:] else []
 library = ctypes.CDLL(extension)
 held = threading.Lock()
 held.acquire()
@@ -76,7 +78,7 @@ for thread in threads:
     thread.start()
 while not all(is_there(thread, [thread.name]) for thread in threads):
     time.sleep(0.01)
-core = gencore.create_core(backend=backend, directory=directory)
+core = gencore.create_core(backend=backend, directory=directory, content=content)
 rows = {thread.name: thread.native_id for thread in threads}
 print(json.dumps({"core": str(core), "threads": rows, "main": threading.get_native_id()}))
 sys.stdout.flush()

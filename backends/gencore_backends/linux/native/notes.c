@@ -25,7 +25,7 @@ enum {
 	THREAD_LINE = 64,	 /* of our own note */
 	FRAME_SEARCH = 64 * 1024, /* bytes above a stack pointer */
 	MAX_FRAMES = 1024,
-	NT_GENCORE = 1,
+	NT_GENCORE = 0x47435231, /* "GCR1": no number that readers know under another owner */
 };
 
 static size_t padded(size_t size)

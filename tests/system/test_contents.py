@@ -1,0 +1,189 @@
+"""What is in a core and what is left out of it, as it was asked for."""
+
+import json
+import mmap
+import os
+import re
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+import gencore
+from gencore.corefile import CoreFile
+
+PROGRAMS = Path(__file__).parent / "programs"
+BACKENDS = ["linux-elf", "linux-sigsegv"]
+MIB = 1 << 20
+
+
+def marker():
+    """Return bytes that are nowhere else in memory."""
+    return bytearray(os.urandom(32))
+
+
+def holds(core, needle):
+    """Whether a core holds *needle*; the search makes no copy of it that a dump could see."""
+    with core.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data:
+        return data.find(needle) >= 0
+
+
+@pytest.mark.timeout(300)
+def test_stacks_are_enough_for_every_python_stack(installed, tool, tmp_path):
+    """A heap of 200 MiB is left out, and pystack prints every thread all the same."""
+    extension = tmp_path / "blocking.so"
+    options = ["-O2", "-fPIC", "-shared", PROGRAMS / "blocking.c", "-o", extension]
+    subprocess.run(["cc", *options], check=True)
+    program = [PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension, "stacks", "200"]
+    done = subprocess.run([installed[1], *program], capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout)
+    core = Path(told["core"])
+
+    command = [tool("pystack"), "--no-color", "core", core, os.path.realpath(installed[1])]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert core.stat().st_blocks * 512 < 40 * MIB
+    tids = {int(tid) for tid in re.findall(r"^Traceback for thread (\d+) ", shown, re.MULTILINE)}
+    assert tids == {*told["threads"].values(), told["main"]}
+    for function in told["threads"]:
+        assert f"in {function}" in shown
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_excluded_memory_is_in_no_core(tmp_path, backend):
+    """It is zeros there, stays what it is here, and is dumped again once it is released."""
+    secret = marker()
+    kept = bytes(reversed(secret))
+
+    with gencore.exclude(secret):
+        core = gencore.create_core(directory=tmp_path, backend=backend)
+        assert bytes(reversed(secret)) == kept
+    assert not holds(core, secret)
+
+    core = gencore.create_core(directory=tmp_path, backend=backend)
+    assert holds(core, secret)
+
+
+@pytest.mark.parametrize("wrong", [b"bytes", "text", 7])
+def test_only_what_can_be_wiped_can_be_excluded(wrong):
+    """The remedy names a bytearray."""
+    with pytest.raises(gencore.UsageError, match="bytearray"):
+        gencore.exclude(wrong)
+
+
+def test_dontdump_is_honoured_unless_asked_otherwise(tmp_path):
+    """As madvise(2) says, and as the kernel does."""
+    secret = marker()
+    memory = mmap.mmap(-1, MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.madvise(mmap.MADV_DONTDUMP)
+    memory[: len(secret)] = bytes(reversed(secret))
+    secret.reverse()  # now this is the only other copy, and it is excluded
+
+    with gencore.exclude(secret):
+        without = gencore.create_core(directory=tmp_path)
+        with_it = gencore.create_core(directory=tmp_path, with_dontdump=True)
+
+    assert not holds(without, secret)
+    assert holds(with_it, secret)
+    with pytest.raises(gencore.Unsupported, match="MADV_DONTDUMP"):
+        gencore.create_core(directory=tmp_path, with_dontdump=True, backend="linux-sigsegv")
+
+
+def test_untouched_memory_costs_nothing(tmp_path):
+    """Neither bytes of the stream nor blocks of the file."""
+    before = gencore.create_core(directory=tmp_path).stat().st_size
+    reserved = mmap.mmap(-1, 512 * MIB, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+
+    after = gencore.create_core(directory=tmp_path).stat().st_size
+
+    assert after < before + 64 * MIB
+    reserved.close()
+
+
+def test_pages_of_zeros_are_holes(tmp_path):
+    """Touched, but nothing in them."""
+    zeros = bytearray(64 * MIB)
+    zeros[:: mmap.PAGESIZE] = bytes(len(zeros) // mmap.PAGESIZE)
+
+    core = gencore.create_core(directory=tmp_path)
+
+    assert core.stat().st_size > len(zeros)
+    assert core.stat().st_blocks * 512 < core.stat().st_size - 60 * MIB
+
+
+@pytest.mark.parametrize("collectors", [["raw"], ["manifest", "archive"]])
+def test_unreadable_memory_is_a_warning(tmp_path, collectors):
+    """A mapped file was truncated: those pages are zeros, and the report says where."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(4 * mmap.PAGESIZE))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as memory:
+        file.truncate(mmap.PAGESIZE)
+        report = gencore.Pipeline(collectors=collectors, directory=tmp_path).run()
+        memory.flush(0, mmap.PAGESIZE)
+
+    assert any("could not be read" in warning for warning in report.warnings)
+    assert not [part for part in report.failed if part.part == "core"]
+
+
+def test_thousands_of_threads_are_all_exact(tmp_path):
+    """Two thousand of them, each with its registers in the core."""
+    event = threading.Event()
+    threads = [threading.Thread(target=event.wait) for _ in range(2000)]
+    for thread in threads:
+        thread.start()
+    try:
+        report = gencore.Pipeline(collectors=["raw"], directory=tmp_path, content="private").run()
+    finally:
+        event.set()
+        for thread in threads:
+            thread.join()
+
+    inexact = [record for record in report.threads if record.registers != "exact"]
+    assert not inexact
+    assert len(report.threads) > 2000
+    with CoreFile(report.path_of("raw")) as core:
+        assert len(core.thread_ids) == len(report.threads)
+
+
+@pytest.fixture
+def many_mappings():
+    """Let processes have more than 65,530 mappings until the test has ended; machine-wide."""
+    sysctl = Path("/proc/sys/vm/max_map_count")
+    before = sysctl.read_text()
+    try:
+        sysctl.write_text("300000")
+    except OSError as error:
+        pytest.skip(f"may not write vm.max_map_count: {error}")
+    yield
+    sysctl.write_text(before)
+
+
+MANY = """
+import ctypes, gencore, json, mmap, sys
+libc = ctypes.CDLL(None, use_errno=True)
+page, count = mmap.PAGESIZE, 70_000
+memory = mmap.mmap(-1, 2 * count * page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+for index in range(count):
+    memory[2 * index * page] = 1
+    libc.mprotect(ctypes.c_void_p(start + 2 * index * page), page, mmap.PROT_READ)
+core = gencore.create_core(directory=sys.argv[1], backend=sys.argv[2])
+print(json.dumps(str(core)))
+"""
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("many_mappings")
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_more_mappings_than_a_header_can_count(python, tool, tmp_path, backend):
+    """Section header 0 has their number (PN_XNUM), and readers find it."""
+    core = Path(python(MANY, tmp_path, backend))
+
+    shown = subprocess.run(
+        [tool("readelf"), "-h", core], capture_output=True, text=True, check=True
+    )
+    with CoreFile(core) as opened:
+        assert len(opened.program_headers) > 70_000
+        assert opened.why_incomplete() is None
+    assert re.search(r"Number of program headers:\s+65535 \(\d{5,}\)", shown.stdout)

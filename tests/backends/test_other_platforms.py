@@ -1,5 +1,7 @@
 """The backends of the other platforms: import anywhere, answer with reasons."""
 
+import platform
+import resource
 import sys
 
 import pytest
@@ -22,21 +24,21 @@ def test_elsewhere_the_answer_is_no(backend):
 
 
 @pytest.mark.parametrize("backend", [LinuxElf, LinuxSigsegv])
-@pytest.mark.parametrize("platform", ["darwin", "win32", "aix7"])
-def test_linux_says_no_on_other_platforms(monkeypatch, backend, platform):
+@pytest.mark.parametrize("name", ["darwin", "win32", "aix7"])
+def test_linux_says_no_on_other_platforms(monkeypatch, backend, name):
     """Without touching /proc."""
-    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", name)
 
     assert "not Linux" in backend().probe(DumpRequest()).reasons[0].text
 
 
 @pytest.mark.parametrize(
-    ("backend", "platform", "interface"),
+    ("backend", "name", "interface"),
     [(Aix, "aix7", "gencore()"), (Windows, "win32", "MiniDumpWriteDump")],
 )
-def test_a_stub_names_the_interface_on_its_own_platform(monkeypatch, backend, platform, interface):
+def test_a_stub_names_the_interface_on_its_own_platform(monkeypatch, backend, name, interface):
     """And how to get a backend."""
-    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(sys, "platform", name)
 
     (reason,) = backend().probe(DumpRequest()).reasons
 
@@ -44,6 +46,39 @@ def test_a_stub_names_the_interface_on_its_own_platform(monkeypatch, backend, pl
     assert "install a package" in reason.remedy
     with pytest.raises(Unsupported, match="install a package"):
         backend().snapshot(DumpRequest(), None, to_file=True)
+
+
+@pytest.mark.parametrize(
+    ("release", "words"),
+    [("5.3.18-generic", "the kernel is 5.3"), ("4.19.0", "the kernel is 4.19")],
+)
+def test_a_kernel_that_is_too_old_is_named(monkeypatch, release, words):
+    """With the version that is needed."""
+    monkeypatch.setattr(platform, "release", lambda: release)
+
+    (reason,) = LinuxSigsegv().probe(DumpRequest()).reasons
+
+    assert words in reason.text
+    assert reason.remedy == "run it on Linux 5.4 or later"
+
+
+def test_macos_offers_full_cores_only(monkeypatch):
+    """The remedy is to ask for one."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    (reason,) = MacosAbort().probe(DumpRequest(content="private")).reasons
+
+    assert reason.remedy == "ask for content='full'"
+
+
+def test_macos_needs_a_core_limit(monkeypatch):
+    """A hard limit of 0 cannot be raised from inside."""
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, 0))
+
+    (reason,) = MacosAbort().probe(DumpRequest()).reasons
+
+    assert reason.remedy == "ulimit -Hc unlimited"
 
 
 def test_macos_says_how_to_open_cores_directory(monkeypatch):

@@ -1,10 +1,18 @@
 """The command line as a person or a script uses it."""
 
 import json
+import os
+import pty
+import re
+import signal
 import subprocess
 import sys
+import termios
 
+import attrs
 import pytest
+
+from gencore import cli as command_line
 
 
 @pytest.fixture
@@ -46,6 +54,100 @@ def test_demo_without_json_is_readable(cli):
     assert "gencore: " in done.stderr
 
 
+def test_each_stage_is_told_once(cli):
+    """However long it lasts."""
+    lines = cli("demo").stderr.splitlines()
+
+    assert lines[0] == "gencore: writing the core"
+    assert len(lines) == len(set(lines))
+
+
+def test_a_terminal_gets_a_bar(tmp_path):
+    """It is drawn over and over on one line, and taken away in the end."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [sys.executable, "-m", "gencore", "demo"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b"")).decode()
+    os.close(ours)
+
+    assert process.returncode == 0
+    assert re.search(r"\r(writing the core|collecting|publishing): ", shown)
+    assert "gencore: " not in shown
+
+
+def _read(fd):
+    try:
+        return os.read(fd, 1 << 16)
+    except OSError:  # what Linux says when the other end is closed
+        return b""
+
+
+def test_ctrl_c_ends_with_its_own_code(tmp_path):
+    """And with one line instead of a traceback."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gencore", "demo"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stderr.readline()  # the dump has begun
+        process.send_signal(signal.SIGINT)
+        shown = process.stderr.read()
+
+    assert process.returncode == 130
+    assert "gencore: interrupted" in shown
+    assert "Traceback" not in shown
+
+
+@pytest.fixture
+def inside(monkeypatch, capsys):
+    """Return a function that runs the command line in this process."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gencore", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_partial_demo_says_what_is_missing_and_ends_with_3(inside, tmp_path, monkeypatch):
+    """The bundle is read back all the same."""
+    from gencore import libraries
+
+    describe = libraries.describe
+
+    def without_libc(file):
+        library = describe(file)
+        gone = "/libc.so.6" in file.path
+        return attrs.evolve(library, status="unreadable", reason="gone") if gone else library
+
+    monkeypatch.setattr(libraries, "describe", without_libc)
+
+    code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
+
+    assert code == 3
+    assert "result     partial" in out
+    assert "libc.so.6: gone" in out
+    assert "hash matches" in out
+
+
+def test_demo_compares_the_hash_of_what_it_reads(inside, tmp_path, monkeypatch):
+    """It does not take the manifest's word for it."""
+    module = sys.modules["gencore.cli.demo"]  # the name in the package is the command's
+    monkeypatch.setattr(module, "_sha256", lambda _: "0" * 64)
+
+    _, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
+
+    assert "HASH DIFFERS" in out
+
+
 def test_quiet_demo_shows_no_progress(cli):
     """--quiet prints nothing on standard error."""
     assert cli("demo", "--quiet").stderr == ""
@@ -84,6 +186,19 @@ def test_doctor_fails_where_nothing_works(tool):
     assert "RLIMIT_FSIZE" in done.stdout
 
 
+def test_doctor_looks_at_the_directory(cli, tmp_path):
+    """At the one that is named, or else at the current one."""
+    (tmp_path / "there").mkdir()
+    for arguments, writable in (
+        (("--directory", "none"), False),
+        (("--directory", "there"), True),
+    ):
+        found = json.loads(cli("doctor", *arguments, "--json").stdout)["surroundings"]
+        assert found["directory"] == str(tmp_path / arguments[1])
+        assert found["writable"] is writable
+        assert (found["free_bytes"] is None) is not writable
+
+
 def test_plugins_lists_origin_and_status(cli):
     """Name, distribution, version, status."""
     rows = {row["name"]: row for row in json.loads(cli("plugins", "--json").stdout)["plugins"]}
@@ -91,6 +206,7 @@ def test_plugins_lists_origin_and_status(cli):
     assert rows["raw"]["status"] == "ok"
     assert rows["raw"]["distribution"] == "gencore"
     assert rows["aix"]["status"] == "unsupported"
+    assert rows["aix"]["reason"] == "this is Linux, not AIX"
 
 
 @pytest.mark.parametrize(
@@ -110,6 +226,11 @@ def test_each_cause_has_its_exit_code(cli, arguments, code):
     assert done.returncode == code
     assert done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_errors_come_with_their_remedy(cli):
+    """On a line of its own."""
+    assert "\n  remedy: create the directory" in cli("demo", "--directory", "none").stderr
 
 
 def test_errors_are_json_too(cli):

@@ -1,9 +1,11 @@
 """The handle: blocking, awaited, called back, cancelled, timed out."""
 
 import asyncio
+import hashlib
 import logging
 import os
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 
@@ -54,7 +56,39 @@ def test_cancel_leaves_nothing(tmp_path, big):
         dump.result(30)
     assert dump.cancelled()
     assert os.listdir(tmp_path) == []
+    assert children() == []
     assert big
+
+
+def children():
+    """Return the children of every thread, those that were not waited for included."""
+    files = Path("/proc/self/task").glob("*/children")
+    return [child for file in files for child in file.read_text().split()]
+
+
+def test_what_is_read_while_the_kernel_writes_is_the_whole_core(tmp_path, big):
+    """Reading waits for the writer, to the last byte."""
+    report = gencore.Pipeline(collectors=["manifest", "raw"], directory=tmp_path).run()
+    with report.path_of("raw").open("rb") as core:
+        digest = hashlib.file_digest(core, "sha256").hexdigest()
+
+    assert report.result == "complete"
+    assert {a.sha256 for a in report.artifacts if a.collector == "raw"} == {digest}
+    assert big
+
+
+def test_progress_counts_bytes_of_the_core(tmp_path, big):
+    """First those that the kernel has written, then those that were read, up to the total."""
+    dump = gencore.start(collectors=["manifest"], directory=tmp_path)
+    seen = [dump.progress]
+    while not dump.done():
+        seen.append(dump.progress)
+    written, read = ([now for now in seen if now.stage == stage] for stage in ("core", "collect"))
+
+    assert max(now.done for now in written) > 0
+    assert [now.done for now in read] == sorted(now.done for now in read)
+    assert read[-1].done >= len(big)
+    assert all(now.done <= now.total for now in read)
 
 
 def test_cancelling_the_waiting_task_cancels_the_dump(tmp_path, big):

@@ -2,10 +2,11 @@
 
 import errno
 import os
+import stat
 
 import pytest
 
-from gencore import OutputError
+from gencore import Artifact, OutputError
 from gencore.output import Output
 
 
@@ -76,3 +77,59 @@ def test_leaving_removes_subdirectories_too(tmp_path):
         (output.path / "a" / "b" / "core").touch()
 
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_is_synced_before_it_gets_its_name_and_the_directory_after(tmp_path, monkeypatch):
+    """After a crash of the machine, a file under a final name is whole."""
+    steps = []
+    link, fsync = os.link, os.fsync
+
+    def noted_link(*args, **options):
+        steps.append("link")
+        link(*args, **options)
+
+    def noted_fsync(fd):
+        steps.append("directory" if stat.S_ISDIR(os.fstat(fd).st_mode) else "file")
+        fsync(fd)
+
+    monkeypatch.setattr(os, "link", noted_link)
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    with Output(tmp_path, "dump") as output:
+        output.publish(write(output, "core"))
+
+    assert steps == ["file", "link", "directory"]
+
+
+def test_a_file_that_others_could_read_is_published_for_its_owner_alone(tmp_path):
+    """Whatever mode a backend's tool gave it, it has 0600 under its final name."""
+    with Output(tmp_path, "dump") as output:
+        (output.path / "core").write_bytes(b"data")
+        (output.path / "core").chmod(0o644)
+
+        path = output.publish(Artifact(name="core", size=4))
+
+    assert path.stat().st_mode & 0o7777 == 0o600
+
+
+def test_a_symbolic_link_in_the_private_directory_is_not_published(tmp_path):
+    """What it leads to is neither read nor changed."""
+    (tmp_path / "other").touch(mode=0o644)
+    (tmp_path / "other").chmod(0o644)
+    with Output(tmp_path, "dump") as output:
+        (output.path / "core").symlink_to(tmp_path / "other")
+
+        with pytest.raises(OutputError, match="ELOOP"):
+            output.publish(Artifact(name="core", size=0))
+
+    assert os.listdir(tmp_path) == ["other"]
+    assert (tmp_path / "other").stat().st_mode & 0o7777 == 0o644
+
+
+def test_dumps_of_one_name_do_not_meet_before_publication(tmp_path):
+    """Containers that share a directory can have the same second, process id and number."""
+    with Output(tmp_path, "dump") as one, Output(tmp_path, "dump") as two:
+        write(one, "core", b"one")
+        write(two, "core", b"two")
+
+        assert (one.path / "core").read_bytes() == b"one"
+        assert (two.path / "core").read_bytes() == b"two"

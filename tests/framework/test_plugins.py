@@ -89,6 +89,30 @@ def test_a_duplicated_name_is_refused_and_both_claimants_named(install):
     assert _loader.load_named("collector", "sample-two:sample").entry.distribution == "sample-two"
 
 
+def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
+    install, tmp_path_factory, monkeypatch
+):
+    """As for an import: an older copy behind it is no rival."""
+    install("sample-good", "sample", GOOD.format(name="sample", version=(1, 0)))
+    info = tmp_path_factory.mktemp("older") / "sample_good-0.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Sample-Good\nVersion: 0.9\n")
+    (info / "entry_points.txt").write_text("[gencore.collectors]\nsample = sample_good:C\n")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(info.parent)])
+
+    loaded = _loader.load_named("collector", "sample")
+
+    assert loaded.entry.version == "1.0"
+
+
+def test_ctrl_c_during_an_import_is_not_the_plug_ins_fault(install):
+    """The one exception that goes through."""
+    install("sample-slow", "sample", "raise KeyboardInterrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        status_of("sample")
+
+
 def test_policy_turns_third_party_plug_ins_off(install, monkeypatch):
     """GENCORE_DISABLE_PLUGIN_AUTOLOAD disables them, GENCORE_PLUGINS allows by name."""
     install("sample-good", "sample", GOOD.format(name="sample", version=(1, 0)))

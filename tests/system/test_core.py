@@ -1,9 +1,11 @@
 """The core of a live process, opened with the tools that people open cores with."""
 
 import contextlib
+import mmap
 import os
 import queue
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -12,6 +14,7 @@ import pytest
 
 import gencore
 from gencore.corefile import CoreFile
+from gencore_backends.linux.sigsegv import LinuxSigsegv
 
 
 @contextlib.contextmanager
@@ -33,12 +36,14 @@ def threads_waiting():
     threads = [threading.Thread(target=f) for f in (wait_in_queue, wait_in_lock, wait_in_event)]
     for thread in threads:
         thread.start()
-    yield threads
-    jobs.put(None)
-    lock.release()
-    event.set()
-    for thread in threads:
-        thread.join()
+    try:
+        yield threads
+    finally:
+        jobs.put(None)
+        lock.release()
+        event.set()
+        for thread in threads:
+            thread.join()
 
 
 @pytest.fixture(scope="module", params=["linux-elf", "linux-sigsegv"])
@@ -64,6 +69,52 @@ def test_core_speaks_of_the_process_and_not_of_the_clone(dumped):
     with CoreFile(dumped[0]) as core:
         assert core.thread_ids[0] == threading.get_native_id()
         assert set(core.thread_ids) >= set(dumped[2])
+
+
+def test_every_note_speaks_of_the_process(dumped):
+    """Ids, state and signal are those of the running process; layouts as in linux/elfcore.h."""
+    with CoreFile(dumped[0]) as core:
+        notes = {note.type: note.data for note in core.notes}
+    ids = os.getppid(), os.getpgrp(), os.getsid(0)
+
+    prstatus, prpsinfo = notes["NT_PRSTATUS"], notes["NT_PRPSINFO"]
+    assert prstatus[:14] == bytes(14)  # si_signo, si_code, si_errno, pr_cursig
+    assert struct.unpack_from("4i", prstatus, 32) == (threading.get_native_id(), *ids)
+    assert prpsinfo[:3] == b"\0R\0"  # pr_state, pr_sname, pr_zomb
+    assert struct.unpack_from("4i", prpsinfo, 24) == (os.getpid(), *ids)
+    assert not any(notes["NT_SIGINFO"])
+
+
+def test_core_from_another_thread_speaks_of_that_thread(tmp_path):
+    """The registers are those of the thread that asked; the process is the same."""
+    made = []
+
+    def dump():
+        made.append((threading.get_native_id(), gencore.create_core(directory=tmp_path)))
+
+    thread = threading.Thread(target=dump)
+    thread.start()
+    thread.join()
+    ((tid, path),) = made
+
+    with CoreFile(path) as core:
+        (prpsinfo,) = [note.data for note in core.notes if note.type == "NT_PRPSINFO"]
+        assert core.thread_ids == (tid,)
+    assert struct.unpack_from("i", prpsinfo, 24) == (os.getpid(),)
+
+
+def test_a_program_is_not_taken_for_a_core():
+    """It is an ELF file too."""
+    with pytest.raises(gencore.IntegrityError, match="not a core"):
+        CoreFile(os.path.realpath(sys.executable))
+
+
+def test_half_a_core_says_how_much_of_it_is_there(dumped, tmp_path):
+    """Both numbers are named."""
+    with dumped[0].open("rb") as core, (tmp_path / "half").open("wb") as half:
+        half.write(core.read(1 << 20))
+    with CoreFile(tmp_path / "half") as core:
+        assert core.why_incomplete().startswith("truncated: 1,048,576 of")
 
 
 def test_core_names_the_mapped_files(dumped):
@@ -127,3 +178,53 @@ def test_private_content_is_smaller_and_still_readable(tmp_path, tool):
 
     assert "test_private_content_is_smaller" in shown
     assert core.stat().st_blocks < full.stat().st_blocks
+
+
+def test_core_without_registers_is_not_called_whole(tmp_path, monkeypatch):
+    """Every byte is there, but no debugger could use it."""
+    monkeypatch.setattr(CoreFile, "flaw", "no registers: not one NT_PRSTATUS note")
+
+    report = gencore.Pipeline(collectors=["raw"], directory=tmp_path).run()
+
+    assert report.result == "partial"
+    assert "no registers" in report.failed[0].reason
+    assert os.listdir(tmp_path) == [f"{report.name}.truncated.core"]
+
+
+def test_private_content_has_shared_anonymous_memory_and_every_first_page(tmp_path):
+    """With the first page of an ELF file a debugger knows its build ID."""
+    marker = os.urandom(32)
+    with mmap.mmap(-1, 4096) as shared:
+        shared[:32] = marker
+        path = gencore.create_core(directory=tmp_path, content="private")
+    data = path.read_bytes()
+
+    with CoreFile(path) as core:
+        libc = next(r for r in core.mapped_ranges if "/libc.so.6" in r.path and not r.file_offset)
+        page = next(h for h in core.program_headers if h.address == libc.start)
+    assert marker in data
+    assert page.file_size >= 4096
+    assert data[page.offset :][:4] == b"\x7fELF"
+
+
+@pytest.mark.parametrize("content", ["full", "private"])
+def test_size_is_estimated_from_above(tmp_path, content):
+    """Or else a dump that was let in would fill the disk."""
+    ballast = bytearray(os.urandom(1 << 20) * 50)
+    verdict = LinuxSigsegv().probe(gencore.DumpRequest(content=content))
+
+    core = gencore.create_core(directory=tmp_path, content=content)
+
+    assert len(ballast) < core.stat().st_blocks * 512 <= verdict.core_size
+
+
+@pytest.mark.parametrize("content", ["full", "private"])
+def test_pages_of_files_that_nobody_changed_are_in_full_cores_only(tmp_path, content):
+    """The code of the C library is one of them: whoever has the file does not need it."""
+    with CoreFile(gencore.create_core(directory=tmp_path, content=content)) as core:
+        libc = {row.start for row in core.mapped_ranges if "/libc.so.6" in row.path}
+        code = [h for h in core.program_headers if h.address in libc and h.flags & 1]
+
+    assert code
+    for header in code:
+        assert header.file_size == (header.memory_size if content == "full" else 0)

@@ -1,8 +1,11 @@
 """Bad input and bad surroundings: a clear error with a remedy, nothing left, nobody disturbed."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -119,10 +122,59 @@ def test_core_pattern_with_a_handler_is_refused_by_its_name(core_pattern, tmp_pa
     """A pipe or socket is named, with the remedy, and nothing is done."""
     core_pattern(pattern)
 
-    with pytest.raises(gencore.Unsupported, match=r"handler.*sysctl kernel.core_pattern=core"):
+    with pytest.raises(
+        gencore.Unsupported,
+        match=rf"sends cores to {pattern.strip('|')[:16]}.*kernel.core_pattern=core",
+    ):
         gencore.create_core(directory=tmp_path, backend="linux-sigsegv")
 
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("\n", "core_pattern is empty"),
+        ("cores/core.%p", "names a subdirectory"),
+        ("/nonexistent/core.%p", "may not write to"),
+    ],
+)
+def test_core_pattern_that_gives_no_core_is_refused(core_pattern, tmp_path, pattern, words):
+    """Beforehand, with the remedy, and nothing is done."""
+    core_pattern(pattern)
+
+    with pytest.raises(gencore.Unsupported, match=rf"{words}.*sysctl kernel.core_pattern=core"):
+        gencore.create_core(directory=tmp_path)
+
+    assert left_in(tmp_path) == []
+
+
+def test_process_that_is_not_dumpable_is_refused(python, tmp_path):
+    """The kernel would write no core of it."""
+    code = """if True:
+        import ctypes, gencore, json, sys
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+        try:
+            gencore.create_core(directory=sys.argv[1])
+        except gencore.Unsupported as error:
+            print(json.dumps(str(error)))
+    """
+    assert "not dumpable (0" in python(code, tmp_path)
+    assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("limit", ["RLIMIT_CORE", "RLIMIT_FSIZE"])
+def test_soft_limits_neither_matter_nor_change(python, tmp_path, limit):
+    """The clone raises its own to the hard ones; RLIMIT_CORE is 0 almost everywhere."""
+    code = """if True:
+        import gencore, json, resource, sys
+        limit = getattr(resource, sys.argv[2])
+        limits = (0 if sys.argv[2] == "RLIMIT_CORE" else 1 << 20, resource.getrlimit(limit)[1])
+        resource.setrlimit(limit, limits)
+        core = gencore.create_core(directory=sys.argv[1])
+        print(json.dumps([core.stat().st_size > 1 << 20, resource.getrlimit(limit) == limits]))
+    """
+    assert python(code, tmp_path, limit) == [True, True]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +233,42 @@ def test_the_applications_signal_settings_neither_matter_nor_change(python, tmp_
     assert unchanged
 
 
+def test_the_clone_is_the_first_to_be_killed_when_memory_runs_out(tmp_path):
+    """It has the highest oom_score_adj, and the service keeps its own."""
+    ballast = bytearray(os.urandom(1 << 20) * 200)
+    own = Path("/proc/self/oom_score_adj").read_text()
+    seen = set()
+    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+    while not dump.done():
+        for child in children():
+            with contextlib.suppress(OSError):
+                seen.add(Path(f"/proc/{child}/oom_score_adj").read_text().strip())
+
+    assert "1000" in seen
+    assert Path("/proc/self/oom_score_adj").read_text() == own
+    assert len(ballast) == 200 << 20
+
+
+def test_the_clone_blocks_every_signal_but_its_own(tmp_path):
+    """Ctrl-C goes to the whole process group, and must not cost the dump."""
+    ballast = bytearray(os.urandom(1 << 20) * 200)
+    seen = set()
+    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+    while not dump.done():
+        for child in children():
+            with contextlib.suppress(OSError):
+                seen |= set(Path(f"/proc/{child}/status").read_text().splitlines())
+    never = {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV}
+    blocked = sum(1 << (number - 1) for number in range(1, 65) if number not in never)
+
+    assert f"SigBlk:\t{blocked:016x}" in seen
+    assert len(ballast) == 200 << 20
+
+
+def children():
+    return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+
+
 def test_another_thread_in_waitpid_does_not_get_our_child(python, tmp_path):
     """waitpid(-1) in the application sees its own children only."""
     code = """if True:
@@ -229,10 +317,11 @@ def test_refused_clone_is_told_with_step_and_remedy(python, tmp_path):
         os.setuid(65534)
         ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
+        fds = os.listdir("/proc/self/fd")
         try:
             pipeline.start()
         except gencore.CoreFailed as error:
-            left = os.listdir(".")
+            left = os.listdir(".") + [fd for fd in os.listdir("/proc/self/fd") if fd not in fds]
             print(json.dumps([error.step, error.errno == errno.EAGAIN, error.remedy, left]))
     """
     directory = tmp_path / "d"

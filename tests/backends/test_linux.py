@@ -1,0 +1,146 @@
+"""The Linux backend below its public surface: the clone's end, and how its core is found."""
+
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+import gencore
+from gencore.corefile import CoreFile
+from gencore.output import Output
+
+if sys.platform != "linux":
+    pytest.skip("the native part exists on Linux only", allow_module_level=True)
+
+from gencore_backends.linux import _native
+from gencore_backends.linux.child import Child
+from gencore_backends.linux.core_pattern import CorePattern
+from gencore_backends.linux.growing_file import GrowingFile
+from gencore_backends.linux.sigsegv import LinuxSigsegv
+from gencore_backends.linux.sigsegv_snapshot import _find_absolute
+
+
+@pytest.fixture
+def big():
+    """Hold enough memory for the kernel to write for a while."""
+    return bytearray(os.urandom(1 << 20) * 300)
+
+
+def test_a_step_that_fails_in_the_clone_is_told_with_its_errno(tmp_path):
+    """The clone cannot enter what is no directory, and says so before it ends."""
+    with (tmp_path / "file").open("wb") as file:
+        child = Child(*_native.snapshot_for_kernel(file.fileno(), 0xFF, (), "caller", 250)[:3])
+        try:
+            with pytest.raises(gencore.CoreFailed, match="ENOTDIR") as caught:
+                child.wait_for_core()
+        finally:
+            child.close()
+
+    assert (caught.value.step, caught.value.errno) == ("enter-directory", errno.ENOTDIR)
+
+
+def test_a_clone_that_is_killed_has_no_core(tmp_path, big):
+    """As the kernel kills it when memory runs out: what was written so far is not published."""
+    dump = gencore.start(collectors=["raw"], directory=tmp_path, backend="linux-sigsegv")
+    for file in Path("/proc/self/task").glob("*/children"):
+        for child in file.read_text().split():
+            os.kill(int(child), signal.SIGKILL)
+
+    report = dump.result(60)
+
+    assert report.result == "failed"
+    assert report.failed[0].error.step == "kernel-dump"
+    assert os.listdir(tmp_path) == []
+    assert big
+
+
+def test_aborting_a_snapshot_ends_the_kernels_writing(tmp_path, big):
+    """It does not wait for the rest of the core."""
+    with (
+        Output(tmp_path, "dump") as output,
+        LinuxSigsegv().snapshot(gencore.DumpRequest(), output, to_file=True) as snapshot,
+    ):
+        snapshot.abort()
+        with pytest.raises(gencore.CoreFailed, match="kernel-dump"):
+            snapshot._child.wait_for_core()
+    assert big
+
+
+def test_a_closed_snapshot_leaves_no_child(tmp_path, big):
+    """Also where nobody asked for the core."""
+    with Output(tmp_path, "dump") as output:
+        with LinuxSigsegv().snapshot(gencore.DumpRequest(), output, to_file=True) as snapshot:
+            pid = snapshot._child.pid
+        assert not Path(f"/proc/{pid}").exists()
+    assert big
+
+
+def test_only_the_clones_own_core_is_taken(tmp_path):
+    """Not another process's, not another user's, and nothing through a symbolic link."""
+    core = gencore.create_core(directory=tmp_path)
+    pattern = CorePattern(str(core))
+    with CoreFile(core) as opened:
+        pid = opened.thread_ids[0]
+
+    assert _find_absolute(pattern, pid) == core
+    with pytest.raises(gencore.CoreFailed, match="find-core"):
+        _find_absolute(pattern, pid + 1)
+    core.rename(tmp_path / "elsewhere")
+    core.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(gencore.CoreFailed, match="find-core"):
+        _find_absolute(pattern, pid)
+
+
+def test_a_core_of_another_user_is_not_taken(tmp_path, monkeypatch):
+    """Somebody else put it there."""
+    core = gencore.create_core(directory=tmp_path)
+    with CoreFile(core) as opened:
+        pid = opened.thread_ids[0]
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    with pytest.raises(gencore.CoreFailed, match="find-core"):
+        _find_absolute(CorePattern(str(core)), pid)
+
+
+def test_a_core_on_another_file_system_is_moved_from_there(tmp_path, tmpfs, core_pattern):
+    """Nothing of it stays where kernel.core_pattern sent it."""
+    there = tmpfs("size=800m,mode=0700")
+    core_pattern(f"{there}/core.%p")
+
+    core = gencore.create_core(directory=tmp_path, backend="linux-sigsegv")
+
+    assert os.listdir(there) == []
+    assert core.stat().st_mode & 0o7777 == 0o600
+    with CoreFile(core) as opened:
+        assert opened.why_incomplete() is None
+
+
+def test_reading_waits_for_a_slower_writer(tmp_path):
+    """The bytes are those of the whole core, however often the reader is ahead of the kernel."""
+    pieces = [bytes([number]) * (3 << 18) for number in range(8)]  # chunks end within pieces
+
+    class SlowChild:
+        def __init__(self, path):
+            self.path, self.left = path, list(pieces)
+
+        def ended(self, _timeout):
+            if not self.left:
+                return True
+            with self.path.open("ab") as file:
+                file.write(self.left.pop(0))
+            return False
+
+    class SlowFile(GrowingFile):
+        size = sum(map(len, pieces))
+
+        def _end(self):
+            pass
+
+    with Output(tmp_path, "dump") as output:
+        (output.path / "core").touch()
+        core = SlowFile(output, "core", SlowChild(output.path / "core"))
+
+        assert b"".join(map(bytes, core)) == b"".join(pieces)

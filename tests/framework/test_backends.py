@@ -1,0 +1,385 @@
+"""What the framework does with a backend: choose one, stop it, and what its faults cost."""
+
+import json
+import os
+import tarfile
+import threading
+from concurrent.futures import CancelledError
+
+import pytest
+
+import gencore
+from gencore.output import Output
+from gencore_collectors.raw import RawCollector
+
+CORE = bytes(range(256)) * (3 << 12)  # 3 MiB: three chunks
+
+
+class Ready(gencore.Snapshot):
+    """Has its core from the beginning."""
+
+    phases = {}  # noqa: RUF012 - the contract's attribute, never changed
+    threads = ()
+
+    def __init__(self, output):
+        self.output = output
+        self.closed = False
+
+    def core(self):
+        with self.output.create("core") as file:
+            file.write(CORE)
+        return gencore.FileCoreStream(self.output, "core")
+
+    def abort(self):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+class Blocked(Ready):
+    """Has no core before it is aborted, and none then."""
+
+    def __init__(self, output):
+        super().__init__(output)
+        self.aborted = threading.Event()
+
+    def core(self):
+        self.aborted.wait(60)
+        raise gencore.CoreFailed("kernel-dump", detail="aborted")
+
+    def abort(self):
+        self.aborted.set()
+
+
+class Fake(gencore.Backend):
+    """Works everywhere."""
+
+    name = "fake"
+    priority = 50
+    api_version = (1, 0)
+
+    def __init__(self, make=Ready, **changed):
+        self.make = make
+        self.snapshots = []
+        vars(self).update(changed)
+
+    def probe(self, _request):
+        return gencore.Verdict.yes()
+
+    def snapshot(self, _request, output, *, to_file):  # noqa: ARG002
+        self.snapshots.append(self.make(output))
+        return self.snapshots[-1]
+
+
+class Counts(gencore.Collector, gencore.CoreSink):
+    """Counts chunks, and how often it is told to release everything."""
+
+    name = "counts"
+    api_version = (1, 0)
+    chunks = aborts = 0
+
+    def begin(self, _dump):
+        return self
+
+    def write(self, _chunk):
+        self.chunks += 1
+
+    def abort(self):
+        self.aborts += 1
+
+    def finish(self, _dump):
+        return []
+
+
+def pipeline_with(*backends, **options):
+    pipeline = gencore.Pipeline(**{"collectors": ["raw"], **options})
+    pipeline._backends = list(backends)
+    return pipeline
+
+
+def test_the_highest_priority_that_works_is_taken(tmp_path):
+    """One of higher priority that does not work here is passed over."""
+    unwilling = Fake(name="unwilling", priority=90)
+    unwilling.probe = lambda _: gencore.Verdict.no(gencore.Reason("not today"))
+    low, high = Fake(name="low", priority=10), Fake(name="high", priority=60)
+
+    for backends in ((low, high, unwilling), (unwilling, high, low)):
+        assert pipeline_with(*backends, directory=tmp_path).run().backend == "high"
+
+
+def test_two_backends_of_the_same_priority_are_a_usage_error(tmp_path):
+    """Both are named, and neither is taken by luck."""
+    pipeline = pipeline_with(Fake(name="one"), Fake(name="two"), directory=tmp_path)
+
+    with pytest.raises(gencore.UsageError, match=r"one, two .*backend=\.\.\."):
+        pipeline.start()
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_environment_names_backend_and_directory(tmp_path, monkeypatch):
+    """An argument goes before GENCORE_BACKEND and GENCORE_DIRECTORY, these before the defaults."""
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(there))
+    monkeypatch.setenv("GENCORE_BACKEND", "nonesuch")
+
+    with pytest.raises(gencore.PluginError, match="nonesuch"):
+        gencore.Pipeline()
+    named = gencore.Pipeline(backend="linux-sigsegv", collectors=["raw"])
+    named._backends = [Fake()]
+
+    assert named.run().path_of("raw").parent == there
+    monkeypatch.setattr(named, "_directory", here)
+    assert named.run().path_of("raw").parent == here
+
+
+@pytest.mark.parametrize("timeout", [None, 0.01])
+def test_stopping_a_dump_aborts_a_backend_that_blocks(tmp_path, timeout):
+    """Cancellation and the time limit do not wait for a core that never comes."""
+    backend = Fake(Blocked)
+    dump = pipeline_with(backend, directory=tmp_path, timeout=timeout).start()
+    try:
+        if timeout is None:
+            assert dump.cancel()
+            with pytest.raises(CancelledError):
+                dump.result(20)
+        else:
+            assert dump.result(20).exit_code == 7
+    finally:
+        backend.snapshots[0].abort()
+
+    assert backend.snapshots[0].closed
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_stopped_dumps_sinks_get_no_more_bytes_and_are_aborted(tmp_path):
+    """A sink that holds threads or files is told to let them go."""
+    started, counts = threading.Event(), []
+
+    class Cancels(Counts):
+        def begin(self, _dump):
+            counts.append(self)
+            return self
+
+        def write(self, chunk):
+            super().write(chunk)
+            started.wait(20)
+            dump.cancel()
+
+    dump = pipeline_with(Fake(), directory=tmp_path, collectors=[Cancels]).start()
+    started.set()
+
+    with pytest.raises(CancelledError):
+        dump.result(20)
+    assert [(sink.chunks, sink.aborts) for sink in counts] == [(1, 1)]
+
+
+def test_a_sink_that_raises_is_aborted_and_gets_no_more_bytes(tmp_path):
+    """The others get them all, and are not aborted."""
+    made = []
+
+    class Keeps(Counts):
+        def __init__(self):
+            made.append(self)
+
+    class Raises(Keeps):
+        def write(self, chunk):
+            super().write(chunk)
+            raise OSError("no")
+
+    pipeline_with(Fake(), directory=tmp_path, collectors=[Raises, Keeps]).run()
+
+    assert [(sink.chunks, sink.aborts) for sink in made] == [(1, 1), (3, 0)]
+
+
+def test_cancel_during_publication_is_too_late(tmp_path, monkeypatch):
+    """It returns False, and every artefact gets its name."""
+    started, answers = threading.Event(), []
+    publish = Output.publish
+
+    def cancel_first(self, artifact):
+        started.wait(20)
+        answers.append(dump.cancel())
+        return publish(self, artifact)
+
+    monkeypatch.setattr(Output, "publish", cancel_first)
+    dump = pipeline_with(Fake(), directory=tmp_path).start()
+    started.set()
+
+    assert dump.result(20).result == "complete"
+    assert answers == [False]
+    assert os.listdir(tmp_path) == [f"{dump.name}.core"]
+
+
+def test_no_timer_outlives_its_dump(tmp_path):
+    """A time limit of an hour does not keep a thread for an hour."""
+    before = set(threading.enumerate())
+    pipeline_with(Fake(), directory=tmp_path, timeout=3600).run()
+
+    timers = [t for t in set(threading.enumerate()) - before if isinstance(t, threading.Timer)]
+    for timer in timers:
+        timer.join(5)
+    assert not [timer for timer in timers if timer.is_alive()]
+
+
+def test_a_backend_that_cannot_take_the_image_leaves_nothing(tmp_path):
+    """Its error is raised as it is."""
+
+    def fail(_output):
+        raise gencore.CoreFailed("clone", 11)
+
+    with pytest.raises(gencore.CoreFailed, match=r"'clone' failed.*EAGAIN"):
+        pipeline_with(Fake(fail), directory=tmp_path).start()
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_a_thread_for_it_a_dump_is_refused_and_its_snapshot_closed(tmp_path, monkeypatch):
+    """The image was taken already: it must not stay."""
+
+    def no_more(_worker):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("gencore._worker.Worker.start", no_more)
+    backend = Fake()
+
+    with pytest.raises(gencore.Refused, match=r"no thread.*Remedy: raise the limit"):
+        pipeline_with(backend, directory=tmp_path).start()
+
+    assert backend.snapshots[0].closed
+    assert os.listdir(tmp_path) == []
+
+
+def test_pauses_follow_one_another(tmp_path):
+    """Two threads never take an image at the same time."""
+    inside, together = [], threading.Event()
+    first_is_in = threading.Event()
+
+    def take(output):
+        inside.append(1)
+        if len(inside) > 1:
+            together.set()
+        first_is_in.set()
+        together.wait(0.2)  # the other thread would come in now, if it could
+        inside.pop()
+        return Ready(output)
+
+    backend = Fake(take)
+    pipeline = pipeline_with(backend, directory=tmp_path)
+    other = threading.Thread(target=lambda: first_is_in.wait(20) and pipeline.run())
+    other.start()
+    pipeline.run()
+    other.join()
+
+    assert len(backend.snapshots) == 2
+    assert not together.is_set()
+
+
+def test_a_process_with_another_users_rights_is_refused(tmp_path, monkeypatch):
+    """A set-user-ID program must not write its memory for whoever started it."""
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+
+    with pytest.raises(gencore.Refused, match="set-user-ID"):
+        pipeline_with(Fake(), directory=tmp_path).start()
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_fault_in_the_list_of_libraries_does_not_cost_the_core(tmp_path):
+    """It is in the report."""
+
+    class NoMaps(Ready):
+        def mapped_files(self):
+            raise PermissionError("/proc is not for you")
+
+    report = pipeline_with(Fake(NoMaps), directory=tmp_path).run()
+
+    assert [part.part for part in report.failed] == ["libraries"]
+    assert report.path_of("raw").read_bytes() == CORE
+
+
+def test_a_streamed_core_is_written_by_raw(tmp_path):
+    """A core that is no file in the private directory becomes one, to its last byte."""
+
+    class Streamed(gencore.CoreStream):
+        size = len(CORE) + 4
+
+        def __iter__(self):
+            for start in range(0, len(CORE), 1 << 20):
+                yield memoryview(CORE)[start : start + (1 << 20)]
+            yield memoryview(b"last")
+
+    class Streams(Ready):
+        def core(self):
+            return Streamed()
+
+    raw = RawCollector()  # held here: it must not be its end that writes the last bytes
+    report = pipeline_with(Fake(Streams), directory=tmp_path, collectors=[lambda: raw]).run()
+
+    assert report.result == "complete"
+    assert report.path_of("raw").read_bytes() == CORE + b"last"
+    assert report.artifacts[0].size == len(CORE) + 4
+
+
+class Short(gencore.CoreStream):
+    """Promises a hundred bytes more than there are."""
+
+    size = len(CORE) + 100
+
+    def __iter__(self):
+        yield memoryview(CORE)[: 1 << 20]
+        yield memoryview(CORE)[1 << 20 :]
+
+    def wait(self):
+        self.missing, self.incomplete = 100, "truncated: too short"
+
+
+def test_a_truncated_core_is_packed_and_the_bundle_can_be_read(tmp_path):
+    """What is missing is zeros, so that the libraries behind it are found."""
+
+    class Truncated(Ready):
+        def core(self):
+            return Short()
+
+    pipeline = pipeline_with(
+        Fake(Truncated), directory=tmp_path, collectors=["manifest", "archive"]
+    )
+    report = pipeline.run()
+
+    assert report.result == "partial"
+    assert [part.part for part in report.failed] == ["core"]
+    with tarfile.open(report.artifacts[0].path) as tar:
+        assert tar.extractfile(f"{report.name}/core").read() == CORE + bytes(100)
+        manifest = json.load(tar.extractfile(f"{report.name}/manifest.json"))
+    assert manifest["core"]["truncated"]
+    with pytest.raises(gencore.DumpIncomplete, match="too short"):
+        report.path_of("archive")
+
+
+def test_a_bundle_that_is_given_up_leaves_no_thread(tmp_path, monkeypatch):
+    """Neither one that was cancelled nor one that could not be finished."""
+
+    class Cancels(Counts):
+        def write(self, _chunk):
+            started.wait(20)
+            dump.cancel()
+
+    def no_space(_):
+        raise OSError(28, "No space left on device")
+
+    before, started = set(threading.enumerate()), threading.Event()
+    dump = pipeline_with(Fake(), directory=tmp_path, collectors=[Cancels, "archive"]).start()
+    started.set()
+    with pytest.raises(CancelledError):
+        dump.result(20)
+    monkeypatch.setattr("gencore_collectors.archive.BundleWriter.close", no_space)
+    report = pipeline_with(Fake(), directory=tmp_path, collectors=["archive"]).run()
+
+    assert [part.part for part in report.failed] == ["archive"]
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()

@@ -1,0 +1,102 @@
+"""What is said about each mapped file, and how files that change meanwhile are packed."""
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from gencore import MappedFile
+from gencore.bundle import BundleWriter
+from gencore.libraries import describe
+
+ELF = os.path.realpath(sys.executable)
+
+
+def test_an_elf_file_has_size_hash_and_build_id(tool):
+    """The build ID is the one that binutils reads."""
+    shown = subprocess.run(
+        [tool("readelf"), "-n", libc()], capture_output=True, text=True, check=True
+    ).stdout
+    library = describe(MappedFile(path=libc()))
+
+    assert library.status == "ok"
+    assert library.size == Path(libc()).stat().st_size
+    assert library.sha256 == hashlib.sha256(Path(libc()).read_bytes()).hexdigest()
+    assert f"Build ID: {library.build_id}\n" in shown
+
+
+def libc():
+    """Find a library that has a build ID on every distribution."""
+    with open("/proc/self/maps") as maps:  # noqa: PTH123
+        return next(line.split()[5] for line in maps if "/libc.so.6" in line)
+
+
+def test_a_file_that_is_no_library_says_so(tmp_path):
+    """A data file and a damaged ELF file are both `not-elf`, with different reasons."""
+    data, damaged = tmp_path / "data", tmp_path / "damaged"
+    data.write_bytes(b"data")
+    damaged.write_bytes(b"\x7fELF" + bytes(8))
+
+    assert describe(MappedFile(path=str(data))).reason == "a data file, not a library"
+    found = describe(MappedFile(path=str(damaged)))
+    assert (found.status, found.sha256) == ("not-elf", None)
+    assert "not a readable ELF file" in found.reason
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file_is_unreadable_and_does_not_block(tmp_path, make):
+    """A FIFO or a directory that took a library's place holds nobody up."""
+    path = tmp_path / "there"
+    make(path)
+
+    found = describe(MappedFile(path=str(path)))
+
+    assert found.status == "unreadable"
+    assert "not a regular file" in found.reason
+
+
+def test_a_deleted_file_is_not_looked_for(tmp_path):
+    """Another file of that name is not the one that was mapped."""
+    shutil.copy(ELF, tmp_path / "other")
+
+    assert describe(MappedFile(path=str(tmp_path / "other"), deleted=True)).status == "deleted"
+
+
+@pytest.mark.parametrize(("promised", "match"), [(2, "grew"), (4, "shrank")])
+def test_a_file_that_changes_while_it_is_packed_is_noticed(promised, match):
+    """The bundle would hold something else than its manifest says."""
+    bundle = BundleWriter(io.BytesIO(), "top", 0)
+    bundle.begin("member", promised)
+
+    with pytest.raises(OSError, match=match):
+        _write_three_bytes(bundle)
+    bundle.abort()
+
+
+def _write_three_bytes(bundle):
+    bundle.write(b"abc")
+    bundle.end()
+
+
+def test_a_member_that_is_known_to_be_short_is_filled_with_zeros():
+    """What follows it in the bundle can still be read."""
+    file = io.BytesIO()
+    bundle = BundleWriter(file, "top", 0)
+    bundle.begin("core", 5)
+    bundle.write(b"abc")
+    bundle.end(short=2)
+    bundle.begin("next", 1)
+    bundle.write(b"x")
+    bundle.end()
+    bundle.close()
+
+    with tarfile.open(fileobj=io.BytesIO(file.getvalue())) as tar:
+        assert tar.extractfile("top/core").read() == b"abc\0\0"
+        assert tar.extractfile("top/next").read() == b"x"
+        assert {member.mode for member in tar} == {0o600}

@@ -111,8 +111,12 @@ class CoreFile:
 
     @property
     def thread_ids(self) -> tuple[int, ...]:
-        """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects."""
-        return tuple(_PR_PID.unpack_from(n.data)[0] for n in self.notes if n.type == NT_PRSTATUS)
+        """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects.
+
+        The numbers of types belong to their owner: another's notes may use the same.
+        """
+        own = (n for n in self.notes if (n.owner, n.type) == ("CORE", NT_PRSTATUS))
+        return tuple(_PR_PID.unpack_from(n.data)[0] for n in own)
 
     @cached_property
     def mapped_ranges(self) -> tuple[MappedRange, ...]:

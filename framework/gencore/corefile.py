@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, Final, Self
 import attrs
 from elftools.common.exceptions import ELFError
 from elftools.construct import ConstructError
+from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
@@ -27,7 +28,7 @@ __all__ = [
     "MappedRange",
     "Note",
     "ProgramHeader",
-    "read_build_id",
+    "read_identity",
 ]
 
 NT_PRSTATUS: Final = "NT_PRSTATUS"
@@ -75,18 +76,22 @@ class MappedRange:
 class CoreFile:
     """An open core. Raises `IntegrityError` wherever the file is not a readable ELF core."""
 
-    def __init__(self, path: Path | str) -> None:
-        self._file: BinaryIO = Path(path).open("rb")  # noqa: SIM115 - closed by close()
-        self._path = path
+    def __init__(self, source: Path | str | BinaryIO) -> None:
+        """Open a path, or take over a file: its beginning is enough for the headers."""
+        if isinstance(source, Path | str):
+            self._file: BinaryIO = Path(source).open("rb")  # noqa: SIM115 - closed by close()
+            self._path = str(source)
+        else:
+            self._file, self._path = source, "core"
         try:
             self._elf = ELFFile(self._file)
             self._size = self._file.seek(0, 2)
         except _MALFORMED as error:
             self.close()
-            raise IntegrityError(f"{path}: not an ELF file: {error}") from error
+            raise IntegrityError(f"{self._path}: not an ELF file: {error}") from error
         if self._elf["e_type"] != "ET_CORE":
             self.close()
-            raise IntegrityError(f"{path}: an ELF file, but not a core")
+            raise IntegrityError(f"{self._path}: an ELF file, but not a core")
 
     @cached_property
     def program_headers(self) -> tuple[ProgramHeader, ...]:
@@ -107,9 +112,12 @@ class CoreFile:
 
     @property
     def thread_ids(self) -> tuple[int, ...]:
-        """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects."""
-        known = (n for n in self.notes if n.type == NT_PRSTATUS and n.owner == "CORE")
-        return tuple(_PR_PID.unpack_from(note.data)[0] for note in known)
+        """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects.
+
+        The numbers of types belong to their owner: another's notes may use the same.
+        """
+        own = (n for n in self.notes if (n.owner, n.type) == ("CORE", NT_PRSTATUS))
+        return tuple(_PR_PID.unpack_from(n.data)[0] for n in own)
 
     @cached_property
     def mapped_ranges(self) -> tuple[MappedRange, ...]:
@@ -198,14 +206,21 @@ def _file_rows(table: Any) -> Iterator[MappedRange]:
         yield MappedRange(path, entry["vm_start"], entry["vm_end"], entry["page_offset"] * unit)
 
 
-def read_build_id(file: BinaryIO) -> str | None:
-    """Return the GNU build ID of an ELF file in hexadecimal, or None if it has none.
+def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
+    """Return an ELF file's GNU build ID in hexadecimal, and its soname; None for what it lacks.
 
     Raises `IntegrityError` if *file* is not a readable ELF file.
     """
+    build_id = soname = None
     try:
-        segments = ELFFile(file).iter_segments()
-        notes = (n for s in segments if isinstance(s, NoteSegment) for n in s.iter_notes())
-        return next((n["n_desc"] for n in notes if n["n_type"] == "NT_GNU_BUILD_ID"), None)
+        for segment in ELFFile(file).iter_segments():
+            if isinstance(segment, NoteSegment):
+                notes = segment.iter_notes()
+                found = (n["n_desc"] for n in notes if n["n_type"] == "NT_GNU_BUILD_ID")
+                build_id = next(found, build_id)
+            elif isinstance(segment, DynamicSegment):
+                tags: Iterator[Any] = segment.iter_tags("DT_SONAME")
+                soname = next((tag.soname for tag in tags), None)
     except _MALFORMED as error:
         raise IntegrityError(f"not a readable ELF file: {error}") from error
+    return build_id, soname

@@ -1,4 +1,4 @@
-"""What a bundle must say about each mapped file: size, SHA-256, build ID, or why it has none."""
+"""What a bundle must say about each mapped file: size, hash, names, or why it has none."""
 
 import hashlib
 import io
@@ -28,6 +28,8 @@ class Library:
     """Bytes."""
     sha256: str | None = None
     build_id: str | None = None
+    soname: str | None = None
+    """The name by which other libraries ask for it."""
 
     @property
     def archive_path(self) -> str:
@@ -65,11 +67,18 @@ def open_regular(path: str) -> io.BufferedReader:
 
 
 def _describe_elf(path: str, file: io.BufferedReader) -> Library:
-    from gencore.corefile import read_build_id
+    from gencore.corefile import read_identity
 
     if file.read(len(_ELF_MAGIC)) != _ELF_MAGIC:
         return Library(path=path, status="not-elf", reason="a data file, not a library")
-    build_id = read_build_id(file)
+    build_id, soname = read_identity(file)
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Library(path=path, status="ok", size=file.tell(), sha256=digest, build_id=build_id)
+    return Library(
+        path=path,
+        status="ok",
+        size=file.tell(),
+        sha256=digest,
+        build_id=build_id,
+        soname=soname,
+    )

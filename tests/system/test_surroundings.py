@@ -144,7 +144,7 @@ def test_core_pattern_that_gives_no_core_is_refused(core_pattern, tmp_path, patt
     core_pattern(pattern)
 
     with pytest.raises(gencore.Unsupported, match=rf"{words}.*sysctl kernel.core_pattern=core"):
-        gencore.create_core(directory=tmp_path)
+        gencore.create_core(directory=tmp_path, backend="linux-sigsegv")
 
     assert left_in(tmp_path) == []
 
@@ -238,7 +238,7 @@ def test_the_clone_is_the_first_to_be_killed_when_memory_runs_out(tmp_path):
     ballast = bytearray(os.urandom(1 << 20) * 200)
     own = Path("/proc/self/oom_score_adj").read_text()
     seen = set()
-    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+    dump = gencore.start(collectors=["raw"], directory=tmp_path, backend="linux-sigsegv")
     while not dump.done():
         for child in children():
             with contextlib.suppress(OSError):
@@ -253,7 +253,7 @@ def test_the_clone_blocks_every_signal_but_its_own(tmp_path):
     """Ctrl-C goes to the whole process group, and must not cost the dump."""
     ballast = bytearray(os.urandom(1 << 20) * 200)
     seen = set()
-    dump = gencore.start(collectors=["raw"], directory=tmp_path)
+    dump = gencore.start(collectors=["raw"], directory=tmp_path, backend="linux-sigsegv")
     while not dump.done():
         for child in children():
             with contextlib.suppress(OSError):

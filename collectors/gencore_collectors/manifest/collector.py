@@ -1,22 +1,31 @@
 """Puts the sections of the manifest together and writes them as JSON."""
 
-import json
-import os
 import secrets
 from collections.abc import Iterable
 from typing import Any, Final
 
-import attrs
-
-import gencore
 from gencore import Artifact, Collector, CoreSink, DumpInProgress
-from gencore.observed import ObservedProcess, PythonThread
-from gencore_collectors.manifest import host, process, runtime
+from gencore.observed import ObservedProcess
+from gencore_collectors.manifest import (
+    container,
+    contents,
+    core,
+    deployment,
+    environment,
+    host,
+    libraries,
+    privacy,
+    process,
+    runtime,
+    status,
+    threads,
+    tool,
+)
+from gencore_collectors.manifest.encoding import encode
 
 __all__ = ["ManifestCollector"]
 
 SCHEMA: Final = "https://gencore.invalid/schema/manifest-1.json"
-_NOTICE: Final = "This dump holds the memory of a process: passwords, keys, personal data."
 
 
 class ManifestCollector(Collector):
@@ -25,49 +34,59 @@ class ManifestCollector(Collector):
     name = "manifest"
     api_version = (1, 0)
 
+    def __init__(self) -> None:
+        self._core: core.CoreReader | None = None
+        self._mappings: libraries.Mappings | None = None
+
     def observe(self, process: ObservedProcess) -> None:
         """Note the Python stacks."""
         self._python_threads = process.python_threads()
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
-        """Ask for the core to be read, so that its hash is known."""
-        return _Unread()
+        """Ask for the core to be read, so that its hash is known.
+
+        Where files are mapped is read now: until the core is whole, libraries come and go.
+        """
+        self._mappings = libraries.Mappings()
+        self._core = core.CoreReader()
+        return self._core
 
     def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
         """Write the manifest."""
         with dump.create("manifest.json") as file:
-            text = json.dumps(self._manifest(dump), indent=1, ensure_ascii=True)
-            file.write(text.encode() + b"\n")
+            file.write(encode(self._manifest(dump)))
         return [file.artifact()]
 
     def _manifest(self, dump: DumpInProgress) -> dict[str, Any]:
+        mappings = self._mappings or libraries.Mappings()
+        files = contents.section(dump)
         return {
             "schema": SCHEMA,
             "schema_version": "1.0",
             "bundle_id": _uuid7(dump),
             "name": dump.name,
-            "created_at": dump.created_at.isoformat().replace("+00:00", "Z"),
-            "tool": _tool(dump),
-            "trigger": {"kind": "api"},
-            "status": _status(dump),
-            "core": _core(dump),
-            "process": process.section(),
+            "created_at": status.rfc3339(dump.created_at),
+            "tool": tool.section(dump),
+            "trigger": status.trigger(),
+            "status": status.section(dump),
+            "core": core.section(dump, self._core),
+            "process": process.section(dump),
             "runtime": runtime.section(),
-            "threads": _threads(dump, self._python_threads),
-            "libraries": [_library(dump, library) for library in dump.libraries],
-            "files": [_file(artifact) for artifact in dump.artifacts],
+            "threads": threads.section(dump, self._python_threads),
+            "libraries": libraries.section(dump, mappings),
+            "files": files,
             "host": host.section(),
             "os": host.operating_system(),
             "kernel": host.kernel(),
+            "container": container.section(),
+            "k8s": deployment.kubernetes(),
+            "service": deployment.service(),
+            "deployment": deployment.deployment(),
+            "environment": environment.section(),
             "annotations": dict(dump.request.annotations),
-            "privacy": {"contains_memory": dump.core is not None, "notice": _NOTICE},
-            "integrity": {"algorithm": "sha256"},
+            "privacy": privacy.section(contains_memory=dump.core is not None),
+            "integrity": contents.integrity(files),
         }
-
-
-class _Unread(CoreSink):
-    def write(self, chunk: memoryview) -> None:
-        """Leave the bytes alone: the framework hashes what it reads."""
 
 
 def _uuid7(dump: DumpInProgress) -> str:
@@ -76,80 +95,3 @@ def _uuid7(dump: DumpInProgress) -> str:
     value = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62
     text = f"{value | secrets.randbits(62):032x}"
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-
-
-def _tool(dump: DumpInProgress) -> dict[str, Any]:
-    request = attrs.asdict(dump.request)
-    del request["annotations"]
-    return {
-        "name": "gencore",
-        "version": gencore.__version__,
-        "backend": {"name": dump.backend},
-        "plugins": [dict(plugin) for plugin in dump.plugins],
-        "options": request,
-    }
-
-
-def _status(dump: DumpInProgress) -> dict[str, Any]:
-    return {
-        "pause_ms": round(dump.pause.total * 1e3, 3),
-        "phases": [
-            {"name": name, "duration_ms": round(seconds * 1e3, 3)}
-            for name, seconds in dump.pause.phases.items()
-        ],
-        "failed": [{"part": part.part, "reason": part.reason} for part in dump.failed],
-        "skipped": [attrs.asdict(part) for part in dump.skipped],
-        "warnings": list(dump.warnings),
-    }
-
-
-def _core(dump: DumpInProgress) -> dict[str, Any] | None:
-    if dump.core is None:
-        return None
-    truncated = "truncated." if dump.core.incomplete is not None else ""
-    return {
-        "file": "core" if dump.packed else f"{dump.name}.{truncated}core",
-        "format": "elf",
-        "size": dump.core.size,
-        "sha256": dump.core_sha256,
-        "truncated": dump.core.incomplete is not None,
-        "incomplete": dump.core.incomplete,
-        "content": dump.request.content,
-        "threads": sum(record.registers != "missing" for record in dump.threads),
-        "pid_in_core": os.getpid(),
-    }
-
-
-def _threads(dump: DumpInProgress, known: tuple[PythonThread, ...]) -> list[dict[str, Any]]:
-    """Join the kernel's threads with the interpreter's, by tid."""
-    python = {thread.native_id: thread for thread in known}
-    rows = [_thread(attrs.asdict(r), python.pop(r.tid, None)) for r in dump.threads]
-    rest = ({"tid": t.native_id, "registers": "missing"} for t in python.values())
-    return rows + [_thread(r, t) for r, t in zip(rest, python.values(), strict=True)]
-
-
-def _thread(row: dict[str, Any], thread: PythonThread | None) -> dict[str, Any]:
-    python = None
-    if thread is not None:
-        python = {
-            "ident": thread.ident,
-            "name": thread.name,
-            "daemon": thread.daemon,
-            "frames": [attrs.asdict(frame) for frame in thread.frames],
-            "frames_truncated": thread.truncated,
-        }
-    return {"name": None, "reason": None, **row, "python": python}
-
-
-def _library(dump: DumpInProgress, library: Any) -> dict[str, Any]:
-    packed = dump.packed and library.status == "ok"
-    return {**attrs.asdict(library), "archive_path": library.archive_path if packed else None}
-
-
-def _file(artifact: Artifact) -> dict[str, Any]:
-    return {
-        "name": artifact.name,
-        "size": artifact.size,
-        "sha256": artifact.sha256,
-        "collector": artifact.collector,
-    }

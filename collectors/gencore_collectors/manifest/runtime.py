@@ -18,5 +18,16 @@ def section() -> dict[str, Any]:
         "gil": bool(getattr(sys, "_is_gil_enabled", lambda: True)()),
         "abiflags": getattr(sys, "abiflags", ""),
         "soabi": sysconfig.get_config_var("SOABI"),
+        "flags": _flags(),
         "prefix": sys.prefix,
+    }
+
+
+def _flags() -> dict[str, int]:
+    """Return sys.flags by name; its fields differ between versions, and not all are in order."""
+    values = {name: getattr(sys.flags, name) for name in dir(sys.flags)}
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int) and not name.startswith("n_")
     }

@@ -1,0 +1,79 @@
+"""The section ``core``: the core's name, hash and size, and what its own headers say of it."""
+
+import io
+import os
+from typing import Any, Final
+
+from gencore import CoreSink, CoreStream, DumpInProgress
+from gencore.backend import Content
+from gencore.errors import IntegrityError
+
+__all__ = ["CoreReader", "section"]
+
+_LEFT_OUT: Final[dict[Content, list[str]]] = {
+    "full": [],
+    "private": ["clean-file-backed"],
+    "stacks": ["all-but-stacks"],
+}
+_BUNDLE_CODEC: Final = {"compression": "gzip", "level": 2}
+_BEGINNING: Final = 4 << 20
+"""Bytes: 70,000 program headers, more than the mappings that a kernel permits by default."""
+_NO_CODEC: Final = {"compression": None, "level": None}
+
+
+class CoreReader(CoreSink):
+    """Keeps the beginning of a core, until the program headers in it are counted."""
+
+    def __init__(self) -> None:
+        self._beginning = bytearray()
+        self.load_segments: int | None = None
+
+    def write(self, chunk: memoryview) -> None:
+        """Keep enough; the framework hashes what it reads."""
+        missing = _BEGINNING - len(self._beginning)
+        if missing > 0:
+            self._beginning += chunk[:missing]
+
+    def close(self) -> None:
+        """Count."""
+        from gencore.corefile import CoreFile
+
+        try:
+            with CoreFile(io.BytesIO(self._beginning)) as core:
+                self.load_segments = len(core.program_headers)
+        except IntegrityError:  # cut off in the headers, or more of them than were kept
+            self.load_segments = None
+        self._beginning.clear()
+
+
+def section(dump: DumpInProgress, reader: CoreReader | None) -> dict[str, Any] | None:
+    """Return it, or None if there is no core."""
+    if dump.core is None:
+        return None
+    return {
+        "file": _file(dump, dump.core),
+        "format": "elf",
+        "size": dump.core.size - dump.core.missing,
+        "expected_size": dump.core.size,
+        "sha256": dump.core_sha256,
+        "truncated": dump.core.missing > 0,
+        "incomplete": dump.core.incomplete,
+        "content": dump.request.content,
+        "filter": _LEFT_OUT[dump.request.content],
+        "load_segments": reader.load_segments if reader is not None else None,
+        "threads": sum(record.registers != "missing" for record in dump.threads),
+        "pid_in_core": os.getpid(),
+        "codec": _codec(packed=dump.packed),
+    }
+
+
+def _file(dump: DumpInProgress, core: CoreStream) -> str:
+    if dump.packed:
+        return "core"
+    truncated = "truncated." if core.incomplete is not None else ""
+    return f"{dump.name}.{truncated}core"
+
+
+def _codec(*, packed: bool) -> dict[str, Any]:
+    codec = _BUNDLE_CODEC if packed else _NO_CODEC
+    return {**codec, "encryption": None, "recipients": []}

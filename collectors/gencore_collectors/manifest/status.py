@@ -1,0 +1,70 @@
+"""The sections ``trigger`` and ``status``: what caused the dump, and how it went so far."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+
+from gencore import DumpInProgress, Report
+from gencore.report import Phase, Result
+
+__all__ = ["rfc3339", "section", "trigger"]
+
+
+def section(dump: DumpInProgress) -> dict[str, Any]:
+    """Return ``status``, as far as it is known when the manifest is written."""
+    result = _result(dump)
+    return {
+        "result": result,
+        "exit_code": _exit_code(dump, result),
+        "pause_ms": _milliseconds(dump.pause.total),
+        "phases": [_phase(phase) for phase in dump.phases],
+        "failed": [{"part": part.part, "reason": part.reason} for part in dump.failed],
+        "skipped": [attrs.asdict(part) for part in dump.skipped],
+        "warnings": list(dump.warnings),
+        "shortened": [],
+    }
+
+
+def trigger() -> dict[str, Any]:
+    """Return ``trigger``: the process asked for it, and did not say why."""
+    unknown = ("reason", "signal", "threshold", "requested_by", "trace_id", "span_id")
+    return {"kind": "api", **dict.fromkeys(unknown)}
+
+
+def rfc3339(instant: datetime) -> str:
+    """Return an instant in UTC, always with microseconds, so that texts sort as instants do."""
+    text = instant.astimezone(UTC).isoformat(timespec="microseconds")
+    return text.replace("+00:00", "Z")
+
+
+def _result(dump: DumpInProgress) -> Result:
+    if dump.core is None:
+        return "failed"
+    return "partial" if dump.failed or dump.skipped else "complete"
+
+
+def _exit_code(dump: DumpInProgress, result: Result) -> int:
+    """Ask a report that ends here, so that there is one table of exit codes."""
+    report = Report(
+        result=result,
+        name=dump.name,
+        backend=dump.backend,
+        pause=dump.pause,
+        failed=tuple(dump.failed),
+    )
+    return report.exit_code
+
+
+def _phase(phase: Phase) -> dict[str, Any]:
+    return {
+        "name": phase.name,
+        "started_at": rfc3339(phase.started_at),
+        "duration_ms": _milliseconds(phase.seconds),
+        "status": "ok" if phase.error is None else "failed",
+        "error": phase.error,
+    }
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1e3, 3)

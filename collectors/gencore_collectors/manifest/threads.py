@@ -1,0 +1,31 @@
+"""The section ``threads``: the kernel's threads, joined with the interpreter's."""
+
+from typing import Any
+
+import attrs
+
+from gencore import DumpInProgress
+from gencore.observed import PythonThread
+
+__all__ = ["section"]
+
+
+def section(dump: DumpInProgress, known: tuple[PythonThread, ...]) -> list[dict[str, Any]]:
+    """Return it; a thread of the interpreter that the kernel's list lacks comes last."""
+    python = {thread.native_id: thread for thread in known}
+    rows = [_thread(attrs.asdict(r), python.pop(r.tid, None)) for r in dump.threads]
+    rest = ({"tid": t.native_id, "registers": "missing"} for t in python.values())
+    return rows + [_thread(r, t) for r, t in zip(rest, python.values(), strict=True)]
+
+
+def _thread(row: dict[str, Any], thread: PythonThread | None) -> dict[str, Any]:
+    python = None
+    if thread is not None:
+        python = {
+            "ident": thread.ident,
+            "name": thread.name,
+            "daemon": thread.daemon,
+            "frames": [attrs.asdict(frame) for frame in thread.frames],
+            "frames_truncated": thread.truncated,
+        }
+    return {"tid": None, "name": None, "registers": None, "reason": None, **row, "python": python}

@@ -1,0 +1,627 @@
+"""The manifest of a live process, against its schema, the bundle and the kernel."""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tarfile
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+
+import fastjsonschema
+import pytest
+
+import gencore
+import gencore_collectors.manifest
+from gencore.corefile import CoreFile
+from gencore_collectors.manifest import container, encoding
+
+DUMP = """if True:
+    import gencore, json, sys, tarfile
+    def dumped(**options):
+        bundle = gencore.collect_core(directory=".", content="private", **options)
+        with tarfile.open(bundle) as tar:
+            name = bundle.name.removesuffix(".tar.gz") + "/manifest.json"
+            return json.load(tar.extractfile(name))
+"""
+"""Begins a program that dumps itself; `dumped` returns the manifest."""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """Make one bundle of this process."""
+    directory = tmp_path_factory.mktemp("bundle")
+    return gencore.collect_core(directory=directory, annotations={"reason": "test"})
+
+
+@pytest.fixture(scope="module")
+def manifest(bundle):
+    """Read its manifest."""
+    return manifest_in(bundle)
+
+
+@pytest.fixture(scope="module")
+def validate():
+    """Compile the published schema."""
+    schema = Path(gencore_collectors.manifest.__file__).with_name("schema.json")
+    return fastjsonschema.compile(json.loads(schema.read_text()))
+
+
+def top_of(bundle):
+    return bundle.name.removesuffix(".tar.gz")
+
+
+def manifest_in(bundle):
+    with tarfile.open(bundle) as tar:
+        return json.load(tar.extractfile(f"{top_of(bundle)}/manifest.json"))
+
+
+def run(directory, *collectors, **options):
+    """Dump this process; return the report and the manifest, in the bundle or beside."""
+    options = {"content": "private", **options}
+    report = gencore.Pipeline(collectors=collectors, directory=directory, **options).run()
+    beside = directory / f"{report.name}.manifest.json"
+    if beside.exists():
+        return report, json.loads(beside.read_text())
+    return report, manifest_in(directory / f"{report.name}.tar.gz")
+
+
+@contextlib.contextmanager
+def core_of(bundle):
+    """Unpack the core and open it."""
+    member = f"{top_of(bundle)}/core"
+    with tarfile.open(bundle) as tar:
+        tar.extract(member, bundle.parent, filter="data")
+    with CoreFile(bundle.parent / member) as core:
+        yield core
+    (bundle.parent / member).unlink()
+
+
+class Broken(gencore.Collector):
+    """Saves nothing."""
+
+    name = "broken"
+    api_version = (1, 0)
+
+    def finish(self, _dump):
+        raise OSError("nothing works")
+
+
+class KillsTheClone(gencore.Collector):
+    """Ends the clone when the first bytes of its core are there."""
+
+    name = "kills-the-clone"
+    api_version = (1, 0)
+
+    def begin(self, _dump):
+        return _KillingSink()
+
+    def finish(self, _dump):
+        return []
+
+
+class _KillingSink(gencore.CoreSink):
+    def write(self, _chunk):
+        for task in os.listdir("/proc/self/task"):
+            for pid in Path(f"/proc/self/task/{task}/children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+
+
+# The form
+
+
+def test_manifest_follows_its_published_schema(manifest, validate):
+    """The schema ships beside the collector."""
+    validate(manifest)
+
+
+def keys_below(value, path=()):
+    """Yield the path of every key; of a list only the first row counts."""
+    if isinstance(value, list) and value:
+        yield from keys_below(value[0], (*path, 0))
+    if isinstance(value, dict):
+        for key in value:
+            yield (*path, key)
+            yield from keys_below(value[key], (*path, key))
+
+
+OPEN = re.compile(r"annotations\.|environment\.allowed\.|runtime\.flags\.|process\.limits\.\w+$")
+
+
+def test_schema_misses_every_field_that_is_left_out(manifest, validate):
+    """No field but those with free names can go without the schema telling."""
+    unnoticed = []
+    for path in keys_below(manifest):
+        copy = json.loads(json.dumps(manifest))
+        place = copy
+        for step in path[:-1]:
+            place = place[step]
+        del place[path[-1]]
+        with contextlib.suppress(fastjsonschema.JsonSchemaException):
+            validate(copy)
+            unnoticed.append(".".join(map(str, path)))
+
+    left = [path for path in unnoticed if not OPEN.match(path)]
+    assert left == []
+    assert {"process.limits.core", "process.limits.nofile"}.isdisjoint(unnoticed)
+
+
+def test_manifest_is_printable_ascii_whatever_the_process_calls_things(tmp_path):
+    """Line ends and terminal controls in names arrive escaped, and come back as they were."""
+    text = "a\nb\x1b[2J\x7f\x9b\u202e"
+    release = threading.Event()
+    thread = threading.Thread(target=release.wait, name=text)
+    thread.start()
+    report = gencore.Pipeline(
+        collectors=["manifest"], directory=tmp_path, annotations={"note": text}
+    ).run()
+    release.set()
+    thread.join()
+    raw = (tmp_path / f"{report.name}.manifest.json").read_bytes()
+
+    assert set(raw) <= {*range(0x20, 0x7F), ord("\n")}
+    found = json.loads(raw)
+    assert found["annotations"] == {"note": text}
+    assert text in [row["python"]["name"] for row in found["threads"] if row["python"]]
+
+
+def test_manifest_that_would_be_too_large_is_shortened(manifest, validate):
+    """It says what was shortened, stays valid and keeps some frames of every thread."""
+    large = json.loads(json.dumps(manifest))
+    frame = {"file": "f" * 1000, "line": 1, "function": "g"}
+    for row in large["threads"]:
+        row["python"] = {**(row["python"] or manifest["threads"][0]["python"])}
+        row["python"]["frames"] = [frame] * 500
+    limit = len(encoding.encode(manifest)) + 100_000 * len(large["threads"])
+
+    data = encoding.encode(large, limit)
+
+    found = json.loads(data)
+    validate(found)
+    assert len(data) <= limit
+    assert found["status"]["shortened"] == ["threads"]
+    assert len(found["threads"]) == len(manifest["threads"])
+    assert all(row["python"]["frames_truncated"] for row in found["threads"])
+    assert all(row["python"]["frames"] for row in found["threads"])
+
+
+def test_shortening_ends_even_if_nothing_fits(manifest):
+    """With no room at all the lists are emptied, and the rest is written."""
+    found = json.loads(encoding.encode(json.loads(json.dumps(manifest)), limit=0))
+
+    assert found["threads"] == found["libraries"] == found["files"] == []
+    assert found["process"]["pid"] == manifest["process"]["pid"]
+
+
+def test_loading_the_collector_loads_nothing_heavy(python):
+    """What is needed after the pause only is imported then."""
+    code = """if True:
+        import json, sys
+        import gencore_collectors.manifest
+        heavy = {"elftools", "ctypes", "mimetypes", "isal"}
+        print(json.dumps(sorted(heavy & set(sys.modules))))
+    """
+    assert python(code) == []
+
+
+# How the dump went
+
+
+def test_whole_dump_is_complete(tmp_path):
+    """Result, exit code, and the phases that had ended are the report's."""
+    report, found = run(tmp_path, "manifest", "archive")
+    status = found["status"]
+
+    assert (status["result"], status["exit_code"]) == (report.result, report.exit_code)
+    assert (status["result"], status["exit_code"]) == ("complete", 0)
+    assert [(p["name"], p["duration_ms"]) for p in status["phases"]] == [
+        (phase.name, round(phase.seconds * 1e3, 3))
+        for phase in report.phases
+        if phase.name not in {"manifest", "archive"}
+    ]
+    assert {"observe", "libraries", "core"} <= {p["name"] for p in status["phases"]}
+    started = [datetime.fromisoformat(p["started_at"]) for p in status["phases"]]
+    assert started == sorted(started)
+    assert started[0] == datetime.fromisoformat(found["created_at"])
+
+
+def test_missing_part_makes_it_partial(tmp_path):
+    """A collector that failed before is in `failed` and among the phases, with its error."""
+    report, found = run(tmp_path, Broken, "manifest", "archive")
+    status = found["status"]
+
+    assert (status["result"], status["exit_code"]) == (report.result, report.exit_code)
+    assert (status["result"], status["exit_code"]) == ("partial", 3)
+    (phase,) = [phase for phase in status["phases"] if phase["name"] == "broken"]
+    assert (phase["status"], phase["error"]) == ("failed", "nothing works")
+    assert status["failed"] == [{"part": "broken", "reason": "nothing works"}]
+
+
+def test_failed_core_is_told(tmp_path, monkeypatch, validate):
+    """There is no memory in the dump then, nothing is packed, and the exit code is the error's."""
+
+    def fail(_):
+        raise gencore.CoreFailed("find-core")
+
+    monkeypatch.setattr("gencore_backends.linux.elf_snapshot._Snapshot.core", fail)
+    report, found = run(tmp_path, "manifest", "archive", backend="linux-elf")
+
+    validate(found)
+    assert found["core"] is None
+    assert found["status"]["result"] == report.result == "failed"
+    assert found["status"]["exit_code"] == report.exit_code == gencore.CoreFailed.exit_code
+    assert found["privacy"]["contains_memory"] is False
+    assert found["privacy"]["classification"] == "internal"
+    assert "passwords" not in found["privacy"]["notice"]
+    assert {row["archive_path"] for row in found["libraries"]} == {None}
+    assert all(row["ranges"] for row in found["libraries"])
+    assert [row["name"] for row in found["files"]] == os.listdir(tmp_path)
+
+
+def test_truncated_core_is_told_with_both_sizes(tmp_path, validate):
+    """The clone ended early: what is there, what should be, and no hash of the padded member."""
+    report, found = run(tmp_path, KillsTheClone, "manifest", "archive", backend="linux-elf")
+    core = found["core"]
+    bundle = tmp_path / f"{report.name}.tar.gz"
+    with tarfile.open(bundle) as tar:
+        packed = tar.extractfile(f"{report.name}/core").read()
+    (row,) = [row for row in found["files"] if row["name"] == "core"]
+
+    validate(found)
+    assert found["status"]["result"] == report.result == "partial"
+    assert core["truncated"]
+    assert core["incomplete"]
+    assert 0 < core["size"] < core["expected_size"] == len(packed)
+    assert hashlib.sha256(packed[: core["size"]]).hexdigest() == core["sha256"]
+    assert core["load_segments"] > 10
+    assert (row["size"], row["sha256"]) == (len(packed), None)
+
+
+# The core and the files
+
+
+def test_manifest_counts_what_is_in_the_core(bundle, manifest):
+    """Segments, registers and sizes are those of the core's own headers."""
+    said = manifest["core"]
+    with core_of(bundle) as core:
+        assert said["load_segments"] == len(core.program_headers)
+        assert said["threads"] == len(core.thread_ids)
+        assert said["size"] == said["expected_size"] == core.promised_size
+    assert not said["truncated"]
+    assert said["pid_in_core"] == os.getpid()
+
+
+@pytest.mark.parametrize(("content", "left_out"), [("full", 0), ("private", 1)])
+def test_filter_names_what_the_content_leaves_out(tmp_path, content, left_out):
+    """Beside the word that was asked with, the memory that is not there."""
+    _, found = run(tmp_path, "manifest", content=content)
+
+    assert found["core"]["content"] == content
+    assert len(found["core"]["filter"]) == left_out
+
+
+def test_codec_is_that_of_the_bundle(manifest):
+    """The level is the one that the bundle's writer compresses with."""
+    codec = manifest["core"]["codec"]
+
+    assert (codec["compression"], codec["level"]) == ("gzip", gencore.bundle._LEVEL)
+
+
+def test_every_member_of_the_bundle_is_listed_with_its_hash(bundle, manifest):
+    """Only the manifest cannot hash itself; the libraries say the same as the files."""
+    top = top_of(bundle)
+    rows = {row["name"]: row for row in manifest["files"]}
+    with tarfile.open(bundle) as tar:
+        assert sorted(tar.getnames()) == sorted(f"{top}/{name}" for name in rows)
+        for name, row in rows.items():
+            data = tar.extractfile(f"{top}/{name}").read()
+            expected = None if name == "manifest.json" else hashlib.sha256(data).hexdigest()
+            assert row["sha256"] == expected, name
+            assert row["size"] in {None, len(data)}, name
+
+    assert manifest["integrity"]["members"] == len(rows) - 1
+    assert rows["core"]["sha256"] == manifest["core"]["sha256"]
+    assert rows["core"]["privacy"] == "secret"
+    for library in filter(lambda row: row["archive_path"], manifest["libraries"]):
+        assert rows[library["archive_path"]]["sha256"] == library["sha256"]
+
+
+def test_files_beside_the_manifest_are_listed_without_a_bundle(tmp_path):
+    """The names are those in the directory, and nothing claims to be compressed or packed."""
+    _, found = run(tmp_path, "raw", "manifest")
+    rows = {row["name"]: row for row in found["files"]}
+    core = rows[found["core"]["file"]]
+
+    assert sorted(rows) == sorted(os.listdir(tmp_path))
+    assert core["size"] == (tmp_path / core["name"]).stat().st_size
+    assert core["sha256"] == found["core"]["sha256"]
+    assert (core["collector"], core["privacy"]) == ("raw", "secret")
+    assert found["core"]["codec"]["compression"] is None
+    assert {row["archive_path"] for row in found["libraries"]} == {None}
+
+
+# The libraries
+
+
+def test_ranges_are_where_the_core_has_the_files(bundle, manifest):
+    """The core's NT_FILE has the same rows: start, end and offset."""
+    expected = {}
+    with core_of(bundle) as core:
+        for row in core.mapped_ranges:
+            numbers = [hex(row.start), hex(row.end), hex(row.file_offset)]
+            expected.setdefault(row.path, []).append(numbers)
+
+    for library in manifest["libraries"]:
+        assert library["ranges"] == expected[library["path"]], library["path"]
+
+
+def test_libraries_have_their_sonames(manifest):
+    """The C library and the dynamic linker bring one, the interpreter none."""
+    sonames = [row["soname"] for row in manifest["libraries"]]
+
+    assert "libc.so.6" in sonames
+    assert sonames[0] is None
+
+
+def test_library_is_known_by_the_link_that_it_was_loaded_through(python, tmp_path):
+    """Its path is the file's, the name in the linker's list is an alias."""
+    real, link = tmp_path / "real.so", tmp_path / "link.so"
+    shutil.copy(importlib.util.find_spec("_heapq").origin, real)
+    link.symlink_to(real)
+    code = DUMP + "import ctypes; ctypes.CDLL(sys.argv[1]); print(json.dumps(dumped()))"
+
+    rows = {row["path"]: row for row in python(code, link)["libraries"]}
+
+    assert rows[str(real)]["aliases"] == [str(link)]
+    assert str(link) not in rows
+    assert not rows[str(real)]["deleted"]
+
+
+def test_deleted_library_claims_nothing_of_the_file(python, tmp_path):
+    """No hash, no place in the bundle, but where it is mapped."""
+    gone = tmp_path / "gone.so"
+    shutil.copy(importlib.util.find_spec("_heapq").origin, gone)
+    code = """import ctypes, os; ctypes.CDLL(sys.argv[1]); os.unlink(sys.argv[1])
+    bundle = gencore.start(directory=".").result()
+    with tarfile.open(f"{bundle.name}.tar.gz") as tar:
+        print(json.dumps(json.load(tar.extractfile(f"{bundle.name}/manifest.json"))))
+    """
+    found = python(DUMP + "    " + code, gone)
+    (row,) = [row for row in found["libraries"] if row["path"] == str(gone)]
+
+    assert row["deleted"]
+    assert [row[key] for key in ("source", "sha256", "archive_path")] == [None] * 3
+    assert row["ranges"]
+    assert found["status"]["result"] == "partial"
+
+
+# The process and where it runs
+
+
+def test_process_is_described_as_the_kernel_sees_it(python):
+    """Start, parent, name, users and protection, of a process made for it."""
+    code = """
+    import ctypes, pathlib
+    ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    pathlib.Path("/proc/self/coredump_filter").write_text("0x23")
+    pathlib.Path("/proc/self/comm").write_text("somebody")
+    kept = [open("/dev/null") for _ in range(100)]
+    print(json.dumps(dumped()["process"]))
+    """
+    before = time.time()
+    process = python(DUMP + code)
+    created = datetime.fromisoformat(process["creation"]["time"]).timestamp()
+
+    assert before - 0.1 < created < before + 5
+    assert process["parent_pid"] == os.getpid()
+    assert process["vpid"][0] == process["pid"]
+    assert process["title"] == "somebody"
+    assert process["state"][0] in "RSD"
+    assert process["user"] == process["real_user"] == {"id": os.getuid()}
+    assert process["group"] == process["real_group"] == {"id": os.getgid()}
+    assert 100 < process["open_fds"] < 150
+    assert process["security"]["dumpable"] == 1
+    assert process["security"]["no_new_privs"] is True
+    assert int(process["security"]["coredump_filter"], 16) == 0x23
+    assert process["rss_bytes"] < process["vms_bytes"]
+
+
+def test_process_that_may_not_be_dumped_is_recognised(python):
+    """What PR_SET_DUMPABLE took away is seen, by root too."""
+    code = """if True:
+        import ctypes, json
+        from gencore_collectors.manifest import security
+        ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+        print(json.dumps(security.section({})["dumpable"]))
+    """
+    assert python(code) == 0
+
+
+def test_executable_is_the_interpreters_file(manifest):
+    """Path, name, hash and build ID are those of the first mapped file."""
+    executable = manifest["process"]["executable"]
+    path = Path(os.path.realpath(sys.executable))
+
+    assert executable["path"] == str(path) == manifest["libraries"][0]["path"]
+    assert executable["name"] == path.name
+    assert executable["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert executable["build_id"]["gnu"] == manifest["libraries"][0]["build_id"]
+
+
+def test_manifest_holds_the_python_stacks_without_values(manifest):
+    """The calling thread's stack leads through this test's fixture; no locals anywhere."""
+    (row,) = [r for r in manifest["threads"] if r["tid"] == threading.get_native_id()]
+    functions = [frame["function"] for frame in row["python"]["frames"]]
+
+    assert "bundle" in functions
+    assert row["registers"] == "exact"
+
+
+def test_argument_values_are_hidden(python):
+    """Option names stay, values go, and their number is told."""
+    code = DUMP + "print(json.dumps(dumped()))"
+
+    found = python(code, "--password=hunter2", "swordfish")
+
+    assert "hunter2" not in json.dumps(found)
+    assert "swordfish" not in json.dumps(found)
+    assert "--password" in found["process"]["argv"]
+    assert found["process"]["argv_redactions"] == 3  # these two, and the code behind -c
+
+
+def test_environment_holds_harmless_variables_only(python):
+    """Neither value nor name of any other is in the manifest, but how many there are."""
+    harmless = {"LANG": "C.UTF-8", "TZ": "UTC", "PYTHONUTF8": "1"}
+    env = {**harmless, "DB_PASSWORD_NAME": "hunter2", "PYTHONPATH": "/swordfish"}
+    code = DUMP + "import os; print(json.dumps([dumped(), len(os.environ)]))"
+
+    found, variables = python(code, env=env)
+
+    assert found["environment"]["allowed"].items() >= harmless.items()
+    assert not {"hunter2", "DB_PASSWORD_NAME", "PYTHONPATH"} & set(
+        re.findall(r"\w+", json.dumps(found))
+    )
+    allowed = found["environment"]["allowed"]
+    assert found["environment"]["redacted"] + len(allowed) == variables
+
+
+def test_operators_names_come_from_the_environment(python):
+    """Kubernetes' downward API and OpenTelemetry's variables; the service's own one wins."""
+    attributes = "service.name=other,service.version=1%2C2, deployment.environment.name = prod ,x"
+    env = {
+        "POD_NAME": "orders-7",
+        "POD_NAMESPACE": "shop",
+        "POD_UID": "b2b9",
+        "NODE_NAME": "n1",
+        "CONTAINER_NAME": "main",
+        "OTEL_SERVICE_NAME": "orders",
+        "OTEL_RESOURCE_ATTRIBUTES": attributes,
+    }
+    found = python(DUMP + "print(json.dumps(dumped()))", env=env)
+
+    assert found["k8s"] == {
+        "namespace": {"name": "shop"},
+        "pod": {"name": "orders-7", "uid": "b2b9"},
+        "node": {"name": "n1"},
+        "container": {"name": "main"},
+    }
+    assert found["service"]["name"] == "orders"
+    assert found["service"]["version"] == "1,2"
+    assert found["service"]["namespace"] is None
+    assert found["deployment"] == {"environment": {"name": "prod"}}
+
+
+def test_sections_of_operators_are_null_where_nothing_is_known(python):
+    """A process without an environment is no service of anybody."""
+    code = DUMP + "import os; os.environ.clear(); print(json.dumps(dumped()))"
+
+    found = python(code)
+
+    assert [found[name] for name in ("k8s", "service", "deployment")] == [None] * 3
+    assert found["environment"] == {"allowed": {}, "redacted": 0}
+
+
+ID = "4f" * 32
+CONTAINERS = {
+    "none": ({"proc/self/cgroup": "0::/user.slice/session-1.scope\n"}, None),
+    "docker, own namespace": (
+        {
+            "proc/self/cgroup": "0::/\n",
+            ".dockerenv": "",
+            "proc/self/mountinfo": f"1 2 0:1 /var/lib/docker/containers/{ID}/hostname /etc/h rw\n",
+            "sys/fs/cgroup/memory.max": "1048576\n",
+            "sys/fs/cgroup/memory.current": "4096\n",
+            "sys/fs/cgroup/cpu.max": "50000 100000\n",
+            "sys/fs/cgroup/pids.max": "max\n",
+        },
+        ("docker", ID, "/", 1048576, 4096, "50000 100000", None),
+    ),
+    "kubernetes, containerd": (
+        {
+            "proc/self/cgroup": f"0::/kubepods.slice/pod1.slice/cri-containerd-{ID}.scope\n",
+            f"sys/fs/cgroup/kubepods.slice/pod1.slice/cri-containerd-{ID}.scope/memory.max": "9\n",
+            f"sys/fs/cgroup/kubepods.slice/pod1.slice/cri-containerd-{ID}.scope/pids.max": "7\n",
+        },
+        (None, ID, f"/kubepods.slice/pod1.slice/cri-containerd-{ID}.scope", 9, None, None, 7),
+    ),
+    "podman": (
+        {"proc/self/cgroup": f"0::/libpod-{ID}/c\n", "run/.containerenv": ""},
+        ("podman", ID, f"/libpod-{ID}/c", None, None, None, None),
+    ),
+    "what systemd says": (
+        {"run/systemd/container": "lxc\n"},
+        ("lxc", None, None, None, None, None, None),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_container_is_told_by_its_marks(tmp_path, monkeypatch, name):
+    """Runtime, id, cgroup and limits, with and without a namespace for cgroups."""
+    files, expected = CONTAINERS[name]
+    for variable in ("KUBERNETES_SERVICE_HOST", "container"):
+        monkeypatch.delenv(variable, raising=False)
+    for path, text in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text)
+
+    found = container.section(tmp_path)
+
+    if found is not None:
+        found = (
+            *(found[key] for key in ("runtime", "id", "cgroup")),
+            *(found["memory"][key] for key in ("max_bytes", "current_bytes")),
+            found["cpu"]["max"],
+            found["pids"]["max"],
+        )
+    assert found == expected
+
+
+def test_machine_id_is_shown_as_a_salted_hash_only(manifest):
+    """The hash can be made again by whoever knows the machine."""
+    try:
+        machine_id = Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        pytest.skip("this machine has no id")
+    expected = hashlib.sha256(f"gencore.host.id:{machine_id}".encode()).hexdigest()
+
+    assert manifest["host"]["id_hash"] == expected
+    assert machine_id not in json.dumps(manifest)
+
+
+def test_host_is_described(manifest):
+    """Memory and the boot's id are the kernel's."""
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    kibibytes = int(re.search(r"MemTotal: +(\d+)", Path("/proc/meminfo").read_text())[1])
+
+    assert manifest["host"]["boot_id"] == boot_id
+    assert manifest["host"]["memory_total_bytes"] == kibibytes * 1024
+
+
+def test_backend_is_one_of_the_plugins(manifest):
+    """Who brings it and how it works is told beside its name."""
+    backend = manifest["tool"]["backend"]
+    rows = [row for row in manifest["tool"]["plugins"] if row["group"] == "gencore.backends"]
+    (row,) = [row for row in rows if row["name"] == backend["name"]]
+
+    assert backend["method"] in {"fork-elf", "kernel-core"}
+    assert (backend["dist"], backend["version"]) == ("gencore", gencore.__version__)
+    assert (row["dist"], row["status"], row["error"]) == ("gencore", "ok", None)
+
+
+def test_flags_of_the_interpreter_are_told(python):
+    """By name, with those of this version."""
+    code = DUMP + "print(json.dumps([dumped()['runtime']['flags'], sys.flags.utf8_mode]))"
+
+    flags, _ = python(code, env={"PYTHONUTF8": "1", "PYTHONOPTIMIZE": "2"})
+
+    assert (flags["utf8_mode"], flags["optimize"]) == (1, 2)
+    assert {"isolated", "dev_mode", "safe_path"} <= set(flags)
+    assert not {"count", "index", "n_fields"} & set(flags)

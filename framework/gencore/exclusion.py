@@ -1,6 +1,5 @@
 """Memory that no dump may show: keys, passwords, whatever a caller marks."""
 
-import ctypes
 import threading
 from contextlib import AbstractContextManager
 from typing import Final, Self
@@ -47,6 +46,8 @@ def exclude(buffer: object) -> Exclusion:
 
     Raises `UsageError` if *buffer* is not writable or not in one piece.
     """
+    import ctypes
+
     try:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # refused below
         pinned = (ctypes.c_char * len(view)).from_buffer(view)

@@ -12,6 +12,7 @@ from typing import Final
 
 from gencore import CoreStream
 from gencore.backend import CHUNK_SIZE
+from gencore.corefile import CoreFile
 from gencore.output import Output
 from gencore_backends.linux.child import Child
 
@@ -53,6 +54,9 @@ class GrowingFile(CoreStream):
         self._write_back()
         self._end()
         self.missing = max(0, self.size - self._written())
+        if not self.missing and self.incomplete is None:
+            with CoreFile(self._output.path / self.file) as core:
+                self.incomplete = core.flaw
         if self.missing:
             there = self.size - self.missing
             why = f" ({self.incomplete})" if self.incomplete else ""

@@ -198,7 +198,7 @@ static enum interruption resume_call(const struct thread *thread, ucontext_t *co
 	if (arch_result(context) != -EINTR || !page_holds(pc, 16) || !arch_is_syscall(instruction))
 		return NOT_IN_CALL;
 	same = same && pc == thread->call.pc;
-	number = same ? thread->call.number : arch_decode_number(instruction);
+	number = same ? thread->call.number : arch_decode_number(instruction, arch_sp(context));
 	if (!is_never_restarted(number, context))
 		return NOT_IN_CALL;
 	arch_set_back(context, number, &thread->call);

@@ -147,8 +147,9 @@ static inline int arch_same_arguments(const ucontext_t *context, const struct th
 }
 
 /* x8 still holds the number, but nothing holds the first argument: not enough to run it again. */
-static inline long arch_decode_number(uintptr_t syscall_pc)
+static inline long arch_decode_number(uintptr_t syscall_pc, uintptr_t sp)
 {
+	(void)sp;
 	(void)syscall_pc;
 	return -1;
 }

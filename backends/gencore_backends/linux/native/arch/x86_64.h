@@ -209,11 +209,27 @@ static inline int arch_same_arguments(const ucontext_t *context, const struct th
 	       arch_argument(context, 2) == call->args[2];
 }
 
+/* glibc's syscall() gets the number from its caller, which loads it into edi before the call. */
+static inline long arch_number_of_caller(uintptr_t return_address)
+{
+	const unsigned char *code = (const unsigned char *)return_address;
+	int32_t number;
+
+	if ((return_address & 4095) < 72)
+		return -1;
+	for (int distance = 10; distance <= 72; distance++) {
+		memcpy(&number, code - distance + 1, sizeof(number));
+		if (code[-distance] == 0xbf && number >= 0 && number < 1024) /* mov $imm32, %edi */
+			return number;
+	}
+	return -1;
+}
+
 /*
  * The number that is put into eax shortly before the system call; -1 if that is not seen. Some
  * functions of glibc load an argument in between.
  */
-static inline long arch_decode_number(uintptr_t syscall_pc)
+static inline long arch_decode_number(uintptr_t syscall_pc, uintptr_t sp)
 {
 	const unsigned char *code = (const unsigned char *)syscall_pc;
 	int32_t number;
@@ -225,6 +241,8 @@ static inline long arch_decode_number(uintptr_t syscall_pc)
 	}
 	if (code[-2] == 0x31 && code[-1] == 0xc0) /* xor %eax, %eax */
 		return SYS_read;
+	if (!memcmp(code - 5, "\x4c\x8b\x4c\x24\x08", 5)) /* mov 8(%rsp), %r9 */
+		return arch_number_of_caller(*(const uintptr_t *)sp);
 	return -1;
 }
 

@@ -79,8 +79,8 @@ static int write_zeros(struct writer *writer, size_t size)
 }
 
 /*
- * vmsplice(2) lends the pages to the pipe instead of copying them into it: more than twice as fast
- * (tests/benchmarks/pipe_time.py). That is safe because nothing changes the snapshot's memory.
+ * vmsplice(2) lends the pages to the pipe instead of copying them into it: more than twice as
+ * fast where it was tried. That is safe because nothing changes the snapshot's memory.
  */
 static long write_some(struct writer *writer, uintptr_t address, size_t size)
 {

@@ -31,7 +31,7 @@ class RawCollector(Collector):
         if dump.core is None:
             return []
         if self._writer is not None:
-            return [self._writer.file.artifact()]
+            self._writer.file.close()
         return [_move(dump, dump.core)]
 
 

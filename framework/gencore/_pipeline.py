@@ -4,10 +4,11 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Final, Unpack
+from typing import Any, Final, Unpack
 
 import attrs
 
@@ -53,12 +54,13 @@ class Pipeline:
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
+        _check_options(options)
         self._directory = options.get("directory")
         self._request = DumpRequest(
             threads=options.get("threads", "auto"),
             content=options.get("content", "full"),
             timeout=options.get("timeout"),
-            annotations=dict(options.get("annotations") or {}),
+            annotations=options.get("annotations") or {},
             with_dontdump=options.get("with_dontdump", False),
         )
         self._plugins: list[_loader.LoadedPlugin] = []
@@ -158,11 +160,16 @@ class Pipeline:
                 f"collectors={collectors!r} is not a list of collectors",
                 remedy="give names, as in collectors=['raw']",
             )
+        twice = {c for c in collectors if list(collectors).count(c) > 1}
+        if twice:
+            raise UsageError(f"collectors={collectors!r} names one more than once")
         return [self._load_collector(collector) for collector in collectors]
 
     def _load_collector(self, collector: str | Callable[[], Collector]) -> Callable[[], Collector]:
-        if not isinstance(collector, str):
+        if callable(collector):
             return collector
+        if not isinstance(collector, str):
+            raise UsageError(f"{collector!r} is neither the name nor the class of a collector")
         loaded = _loader.load_named("collector", collector)
         self._plugins.append(loaded)
         maker: Callable[[], Collector] = loaded.plugin
@@ -205,6 +212,24 @@ def ask(backend: Backend, request: DumpRequest) -> Verdict:
         return backend.probe(request)
     except Exception as error:
         return Verdict.no(Reason(f"its probe raises {type(error).__name__}: {error}"))
+
+
+_TYPES: Final = {
+    "backend": (str, type(None)),
+    "directory": (str, os.PathLike, type(None)),
+    "annotations": (Mapping, type(None)),
+}
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in options.keys() - Options.__annotations__.keys():
+        close = get_close_matches(name, Options.__annotations__, 1)
+        raise UsageError(
+            f"there is no option {name!r}", remedy=f"did you mean {close[0]!r}?" if close else None
+        )
+    for name, types in _TYPES.items():
+        if not isinstance(options.get(name), types):
+            raise UsageError(f"{name}={options[name]!r} is of the wrong type")
 
 
 def _phases_of(pause: Pause, created_at: datetime) -> list[Phase]:

@@ -23,6 +23,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
@@ -55,11 +56,13 @@ Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks"]
 
 
-def _check_annotations(_: object, __: object, value: Mapping[str, str]) -> None:
+def _check_annotations(_: object, __: object, value: Mapping[object, object]) -> None:
     if len(value) > 64:  # noqa: PLR2004 - the manifest's published limits
         raise UsageError(f"{len(value)} annotations are given; a manifest takes 64")
     for key, text in value.items():
-        if len(text.encode()) > 1024:  # noqa: PLR2004
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise UsageError(f"annotation {key!r}={text!r} is not text")
+        if len(text.encode(errors="replace")) > 1024:  # noqa: PLR2004
             raise UsageError(f"annotation {key!r} is longer than 1,024 bytes")
 
 
@@ -69,9 +72,14 @@ def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> N
         raise UsageError(f"{attribute.name}={value!r} is not one of {', '.join(choices)}")
 
 
-def _check_timeout(_: object, __: object, value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise UsageError(f"timeout={value!r} is not a positive number of seconds")
+def _check_timeout(_: object, __: object, value: object) -> None:
+    if value is None:
+        return
+    if not isinstance(value, (int, float)) or not 0 < value <= TIMEOUT_MAX:
+        raise UsageError(
+            f"timeout={value!r} is not a positive number of seconds",
+            remedy="leave it out to wait for ever",
+        )
 
 
 @attrs.frozen(kw_only=True)

@@ -199,6 +199,25 @@ def test_doctor_looks_at_the_directory(cli, tmp_path):
         assert (found["free_bytes"] is None) is not writable
 
 
+def test_doctor_refuses_a_directory_that_a_dump_would_refuse(cli, tmp_path):
+    """With the reason and the remedy, and exit code 4."""
+    done = cli("doctor", "--directory", "none")
+
+    assert done.returncode == 4
+    assert "does not exist" in done.stdout
+    assert "Remedy" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_environment_names_the_directory(tool, tmp_path):
+    """GENCORE_DIRECTORY holds for the commands too."""
+    environment = {**os.environ, "GENCORE_DIRECTORY": str(tmp_path)}
+    command = [tool("gencore"), "doctor", "--json"]
+    done = subprocess.run(command, env=environment, capture_output=True, check=True)
+
+    assert json.loads(done.stdout)["surroundings"]["directory"] == str(tmp_path)
+
+
 def test_plugins_lists_origin_and_status(cli):
     """Name, distribution, version, status."""
     rows = {row["name"]: row for row in json.loads(cli("plugins", "--json").stdout)["plugins"]}

@@ -192,6 +192,14 @@ def test_pause_is_measured_in_phases(tmp_path):
         {"collectors": "raw"},
         {"annotations": {"key": "x" * 1025}},
         {"annotations": {str(number): "" for number in range(65)}},
+        {"annotations": {"key": 1}},
+        {"annotations": ["key"]},
+        {"timeout": "5"},
+        {"timeout": float("inf")},
+        {"collectors": [3]},
+        {"collectors": ["raw", "raw"]},
+        {"backend": 3},
+        {"directry": "x"},
     ],
 )
 def test_wrong_arguments_are_usage_errors(tmp_path, wrong):

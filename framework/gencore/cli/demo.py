@@ -15,6 +15,7 @@ import click
 
 from gencore import _progress
 from gencore._pipeline import Pipeline
+from gencore.errors import IntegrityError
 from gencore.report import Report
 
 __all__ = ["demo"]
@@ -92,7 +93,9 @@ class Service:
 
 
 @click.command()
-@click.option("--directory", type=click.Path(), default=".", help="Where the bundle goes.")
+@click.option(
+    "--directory", type=click.Path(), default=".", envvar="GENCORE_DIRECTORY", help="Where."
+)
 @click.option("--backend", help="A backend's name; default: the best that works here.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -123,14 +126,22 @@ def _dump(pipeline: Pipeline, service: Service, *, quiet: bool) -> dict[str, Any
     before = dict(service.turns)
     time.sleep(0.2)
     alive = {name: service.turns[name] > turns for name, turns in before.items()}
+    read_back = _read_back(report) if report.result != "failed" else None
     return {
         **report.as_dict(),
-        "exit_code": report.exit_code,
+        "exit_code": report.exit_code or _exit_code(alive, read_back),
         "seconds": seconds,
         "longest_heartbeat_gap": service.longest_gap,
         "still_running": alive,
-        "read_back": _read_back(report) if report.result != "failed" else None,
+        "read_back": read_back,
     }
+
+
+def _exit_code(alive: dict[str, bool], read_back: dict[str, Any] | None) -> int:
+    """Return 8 for a bundle that is not what it says, 1 for a service that was harmed."""
+    if read_back and not read_back["core_hash_matches"]:
+        return IntegrityError.exit_code
+    return 0 if all(alive.values()) else 1
 
 
 def _read_back(report: Report) -> dict[str, Any]:

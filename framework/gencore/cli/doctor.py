@@ -12,28 +12,42 @@ import click
 from gencore import _loader
 from gencore._pipeline import ask
 from gencore.backend import DumpRequest, Verdict
+from gencore.errors import GencoreError
+from gencore.output import Output
 
 __all__ = ["doctor"]
 
 
 @click.command()
-@click.option("--directory", type=click.Path(), default=".", help="Where dumps would go.")
+@click.option(
+    "--directory", type=click.Path(), default=".", envvar="GENCORE_DIRECTORY", help="Where."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(*, directory: str, as_json: bool) -> NoReturn:
     """Say whether a dump would work here, for every backend with reasons and remedies.
 
-    Exit code 0: at least one backend works. 5: none does.
+    Exit code 0: at least one backend works. 5: none does. 4: the directory will not do.
     """
     verdicts = _verdicts()
     works = any(verdict.ok for verdict in verdicts.values())
-    surroundings = _surroundings(directory)
+    refusal = _why_not(directory)
+    surroundings = {**_surroundings(directory), "refused": refusal and str(refusal)}
     if as_json:
         backends = {n: {"ok": v.ok, **attrs.asdict(v)} for n, v in verdicts.items()}
-        report = {"ok": works, "backends": backends, "surroundings": surroundings}
+        report = {"ok": works and not refusal, "backends": backends, "surroundings": surroundings}
         click.echo(json.dumps(report, indent=1))
     else:
         _print(verdicts, surroundings)
-    raise SystemExit(0 if works else 5)
+    raise SystemExit(5 if not works else refusal.exit_code if refusal else 0)
+
+
+def _why_not(directory: str) -> GencoreError | None:
+    """Make and remove a private directory there, as a dump would."""
+    try:
+        Output(Path(directory), "doctor").close()
+    except GencoreError as error:
+        return error
+    return None
 
 
 def _verdicts() -> dict[str, Verdict]:

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from threading import TIMEOUT_MAX
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
@@ -56,7 +56,7 @@ Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks"]
 
 
-def _check_annotations(_: object, __: object, value: Mapping[object, object]) -> None:
+def _check_annotations(_: object, __: object, value: Mapping[Any, Any]) -> None:
     if len(value) > 64:  # noqa: PLR2004 - the manifest's published limits
         raise UsageError(f"{len(value)} annotations are given; a manifest takes 64")
     for key, text in value.items():
@@ -72,7 +72,7 @@ def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> N
         raise UsageError(f"{attribute.name}={value!r} is not one of {', '.join(choices)}")
 
 
-def _check_timeout(_: object, __: object, value: object) -> None:
+def _check_timeout(_: object, __: object, value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, (int, float)) or not 0 < value <= TIMEOUT_MAX:

@@ -94,7 +94,11 @@ class Service:
 
 @click.command()
 @click.option(
-    "--directory", type=click.Path(), default=".", envvar="GENCORE_DIRECTORY", help="Where."
+    "--directory",
+    type=click.Path(),
+    default=".",
+    envvar="GENCORE_DIRECTORY",
+    help="Where the bundle goes.",
 )
 @click.option("--backend", help="A backend's name; default: the best that works here.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")

@@ -20,7 +20,11 @@ __all__ = ["doctor"]
 
 @click.command()
 @click.option(
-    "--directory", type=click.Path(), default=".", envvar="GENCORE_DIRECTORY", help="Where."
+    "--directory",
+    type=click.Path(),
+    default=".",
+    envvar="GENCORE_DIRECTORY",
+    help="Where dumps would go.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(*, directory: str, as_json: bool) -> NoReturn:

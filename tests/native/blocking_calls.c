@@ -36,6 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "proc_text.h"
 #include "threads.h"
 
@@ -518,30 +519,14 @@ static void print_call(struct call *call)
 	       count ? call->late[count / 2] : 0, count ? call->late[count - 1] : 0);
 }
 
-static void block_all_but(int number, sigset_t *before)
-{
-	sigset_t mask;
-
-	sigfillset(&mask);
-	if (number > 0)
-		sigdelset(&mask, number);
-	pthread_sigmask(SIG_SETMASK, &mask, before);
-}
-
 static int states[THREAD_ENDED + 1];
 
 static int capture(enum thread_mode mode)
 {
 	struct thread_table table;
-	sigset_t before;
 
-	if (threads_prepare(mode))
+	if (capture_threads(mode, &table))
 		return -1;
-	block_all_but(threads_signal(), &before);
-	threads_stop(mode, 250, &table);
-	threads_release();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	threads_finish(&table);
 	for (uint32_t i = 0; i < table.count; i++)
 		states[thread_state(&table.threads[i])]++;
 	return (int)table.count;

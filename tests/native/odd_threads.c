@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "proc_text.h"
 #include "threads.h"
 
@@ -176,17 +177,9 @@ static void await_blocked(const struct odd *odd)
 static void capture(struct odd *odd)
 {
 	struct thread_table table;
-	sigset_t mask, before;
 
-	if (threads_prepare(THREADS_AUTO))
+	if (capture_threads(THREADS_AUTO, &table))
 		abort();
-	sigfillset(&mask);
-	sigdelset(&mask, threads_signal());
-	pthread_sigmask(SIG_SETMASK, &mask, &before);
-	threads_stop(THREADS_AUTO, 250, &table);
-	threads_release();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	threads_finish(&table);
 	for (uint32_t i = 1; i < table.count; i++)
 		if (odd->tid == table.threads[i].tid)
 			odd->states[thread_state(&table.threads[i])]++;

@@ -10,19 +10,11 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stddef.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "kernel_abi.h"
 #include "snapshot.h"
-
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
 
 static int failed(struct step_failure *failure, enum snapshot_step step)
 {
@@ -85,7 +77,7 @@ static long stop_and_clone(struct image *image, struct snapshot *ret)
 	err = errno;
 	cloned = now_ns();
 	threads_release();
-	ret->stop_ns = stopped - begin;
+	ret->stop_ns = image->stop_ns;
 	ret->clone_ns = cloned - stopped;
 	ret->release_ns = now_ns() - cloned;
 	ret->threads = image->threads;

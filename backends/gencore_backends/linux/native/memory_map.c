@@ -223,7 +223,7 @@ struct page_walk {
 	uintptr_t stack;     /* WANT_KEPT: from here on, the mapping is threads' stacks, */
 	uintptr_t stack_end; /* up to here */
 	uintptr_t bss_end;   /* and below this it is the data of a library */
-	uint64_t *entries; /* PAGEMAP_ENTRIES */
+	uint64_t *entries;   /* PAGEMAP_ENTRIES */
 	size_t page;
 };
 
@@ -246,7 +246,7 @@ static bool overlaps(const struct ranges *ranges, uintptr_t start, uintptr_t end
 
 static bool is_wanted(const struct page_walk *walk, uintptr_t address, uint64_t entry)
 {
-	if (address < walk->bss_end)
+	if (walk->wanted == WANT_KEPT && address < walk->bss_end)
 		return true;
 	if (!(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
 		return false;
@@ -374,11 +374,9 @@ static void add_segments(struct memory_map *map, const struct mapping *mapping,
 		add_stack_segments(map, mapping, walk);
 	} else if (!mapping->file && !special) {
 		walk->wanted = WANT_PRESENT;
-		walk->bss_end = 0;
 		add_runs(map, mapping, walk, GAP, false);
 	} else if (mapping->file && order->content != CONTENT_FULL && !is_data(mapping)) {
 		walk->wanted = WANT_PRIVATE;
-		walk->bss_end = 0;
 		add_runs(map, mapping, walk, walk->page, is_elf(mapping));
 	} else {
 		add_segment(map, mapping, mapping->start, mapping->end, true);
@@ -433,15 +431,10 @@ static int read_mappings(struct lines *lines, struct memory_map *map, size_t cap
 	return 0;
 }
 
-static size_t page_size(void)
-{
-	return getauxval(AT_PAGESZ);
-}
-
 int memory_map_read(const struct image *image, struct memory_map *ret)
 {
 	struct lines lines = {0};
-	struct page_walk walk = {.page = page_size(), .image = image};
+	struct page_walk walk = {.page = getauxval(AT_PAGESZ), .image = image};
 	size_t count, bytes;
 
 	walk.entries = own_memory(PAGEMAP_ENTRIES * sizeof(*walk.entries));

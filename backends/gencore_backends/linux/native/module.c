@@ -62,18 +62,6 @@ static int find_name(const char *const *names, int count, const char *name)
 	return -1;
 }
 
-static const char *quality(const struct thread *thread)
-{
-	switch (thread_state(thread)) {
-	case THREAD_STOPPED:
-		return "exact";
-	case THREAD_READ:
-		return "partial";
-	default:
-		return "missing";
-	}
-}
-
 static PyObject *describe_threads(const struct thread_table *table)
 {
 	PyObject *list = PyList_New(0);
@@ -84,7 +72,7 @@ static PyObject *describe_threads(const struct thread_table *table)
 
 		if (thread_state(thread) == THREAD_ENDED)
 			continue;
-		row = Py_BuildValue("isz", (int)thread->tid, quality(thread),
+		row = Py_BuildValue("isz", (int)thread->tid, thread_quality(thread),
 				    reasons[thread->reason]);
 		if (!row || PyList_Append(list, row))
 			Py_CLEAR(list);

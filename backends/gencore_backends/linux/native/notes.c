@@ -235,18 +235,6 @@ static void add_thread(const struct image *image, const struct memory_map *map, 
 
 /* ------------------------------------------------------------------------------ our own note */
 
-static const char *quality(const struct thread *thread)
-{
-	switch (thread_state(thread)) {
-	case THREAD_STOPPED:
-		return " exact ";
-	case THREAD_READ:
-		return " partial ";
-	default:
-		return " missing ";
-	}
-}
-
 static char *append_name(char *end, pid_t pid, pid_t tid)
 {
 	char path[64];
@@ -275,7 +263,8 @@ static void add_own(const struct image *image, struct notes *notes)
 		if (thread_state(thread) == THREAD_ENDED)
 			continue;
 		end = append_decimal(append_text(end, "\nthread "), (uint64_t)thread->tid);
-		end = append_name(append_text(end, quality(thread)), image->pid, thread->tid);
+		end = append_text(append_text(end, " "), thread_quality(thread));
+		end = append_name(append_text(end, " "), image->pid, thread->tid);
 	}
 	end = append_text(end, "\n");
 	notes->size = before; /* now that the size is known */

@@ -88,14 +88,12 @@ long read_file(int directory, const char *path, char *buffer, size_t size)
 	return part < 0 ? -1 : length;
 }
 
-static long read_task_file(int tasks, pid_t tid, const char *name, char *buffer, size_t size)
+/* Below an open /proc/PID/task. *path* has room for 32 bytes. */
+static void make_task_path(char *path, pid_t tid, const char *name)
 {
-	char path[32];
-	char *end = append_decimal(path, (uint64_t)tid);
+	char *end = append_text(append_decimal(path, (uint64_t)tid), "/");
 
-	end = append_text(append_text(end, "/"), name);
-	*end = '\0';
-	return read_file(tasks, path, buffer, size);
+	*append_text(end, name) = '\0';
 }
 
 /* ------------------------------------------------------------------------------------- status */
@@ -156,7 +154,7 @@ int read_task_status(int tasks, pid_t tid, struct thread_status *ret)
 {
 	char path[32];
 
-	*append_text(append_decimal(path, (uint64_t)tid), "/status") = '\0';
+	make_task_path(path, tid, "status");
 	return read_thread_status(tasks, path, ret);
 }
 
@@ -174,11 +172,13 @@ int count_tasks(void)
 /* "NUMBER ARG*6 SP PC", "-1 SP PC" outside a call, or "running". */
 int read_task_call(int tasks, pid_t tid, struct thread_call *ret)
 {
-	char text[256];
+	char path[32], text[256];
 	const char *at = text;
-	long length = read_task_file(tasks, tid, "syscall", text, sizeof(text) - 1);
+	long length;
 	bool in_call;
 
+	make_task_path(path, tid, "syscall");
+	length = read_file(tasks, path, text, sizeof(text) - 1);
 	memset(ret, 0, sizeof(*ret));
 	if (length <= 0 || text[0] == 'r')
 		return -1;

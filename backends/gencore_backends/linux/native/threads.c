@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -27,7 +26,7 @@
 #include <unistd.h>
 
 #include "arch.h"
-#include "kernel_abi.h"
+#include "clock.h"
 #include "proc_text.h"
 #include "threads.h"
 
@@ -67,14 +66,6 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
 	return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
 /* --------------------------------------------------------------------------- in the handler */
 
 /* What our signal did to the thread's system call. */
@@ -87,6 +78,29 @@ static bool has_timeout(int fd, int option)
 
 	return !getsockopt(fd, SOL_SOCKET, option, &timeout, &size) &&
 	       (timeout.tv_sec || timeout.tv_usec);
+}
+
+/* Whether a call waits on a socket that has SO_RCVTIMEO or SO_SNDTIMEO, see socket(7). */
+static bool has_socket_timeout(long number, int fd)
+{
+	switch (number) {
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_accept:
+	case SYS_accept4:
+		return has_timeout(fd, SO_RCVTIMEO);
+	case SYS_write:
+	case SYS_writev:
+	case SYS_sendto:
+	case SYS_sendmsg:
+	case SYS_connect:
+		return has_timeout(fd, SO_SNDTIMEO);
+	default:
+		return false;
+	}
 }
 
 /*
@@ -119,22 +133,8 @@ static bool is_never_restarted(long number, const ucontext_t *context)
 		return true;
 	case SYS_futex:
 		return arch_argument(context, 3) != 0;
-	case SYS_read:
-	case SYS_readv:
-	case SYS_recvfrom:
-	case SYS_recvmsg:
-	case SYS_recvmmsg:
-	case SYS_accept:
-	case SYS_accept4:
-		return has_timeout((int)arch_argument(context, 0), SO_RCVTIMEO);
-	case SYS_write:
-	case SYS_writev:
-	case SYS_sendto:
-	case SYS_sendmsg:
-	case SYS_connect:
-		return has_timeout((int)arch_argument(context, 0), SO_SNDTIMEO);
 	default:
-		return false;
+		return has_socket_timeout(number, (int)arch_argument(context, 0));
 	}
 }
 
@@ -425,21 +425,8 @@ static bool cannot_be_resumed(const struct thread_call *call)
 	case SYS_rt_sigtimedwait: /* waits for signals, perhaps for all */
 	case SYS_restart_syscall: /* was interrupted before: its number is lost */
 		return true;
-	case SYS_read:
-	case SYS_readv:
-	case SYS_recvfrom:
-	case SYS_recvmsg:
-	case SYS_accept:
-	case SYS_accept4:
-		return has_timeout((int)args[0], SO_RCVTIMEO);
-	case SYS_write:
-	case SYS_writev:
-	case SYS_sendto:
-	case SYS_sendmsg:
-	case SYS_connect:
-		return has_timeout((int)args[0], SO_SNDTIMEO);
 	default:
-		return false;
+		return has_socket_timeout(call->number, (int)args[0]);
 	}
 }
 
@@ -532,11 +519,10 @@ static void set_state(struct thread *thread, enum thread_state state)
 }
 
 /* Note where a blocked thread is. */
-static void read_thread(int tasks, struct thread *thread, enum thread_reason reason)
+static void read_thread(int tasks, struct thread *thread)
 {
 	struct thread_status status;
 
-	thread->reason = reason;
 	set_state(thread, THREAD_MISSING);
 	if (read_task_status(tasks, thread->tid, &status))
 		set_state(thread, THREAD_ENDED);
@@ -569,7 +555,7 @@ static void take_thread(int tasks, struct thread *thread, uint32_t index, enum t
 			return;
 		atomic_fetch_sub(&stopping.expected, 1);
 	}
-	read_thread(tasks, thread, thread->reason);
+	read_thread(tasks, thread);
 }
 
 static bool is_known(pid_t tid)
@@ -696,7 +682,7 @@ static void reread_threads(int tasks)
 		enum thread_state state = thread_state(thread);
 
 		if (state == THREAD_READ || state == THREAD_MISSING)
-			read_thread(tasks, thread, thread->reason);
+			read_thread(tasks, thread);
 	}
 }
 

@@ -74,6 +74,19 @@ static inline enum thread_state thread_state(const struct thread *thread)
 	return (enum thread_state)(atomic_load(&thread->state) & 0xff);
 }
 
+/* The word for what is known, as ThreadRecord.registers has it. */
+static inline const char *thread_quality(const struct thread *thread)
+{
+	switch (thread_state(thread)) {
+	case THREAD_STOPPED:
+		return "exact";
+	case THREAD_READ:
+		return "partial";
+	default:
+		return "missing";
+	}
+}
+
 /*
  * Get everything ready that can fail: memory, a real-time signal that nobody handles.
  * Returns 0, or -1 with errno set.

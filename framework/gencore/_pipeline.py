@@ -60,7 +60,7 @@ class Pipeline:
             threads=options.get("threads", "auto"),
             content=options.get("content", "full"),
             timeout=options.get("timeout"),
-            annotations=options.get("annotations") or {},
+            annotations=dict(options.get("annotations") or {}),  # the caller may change its own
             with_dontdump=options.get("with_dontdump", False),
         )
         self._plugins: list[_loader.LoadedPlugin] = []

@@ -131,7 +131,7 @@ def test_a_core_that_fails_in_any_way_leaves_the_manifest(tmp_path, monkeypatch)
     def find(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("gencore_backends.linux.sigsegv_snapshot._Snapshot._find", find)
+    monkeypatch.setattr("gencore_backends.linux.sigsegv_snapshot.KernelSnapshot._find", find)
 
     report = gencore.start(directory=tmp_path, backend="linux-sigsegv").result()
 

@@ -250,7 +250,7 @@ def test_failed_core_is_told(tmp_path, monkeypatch, validate):
     def fail(_):
         raise gencore.CoreFailed("find-core")
 
-    monkeypatch.setattr("gencore_backends.linux.elf_snapshot._Snapshot.core", fail)
+    monkeypatch.setattr("gencore_backends.linux.elf_snapshot.PipeSnapshot.core", fail)
     report, found = run(tmp_path, "manifest", "archive", backend="linux-elf")
 
     validate(found)

@@ -4,16 +4,14 @@ It needs nothing from the system: no core_pattern, no RLIMIT_CORE, no ptrace, no
 core goes through a pipe to whoever wants its bytes, or into a file where a collector keeps one.
 """
 
-import platform
-import sys
-
-from gencore import Backend, DumpRequest, Reason, Snapshot, Verdict
+from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
+from gencore_backends.linux.backend import LinuxBackend
 
 __all__ = ["LinuxElf"]
 
 
-class LinuxElf(Backend):
+class LinuxElf(LinuxBackend):
     """See the module."""
 
     name = "linux-elf"
@@ -21,21 +19,16 @@ class LinuxElf(Backend):
     api_version = (1, 0)
     method = "fork-elf"
 
-    def probe(self, request: DumpRequest) -> Verdict:
-        """Look at the platform, the dumpable attribute and the limit on file sizes."""
-        if sys.platform != "linux":
-            return Verdict.no(Reason(f"this is {platform.system()}, not Linux"))
+    def _probe(self, request: DumpRequest) -> Verdict:
+        """Look at the dumpable attribute and the limit on file sizes."""
         from gencore_backends.linux import elf_snapshot, requirements
 
-        try:
-            return requirements.probe_elf(request, elf_snapshot.CONTENTS)
-        except OSError as error:
-            return Verdict.no(Reason(f"/proc cannot be read: {error}", "mount /proc"))
+        return requirements.probe_elf(request, elf_snapshot.CONTENTS)
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
         """Clone. The child writes into a file or a pipe."""
         from gencore_backends.linux import elf_snapshot  # imported already, by probe
 
         if to_file:
-            return elf_snapshot.take_to_file(request, output)
-        return elf_snapshot.take_to_pipe(request)
+            return elf_snapshot.FileSnapshot(request, output)
+        return elf_snapshot.PipeSnapshot(request)

@@ -7,91 +7,78 @@ import os
 from collections.abc import Iterator
 from typing import Final
 
-from gencore import CoreStream, DumpRequest, Snapshot
+from gencore import CoreStream, DumpRequest
 from gencore.backend import CHUNK_SIZE
 from gencore.output import Output
 from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.growing_file import GrowingFile
-from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, failed_step
+from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot
 from gencore_backends.linux.stack_ranges import stack_ranges
 
-__all__ = ["CONTENTS", "take_to_file", "take_to_pipe"]
+__all__ = ["CONTENTS", "FileSnapshot", "PipeSnapshot"]
 
 CONTENTS: Final = {"full", "private", "stacks"}
 _CORE: Final = "core"
 
 
-def take_to_file(request: DumpRequest, output: Output) -> Snapshot:
-    """Clone; the clone writes a file in *output*. Raises `CoreFailed`."""
-    core_fd = output.new_file(_CORE)
-    try:
-        return _Snapshot(request, core_fd, output=output)
-    finally:
-        os.close(core_fd)
+def _clone(request: DumpRequest, core_fd: int) -> "_native.Snapshot":
+    return _native.snapshot_to_elf(
+        core_fd,
+        request.content,
+        stack_ranges() if request.content == "stacks" else (),
+        request.excluded,
+        request.with_dontdump,
+        request.threads,
+        STOP_TIMEOUT_MS,
+    )
 
 
-def take_to_pipe(request: DumpRequest) -> Snapshot:
-    """Clone; the clone writes into a pipe. Raises `CoreFailed`."""
-    reader, writer = os.pipe()
-    with contextlib.suppress(OSError):  # more than an unprivileged user may have
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
-    try:
-        return _Snapshot(request, writer, reader=reader)
-    except BaseException:
-        os.close(reader)
-        raise
-    finally:
-        os.close(writer)
+class FileSnapshot(LinuxSnapshot):
+    """A clone that writes a file in *output*. Raises `CoreFailed`."""
 
-
-class _Snapshot(LinuxSnapshot):
-    """A clone that writes to *core_fd*: a file in *output*, or the pipe behind *reader*."""
-
-    def __init__(
-        self,
-        request: DumpRequest,
-        core_fd: int,
-        *,
-        output: Output | None = None,
-        reader: int | None = None,
-    ) -> None:
+    def __init__(self, request: DumpRequest, output: Output) -> None:
+        core_fd = output.new_file(_CORE)
         try:
-            pid, pidfd, status_fd, phases, threads = _native.snapshot_to_elf(
-                core_fd,
-                request.content,
-                stack_ranges() if request.content == "stacks" else (),
-                request.excluded,
-                request.with_dontdump,
-                request.threads,
-                STOP_TIMEOUT_MS,
-            )
-        except OSError as error:
-            raise failed_step(error) from error
-        super().__init__(Child(pid, pidfd, status_fd), phases, threads)
+            super().__init__(lambda: _clone(request, core_fd))
+        finally:
+            os.close(core_fd)
         self._output = output
-        self._reader = None if reader is None else io.FileIO(reader, "rb")
 
     def core(self) -> CoreStream:
         """Wait for the core's size, which the child knows before it writes anything."""
-        size = self._child.promised_size()
-        if self._reader is not None:
-            return _PipedCore(self._reader, self._child, size)
-        assert self._output is not None  # noqa: S101 - one of the two is there
-        return _FileCore(self._output, self._child, size)
+        return _FileCore(self._output, self._child, self._child.promised_size())
 
     @property
     def written(self) -> int:
-        """Bytes on disk, if there is a file."""
-        if self._output is None:
-            return 0
+        """Bytes on disk."""
         return os.stat(_CORE, dir_fd=self._output.fd).st_blocks * 512
+
+
+class PipeSnapshot(LinuxSnapshot):
+    """A clone that writes into a pipe. Raises `CoreFailed`."""
+
+    def __init__(self, request: DumpRequest) -> None:
+        reader, writer = os.pipe()
+        with contextlib.suppress(OSError):  # more than an unprivileged user may have
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
+        try:
+            super().__init__(lambda: _clone(request, writer))
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        self._reader = io.FileIO(reader, "rb")
+
+    def core(self) -> CoreStream:
+        """Wait for the core's size, which the child knows before it writes anything."""
+        return _PipedCore(self._reader, self._child, self._child.promised_size())
 
     def close(self) -> None:
         """Reap the child, and close the pipe."""
         super().close()
-        if self._reader is not None:
-            self._reader.close()
+        self._reader.close()
 
 
 class _FileCore(GrowingFile):

@@ -24,7 +24,7 @@ _GLANCE: Final = 0.005
 
 
 class GrowingFile(CoreStream):
-    """The file *name* in *output*, of *promised* bytes, which *child* causes to be written."""
+    """The file *name* in *output*; *child* causes it to be written up to `size` bytes."""
 
     def __init__(self, output: Output, name: str, child: Child) -> None:
         self.file: str = name

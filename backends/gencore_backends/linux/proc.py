@@ -6,17 +6,10 @@ from typing import Final
 
 from gencore import MappedFile
 
-__all__ = ["core_size", "mapped_files", "thread_ids", "thread_name"]
+__all__ = ["core_size", "mapped_files", "thread_name"]
 
 _SELF: Final = Path("/proc/self")
 _DELETED: Final = " (deleted)"
-
-
-def thread_ids() -> list[int]:
-    """Return the tid of every thread, the calling one first."""
-    me = int(os.readlink("/proc/thread-self").rpartition("/")[2])
-    others = (int(name) for name in os.listdir(_SELF / "task"))
-    return [me, *(tid for tid in others if tid != me)]
 
 
 def thread_name(tid: int) -> str:

@@ -19,31 +19,39 @@ _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
 def probe_elf(request: DumpRequest, contents: Collection[str]) -> Verdict:
     """Tell whether a clone can write its own core. Raises OSError where /proc is missing."""
-    return _verdict(request, contents, {}, [])
+    return _verdict(request, contents, _core_size(request), {}, [])
 
 
 def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdict:
     """Tell whether the kernel would write a core. Raises OSError where /proc is missing."""
     pattern = CorePattern.read()
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
-    need = core_size(with_files=request.content == "full")
+    need = _core_size(request)
     facts = {"core_pattern": pattern.text, "RLIMIT_CORE hard": _bytes_of(hard)}
     reasons = [*_pattern_reasons(pattern), *_limit_reasons("RLIMIT_CORE", hard, need)]
     if request.with_dontdump:
         text = "the kernel leaves out what is marked with MADV_DONTDUMP"
         reasons.append(Reason(text, "use the backend linux-elf"))
-    return _verdict(request, contents, facts, reasons)
+    return _verdict(request, contents, need, facts, reasons)
+
+
+def _core_size(request: DumpRequest) -> int:
+    return core_size(with_files=request.content == "full")
 
 
 def _verdict(
-    request: DumpRequest, contents: Collection[str], facts: dict[str, str], reasons: list[Reason]
+    request: DumpRequest,
+    contents: Collection[str],
+    need: int,
+    facts: dict[str, str],
+    reasons: list[Reason],
 ) -> Verdict:
     """Add what every Linux backend needs."""
     file_hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    need = core_size(with_files=request.content == "full")
+    dumpable = _native.dumpable()
     facts |= {
         "RLIMIT_FSIZE hard": _bytes_of(file_hard),
-        "dumpable": str(_native.dumpable()),
+        "dumpable": str(dumpable),
         "kernel": platform.release(),
     }
     reasons = [
@@ -51,7 +59,7 @@ def _verdict(
         *reasons,
         *_limit_reasons("RLIMIT_FSIZE", file_hard, need),
         *_request_reasons(request, contents),
-        *_dumpable_reasons(_native.dumpable()),
+        *_dumpable_reasons(dumpable),
     ]
     if reasons:
         return Verdict.no(*reasons, facts=facts)

@@ -4,16 +4,14 @@ The kernel writes the core, so everything that core(5) says applies: ``core_patt
 RLIMIT_CORE, the coredump filter. The notes in it are ours, with the registers of every thread.
 """
 
-import platform
-import sys
-
-from gencore import Backend, DumpRequest, Reason, Snapshot, Verdict
+from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
+from gencore_backends.linux.backend import LinuxBackend
 
 __all__ = ["LinuxSigsegv"]
 
 
-class LinuxSigsegv(Backend):
+class LinuxSigsegv(LinuxBackend):
     """See the module."""
 
     name = "linux-sigsegv"
@@ -21,19 +19,14 @@ class LinuxSigsegv(Backend):
     api_version = (1, 0)
     method = "kernel-core"
 
-    def probe(self, request: DumpRequest) -> Verdict:
-        """Look at the platform, core_pattern, the limits and the dumpable attribute."""
-        if sys.platform != "linux":
-            return Verdict.no(Reason(f"this is {platform.system()}, not Linux"))
+    def _probe(self, request: DumpRequest) -> Verdict:
+        """Look at core_pattern, the limits and the dumpable attribute."""
         from gencore_backends.linux import requirements, sigsegv_snapshot
 
-        try:
-            return requirements.probe_kernel_core(request, sigsegv_snapshot.CONTENTS)
-        except OSError as error:
-            return Verdict.no(Reason(f"/proc cannot be read: {error}", "mount /proc"))
+        return requirements.probe_kernel_core(request, sigsegv_snapshot.CONTENTS)
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002 - the kernel always writes a file
         """Clone. The child enters *output* and dies there."""
         from gencore_backends.linux import sigsegv_snapshot  # imported already, by probe
 
-        return sigsegv_snapshot.take(request, output)
+        return sigsegv_snapshot.KernelSnapshot(request, output)

@@ -6,16 +6,15 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from gencore import CoreFailed, CoreStream, DumpRequest, Snapshot
+from gencore import CoreFailed, CoreStream, DumpRequest
 from gencore.corefile import CoreFile
 from gencore.output import Output
 from gencore_backends.linux import _native
-from gencore_backends.linux.child import Child
 from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.kernel_core import NOTES, KernelCore
-from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, failed_step
+from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot
 
-__all__ = ["CONTENTS", "take"]
+__all__ = ["CONTENTS", "KernelSnapshot"]
 
 CONTENTS: Final = {"full": 0xFF, "private": 0x33}
 """Bits of core(5), "Controlling which mappings are written". 0x33: anonymous memory, pages of
@@ -25,24 +24,19 @@ _GLANCE: Final = 0.001
 """Seconds between two looks for a file that the kernel is about to make."""
 
 
-def take(request: DumpRequest, output: Output) -> Snapshot:
-    """Clone; the clone enters *output* and dies there. Raises `CoreFailed`."""
-    return _Snapshot(request, output)
+class KernelSnapshot(LinuxSnapshot):
+    """A clone that enters *output* and dies there. Raises `CoreFailed`."""
 
-
-class _Snapshot(LinuxSnapshot):
     def __init__(self, request: DumpRequest, output: Output) -> None:
-        try:
-            pid, pidfd, status_fd, phases, threads = _native.snapshot_for_kernel(
+        super().__init__(
+            lambda: _native.snapshot_for_kernel(
                 output.fd,
                 CONTENTS[request.content],
                 request.excluded,
                 request.threads,
                 STOP_TIMEOUT_MS,
             )
-        except OSError as error:
-            raise failed_step(error) from error
-        super().__init__(Child(pid, pidfd, status_fd), phases, threads)
+        )
         self._output = output
 
     def core(self) -> CoreStream:
@@ -77,7 +71,6 @@ class _Snapshot(LinuxSnapshot):
 
 
 def _find_absolute(pattern: CorePattern, child_pid: int) -> Path:
-
     for path in pattern.find(child_pid):
         with contextlib.suppress(Exception), CoreFile(path) as core:
             if core.thread_ids[:1] == (child_pid,) and path.stat().st_uid == os.geteuid():

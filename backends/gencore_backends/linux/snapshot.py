@@ -1,13 +1,16 @@
 """What both Linux backends do with a clone: hold it, list its threads, end it."""
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.proc import mapped_files, thread_name
 
-__all__ = ["LinuxSnapshot", "failed_step"]
+if TYPE_CHECKING:
+    from gencore_backends.linux import _native
+
+__all__ = ["STOP_TIMEOUT_MS", "LinuxSnapshot"]
 
 STOP_TIMEOUT_MS: Final = 250
 """How long threads are waited for, at most. Most stop within microseconds."""
@@ -19,24 +22,17 @@ _REMEDIES: Final = {
 }
 
 
-def failed_step(error: OSError) -> CoreFailed:
-    """Translate what the native part raises."""
-    step = str(error.filename)
-    return CoreFailed(step, error.errno or 0, remedy=_REMEDIES.get(step))
-
-
 class LinuxSnapshot(Snapshot):
     """A clone of this process, and its threads at the instant: (tid, registers, reason)."""
 
-    def __init__(
-        self,
-        child: Child,
-        phases: dict[str, float],
-        threads: Iterable[tuple[int, str, str | None]],
-    ) -> None:
-        self._child = child
-        self.phases = phases
-        self._threads = threads
+    def __init__(self, take: "Callable[[], _native.Snapshot]") -> None:
+        """Take it, with one of the native functions. Raises `CoreFailed`."""
+        try:
+            pid, pidfd, status_fd, self.phases, self._threads = take()
+        except OSError as error:
+            step = str(error.filename)
+            raise CoreFailed(step, error.errno or 0, remedy=_REMEDIES.get(step)) from error
+        self._child = Child(pid, pidfd, status_fd)
 
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:

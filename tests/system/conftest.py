@@ -1,4 +1,4 @@
-"""The wheel, and interpreters into which it is installed."""
+"""The backends, the wheel, interpreters into which it is installed, and an extension."""
 
 import shutil
 import subprocess
@@ -8,6 +8,26 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PROGRAMS = Path(__file__).parent / "programs"
+
+
+@pytest.fixture(scope="session", params=["linux-elf", "linux-sigsegv"])
+def backend(request):
+    """Name each backend of Linux."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def build_extension():
+    """Return a function that builds the extension of every_thread.py in a directory."""
+
+    def build(directory, *options):
+        built = directory / "blocking.so"
+        command = ["cc", "-O2", "-g", "-fPIC", "-shared", *options, PROGRAMS / "blocking.c"]
+        subprocess.run([*command, "-o", built], check=True)
+        return built
+
+    return build
 
 
 @pytest.fixture(scope="session")

@@ -49,12 +49,9 @@ def open_directory():
 
 
 @pytest.fixture
-def extension(open_directory):
+def extension(open_directory, build_extension):
     """Build the program's extension."""
-    built = open_directory / "blocking.so"
-    command = ["cc", "-O2", "-fPIC", "-shared", PROGRAMS / "blocking.c", "-o", built]
-    subprocess.run(command, check=True)
-    return built
+    return build_extension(open_directory)
 
 
 def test_nobody_without_privileges_gets_every_thread(

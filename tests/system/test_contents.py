@@ -14,7 +14,6 @@ import gencore
 from gencore.corefile import CoreFile
 
 PROGRAMS = Path(__file__).parent / "programs"
-BACKENDS = ["linux-elf", "linux-sigsegv"]
 MIB = 1 << 20
 
 
@@ -30,11 +29,9 @@ def holds(core, needle):
 
 
 @pytest.mark.timeout(300)
-def test_stacks_are_enough_for_every_python_stack(installed, tool, tmp_path):
+def test_stacks_are_enough_for_every_python_stack(installed, tool, tmp_path, build_extension):
     """A heap of 200 MiB is left out, and pystack prints every thread all the same."""
-    extension = tmp_path / "blocking.so"
-    options = ["-O2", "-fPIC", "-shared", PROGRAMS / "blocking.c", "-o", extension]
-    subprocess.run(["cc", *options], check=True)
+    extension = build_extension(tmp_path)
     program = [PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension, "stacks", "200"]
     done = subprocess.run([installed[1], *program], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
@@ -50,7 +47,6 @@ def test_stacks_are_enough_for_every_python_stack(installed, tool, tmp_path):
         assert f"in {function}" in shown
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_excluded_memory_is_in_no_core(tmp_path, backend):
     """It is zeros there, stays what it is here, and is dumped again once it is released."""
     secret = marker()
@@ -175,7 +171,6 @@ print(json.dumps(str(core)))
 
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("many_mappings")
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_more_mappings_than_a_header_can_count(python, tool, tmp_path, backend):
     """Section header 0 has their number (PN_XNUM), and readers find it."""
     core = Path(python(MANY, tmp_path, backend))

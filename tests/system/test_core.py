@@ -46,13 +46,13 @@ def threads_waiting():
             thread.join()
 
 
-@pytest.fixture(scope="module", params=["linux-elf", "linux-sigsegv"])
-def dumped(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def dumped(backend, tmp_path_factory):
     """Dump this very process, with a marker in memory that stands nowhere on disk."""
     marker = f"gencore-marker-{os.urandom(16).hex()}".encode()
     with threads_waiting() as threads:
         directory = tmp_path_factory.mktemp("core")
-        core = gencore.create_core(directory=directory, backend=request.param)
+        core = gencore.create_core(directory=directory, backend=backend)
         native_ids = [thread.native_id for thread in threads]
     yield core, marker, native_ids
     core.unlink()

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
-BACKENDS = ["linux-elf", "linux-sigsegv"]
 FRAME_POINTERS = ["-fno-omit-frame-pointer", "-fomit-frame-pointer"]
 START = r"start_thread|\b_start\b|__libc_start_main|pythread_wrapper"
 
@@ -17,20 +16,17 @@ pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module", params=FRAME_POINTERS)
-def extension(request, tmp_path_factory):
+def extension(request, tmp_path_factory, build_extension):
     """Build the extension, with and without frame pointers."""
-    built = tmp_path_factory.mktemp("extension") / "blocking.so"
-    options = ["-O2", "-g", "-fPIC", "-shared", request.param]
-    subprocess.run(["cc", *options, PROGRAMS / "blocking.c", "-o", built], check=True)
-    return built
+    return build_extension(tmp_path_factory.mktemp("extension"), request.param)
 
 
-@pytest.fixture(scope="module", params=BACKENDS)
-def dumped(request, installed, extension, tmp_path_factory):
+@pytest.fixture(scope="module")
+def dumped(backend, installed, extension, tmp_path_factory):
     """Dump the program; return (core, interpreter, {function: tid}, tid of the caller)."""
     python = installed[1]
     directory = tmp_path_factory.mktemp("core")
-    program = [python, PROGRAMS / "every_thread.py", request.param, directory, extension]
+    program = [python, PROGRAMS / "every_thread.py", backend, directory, extension]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     core = Path(told["core"])

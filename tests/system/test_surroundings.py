@@ -11,8 +11,6 @@ import pytest
 
 import gencore
 
-BACKENDS = ["linux-elf", "linux-sigsegv"]
-
 
 def left_in(directory):
     return sorted(os.listdir(directory))
@@ -71,7 +69,6 @@ def test_full_file_system_is_refused_beforehand(tmpfs):
     assert left_in(directory) == []
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, monkeypatch, backend):
     """Where space runs out on the way, the core is saved as truncated and never as whole."""
     monkeypatch.setattr("gencore._pipeline._check_space", lambda *_: None)

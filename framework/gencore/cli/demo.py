@@ -15,6 +15,7 @@ import click
 
 from gencore import _progress
 from gencore._pipeline import Pipeline
+from gencore.cli.options import directory_option, json_option
 from gencore.errors import IntegrityError
 from gencore.report import Report
 
@@ -93,16 +94,10 @@ class Service:
 
 
 @click.command()
-@click.option(
-    "--directory",
-    type=click.Path(),
-    default=".",
-    envvar="GENCORE_DIRECTORY",
-    help="Where the bundle goes.",
-)
+@directory_option("Where the bundle goes.")
 @click.option("--backend", help="A backend's name; default: the best that works here.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def demo(*, directory: str, backend: str | None, quiet: bool, as_json: bool) -> NoReturn:
     """Dump a small service while it works, and read the bundle back."""
     pipeline = Pipeline(collectors=["manifest", "archive"], directory=directory, backend=backend)

@@ -12,6 +12,7 @@ import click
 from gencore import _loader
 from gencore._pipeline import ask
 from gencore.backend import DumpRequest, Verdict
+from gencore.cli.options import directory_option, json_option
 from gencore.errors import GencoreError
 from gencore.output import Output
 
@@ -19,14 +20,8 @@ __all__ = ["doctor"]
 
 
 @click.command()
-@click.option(
-    "--directory",
-    type=click.Path(),
-    default=".",
-    envvar="GENCORE_DIRECTORY",
-    help="Where dumps would go.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@directory_option("Where dumps would go.")
+@json_option
 def doctor(*, directory: str, as_json: bool) -> NoReturn:
     """Say whether a dump would work here, for every backend with reasons and remedies.
 

@@ -7,12 +7,13 @@ import click
 from gencore import _loader
 from gencore._pipeline import ask
 from gencore.backend import DumpRequest
+from gencore.cli.options import json_option
 
 __all__ = ["plugins"]
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def plugins(*, as_json: bool) -> None:
     """List backends and collectors: distribution, version, status, reason."""
     rows = [row for family in ("backend", "collector") for row in _rows(family)]

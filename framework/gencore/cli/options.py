@@ -1,0 +1,19 @@
+"""The options that several commands take, with one name, default and environment variable."""
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+__all__ = ["directory_option", "json_option"]
+
+Command = Callable[..., Any]
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def directory_option(purpose: str) -> Callable[[Command], Command]:
+    """Return ``--directory``, whose help is *purpose*; else GENCORE_DIRECTORY, else here."""
+    return click.option(
+        "--directory", type=click.Path(), default=".", envvar="GENCORE_DIRECTORY", help=purpose
+    )

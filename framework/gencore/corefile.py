@@ -28,6 +28,7 @@ __all__ = [
     "MappedRange",
     "Note",
     "ProgramHeader",
+    "RecordedThread",
     "read_identity",
 ]
 
@@ -37,6 +38,17 @@ NT_SIGINFO: Final = "NT_SIGINFO"
 
 _MALFORMED: Final = (ELFError, ConstructError, struct.error, OverflowError, ValueError)
 _PN_XNUM: Final = 0xFFFF
+_NT_GENCORE: Final = 0x47435231
+"""The type of the note in which our Linux backends list the threads; its owner is GENCORE."""
+_NEEDED: Final = {
+    "NT_PRSTATUS": "no registers",
+    "NT_AUXV": "no auxiliary vector: gdb finds no library",
+    "NT_PRPSINFO": "no process information: pystack refuses the core",
+    "NT_FILE": "no list of mapped files: lldb and py-spy find no library",
+}
+"""Notes without which a reader fails, and how."""
+_THREAD_WORDS: Final = 4
+"""``thread TID QUALITY NAME``; the name may be empty, and may have blanks."""
 _PR_PID: Final = struct.Struct("32xi")
 """``struct elf_prstatus`` of a 64-bit kernel: siginfo 12, cursig 2 + 2, sigpend 8, sighold 8."""
 
@@ -71,6 +83,16 @@ class MappedRange:
     start: int
     end: int
     file_offset: int
+
+
+@attrs.frozen
+class RecordedThread:
+    """A thread of which the backend said, at the instant, how well the core knows it."""
+
+    tid: int
+    registers: str
+    """``exact``, ``partial`` or ``missing``."""
+    name: str
 
 
 class CoreFile:
@@ -145,12 +167,28 @@ class CoreFile:
         return end
 
     @property
+    def recorded_threads(self) -> tuple[RecordedThread, ...]:
+        """The threads that the backend listed in a note of its own; empty if it did not."""
+        own = (n.data for n in self.notes if (n.owner, n.type) == ("GENCORE", _NT_GENCORE))
+        rows = (line.split(" ", 3) for data in own for line in _text(data).split("\n"))
+        return tuple(
+            RecordedThread(int(row[1]), row[2], row[3])
+            for row in rows
+            if row[0] == "thread" and len(row) == _THREAD_WORDS and row[1].isdecimal()
+        )
+
+    @property
     def flaw(self) -> str | None:
-        """What a debugger needs and the headers do not promise; None if nothing."""
+        """What a debugger needs and the headers or notes do not have; None if nothing."""
         if not self.program_headers:
             return "no memory: not one PT_LOAD program header"
-        if not self.thread_ids:
-            return "no registers: not one NT_PRSTATUS note"
+        there = {note.type for note in self.notes if note.owner == "CORE"}
+        for name, consequence in _NEEDED.items():
+            if name not in there:
+                return f"{consequence} (not one {name} note)"
+        promised = {t.tid for t in self.recorded_threads if t.registers != "missing"}
+        if lost := promised.difference(self.thread_ids):
+            return f"the registers of {len(lost)} of {len(promised)} threads are not there"
         return None
 
     def why_incomplete(self) -> str | None:
@@ -199,11 +237,16 @@ class CoreFile:
             yield Note(note["n_name"] or "", note["n_type"], offset, note["n_descdata"])
 
 
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
 def _file_rows(table: Any) -> Iterator[MappedRange]:
     unit = table["page_size"]
     for entry, name in zip(table["Elf_Nt_File_Entry"], table["filename"], strict=True):
-        path = name.decode("utf-8", "surrogateescape")
-        yield MappedRange(path, entry["vm_start"], entry["vm_end"], entry["page_offset"] * unit)
+        yield MappedRange(
+            _text(name), entry["vm_start"], entry["vm_end"], entry["page_offset"] * unit
+        )
 
 
 def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:

@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -180,15 +181,72 @@ def test_private_content_is_smaller_and_still_readable(tmp_path, tool):
     assert core.stat().st_blocks < full.stat().st_blocks
 
 
-def test_core_without_registers_is_not_called_whole(tmp_path, monkeypatch):
-    """Every byte is there, but no debugger could use it."""
-    monkeypatch.setattr(CoreFile, "thread_ids", ())
+def hide_notes(monkeypatch, hidden):
+    """Make CoreFile read every core as if it lacked some notes."""
+    whole = CoreFile.notes.func
 
-    report = gencore.Pipeline(collectors=["raw"], directory=tmp_path).run()
+    def fewer(core):
+        return tuple(note for note in whole(core) if not hidden(note))
+
+    monkeypatch.setattr(CoreFile, "notes", property(fewer))
+
+
+@pytest.mark.parametrize("collector", ["raw", "archive"])
+@pytest.mark.parametrize("name", ["NT_PRSTATUS", "NT_AUXV", "NT_PRPSINFO", "NT_FILE"])
+def test_core_without_a_needed_note_is_not_called_whole(
+    tmp_path, monkeypatch, backend, collector, name
+):
+    """Every byte is there, but some reader could not use it; a piped core is looked at too."""
+    hide_notes(monkeypatch, lambda note: note.type == name)
+
+    report = gencore.Pipeline(collectors=[collector], directory=tmp_path, backend=backend).run()
 
     assert report.result == "partial"
-    assert "no registers" in report.failed[0].reason
-    assert os.listdir(tmp_path) == [f"{report.name}.truncated.core"]
+    assert f"not one {name} note" in report.failed[0].reason
+
+
+@pytest.mark.parametrize("collector", ["raw", "archive"])
+def test_core_without_one_threads_registers_is_not_called_whole(
+    tmp_path, monkeypatch, backend, collector
+):
+    """The threads that the backend promised are compared with those that are found."""
+    hide_notes(monkeypatch, lambda note: note.type == "NT_PRSTATUS" and tid_of(note) == waiting)
+    with threads_waiting() as (first, *_):
+        waiting = first.native_id
+        report = gencore.Pipeline(
+            collectors=[collector], directory=tmp_path, backend=backend
+        ).run()
+
+    assert report.result == "partial"
+    assert "the registers of 1 of" in report.failed[0].reason
+
+
+def tid_of(note):
+    """Return pr_pid of a struct elf_prstatus."""
+    return struct.unpack_from("i", note.data, 32)[0]
+
+
+def test_name_of_a_thread_cannot_pass_for_a_thread(tmp_path, backend):
+    """A line end in it would begin another row of our note."""
+
+    def serve():
+        Path("/proc/thread-self/comm").write_text("\nthread 1 exact")
+        ready.set()
+        event.wait()
+
+    ready, event = threading.Event(), threading.Event()
+    thread = threading.Thread(target=serve)
+    thread.start()
+    ready.wait()
+    try:
+        path = gencore.create_core(directory=tmp_path, backend=backend)
+    finally:
+        event.set()
+        thread.join()
+
+    with CoreFile(path) as core:
+        named = {t.tid: t.name for t in core.recorded_threads}
+    assert named[thread.native_id] == "?thread 1 exact"
 
 
 def test_private_content_has_shared_anonymous_memory_and_every_first_page(tmp_path):

@@ -45,11 +45,14 @@ class Child:
         poll.register(self._pidfd, select.POLLIN)
         return bool(poll.poll(None if timeout is None else timeout * 1000))
 
-    def promised_size(self) -> int:
-        """Wait until the child knows the size of its core. Raises `CoreFailed`."""
+    def promised_sizes(self) -> tuple[int, int]:
+        """Wait until the child knows how long its core is. Raises `CoreFailed`.
+
+        Returns the bytes of the whole core, and of the headers and notes at its beginning.
+        """
         message = _native.read_message(self._status_fd)
         if message is not None and message[0] == "size":
-            return message[1]
+            return message[1], message[2]
         self._note(message)
         raise self._error("write-core", self._wait())
 

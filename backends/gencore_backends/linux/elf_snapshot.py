@@ -12,6 +12,7 @@ from gencore.backend import CHUNK_SIZE
 from gencore.output import Output
 from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
+from gencore_backends.linux.completeness import why_incomplete
 from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot
 from gencore_backends.linux.stack_ranges import stack_ranges
@@ -47,7 +48,8 @@ class FileSnapshot(LinuxSnapshot):
 
     def core(self) -> CoreStream:
         """Wait for the core's size, which the child knows before it writes anything."""
-        return _FileCore(self._output, self._child, self._child.promised_size())
+        size, _ = self._child.promised_sizes()
+        return _FileCore(self._output, self._child, size)
 
     @property
     def written(self) -> int:
@@ -73,7 +75,7 @@ class PipeSnapshot(LinuxSnapshot):
 
     def core(self) -> CoreStream:
         """Wait for the core's size, which the child knows before it writes anything."""
-        return _PipedCore(self._reader, self._child, self._child.promised_size())
+        return _PipedCore(self._reader, self._child, *self._child.promised_sizes())
 
     def close(self) -> None:
         """Reap the child, and close the pipe."""
@@ -101,11 +103,13 @@ class _FileCore(GrowingFile):
 class _PipedCore(CoreStream):
     """A core that the child writes to a pipe; nothing of it touches the disk."""
 
-    def __init__(self, reader: io.FileIO, child: Child, size: int) -> None:
+    def __init__(self, reader: io.FileIO, child: Child, size: int, head_size: int) -> None:
         self._reader = reader
         self._child = child
         self._size = size
         self._read = 0
+        self._head = bytearray()
+        self._head_size = head_size
 
     @property
     def size(self) -> int:
@@ -117,15 +121,18 @@ class _PipedCore(CoreStream):
         chunk = memoryview(bytearray(CHUNK_SIZE))
         while length := _fill(chunk, self._reader):
             self._read += length
+            self._head += chunk[: max(0, self._head_size - len(self._head))]
             yield chunk[:length]
 
     def wait(self) -> None:
         """Read what nobody wanted, and see how the child ended."""
         for _ in self:
             pass
-        self.incomplete = self._child.why_unfinished()
-        self.warnings = self._child.warnings
         self.missing = self._size - self._read
+        unfinished = self._child.why_unfinished()
+        self.warnings = self._child.warnings
+        head = io.BytesIO(self._head)
+        self.incomplete = why_incomplete(head, self._size, self.missing, unfinished)
 
 
 def _fill(chunk: memoryview, reader: io.FileIO) -> int:

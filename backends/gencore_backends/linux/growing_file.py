@@ -12,9 +12,9 @@ from typing import Final
 
 from gencore import CoreStream
 from gencore.backend import CHUNK_SIZE
-from gencore.corefile import CoreFile
 from gencore.output import Output
 from gencore_backends.linux.child import Child
+from gencore_backends.linux.completeness import why_incomplete
 
 __all__ = ["GrowingFile"]
 
@@ -38,7 +38,7 @@ class GrowingFile(CoreStream):
 
     @abstractmethod
     def _end(self) -> None:
-        """Do what is left once the writer has ended, and set `incomplete`."""
+        """Do what is left once the writer has ended; set `incomplete` if it did not finish."""
 
     def __iter__(self) -> Iterator[memoryview]:
         """Yield the bytes, waiting for those that are not written yet."""
@@ -54,13 +54,8 @@ class GrowingFile(CoreStream):
         self._write_back()
         self._end()
         self.missing = max(0, self.size - self._written())
-        if not self.missing and self.incomplete is None:
-            with CoreFile(self._output.path / self.file) as core:
-                self.incomplete = core.flaw
-        if self.missing:
-            there = self.size - self.missing
-            why = f" ({self.incomplete})" if self.incomplete else ""
-            self.incomplete = f"truncated: {there:,} of {self.size:,} bytes{why}"
+        path = self._output.path / self.file
+        self.incomplete = why_incomplete(path, self.size, self.missing, self.incomplete)
 
     def _write_back(self) -> None:
         """Send to the disk what is written so far, over and over until the writer ends.

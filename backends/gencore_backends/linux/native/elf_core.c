@@ -300,7 +300,7 @@ int elf_core_write(const struct image *image, const struct memory_map *map,
 		return give_up(failure, STEP_MEMORY);
 	writer.seekable = syscall(SYS_lseek, writer.fd, 0, SEEK_CUR) == 0;
 	writer.lends = !writer.seekable;
-	tell_parent(writer.status_fd, MESSAGE_SIZE, head.total, 0);
+	tell_parent(writer.status_fd, MESSAGE_SIZE, head.total, head.memory_begin);
 	if (write_head(&writer, &head, notes))
 		return give_up(failure, STEP_WRITE_CORE);
 	for (size_t i = 0; i < map->segment_count; i++)

@@ -197,7 +197,7 @@ static PyObject *describe_message(const struct snapshot_message *message)
 PyDoc_STRVAR(read_message_doc,
 "read_message($module, status_fd, /)\n--\n\n"
 "Wait for what the snapshot says next.\n\n"
-"Returns (\"size\", bytes, 0), (\"unreadable\", address, bytes),\n"
+"Returns (\"size\", bytes, bytes before memory), (\"unreadable\", address, bytes),\n"
 "(\"failure\", step, errno), or None once the snapshot has ended.");
 
 static PyObject *native_read_message(PyObject *module, PyObject *arg)

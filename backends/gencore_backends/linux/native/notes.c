@@ -235,6 +235,14 @@ static void add_thread(const struct image *image, const struct memory_map *map, 
 
 /* ------------------------------------------------------------------------------ our own note */
 
+/* What a thread calls itself must not look like another line of the note. */
+static void replace_control_characters(char *text, const char *end)
+{
+	for (; text < end; text++)
+		if ((unsigned char)*text < ' ')
+			*text = '?';
+}
+
 static char *append_name(char *end, pid_t pid, pid_t tid)
 {
 	char path[64];
@@ -244,7 +252,10 @@ static char *append_name(char *end, pid_t pid, pid_t tid)
 	at = append_decimal(append_text(at, "/task/"), (uint64_t)tid);
 	*append_text(at, "/comm") = '\0';
 	length = read_file(AT_FDCWD, path, end, 16);
-	return length > 0 && end[length - 1] == '\n' ? end + length - 1 : end;
+	if (length <= 0 || end[length - 1] != '\n')
+		return end;
+	replace_control_characters(end, end + length - 1);
+	return end + length - 1;
 }
 
 /* Lines of text: how long threads had been stopped, then "TID QUALITY NAME" for each. */

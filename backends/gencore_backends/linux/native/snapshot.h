@@ -44,7 +44,7 @@ struct step_failure {
 /* What the snapshot tells its parent through the status pipe. Small enough to be atomic. */
 enum message_kind {
 	MESSAGE_FAILURE,    /* first: step, second: errno */
-	MESSAGE_SIZE,	    /* first: bytes of the whole core */
+	MESSAGE_SIZE,	    /* first: bytes of the whole core, second: of headers and notes */
 	MESSAGE_UNREADABLE, /* first: address, second: bytes written as zeros instead */
 };
 

@@ -80,7 +80,8 @@ class Pipeline:
         created_at = datetime.now(UTC)
         output = Output(directory, dump_name(created_at, os.getpid()))
         try:
-            _check_space(output, choice.verdict)
+            if any(collector.makes_files for collector in collectors):
+                _check_space(output.prepare(), choice.verdict)
             worker, dump, snapshot = self._take(choice, collectors, output, created_at)
         except BaseException:
             output.close()

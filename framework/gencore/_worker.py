@@ -228,6 +228,8 @@ class Worker:
             )
 
     def _publish(self, artifact: Artifact) -> Artifact | None:
+        if artifact.streamed:
+            return artifact
         try:
             return attrs.evolve(artifact, path=self._dump.output.publish(artifact))
         except GencoreError as error:

@@ -111,9 +111,11 @@ class Collector(ABC):
     """The version of this contract that the collector was written for; now (1, 0)."""
     packs: ClassVar[bool] = False
     """Whether it finishes after the others and takes their artefacts into its own."""
-
     keeps_core: ClassVar[bool] = False
     """Whether it publishes the core as a file: a backend that can then writes one at once."""
+    makes_files: ClassVar[bool] = True
+    """Whether it makes files: the output directory is then checked before the pause. Where no
+    collector does, and the backend needs none, no directory is touched."""
 
     def observe(self, process: "ObservedProcess") -> None:  # noqa: B027
         """Note what only the live process knows. Called **inside the pause**. Default: nothing.

@@ -13,8 +13,9 @@ import io
 import os
 import secrets
 import stat
+from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Self
 
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact
@@ -29,35 +30,45 @@ _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLI
 
 
 class Output(contextlib.AbstractContextManager["Output"]):
-    """One dump's private directory. Leaving the context removes it with all that is left in it."""
+    """One dump's private directory. Leaving the context removes it with all that is left in it.
+
+    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory.
+    """
 
     def __init__(self, directory: Path, name: str) -> None:
-        """Check *directory* and open a private directory for the dump *name* in it.
-
-        Raises `OutputError`, having left nothing behind.
-        """
         self.name = name
         self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
-        self._parent_fd = _open_directory(self.directory)
         self._private_name = f".{name}.{secrets.token_hex(8)}.part"
+
+    def prepare(self) -> Self:
+        """Check the directory and make the private one in it, now.
+
+        Raises `OutputError` and `Refused`, having left nothing behind.
+        """
+        self.fd  # noqa: B018 - made by its first use
+        return self
+
+    @cached_property
+    def fd(self) -> int:
+        """A descriptor of the private directory. Raises as `prepare` does."""
         try:
-            self.fd: int = self._make_private()
+            os.mkdir(self._private_name, mode=0o700, dir_fd=self._parent_fd)
+            try:
+                return os.open(self._private_name, _DIRECTORY, dir_fd=self._parent_fd)
+            except OSError:
+                os.rmdir(self._private_name, dir_fd=self._parent_fd)
+                raise
         except OSError as error:
-            os.close(self._parent_fd)
             raise _refusal(self.directory, error) from error
 
-    def _make_private(self) -> int:
-        os.mkdir(self._private_name, mode=0o700, dir_fd=self._parent_fd)
-        try:
-            return os.open(self._private_name, _DIRECTORY, dir_fd=self._parent_fd)
-        except OSError:
-            os.rmdir(self._private_name, dir_fd=self._parent_fd)
-            raise
+    @cached_property
+    def _parent_fd(self) -> int:
+        return _open_directory(self.directory)
 
     @property
     def path(self) -> Path:
         """The private directory. Use `fd` where possible: a path can be renamed under you."""
-        return self.directory / self._private_name
+        return self.prepare().directory / self._private_name
 
     @property
     def free(self) -> int:
@@ -104,10 +115,12 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def close(self) -> None:
         """Remove the private directory with all that is left in it."""
-        with contextlib.suppress(FileNotFoundError):
-            _remove_tree(self._private_name, self._parent_fd)
-        os.close(self.fd)
-        os.close(self._parent_fd)
+        if "fd" in vars(self):
+            with contextlib.suppress(FileNotFoundError):
+                _remove_tree(self._private_name, self._parent_fd)
+            os.close(self.fd)
+        if "_parent_fd" in vars(self):
+            os.close(self._parent_fd)
 
 
 class ArtifactWriter(io.BufferedIOBase):

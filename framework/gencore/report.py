@@ -48,7 +48,10 @@ class Artifact:
     """Hexadecimal; None where the bytes never passed through gencore: a core that was moved."""
     collector: str = ""
     path: Path | None = None
-    """Where it is; None while the dump is in progress and for what went into a bundle."""
+    """Where it is; None while the dump is in progress, for what went into a bundle, and for what
+    was `streamed`."""
+    streamed: bool = False
+    """Whether it went elsewhere than into a file of the output directory."""
 
 
 @attrs.frozen

@@ -70,7 +70,27 @@ def test_nobody_without_privileges_gets_every_thread(
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    command = [tool("pystack"), "--no-color", "core", "--native", told["core"], sys.executable]
+    assert_every_thread_is_whole(told, told["core"], tool)
+
+
+def test_standard_output_is_enough(tool, open_directory, extension):
+    """The whole file system is read-only; the core comes out of a pipe."""
+    core = open_directory / "core"
+    program = [sys.executable, PROGRAMS / "every_thread.py", "linux-elf", "-", extension]
+    confined = [tool("bwrap"), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", *program]
+
+    with core.open("wb") as file:
+        done = subprocess.run(
+            confined, stdout=file, stderr=subprocess.PIPE, text=True, check=False, cwd="/"
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert_every_thread_is_whole(json.loads(done.stderr), core, tool)
+
+
+def assert_every_thread_is_whole(told, core, tool):
+    """Pystack shows each thread's Python and C frames."""
+    command = [tool("pystack"), "--no-color", "core", "--native", core, sys.executable]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     found = {int(tid) for tid in re.findall(r"^Traceback for thread (\d+) ", shown, re.MULTILINE)}

@@ -28,9 +28,10 @@ class KernelSnapshot(LinuxSnapshot):
     """A clone that enters *output* and dies there. Raises `CoreFailed`."""
 
     def __init__(self, request: DumpRequest, output: Output) -> None:
+        directory_fd = output.fd
         super().__init__(
             lambda: _native.snapshot_for_kernel(
-                output.fd,
+                directory_fd,
                 CONTENTS[request.content],
                 request.excluded,
                 request.threads,

@@ -43,7 +43,7 @@ def doctor(*, directory: str, as_json: bool) -> NoReturn:
 def _why_not(directory: str) -> GencoreError | None:
     """Make and remove a private directory there, as a dump would."""
     try:
-        Output(Path(directory), "doctor").close()
+        Output(Path(directory), "doctor").prepare().close()
     except GencoreError as error:
         return error
     return None

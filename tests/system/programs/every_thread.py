@@ -1,6 +1,8 @@
 """Run a thread in each kind of waiting and working, dump the process, print what was dumped.
 
-every_thread.py BACKEND DIRECTORY EXTENSION
+every_thread.py BACKEND DIRECTORY EXTENSION [CONTENT [MIB]]
+
+Where DIRECTORY is "-", the core goes to standard output, and what was dumped to standard error.
 """
 
 import ctypes
@@ -78,8 +80,14 @@ for thread in threads:
     thread.start()
 while not all(is_there(thread, [thread.name]) for thread in threads):
     time.sleep(0.01)
-core = gencore.create_core(backend=backend, directory=directory, content=content)
+core = None
+if directory == "-":
+    report = gencore.start(backend=backend, collectors=["stream"], content=content).result()
+    if report.result != "complete":
+        sys.exit(str(report.problems))
+else:
+    core = gencore.create_core(backend=backend, directory=directory, content=content)
 rows = {thread.name: thread.native_id for thread in threads}
-print(json.dumps({"core": str(core), "threads": rows, "main": threading.get_native_id()}))
-sys.stdout.flush()
+told = {"core": str(core), "threads": rows, "main": threading.get_native_id()}
+print(json.dumps(told), file=sys.stdout if core else sys.stderr, flush=True)
 os._exit(0)  # the threads never end

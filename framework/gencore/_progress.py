@@ -3,6 +3,7 @@
 The only module that imports tqdm.
 """
 
+import os
 import sys
 import time
 from typing import Final
@@ -18,6 +19,8 @@ _STAGES: Final = {
     "done": "done",
 }
 _INTERVAL: Final = 0.1
+_USUAL_WIDTH: Final = 80
+"""Columns of a terminal that does not know how many it has; tqdm would draw nothing there."""
 
 
 def show_until_done(dump: Dump) -> None:
@@ -41,7 +44,8 @@ def _show_lines(dump: Dump) -> None:
 def _show_bar(dump: Dump) -> None:
     from tqdm import tqdm
 
-    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False) as bar:
+    width = None if os.get_terminal_size(sys.stderr.fileno()).columns else _USUAL_WIDTH
+    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False, ncols=width) as bar:
         while not dump.done():
             now = dump.progress
             bar.set_description(_STAGES[now.stage], refresh=False)

@@ -93,6 +93,9 @@ class OutputError(Refused, OSError):
         self.strerror = os.strerror(errno)
 
 
+_LOOK_AT_THE_OTHERS = "name no backend to get the best that works; see 'gencore doctor'"
+
+
 class Unsupported(GencoreError):
     """No backend that was asked for works here; `verdicts` holds each one's reasons."""
 
@@ -103,8 +106,7 @@ class Unsupported(GencoreError):
         text = "; ".join(f"{name}: {reason.text}" for name, reason in reasons)
         super().__init__(
             f"no backend works here: {text or 'none is installed'}",
-            remedy=_join_remedies(reason for _, reason in reasons)
-            or "install gencore together with its backends, or see 'gencore plugins'",
+            remedy=_join_remedies(reason for _, reason in reasons) or _LOOK_AT_THE_OTHERS,
         )
         self.verdicts = verdicts
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import termios
+import threading
 
 import attrs
 import pytest
@@ -62,10 +63,11 @@ def test_each_stage_is_told_once(cli):
     assert len(lines) == len(set(lines))
 
 
-def test_a_terminal_gets_a_bar(tmp_path):
-    """It is drawn over and over on one line, and taken away in the end."""
+@pytest.mark.parametrize("columns", [80, 0])
+def test_a_terminal_gets_a_bar(tmp_path, columns):
+    """It is drawn over and over on one line, and taken away in the end; 0 columns are unknown."""
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 80))
+    termios.tcsetwinsize(theirs, (24, columns))
     command = [sys.executable, "-m", "gencore", "demo"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs
@@ -87,7 +89,7 @@ def _read(fd):
 
 
 def test_ctrl_c_ends_with_its_own_code(tmp_path):
-    """And with one line instead of a traceback."""
+    """With one line instead of a traceback, and nothing is left of the dump."""
     with subprocess.Popen(
         [sys.executable, "-m", "gencore", "demo"],
         cwd=tmp_path,
@@ -102,6 +104,7 @@ def test_ctrl_c_ends_with_its_own_code(tmp_path):
     assert process.returncode == 130
     assert "gencore: interrupted" in shown
     assert "Traceback" not in shown
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture
@@ -143,9 +146,35 @@ def test_demo_compares_the_hash_of_what_it_reads(inside, tmp_path, monkeypatch):
     module = sys.modules["gencore.cli.demo"]  # the name in the package is the command's
     monkeypatch.setattr(module, "_sha256", lambda _: "0" * 64)
 
-    _, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
+    code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
 
+    assert code == 8
     assert "HASH DIFFERS" in out
+
+
+def test_demo_ends_with_1_if_a_thread_did_not_go_on(inside, tmp_path, monkeypatch):
+    """The bundle is whole, but the service was harmed."""
+    module = sys.modules["gencore.cli.demo"]
+    waited = threading.Event()
+    again = module._wait
+
+    def wait_and_stop(dump, *, quiet):
+        report = again(dump, quiet=quiet)
+        waited.set()
+        return report
+
+    def stuck(service):
+        waited.wait(0.02)
+        if waited.is_set():
+            service._stop.wait()
+
+    monkeypatch.setattr(module, "_wait", wait_and_stop)
+    monkeypatch.setattr(module.Service, "lock", stuck)
+
+    code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
+
+    assert code == 1
+    assert "still on   5 of 6 threads" in out
 
 
 def test_quiet_demo_shows_no_progress(cli):
@@ -250,6 +279,11 @@ def test_each_cause_has_its_exit_code(cli, arguments, code):
 def test_errors_come_with_their_remedy(cli):
     """On a line of its own."""
     assert "\n  remedy: create the directory" in cli("demo", "--directory", "none").stderr
+
+
+def test_remedy_for_another_platforms_backend_is_to_name_none(cli):
+    """Nothing can be installed that would make it work here."""
+    assert "name no backend" in cli("demo", "--backend", "windows").stderr
 
 
 def test_errors_are_json_too(cli):

@@ -108,6 +108,35 @@ def test_the_highest_priority_that_works_is_taken(tmp_path):
         assert pipeline_with(*backends, directory=tmp_path).run().backend == "high"
 
 
+class CutOff(gencore.CoreStream):
+    """Streams a third of what it promises."""
+
+    size = len(CORE)
+
+    def __iter__(self):
+        yield memoryview(CORE[: 1 << 20])
+
+    def wait(self):
+        self.missing = len(CORE) - (1 << 20)
+        self.incomplete = "truncated: the writer was killed"
+
+
+class Streaming(Ready):
+    """Has no file."""
+
+    def core(self):
+        return CutOff()
+
+
+def test_streamed_core_that_ends_early_says_so_in_its_name(tmp_path):
+    """A program that looks for `core` does not take it for a whole one."""
+    report = pipeline_with(Fake(Streaming), directory=tmp_path).run()
+
+    assert report.result == "partial"
+    assert [(a.name, a.size) for a in report.artifacts] == [("truncated.core", 1 << 20)]
+    assert os.listdir(tmp_path) == [f"{report.name}.truncated.core"]
+
+
 def test_two_backends_of_the_same_priority_are_a_usage_error(tmp_path):
     """Both are named, and neither is taken by luck."""
     pipeline = pipeline_with(Fake(name="one"), Fake(name="two"), directory=tmp_path)

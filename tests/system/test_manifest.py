@@ -1,5 +1,6 @@
 """The manifest of a live process, against its schema, the bundle and the kernel."""
 
+import _thread
 import contextlib
 import hashlib
 import importlib.util
@@ -170,6 +171,32 @@ def test_manifest_is_printable_ascii_whatever_the_process_calls_things(tmp_path)
     found = json.loads(raw)
     assert found["annotations"] == {"note": text}
     assert text in [row["python"]["name"] for row in found["threads"] if row["python"]]
+
+
+def test_every_thread_that_threading_does_not_know_has_a_row(tmp_path):
+    """Two of `_thread` have no native id; neither takes the other's place."""
+
+    def first():
+        release.wait()
+        ended.release()
+
+    def second():
+        release.wait()
+        ended.release()
+
+    release, ended = threading.Event(), threading.Semaphore(0)
+    known = set(sys._current_frames())
+    idents = [_thread.start_new_thread(function, ()) for function in (first, second)]
+    while not set(idents) <= set(sys._current_frames()) - known:
+        time.sleep(0.001)
+    report = gencore.Pipeline(collectors=["manifest"], directory=tmp_path).run()
+    release.set()
+    for _ in idents:
+        ended.acquire()
+
+    found = json.loads((tmp_path / f"{report.name}.manifest.json").read_bytes())
+    rows = [r["python"]["ident"] for r in found["threads"] if r["python"] and r["tid"] is None]
+    assert sorted(rows) == sorted(idents)
 
 
 def test_manifest_that_would_be_too_large_is_shortened(manifest, validate):

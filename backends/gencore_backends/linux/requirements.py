@@ -95,10 +95,11 @@ def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
 def _limit_reasons(name: str, hard: int, need: int) -> list[Reason]:
     if hard < 0 or hard >= need:
         return []
-    option = {"RLIMIT_CORE": "c", "RLIMIT_FSIZE": "f"}[name]
+    shell, container = {"RLIMIT_CORE": ("c", "core"), "RLIMIT_FSIZE": ("f", "fsize")}[name]
     text = f"{name} has a hard limit of {hard:,} bytes; the core may need {need:,}"
     remedy = (
-        f"start the process with a higher one: ulimit -H{option} unlimited, or --ulimit core=-1"
+        f"start the process with a higher one: ulimit -H{shell} unlimited, "
+        f"or the container with --ulimit {container}=-1"
     )
     return [Reason(text, remedy)]
 

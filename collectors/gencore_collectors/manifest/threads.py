@@ -12,10 +12,11 @@ __all__ = ["section"]
 
 def section(dump: DumpInProgress, known: tuple[PythonThread, ...]) -> list[dict[str, Any]]:
     """Return it; a thread of the interpreter that the kernel's list lacks comes last."""
-    python = {thread.native_id: thread for thread in known}
+    python = {thread.native_id: thread for thread in known if thread.native_id is not None}
     rows = [_thread(attrs.asdict(r), python.pop(r.tid, None)) for r in dump.threads]
-    rest = ({"tid": t.native_id, "registers": "missing"} for t in python.values())
-    return rows + [_thread(r, t) for r, t in zip(rest, python.values(), strict=True)]
+    unknown = [thread for thread in known if thread.native_id is None]
+    rest = [*python.values(), *unknown]
+    return rows + [_thread({"tid": t.native_id, "registers": "missing"}, t) for t in rest]
 
 
 def _thread(row: dict[str, Any], thread: PythonThread | None) -> dict[str, Any]:

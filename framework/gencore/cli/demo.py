@@ -14,6 +14,7 @@ from typing import IO, Any, Final, NoReturn
 import click
 
 from gencore import _progress
+from gencore._dump import Dump
 from gencore._pipeline import Pipeline
 from gencore.cli.options import directory_option, json_option
 from gencore.errors import IntegrityError
@@ -118,9 +119,7 @@ def _dump(pipeline: Pipeline, service: Service, *, quiet: bool) -> dict[str, Any
     begin = time.perf_counter()
     service.longest_gap = 0.0
     dump = pipeline.start()
-    if not quiet:
-        _progress.show_until_done(dump)
-    report = dump.result()
+    report = _wait(dump, quiet=quiet)
     seconds = time.perf_counter() - begin
     before = dict(service.turns)
     time.sleep(0.2)
@@ -134,6 +133,17 @@ def _dump(pipeline: Pipeline, service: Service, *, quiet: bool) -> dict[str, Any
         "still_running": alive,
         "read_back": read_back,
     }
+
+
+def _wait(dump: Dump, *, quiet: bool) -> Report:
+    """Wait for the report. Ctrl-C ends the dump too, and nothing is left of it."""
+    try:
+        if not quiet:
+            _progress.show_until_done(dump)
+        return dump.result()
+    except KeyboardInterrupt:
+        dump.cancel()
+        raise
 
 
 def _exit_code(alive: dict[str, bool], read_back: dict[str, Any] | None) -> int:

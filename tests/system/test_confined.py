@@ -54,23 +54,36 @@ def extension(open_directory, build_extension):
     return build_extension(open_directory)
 
 
+def run_confined(tool, program, *arguments):
+    """Run one of our programs as user nobody without privileges; return what it tells."""
+    if os.getuid() != 0:
+        pytest.skip("only root can become nobody")
+    prefix = reachable(tool, sys.base_prefix, sys.prefix, Path(__file__).parents[2])
+    confined = [sys.executable, PROGRAMS / "confined.py", sys.executable, PROGRAMS / program]
+    done = subprocess.run(
+        [*prefix, *confined, *arguments], capture_output=True, text=True, check=False, cwd="/proc"
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_nobody_without_privileges_gets_every_thread(
     tool, open_directory, extension, core_pattern
 ):
     """User nobody, seccomp, RLIMIT_CORE 0, core_pattern a pipe, working directory read-only."""
-    if os.getuid() != 0:
-        pytest.skip("only root can become nobody")
     core_pattern("|/bin/false")
-    prefix = reachable(tool, sys.base_prefix, sys.prefix, Path(__file__).parents[2])
-    program = [PROGRAMS / "every_thread.py", "linux-elf", open_directory, extension]
-    confined = [sys.executable, PROGRAMS / "confined.py", sys.executable, *program]
+    told = run_confined(tool, "every_thread.py", "linux-elf", open_directory, extension)
 
-    done = subprocess.run(
-        [*prefix, *confined], capture_output=True, text=True, check=False, cwd="/proc"
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
     assert_every_thread_is_whole(told, told["core"], tool)
+
+
+def test_snapshot_holds_none_of_the_services_descriptors_without_close_range(tool):
+    """Kernels before 5.9 and some seccomp profiles lack the call; then each one is closed."""
+    told = run_confined(tool, "descriptors.py")
+
+    assert told["result"] == "complete"
+    assert len(told["links"]) == 2
+    assert all(link.startswith("pipe:") for link in told["links"])
 
 
 def test_standard_output_is_enough(tool, open_directory, extension):

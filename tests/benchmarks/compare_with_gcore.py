@@ -107,11 +107,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     introduce(f"gencore and gcore, {arguments.size} MiB, {arguments.threads} threads")
-    print(
-        "| tool | threads in gdb | frames: least / median | of them ?? | merged in pystack ",
-        end="",
-    )
-    print("| threads in py-spy | MiB on disk | standstill ms | pause ms |")
+    print("| tool | threads in gdb | frames: least / median | of them ?? ", end="")
+    print("| merged in pystack | threads in py-spy | MiB on disk | standstill ms | pause ms |")
     print("|---|---|---|---|---|---|---|---|---|")
     gaps, pauses, sizes = {}, {}, {}
     with workplace() as place:

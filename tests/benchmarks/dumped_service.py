@@ -3,8 +3,8 @@
     dumped_service.py MiB THREADS DIRECTORY
 
 Prints one line when it is ready. Reads lines from standard input: "BACKEND CONTENT" makes a core
-in DIRECTORY, "gap" only forgets what was. Prints one JSON object for each line: the core, the
-pause, and after "told" the longest time in which a thread that ticks every millisecond did not.
+in DIRECTORY, "begin" forgets the ticks so far, "gap" asks for the longest time in which a thread
+that ticks every millisecond did not. Prints one JSON object for each line; times are in seconds.
 """
 
 import json

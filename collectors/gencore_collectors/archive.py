@@ -1,6 +1,7 @@
 """The collector ``archive``: core, executable, libraries and the other artefacts in one tar.gz."""
 
 from collections.abc import Iterable
+from typing import BinaryIO
 
 from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
 from gencore.backend import CHUNK_SIZE
@@ -45,25 +46,26 @@ class ArchiveCollector(Collector):
         return [self._file.artifact()]
 
     def _add_library(self, library: Library, dump: DumpInProgress) -> None:
-        if library.status != "ok" or library.size is None:
-            return  # the framework has noted why
-        try:
-            file = open_regular(library.path)
-        except OSError as error:
-            dump.skip(library.path, str(error))
-            return
-        with file:
-            self._bundle.begin(library.archive_path, library.size, mode=0o700)
-            while chunk := file.read(CHUNK_SIZE):
-                self._bundle.write(chunk)
-            self._bundle.end()
+        """Add it under each of its names: a bundle has no links."""
+        for archive_path in library.archive_paths:
+            try:
+                file = open_regular(library.source or library.path)
+            except OSError as error:
+                dump.skip(library.path, str(error))
+                return
+            with file:
+                self._bundle.begin(archive_path, library.size or 0, mode=0o700)
+                self._copy(file)
+
+    def _copy(self, file: BinaryIO) -> None:
+        while chunk := file.read(CHUNK_SIZE):
+            self._bundle.write(chunk)
+        self._bundle.end()
 
     def _add_artifact(self, artifact: Artifact, dump: DumpInProgress) -> None:
         with dump.output.open(artifact.name) as file:
             self._bundle.begin(artifact.name, artifact.size)
-            while chunk := file.read(CHUNK_SIZE):
-                self._bundle.write(chunk)
-            self._bundle.end()
+            self._copy(file)
 
 
 class _CoreMember(CoreSink):

@@ -152,9 +152,14 @@ class MappedFile:
     """A file that was mapped into the process."""
 
     path: str
-    """Absolute, as the process sees it, without the kernel's " (deleted)"."""
+    """Absolute, as the process sees it. The kernel's " (deleted)" stays only where the file that
+    took its place is mapped too."""
     deleted: bool = False
-    """Whether that path no longer leads to the mapped file."""
+    """Whether that path no longer leads to the mapped file: it was removed or replaced."""
+    read_from: str | None = None
+    """Where its bytes can be read if not at `path`: in /proc/self/map_files, for instance."""
+    aliases: tuple[str, ...] | None = None
+    """Other absolute paths under which the dynamic linker knows it; None if they are unknown."""
 
 
 class CoreStream(ABC):

@@ -14,6 +14,12 @@ from gencore.errors import IntegrityError
 __all__ = ["Library", "describe", "open_regular"]
 
 _ELF_MAGIC: Final = b"\x7fELF"
+_NO_FILES: Final = ("/dev/", "/memfd:", "/SYSV")
+_LARGEST_DATA: Final = 64 << 20
+"""Bytes of a mapped file that is not ELF: code needs nothing of it, and a full core has it."""
+
+
+Status = Literal["ok", "not-elf", "deleted", "unreadable", "skipped"]
 
 
 @attrs.frozen(kw_only=True)
@@ -21,9 +27,16 @@ class Library:
     """A mapped file and, where it could be read, its facts."""
 
     path: str
-    status: Literal["ok", "not-elf", "deleted", "unreadable"]
+    status: Status
+    """What was found. ``not-elf`` is a data file, which may have been read nevertheless."""
     reason: str | None = None
     """Why the status is not ``ok``."""
+    deleted: bool = False
+    """Whether `path` no longer leads to it; its facts are those of the file that is mapped."""
+    source: str | None = None
+    """Where its bytes can be read; None if they cannot."""
+    aliases: tuple[str, ...] | None = None
+    """Other paths under which the dynamic linker knows it; None if they are unknown."""
     size: int | None = None
     """Bytes."""
     sha256: str | None = None
@@ -32,26 +45,41 @@ class Library:
     """The name by which other libraries ask for it."""
 
     @property
-    def archive_path(self) -> str:
-        """The file's path below a bundle's top folder."""
-        return self.path.lstrip("/")
+    def archive_paths(self) -> tuple[str, ...]:
+        """The file's paths below a bundle's top folder, its own first; none if it was not read."""
+        if self.sha256 is None:
+            return ()
+        return tuple(path.lstrip("/") for path in (self.path, *(self.aliases or ())))
 
 
 def describe(mapped: MappedFile) -> Library:
     """Read one mapped file's facts. Whatever goes wrong becomes its status, never an error."""
-    if mapped.deleted:
-        return Library(
-            path=mapped.path,
-            status="deleted",
-            reason="the file was deleted or replaced after it was mapped",
-        )
+    if mapped.path.startswith(_NO_FILES):
+        return _without_facts(mapped, "skipped", "a device or shared memory, not a file")
+    source = mapped.path if mapped.read_from is None else mapped.read_from
     try:
-        with open_regular(mapped.path) as file:
-            return _describe_elf(mapped.path, file)
+        with open_regular(source) as file:
+            return _describe(mapped, source, file)
     except OSError as error:
-        return Library(path=mapped.path, status="unreadable", reason=str(error))
-    except IntegrityError as error:
-        return Library(path=mapped.path, status="not-elf", reason=str(error))
+        if mapped.deleted:
+            return _without_facts(mapped, "deleted", f"{_GONE}: {error}")
+        return _without_facts(mapped, "unreadable", str(error))
+
+
+_GONE: Final = (
+    "the file was deleted or replaced after it was mapped, and only CAP_CHECKPOINT_RESTORE or "
+    "CAP_SYS_ADMIN would let this process read it nevertheless"
+)
+
+
+def _without_facts(mapped: MappedFile, status: Status, reason: str) -> Library:
+    return Library(
+        path=mapped.path,
+        status=status,
+        reason=reason,
+        deleted=mapped.deleted,
+        aliases=mapped.aliases,
+    )
 
 
 def open_regular(path: str) -> io.BufferedReader:
@@ -66,19 +94,32 @@ def open_regular(path: str) -> io.BufferedReader:
     return io.BufferedReader(io.FileIO(fd, "rb"), CHUNK_SIZE)
 
 
-def _describe_elf(path: str, file: io.BufferedReader) -> Library:
-    from gencore.corefile import read_identity
-
-    if file.read(len(_ELF_MAGIC)) != _ELF_MAGIC:
-        return Library(path=path, status="not-elf", reason="a data file, not a library")
-    build_id, soname = read_identity(file)
+def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Library:
+    size = os.fstat(file.fileno()).st_size
+    found = Library(
+        path=mapped.path,
+        status="ok",
+        deleted=mapped.deleted,
+        source=source,
+        aliases=mapped.aliases,
+    )
+    if file.peek(len(_ELF_MAGIC))[: len(_ELF_MAGIC)] == _ELF_MAGIC:
+        found = _identify(found, file)
+    elif size > _LARGEST_DATA:
+        reason = f"a data file of {size:,} bytes; up to {_LARGEST_DATA:,} are taken"
+        return _without_facts(mapped, "skipped", reason)
+    else:
+        found = attrs.evolve(found, status="not-elf", reason="a data file, not a library")
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Library(
-        path=path,
-        status="ok",
-        size=file.tell(),
-        sha256=digest,
-        build_id=build_id,
-        soname=soname,
-    )
+    return attrs.evolve(found, size=file.tell(), sha256=digest)
+
+
+def _identify(library: Library, file: io.BufferedReader) -> Library:
+    from gencore.corefile import read_identity
+
+    try:
+        build_id, soname = read_identity(file)
+    except IntegrityError as error:
+        return attrs.evolve(library, status="not-elf", reason=str(error))
+    return attrs.evolve(library, build_id=build_id, soname=soname)

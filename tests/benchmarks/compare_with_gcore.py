@@ -3,7 +3,7 @@
     python tests/benchmarks/compare_with_gcore.py [--threads N] [--rounds N] [MiB]
 
 The process is dumped_service.py. "Standstill" is the longest time in which a thread of it that
-ticks every millisecond did not, the lowest of the rounds; the pause is the one that gencore reports.
+ticks every millisecond did not, the lowest of the rounds; the pause is what gencore reports.
 The sizes are what is allocated on disk. Needs gdb, pystack, py-spy, and the right to trace.
 Targets: gcore's standstill is at least 100 times the pause; linux-elf's core takes no more room
 than the kernel's.

@@ -88,6 +88,15 @@ def _read(fd):
         return b""
 
 
+@pytest.fixture
+def interruptible():
+    """Let programs that are started take SIGINT, which whoever started us may have ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_with_its_own_code(tmp_path):
     """With one line instead of a traceback, and nothing is left of the dump."""
     with subprocess.Popen(

@@ -38,14 +38,15 @@ def libc():
 
 
 def test_a_file_that_is_no_library_says_so(tmp_path):
-    """A data file and a damaged ELF file are both `not-elf`, with different reasons."""
+    """A data file and a damaged ELF file are both `not-elf`, with different reasons, and read."""
     data, damaged = tmp_path / "data", tmp_path / "damaged"
     data.write_bytes(b"data")
     damaged.write_bytes(b"\x7fELF" + bytes(8))
 
     assert describe(MappedFile(path=str(data))).reason == "a data file, not a library"
     found = describe(MappedFile(path=str(damaged)))
-    assert (found.status, found.sha256) == ("not-elf", None)
+    assert (found.status, found.size) == ("not-elf", 12)
+    assert found.sha256 == hashlib.sha256(damaged.read_bytes()).hexdigest()
     assert "not a readable ELF file" in found.reason
 
 
@@ -61,11 +62,28 @@ def test_what_is_no_regular_file_is_unreadable_and_does_not_block(tmp_path, make
     assert "not a regular file" in found.reason
 
 
-def test_a_deleted_file_is_not_looked_for(tmp_path):
-    """Another file of that name is not the one that was mapped."""
-    shutil.copy(ELF, tmp_path / "other")
+def test_another_file_in_a_deleted_ones_place_is_not_read(tmp_path):
+    """The mapped one is read where it still can be, or it has no facts."""
+    there, mapped = tmp_path / "other", tmp_path / "mapped"
+    shutil.copy(ELF, there)
+    shutil.copy(libc(), mapped)
+    found = describe(MappedFile(path=str(there), deleted=True, read_from=str(mapped)))
+    lost = describe(MappedFile(path=str(there), deleted=True, read_from=str(tmp_path / "none")))
 
-    assert describe(MappedFile(path=str(tmp_path / "other"), deleted=True)).status == "deleted"
+    assert found.sha256 == hashlib.sha256(mapped.read_bytes()).hexdigest()
+    assert (lost.status, lost.sha256) == ("deleted", None)
+
+
+def test_what_is_no_file_or_too_large_is_skipped_with_a_reason(tmp_path):
+    """Devices, shared memory, and data files of more than 64 MiB: code needs none of them."""
+    large = tmp_path / "large"
+    large.touch()
+    os.truncate(large, (64 << 20) + 1)
+
+    for path in ("/dev/zero", "/memfd:arena", str(large)):
+        found = describe(MappedFile(path=path))
+        assert (found.status, found.archive_paths) == ("skipped", ())
+        assert found.reason
 
 
 @pytest.mark.parametrize(("promised", "match"), [(2, "grew"), (4, "shrank")])

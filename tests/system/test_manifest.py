@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tarfile
 import threading
@@ -386,6 +387,8 @@ def test_ranges_are_where_the_core_has_the_files(bundle, manifest):
             expected.setdefault(row.path, []).append(numbers)
 
     for library in manifest["libraries"]:
+        if library["deleted"]:  # the note keeps the kernel's mark
+            continue
         assert library["ranges"] == expected[library["path"]], library["path"]
 
 
@@ -411,22 +414,85 @@ def test_library_is_known_by_the_link_that_it_was_loaded_through(python, tmp_pat
     assert not rows[str(real)]["deleted"]
 
 
-def test_deleted_library_claims_nothing_of_the_file(python, tmp_path):
-    """No hash, no place in the bundle, but where it is mapped."""
-    gone = tmp_path / "gone.so"
-    shutil.copy(importlib.util.find_spec("_heapq").origin, gone)
-    code = """import ctypes, os; ctypes.CDLL(sys.argv[1]); os.unlink(sys.argv[1])
-    bundle = gencore.start(directory=".").result()
-    with tarfile.open(f"{bundle.name}.tar.gz") as tar:
-        print(json.dumps(json.load(tar.extractfile(f"{bundle.name}/manifest.json"))))
-    """
-    found = python(DUMP + "    " + code, gone)
-    (row,) = [row for row in found["libraries"] if row["path"] == str(gone)]
+DELETE = """if True:
+    import ctypes, gencore, json, os, sys
+    ctypes.CDLL(sys.argv[1])
+    os.unlink(sys.argv[1])
+    report = gencore.start(directory=sys.argv[2]).result()
+    print(json.dumps(report.as_dict()))
+"""
 
-    assert row["deleted"]
+
+def dump_with_deleted_library(directory, *prefix):
+    """Return the bytes that were deleted, the report, the manifest's row, and the bundle."""
+    gone = directory / "gone.so"
+    shutil.copy(importlib.util.find_spec("_heapq").origin, gone)
+    data = gone.read_bytes()
+    command = [*prefix, sys.executable, "-c", DELETE, gone, directory]
+    report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    bundle = directory / f"{report['name']}.tar.gz"
+    with tarfile.open(bundle) as tar:
+        manifest = json.load(tar.extractfile(f"{report['name']}/manifest.json"))
+    (row,) = [row for row in manifest["libraries"] if row["path"] == str(gone)]
+    return data, report, row, bundle
+
+
+def test_deleted_library_is_packed_from_the_mapping(tmp_path):
+    """Under the path that it had; needs a capability that root has."""
+    if os.getuid() != 0:
+        pytest.skip("only root has CAP_SYS_ADMIN")
+    data, report, row, bundle = dump_with_deleted_library(tmp_path)
+
+    assert report["result"] == "complete"
+    assert (row["status"], row["deleted"], row["source"]) == ("ok", True, "mapping")
+    assert row["sha256"] == hashlib.sha256(data).hexdigest()
+    with tarfile.open(bundle) as tar:
+        assert tar.extractfile(f"{report['name']}/{row['archive_path']}").read() == data
+
+
+def test_deleted_library_that_cannot_be_read_claims_nothing(tmp_path, tool):
+    """No hash, no place in the bundle, but where it is mapped, and which capability is missing."""
+    without_capabilities = (tool("setpriv"), "--bounding-set=-all", "--inh-caps=-all")
+    _, report, row, _ = dump_with_deleted_library(tmp_path, *without_capabilities)
+
+    assert report["result"] == "partial"
+    assert (row["status"], row["deleted"]) == ("deleted", True)
     assert [row[key] for key in ("source", "sha256", "archive_path")] == [None] * 3
     assert row["ranges"]
-    assert found["status"]["result"] == "partial"
+    assert "CAP_CHECKPOINT_RESTORE" in row["reason"]
+
+
+def test_replaced_library_and_its_successor_are_both_there(python, tmp_path):
+    """The one that was deleted keeps the kernel's mark in its path."""
+    path = tmp_path / "twice.so"
+    code = """import ctypes, mmap, os, shutil
+    ctypes.CDLL(sys.argv[1])
+    os.unlink(sys.argv[1])
+    shutil.copy(sys.argv[2], sys.argv[1])
+    successor = mmap.mmap(os.open(sys.argv[1], os.O_RDONLY), 0, prot=mmap.PROT_READ)
+    print(json.dumps(dumped()))"""
+    shutil.copy(importlib.util.find_spec("_heapq").origin, path)
+
+    found = python(DUMP + "    " + code, path, importlib.util.find_spec("_bisect").origin)
+
+    rows = {row["path"]: row for row in found["libraries"] if str(path) in row["path"]}
+    assert set(rows) == {str(path), f"{path} (deleted)"}
+    assert rows[f"{path} (deleted)"]["deleted"]
+    assert not rows[str(path)]["deleted"]
+
+
+def test_library_under_two_names_is_packed_under_both(tmp_path):
+    """A debugger looks for the linker's name, others for the mapped file's."""
+    report = gencore.start(directory=tmp_path).result()
+    with tarfile.open(report.path_of("archive")) as tar:
+        manifest = json.load(tar.extractfile(f"{report.name}/manifest.json"))
+        names = tar.getnames()
+
+    paths = [p for row in manifest["libraries"] for p in (row["path"], *(row["aliases"] or ()))]
+    packed = {f"{report.name}{path}" for path in paths if not path.startswith("/dev/")}
+    assert packed <= set(names)
+    assert len(names) == len(set(names))
+    assert {row["name"] for row in manifest["files"]} == {n.partition("/")[2] for n in names}
 
 
 # The process and where it runs

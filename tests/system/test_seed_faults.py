@@ -21,7 +21,7 @@ def test_vdso_and_other_mappings_without_a_file_do_no_harm(tmp_path):
 
 
 def test_deleted_library_is_a_row_in_the_report_and_not_the_end(python, tmp_path):
-    """A library that is gone from disk is skipped with its reason; the bundle is published."""
+    """One that is gone from disk is read where it is mapped, or skipped; there is a bundle."""
     library = tmp_path / "libgone.so"
     source = subprocess.run(
         [sys.executable, "-c", "import _json; print(_json.__file__)"],
@@ -38,7 +38,10 @@ def test_deleted_library_is_a_row_in_the_report_and_not_the_end(python, tmp_path
         print(json.dumps([report.result, [s.part for s in report.skipped],
                           len(report.artifacts)]))
     """
-    assert python(code, tmp_path, library) == ["partial", [str(library)], 1]
+    result, skipped, artifacts = python(code, tmp_path, library)
+
+    assert (result, skipped) in (("complete", []), ("partial", [str(library)]))
+    assert artifacts == 1
 
 
 def test_long_names_work(tmp_path):

@@ -1,10 +1,13 @@
 """What /proc says about this process: threads, memory, mapped files."""
 
 import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from gencore import MappedFile
+from gencore_backends.linux.link_map import loaded_names
 
 __all__ = ["core_size", "mapped_files", "thread_name"]
 
@@ -21,18 +24,51 @@ def thread_name(tid: int) -> str:
 
 
 def mapped_files() -> tuple[MappedFile, ...]:
-    """Return every mapped regular file, the executable first, then in order of address."""
-    paths = dict.fromkeys([os.readlink(_SELF / "exe")])
+    """Return every mapped file, the executable first, then in order of address."""
+    executable = os.readlink(_SELF / "exe")
+    sources = {executable: str(_SELF / "exe")}
     for line in (_SELF / "maps").read_text(errors="surrogateescape").splitlines():
         fields = line.split(maxsplit=5)
         if len(fields) == 6 and fields[5].startswith("/") and fields[4] != "0":  # noqa: PLR2004
-            paths[fields[5].replace("\\012", "\n")] = None
-    return tuple(_mapped_file(path) for path in paths if not path.startswith(("/dev/", "/memfd:")))
+            path = fields[5].replace("\\012", "\n")
+            sources.setdefault(path, str(_SELF / "map_files" / _as_named_there(fields[0])))
+    known = loaded_names()
+    aliases = None if known is None else _aliases(known)
+    return tuple(_mapped_file(path, sources, aliases) for path in sources)
 
 
-def _mapped_file(path: str) -> MappedFile:
+def _as_named_there(span: str) -> str:
+    """Return a row's addresses without leading zeros, as the kernel names the links."""
+    return "-".join(f"{int(address, 16):x}" for address in span.split("-"))
+
+
+def _mapped_file(
+    path: str, sources: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]] | None
+) -> MappedFile:
+    """Take the kernel's " (deleted)" away, unless the file's successor is mapped too."""
+    source = sources[path]
     deleted = path.endswith(_DELETED) and not Path(path).exists()
-    return MappedFile(path=path.removesuffix(_DELETED) if deleted else path, deleted=deleted)
+    if deleted and path.removesuffix(_DELETED) not in sources:
+        path = path.removesuffix(_DELETED)
+    return MappedFile(
+        path=path,
+        deleted=deleted,
+        read_from=source if deleted else None,
+        aliases=None if aliases is None else aliases.get(path, ()),
+    )
+
+
+def _aliases(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return, for each path, the linker's other names of it.
+
+    Relative names are left out: what they were relative to may have changed.
+    """
+    aliases: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        path = os.path.realpath(name) if name.startswith("/") else name
+        if path != name and name not in aliases[path]:
+            aliases[path].append(name)
+    return {path: tuple(others) for path, others in aliases.items()}
 
 
 def core_size(*, with_files: bool) -> int:

@@ -1,7 +1,7 @@
 """Puts the sections of the manifest together and writes them as JSON."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from gencore import Artifact, Collector, CoreSink, DumpInProgress
@@ -36,7 +36,7 @@ class ManifestCollector(Collector):
 
     def __init__(self) -> None:
         self._core: core.CoreReader | None = None
-        self._mappings: libraries.Mappings | None = None
+        self._ranges: Mapping[str, list[list[str]]] | None = None
 
     def observe(self, process: ObservedProcess) -> None:
         """Note the Python stacks."""
@@ -47,7 +47,7 @@ class ManifestCollector(Collector):
 
         Where files are mapped is read now: until the core is whole, libraries come and go.
         """
-        self._mappings = libraries.Mappings()
+        self._ranges = libraries.read_ranges()
         self._core = core.CoreReader()
         return self._core
 
@@ -58,7 +58,7 @@ class ManifestCollector(Collector):
         return [file.artifact()]
 
     def _manifest(self, dump: DumpInProgress) -> dict[str, Any]:
-        mappings = self._mappings or libraries.Mappings()
+        ranges = self._ranges or libraries.read_ranges()
         files = contents.section(dump)
         return {
             "schema": SCHEMA,
@@ -73,7 +73,7 @@ class ManifestCollector(Collector):
             "process": process.section(dump),
             "runtime": runtime.section(),
             "threads": threads.section(dump, self._python_threads),
-            "libraries": libraries.section(dump, mappings),
+            "libraries": libraries.section(dump, ranges),
             "files": files,
             "host": host.section(),
             "os": host.operating_system(),

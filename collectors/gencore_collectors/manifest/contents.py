@@ -41,9 +41,9 @@ def _packed(dump: DumpInProgress) -> Iterator[dict[str, Any]]:
         sha256 = None if dump.core.missing else dump.core_sha256
         yield _row("core", _CORE, "secret", size=dump.core.size, sha256=sha256)
     for index, library in enumerate(dump.libraries):
-        if library.sha256 is not None:
+        for archive_path in library.archive_paths:
             yield _row(
-                library.archive_path,
+                archive_path,
                 _LIBRARY if index else _EXECUTABLE,
                 "open",
                 size=library.size,

@@ -54,7 +54,9 @@ class ArchiveCollector(Collector):
                 dump.skip(library.path, str(error))
                 return
             with file:
-                self._bundle.begin(archive_path, library.size or 0, mode=0o700)
+                self._bundle.begin(
+                    archive_path, library.size or 0, mode=0o700, sha256=library.sha256
+                )
                 self._copy(file)
 
     def _copy(self, file: BinaryIO) -> None:
@@ -64,7 +66,7 @@ class ArchiveCollector(Collector):
 
     def _add_artifact(self, artifact: Artifact, dump: DumpInProgress) -> None:
         with dump.output.open(artifact.name) as file:
-            self._bundle.begin(artifact.name, artifact.size)
+            self._bundle.begin(artifact.name, artifact.size, sha256=artifact.sha256)
             self._copy(file)
 
 

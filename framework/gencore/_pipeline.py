@@ -17,12 +17,11 @@ from gencore._dump import Dump
 from gencore._options import Options
 from gencore._worker import Worker
 from gencore.backend import Backend, DumpRequest, Reason, Snapshot, Verdict
-from gencore.bundle import dump_name
 from gencore.collector import Collector, DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.exclusion import excluded_ranges
 from gencore.observed import ObservedProcess
-from gencore.output import Output
+from gencore.output import Output, dump_name
 from gencore.report import Failed, Pause, Phase, Report
 
 __all__ = ["Pipeline", "ask", "collect_core", "create_core", "start"]

@@ -3,14 +3,19 @@
 The only module that imports tqdm.
 """
 
+import contextlib
 import os
 import sys
 import time
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from gencore._dump import Dump
 
-__all__ = ["show_until_done"]
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+__all__ = ["counting", "show_until_done"]
 
 _STAGES: Final = {
     "core": "writing the core",
@@ -31,6 +36,16 @@ def show_until_done(dump: Dump) -> None:
         _show_lines(dump)
 
 
+@contextlib.contextmanager
+def counting(total: int, *, shown: bool) -> Iterator[Callable[[int], object]]:
+    """Give a function that takes the bytes of each step; *shown* is a bar of *total* bytes."""
+    if not shown:
+        yield lambda _: None
+        return
+    with _bar(total) as bar:
+        yield bar.update
+
+
 def _show_lines(dump: Dump) -> None:
     shown = None
     while not dump.done():
@@ -42,10 +57,7 @@ def _show_lines(dump: Dump) -> None:
 
 
 def _show_bar(dump: Dump) -> None:
-    from tqdm import tqdm
-
-    width = None if os.get_terminal_size(sys.stderr.fileno()).columns else _USUAL_WIDTH
-    with tqdm(unit="B", unit_scale=True, unit_divisor=1024, leave=False, ncols=width) as bar:
+    with _bar(None) as bar:
         while not dump.done():
             now = dump.progress
             bar.set_description(_STAGES[now.stage], refresh=False)
@@ -53,3 +65,12 @@ def _show_bar(dump: Dump) -> None:
             bar.n = min(now.done, now.total) if now.total else now.done
             bar.refresh()
             time.sleep(_INTERVAL)
+
+
+def _bar(total: int | None) -> "tqdm[NoReturn]":
+    from tqdm import tqdm
+
+    width = None if os.get_terminal_size(sys.stderr.fileno()).columns else _USUAL_WIDTH
+    return tqdm(
+        total=total, unit="B", unit_scale=True, unit_divisor=1024, leave=False, ncols=width
+    )

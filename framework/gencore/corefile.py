@@ -4,8 +4,9 @@ The formats are those of elf(5), core(5) and the kernel's ``fs/binfmt_elf.c``. p
 them; this module adds what cores have and other ELF files have not.
 """
 
+import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ __all__ = [
     "Note",
     "ProgramHeader",
     "RecordedThread",
+    "build_id_of",
     "read_identity",
 ]
 
@@ -49,6 +51,9 @@ _NEEDED: Final = {
 """Notes without which a reader fails, and how."""
 _THREAD_WORDS: Final = 4
 """``thread TID QUALITY NAME``; the name may be empty, and may have blanks."""
+_ELF_MAGIC: Final = b"\x7fELF"
+_BEGINNING: Final = 1 << 16
+"""Bytes of a mapped file in which its build ID is looked for."""
 _PR_PID: Final = struct.Struct("32xi")
 """``struct elf_prstatus`` of a 64-bit kernel: siginfo 12, cursig 2 + 2, sigpend 8, sighold 8."""
 
@@ -98,15 +103,15 @@ class RecordedThread:
 class CoreFile:
     """An open core. Raises `IntegrityError` wherever the file is not a readable ELF core."""
 
-    def __init__(self, source: Path | str | BinaryIO) -> None:
+    def __init__(self, source: Path | str | BinaryIO | io.BufferedIOBase) -> None:
         """Open a path, or take over a file: its beginning is enough for the headers."""
         if isinstance(source, Path | str):
-            self._file: BinaryIO = Path(source).open("rb")  # noqa: SIM115 - closed by close()
+            self._file: BinaryIO | io.BufferedIOBase = Path(source).open("rb")  # noqa: SIM115 - closed by close()
             self._path = str(source)
         else:
             self._file, self._path = source, "core"
         try:
-            self._elf = ELFFile(self._file)
+            self._elf = ELFFile(self._file)  # type: ignore[arg-type]  # it reads and seeks
             self._size = self._file.seek(0, 2)
         except _MALFORMED as error:
             self.close()
@@ -146,6 +151,28 @@ class CoreFile:
         """The rows of NT_FILE, in order of address."""
         rows = [n for n in self._raw_notes() if n["n_type"] == "NT_FILE"]
         return tuple(row for note in rows for row in _file_rows(note["n_desc"]))
+
+    @cached_property
+    def build_ids(self) -> dict[str, str | None]:
+        """The GNU build ID of every mapped ELF file, by path, as memory had it.
+
+        None where the file has no build ID; a file whose beginning is not in the core is left out.
+        """
+        found: dict[str, str | None] = {}
+        for row in sorted(self.mapped_ranges, key=lambda row: row.start):
+            image = self._memory(row.start, min(row.end - row.start, _BEGINNING))
+            if row.file_offset == 0 and image.startswith(_ELF_MAGIC):
+                found.setdefault(row.path, build_id_of(image))
+        return found
+
+    def _memory(self, address: int, size: int) -> bytes:
+        """Read what there is of *size* bytes, within one program header."""
+        for header in self.program_headers:
+            inside = address - header.address
+            if 0 <= inside < header.file_size:
+                self._file.seek(header.offset + inside)
+                return self._file.read(min(size, header.file_size - inside))
+        return b""
 
     @property
     def counts_at_end(self) -> bool:
@@ -247,6 +274,27 @@ def _file_rows(table: Any) -> Iterator[MappedRange]:
         yield MappedRange(
             _text(name), entry["vm_start"], entry["vm_end"], entry["page_offset"] * unit
         )
+
+
+def build_id_of(image: bytes) -> str | None:
+    """Return the GNU build ID of an ELF file of which only the beginning is at hand, or None."""
+    sections = slice(40, 48), slice(58, 64)  # e_shoff; e_shentsize, e_shnum, e_shstrndx: elf(5)
+    data = bytearray(image)
+    for place in sections:
+        data[place] = bytes(place.stop - place.start)
+    try:
+        return _build_id(ELFFile(io.BytesIO(data)).iter_segments())
+    except _MALFORMED:
+        return None
+
+
+def _build_id(segments: Iterable[Any]) -> str | None:
+    for segment in segments:
+        if isinstance(segment, NoteSegment):
+            for note in segment.iter_notes():
+                if note["n_type"] == "NT_GNU_BUILD_ID":
+                    return str(note["n_desc"])
+    return None
 
 
 def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:

@@ -13,20 +13,30 @@ import io
 import os
 import secrets
 import stat
+from datetime import datetime
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact
 
-__all__ = ["ArtifactWriter", "Output"]
+__all__ = ["ArtifactWriter", "Output", "dump_name"]
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_BACK: Final = 8 << 20
 """Bytes that an artefact grows by until they are sent to the disk."""
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+_sequence = count(1)
+
+
+def dump_name(created_at: datetime, pid: int) -> str:
+    """Return the next dump's name: ``core_<YYYYMMDD>.<HHMMSS>.<pid>.<seq>``, times in UTC."""
+    return f"core_{created_at:%Y%m%d.%H%M%S}.{pid}.{next(_sequence):03}"
 
 
 class Output(contextlib.AbstractContextManager["Output"]):

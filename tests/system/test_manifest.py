@@ -22,6 +22,7 @@ import pytest
 
 import gencore
 import gencore_collectors.manifest
+from gencore.bundle import writer
 from gencore.corefile import CoreFile
 from gencore_collectors.manifest import container, encoding
 
@@ -339,7 +340,7 @@ def test_codec_is_that_of_the_bundle(manifest):
     """The level is the one that the bundle's writer compresses with."""
     codec = manifest["core"]["codec"]
 
-    assert (codec["compression"], codec["level"]) == ("gzip", gencore.bundle._LEVEL)
+    assert (codec["compression"], codec["level"]) == ("gzip", writer._LEVEL)
 
 
 def test_every_member_of_the_bundle_is_listed_with_its_hash(bundle, manifest):

@@ -7,6 +7,7 @@ from typing import NoReturn
 import click
 
 from gencore._version import __version__
+from gencore.cli.bundle import extract_command, info_command, list_command, verify_command
 from gencore.cli.demo import demo
 from gencore.cli.doctor import doctor
 from gencore.cli.plugins import plugins
@@ -23,7 +24,16 @@ def gencore() -> None:
     """Core dumps of a live Python process, from inside it, without ptrace."""
 
 
-for _command in (demo, doctor, plugins):
+_COMMANDS = (
+    demo,
+    list_command,
+    info_command,
+    verify_command,
+    extract_command,
+    doctor,
+    plugins,
+)
+for _command in _COMMANDS:
     gencore.add_command(_command)
 
 

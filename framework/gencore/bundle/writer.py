@@ -1,32 +1,25 @@
-"""The bundle: its name, and the writer of its tar.gz.
+"""Writes a bundle's tar.gz.
 
 The file is a POSIX (pax) tar inside a series of independent gzip members (RFC 1952, 2.2), so that
 blocks are compressed in parallel and any ``tar xzf`` opens it. Every file in the tar begins a new
-gzip member.
+gzip member; `contents` tells where.
 """
 
 import io
 import os
 import tarfile
 from collections import deque
-from datetime import datetime
-from itertools import count
 from multiprocessing.pool import AsyncResult, ThreadPool
 from typing import BinaryIO, Final
 
 from gencore.backend import CHUNK_SIZE
+from gencore.bundle.contents import Member, encode
 
-__all__ = ["BundleWriter", "dump_name"]
+__all__ = ["BundleWriter"]
 
 _LEVEL: Final = 2
 """isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
 _WORKERS: Final = min(4, os.cpu_count() or 1)
-_sequence = count(1)
-
-
-def dump_name(created_at: datetime, pid: int) -> str:
-    """Return the next dump's name: ``core_<YYYYMMDD>.<HHMMSS>.<pid>.<seq>``, times in UTC."""
-    return f"core_{created_at:%Y%m%d.%H%M%S}.{pid}.{next(_sequence):03}"
 
 
 class BundleWriter:
@@ -34,16 +27,23 @@ class BundleWriter:
 
     def __init__(self, file: "BinaryIO | io.BufferedIOBase", top: str, mtime: float) -> None:
         self._gzip = _GzipMembers(file)
+        self._file = file
         self._top = top
+        self._members: list[tuple[str, int, str | None]] = []
         self._mtime = int(mtime)
         self._left = 0
         self._padding = 0
 
-    def begin(self, path: str, size: int, *, mode: int = 0o600) -> None:
-        """Begin the member *path* of exactly *size* bytes, to be given to `write`."""
+    def begin(self, path: str, size: int, *, mode: int = 0o600, sha256: str | None = None) -> None:
+        """Begin the member *path* of exactly *size* bytes, to be given to `write`.
+
+        *sha256* is that of its bytes, where it is known.
+        """
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = size, mode, self._mtime
+        self._members.append((path, size, sha256))
         self._gzip.end_member()
+        self._gzip.mark()
         self._gzip.write(info.tobuf(tarfile.PAX_FORMAT))
         self._left = size
         self._padding = -size % tarfile.BLOCKSIZE
@@ -67,10 +67,13 @@ class BundleWriter:
             raise OSError("a file shrank while it was being packed")
 
     def close(self) -> None:
-        """Write the end of the archive. *file* stays open."""
+        """Write the end of the archive and the table of contents. *file* stays open."""
         self._gzip.end_member()
         self._write_zeros(2 * tarfile.BLOCKSIZE)
         self._gzip.close()
+        rows = zip(self._members, self._gzip.marks, strict=True)
+        members = (Member(path, size, at, sha256) for (path, size, sha256), at in rows)
+        self._file.write(encode(self._top, members, self._gzip.written))
 
     def abort(self) -> None:
         """Release everything; the file is not a bundle."""
@@ -92,6 +95,11 @@ class _GzipMembers:
 
     def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:
         self._file = file
+        self.written = 0
+        """Compressed bytes so far."""
+        self.marks: list[int] = []
+        """Where in the file the marked members begin."""
+        self._marked = False
         self._block = bytearray()
         self._compressors = ThreadPool(_WORKERS)
         self._writer = ThreadPool(1)
@@ -102,11 +110,17 @@ class _GzipMembers:
         if len(self._block) >= CHUNK_SIZE:
             self.end_member()
 
+    def mark(self) -> None:
+        """Remember where the next gzip member will begin."""
+        self._marked = True
+
     def end_member(self) -> None:
         if self._block:
             compressed = self._compressors.apply_async(_compress, (self._block,))
-            self._pending.append(self._writer.apply_async(self._write_one, (compressed,)))
+            write = self._writer.apply_async(self._write_one, (compressed, self._marked))
+            self._pending.append(write)
             self._block = bytearray()
+            self._marked = False
         self._wait_until_pending(2 * _WORKERS)
 
     def close(self) -> None:
@@ -121,8 +135,10 @@ class _GzipMembers:
             pool.terminate()
             pool.join()
 
-    def _write_one(self, compressed: "AsyncResult[bytes]") -> None:
-        self._file.write(compressed.get())
+    def _write_one(self, compressed: "AsyncResult[bytes]", marked: bool) -> None:  # noqa: FBT001
+        if marked:
+            self.marks.append(self.written)
+        self.written += self._file.write(compressed.get())
 
     def _wait_until_pending(self, count: int) -> None:
         while len(self._pending) > count:

@@ -1,0 +1,153 @@
+"""The table of contents at a bundle's end, in gzip members that hold no data.
+
+A gzip member may carry an extra field (RFC 1952, 2.3.1.1) that every reader skips. The table is
+JSON, compressed with zlib and cut into pieces, each in the extra field of an empty member; the
+last member of the file has a fixed size and tells where the first piece is.
+docs/reference/bundle.md describes it for other readers.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Any, BinaryIO, Final
+
+import attrs
+from attrs.validators import instance_of, optional
+
+from gencore.errors import IntegrityError
+
+__all__ = ["Member", "encode", "read_contents"]
+
+_HEADER: Final = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
+"""Magic, deflate, FEXTRA, no time, no flags, unknown system."""
+_NO_DATA: Final = b"\x03\x00" + bytes(8)
+"""An empty final block, and the check sum and length of nothing."""
+_FIELD: Final = struct.Struct("<H2sH")
+"""XLEN; the subfield's name, and its length."""
+_PIECE, _END = b"GC", b"GE"
+_PLACE: Final = struct.Struct("<QQ")
+"""Where the first piece begins in the file, and the length of the compressed table; bytes."""
+_OVERHEAD: Final = len(_HEADER) + _FIELD.size + len(_NO_DATA)
+_END_SIZE: Final = _OVERHEAD + _PLACE.size
+_PIECE_SIZE: Final = 0xFFFF - 4
+_LARGEST: Final = 8 << 20
+"""Bytes of a table that is believed, before and after compression: 50,000 files."""
+
+
+@attrs.frozen
+class Member:
+    """One file in a bundle."""
+
+    path: str = attrs.field(validator=instance_of(str))
+    """Below the top folder."""
+    size: int = attrs.field(validator=instance_of(int))
+    """Bytes."""
+    offset: int = attrs.field(validator=instance_of(int))
+    """Where in the bundle the gzip member begins whose data begins with this file's tar header."""
+    sha256: str | None = attrs.field(default=None, validator=optional(instance_of(str)))
+    """Hexadecimal; None where the manifest has it: the core's is known too late."""
+
+
+def encode(top: str, members: Iterable[Member], offset: int) -> bytes:
+    """Return the gzip members that are to be written at *offset*, the end of the data."""
+    table = {"version": 1, "top": top, "members": [attrs.asdict(member) for member in members]}
+    data = zlib.compress(json.dumps(table).encode())
+    pieces = (data[at : at + _PIECE_SIZE] for at in range(0, len(data), _PIECE_SIZE))
+    end = _empty_member(_END, _PLACE.pack(offset, len(data)))
+    return b"".join(_empty_member(_PIECE, piece) for piece in pieces) + end
+
+
+def _empty_member(name: bytes, value: bytes) -> bytes:
+    return _HEADER + _FIELD.pack(len(value) + 4, name, len(value)) + value + _NO_DATA
+
+
+def read_contents(file: BinaryIO) -> tuple[str, tuple[Member, ...]]:
+    """Return the top folder's name and the members, in order of offset.
+
+    Raises `IntegrityError` unless the table is there and could be true.
+    """
+    size = file.seek(0, os.SEEK_END)
+    begin, length = _PLACE.unpack(_value(_read(file, size - _END_SIZE, _END_SIZE), _END))
+    if length > _LARGEST or begin + length > size:
+        raise _no_table("its place is impossible")
+    table = _parse(_join(file, begin, length))
+    try:
+        top, members = table["top"], tuple(Member(**row) for row in table["members"])
+        _check(top, members, begin)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise _no_table(f"a wrong type: {error}") from error
+    return top, members
+
+
+def _no_table(why: str) -> IntegrityError:
+    return IntegrityError(
+        f"not a bundle, or not a whole one: no table of contents at its end ({why})",
+        remedy="tar xzf gets out what there is",
+    )
+
+
+def _read(file: BinaryIO, offset: int, length: int) -> bytes:
+    if offset < 0:
+        raise _no_table("it is too short")
+    file.seek(offset)
+    data = file.read(length)
+    if len(data) != length:
+        raise _no_table("it is cut off")
+    return data
+
+
+def _value(member: bytes, name: bytes) -> bytes:
+    """Return what an empty gzip member carries under *name*."""
+    value = member[len(_HEADER) + _FIELD.size : -len(_NO_DATA)]
+    if member != _empty_member(name, value):
+        raise _no_table("it does not end as one does")
+    return value
+
+
+def _join(file: BinaryIO, begin: int, length: int) -> bytes:
+    data = bytearray()
+    while len(data) < length:
+        size = min(_PIECE_SIZE, length - len(data))
+        data += _value(_read(file, begin, size + _OVERHEAD), _PIECE)
+        begin += size + _OVERHEAD
+    return bytes(data)
+
+
+def _parse(data: bytes) -> Any:
+    stream = zlib.decompressobj()
+    try:
+        text = stream.decompress(data, _LARGEST)
+        if stream.unconsumed_tail:
+            raise _no_table("it is too large")
+        return json.loads(text)
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise _no_table(str(error)) from error
+
+
+def _check(top: str, members: tuple[Member, ...], end: int) -> None:
+    """Raise unless every row could be true, and no two contradict each other."""
+    offsets = [member.offset for member in members]
+    paths = [member.path for member in members]
+    if not is_safe(top) or "/" in top:
+        raise IntegrityError(f"the top folder's name {top!r} is not one")
+    for path in paths:
+        if not is_safe(path):
+            raise IntegrityError(f"{path!r} is not a path below the top folder")
+    if len(set(paths)) != len(paths):
+        raise IntegrityError("two members have the same path")
+    if offsets != sorted(set(offsets)) or any(not 0 <= offset < end for offset in offsets):
+        raise _no_table("impossible offsets")
+    if any(m.size < 0 or m.size > _EXPANSION * (end + 1) for m in members):
+        raise IntegrityError("a member is larger than its compressed bytes could be")
+
+
+_EXPANSION: Final = 1032
+"""What deflate can do at best."""
+
+
+def is_safe(path: str) -> bool:
+    """Whether *path* is relative, stays below where it begins, and shows as it is."""
+    parts = path.split("/")
+    return len(path) < 4096 and path.isprintable() and not {"", ".", ".."}.intersection(parts)  # noqa: PLR2004 - PATH_MAX

@@ -1,0 +1,112 @@
+"""Unpacks a bundle: regular files only, below one new directory, holes where there are zeros."""
+
+import contextlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Final
+
+from gencore.bundle.contents import Member
+from gencore.bundle.reader import BundleReader, MemberFile
+from gencore.errors import IntegrityError, OutputError, UsageError
+
+__all__ = ["extract"]
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE: Final = 1 << 16
+
+
+def extract(
+    bundle: BundleReader,
+    directory: Path,
+    names: Iterable[str] = (),
+    progress: Callable[[int], object] = lambda _: None,
+) -> Path:
+    """Unpack the members *names*, or all, and return the new folder, which has the bundle's name.
+
+    Directories get mode 0700 and files 0600. The folder appears when all of it is there; nothing
+    is left of one that failed. *progress* is called with the number of bytes that are done. Raises
+    `IntegrityError`, `OutputError`, and `UsageError` for a name that is not in the bundle.
+    """
+    members = _choose(bundle, list(names))
+    target = directory / bundle.top
+    if os.path.lexists(target):
+        raise OutputError(
+            str(target), 17, "exists already", remedy="remove it, or name another directory"
+        )
+    with _private_directory(directory) as (private, root_fd):
+        for member in members:
+            with bundle.open(member.path) as source, _below(root_fd, member.path) as target_fd:
+                _copy(source, target_fd, progress)
+        private.rename(target)
+    return target
+
+
+def _choose(bundle: BundleReader, names: list[str]) -> list[Member]:
+    known = {member.path for member in bundle.members}
+    if unknown := [name for name in names if name not in known]:
+        raise UsageError(
+            f"not in the bundle: {', '.join(unknown)}", remedy="see 'gencore info --files BUNDLE'"
+        )
+    return [member for member in bundle.members if not names or member.path in names]
+
+
+@contextlib.contextmanager
+def _private_directory(parent: Path) -> Iterator[tuple[Path, int]]:
+    private = parent / f".{secrets.token_hex(8)}.part"
+    try:
+        private.mkdir(mode=0o700)
+    except OSError as error:
+        raise OutputError(str(parent), error.errno or 0, "cannot be written to") from error
+    root_fd = os.open(private, _DIRECTORY)
+    try:
+        yield private, root_fd
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(str(parent), error.errno or 0, "cannot take the files") from error
+    finally:
+        os.close(root_fd)
+        shutil.rmtree(private, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _below(root_fd: int, path: str) -> Iterator[int]:
+    """Create a file, and the directories on the way to it; no link is followed."""
+    *parents, name = path.split("/")
+    directory_fd = os.dup(root_fd)
+    try:
+        for parent in parents:
+            directory_fd = _enter(directory_fd, parent)
+        fd = os.open(name, _NEW_FILE, 0o600, dir_fd=directory_fd)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise IntegrityError(f"{path!r} is both a file and a directory") from error
+    finally:
+        os.close(directory_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _enter(directory_fd: int, name: str) -> int:
+    """Open a directory, made if it is missing; close the one that it is in."""
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=directory_fd)
+    below = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+    os.close(directory_fd)
+    return below
+
+
+def _copy(source: MemberFile, target_fd: int, progress: Callable[[int], object]) -> None:
+    with os.fdopen(os.dup(target_fd), "wb") as target:
+        while piece := source.read(_PIECE):
+            if piece.count(0) == len(piece):
+                target.seek(len(piece), os.SEEK_CUR)
+            else:
+                target.write(piece)
+            progress(len(piece))
+        target.truncate(source.size)

@@ -1,0 +1,136 @@
+"""Checks all of a bundle: structure, every hash, the core, the libraries that the core maps."""
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+from isal import igzip
+
+from gencore.bundle.contents import Member
+from gencore.bundle.reader import (
+    BundleReader,
+    check_header,
+    decompress,
+    read_or_end,
+    read_some,
+)
+from gencore.corefile import CoreFile, build_id_of
+from gencore.errors import IntegrityError
+
+__all__ = ["Check", "verify"]
+
+_HEAD: Final = 1 << 16
+"""Bytes at a library's beginning in which its build ID is looked for."""
+_DELETED: Final = " (deleted)"
+
+
+@attrs.frozen
+class Check:
+    """One thing that was looked at."""
+
+    name: str
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether there was no problem."""
+        return not self.problems
+
+
+def verify(
+    bundle: BundleReader, progress: Callable[[int], object] = lambda _: None
+) -> tuple[Check, ...]:
+    """Return all checks. *progress* is called with numbers of bytes that are through.
+
+    Raises `IntegrityError` where the archive cannot be read on.
+    """
+    hashes = dict(_walk(bundle, progress))
+    manifest = bundle.manifest()
+    checks = [Check("archive"), Check("hashes", tuple(_hash_problems(bundle, manifest, hashes)))]
+    if "core" in hashes:
+        with CoreFile(bundle.open("core")) as core:
+            flaw = core.why_incomplete()
+            checks.append(Check("core", (flaw,) if flaw else ()))
+            checks.append(Check("libraries", tuple(_library_problems(bundle, core))))
+    else:
+        checks.append(Check("core", ("there is none",)))
+    return tuple(checks)
+
+
+def _walk(bundle: BundleReader, progress: Callable[[int], object]) -> Iterator[tuple[str, str]]:
+    """Read the whole archive once, as tar would, and yield the hash of each member.
+
+    It must consist of the members that the table of contents tells, in that order, and no more.
+    """
+    with bundle.path.open("rb") as file:
+        stream = decompress(file)
+        for member in bundle.members:
+            check_header(stream, bundle.top, member)
+            yield member.path, _hash(stream, member.size, progress)
+            _expect_zeros(stream, -member.size % tarfile.BLOCKSIZE)
+        _expect_zeros(stream, 2 * tarfile.BLOCKSIZE)
+        _expect_end(stream)
+
+
+def _hash(stream: igzip.IGzipFile, size: int, progress: Callable[[int], object]) -> str:
+    digest = hashlib.sha256()
+    while size:
+        data = read_some(stream, size)
+        digest.update(data)
+        size -= len(data)
+        progress(len(data))
+    return digest.hexdigest()
+
+
+def _expect_zeros(stream: igzip.IGzipFile, size: int) -> None:
+    while size:
+        data = read_some(stream, size)
+        size -= len(data)
+        if any(data):
+            raise IntegrityError("something stands where the archive has only zeros")
+
+
+def _expect_end(stream: igzip.IGzipFile) -> None:
+    if read_or_end(stream, 1):
+        raise IntegrityError("the archive goes on behind its end")
+
+
+def _hash_problems(
+    bundle: BundleReader, manifest: Mapping[str, Any], hashes: Mapping[str, str]
+) -> Iterator[str]:
+    """Compare with the table of contents and with the manifest, whichever knows."""
+    told = {member.path: member.sha256 for member in bundle.members}
+    for path, sha256 in _rows(manifest):
+        if path not in hashes:
+            yield f"{path} is in the manifest and not in the bundle"
+        elif sha256 is not None and sha256 != hashes[path]:
+            yield f"{path} differs from its hash in the manifest"
+    for path, found in hashes.items():
+        if told[path] not in {None, found}:
+            yield f"{path} differs from its hash in the table of contents"
+
+
+def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    rows = manifest.get("files")
+    for row in rows if isinstance(rows, list) else ():
+        if not isinstance(row, dict) or not isinstance(row.get("name"), str):
+            raise IntegrityError("the manifest's list of files is not one")
+        yield row["name"], row.get("sha256")
+
+
+def _library_problems(bundle: BundleReader, core: CoreFile) -> Iterator[str]:
+    members = {member.path: member for member in bundle.members}
+    for path, build_id in core.build_ids.items():
+        names = (path.lstrip("/"), path.removesuffix(_DELETED).lstrip("/"))
+        member = next((members[name] for name in names if name in members), None)
+        if member is None:
+            yield f"{path} is mapped in the core and not in the bundle"
+        elif build_id is not None and build_id != _build_id(bundle, member):
+            yield f"{path} has another build ID than the one that is mapped, {build_id}"
+
+
+def _build_id(bundle: BundleReader, member: Member) -> str | None:
+    with bundle.open(member.path) as file:
+        return build_id_of(file.read(_HEAD))

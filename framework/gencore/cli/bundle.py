@@ -1,0 +1,177 @@
+"""``gencore list | info | verify | extract``: what is in bundles, without opening a debugger."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import click
+
+from gencore import _progress
+from gencore.bundle import BundleReader, Check, extract, verify
+from gencore.cli.options import json_option
+from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
+
+__all__ = ["extract_command", "info_command", "list_command", "open_bundle", "verify_command"]
+
+_SUFFIX: Final = ".tar.gz"
+_LONGEST: Final = 200
+"""Characters that are shown of a field."""
+_bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+
+
+@contextmanager
+def open_bundle(path: Path) -> Iterator[BundleReader]:
+    """Open a bundle that the user named. Raises `OutputError` if it cannot be read."""
+    try:
+        bundle = BundleReader(path)
+    except OSError as error:
+        if isinstance(error, GencoreError):
+            raise
+        remedy = "name a bundle: a file made by gencore whose name ends in .tar.gz"
+        raise OutputError(str(path), error.errno or 0, "cannot be read", remedy=remedy) from error
+    with bundle:
+        yield bundle
+
+
+@contextmanager
+def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
+    total = sum(member.size for member in bundle.members)
+    with _progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
+        yield count
+
+
+@click.command("list")
+@click.argument("directory", type=click.Path(path_type=Path), default=".")
+@json_option
+def list_command(*, directory: Path, as_json: bool) -> None:
+    """List the bundles in a directory, the oldest first."""
+    if not directory.is_dir():
+        raise Refused(f"{directory}: not a directory", remedy="name the directory of the bundles")
+    rows = [_row(path) for path in sorted(directory.glob(f"*{_SUFFIX}"))]
+    if as_json:
+        click.echo(json.dumps({"bundles": rows}, indent=1))
+        return
+    for row in rows:
+        told = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
+        when = row["created_at"] or ""
+        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {_shown(row['path'])}  {told}")
+
+
+def _row(path: Path) -> dict[str, Any]:
+    row: dict[str, Any] = dict.fromkeys(("created_at", "result", "pid", "title", "error"))
+    row = {"path": str(path), "size": path.stat().st_size, **row}
+    try:
+        with open_bundle(path) as bundle:
+            manifest = bundle.manifest()
+    except GencoreError as error:
+        return {**row, "error": error.message}
+    return {
+        **row,
+        "created_at": _text(manifest, "created_at"),
+        "result": _text(manifest, "status", "result"),
+        "pid": _text(manifest, "process", "pid"),
+        "title": _text(manifest, "process", "title"),
+    }
+
+
+def _text(manifest: Any, *path: str) -> str | None:
+    """Return a field of a manifest that anybody may have written, fit for a terminal."""
+    for key in path:
+        manifest = manifest.get(key) if isinstance(manifest, dict) else None
+    if manifest is None:
+        return None
+    return _shown(str(manifest)[:_LONGEST])
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
+
+
+@click.command("info")
+@_bundle_argument
+@click.option("--files", is_flag=True, help="List every file in it.")
+@json_option
+def info_command(*, path: Path, files: bool, as_json: bool) -> None:
+    """Show what a bundle is, without decompressing its core."""
+    with open_bundle(path) as bundle:
+        manifest = bundle.manifest()
+        if as_json:
+            members = [attrs.asdict(member) for member in bundle.members]
+            click.echo(json.dumps({"manifest": manifest, "members": members}, indent=1))
+            return
+        for label, *where in _FACTS:
+            click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
+        click.echo(f"{'files':<12}{len(bundle.members)}")
+        for member in bundle.members if files else ():
+            click.echo(f"{_size(member.size):>14}  {member.path}")
+
+
+_FACTS: Final = (
+    ("name", "name"),
+    ("made at", "created_at"),
+    ("result", "status", "result"),
+    ("backend", "tool", "backend", "name"),
+    ("pause, ms", "status", "pause_ms"),
+    ("process", "process", "pid"),
+    ("title", "process", "title"),
+    ("executable", "process", "executable", "path"),
+    ("python", "runtime", "version"),
+    ("host", "host", "name"),
+    ("core, bytes", "core", "size"),
+    ("content", "core", "content"),
+    ("threads", "core", "threads"),
+)
+
+
+@click.command("verify")
+@_bundle_argument
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
+    """Check every hash, the core, and that every library that it maps is there."""
+    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
+        checks = verify(bundle, count)
+    if as_json:
+        outcome = {"ok": all(check.ok for check in checks), "checks": _as_rows(checks)}
+        click.echo(json.dumps(outcome, indent=1))
+    else:
+        for check in checks:
+            click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
+            for problem in check.problems:
+                click.echo(f"            {problem}")
+    if not all(check.ok for check in checks):
+        raise SystemExit(IntegrityError.exit_code)
+
+
+def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
+    return [{"name": c.name, "ok": c.ok, "problems": list(c.problems)} for c in checks]
+
+
+@click.command("extract")
+@_bundle_argument
+@click.argument("names", nargs=-1)
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=".",
+    help="Where the bundle's folder is made; default: here.",
+)
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+def extract_command(
+    *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
+) -> None:
+    """Unpack a bundle, or the files NAMES of it."""
+    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
+        folder = extract(bundle, directory, names, count)
+    click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))

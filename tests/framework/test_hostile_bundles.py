@@ -1,0 +1,314 @@
+"""A bundle is anybody's file: nothing that it says is believed, nothing is written beside it."""
+
+import gzip
+import json
+import os
+import random
+import stat
+import tarfile
+import zlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gencore import IntegrityError, OutputError, UsageError
+from gencore.bundle import BundleReader, BundleWriter, contents, extract, verify
+from gencore.bundle.contents import Member, encode
+
+TOP = "core_20260101.000000.1.001"
+MANIFEST = json.dumps({"files": []}).encode()
+anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def write(path, members):
+    """Write a bundle as the product does."""
+    with path.open("wb") as file:
+        bundle = BundleWriter(file, TOP, 0)
+        for name, data in members.items():
+            bundle.begin(name, len(data))
+            bundle.write(data)
+            bundle.end()
+        bundle.close()
+    return path
+
+
+def forge(path, members, rows=None, end=bytes(1024)):
+    """Write whatever is given: (tar header, data) pairs, and a table of *rows*."""
+    data, offsets = b"", []
+    for info, content in members:
+        offsets.append(len(data))
+        padding = bytes(-len(content) % 512)
+        data += gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + content + padding)
+    data += gzip.compress(end)
+    if rows is None:
+        rows = [
+            Member(info.name.removeprefix(f"{TOP}/"), info.size, offset)
+            for (info, _), offset in zip(members, offsets, strict=True)
+        ]
+    path.write_bytes(data + encode(TOP, rows, len(data)))
+    return path
+
+
+def header(name, size=0, **fields):
+    info = tarfile.TarInfo(f"{TOP}/{name}")
+    info.size = size
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+def refused(path, tmp_path, match):
+    """Both ways of reading end in the same kind of error, and leave nothing."""
+    target = tmp_path / "target"
+    target.mkdir()
+    for read in (lambda b: extract(b, target), verify):
+        with pytest.raises(IntegrityError, match=match), BundleReader(path) as bundle:
+            read(bundle)
+    assert os.listdir(target) == []
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Name a file."""
+    return tmp_path / f"{TOP}.tar.gz"
+
+
+def test_files_come_out_as_they_went_in(path, tmp_path):
+    """With holes for zeros, and for their owner alone."""
+    members = {
+        "core": bytes(3 << 20) + b"end",
+        "manifest.json": MANIFEST,
+        "usr/lib/l\u00e4nger" + "x" * 200: b"library",
+    }
+    with BundleReader(write(path, members)) as bundle:
+        folder = extract(bundle, tmp_path)
+
+    for name, data in members.items():
+        assert (folder / name).read_bytes() == data
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert (folder / "core").stat().st_blocks * 512 < 1 << 20
+
+
+def test_one_file_is_read_without_the_others(path, tmp_path):
+    """The rest of the bundle may be damaged: nobody looks at it."""
+    noise = random.Random(1).randbytes(1 << 20)
+    write(path, {"core": noise, "manifest.json": MANIFEST})
+    data = bytearray(path.read_bytes())
+    data[1000 : 1 << 19] = bytes((1 << 19) - 1000)
+    path.write_bytes(data)
+
+    with BundleReader(path) as bundle:
+        assert bundle.manifest() == {"files": []}
+        assert os.listdir(extract(bundle, tmp_path, ["manifest.json"])) == ["manifest.json"]
+        with pytest.raises(IntegrityError):
+            verify(bundle)
+
+
+def test_unknown_names_and_existing_folders_are_refused(path, tmp_path):
+    """Nothing is overwritten."""
+    (tmp_path / TOP).mkdir()
+    with BundleReader(write(path, {"a": b""})) as bundle:
+        with pytest.raises(UsageError, match="not in the bundle: b"):
+            extract(bundle, tmp_path, ["b"])
+        with pytest.raises(OutputError, match="exists already"):
+            extract(bundle, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", "a\nb", "a\x1b[2J", "x" * 5000]
+)
+def test_paths_that_lead_elsewhere_are_refused(path, tmp_path, name):
+    """Up, absolute, empty, unprintable or endless: no file is made for them."""
+    refused(forge(path, [(header(name), b"")]), tmp_path, "is not a path below")
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        tarfile.SYMTYPE,
+        tarfile.LNKTYPE,
+        tarfile.CHRTYPE,
+        tarfile.BLKTYPE,
+        tarfile.FIFOTYPE,
+        tarfile.DIRTYPE,
+        tarfile.CONTTYPE,
+        tarfile.GNUTYPE_SPARSE,
+    ],
+)
+def test_what_is_no_regular_file_is_refused(path, tmp_path, kind):
+    """Links, devices, FIFOs, directories."""
+    info = header("a", type=kind, linkname="/etc/passwd")
+    refused(forge(path, [(info, b"")]), tmp_path, "not a regular file|not a tar header")
+
+
+def test_two_files_of_one_name_are_refused(path, tmp_path):
+    """The second would replace the first."""
+    refused(forge(path, [(header("a"), b""), (header("a"), b"")]), tmp_path, "same path")
+
+
+def test_a_file_that_is_a_directory_too_is_refused(path, tmp_path):
+    """There is no order in which both can be made."""
+    for names in (("a", "a/b"), ("a/b", "a")):
+        forge(path, [(header(name), b"") for name in names])
+        with BundleReader(path) as bundle, pytest.raises(IntegrityError, match="both a file"):
+            extract(bundle, tmp_path)
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def lie(bundle, **changed):
+    """Forge a bundle of two files; the table tells one, and of that something else."""
+    row = {"path": "a", "size": 3, "offset": 0, **changed}
+    return forge(bundle, [(header("a", 3), b"abc"), (header("b"), b"")], [Member(**row)])
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"size": 4}, "where the archive has"),
+        ({"path": "c"}, "where the archive has"),
+        ({"size": -1}, "larger than its compressed bytes"),
+        ({"size": 1 << 60}, "larger than its compressed bytes"),
+        ({"offset": -1}, "impossible offsets"),
+        ({"offset": 1 << 40}, "impossible offsets"),
+    ],
+)
+def test_a_table_of_contents_that_lies_is_found_out(path, tmp_path, changed, match):
+    """What it tells is compared with the archive."""
+    refused(lie(path, **changed), tmp_path, match)
+
+
+def test_an_offset_into_the_middle_is_found_out(path, tmp_path):
+    """No gzip member begins there."""
+    with BundleReader(lie(path, offset=5)) as bundle, pytest.raises(IntegrityError):
+        extract(bundle, tmp_path)
+
+
+def test_files_that_the_table_does_not_tell_are_found_by_verify(path):
+    """A tar would unpack them."""
+    with BundleReader(lie(path)) as bundle, pytest.raises(IntegrityError, match="only zeros"):
+        verify(bundle)
+
+
+@pytest.mark.parametrize("end", [bytes(512), bytes(1536), bytes(1024) + b"x"])
+def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end):
+    """Too early, or with something behind its end."""
+    with (
+        BundleReader(forge(path, [(header("a"), b"")], end=end)) as bundle,
+        pytest.raises(IntegrityError, match=r"ends early|goes on behind"),
+    ):
+        verify(bundle)
+
+
+def test_a_giant_header_is_not_read(path, tmp_path):
+    """A pax header may have any size; ours have some hundred bytes."""
+    info = header("a", pax_headers={"comment": "x" * (1 << 20)})
+    refused(forge(path, [(info, b"")]), tmp_path, "a header of")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"null",
+        b"nonsense",
+        b'{"top": 1, "members": []}',
+        b'{"top": "a/b", "members": []}',
+        b'{"top": "t", "members": [{}]}',
+        b'{"top": "t", "members": [{"path": "a", "size": "1", "offset": 0}]}',
+        b'{"top": "t", "members": [{"path": "a", "size": 1.5, "offset": 0}]}',
+        b'{"top": "t", "members": [{"path": "a", "size": 1, "offset": 0, "more": 1}]}',
+        b'{"top": "t", "members": 5}',
+        b"[" * 100_000,
+        b" " * (9 << 20),
+    ],
+    ids=range(14),
+)
+def test_a_table_of_wrong_types_is_refused(path, monkeypatch, table):
+    """Whatever JSON it is, however deep or large."""
+    with monkeypatch.context() as changed:
+        changed.setattr(contents.json, "dumps", lambda _: table.decode())
+        path.write_bytes(encode(TOP, [], 0))
+
+    with pytest.raises(IntegrityError):
+        BundleReader(path)
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    """Write a bundle of some gzip members; return its bytes."""
+    path = tmp_path_factory.mktemp("sound") / "bundle"
+    noise = random.Random(2).randbytes(5000)
+    return write(path, {"core": noise, "manifest.json": MANIFEST}).read_bytes()
+
+
+def boundaries(data):
+    """Return where gzip members begin."""
+    found, at = [], 0
+    while at < len(data):
+        found.append(at)
+        decompressor = zlib.decompressobj(wbits=31)
+        decompressor.decompress(data[at:])
+        at = len(data) - len(decompressor.unused_data)
+    return found
+
+
+def test_cut_off_at_any_gzip_member_it_is_not_a_bundle(path, sound):
+    """There, an ordinary reader notices nothing."""
+    assert len(boundaries(sound)) == 5
+    for length in boundaries(sound):
+        path.write_bytes(sound[:length])
+        with pytest.raises(IntegrityError, match="no table of contents"):
+            BundleReader(path)
+
+
+@anywhere
+@given(length=st.integers(min_value=0, max_value=5000))
+def test_cut_off_anywhere_it_is_not_a_bundle(path, sound, length):
+    """A file that was still being copied, for instance."""
+    path.write_bytes(sound[:length])
+
+    with pytest.raises(IntegrityError):
+        BundleReader(path)
+
+
+@anywhere
+@given(place=st.integers(min_value=0, max_value=5500), value=st.integers(1, 255))
+def test_a_changed_byte_is_noticed_or_changes_nothing(path, sound, place, value):
+    """Some bytes of a gzip header mean nothing to anybody."""
+    data = bytearray(sound)
+    data[place % len(data)] ^= value
+    path.write_bytes(data)
+
+    try:
+        with BundleReader(path) as bundle, bundle.open("core") as core:
+            found = core.read(), bundle.manifest()
+            checks = verify(bundle)
+    except IntegrityError:
+        return
+    assert found == (random.Random(2).randbytes(5000), {"files": []})
+    assert checks[0].ok
+
+
+@anywhere
+@given(noise=st.binary(max_size=200))
+def test_noise_is_not_a_bundle(path, noise):
+    """However short."""
+    path.write_bytes(noise)
+
+    with pytest.raises(IntegrityError):
+        BundleReader(path)
+
+
+@pytest.mark.parametrize(
+    "manifest", [b"", b"[]", b"nonsense", b"[" * 100_000, b"\xff"], ids=range(5)
+)
+def test_a_manifest_that_is_no_json_object_is_refused(path, manifest):
+    """Also one that is nested without end."""
+    with (
+        BundleReader(write(path, {"manifest.json": manifest})) as bundle,
+        pytest.raises(IntegrityError, match=r"not JSON|not a JSON object"),
+    ):
+        bundle.manifest()

@@ -8,9 +8,11 @@ import click
 
 from gencore._version import __version__
 from gencore.cli.bundle import extract_command, info_command, list_command, verify_command
+from gencore.cli.debug import open_command
 from gencore.cli.demo import demo
 from gencore.cli.doctor import doctor
 from gencore.cli.plugins import plugins
+from gencore.cli.stacks import stacks_command
 from gencore.errors import GencoreError
 
 __all__ = ["main"]
@@ -30,6 +32,8 @@ _COMMANDS = (
     info_command,
     verify_command,
     extract_command,
+    stacks_command,
+    open_command,
     doctor,
     plugins,
 )

@@ -15,7 +15,14 @@ from gencore.bundle import BundleReader, Check, extract, verify
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
 
-__all__ = ["extract_command", "info_command", "list_command", "open_bundle", "verify_command"]
+__all__ = [
+    "extract_command",
+    "info_command",
+    "list_command",
+    "open_bundle",
+    "progress_of",
+    "verify_command",
+]
 
 _SUFFIX: Final = ".tar.gz"
 _LONGEST: Final = 200
@@ -38,7 +45,8 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 
 
 @contextmanager
-def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
+def progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
+    """Show a bar on a terminal; give the function that takes the bytes of each step."""
     total = sum(member.size for member in bundle.members)
     with _progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
         yield count
@@ -137,7 +145,7 @@ _FACTS: Final = (
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash, the core, and that every library that it maps is there."""
-    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
+    with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
         checks = verify(bundle, count)
     if as_json:
         outcome = {"ok": all(check.ok for check in checks), "checks": _as_rows(checks)}
@@ -172,6 +180,6 @@ def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:
     """Unpack a bundle, or the files NAMES of it."""
-    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
+    with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
         folder = extract(bundle, directory, names, count)
     click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))

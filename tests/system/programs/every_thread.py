@@ -3,6 +3,7 @@
 every_thread.py BACKEND DIRECTORY EXTENSION [CONTENT [MIB]]
 
 Where DIRECTORY is "-", the core goes to standard output, and what was dumped to standard error.
+Where CONTENT is "bundle", a bundle is made of the full content.
 """
 
 import ctypes
@@ -85,6 +86,8 @@ if directory == "-":
     report = gencore.start(backend=backend, collectors=["stream"], content=content).result()
     if report.result != "complete":
         sys.exit(str(report.problems))
+elif content == "bundle":
+    core = gencore.collect_core(backend=backend, directory=directory)
 else:
     core = gencore.create_core(backend=backend, directory=directory, content=content)
 rows = {thread.name: thread.native_id for thread in threads}

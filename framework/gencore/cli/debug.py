@@ -1,0 +1,82 @@
+"""``gencore open``: a debugger on a bundle's core, with the libraries that are in the bundle."""
+
+import json
+import os
+import shlex
+import shutil
+from pathlib import Path
+
+import click
+
+from gencore.cli.bundle import open_bundle, progress_of
+from gencore.cli.options import json_option
+from gencore.errors import UsageError
+from gencore.unpacked import Unpacked, remove_all, unpack
+
+__all__ = ["open_command"]
+
+
+@click.command("open")
+@click.argument("path", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
+@click.argument("arguments", nargs=-1)
+@click.option("--lldb", is_flag=True, help="Start lldb instead of gdb.")
+@click.option("--print", "only_print", is_flag=True, help="Only print the command line.")
+@click.option("--clean", is_flag=True, help="Remove all unpacked copies.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+def open_command(
+    *,
+    path: Path | None,
+    arguments: tuple[str, ...],
+    lldb: bool,
+    only_print: bool,
+    clean: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Start gdb on a bundle, or lldb; further ARGUMENTS for it stand behind "--".
+
+    The bundle is unpacked into a private cache directory, which the next time uses again.
+    Nothing in it is executed, no script of it is loaded.
+    """
+    if clean:
+        removed = remove_all()
+        click.echo(json.dumps({"removed": removed}) if as_json else f"{removed} copies removed")
+        return
+    if path is None:
+        raise UsageError("no bundle is named", remedy="gencore open BUNDLE")
+    with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
+        unpacked = unpack(bundle, count)
+    command = [*(_lldb if lldb else _gdb)(unpacked), *arguments]
+    if as_json:
+        click.echo(json.dumps({"command": command, "folder": str(unpacked.folder)}))
+    elif only_print:
+        click.echo(shlex.join(command))
+    else:
+        _start(command)
+
+
+def _gdb(unpacked: Unpacked) -> list[str]:
+    """Nothing is loaded automatically: no .gdbinit, no script that belongs to a library."""
+    settings = ("auto-load off", f"sysroot {unpacked.folder}", "debuginfod enabled off")
+    options = [option for text in settings for option in ("-iex", f"set {text}")]
+    return ["gdb", "-nx", *options, str(unpacked.executable), str(unpacked.core)]
+
+
+def _lldb(unpacked: Unpacked) -> list[str]:
+    commands = (
+        "settings set target.load-script-from-symbol-file false",
+        f"platform select --sysroot {shlex.quote(str(unpacked.folder))} remote-linux",
+        shlex.join(["target", "create", "--core", str(unpacked.core), str(unpacked.executable)]),
+    )
+    options = [option for text in commands for option in ("-o", text)]
+    return ["lldb", "--no-lldbinit", *options]
+
+
+def _start(command: list[str]) -> None:
+    """Become the debugger. Raises `UsageError` if it is not installed."""
+    if shutil.which(command[0]) is None:
+        raise UsageError(
+            f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --print"
+        )
+    os.execvp(command[0], command)  # noqa: S606 - no shell: the arguments are passed as they are

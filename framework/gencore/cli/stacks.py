@@ -1,0 +1,68 @@
+"""``gencore stacks``: the Python stacks in a bundle, through pystack or as they were recorded."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gencore.bundle import BundleReader
+from gencore.cli.bundle import open_bundle, progress_of
+from gencore.cli.options import json_option
+from gencore.errors import IntegrityError
+from gencore.unpacked import unpack
+
+__all__ = ["stacks_command"]
+
+_MISSING = (
+    "pystack is not installed: these are the stacks that the manifest recorded at the instant.\n"
+    "For what is in the core, and for --native: pip install 'gencore[analysis]'"
+)
+
+
+@click.command("stacks")
+@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@click.option("--native", is_flag=True, help="Merge in the native frames.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
+@json_option
+def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> None:
+    """Show the Python stack of every thread."""
+    with open_bundle(path) as bundle:
+        if importlib.util.find_spec("pystack") is None:
+            _show_recorded(bundle, as_json=as_json)
+            return
+        with progress_of(bundle, quiet=quiet) as count:
+            unpacked = unpack(bundle, count)
+    command = [sys.executable, "-m", "pystack", "--no-color", "core"]
+    command += [*(["--native"] if native else []), "--lib-search-root", str(unpacked.folder)]
+    command += [str(unpacked.core), str(unpacked.executable)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    if done.returncode:
+        raise IntegrityError(f"pystack cannot read the core: {done.stderr.strip()[-500:]}")
+    click.echo(json.dumps({"source": "pystack", "text": done.stdout}) if as_json else done.stdout)
+
+
+def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
+    threads = bundle.manifest().get("threads")
+    rows = [row for row in threads if isinstance(row, dict)] if isinstance(threads, list) else []
+    if as_json:
+        click.echo(json.dumps({"source": "manifest", "threads": rows}, indent=1))
+        return
+    click.echo(_MISSING, err=True)
+    for row in rows:
+        for line in _lines(row):
+            click.echo(line if line.isprintable() else ascii(line))
+
+
+def _lines(row: dict[str, Any]) -> Iterator[str]:
+    python = row.get("python")
+    python = python if isinstance(python, dict) else {}
+    yield f"Thread {row.get('tid')} {python.get('name') or row.get('name')}"
+    frames = python.get("frames")
+    for frame in reversed(frames) if isinstance(frames, list) else ():
+        if isinstance(frame, dict):
+            yield f"    {frame.get('function')} ({frame.get('file')}:{frame.get('line')})"

@@ -1,0 +1,78 @@
+"""The unpacked copy of a bundle that debuggers work on: private, reused, removed on request."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+
+from gencore.bundle import BundleReader, extract
+from gencore.errors import IntegrityError, OutputError
+
+__all__ = ["Unpacked", "remove_all", "unpack"]
+
+
+@attrs.frozen
+class Unpacked:
+    """Where a bundle's files are."""
+
+    folder: Path
+    """A sysroot: every library is below it under its own path."""
+    core: Path
+    executable: Path
+
+
+def unpack(bundle: BundleReader, progress: Callable[[int], object] = lambda _: None) -> Unpacked:
+    """Return the bundle's copy in the cache, made if it is not there yet.
+
+    Raises `IntegrityError` and `OutputError`.
+    """
+    place = _cache() / _key(bundle.path)
+    try:
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            str(place), error.errno or 0, "cannot be made", remedy="set XDG_CACHE_HOME"
+        ) from error
+    folder = place / bundle.top
+    if not folder.is_dir():
+        extract(bundle, place, progress=progress)
+    return Unpacked(folder, folder / "core", folder / _executable(bundle))
+
+
+def remove_all() -> int:
+    """Remove every copy; return how many there were."""
+    cache = _cache()
+    copies = list(cache.iterdir()) if cache.is_dir() else []
+    for copy in copies:
+        shutil.rmtree(copy)
+    return len(copies)
+
+
+def _cache() -> Path:
+    """Return the directory that the XDG base directory specification gives to caches."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if not base.startswith("/"):  # relative ones are to be ignored
+        base = f"{Path.home()}/.cache"
+    return Path(base, "gencore", "bundles")
+
+
+def _key(path: Path) -> str:
+    """Return another name for another file, or the same file with other contents."""
+    status = path.stat()
+    identity = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
+    return hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _executable(bundle: BundleReader) -> str:
+    """Return the path below the folder, if the manifest tells one that is in the bundle."""
+    process = bundle.manifest().get("process")
+    executable = process.get("executable") if isinstance(process, dict) else None
+    path = executable.get("path") if isinstance(executable, dict) else None
+    known = {member.path for member in bundle.members}
+    for name in (path, path.removesuffix(" (deleted)")) if isinstance(path, str) else ():
+        if name.lstrip("/") in known:
+            return name.lstrip("/")
+    raise IntegrityError(f"{bundle.path}: the executable {path!r} is not in the bundle")

@@ -1,0 +1,196 @@
+"""The commands that read bundles, as a person or a script uses them."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import gencore
+from gencore import cli as command_line
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """Make one bundle of this process."""
+    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture
+def cli(monkeypatch, capsys, tmp_path):
+    """Return a function that runs the command line in this process: (code, out, err)."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(*arguments):
+        arguments = [str(argument) for argument in arguments]
+        monkeypatch.setattr(sys, "argv", ["gencore", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_list_shows_every_bundle_and_what_is_wrong_with_it(cli, bundle, tmp_path):
+    """One that is damaged is a row too."""
+    os.link(bundle, tmp_path / bundle.name)
+    (tmp_path / "broken\x1b.tar.gz").write_bytes(b"nonsense")
+
+    code, out, _ = cli("list", tmp_path)
+    rows = json.loads(cli("list", tmp_path, "--json")[1])["bundles"]
+
+    assert code == 0
+    assert [row["error"] is None for row in rows] == [False, True]
+    assert rows[1]["result"] == "complete"
+    assert rows[1]["pid"] == str(os.getpid())
+    assert bundle.name in out
+    assert "\x1b" not in out
+
+
+def test_info_tells_what_a_bundle_is(cli, bundle):
+    """Without reading the core: most of the bundle may be missing on a slow disk."""
+    code, out, _ = cli("info", bundle)
+    told = json.loads(cli("info", bundle, "--json")[1])
+
+    assert code == 0
+    assert "result      complete" in out
+    assert told["manifest"]["process"]["pid"] == os.getpid()
+    assert {"core", "manifest.json"} <= {member["path"] for member in told["members"]}
+    assert "core" in cli("info", bundle, "--files")[1].splitlines()[-len(told["members"])]
+
+
+def test_verify_finds_everything_in_order(cli, bundle):
+    """Archive, hashes, core, libraries."""
+    code, out, _ = cli("verify", bundle)
+    told = json.loads(cli("verify", bundle, "--json")[1])
+
+    assert code == 0
+    assert out.count("ok") == 4
+    assert told["ok"]
+    assert [check["name"] for check in told["checks"]] == [
+        "archive",
+        "hashes",
+        "core",
+        "libraries",
+    ]
+
+
+def test_verify_ends_with_8_where_a_library_is_missing_or_another(cli, tmp_path, monkeypatch):
+    """What the core maps must be there, and be what was mapped."""
+    from gencore import libraries
+
+    describe = libraries.describe
+
+    def without_or_other(file):
+        if "/libc.so.6" in file.path:
+            return libraries.Library(path=file.path, status="skipped", reason="gone")
+        if "/libm.so.6" in file.path:
+            file = gencore.MappedFile(path=file.path, read_from=sys.executable)
+        return describe(file)
+
+    monkeypatch.setattr(libraries, "describe", without_or_other)
+    path = gencore.start(directory=tmp_path).result().path_of("archive")
+    monkeypatch.undo()
+
+    code, out, _ = cli("verify", path)
+
+    assert code == 8
+    assert "libc.so.6 is mapped in the core and not in the bundle" in out
+    assert "libm.so.6 has another build ID than the one that is mapped" in out
+
+
+def test_extract_takes_names(cli, bundle, tmp_path):
+    """And prints where it put them."""
+    code, out, _ = cli("extract", bundle, "manifest.json", "-o", tmp_path)
+
+    assert code == 0
+    assert os.listdir(out.strip()) == ["manifest.json"]
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "extract", "stacks", "open", "list"])
+def test_what_cannot_be_read_ends_with_4_and_a_remedy(cli, tmp_path, command):
+    """No traceback."""
+    code, _, err = cli(command, tmp_path / "none")
+
+    assert code == 4
+    assert "remedy:" in err
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "extract", "stacks", "open"])
+def test_what_is_no_bundle_ends_with_8_and_leaves_nothing(cli, tmp_path, monkeypatch, command):
+    """Half a download, for instance."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "half.tar.gz").write_bytes(b"half" * 100)
+
+    code, _, err = cli(command, "half.tar.gz")
+
+    assert code == 8
+    assert "not a bundle" in err
+    assert os.listdir(tmp_path) == ["half.tar.gz"]
+
+
+def test_open_prints_the_command_line_and_uses_the_copy_again(cli, bundle, tmp_path):
+    """Until it is removed with --clean."""
+    (first, out, _), (_, again, _) = (cli("open", bundle, "--print") for _ in range(2))
+    copies = list((tmp_path / "cache/gencore/bundles").iterdir())
+
+    assert first == 0
+    assert out == again
+    assert "-nx" in out
+    assert "set auto-load off" in out
+    assert len(copies) == 1
+    assert copies[0].stat().st_mode & 0o777 == 0o700
+    assert cli("open", "--clean")[1] == "1 copies removed\n"
+    assert list((tmp_path / "cache/gencore/bundles").iterdir()) == []
+
+
+def test_open_starts_the_debugger_with_further_arguments(bundle, tmp_path, tool):
+    """Those behind the two hyphens; every library comes out of the bundle."""
+    command = [sys.executable, "-m", "gencore", "open", bundle, "--", "-batch"]
+    done = subprocess.run(
+        [*command, "-ex", "info sharedlibrary"],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert tool("gdb")
+    loaded = [line for line in done.stdout.splitlines() if "Yes" in line]
+
+    assert len(loaded) > 10
+    assert all(f"{tmp_path}/gencore/bundles/" in line for line in loaded)
+
+
+def test_open_without_the_debugger_says_so(cli, bundle, monkeypatch):
+    """With the remedy; nobody else's traceback."""
+    monkeypatch.setenv("PATH", "")
+
+    code, _, err = cli("open", bundle)
+
+    assert code == 2
+    assert "gdb is not installed" in err
+
+
+def test_stacks_come_from_the_core(cli, bundle, tool):
+    """Through pystack."""
+    code, out, _ = cli("stacks", bundle)
+
+    assert tool("pystack")
+    assert code == 0
+    assert "in bundle\n" in out
+
+
+def test_stacks_without_pystack_are_those_of_the_manifest(cli, bundle, monkeypatch):
+    """A line says so."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    code, out, err = cli("stacks", bundle)
+    told = json.loads(cli("stacks", bundle, "--json")[1])
+
+    assert code == 0
+    assert f"Thread {os.getpid()} MainThread" in out
+    assert "    bundle (" in out
+    assert "gencore[analysis]" in err
+    assert told["source"] == "manifest"

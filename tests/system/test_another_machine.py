@@ -73,7 +73,7 @@ def executable_of(elsewhere):
 
 
 def test_gdb_names_every_frame(bundle, elsewhere, tool):
-    """No library is that machine's; ?? is only where a library of the bundle itself is stripped."""
+    """All libraries are the bundle's; ?? is only where one of these is stripped."""
     settings = ("auto-load off", f"sysroot {elsewhere.folder}")
     options = [word for text in settings for word in ("-iex", f"set {text}")]
     shown = elsewhere(

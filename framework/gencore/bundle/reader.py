@@ -83,6 +83,7 @@ class MemberFile(io.BufferedIOBase):
         self._gzip = decompress(self._bundle)
         check_header(self._gzip, self._top, self._member)
         self._position = 0
+        self._wanted = 0
 
     def readable(self) -> bool:
         """Return True."""
@@ -94,27 +95,31 @@ class MemberFile(io.BufferedIOBase):
 
     def read(self, size: int | None = -1) -> bytes:
         """Read *size* bytes, or to the end. Raises `IntegrityError`."""
+        self._go()
         left = self.size - self._position
         size = left if size is None or size < 0 else min(size, left)
         data = bytearray()
         while len(data) < size:
             data += read_some(self._gzip, size - len(data))
-        self._position += size
+        self._position = self._wanted = self._position + size
         return bytes(data)
 
     def tell(self) -> int:
-        """Return how far it was read."""
-        return self._position
+        """Return where the next read begins."""
+        return self._wanted
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; everything before it is decompressed."""
-        offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
-        offset = max(0, min(offset, self.size))
-        if offset < self._position:
+        """Go to a place. The next read decompresses everything before it."""
+        offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._wanted, io.SEEK_END: self.size}[whence]
+        self._wanted = max(0, min(offset, self.size))
+        return self._wanted
+
+    def _go(self) -> None:
+        if (wanted := self._wanted) < self._position:
             self._start()
-        while self._position < offset:
-            self.read(min(1 << 20, offset - self._position))
-        return self._position
+        while self._position < wanted:
+            self._position += len(read_some(self._gzip, wanted - self._position))
+        self._wanted = wanted
 
 
 def check_header(stream: igzip.IGzipFile, top: str, member: Member) -> None:

@@ -93,7 +93,7 @@ class OutputError(Refused, OSError):
         self.strerror = os.strerror(errno)
 
 
-_LOOK_AT_THE_OTHERS = "name no backend to get the best that works; see 'gencore doctor'"
+_LOOK_AT_THE_OTHERS = "see 'gencore doctor'; if no backend is named, the best that works is taken"
 
 
 class Unsupported(GencoreError):

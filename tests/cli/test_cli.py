@@ -292,7 +292,7 @@ def test_errors_come_with_their_remedy(cli):
 
 def test_remedy_for_another_platforms_backend_is_to_name_none(cli):
     """Nothing can be installed that would make it work here."""
-    assert "name no backend" in cli("demo", "--backend", "windows").stderr
+    assert "if no backend is named" in cli("demo", "--backend", "windows").stderr
 
 
 def test_errors_are_json_too(cli):

@@ -1,8 +1,10 @@
 """The bundle of a live process: layout, contents, and its manifest."""
 
 import _thread
+import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -14,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import gencore
+from gencore.bundle import BundleReader, verify
 
 
 @pytest.fixture(scope="module")
@@ -55,12 +58,41 @@ def test_executable_and_libraries_keep_their_paths(bundle):
     assert any("/libc.so.6" in name for name in names)
 
 
-def test_ordinary_tools_open_it(bundle, tool):
-    """`gzip -t` and `tar tzf` know nothing of our gzip members."""
-    subprocess.run([tool("gzip"), "-t", bundle], check=True)
-    listed = subprocess.run([tool("tar"), "tzf", bundle], capture_output=True, check=True)
+def test_gzip_finds_it_in_order(bundle, tool):
+    """With the table of contents behind the data."""
+    done = subprocess.run([tool("gzip"), "-tv", bundle], capture_output=True, check=True)
 
-    assert b"manifest.json" in listed.stdout
+    assert b"OK" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("tar", "xzf"),
+        ("bsdtar", "xzf"),
+        (sys.executable, "-m", "tarfile", "-e"),
+    ],
+    ids=["tar", "bsdtar", "tarfile"],
+)
+def test_ordinary_tools_unpack_it(bundle, tool, tmp_path, command):
+    """They know nothing of gzip members or of the table, and warn of nothing."""
+    name, *options = command
+    program = [name if name == sys.executable else tool(name), *options]
+    done = subprocess.run([*program, bundle], cwd=tmp_path, capture_output=True, check=True)
+
+    assert done.stderr == b""
+    with BundleReader(bundle) as reader:
+        assert sum(len(files) for _, _, files in os.walk(tmp_path)) == len(reader.members)
+
+
+def test_7z_finds_it_in_order(bundle, tool, tmp_path):
+    """The gzip layer, and the tar in it."""
+    subprocess.run([tool("7zz"), "x", f"-o{tmp_path}", bundle], capture_output=True, check=True)
+    (tar,) = tmp_path.glob("*.tar")
+    done = subprocess.run([tool("7zz"), "t", tar], capture_output=True, text=True, check=True)
+
+    assert "Everything is Ok" in done.stdout
+    assert "WARN" not in done.stdout.upper()
 
 
 def test_archive_packs_last_whatever_the_order(tmp_path):
@@ -155,3 +187,58 @@ def test_a_thread_that_threading_does_not_know_is_in_the_manifest(tmp_path):
 
     (row,) = [row for row in manifest["threads"] if row["tid"] is None]
     assert "started_below_threading" in row["python"]["frames"][0]["function"]
+
+
+OUTLIVED = """if True:
+    import ctypes, gencore, os, shutil, sys
+    directory, executable, *replaced = sys.argv[1:]
+    for path in replaced:  # another file takes the place of one that is in use
+        ctypes.CDLL(path)
+        shutil.copy("/bin/true", path + ".new")
+        os.rename(path + ".new", path)
+    if executable:
+        os.unlink(executable)
+    print(gencore.collect_core(directory=directory))
+"""
+
+
+def verified(path):
+    """Return what `gencore verify` finds wrong."""
+    with BundleReader(path) as reader:
+        return [problem for check in verify(reader) for problem in check.problems]
+
+
+def test_extension_that_was_replaced_on_disk_is_packed_as_it_is_mapped(tmp_path):
+    """The file that took its place would lead every debugger astray."""
+    if os.getuid() != 0:
+        pytest.skip("only root may read what is mapped and gone")
+    extension = tmp_path / "extension.so"
+    shutil.copy(importlib.util.find_spec("_heapq").origin, extension)
+    data = extension.read_bytes()
+    command = [sys.executable, "-c", OUTLIVED, tmp_path, "", extension]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    path = Path(done.stdout.strip())
+    with BundleReader(path) as reader, reader.open(str(extension).lstrip("/")) as member:
+        assert member.read() == data
+    assert verified(path) == []
+
+
+def test_process_whose_executable_was_deleted_opens_in_gdb(installed, tmp_path, tool):
+    """Every frame has its name: the executable is read through /proc/self/exe."""
+    executable = installed[1].with_name("deleted-soon")
+    shutil.copy(os.path.realpath(installed[1]), executable)
+    command = [executable, "-c", OUTLIVED, tmp_path, executable]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    path = Path(done.stdout.strip())
+
+    debug = [sys.executable, "-m", "gencore", "open", path, "--", "-batch", "-ex", "bt"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    shown = subprocess.run(
+        debug, env=environment, capture_output=True, text=True, check=True
+    ).stdout
+    assert tool("gdb")
+    assert not executable.exists()
+    assert " in _start " in shown
+    assert "??" not in shown
+    assert verified(path) == []

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import posixpath
 import stat
 from typing import Final, Literal
 
@@ -46,10 +47,14 @@ class Library:
 
     @property
     def archive_paths(self) -> tuple[str, ...]:
-        """The file's paths below a bundle's top folder, its own first; none if it was not read."""
+        """The file's paths below a bundle's top folder, its own first; none if it was not read.
+
+        The linker's names may lead up and down again ($ORIGIN, see ld.so(8)).
+        """
         if self.sha256 is None:
             return ()
-        return tuple(path.lstrip("/") for path in (self.path, *(self.aliases or ())))
+        aliases = map(posixpath.normpath, self.aliases or ())
+        return tuple(dict.fromkeys(path.lstrip("/") for path in (self.path, *aliases)))
 
 
 def describe(mapped: MappedFile) -> Library:

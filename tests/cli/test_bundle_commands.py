@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -59,6 +60,22 @@ def test_info_tells_what_a_bundle_is(cli, bundle):
     assert told["manifest"]["process"]["pid"] == os.getpid()
     assert {"core", "manifest.json"} <= {member["path"] for member in told["members"]}
     assert "core" in cli("info", bundle, "--files")[1].splitlines()[-len(told["members"])]
+
+
+def test_names_that_are_no_text_are_escaped(cli, tmp_path):
+    """A terminal gets no control characters; the file keeps its name."""
+    hostile = tmp_path / "a\x1b[2J\n\udcff.so"
+    shutil.copy(importlib.util.find_spec("_heapq").origin, hostile)
+    code = "import ctypes, sys, gencore; ctypes.CDLL(sys.argv[1]); gencore.collect_core()"
+    subprocess.run([sys.executable, "-c", code, hostile], cwd=tmp_path, check=True)
+    (path,) = tmp_path.glob("*.tar.gz")
+
+    shown = [cli("info", path, "--files"), cli("verify", path), cli("stacks", path)]
+
+    assert [code for code, _, _ in shown] == [0, 0, 0]
+    assert "a\\x1b[2J\\n\\udcff.so" in shown[0][1]
+    for _, out, err in shown:
+        assert "\x1b" not in out + err
 
 
 def test_verify_finds_everything_in_order(cli, bundle):

@@ -79,6 +79,7 @@ def test_files_come_out_as_they_went_in(path, tmp_path):
     members = {
         "core": bytes(3 << 20) + b"end",
         "manifest.json": MANIFEST,
+        "usr/lib/\udcff\n\x1b[2J": b"a name that is no text",
         "usr/lib/l\u00e4nger" + "x" * 200: b"library",
     }
     with BundleReader(write(path, members)) as bundle:
@@ -115,11 +116,9 @@ def test_unknown_names_and_existing_folders_are_refused(path, tmp_path):
             extract(bundle, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", "a\nb", "a\x1b[2J", "x" * 5000]
-)
+@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", "x" * 5000])
 def test_paths_that_lead_elsewhere_are_refused(path, tmp_path, name):
-    """Up, absolute, empty, unprintable or endless: no file is made for them."""
+    """Up, absolute, empty or endless: no file is made for them."""
     refused(forge(path, [(header(name), b"")]), tmp_path, "is not a path below")
 
 

@@ -224,6 +224,20 @@ def test_extension_that_was_replaced_on_disk_is_packed_as_it_is_mapped(tmp_path)
     assert verified(path) == []
 
 
+def test_process_with_numpy_is_whole(tmp_path):
+    """Its libraries bring others along, under names that nobody else knows."""
+    code = "import numpy, sys, gencore; print(gencore.collect_core(directory=sys.argv[1]))"
+    command = [sys.executable, "-c", code, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    path = Path(done.stdout.strip())
+
+    with BundleReader(path) as reader:
+        names = [member.path for member in reader.members]
+    assert any("numpy" in name for name in names)
+    assert any("openblas" in name for name in names)
+    assert verified(path) == []
+
+
 def test_process_whose_executable_was_deleted_opens_in_gdb(installed, tmp_path, tool):
     """Every frame has its name: the executable is read through /proc/self/exe."""
     executable = installed[1].with_name("deleted-soon")

@@ -148,6 +148,6 @@ _EXPANSION: Final = 1032
 
 
 def is_safe(path: str) -> bool:
-    """Whether *path* is relative, stays below where it begins, and shows as it is."""
+    """Whether *path* is relative, stays below where it begins, and can be a path at all."""
     parts = path.split("/")
-    return len(path) < 4096 and path.isprintable() and not {"", ".", ".."}.intersection(parts)  # noqa: PLR2004 - PATH_MAX
+    return len(path) < 4096 and "\0" not in path and not {"", ".", ".."}.intersection(parts)  # noqa: PLR2004 - PATH_MAX

@@ -119,7 +119,7 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
             click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
         click.echo(f"{'files':<12}{len(bundle.members)}")
         for member in bundle.members if files else ():
-            click.echo(f"{_size(member.size):>14}  {member.path}")
+            click.echo(f"{_size(member.size):>14}  {_shown(member.path)}")
 
 
 _FACTS: Final = (
@@ -154,7 +154,7 @@ def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
         for check in checks:
             click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
             for problem in check.problems:
-                click.echo(f"            {problem}")
+                click.echo(f"            {_shown(problem)}")
     if not all(check.ok for check in checks):
         raise SystemExit(IntegrityError.exit_code)
 

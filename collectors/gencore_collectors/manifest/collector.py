@@ -14,6 +14,7 @@ from gencore_collectors.manifest import (
     environment,
     host,
     libraries,
+    memory,
     privacy,
     process,
     runtime,
@@ -45,7 +46,7 @@ class ManifestCollector(Collector):
     def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
         """Ask for the core to be read, so that its hash is known.
 
-        Where files are mapped is read now: until the core is whole, libraries come and go.
+        What is mapped where is read now: until the core is whole, mappings come and go.
         """
         self._mappings = libraries.Mappings()
         self._core = core.CoreReader()
@@ -74,6 +75,7 @@ class ManifestCollector(Collector):
             "runtime": runtime.section(),
             "threads": threads.section(dump, self._python_threads),
             "libraries": libraries.section(dump, mappings),
+            "memory": memory.section(mappings.memory),
             "files": files,
             "host": host.section(),
             "os": host.operating_system(),

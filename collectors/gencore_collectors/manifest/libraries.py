@@ -3,28 +3,26 @@
 import os
 from collections import defaultdict
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from gencore import DumpInProgress
 from gencore.libraries import Library
 from gencore_collectors.manifest.contents import in_bundle
 from gencore_collectors.manifest.link_map import loaded_names
+from gencore_collectors.manifest.memory import MappedRange, mapped_ranges
 
 __all__ = ["Mappings", "section"]
 
-_MAPS: Final = "/proc/self/maps"
-_DELETED: Final = " (deleted)"
-
 
 class Mappings:
-    """Where files are mapped now, and what the dynamic linker calls them."""
+    """What is mapped now, and what the dynamic linker calls the files in it."""
 
     def __init__(self) -> None:
         """Read it."""
         names = loaded_names()
         self.aliases = None if names is None else _aliases(names)
-        self.ranges = _ranges()
+        self.memory = mapped_ranges()
+        self.ranges = _by_path(self.memory)
 
 
 def section(dump: DumpInProgress, mappings: Mappings) -> list[dict[str, Any]]:
@@ -64,16 +62,9 @@ def _aliases(names: Iterable[str]) -> dict[str, list[str]]:
     return aliases
 
 
-def _ranges() -> dict[str, list[list[str]]]:
-    """Return, for each path, the rows of proc(5), maps: start, end, offset in the file."""
-    try:
-        lines = Path(_MAPS).read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return {}
-    ranges = defaultdict(list)
-    for line in lines:
-        span, _, offset, _, _, *path = line.split(maxsplit=5)
-        if path:
-            numbers = [f"0x{number.lstrip('0') or '0'}" for number in (*span.split("-"), offset)]
-            ranges[path[0].replace("\\012", "\n").removesuffix(_DELETED)].append(numbers)
-    return ranges
+def _by_path(ranges: Iterable[MappedRange]) -> dict[str, list[list[str]]]:
+    """Return, for each path, where it is mapped: start, end, offset in the file."""
+    by_path = defaultdict(list)
+    for row in ranges:
+        by_path[row.path].append([hex(row.start), hex(row.end), hex(row.offset)])
+    return by_path

@@ -10,6 +10,7 @@ from gencore._version import __version__
 from gencore.cli.demo import demo
 from gencore.cli.doctor import doctor
 from gencore.cli.plugins import plugins
+from gencore.cli.report import report
 from gencore.errors import GencoreError
 
 __all__ = ["main"]
@@ -23,7 +24,7 @@ def gencore() -> None:
     """Core dumps of a live Python process, from inside it, without ptrace."""
 
 
-for _command in (demo, doctor, plugins):
+for _command in (demo, doctor, plugins, report):
     gencore.add_command(_command)
 
 

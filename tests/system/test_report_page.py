@@ -311,7 +311,7 @@ def test_screenshots(browser, address, tmp_path, size, scheme):
     """Pictures of the whole page; GENCORE_SCREENSHOTS names a directory that keeps them."""
     directory = Path(os.environ.get("GENCORE_SCREENSHOTS", tmp_path))
     picture = directory / f"report-{'phone' if size == PHONE else 'desktop'}-{scheme}.png"
-    with looking(browser, os.environ.get("GENCORE_REPORT", address), size, scheme) as page:
+    with looking(browser, address, size, scheme) as page:
         shot = page.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True})
     picture.write_bytes(base64.b64decode(shot["data"]))
 

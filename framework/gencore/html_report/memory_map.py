@@ -32,7 +32,7 @@ _MEANINGS: Final = {
     "shared": "memfd, /dev/shm, System V",
     "vdso": "vdso and vvar",
     "other": "of a kind that this page does not know",
-    "reserved": "addresses without access: guard pages, room for arenas; not drawn",
+    "reserved": "no access: guard pages, room for arenas; not drawn",
 }
 _MAX_ENTRIES: Final = 40
 """Rows and rectangles of one kind; what is smaller is added up in one more."""

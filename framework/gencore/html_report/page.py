@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 _TEMPLATES: Final = Path(__file__).with_name("templates")
-_WIDE, _NARROW = (960, 480), (328, 560)
+_WIDE, _NARROW = (800, 420), (328, 560)
 """The treemap is drawn twice: labels that shrink with a drawing cannot be read on a phone."""
 
 

@@ -63,7 +63,7 @@ def _thread(row: Field) -> Thread:
 
 def _facts(row: Field) -> list[str]:
     name, python = row["name"].text, row["python"]
-    facts = [f"kernel's name {name}"] if name and name != python["name"].text else []
+    facts = [f"named {name} by the kernel"] if name and name != python["name"].text else []
     return [*facts, "daemon"] if python["daemon"].text == "yes" else facts
 
 

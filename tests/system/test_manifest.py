@@ -221,11 +221,24 @@ def test_manifest_that_would_be_too_large_is_shortened(manifest, validate):
     assert all(row["python"]["frames"] for row in found["threads"])
 
 
+def test_memory_map_too_long_for_the_manifest_is_shortened(manifest, validate):
+    """It gives up rows like the other lists, and the manifest says so."""
+    large = json.loads(json.dumps(manifest))
+    large["memory"] = [{**manifest["memory"][0], "path": "/" + "m" * 1000}] * 5000
+
+    found = json.loads(encoding.encode(large, 2 << 20))
+
+    validate(found)
+    assert found["status"]["shortened"] == ["memory"]
+    assert 0 < len(found["memory"]) < 5000
+
+
 def test_shortening_ends_even_if_nothing_fits(manifest):
     """With no room at all the lists are emptied, and the rest is written."""
     found = json.loads(encoding.encode(json.loads(json.dumps(manifest)), limit=0))
 
-    assert found["threads"] == found["libraries"] == found["files"] == []
+    lists = ("threads", "libraries", "memory", "files")
+    assert [found[name] for name in lists] == [[]] * len(lists)
     assert found["process"]["pid"] == manifest["process"]["pid"]
 
 
@@ -490,10 +503,85 @@ def test_library_under_two_names_is_packed_under_both(tmp_path):
         names = tar.getnames()
 
     paths = [p for row in manifest["libraries"] for p in (row["path"], *(row["aliases"] or ()))]
-    packed = {f"{report.name}{path}" for path in paths if not path.startswith("/dev/")}
+    usual = (os.path.normpath(path) for path in paths if not path.startswith("/dev/"))
+    packed = {f"{report.name}{path}" for path in usual}
     assert packed <= set(names)
     assert len(names) == len(set(names))
     assert {row["name"] for row in manifest["files"]} == {n.partition("/")[2] for n in names}
+
+
+# The memory map
+
+
+def mapping_at(found, address):
+    """Return the row in which *address* is."""
+    (row,) = [
+        row for row in found["memory"] if int(row["start"], 16) <= address < int(row["end"], 16)
+    ]
+    return row
+
+
+def test_memory_map_covers_what_the_core_holds(bundle, manifest):
+    """Every segment of the core with bytes in it lies in mappings, and sizes are true."""
+    rows = [(int(row["start"], 16), int(row["end"], 16)) for row in manifest["memory"]]
+    with core_of(bundle) as core:
+        mapped = {row.start for row in core.mapped_ranges}
+
+    assert rows == sorted(rows)
+    assert [row["size"] for row in manifest["memory"]] == [end - start for start, end in rows]
+    assert mapped <= {start for start, _ in rows}
+    assert len(rows) > len(mapped)  # and what is of no file
+
+
+MEMORY_OF_EVERY_KIND = """if True:
+    import ctypes, mmap, os
+    def address(memory):
+        return ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    anonymous = mmap.mmap(-1, 123 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+    memfd = os.memfd_create("shared")
+    os.truncate(memfd, mmap.PAGESIZE)
+    shared = mmap.mmap(memfd, mmap.PAGESIZE)
+    with open(sys.argv[1], "w+b") as file:
+        file.truncate(3 * mmap.PAGESIZE)
+        mapped = mmap.mmap(file.fileno(), 2 * mmap.PAGESIZE, offset=mmap.PAGESIZE)
+    os.unlink(sys.argv[1])
+    reserved = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE)
+    libc = ctypes.CDLL(None)
+    libc.mprotect(ctypes.c_void_p(address(reserved)), mmap.PAGESIZE, 0)
+    code = ctypes.cast(libc.getpid, ctypes.c_void_p).value
+    places = [address(memory) for memory in (anonymous, shared, mapped, reserved)]
+    print(json.dumps([dumped(), *places, code]))
+"""
+
+
+def test_each_mapping_has_its_kind(python, tmp_path):
+    """By what a program mapped itself, and by the kernel's names."""
+    file = tmp_path / "mapped"
+    found, *places = python(DUMP + MEMORY_OF_EVERY_KIND, file)
+    anonymous, shared, mapped, reserved, code = (mapping_at(found, at) for at in places)
+    named = {row["path"]: row["kind"] for row in found["memory"] if row["path"]}
+
+    kinds = [row["kind"] for row in (anonymous, shared, mapped, reserved, code)]
+    assert kinds == ["anonymous", "shared", "file", "reserved", "code"]
+    assert anonymous["path"] is None
+    assert (mapped["path"], mapped["offset"], mapped["deleted"]) == (str(file), "0x1000", True)
+    assert (mapped["permissions"], mapped["size"]) == ("rw-s", 0x2000)
+    assert (code["permissions"], code["deleted"]) == ("r-xp", False)
+    assert [named[name] for name in ("[heap]", "[stack]", "[vdso]")] == ["heap", "stack", "vdso"]
+
+
+def test_memory_map_survives_any_file_name(python, tmp_path):
+    """What ends a line elsewhere is a part of the name here, and the kernel's escape is undone."""
+    file = tmp_path / "a\nb\rc\x0bd\x85e\u2028f  g "
+    code = """if True:
+        import json, mmap, sys
+        from gencore_collectors.manifest.memory import mapped_ranges
+        with open(sys.argv[1], "w+b") as file:
+            file.truncate(mmap.PAGESIZE)
+            mapped = mmap.mmap(file.fileno(), 0)
+        print(json.dumps([row.path for row in mapped_ranges()]))
+    """
+    assert str(file) in python(code, file)
 
 
 # The process and where it runs

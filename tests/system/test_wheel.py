@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import zipfile
 
 import pytest
 
@@ -17,6 +18,15 @@ print(json.dumps([gencore.__file__, sys.version_info[:2], count]))
 def test_wheel_is_for_the_stable_abi(wheel):
     """Its tag promises Python 3.11 and everything later."""
     assert "-cp311-abi3-" in wheel.name
+
+
+def test_wheel_has_what_is_no_python(wheel):
+    """The report's templates, style and script, and the manifest's schema."""
+    names = set(zipfile.ZipFile(wheel).namelist())
+
+    templates = "gencore/html_report/templates"
+    assert {f"{templates}/{name}" for name in ("page.html", "style.css", "script.js")} <= names
+    assert "gencore_collectors/manifest/schema.json" in names
 
 
 @pytest.mark.timeout(400)

@@ -1,7 +1,7 @@
 """Puts the sections of the manifest together and writes them as JSON."""
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, Final
 
 from gencore import Artifact, Collector, CoreSink, DumpInProgress
@@ -14,6 +14,7 @@ from gencore_collectors.manifest import (
     environment,
     host,
     libraries,
+    memory,
     privacy,
     process,
     runtime,
@@ -36,7 +37,7 @@ class ManifestCollector(Collector):
 
     def __init__(self) -> None:
         self._core: core.CoreReader | None = None
-        self._ranges: Mapping[str, list[list[str]]] | None = None
+        self._mapped: tuple[memory.MappedRange, ...] = ()
 
     def observe(self, process: ObservedProcess) -> None:
         """Note the Python stacks."""
@@ -45,9 +46,9 @@ class ManifestCollector(Collector):
     def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
         """Ask for the core to be read, so that its hash is known.
 
-        Where files are mapped is read now: until the core is whole, libraries come and go.
+        What is mapped where is read now: until the core is whole, mappings come and go.
         """
-        self._ranges = libraries.read_ranges()
+        self._mapped = memory.mapped_ranges()
         self._core = core.CoreReader()
         return self._core
 
@@ -58,7 +59,7 @@ class ManifestCollector(Collector):
         return [file.artifact()]
 
     def _manifest(self, dump: DumpInProgress) -> dict[str, Any]:
-        ranges = self._ranges or libraries.read_ranges()
+        mapped = self._mapped or memory.mapped_ranges()
         files = contents.section(dump)
         return {
             "schema": SCHEMA,
@@ -73,7 +74,8 @@ class ManifestCollector(Collector):
             "process": process.section(dump),
             "runtime": runtime.section(),
             "threads": threads.section(dump, self._python_threads),
-            "libraries": libraries.section(dump, ranges),
+            "libraries": libraries.section(dump, mapped),
+            "memory": memory.section(mapped),
             "files": files,
             "host": host.section(),
             "os": host.operating_system(),

@@ -27,7 +27,7 @@ def _shorten(manifest: dict[str, Any]) -> bool:
     """Halve the longest list. Return False if all are empty."""
     status = manifest["status"]
     lists: dict[str, list[Any]] = {
-        **{name: manifest[name] for name in ("threads", "libraries", "files")},
+        **{name: manifest[name] for name in ("threads", "libraries", "memory", "files")},
         **{f"status.{name}": status[name] for name in ("failed", "skipped", "warnings", "phases")},
         "process.argv": manifest["process"]["argv"],
     }

@@ -1,22 +1,20 @@
 """The section ``libraries``: every mapped file, where it was mapped and what it is called."""
 
 from collections import defaultdict
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from gencore import DumpInProgress
 from gencore.libraries import Library
 from gencore_collectors.manifest.contents import in_bundle
+from gencore_collectors.manifest.memory import MappedRange
 
-__all__ = ["read_ranges", "section"]
-
-_MAPS: Final = "/proc/self/maps"
-_DELETED: Final = " (deleted)"
+__all__ = ["section"]
 
 
-def section(dump: DumpInProgress, ranges: Mapping[str, list[list[str]]]) -> list[dict[str, Any]]:
+def section(dump: DumpInProgress, mapped: Iterable[MappedRange]) -> list[dict[str, Any]]:
     """Return it, the executable first."""
+    ranges = _by_path(mapped)
     return [_library(dump, library, ranges) for library in dump.libraries]
 
 
@@ -46,16 +44,9 @@ def _source(library: Library) -> str | None:
     return "file" if library.source == library.path else "mapping"
 
 
-def read_ranges() -> dict[str, list[list[str]]]:
-    """Return, for each path, the rows of proc(5), maps: start, end, offset in the file."""
-    try:
-        lines = Path(_MAPS).read_text(errors="surrogateescape").splitlines()
-    except OSError:
-        return {}
-    ranges: defaultdict[str, list[list[str]]] = defaultdict(list)
-    for line in lines:
-        span, _, offset, _, _, *path = line.split(maxsplit=5)
-        if path:
-            numbers = [f"0x{number.lstrip('0') or '0'}" for number in (*span.split("-"), offset)]
-            ranges[path[0].replace("\\012", "\n").removesuffix(_DELETED)].append(numbers)
-    return ranges
+def _by_path(mapped: Iterable[MappedRange]) -> Mapping[str, list[list[str]]]:
+    """Return, for each path, where it is mapped: start, end, offset in the file."""
+    by_path = defaultdict(list)
+    for row in mapped:
+        by_path[row.path].append([hex(row.start), hex(row.end), hex(row.offset)])
+    return by_path

@@ -15,7 +15,7 @@ __all__ = ["BundleReader", "MemberFile", "check_header", "decompress", "read_or_
 
 _LARGEST_HEADER: Final = 64 << 10
 """Bytes of a pax header that is read: a path has at most 4,096."""
-_LARGEST_MANIFEST: Final = 16 << 20
+LARGEST_MANIFEST: Final = 16 << 20
 """Bytes; the collector that writes it keeps to the same."""
 
 
@@ -39,15 +39,7 @@ class BundleReader:
     def manifest(self) -> dict[str, Any]:
         """Return the manifest. Its fields are anybody's: check the type of what you use."""
         with self.open("manifest.json") as file:
-            if file.size > _LARGEST_MANIFEST:
-                raise IntegrityError(f"the manifest has {file.size:,} bytes")
-            try:
-                found = json.loads(file.read())
-            except (ValueError, RecursionError) as error:
-                raise IntegrityError(f"the manifest is not JSON: {error}") from error
-        if not isinstance(found, dict):
-            raise IntegrityError("the manifest is not a JSON object")
-        return found
+            return parse_manifest(file.read(LARGEST_MANIFEST + 1))
 
     def _member(self, path: str) -> Member:
         for member in self.members:
@@ -66,6 +58,19 @@ class BundleReader:
     def __exit__(self, *_: object) -> None:
         """Close the bundle."""
         self.close()
+
+
+def parse_manifest(data: bytes) -> dict[str, Any]:
+    """Return what a manifest says. Raises `IntegrityError` unless it is a JSON object."""
+    if len(data) > LARGEST_MANIFEST:
+        raise IntegrityError(f"the manifest is larger than {LARGEST_MANIFEST >> 20} MiB")
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"the manifest is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise IntegrityError("the manifest is not a JSON object")
+    return found
 
 
 class MemberFile(io.BufferedIOBase):

@@ -12,6 +12,7 @@ from gencore.cli.debug import open_command
 from gencore.cli.demo import demo
 from gencore.cli.doctor import doctor
 from gencore.cli.plugins import plugins
+from gencore.cli.report import report
 from gencore.cli.stacks import stacks_command
 from gencore.errors import GencoreError
 
@@ -34,6 +35,7 @@ _COMMANDS = (
     extract_command,
     stacks_command,
     open_command,
+    report,
     doctor,
     plugins,
 )

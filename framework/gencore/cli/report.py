@@ -1,0 +1,95 @@
+"""``gencore report``: what a bundle's manifest says, as one HTML file."""
+
+import errno
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from gencore.bundle.reader import LARGEST_MANIFEST, parse_manifest
+from gencore.cli.bundle import open_bundle
+from gencore.cli.options import json_option
+from gencore.errors import GencoreError, OutputError, UsageError
+
+__all__ = ["report"]
+
+_GZIP: Final = b"\x1f\x8b"
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_ENDINGS: Final = (".tar.gz", ".manifest.json", ".json")
+
+
+@click.command()
+@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; default: the bundle's name with .html, in the current directory.",
+)
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@json_option
+def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> None:
+    """Write what BUNDLE, or a manifest alone, says as one HTML file that any browser opens."""
+    from gencore.html_report import render
+
+    page = render(_manifest(bundle)).encode()
+    path = output or Path(_stem(bundle.name) + ".html")
+    _write(path, page, force=force)
+    if as_json:
+        click.echo(json.dumps({"path": str(path), "size": len(page)}, indent=1))
+    else:
+        click.echo(f"report     {path} ({len(page) / 2**10:.0f} KiB)")
+
+
+def _stem(name: str) -> str:
+    ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
+    return name.removesuffix(ending)
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest of a bundle, or a manifest that is a file of its own."""
+    try:
+        with path.open("rb") as file:
+            if file.read(len(_GZIP)) == _GZIP:
+                with open_bundle(path) as bundle:
+                    return bundle.manifest()
+            file.seek(0)
+            return parse_manifest(file.read(LARGEST_MANIFEST + 1))
+    except OSError as error:
+        if isinstance(error, GencoreError):
+            raise
+        raise UsageError(f"{path}: cannot be read: {error}") from error
+
+
+def _write(path: Path, page: bytes, *, force: bool) -> None:
+    """Write the page for this user alone. Only with *force* is a file replaced, and then whole."""
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        _write_new(beside if force else path, page)
+        if force:
+            beside.replace(path)
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
+def _write_new(path: Path, page: bytes) -> None:
+    """Create the file, which must not be there; leave nothing behind if it cannot be written."""
+    with os.fdopen(os.open(path, _NEW_FILE, 0o600), "wb") as file:
+        try:
+            file.write(page)
+            file.flush()
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def _refusal(path: Path, error: OSError) -> OutputError:
+    code = error.errno or errno.EIO
+    if code == errno.EEXIST:
+        return OutputError(
+            str(path), code, "exists already", remedy="name another file, or use --force"
+        )
+    return OutputError(str(path), code, os.strerror(code), remedy="name another file")

@@ -1,0 +1,93 @@
+"""Fills the template: the one place that knows jinja2."""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from gencore.errors import UsageError
+from gencore.html_report import wording
+from gencore.html_report.field import Field
+from gencore.html_report.limits import read_limits
+from gencore.html_report.memory_map import draw, read_memory
+from gencore.html_report.phases import after_pause, read_pause
+from gencore.html_report.threads import read_threads, registers_summary
+
+if TYPE_CHECKING:
+    import jinja2
+
+__all__ = ["render"]
+
+_TEMPLATES: Final = Path(__file__).with_name("templates")
+_WIDE, _NARROW = (800, 420), (328, 560)
+"""The treemap is drawn twice: labels that shrink with a drawing cannot be read on a phone."""
+
+
+def render(manifest: Mapping[str, Any]) -> str:
+    """Return the page. Whatever is missing in the manifest, or odd, is shown as unknown.
+
+    Raises `UsageError` without jinja2.
+    """
+    fields = Field(manifest)
+    threads = read_threads(fields["threads"])
+    memory = read_memory(fields["memory"].rows)
+    style, script = _read("style.css"), _read("script.js")
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            m=fields,
+            threads=threads,
+            registers=registers_summary(threads),
+            memory=memory,
+            drawings={"wide": draw(memory, *_WIDE), "narrow": draw(memory, *_NARROW)},
+            limits=read_limits(fields["process"]["limits"]),
+            pause=read_pause(fields["status"]),
+            after_pause=after_pause(fields["status"]),
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+        )
+    )
+
+
+@cache
+def _environment() -> "jinja2.Environment":
+    try:
+        import jinja2
+    except ImportError as error:
+        raise UsageError(
+            "the HTML report needs jinja2, which is not installed",
+            remedy="pip install gencore[report]",
+        ) from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        finalize=wording.shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    for word in (wording.count, wording.instant, wording.milliseconds, wording.size):
+        environment.filters[word.__name__] = word
+    environment.filters["percent"] = wording.percent
+    return environment
+
+
+def _policy(style: str, script: str) -> str:
+    """Permit this style and this script, told by their hashes, and nothing else at all."""
+    return (
+        f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _source(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _read(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")

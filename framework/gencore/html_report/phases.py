@@ -1,0 +1,66 @@
+"""Prepares the steps of a dump: the parts of the pause as a bar, and what came after."""
+
+from collections.abc import Iterable
+from itertools import dropwhile, takewhile
+from typing import Final
+
+import attrs
+
+from gencore.html_report.field import Field
+
+__all__ = ["Part", "Pause", "after_pause", "read_pause"]
+
+_FIRST_AFTER: Final = ("libraries", "core")
+"""The first step that is no part of the pause is one of these; see the manifest's reference."""
+_REST: Final = "between the steps"
+COLOURS: Final = 6
+
+
+@attrs.frozen
+class Part:
+    """One part of the pause; *start* and *share* are shares of the whole."""
+
+    name: str
+    duration: float
+    start: float
+    share: float
+    colour: int
+    error: str | None
+
+
+@attrs.frozen
+class Pause:
+    """The parts of the pause in order, and its length in milliseconds."""
+
+    parts: tuple[Part, ...]
+    total: float | None
+
+
+def read_pause(status: Field) -> Pause:
+    """Return the pause. What its parts leave over is a part too: the steps between them."""
+    inside = list(takewhile(_is_inside, status["phases"]))
+    spent = sum(step["duration_ms"].amount or 0 for step in inside)
+    total = status["pause_ms"].amount
+    whole = max(total or 0, spent)
+    rest = {"name": _REST, "duration_ms": whole - spent}
+    steps = [*inside, Field(rest)] if whole > spent else inside
+    return Pause(tuple(_parts(steps, whole)), total)
+
+
+def after_pause(status: Field) -> list[Field]:
+    """Return the steps during which the process ran on."""
+    return list(dropwhile(_is_inside, status["phases"]))
+
+
+def _is_inside(step: Field) -> bool:
+    return step["name"].text not in _FIRST_AFTER
+
+
+def _parts(steps: Iterable[Field], whole: float) -> Iterable[Part]:
+    start = 0.0
+    for index, step in enumerate(steps):
+        name, duration = str(step["name"]), step["duration_ms"].amount or 0.0
+        share = duration / whole if whole else 0.0
+        colour = COLOURS if name == _REST else index % COLOURS
+        yield Part(name, duration, start, share, colour, step["error"].text)
+        start += share

@@ -1,0 +1,86 @@
+"""Puts values into words for a reader: sizes, times, and text that may be hostile."""
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from gencore.html_report.field import Field
+
+__all__ = ["count", "instant", "milliseconds", "percent", "shown", "size", "visible"]
+
+_UNKNOWN: Final = "unknown"
+_LONGEST: Final = 5000
+"""Characters: more than the longest path."""
+_UNITS: Final = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+_KIBI: Final = 1024
+_THOUSAND: Final = 1000
+
+
+def visible(text: str) -> str:
+    """Show control characters, marks that turn text around, and lone surrogates as escapes."""
+    cut = len(text) - _LONGEST
+    text = f"{text[:_LONGEST]}… ({cut:,} more characters)" if cut > 0 else text
+    return text if text.isprintable() else "".join(map(_visible_character, text))
+
+
+def _visible_character(character: str) -> str:
+    if character.isprintable():
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def shown(value: Any) -> Any:
+    """Return what a template shows of any value; markup stays as it is."""
+    if hasattr(value, "__html__"):
+        return value
+    return visible(_UNKNOWN if value is None else str(value))
+
+
+def size(value: "Field | float | None") -> str:
+    """Return a number of bytes in the unit in which it has one to four digits."""
+    number = _amount(value)
+    if number is None:
+        return _UNKNOWN
+    if number < _KIBI:
+        return "1 byte" if number == 1 else f"{number:.0f} bytes"
+    power = min(_power(number), len(_UNITS))
+    number, unit = number / _KIBI**power, _UNITS[power - 1]
+    return f"{number:.3g} {unit}" if number < _THOUSAND else f"{number:,.0f} {unit}"
+
+
+def _power(number: float) -> int:
+    return 0 if number < _KIBI else 1 + _power(number / _KIBI)
+
+
+def milliseconds(value: "Field | float | None") -> str:
+    """Return a duration that is given in milliseconds."""
+    number = _amount(value)
+    if number is None:
+        return _UNKNOWN
+    return f"{number:,.2f} ms" if number < _THOUSAND else f"{number / _THOUSAND:,.2f} s"
+
+
+def percent(share: float) -> str:
+    """Return a share of 1."""
+    smallest = 0.001
+    return f"{share:.1%}" if share >= smallest or share == 0 else "< 0.1%"
+
+
+def count(number: "Field | float | None", singular: str, plural: str = "") -> str:
+    """Return a number with its noun."""
+    amount = _amount(number)
+    noun = singular if amount == 1 else plural or f"{singular}s"
+    return f"{_UNKNOWN} {noun}" if amount is None else f"{amount:,.0f} {noun}"
+
+
+def instant(value: Field) -> str:
+    """Return an instant in UTC; text that is none stays as it is."""
+    text = str(value)
+    try:
+        when = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return text
+    return f"{when.day} {when:%B %Y, %H:%M:%S} UTC"
+
+
+def _amount(value: "Field | float | None") -> float | None:
+    return value.amount if isinstance(value, Field) else value

@@ -1,0 +1,508 @@
+"""The command ``report`` and the page that it writes, without a browser."""
+
+import copy
+import json
+import math
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from gencore.bundle import BundleWriter
+from gencore.errors import IntegrityError, OutputError
+from gencore.html_report import render
+from gencore.html_report.treemap import Box, squarify
+from gencore.html_report.wording import milliseconds, size, visible
+
+HOSTILE = (
+    "</script><script>alert(1)</script>\"'><img src=x onerror=alert(2)>\x00\x1b[2J\u202e\ud800"
+)
+FRAME = {"file": "/srv/orders.py", "line": 12, "function": "Orders.wait"}
+MANIFEST = {
+    "schema_version": "1.0",
+    "bundle_id": "01936b6e-0000-7000-8000-000000000000",
+    "name": "core_20261124.040419.7.001",
+    "created_at": "2026-11-24T04:04:19.425838Z",
+    "annotations": {"reason": "slow"},
+    "tool": {"name": "gencore", "version": "1.2", "backend": {"name": "linux-elf"}},
+    "status": {
+        "result": "partial",
+        "pause_ms": 10.0,
+        "phases": [
+            {"name": "stop", "duration_ms": 2.0, "status": "ok", "error": None},
+            {"name": "clone", "duration_ms": 5.0, "status": "ok", "error": None},
+            {"name": "core", "duration_ms": 1500.0, "status": "ok", "error": None},
+        ],
+        "failed": [{"part": "heap-stats", "reason": "no space"}],
+        "skipped": [{"part": "libssl.so", "reason": "it was deleted"}],
+        "warnings": ["a plug-in was not loaded"],
+        "shortened": ["threads"],
+    },
+    "core": {"file": "core", "size": 1 << 20, "expected_size": 1 << 20, "incomplete": None},
+    "process": {
+        "pid": 7,
+        "executable": {"name": "python3", "path": "/usr/bin/python3"},
+        "argv": ["python3", "-m", "orders"],
+        "rss_bytes": 5 << 20,
+        "limits": {
+            "nofile": {"soft": 1024, "hard": None},
+            "stack": {"soft": 8 << 20, "hard": 8 << 20},
+            "rss": None,
+        },
+    },
+    "runtime": {"implementation": "cpython", "version": "3.13.1", "gil": True},
+    "threads": [
+        {
+            "tid": 7,
+            "name": "python3",
+            "registers": "exact",
+            "reason": None,
+            "python": {"name": "MainThread", "daemon": False, "frames": [FRAME]},
+        },
+        {"tid": 8, "name": "pool", "registers": "missing", "reason": "it ended", "python": None},
+    ],
+    "memory": [
+        {"start": "0x1000", "size": 3 << 20, "path": "[heap]", "kind": "heap"},
+        {"start": "0x9000", "size": 1 << 20, "path": "/lib/libc.so", "kind": "code"},
+        {"start": "0xf000", "size": 1 << 30, "path": None, "kind": "reserved"},
+    ],
+    "libraries": [{"path": "/lib/libc.so", "status": "ok", "build_id": "c0ffee", "size": 99}],
+}
+
+
+class Page(HTMLParser):
+    """The text of a page, and its elements."""
+
+    VOID = frozenset({"meta", "input", "wbr", "rect"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.words, self.elements, self.open = [], [], []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "script"} & set(self.open):
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+    def count(self, tag):
+        return sum(found == tag for found, _ in self.elements)
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """Write a bundle that has the manifest behind other files, one of which is called like it."""
+    path = tmp_path / "core_1.tar.gz"
+    files = {
+        "core": b"\x7fELF",
+        "srv/manifest.json": b"{}",
+        "manifest.json": json.dumps(MANIFEST).encode(),
+    }
+    return write_bundle(path, files)
+
+
+def write_bundle(path, files):
+    with path.open("wb") as file:
+        writer = BundleWriter(file, "core_1", 0)
+        for name, data in files.items():
+            writer.begin(name, len(data))
+            writer.write(data)
+            writer.end()
+        writer.close()
+    return path
+
+
+@pytest.fixture
+def report(tmp_path):
+    """Return a function that runs the command in a directory of its own."""
+
+    def run(*arguments, code="from gencore.cli import main; main()"):
+        command = [sys.executable, "-c", code, "report", *map(str, arguments)]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=100
+        )
+
+    return run
+
+
+# The page
+
+
+def test_page_says_what_the_manifest_says():
+    """Each section has its facts, in units for people."""
+    text = Page(render(MANIFEST)).text
+
+    for expected in (
+        "python3 process 7",
+        "24 November 2026, 04:04:19 UTC",
+        "Pause 10.00 ms",
+        "Core 1 MiB",
+        "Backend linux-elf",
+        "Failed heap-stats no space",
+        "Left out libssl.so it was deleted",
+        "Warning a plug-in was not loaded",
+        "Shortened threads",
+        "reason slow",
+        "2 threads. Registers in the core: exact 1, missing 1",
+        "MainThread 7 Orders.wait exact",
+        "Orders.wait /srv/orders.py:12",
+        "Registers missing: it ended",
+        "4 MiB of addresses in 3 mappings, of which 5 MiB were in memory; 1 GiB more",
+        "between the steps 3.00 ms 30.0%",
+        "core 1.50 s ok",
+        "Open files nofile 1,024 unlimited",
+        "Resident memory rss not on this platform",
+        "cpython 3.13.1",
+        "/lib/ libc.so",
+        "build ID c0ffee",
+    ):
+        assert expected in text, expected
+
+
+def test_page_needs_nothing_but_itself():
+    """No address to fetch, no style or handler inside an element, and a policy that forbids it."""
+    page = Page(render(MANIFEST))
+    attributes = {name for _, attrs in page.elements for name in attrs}
+    links = {attrs["href"] for _, attrs in page.elements if "href" in attrs}
+    (policy,) = [
+        attrs["content"] for tag, attrs in page.elements if tag == "meta" and "http-equiv" in attrs
+    ]
+
+    assert not {name for name in attributes if name == "style" or name.startswith("on")}
+    assert not {"src", "srcset", "data", "action"} & attributes
+    assert all(link.startswith("#") for link in links)
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_sections_have_headings_and_links_lead_to_them():
+    """One h1, every section has its name, and no id is there twice."""
+    page = Page(render(MANIFEST))
+    ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
+    sections = [attrs for tag, attrs in page.elements if tag == "section"]
+    targets = {attrs["href"][1:] for tag, attrs in page.elements if tag == "a"}
+
+    assert page.count("h1") == page.count("main") == page.count("header") == page.count("nav") == 1
+    assert len(ids) == len(set(ids))
+    assert all(section["aria-labelledby"] in ids for section in sections)
+    assert targets == {"content", *(section["id"] for section in sections)}
+
+
+def test_threads_can_be_read_without_the_script():
+    """What only the script can serve is hidden until it runs."""
+    page = Page(render(MANIFEST))
+    (tools,) = [attrs for _, attrs in page.elements if attrs.get("id") == "thread-tools"]
+
+    assert "hidden" in tools
+    assert not [attrs for tag, attrs in page.elements if tag == "li" and "hidden" in attrs]
+
+
+def test_empty_manifest_is_shown_as_unknown():
+    """There is a page, and it does not claim that all went well."""
+    page = Page(render({}))
+
+    assert "unknown process unknown" in page.text
+    assert "The manifest has no memory map" in page.text
+    assert "no warnings" not in page.text
+    assert page.open == []
+
+
+def places(value, path=()):
+    """Yield the path of every value, containers too."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(below, (*path, key))
+
+
+ODD = [
+    None,
+    True,
+    -1,
+    10**400,
+    math.nan,
+    math.inf,
+    1e-300,
+    "",
+    HOSTILE,
+    [],
+    {},
+    [[]],
+    [None, 7, HOSTILE],
+    {HOSTILE: HOSTILE},
+    {"name": [], 7: {}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=[ascii(odd)[:20] for odd in ODD])
+def test_no_odd_value_anywhere_keeps_the_page_from_being_written(odd):
+    """Each value of a manifest is replaced in turn; the page stays well-formed and harmless."""
+    whole = Page(render(MANIFEST))
+    scripts = whole.count("script")
+    for path in filter(None, places(MANIFEST)):
+        manifest = copy.deepcopy(MANIFEST)
+        place = manifest
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = odd
+
+        html = render(manifest)
+
+        page = Page(html)
+        html.encode()
+        assert page.open == [], path
+        assert (page.count("script"), page.count("img")) == (scripts, 0), path
+
+
+def test_missing_values_do_no_harm_either():
+    """Each key is taken away in turn."""
+    for path in filter(None, places(MANIFEST)):
+        manifest = copy.deepcopy(MANIFEST)
+        place = manifest
+        for step in path[:-1]:
+            place = place[step]
+        del place[path[-1]]
+
+        assert Page(render(manifest)).open == [], path
+
+
+def test_hostile_names_are_text():
+    """Markup is escaped; what no reader could see, or what moves others, is spelt out."""
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["threads"][0]["python"]["name"] = HOSTILE
+    manifest["memory"][1]["path"] = HOSTILE
+
+    html = render(manifest)
+
+    spelt = HOSTILE.replace("\x00", "\\x00").replace("\x1b", "\\x1b")
+    spelt = spelt.replace("\u202e", "\\u202e").replace("\ud800", "\\ud800")
+    assert Page(html).text.count(spelt) >= 2
+    assert html.replace("\n", "").isprintable()
+
+
+def test_kind_from_a_later_version_is_shown_as_other():
+    """It does not become the name of a class, and its size counts."""
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["memory"][0]["kind"] = 'x" onload="y'
+
+    page = Page(render(manifest))
+
+    assert "Other of a kind that this page does not know 3 MiB 75.0%" in page.text
+
+
+def test_thousands_of_mappings_make_a_page_of_bearable_size():
+    """The largest are shown, the others as one sum, and the drawing stays small."""
+    rows = [
+        {"start": hex(n << 20), "size": 4096 + n, "path": None, "kind": "anonymous"}
+        for n in range(60_000)
+    ]
+
+    html = render({**MANIFEST, "memory": rows})
+
+    assert len(html) < 200_000
+    assert "59,960 smaller" in Page(html).text
+
+
+def test_partial_manifest_sums_a_pause_longer_than_it_says():
+    """Parts that are longer than the whole do not leave the bar."""
+    status = {**MANIFEST["status"], "pause_ms": 1.0}
+
+    html = render({**MANIFEST, "status": status})
+    widths = re.findall(r'class="part-\d" x="([\d.]+)" y="0" width="([\d.]+)"', html)
+
+    assert len(widths) == 2
+    assert sum(float(width) for _, width in widths) == pytest.approx(1000, abs=1)
+
+
+def test_treemap_gives_each_size_its_area_within_the_rectangle():
+    """Nothing overlaps or sticks out, and parts are nearly square."""
+    sizes = [600, 600, 400, 300, 200, 200, 100]
+    boxes = squarify(sizes, Box(0, 0, 60, 40))
+
+    assert [box.width * box.height for box in boxes] == pytest.approx(sizes)
+    assert max(max(b.width / b.height, b.height / b.width) for b in boxes) < 3
+    for index, box in enumerate(boxes):
+        assert -1e-9 <= box.x <= box.x + box.width <= 60 + 1e-9
+        assert -1e-9 <= box.y <= box.y + box.height <= 40 + 1e-9
+        for other in boxes[index + 1 :]:
+            apart = min(box.x + box.width, other.x + other.width) - max(box.x, other.x)
+            below = min(box.y + box.height, other.y + other.height) - max(box.y, other.y)
+            assert apart < 1e-9 or below < 1e-9
+
+
+def test_treemap_survives_sizes_of_all_magnitudes():
+    """From one byte to the whole address space."""
+    sizes = [2.0**64, 2.0**40, 2.0**20, 1, 1]
+
+    assert len(squarify(sizes, Box(0, 0, 960, 480))) == len(sizes)
+    assert squarify([], Box(0, 0, 960, 480)) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1536, "1.5 KiB"),
+        (1023 << 10, "1,023 KiB"),
+        (1 << 60, "1 EiB"),
+    ],
+)
+def test_sizes_are_put_into_words(number, text):
+    """With three digits, in binary units."""
+    assert size(number) == text
+
+
+def test_durations_are_put_into_words():
+    """Milliseconds up to a second."""
+    assert [milliseconds(n) for n in (0.147, 999, 1500)] == ["0.15 ms", "999.00 ms", "1.50 s"]
+
+
+def test_endless_text_is_cut():
+    """And says how much is missing."""
+    assert visible("x" * 6000).endswith("x… (1,000 more characters)")
+
+
+# The command
+
+
+def test_report_is_written_for_its_owner_alone(report, bundle, tmp_path):
+    """Mode 0600 whatever the umask; --json tells path and size."""
+    code = "import os; os.umask(0); from gencore.cli import main; main()"
+
+    done = report(bundle, "-o", "page.html", "--json", code=code)
+
+    page = tmp_path / "page.html"
+    assert done.returncode == 0, done.stderr
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert json.loads(done.stdout) == {"path": "page.html", "size": page.stat().st_size}
+    assert page.read_text() == render(MANIFEST)
+
+
+def test_manifest_alone_will_do(report, tmp_path):
+    """Without -o the report is called like its source, in the current directory."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "core_1.manifest.json").write_text(json.dumps(MANIFEST))
+
+    done = report("there/core_1.manifest.json")
+
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "core_1.html").read_text() == render(MANIFEST)
+    assert "core_1.html" in done.stdout
+
+
+def test_existing_file_is_not_replaced_unless_forced(report, bundle, tmp_path):
+    """Refused with a remedy; --force replaces it whole, and its mode with it."""
+    page = tmp_path / "page.html"
+    page.write_text("mine")
+    page.chmod(0o644)
+
+    refused = report(bundle, "-o", page)
+
+    assert refused.returncode == OutputError.exit_code
+    assert "remedy: name another file, or use --force" in refused.stderr
+    assert page.read_text() == "mine"
+
+    forced = report(bundle, "-o", page, "--force")
+
+    assert forced.returncode == 0, forced.stderr
+    assert page.read_text() == render(MANIFEST)
+    assert page.stat().st_mode & 0o777 == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == [bundle.name, page.name]
+
+
+@pytest.mark.parametrize("options", [(), ("--force",)], ids=["plain", "forced"])
+def test_link_is_not_followed(report, bundle, tmp_path, options):
+    """What a link of that name leads to stays as it was."""
+    (tmp_path / "target").write_text("mine")
+    (tmp_path / "page.html").symlink_to("target")
+
+    done = report(bundle, "-o", "page.html", *options)
+
+    assert (done.returncode == 0) is bool(options)
+    assert (tmp_path / "target").read_text() == "mine"
+
+
+def test_nothing_is_left_where_the_report_does_not_fit(report, bundle, tmpfs):
+    """A disk that is full gets no half page."""
+    full = tmpfs("size=8k")
+
+    for options in ((), ("--force",)):
+        done = report(bundle, "-o", full / "page.html", *options)
+        assert done.returncode == OutputError.exit_code
+        assert "No space left" in done.stderr
+        assert list(full.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"no JSON", b"[]", b"[" * 100_000, b"\xff{}", b"\x1f\x8b broken", b"9" * 5000],
+    ids=["empty", "text", "list", "deep", "bytes", "gzip", "number"],
+)
+def test_what_is_neither_bundle_nor_manifest_is_told(report, tmp_path, data):
+    """With the exit code of a bundle that is not what it claims to be, and no traceback."""
+    (tmp_path / "odd").write_bytes(data)
+
+    done = report("odd")
+
+    assert done.returncode == IntegrityError.exit_code, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_bundle_without_a_manifest_is_told(report, tmp_path):
+    """It was made without the collector."""
+    done = report(write_bundle(tmp_path / "other.tar.gz", {"core": b""}))
+
+    assert done.returncode == IntegrityError.exit_code
+    assert "there is no 'manifest.json' in it" in done.stderr
+
+
+def test_manifest_beyond_all_bounds_is_refused(report, tmp_path):
+    """Before it is parsed."""
+    with (tmp_path / "large.json").open("wb") as file:
+        file.truncate((16 << 20) + 1)
+
+    done = report("large.json")
+
+    assert done.returncode == IntegrityError.exit_code
+    assert "larger than 16 MiB" in done.stderr
+
+
+def test_missing_jinja2_is_told_with_its_remedy(report, bundle, tmp_path):
+    """No traceback, no file, and what to install."""
+    code = "import sys; sys.modules['jinja2'] = None; from gencore.cli import main; main()"
+
+    done = report(bundle, "-o", "page.html", code=code)
+
+    assert done.returncode == 2
+    assert "remedy: pip install gencore[report]" in done.stderr
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_other_commands_do_without_jinja2(python):
+    """It is loaded for the report only, and click for the command line only."""
+    code = """if True:
+        import json, sys
+        import gencore
+        gencore.Pipeline()
+        early = sorted({"jinja2", "click"} & set(sys.modules))
+        import gencore.cli, gencore.html_report
+        print(json.dumps([early, "jinja2" in sys.modules]))
+    """
+    assert python(code) == [[], False]

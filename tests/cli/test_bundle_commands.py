@@ -64,7 +64,7 @@ def test_info_tells_what_a_bundle_is(cli, bundle):
 
 def test_names_that_are_no_text_are_escaped(cli, tmp_path):
     """A terminal gets no control characters; the file keeps its name."""
-    hostile = tmp_path / "a\x1b[2J\n\udcff.so"
+    hostile = tmp_path / "a\x1b[2J\n\r\x0b\x85\u2028\udcff.so"
     shutil.copy(importlib.util.find_spec("_heapq").origin, hostile)
     code = "import ctypes, sys, gencore; ctypes.CDLL(sys.argv[1]); gencore.collect_core()"
     subprocess.run([sys.executable, "-c", code, hostile], cwd=tmp_path, check=True)
@@ -73,7 +73,7 @@ def test_names_that_are_no_text_are_escaped(cli, tmp_path):
     shown = [cli("info", path, "--files"), cli("verify", path), cli("stacks", path)]
 
     assert [code for code, _, _ in shown] == [0, 0, 0]
-    assert "a\\x1b[2J\\n\\udcff.so" in shown[0][1]
+    assert "a\\x1b[2J\\n\\r\\x0b\\x85\\u2028\\udcff.so" in shown[0][1]
     for _, out, err in shown:
         assert "\x1b" not in out + err
 

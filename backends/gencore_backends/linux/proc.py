@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -27,14 +27,24 @@ def mapped_files() -> tuple[MappedFile, ...]:
     """Return every mapped file, the executable first, then in order of address."""
     executable = os.readlink(_SELF / "exe")
     sources = {executable: str(_SELF / "exe")}
-    for line in (_SELF / "maps").read_text(errors="surrogateescape").splitlines():
-        fields = line.split(maxsplit=5)
+    for fields in _map_rows():
         if len(fields) == 6 and fields[5].startswith("/") and fields[4] != "0":  # noqa: PLR2004
             path = fields[5].replace("\\012", "\n")
             sources.setdefault(path, str(_SELF / "map_files" / _as_named_there(fields[0])))
     known = loaded_names()
     aliases = None if known is None else _aliases(known)
     return tuple(_mapped_file(path, sources, aliases) for path in sources)
+
+
+def _map_rows() -> Iterator[list[str]]:
+    """Yield the rows of /proc/self/maps in five fields, and a sixth where there is a path.
+
+    Only a line feed ends a row, and the kernel escapes those in paths; no other character does,
+    whatever `str.splitlines` and text files hold for a line's end.
+    """
+    for line in os.fsdecode((_SELF / "maps").read_bytes()).split("\n"):
+        if line:
+            yield line.split(maxsplit=5)
 
 
 def _as_named_there(span: str) -> str:
@@ -87,8 +97,7 @@ def core_size(*, with_files: bool) -> int:
 
 def _mapped_bytes() -> int:
     total = 0
-    for line in (_SELF / "maps").read_text(errors="surrogateescape").splitlines():
-        span, _, _, _, inode, *_ = line.split(maxsplit=5)
+    for span, _, _, _, inode, *_ in _map_rows():
         if inode != "0":
             start, end = span.split("-")
             total += int(end, 16) - int(start, 16)

@@ -232,15 +232,21 @@ static long in_timerfd(void)
 	return read(timerfd_create(CLOCK_MONOTONIC, 0), &value, sizeof(value));
 }
 
+static char fifo_name[] = "/tmp/gencore-fifo-XXXXXX";
+
+static void remove_fifo(void)
+{
+	unlink(fifo_name);
+}
+
 static long in_open_fifo(void)
 {
-	char name[] = "/tmp/gencore-fifo-XXXXXX";
-
-	close(mkstemp(name));
-	unlink(name);
-	if (mkfifo(name, 0600))
+	close(mkstemp(fifo_name));
+	unlink(fifo_name);
+	if (mkfifo(fifo_name, 0600))
 		return 0;
-	return open(name, O_RDONLY);
+	atexit(remove_fifo); /* nobody ever opens its other end */
+	return open(fifo_name, O_RDONLY);
 }
 
 /* From here on with a timeout: 0, or -1 with one of ETIMEDOUT, EAGAIN, is as it should be. */

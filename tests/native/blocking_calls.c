@@ -209,7 +209,8 @@ static long in_waitpid(void)
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		pause();
-		_exit(0);
+		unlink(fifo_name);
+	_exit(0);
 	}
 	return waitpid(child, NULL, 0);
 }
@@ -234,19 +235,13 @@ static long in_timerfd(void)
 
 static char fifo_name[] = "/tmp/gencore-fifo-XXXXXX";
 
-static void remove_fifo(void)
-{
-	unlink(fifo_name);
-}
-
 static long in_open_fifo(void)
 {
 	close(mkstemp(fifo_name));
 	unlink(fifo_name);
 	if (mkfifo(fifo_name, 0600))
 		return 0;
-	atexit(remove_fifo); /* nobody ever opens its other end */
-	return open(fifo_name, O_RDONLY);
+	return open(fifo_name, O_RDONLY); /* nobody ever opens its other end */
 }
 
 /* From here on with a timeout: 0, or -1 with one of ETIMEDOUT, EAGAIN, is as it should be. */
@@ -570,5 +565,6 @@ int main(int argc, char **argv)
 	       captures, in_captures / captures, states[THREAD_STOPPED], states[THREAD_READ],
 	       states[THREAD_MISSING], harassment.sent, harassment.lost);
 	fflush(stdout);
+	unlink(fifo_name);
 	_exit(0);
 }

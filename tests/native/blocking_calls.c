@@ -209,7 +209,6 @@ static long in_waitpid(void)
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		pause();
-		unlink(fifo_name);
 	_exit(0);
 	}
 	return waitpid(child, NULL, 0);

@@ -209,7 +209,7 @@ static long in_waitpid(void)
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		pause();
-	_exit(0);
+		_exit(0);
 	}
 	return waitpid(child, NULL, 0);
 }

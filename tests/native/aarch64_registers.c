@@ -61,30 +61,20 @@ static int is_right(const struct thread *thread)
 	       arch_fp_image_size(fp) && (uint64_t)fp->vregs[8] == 0x3ff8000000000000u;
 }
 
-static int capture(void)
-{
-	struct thread_table table;
-	sigset_t mask, before;
-	int right = 0;
+static int right;
 
-	if (threads_prepare(THREADS_AUTO))
-		return -1;
-	sigfillset(&mask);
-	sigdelset(&mask, threads_signal());
-	pthread_sigmask(SIG_SETMASK, &mask, &before);
-	threads_stop(THREADS_AUTO, 250, &table);
-	for (uint32_t i = 1; i < table.count; i++)
-		right += is_right(&table.threads[i]);
-	threads_release();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	threads_finish(&table);
-	return right;
+static void look(const struct thread_table *table)
+{
+	right = 0;
+	for (uint32_t i = 1; i < table->count; i++)
+		right += is_right(&table->threads[i]);
 }
 
 int main(int argc, char **argv)
 {
 	int captures = argc > 1 ? atoi(argv[1]) : 1;
-	int right = 0;
+	struct thread_table table;
+	int all_right = 0;
 	pthread_t thread;
 
 	take_high_signals();
@@ -92,9 +82,9 @@ int main(int argc, char **argv)
 	while (!ready)
 		usleep(100);
 	for (int i = 0; i < captures; i++)
-		right += capture() == 1;
+		all_right += !capture_threads(THREADS_AUTO, &table, look) && right == 1;
 	done = 1;
 	pthread_join(thread, NULL);
-	printf("%d\n", right);
+	printf("%d\n", all_right);
 	return 0;
 }

@@ -525,7 +525,7 @@ static int capture(enum thread_mode mode)
 {
 	struct thread_table table;
 
-	if (capture_threads(mode, &table))
+	if (capture_threads(mode, &table, NULL))
 		return -1;
 	for (uint32_t i = 0; i < table.count; i++)
 		states[thread_state(&table.threads[i])]++;

@@ -8,8 +8,12 @@
 
 #include "threads.h"
 
-/* Stop all threads and let them go on. Returns 0, or -1 if nothing could be prepared. */
-static inline int capture_threads(enum thread_mode mode, struct thread_table *ret)
+/*
+ * Stop all threads, perhaps look at them while they are stopped, and let them go on.
+ * Returns 0, or -1 if nothing could be prepared.
+ */
+static inline int capture_threads(enum thread_mode mode, struct thread_table *ret,
+				  void (*look)(const struct thread_table *table))
 {
 	sigset_t mask, before;
 
@@ -19,6 +23,8 @@ static inline int capture_threads(enum thread_mode mode, struct thread_table *re
 	sigdelset(&mask, threads_signal());
 	pthread_sigmask(SIG_SETMASK, &mask, &before);
 	threads_stop(mode, 250, ret);
+	if (look)
+		look(ret);
 	threads_release();
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	threads_finish(ret);

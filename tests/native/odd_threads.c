@@ -178,7 +178,7 @@ static void capture(struct odd *odd)
 {
 	struct thread_table table;
 
-	if (capture_threads(THREADS_AUTO, &table))
+	if (capture_threads(THREADS_AUTO, &table, NULL))
 		abort();
 	for (uint32_t i = 1; i < table.count; i++)
 		if (odd->tid == table.threads[i].tid)

@@ -10,7 +10,6 @@ import sys
 import pytest
 
 import gencore
-from gencore import cli as command_line
 
 
 @pytest.fixture(scope="module")
@@ -20,18 +19,10 @@ def bundle(tmp_path_factory):
 
 
 @pytest.fixture
-def cli(monkeypatch, capsys, tmp_path):
-    """Return a function that runs the command line in this process: (code, out, err)."""
+def cli(inside, monkeypatch, tmp_path):
+    """Return a function that runs the command line, with a cache of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def run(*arguments):
-        arguments = [str(argument) for argument in arguments]
-        monkeypatch.setattr(sys, "argv", ["gencore", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            command_line.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
+    return inside
 
 
 def test_list_shows_every_bundle_and_what_is_wrong_with_it(cli, bundle, tmp_path):

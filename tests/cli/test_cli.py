@@ -13,8 +13,6 @@ import threading
 import attrs
 import pytest
 
-from gencore import cli as command_line
-
 
 @pytest.fixture
 def cli(tmp_path):
@@ -114,19 +112,6 @@ def test_ctrl_c_ends_with_its_own_code(tmp_path):
     assert "gencore: interrupted" in shown
     assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture
-def inside(monkeypatch, capsys):
-    """Return a function that runs the command line in this process."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gencore", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            command_line.main()
-        return ended.value.code, *capsys.readouterr()
-
-    return run
 
 
 def test_a_partial_demo_says_what_is_missing_and_ends_with_3(inside, tmp_path, monkeypatch):

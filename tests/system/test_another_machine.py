@@ -58,30 +58,24 @@ def elsewhere(bundle, tmp_path, tool):
             [tool("bwrap"), *options, "--", *command], capture_output=True, text=True, check=True
         ).stdout
 
-    unpack = [sys.executable, "-m", "gencore", "open", "--print", bundle[0]]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(copy)}
-    subprocess.run(unpack, env=environment, check=True, capture_output=True)
-    (folder,) = copy.glob("gencore/bundles/*/*")
-    run.folder = Path("/mnt", folder.relative_to(copy))
-    run.local = folder
+    def debugger(*options):
+        """Return the command line of `gencore open`, as it is there."""
+        command = [sys.executable, "-m", "gencore", "open", "--json", *options, bundle[0]]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(copy)}
+        done = subprocess.run(command, env=environment, capture_output=True, check=True)
+        return [word.replace(str(copy), "/mnt") for word in json.loads(done.stdout)["command"]]
+
+    run.debugger = debugger
+    *_, run.executable, run.core = debugger()
+    run.folder = Path(run.core).parent
     return run
-
-
-def executable_of(elsewhere):
-    manifest = json.loads((elsewhere.local / "manifest.json").read_text())
-    return f"{elsewhere.folder}{manifest['process']['executable']['path']}"
 
 
 def test_gdb_names_every_frame(bundle, elsewhere, tool):
     """All libraries are the bundle's; ?? is only where one of these is stripped."""
-    settings = ("auto-load off", f"sysroot {elsewhere.folder}")
-    options = [word for text in settings for word in ("-iex", f"set {text}")]
-    shown = elsewhere(
-        tool("gdb"),
-        *("-nx", "-batch", *options),
-        *("-ex", "thread apply all bt", "-ex", "info sharedlibrary"),
-        *(executable_of(elsewhere), f"{elsewhere.folder}/core"),
-    )
+    assert tool("gdb")
+    commands = ("-ex", "thread apply all bt", "-ex", "info sharedlibrary")
+    shown = elsewhere(*elsewhere.debugger(), "-batch", *commands)
 
     assert len(re.findall(r"^Thread \d+ ", shown, re.MULTILINE)) == len(bundle[2]["threads"]) + 1
     for frame in re.findall(r".* in \?\? .*", shown):
@@ -95,12 +89,9 @@ def test_gdb_names_every_frame(bundle, elsewhere, tool):
 
 def test_lldb_names_every_frame(bundle, elsewhere, tool):
     """The same in LLDB."""
-    create = f"target create --core {elsewhere.folder}/core {executable_of(elsewhere)}"
-    select = f"platform select --sysroot {elsewhere.folder} remote-linux"
-    commands = [word for text in (select, create) for word in ("-o", text)]
-    shown = elsewhere(
-        tool("lldb"), "--no-lldbinit", "--batch", *commands, "-o", "thread backtrace all"
-    )
+    assert tool("lldb")
+    command = elsewhere.debugger("--lldb")
+    shown = elsewhere(*command, "--batch", "-o", "thread backtrace all")
 
     stacks = re.split(r"thread #\d+", shown.partition("thread backtrace all")[2])[1:]
     assert len(stacks) == len(bundle[2]["threads"]) + 1
@@ -118,7 +109,7 @@ def test_pystack_merges_every_thread(bundle, elsewhere):
     shown = elsewhere(
         *command,
         *("--native", "--lib-search-root", elsewhere.folder),
-        *(f"{elsewhere.folder}/core", executable_of(elsewhere)),
+        *(elsewhere.core, elsewhere.executable),
     )
 
     found = {int(tid) for tid in re.findall(r"^Traceback for thread (\d+) ", shown, re.MULTILINE)}

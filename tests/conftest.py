@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gencore.bundle.writer import BundleWriter
+
 SYSCTL = Path("/proc/sys/kernel")
 _TEMPORARY = Path(tempfile.gettempdir())
 _LOCK = pytest.StashKey()
@@ -111,3 +113,20 @@ def tmpfs(tmp_path):
     yield mount
     for directory in mounted:
         subprocess.run(["umount", directory], check=True)
+
+
+@pytest.fixture(scope="session")
+def write_bundle():
+    """Return a function that writes a bundle of some files, as the product does."""
+
+    def write(path, files, top="core_20260101.000000.1.001"):
+        with path.open("wb") as file:
+            bundle = BundleWriter(file, top, 0)
+            for name, data in files.items():
+                bundle.begin(name, len(data))
+                bundle.write(data)
+                bundle.end()
+            bundle.close()
+        return path
+
+    return write

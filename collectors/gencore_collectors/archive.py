@@ -5,7 +5,7 @@ from typing import BinaryIO
 
 from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
 from gencore.backend import CHUNK_SIZE
-from gencore.bundle import BundleWriter
+from gencore.bundle.writer import BundleWriter
 from gencore.libraries import Library, open_regular
 from gencore.output import ArtifactWriter
 

@@ -6,19 +6,17 @@ them; this module adds what cores have and other ELF files have not.
 
 import io
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Final, Self
 
 import attrs
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
+from gencore.elf_identity import BEGINNING, MALFORMED, build_id_of
 from gencore.errors import IntegrityError
 
 __all__ = [
@@ -30,15 +28,12 @@ __all__ = [
     "Note",
     "ProgramHeader",
     "RecordedThread",
-    "build_id_of",
-    "read_identity",
 ]
 
 NT_PRSTATUS: Final = "NT_PRSTATUS"
 NT_PRPSINFO: Final = "NT_PRPSINFO"
 NT_SIGINFO: Final = "NT_SIGINFO"
 
-_MALFORMED: Final = (ELFError, ConstructError, struct.error, OverflowError, ValueError)
 _PN_XNUM: Final = 0xFFFF
 _NT_GENCORE: Final = 0x47435231
 """The type of the note in which our Linux backends list the threads; its owner is GENCORE."""
@@ -52,8 +47,6 @@ _NEEDED: Final = {
 _THREAD_WORDS: Final = 4
 """``thread TID QUALITY NAME``; the name may be empty, and may have blanks."""
 _ELF_MAGIC: Final = b"\x7fELF"
-_BEGINNING: Final = 1 << 16
-"""Bytes of a mapped file in which its build ID is looked for."""
 _PR_PID: Final = struct.Struct("32xi")
 """``struct elf_prstatus`` of a 64-bit kernel: siginfo 12, cursig 2 + 2, sigpend 8, sighold 8."""
 
@@ -113,7 +106,7 @@ class CoreFile:
         try:
             self._elf = ELFFile(self._file)  # type: ignore[arg-type]  # it reads and seeks
             self._size = self._file.seek(0, 2)
-        except _MALFORMED as error:
+        except MALFORMED as error:
             self.close()
             raise IntegrityError(f"{self._path}: not an ELF file: {error}") from error
         if self._elf["e_type"] != "ET_CORE":
@@ -132,10 +125,16 @@ class CoreFile:
     @cached_property
     def notes(self) -> tuple[Note, ...]:
         """Every note of every PT_NOTE, in file order."""
-        try:
-            return tuple(self._read_notes())
-        except _MALFORMED as error:
-            raise IntegrityError(f"{self._path}: unreadable note: {error}") from error
+        header_size = 12  # three 32-bit words; the owner's name is padded to four bytes
+        return tuple(
+            Note(
+                note["n_name"] or "",
+                note["n_type"],
+                note["n_offset"] + header_size + ((note["n_namesz"] + 3) & ~3),
+                note["n_descdata"],
+            )
+            for note in self._raw_notes
+        )
 
     @property
     def thread_ids(self) -> tuple[int, ...]:
@@ -149,7 +148,7 @@ class CoreFile:
     @cached_property
     def mapped_ranges(self) -> tuple[MappedRange, ...]:
         """The rows of NT_FILE, in order of address."""
-        rows = [n for n in self._raw_notes() if n["n_type"] == "NT_FILE"]
+        rows = [n for n in self._raw_notes if n["n_type"] == "NT_FILE"]
         return tuple(row for note in rows for row in _file_rows(note["n_desc"]))
 
     @cached_property
@@ -160,7 +159,7 @@ class CoreFile:
         """
         found: dict[str, str | None] = {}
         for row in sorted(self.mapped_ranges, key=lambda row: row.start):
-            image = self._memory(row.start, min(row.end - row.start, _BEGINNING))
+            image = self._memory(row.start, min(row.end - row.start, BEGINNING))
             if row.file_offset == 0 and image.startswith(_ELF_MAGIC):
                 found.setdefault(row.path, build_id_of(image))
         return found
@@ -245,23 +244,20 @@ class CoreFile:
     def _segments(self) -> list[Any]:
         try:
             return list(self._elf.iter_segments())
-        except _MALFORMED as error:
+        except MALFORMED as error:
             raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
 
     @cached_property
     def _note_segments(self) -> list[NoteSegment]:
         return [s for s in self._segments if isinstance(s, NoteSegment)]
 
-    def _raw_notes(self) -> Iterator[Any]:
-        for segment in self._note_segments:
-            yield from segment.iter_notes()
-
-    def _read_notes(self) -> Iterator[Note]:
-        header_size = 12  # three 32-bit words; the owner's name is padded to four bytes
-        for note in self._raw_notes():
-            name_size = (note["n_namesz"] + 3) & ~3
-            offset = note["n_offset"] + header_size + name_size
-            yield Note(note["n_name"] or "", note["n_type"], offset, note["n_descdata"])
+    @cached_property
+    def _raw_notes(self) -> list[Any]:
+        """Read them once: they may be at the end of a file that is decompressed to get there."""
+        try:
+            return [note for segment in self._note_segments for note in segment.iter_notes()]
+        except MALFORMED as error:
+            raise IntegrityError(f"{self._path}: unreadable note: {error}") from error
 
 
 def _text(data: bytes) -> str:
@@ -274,44 +270,3 @@ def _file_rows(table: Any) -> Iterator[MappedRange]:
         yield MappedRange(
             _text(name), entry["vm_start"], entry["vm_end"], entry["page_offset"] * unit
         )
-
-
-def build_id_of(image: bytes) -> str | None:
-    """Return the GNU build ID of an ELF file of which only the beginning is at hand, or None."""
-    sections = slice(40, 48), slice(58, 64)  # e_shoff; e_shentsize, e_shnum, e_shstrndx: elf(5)
-    data = bytearray(image)
-    for place in sections:
-        data[place] = bytes(place.stop - place.start)
-    try:
-        return _build_id(ELFFile(io.BytesIO(data)).iter_segments())
-    except _MALFORMED:
-        return None
-
-
-def _build_id(segments: Iterable[Any]) -> str | None:
-    for segment in segments:
-        if isinstance(segment, NoteSegment):
-            for note in segment.iter_notes():
-                if note["n_type"] == "NT_GNU_BUILD_ID":
-                    return str(note["n_desc"])
-    return None
-
-
-def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
-    """Return an ELF file's GNU build ID in hexadecimal, and its soname; None for what it lacks.
-
-    Raises `IntegrityError` if *file* is not a readable ELF file.
-    """
-    build_id = soname = None
-    try:
-        for segment in ELFFile(file).iter_segments():
-            if isinstance(segment, NoteSegment):
-                notes = segment.iter_notes()
-                found = (n["n_desc"] for n in notes if n["n_type"] == "NT_GNU_BUILD_ID")
-                build_id = next(found, build_id)
-            elif isinstance(segment, DynamicSegment):
-                tags: Iterator[Any] = segment.iter_tags("DT_SONAME")
-                soname = next((tag.soname for tag in tags), None)
-    except _MALFORMED as error:
-        raise IntegrityError(f"not a readable ELF file: {error}") from error
-    return build_id, soname

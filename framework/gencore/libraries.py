@@ -18,7 +18,10 @@ _ELF_MAGIC: Final = b"\x7fELF"
 _NO_FILES: Final = ("/dev/", "/memfd:", "/SYSV")
 _LARGEST_DATA: Final = 64 << 20
 """Bytes of a mapped file that is not ELF: code needs nothing of it, and a full core has it."""
-
+_GONE: Final = (
+    "the file was deleted or replaced after it was mapped, and only CAP_CHECKPOINT_RESTORE or "
+    "CAP_SYS_ADMIN would let this process read it nevertheless"
+)
 
 Status = Literal["ok", "not-elf", "deleted", "unreadable", "skipped"]
 
@@ -61,7 +64,7 @@ def describe(mapped: MappedFile) -> Library:
     """Read one mapped file's facts. Whatever goes wrong becomes its status, never an error."""
     if mapped.path.startswith(_NO_FILES):
         return _without_facts(mapped, "skipped", "a device or shared memory, not a file")
-    source = mapped.path if mapped.read_from is None else mapped.read_from
+    source = mapped.read_from or mapped.path
     try:
         with open_regular(source) as file:
             return _describe(mapped, source, file)
@@ -71,13 +74,7 @@ def describe(mapped: MappedFile) -> Library:
         return _without_facts(mapped, "unreadable", str(error))
 
 
-_GONE: Final = (
-    "the file was deleted or replaced after it was mapped, and only CAP_CHECKPOINT_RESTORE or "
-    "CAP_SYS_ADMIN would let this process read it nevertheless"
-)
-
-
-def _without_facts(mapped: MappedFile, status: Status, reason: str) -> Library:
+def _without_facts(mapped: MappedFile, status: Status, reason: str | None = None) -> Library:
     return Library(
         path=mapped.path,
         status=status,
@@ -101,13 +98,7 @@ def open_regular(path: str) -> io.BufferedReader:
 
 def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Library:
     size = os.fstat(file.fileno()).st_size
-    found = Library(
-        path=mapped.path,
-        status="ok",
-        deleted=mapped.deleted,
-        source=source,
-        aliases=mapped.aliases,
-    )
+    found = attrs.evolve(_without_facts(mapped, "ok"), source=source)
     if file.peek(len(_ELF_MAGIC))[: len(_ELF_MAGIC)] == _ELF_MAGIC:
         found = _identify(found, file)
     elif size > _LARGEST_DATA:
@@ -121,7 +112,7 @@ def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Libra
 
 
 def _identify(library: Library, file: io.BufferedReader) -> Library:
-    from gencore.corefile import read_identity
+    from gencore.elf_identity import read_identity
 
     try:
         build_id, soname = read_identity(file)

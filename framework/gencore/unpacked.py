@@ -8,7 +8,9 @@ from pathlib import Path
 
 import attrs
 
-from gencore.bundle import BundleReader, extract
+from gencore.bundle.extraction import extract
+from gencore.bundle.field import Field
+from gencore.bundle.reader import BundleReader
 from gencore.errors import IntegrityError, OutputError
 
 __all__ = ["Unpacked", "remove_all", "unpack"]
@@ -68,11 +70,8 @@ def _key(path: Path) -> str:
 
 def _executable(bundle: BundleReader) -> str:
     """Return the path below the folder, if the manifest tells one that is in the bundle."""
-    process = bundle.manifest().get("process")
-    executable = process.get("executable") if isinstance(process, dict) else None
-    path = executable.get("path") if isinstance(executable, dict) else None
-    known = {member.path for member in bundle.members}
-    for name in (path, path.removesuffix(" (deleted)")) if isinstance(path, str) else ():
-        if name.lstrip("/") in known:
-            return name.lstrip("/")
-    raise IntegrityError(f"{bundle.path}: the executable {path!r} is not in the bundle")
+    path = Field(bundle.manifest())["process"]["executable"]["path"].text
+    member = bundle.find(path) if path is not None else None
+    if member is None:
+        raise IntegrityError(f"{bundle.path}: the executable {path!r} is not in the bundle")
+    return member.path

@@ -10,7 +10,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from gencore.bundle import BundleWriter
 from gencore.errors import IntegrityError, OutputError
 from gencore.html_report import render
 from gencore.html_report.treemap import Box, squarify
@@ -105,7 +104,7 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def bundle(tmp_path):
+def bundle(tmp_path, write_bundle):
     """Write a bundle that has the manifest behind other files, one of which is called like it."""
     path = tmp_path / "core_1.tar.gz"
     files = {
@@ -113,18 +112,7 @@ def bundle(tmp_path):
         "srv/manifest.json": b"{}",
         "manifest.json": json.dumps(MANIFEST).encode(),
     }
-    return write_bundle(path, files)
-
-
-def write_bundle(path, files):
-    with path.open("wb") as file:
-        writer = BundleWriter(file, "core_1", 0)
-        for name, data in files.items():
-            writer.begin(name, len(data))
-            writer.write(data)
-            writer.end()
-        writer.close()
-    return path
+    return write_bundle(path, files, "core_1")
 
 
 @pytest.fixture
@@ -465,7 +453,7 @@ def test_what_is_neither_bundle_nor_manifest_is_told(report, tmp_path, data):
     assert "Traceback" not in done.stderr
 
 
-def test_bundle_without_a_manifest_is_told(report, tmp_path):
+def test_bundle_without_a_manifest_is_told(report, tmp_path, write_bundle):
     """It was made without the collector."""
     done = report(write_bundle(tmp_path / "other.tar.gz", {"core": b""}))
 

@@ -13,24 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gencore import IntegrityError, OutputError, UsageError
-from gencore.bundle import BundleReader, BundleWriter, contents, extract, verify
+from gencore.bundle import contents
 from gencore.bundle.contents import Member, encode
+from gencore.bundle.extraction import extract
+from gencore.bundle.reader import BundleReader
+from gencore.bundle.verification import verify
 
 TOP = "core_20260101.000000.1.001"
 MANIFEST = json.dumps({"files": []}).encode()
 anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-
-
-def write(path, members):
-    """Write a bundle as the product does."""
-    with path.open("wb") as file:
-        bundle = BundleWriter(file, TOP, 0)
-        for name, data in members.items():
-            bundle.begin(name, len(data))
-            bundle.write(data)
-            bundle.end()
-        bundle.close()
-    return path
 
 
 def forge(path, members, rows=None, end=bytes(1024)):
@@ -74,7 +65,7 @@ def path(tmp_path):
     return tmp_path / f"{TOP}.tar.gz"
 
 
-def test_files_come_out_as_they_went_in(path, tmp_path):
+def test_files_come_out_as_they_went_in(path, tmp_path, write_bundle):
     """With holes for zeros, and for their owner alone."""
     members = {
         "core": bytes(3 << 20) + b"end",
@@ -82,7 +73,7 @@ def test_files_come_out_as_they_went_in(path, tmp_path):
         "usr/lib/\udcff\n\x1b[2J": b"a name that is no text",
         "usr/lib/l\u00e4nger" + "x" * 200: b"library",
     }
-    with BundleReader(write(path, members)) as bundle:
+    with BundleReader(write_bundle(path, members)) as bundle:
         folder = extract(bundle, tmp_path)
 
     for name, data in members.items():
@@ -91,10 +82,10 @@ def test_files_come_out_as_they_went_in(path, tmp_path):
     assert (folder / "core").stat().st_blocks * 512 < 1 << 20
 
 
-def test_one_file_is_read_without_the_others(path, tmp_path):
+def test_one_file_is_read_without_the_others(path, tmp_path, write_bundle):
     """The rest of the bundle may be damaged: nobody looks at it."""
     noise = random.Random(1).randbytes(1 << 20)
-    write(path, {"core": noise, "manifest.json": MANIFEST})
+    write_bundle(path, {"core": noise, "manifest.json": MANIFEST})
     data = bytearray(path.read_bytes())
     data[1000 : 1 << 19] = bytes((1 << 19) - 1000)
     path.write_bytes(data)
@@ -106,10 +97,10 @@ def test_one_file_is_read_without_the_others(path, tmp_path):
             verify(bundle)
 
 
-def test_unknown_names_and_existing_folders_are_refused(path, tmp_path):
+def test_unknown_names_and_existing_folders_are_refused(path, tmp_path, write_bundle):
     """Nothing is overwritten."""
     (tmp_path / TOP).mkdir()
-    with BundleReader(write(path, {"a": b""})) as bundle:
+    with BundleReader(write_bundle(path, {"a": b""})) as bundle:
         with pytest.raises(UsageError, match="not in the bundle: b"):
             extract(bundle, tmp_path, ["b"])
         with pytest.raises(OutputError, match="exists already"):
@@ -236,11 +227,11 @@ def test_a_table_of_wrong_types_is_refused(path, monkeypatch, table):
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
+def sound(tmp_path_factory, write_bundle):
     """Write a bundle of some gzip members; return its bytes."""
     path = tmp_path_factory.mktemp("sound") / "bundle"
     noise = random.Random(2).randbytes(5000)
-    return write(path, {"core": noise, "manifest.json": MANIFEST}).read_bytes()
+    return write_bundle(path, {"core": noise, "manifest.json": MANIFEST}).read_bytes()
 
 
 def boundaries(data):
@@ -304,10 +295,10 @@ def test_noise_is_not_a_bundle(path, noise):
 @pytest.mark.parametrize(
     "manifest", [b"", b"[]", b"nonsense", b"[" * 100_000, b"\xff"], ids=range(5)
 )
-def test_a_manifest_that_is_no_json_object_is_refused(path, manifest):
+def test_a_manifest_that_is_no_json_object_is_refused(path, manifest, write_bundle):
     """Also one that is nested without end."""
     with (
-        BundleReader(write(path, {"manifest.json": manifest})) as bundle,
+        BundleReader(write_bundle(path, {"manifest.json": manifest})) as bundle,
         pytest.raises(IntegrityError, match=r"not JSON|not a JSON object"),
     ):
         bundle.manifest()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gencore import MappedFile
-from gencore.bundle import BundleWriter
+from gencore.bundle.writer import BundleWriter
 from gencore.libraries import describe
 
 ELF = os.path.realpath(sys.executable)

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import gencore
-from gencore.bundle import BundleReader, verify
+from gencore.bundle.reader import BundleReader
+from gencore.bundle.verification import verify
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,7 @@
 """The bundle: writing it, and reading one that nobody vouches for.
 
 `writer` packs, `reader` opens single members, `extraction` unpacks, `verification` checks all of
-it; `contents` is the table of contents that the first writes and the second reads.
+it; `contents` is the table of contents that the first writes and the second reads, and `field`
+reads a manifest of which nothing is certain. Each is imported where it is needed: a process that
+is dumped needs the first only.
 """
-
-from gencore.bundle.extraction import extract
-from gencore.bundle.reader import BundleReader
-from gencore.bundle.verification import Check, verify
-from gencore.bundle.writer import BundleWriter
-
-__all__ = ["BundleReader", "BundleWriter", "Check", "extract", "verify"]

@@ -34,6 +34,8 @@ _END_SIZE: Final = _OVERHEAD + _PLACE.size
 _PIECE_SIZE: Final = 0xFFFF - 4
 _LARGEST: Final = 8 << 20
 """Bytes of a table that is believed, before and after compression: 50,000 files."""
+_EXPANSION: Final = 1032
+"""What deflate can do at best."""
 
 
 @attrs.frozen
@@ -130,10 +132,10 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
     """Raise unless every row could be true, and no two contradict each other."""
     offsets = [member.offset for member in members]
     paths = [member.path for member in members]
-    if not is_safe(top) or "/" in top:
+    if not _is_safe(top) or "/" in top:
         raise IntegrityError(f"the top folder's name {top!r} is not one")
     for path in paths:
-        if not is_safe(path):
+        if not _is_safe(path):
             raise IntegrityError(f"{path!r} is not a path below the top folder")
     if len(set(paths)) != len(paths):
         raise IntegrityError("two members have the same path")
@@ -143,11 +145,7 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
         raise IntegrityError("a member is larger than its compressed bytes could be")
 
 
-_EXPANSION: Final = 1032
-"""What deflate can do at best."""
-
-
-def is_safe(path: str) -> bool:
+def _is_safe(path: str) -> bool:
     """Whether *path* is relative, stays below where it begins, and can be a path at all."""
     parts = path.split("/")
     return len(path) < 4096 and "\0" not in path and not {"", ".", ".."}.intersection(parts)  # noqa: PLR2004 - PATH_MAX

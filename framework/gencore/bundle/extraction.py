@@ -1,6 +1,7 @@
 """Unpacks a bundle: regular files only, below one new directory, holes where there are zeros."""
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -35,7 +36,10 @@ def extract(
     target = directory / bundle.top
     if os.path.lexists(target):
         raise OutputError(
-            str(target), 17, "exists already", remedy="remove it, or name another directory"
+            str(target),
+            errno.EEXIST,
+            "exists already",
+            remedy="remove it, or name another directory",
         )
     with _private_directory(directory) as (private, root_fd):
         for member in members:
@@ -65,8 +69,6 @@ def _private_directory(parent: Path) -> Iterator[tuple[Path, int]]:
     try:
         yield private, root_fd
     except OSError as error:
-        if isinstance(error, OutputError):
-            raise
         raise OutputError(str(parent), error.errno or 0, "cannot take the files") from error
     finally:
         os.close(root_fd)

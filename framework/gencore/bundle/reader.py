@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final, Self
 
 from isal import igzip, isal_zlib
 
+from gencore.backend import CHUNK_SIZE
 from gencore.bundle.contents import Member, read_contents
 from gencore.errors import IntegrityError
 
@@ -17,6 +18,7 @@ _LARGEST_HEADER: Final = 64 << 10
 """Bytes of a pax header that is read: a path has at most 4,096."""
 LARGEST_MANIFEST: Final = 16 << 20
 """Bytes; the collector that writes it keeps to the same."""
+_DELETED: Final = " (deleted)"
 
 
 class BundleReader:
@@ -28,24 +30,30 @@ class BundleReader:
         self._file = self.path.open("rb")
         try:
             self.top, self.members = read_contents(self._file)
+            self._by_path = {member.path: member for member in self.members}
         except BaseException:
             self.close()
             raise
 
     def open(self, path: str) -> "MemberFile":
         """Open one member; only its part of the bundle is decompressed."""
-        return MemberFile(self._file, self.top, self._member(path))
+        if path not in self._by_path:
+            raise IntegrityError(f"{self.path}: there is no {path!r} in it")
+        return MemberFile(self._file, self.top, self._by_path[path])
+
+    def find(self, mapped: str) -> Member | None:
+        """Return the member that the file mapped from the path *mapped* became, if it is there.
+
+        The path may have the kernel's mark of a deleted file, with which it is packed only where
+        another file has taken its place.
+        """
+        names = (name.lstrip("/") for name in (mapped, mapped.removesuffix(_DELETED)))
+        return next((self._by_path[name] for name in names if name in self._by_path), None)
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest. Its fields are anybody's: check the type of what you use."""
         with self.open("manifest.json") as file:
             return parse_manifest(file.read(LARGEST_MANIFEST + 1))
-
-    def _member(self, path: str) -> Member:
-        for member in self.members:
-            if member.path == path:
-                return member
-        raise IntegrityError(f"{self.path}: there is no {path!r} in it")
 
     def close(self) -> None:
         """Close the bundle; no member of it can be read any more."""
@@ -103,11 +111,9 @@ class MemberFile(io.BufferedIOBase):
         self._go()
         left = self.size - self._position
         size = left if size is None or size < 0 else min(size, left)
-        data = bytearray()
-        while len(data) < size:
-            data += read_some(self._gzip, size - len(data))
+        data = _read_exactly(self._gzip, size)
         self._position = self._wanted = self._position + size
-        return bytes(data)
+        return data
 
     def tell(self) -> int:
         """Return where the next read begins."""
@@ -159,10 +165,10 @@ def _read_header(stream: igzip.IGzipFile) -> tarfile.TarInfo:
 
 
 def _read_exactly(stream: igzip.IGzipFile, size: int) -> bytes:
-    data = b""
+    data = bytearray()
     while len(data) < size:
         data += read_some(stream, size - len(data))
-    return data
+    return bytes(data)
 
 
 def read_some(stream: igzip.IGzipFile, size: int) -> bytes:
@@ -176,7 +182,7 @@ def read_some(stream: igzip.IGzipFile, size: int) -> bytes:
 def read_or_end(stream: igzip.IGzipFile, size: int) -> bytes:
     """Read at most *size* bytes; nothing at the end. Raises `IntegrityError` for damage."""
     try:
-        data: bytes = stream.read1(min(size, 1 << 20))
+        data: bytes = stream.read1(min(size, CHUNK_SIZE))
     except (EOFError, OSError, isal_zlib.error) as error:  # type: ignore[misc]  # isal does not say that it is an exception
         raise IntegrityError(f"the compressed data is damaged: {error}") from error
     return data

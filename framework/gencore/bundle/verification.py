@@ -3,7 +3,7 @@
 import hashlib
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 from isal import igzip
@@ -16,14 +16,11 @@ from gencore.bundle.reader import (
     read_or_end,
     read_some,
 )
-from gencore.corefile import CoreFile, build_id_of
+from gencore.corefile import CoreFile
+from gencore.elf_identity import BEGINNING, build_id_of
 from gencore.errors import IntegrityError
 
 __all__ = ["Check", "verify"]
-
-_HEAD: Final = 1 << 16
-"""Bytes at a library's beginning in which its build ID is looked for."""
-_DELETED: Final = " (deleted)"
 
 
 @attrs.frozen
@@ -101,15 +98,14 @@ def _hash_problems(
     bundle: BundleReader, manifest: Mapping[str, Any], hashes: Mapping[str, str]
 ) -> Iterator[str]:
     """Compare with the table of contents and with the manifest, whichever knows."""
-    told = {member.path: member.sha256 for member in bundle.members}
     for path, sha256 in _rows(manifest):
         if path not in hashes:
             yield f"{path} is in the manifest and not in the bundle"
         elif sha256 is not None and sha256 != hashes[path]:
             yield f"{path} differs from its hash in the manifest"
-    for path, found in hashes.items():
-        if told[path] not in {None, found}:
-            yield f"{path} differs from its hash in the table of contents"
+    for member in bundle.members:
+        if member.sha256 not in {None, hashes[member.path]}:
+            yield f"{member.path} differs from its hash in the table of contents"
 
 
 def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
@@ -121,10 +117,8 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
 
 
 def _library_problems(bundle: BundleReader, core: CoreFile) -> Iterator[str]:
-    members = {member.path: member for member in bundle.members}
     for path, build_id in core.build_ids.items():
-        names = (path.lstrip("/"), path.removesuffix(_DELETED).lstrip("/"))
-        member = next((members[name] for name in names if name in members), None)
+        member = bundle.find(path)
         if member is None:
             yield f"{path} is mapped in the core and not in the bundle"
         elif build_id is not None and build_id != _build_id(bundle, member):
@@ -133,4 +127,4 @@ def _library_problems(bundle: BundleReader, core: CoreFile) -> Iterator[str]:
 
 def _build_id(bundle: BundleReader, member: Member) -> str | None:
     with bundle.open(member.path) as file:
-        return build_id_of(file.read(_HEAD))
+        return build_id_of(file.read(BEGINNING))

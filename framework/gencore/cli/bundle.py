@@ -2,8 +2,9 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +12,10 @@ import attrs
 import click
 
 from gencore import _progress
-from gencore.bundle import BundleReader, Check, extract, verify
+from gencore.bundle.extraction import extract
+from gencore.bundle.field import Field
+from gencore.bundle.reader import BundleReader
+from gencore.bundle.verification import Check, verify
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
 
@@ -21,6 +25,7 @@ __all__ = [
     "list_command",
     "open_bundle",
     "progress_of",
+    "shown",
     "verify_command",
 ]
 
@@ -36,8 +41,6 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
     try:
         bundle = BundleReader(path)
     except OSError as error:
-        if isinstance(error, GencoreError):
-            raise
         remedy = "name a bundle: a file made by gencore whose name ends in .tar.gz"
         raise OutputError(str(path), error.errno or 0, "cannot be read", remedy=remedy) from error
     with bundle:
@@ -66,7 +69,7 @@ def list_command(*, directory: Path, as_json: bool) -> None:
     for row in rows:
         told = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
         when = row["created_at"] or ""
-        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {_shown(row['path'])}  {told}")
+        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {shown(row['path'])}  {told}")
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -86,16 +89,14 @@ def _row(path: Path) -> dict[str, Any]:
     }
 
 
-def _text(manifest: Any, *path: str) -> str | None:
+def _text(manifest: Mapping[str, Any], *path: str) -> str | None:
     """Return a field of a manifest that anybody may have written, fit for a terminal."""
-    for key in path:
-        manifest = manifest.get(key) if isinstance(manifest, dict) else None
-    if manifest is None:
-        return None
-    return _shown(str(manifest)[:_LONGEST])
+    text = reduce(Field.__getitem__, path, Field(manifest)).text
+    return None if text is None else shown(text[:_LONGEST])
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
+    """Return a text without what would do something to a terminal."""
     return text if text.isprintable() else ascii(text)
 
 
@@ -119,7 +120,7 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
             click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
         click.echo(f"{'files':<12}{len(bundle.members)}")
         for member in bundle.members if files else ():
-            click.echo(f"{_size(member.size):>14}  {_shown(member.path)}")
+            click.echo(f"{_size(member.size):>14}  {shown(member.path)}")
 
 
 _FACTS: Final = (
@@ -154,7 +155,7 @@ def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
         for check in checks:
             click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
             for problem in check.problems:
-                click.echo(f"            {_shown(problem)}")
+                click.echo(f"            {shown(problem)}")
     if not all(check.ok for check in checks):
         raise SystemExit(IntegrityError.exit_code)
 

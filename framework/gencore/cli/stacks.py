@@ -6,12 +6,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
-from gencore.bundle import BundleReader
-from gencore.cli.bundle import open_bundle, progress_of
+from gencore.bundle.field import Field
+from gencore.bundle.reader import BundleReader
+from gencore.cli.bundle import open_bundle, progress_of, shown
 from gencore.cli.options import json_option
 from gencore.errors import IntegrityError
 from gencore.unpacked import unpack
@@ -54,15 +54,12 @@ def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
         return
     click.echo(_MISSING, err=True)
     for row in rows:
-        for line in _lines(row):
-            click.echo(line if line.isprintable() else ascii(line))
+        for line in _lines(Field(row)):
+            click.echo(shown(line))
 
 
-def _lines(row: dict[str, Any]) -> Iterator[str]:
-    python = row.get("python")
-    python = python if isinstance(python, dict) else {}
-    yield f"Thread {row.get('tid')} {python.get('name') or row.get('name')}"
-    frames = python.get("frames")
-    for frame in reversed(frames) if isinstance(frames, list) else ():
-        if isinstance(frame, dict):
-            yield f"    {frame.get('function')} ({frame.get('file')}:{frame.get('line')})"
+def _lines(row: Field) -> Iterator[str]:
+    python = row["python"]
+    yield f"Thread {row['tid'].text} {python['name'].text or row['name'].text}"
+    for frame in reversed(python["frames"].rows):
+        yield f"    {frame['function'].text} ({frame['file'].text}:{frame['line'].text})"

@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from gencore.html_report.field import Field
+from gencore.bundle.field import Field
 from gencore.html_report.wording import size
 
 __all__ = ["Limit", "read_limits"]

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gencore.html_report.field import Field
+from gencore.bundle.field import Field
 from gencore.html_report.treemap import Box, squarify
 from gencore.html_report.wording import count, percent, size, visible
 

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gencore.bundle.field import Field
 from gencore.errors import UsageError
 from gencore.html_report import wording
-from gencore.html_report.field import Field
 from gencore.html_report.limits import read_limits
 from gencore.html_report.memory_map import draw, read_memory
 from gencore.html_report.phases import after_pause, read_pause

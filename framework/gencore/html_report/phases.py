@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gencore.html_report.field import Field
+from gencore.bundle.field import Field
 
 __all__ = ["Part", "Pause", "after_pause", "read_pause"]
 

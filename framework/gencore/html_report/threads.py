@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from gencore.html_report.field import Field
+from gencore.bundle.field import Field
 
 __all__ = ["Frame", "Thread", "read_threads", "registers_summary"]
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gencore.html_report.field import Field
+from gencore.bundle.field import Field
 
 __all__ = ["count", "instant", "milliseconds", "percent", "shown", "size", "visible"]
 

@@ -29,11 +29,11 @@ class ArchiveCollector(Collector):
         return _CoreMember(dump.core, self._bundle, self._file)
 
     def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
-        """Add the libraries and the artefacts of the other collectors."""
+        """Add the libraries, the sources and the artefacts of the other collectors."""
         if dump.core is None:
             return []
         try:
-            for library in dump.libraries:
+            for library in (*dump.libraries, *dump.sources):
                 self._add_library(library, dump)
             for artifact in dump.artifacts:
                 if artifact.name.rpartition(".")[2] != "core":  # it is in the bundle already

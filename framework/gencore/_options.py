@@ -21,3 +21,4 @@ class Options(TypedDict, total=False):
     timeout: float | None
     annotations: Mapping[str, str] | None
     with_dontdump: bool
+    sources: bool

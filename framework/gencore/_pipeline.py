@@ -47,7 +47,7 @@ class Pipeline:
         collectors: Names of collectors, or callables that return a new one for each dump (a
             class, or ``functools.partial`` of it with options).
         directory: Where the artefacts go; None is ``GENCORE_DIRECTORY``, or else the current one.
-        threads, content, timeout, annotations, with_dontdump: see `DumpRequest`.
+        threads, content, timeout, annotations, with_dontdump, sources: see `DumpRequest`.
 
     Raises `UsageError` and `PluginError`.
     """
@@ -61,6 +61,7 @@ class Pipeline:
             timeout=options.get("timeout"),
             annotations=dict(options.get("annotations") or {}),  # the caller may change its own
             with_dontdump=options.get("with_dontdump", False),
+            sources=options.get("sources", False),
         )
         self._plugins: list[_loader.LoadedPlugin] = []
         name = options.get("backend") or os.environ.get("GENCORE_BACKEND")
@@ -102,7 +103,8 @@ class Pipeline:
     def _take(
         self, choice: _Choice, collectors: list[Collector], output: Output, created_at: datetime
     ) -> tuple[Worker, DumpInProgress, Snapshot]:
-        snapshot, pause, failed = self._pause(choice.backend, collectors, output)
+        process = ObservedProcess()
+        snapshot, pause, failed = self._pause(choice.backend, collectors, output, process)
         dump = DumpInProgress(
             name=output.name,
             created_at=created_at,
@@ -113,6 +115,7 @@ class Pipeline:
             pause=pause,
             threads=(),
             output=output,
+            python_files=process.python_files() if self._request.sources else (),
             packed=any(collector.packs for collector in collectors),
             phases=_phases_of(pause, created_at),
             failed=failed,
@@ -130,7 +133,11 @@ class Pipeline:
         return worker, dump, snapshot
 
     def _pause(
-        self, backend: Backend, collectors: list[Collector], output: Output
+        self,
+        backend: Backend,
+        collectors: list[Collector],
+        output: Output,
+        process: ObservedProcess,
     ) -> tuple[Snapshot, Pause, list[Failed]]:
         """Do all that happens while the process waits.
 
@@ -138,7 +145,9 @@ class Pipeline:
         """
         with _instant:
             begin = time.perf_counter()
-            failed = _observe(collectors)
+            if self._request.sources:
+                process.python_threads()
+            failed = _observe(collectors, process)
             observed = time.perf_counter()
             to_file = any(collector.keeps_core for collector in collectors)
             request = attrs.evolve(self._request, excluded=excluded_ranges())
@@ -194,8 +203,7 @@ class Pipeline:
         return [f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken]
 
 
-def _observe(collectors: list[Collector]) -> list[Failed]:
-    process = ObservedProcess()
+def _observe(collectors: list[Collector], process: ObservedProcess) -> list[Failed]:
     failed = []
     for collector in list(collectors):
         try:

@@ -110,6 +110,7 @@ class Worker:
             if self._dump.packed:  # they will be asked for: read them while the kernel writes
                 with self._phase("libraries"):
                     self._skip_unreadable()
+                    self._warn_of_missing_sources()
         except Exception as error:  # the core is worth more than the list of libraries
             self._dump.failed.append(Failed("libraries", error))
 
@@ -117,6 +118,12 @@ class Worker:
         for library in self._dump.libraries:
             if library.status in {"deleted", "unreadable"}:
                 self._dump.skip(library.path, library.reason or library.status)
+
+    def _warn_of_missing_sources(self) -> None:
+        """Not skipped parts: programs that are shipped without sources are dumped completely."""
+        for source in self._dump.sources:
+            if source.sha256 is None:
+                self._dump.warnings.append(f"source {source.path} is left out: {source.reason}")
 
     def _read_core(self) -> bool:
         """Give the core to whoever wants it. Return whether it is whole."""

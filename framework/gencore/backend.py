@@ -97,6 +97,9 @@ class DumpRequest:
     """Free text for the manifest: 64 keys at most, 1,024 bytes each."""
     with_dontdump: bool = False
     """Whether to take in memory that was marked with MADV_DONTDUMP, see madvise(2)."""
+    sources: bool = False
+    """Whether a bundle takes in the Python files on the stacks, up to 16 MiB; see
+    `gencore.sources`."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
 

@@ -57,6 +57,9 @@ class DumpInProgress:
     """Whether a collector with `packs` takes part, so that artefacts end up inside its file."""
     mapped_files: "tuple[MappedFile, ...]" = ()
     """Every file that was mapped at the instant, the executable first."""
+    python_files: tuple[str, ...] = ()
+    """The names of the files on the Python stacks, as code objects have them; empty unless
+    `DumpRequest.sources`."""
     core: "CoreStream | None" = None
     """The core; None where it failed."""
     core_sha256: str | None = None
@@ -75,6 +78,13 @@ class DumpInProgress:
         from gencore.libraries import describe
 
         return tuple(describe(file) for file in self.mapped_files)
+
+    @cached_property
+    def sources(self) -> "tuple[Library, ...]":
+        """The facts of each Python file that goes into a bundle. Reads them, at the first use."""
+        from gencore.sources import describe_sources
+
+        return describe_sources(self.python_files, self.mapped_files) if self.python_files else ()
 
     def create(self, name: str) -> "ArtifactWriter":
         """Create the file of an artefact, to be written and closed. Raises OSError."""

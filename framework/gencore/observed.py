@@ -57,6 +57,11 @@ class ObservedProcess:
             self._threads = tuple(_thread(known.get(i), i, frames[i]) for i in order)
         return self._threads
 
+    def python_files(self) -> tuple[str, ...]:
+        """Return the name of each file on a stack as its code has it, each once."""
+        frames = (frame for thread in self.python_threads() for frame in thread.frames)
+        return tuple(dict.fromkeys(frame.file for frame in frames))
+
 
 def _thread(thread: threading.Thread | None, ident: int, top: FrameType) -> PythonThread:
     frames, truncated = _walk(top)

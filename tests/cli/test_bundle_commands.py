@@ -14,8 +14,8 @@ import gencore
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    """Make one bundle of this process."""
-    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"))
+    """Make one bundle of this process, with the sources on its stacks."""
+    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), sources=True)
 
 
 @pytest.fixture
@@ -202,3 +202,35 @@ def test_stacks_without_pystack_are_those_of_the_manifest(cli, bundle, monkeypat
     assert "    bundle (" in out
     assert "gencore[analysis]" in err
     assert told["source"] == "manifest"
+
+
+@pytest.mark.parametrize("pystack", [True, False])
+def test_stacks_show_the_lines_of_the_bundles_sources(cli, tmp_path, monkeypatch, pystack):
+    """The file has changed on this machine since, or is not there at all."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import gencore, sys\n"
+        "def outer(): return gencore.collect_core(directory=sys.argv[1], sources=True)  # \x1b\n"
+        "print(outer())\n"
+    )
+    command = [sys.executable, program, tmp_path]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    program.write_text("something else\n" * 3)
+    if not pystack:
+        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    code, out, _ = cli("stacks", path)
+
+    assert code == 0
+    assert "def outer(): return gencore.collect_core(" in out
+    assert "        print(outer())\n" in out
+    assert "something else" not in out
+    assert "\x1b" not in out
+
+
+def test_without_being_asked_for_no_source_is_taken(cli, tmp_path):
+    """Sources are somebody's property."""
+    path = gencore.collect_core(directory=tmp_path)
+    members = json.loads(cli("info", path, "--json")[1])["members"]
+
+    assert not [member["path"] for member in members if member["path"].endswith(".py")]

@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gencore import Artifact, DumpInProgress
+from gencore.libraries import Library
 
 __all__ = ["in_bundle", "integrity", "section"]
 
 _CORE: Final = "application/x-coredump"
 _EXECUTABLE: Final = "application/x-executable"
 _LIBRARY: Final = "application/x-sharedlib"
+_SOURCE: Final = "text/x-python"
 _UNKNOWN: Final = "application/octet-stream"
 
 
@@ -41,14 +43,14 @@ def _packed(dump: DumpInProgress) -> Iterator[dict[str, Any]]:
         sha256 = None if dump.core.missing else dump.core_sha256
         yield _row("core", _CORE, "secret", size=dump.core.size, sha256=sha256)
     for index, library in enumerate(dump.libraries):
-        for archive_path in library.archive_paths:
-            yield _row(
-                archive_path,
-                _LIBRARY if index else _EXECUTABLE,
-                "open",
-                size=library.size,
-                sha256=library.sha256,
-            )
+        yield from _members(library, _LIBRARY if index else _EXECUTABLE, "open")
+    for source in dump.sources:
+        yield from _members(source, _SOURCE, "identifying")
+
+
+def _members(file: Library, media_type: str, privacy: str) -> Iterator[dict[str, Any]]:
+    for path in file.archive_paths:
+        yield _row(path, media_type, privacy, size=file.size, sha256=file.sha256)
 
 
 def _artifact(prefix: str, artifact: Artifact) -> dict[str, Any]:

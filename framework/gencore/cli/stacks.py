@@ -2,23 +2,29 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import click
 
 from gencore.bundle.field import Field
 from gencore.bundle.reader import BundleReader
+from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle, progress_of, shown
 from gencore.cli.options import json_option
 from gencore.errors import IntegrityError
-from gencore.unpacked import unpack
+from gencore.unpacked import Unpacked, unpack
 
 __all__ = ["stacks_command"]
 
-_MISSING = (
+_PYTHON_FRAME: Final = re.compile(r'    \(Python\) File "(.+)", line (\d{1,9}), in ')
+_SOURCE_LINE: Final = " " * 8
+"""What pystack begins a source line with, which it reads from this machine's files."""
+_MISSING: Final = (
     "pystack is not installed: these are the stacks that the manifest recorded at the instant.\n"
     "For what is in the core, and for --native: pip install 'gencore[analysis]'"
 )
@@ -37,13 +43,33 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> N
             return
         with progress_of(bundle, quiet=quiet) as count:
             unpacked = unpack(bundle, count)
+        text = _with_sources(_run_pystack(unpacked, native=native), SourceLines(bundle))
+    click.echo(json.dumps({"source": "pystack", "text": text}) if as_json else text)
+
+
+def _run_pystack(unpacked: Unpacked, *, native: bool) -> str:
     command = [sys.executable, "-m", "pystack", "--no-color", "core"]
     command += [*(["--native"] if native else []), "--lib-search-root", str(unpacked.folder)]
     command += [str(unpacked.core), str(unpacked.executable)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
         raise IntegrityError(f"pystack cannot read the core: {done.stderr.strip()[-500:]}")
-    click.echo(json.dumps({"source": "pystack", "text": done.stdout}) if as_json else done.stdout)
+    return done.stdout
+
+
+def _with_sources(text: str, sources: SourceLines) -> str:
+    """Put the bundle's source lines in the place of this machine's, which may differ."""
+    shown_lines = []
+    replaced = False
+    for line in text.splitlines():
+        if not (replaced and line.startswith(_SOURCE_LINE)):
+            shown_lines.append(line)
+        frame = _PYTHON_FRAME.match(line)
+        source = sources.find(frame[1], int(frame[2])) if frame else None
+        replaced = source is not None
+        if source is not None:
+            shown_lines.append(_SOURCE_LINE + shown(source))
+    return "\n".join(shown_lines)
 
 
 def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
@@ -53,13 +79,16 @@ def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
         click.echo(json.dumps({"source": "manifest", "threads": rows}, indent=1))
         return
     click.echo(_MISSING, err=True)
+    sources = SourceLines(bundle)
     for row in rows:
-        for line in _lines(Field(row)):
+        for line in _lines(Field(row), sources):
             click.echo(shown(line))
 
 
-def _lines(row: Field) -> Iterator[str]:
+def _lines(row: Field, sources: SourceLines) -> Iterator[str]:
     python = row["python"]
     yield f"Thread {row['tid'].text} {python['name'].text or row['name'].text}"
     for frame in reversed(python["frames"].rows):
         yield f"    {frame['function'].text} ({frame['file'].text}:{frame['line'].text})"
+        if source := sources.find(frame["file"].text or "", frame["line"].number):
+            yield f"        {source}"

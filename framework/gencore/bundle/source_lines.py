@@ -1,0 +1,42 @@
+"""Looks up lines of the Python sources in a bundle."""
+
+import os.path
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from gencore.bundle.reader import BundleReader
+from gencore.errors import IntegrityError
+
+__all__ = ["SourceLines"]
+
+_LARGEST: Final = 16 << 20
+"""Bytes of a member that is taken for a source: a dump takes no larger one."""
+
+
+class SourceLines:
+    """The sources in an open bundle."""
+
+    def __init__(self, bundle: BundleReader) -> None:
+        self._bundle = bundle
+        self._lines_of = lru_cache(maxsize=16)(self._read)
+
+    def find(self, file: str, number: float | None) -> str | None:
+        """Return line *number*, from 1, of the source of a code object, without its indentation.
+
+        None if the bundle does not have it.
+        """
+        lines = self._lines_of(file)
+        if number is None or not 1 <= number <= len(lines):
+            return None
+        return lines[int(number) - 1].strip()
+
+    def _read(self, file: str) -> list[str]:
+        member = self._bundle.find(os.path.normpath(file)) if Path(file).is_absolute() else None
+        if member is None or member.size > _LARGEST:
+            return []
+        try:
+            with self._bundle.open(member.path) as source:
+                return source.read().decode(errors="replace").splitlines()
+        except IntegrityError:  # the stack is worth showing without it; `verify` names the damage
+            return []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gencore import cli as command_line
 from gencore.bundle.writer import BundleWriter
 
 SYSCTL = Path("/proc/sys/kernel")
@@ -130,3 +131,16 @@ def write_bundle():
         return path
 
     return write
+
+
+@pytest.fixture
+def inside(monkeypatch, capsys):
+    """Return a function that runs the command line in this process: (code, out, err)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gencore", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            command_line.main()
+        return ended.value.code, *capsys.readouterr()
+
+    return run

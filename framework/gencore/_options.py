@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import TypedDict
 
-from gencore.backend import Content, Threads
+from gencore.backend import Backend, Content, Threads
 from gencore.collector import Collector
 
 __all__ = ["Options"]
@@ -13,7 +13,7 @@ __all__ = ["Options"]
 class Options(TypedDict, total=False):
     """See `Pipeline`."""
 
-    backend: str | None
+    backend: str | Backend | None
     collectors: Sequence[str | Callable[[], Collector]]
     directory: str | PathLike[str] | None
     threads: Threads

@@ -43,7 +43,8 @@ class Pipeline:
     """Backend and collectors, chosen and loaded once and used for many dumps.
 
     Args:
-        backend: A backend's name, or None for the one of highest priority that works here.
+        backend: A backend's name, or an object of it, or None for the one of highest priority
+            that works here.
         collectors: Names of collectors, or callables that return a new one for each dump (a
             class, or ``functools.partial`` of it with options).
         directory: Where the artefacts go; None is ``GENCORE_DIRECTORY``, or else the current one.
@@ -64,8 +65,9 @@ class Pipeline:
             sources=options.get("sources", False),
         )
         self._plugins: list[_loader.LoadedPlugin] = []
-        name = options.get("backend") or os.environ.get("GENCORE_BACKEND")
-        self._backends = self._load_backends(name)
+        self._backends = self._load_backends(
+            options.get("backend") or os.environ.get("GENCORE_BACKEND")
+        )
         self._makers = self._load_collectors(options.get("collectors", ("manifest", "archive")))
 
     def start(self) -> Dump:
@@ -156,7 +158,9 @@ class Pipeline:
         phases = {"observe": observed - begin, **snapshot.phases}
         return snapshot, Pause(total=end - begin, phases=phases), failed
 
-    def _load_backends(self, name: str | None) -> list[Backend]:
+    def _load_backends(self, name: str | Backend | None) -> list[Backend]:
+        if isinstance(name, Backend):
+            return [name]
         loaded = [_loader.load_named("backend", name)] if name else _loader.load_all("backend")
         self._plugins += loaded
         return [plugin.plugin() for plugin in loaded if plugin.status == "ok"]
@@ -223,7 +227,7 @@ def ask(backend: Backend, request: DumpRequest) -> Verdict:
 
 
 _TYPES: Final = {
-    "backend": (str, type(None)),
+    "backend": (str, Backend, type(None)),
     "directory": (str, os.PathLike, type(None)),
     "annotations": (Mapping, type(None)),
 }

@@ -39,6 +39,7 @@ class Worker:
         self._dump = dump
         self._snapshot = snapshot
         self._collectors = collectors
+        self._unfinished: dict[Collector, CoreSink] = {}
         self._progress = Progress("core", 0, core_size)
 
     def start(self) -> None:
@@ -156,6 +157,7 @@ class Worker:
         self._dump.warnings.extend(core.warnings)
         for collector, sink in list(sinks.items()):
             self._attempt(collector, sink.close)
+        self._unfinished = sinks
 
     def _give(self, core: CoreStream, sinks: dict[Collector, CoreSink]) -> None:
         digest = hashlib.sha256()
@@ -200,9 +202,18 @@ class Worker:
 
     def _finish(self) -> list[Artifact]:
         """Let every collector finish; return what is to be published beside each other."""
+        try:
+            return self._finish_each()
+        except BaseException:
+            for sink in self._unfinished.values():
+                _abort(sink)
+            raise
+
+    def _finish_each(self) -> list[Artifact]:
         beside = self._dump.artifacts
         for collector in sorted(self._collectors, key=lambda c: c.packs):
             self.stop.check()
+            self._unfinished.pop(collector, None)
             try:
                 with self._phase(collector.name):
                     artifacts = list(collector.finish(self._dump))

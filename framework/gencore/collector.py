@@ -106,7 +106,10 @@ class CoreSink(ABC):
         """Be told that the core is whole. Default: nothing."""
 
     def abort(self) -> None:  # noqa: B027
-        """Be told that no more bytes will come: release everything. Default: nothing."""
+        """Be told that no more bytes will come, or that `Collector.finish` will not be called.
+
+        Called once at most, also after `close`: release everything. Default: nothing.
+        """
 
 
 class Collector(ABC):

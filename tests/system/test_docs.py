@@ -2,7 +2,11 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 import gencore
 
@@ -34,3 +38,24 @@ def test_the_backend_example_answers_with_reasons():
     verdict = backend.probe(gencore.DumpRequest(content="private"))
 
     assert verdict.reasons[0].remedy
+
+
+@pytest.mark.parametrize(
+    ("page", "module"),
+    [
+        ("how-to/write-a-collector.md", "gencore_heap_stats"),
+        ("how-to/write-a-backend.md", "gencore_gdb"),
+    ],
+)
+def test_the_examples_pass_the_suites_that_their_pages_show(tmp_path, tool, page, module):
+    """Both blocks are written to files, as a reader does."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+    (suite,) = (block for block in blocks if "gencore.testing" in block)
+    (tmp_path / f"{module}.py").write_text(blocks[0])
+    (tmp_path / f"test_{module}.py").write_text(suite)
+    assert tool("gcore")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=110
+    )
+    assert done.returncode == 0, done.stdout

@@ -101,8 +101,7 @@ class _GzipMembers:
         """Where in the file the marked members begin."""
         self._marked = False
         self._block = bytearray()
-        self._compressors = ThreadPool(_WORKERS)
-        self._writer = ThreadPool(1)
+        self._pools: tuple[ThreadPool, ...] = (ThreadPool(_WORKERS), ThreadPool(1))
         self._pending: deque[AsyncResult[None]] = deque()
 
     def write(self, data: "bytes | memoryview") -> None:
@@ -116,8 +115,9 @@ class _GzipMembers:
 
     def end_member(self) -> None:
         if self._block:
-            compressed = self._compressors.apply_async(_compress, (self._block,))
-            write = self._writer.apply_async(self._write_one, (compressed, self._marked))
+            compressors, writer = self._pools
+            compressed = compressors.apply_async(_compress, (self._block,))
+            write = writer.apply_async(self._write_one, (compressed, self._marked))
             self._pending.append(write)
             self._block = bytearray()
             self._marked = False
@@ -131,7 +131,9 @@ class _GzipMembers:
             self.abort()
 
     def abort(self) -> None:
-        for pool in (self._writer, self._compressors):
+        pools, self._pools = self._pools, ()  # their pipes are closed with the last reference
+        self._pending.clear()
+        for pool in reversed(pools):
             pool.terminate()
             pool.join()
 

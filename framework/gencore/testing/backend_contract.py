@@ -1,0 +1,179 @@
+"""The suite that every backend passes, on every platform where its module imports."""
+
+import sys
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from concurrent.futures import CancelledError
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+import pytest
+
+from gencore._pipeline import Pipeline
+from gencore.backend import Backend, DumpRequest, MappedFile, Verdict
+from gencore.collector import Collector, CoreSink, DumpInProgress
+from gencore.corefile import CoreFile
+from gencore.errors import Unsupported
+from gencore.report import Artifact
+from gencore.testing.rules import ContractSuite, assert_named_well, surroundings
+
+__all__ = ["BackendContract"]
+
+Capability = Literal["dump", "mapped-files"]
+_Test = TypeVar("_Test", bound=Callable[..., None])
+
+
+def _needs(capability: Capability) -> Callable[[_Test], _Test]:
+    """Mark a test as one of a capability: a suite that does not claim that has no such test."""
+
+    def mark(test: _Test) -> _Test:
+        test.needs = capability  # type: ignore[attr-defined]  # functions take any attribute
+        return test
+
+    return mark
+
+
+class _TakesStream(Collector, CoreSink):
+    """Writes the bytes that it is given, or takes the backend's file."""
+
+    name = "copies"
+    api_version = (1, 0)
+
+    def begin(self, dump: DumpInProgress) -> CoreSink | None:
+        """Take the core's bytes."""
+        self._file = dump.create("copy")
+        return self
+
+    def write(self, chunk: memoryview) -> None:
+        """Write them."""
+        self._file.write(chunk)
+
+    def abort(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def finish(self, dump: DumpInProgress) -> list[Artifact]:
+        """Describe the copy."""
+        return [self._file.artifact()] if dump.core is not None else []
+
+
+class _TakesFile(_TakesStream):
+    """Lets the backend know that a file is welcome."""
+
+    keeps_core = True
+
+
+class BackendContract(ContractSuite):
+    """Subclass it, and give it the fixture ``backend``: a new object of the backend."""
+
+    capabilities: ClassVar[AbstractSet[Capability]] = frozenset({"dump"})
+    """What the backend can do where the tests run: ``dump`` takes cores, ``mapped-files`` names
+    the files that were mapped. Without ``dump`` its answer must be no, with reasons."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for name in dir(cls):
+            needed = getattr(getattr(cls, name), "needs", None)
+            if needed is not None and needed not in cls.capabilities:
+                setattr(cls, name, None)
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return a new backend."""
+        raise NotImplementedError("give the suite a fixture named 'backend'")
+
+    def test_it_is_named_well(self, backend: Backend) -> None:
+        """The loader finds it, and people read what it is."""
+        assert_named_well(backend)
+        assert isinstance(backend.priority, int), "rule: priority is a whole number"
+
+    def test_the_probe_only_looks(self, backend: Backend) -> None:
+        """Asked twice it answers the same, and nothing has changed."""
+        first = backend.probe(DumpRequest())
+        before = surroundings(Path.cwd())
+
+        second = backend.probe(DumpRequest())
+
+        assert surroundings(Path.cwd()) == before, "rule: probe() has no side effect"
+        assert first.ok == second.ok, "rule: probe() answers the same while nothing changes"
+
+    @pytest.mark.parametrize("platform", ["linux", "darwin", "win32", "aix", "plan9"])
+    def test_the_probe_answers_everywhere(
+        self, backend: Backend, monkeypatch: pytest.MonkeyPatch, platform: str
+    ) -> None:
+        """It never raises: a platform that it does not know is a no with a reason."""
+        monkeypatch.setattr(sys, "platform", platform)
+
+        verdict = backend.probe(DumpRequest())
+
+        assert isinstance(verdict, Verdict), "rule: probe() returns a Verdict"
+        assert all(reason.text for reason in verdict.reasons), "rule: a reason has a text"
+
+    def test_it_does_what_it_claims(self, backend: Backend, tmp_path: Path) -> None:
+        """Where it takes no cores it says no, and a dump ends with that reason."""
+        verdict = backend.probe(DumpRequest())
+        if "dump" in self.capabilities:
+            assert verdict.ok, f"rule: a capability is there: {verdict.reasons}"
+            return
+        assert not verdict.ok, "rule: what is not claimed is answered with no"
+        pipeline = Pipeline(backend=backend, collectors=[_TakesFile], directory=tmp_path)
+        with pytest.raises(Unsupported):
+            pipeline.start()
+        assert list(tmp_path.iterdir()) == []
+
+    @_needs("dump")
+    @pytest.mark.parametrize("copies", [_TakesFile, _TakesStream])
+    def test_its_core_is_whole(
+        self, backend: Backend, tmp_path: Path, copies: type[Collector]
+    ) -> None:
+        """As a file and as a stream: readable, all there, with the calling thread first."""
+        report = Pipeline(backend=backend, collectors=[copies], directory=tmp_path).run()
+
+        assert [f"{part.part}: {part.reason}" for part in report.failed] == []
+        assert report.threads, "rule: there is a row for each thread"
+        with CoreFile(report.path_of("copies")) as core:
+            assert core.why_incomplete() is None, "rule: a core that is not whole says so"
+            assert report.threads[0].tid in core.thread_ids, "rule: the caller is in the core"
+
+    @_needs("mapped-files")
+    def test_mapped_files_are_named(self, backend: Backend, tmp_path: Path) -> None:
+        """If it claims to know them: absolute paths, so that a bundle has the libraries."""
+        noted: list[MappedFile] = []
+
+        class Notes(_TakesStream):
+            def finish(self, dump: DumpInProgress) -> list[Artifact]:
+                noted.extend(dump.mapped_files)
+                return super().finish(dump)
+
+        Pipeline(backend=backend, collectors=[Notes], directory=tmp_path).run()
+
+        assert noted, "rule: a capability is there: mapped_files() is not empty"
+        assert all(Path(file.path).is_absolute() for file in noted), "rule: paths are absolute"
+
+    @_needs("dump")
+    def test_nothing_else_is_written(self, backend: Backend, tmp_path: Path) -> None:
+        """Only the artefacts, and the process is what it was."""
+        pipeline = Pipeline(backend=backend, collectors=[_TakesFile], directory=tmp_path)
+        pipeline.run()
+        before = surroundings(Path.cwd())
+
+        report = pipeline.run()
+
+        assert surroundings(Path.cwd()) == before, "rule: a dump leaves the process as it was"
+        assert report.path_of("copies") in set(tmp_path.iterdir())
+
+    @_needs("dump")
+    def test_a_dump_that_is_given_up_leaves_nothing(
+        self, backend: Backend, tmp_path: Path
+    ) -> None:
+        """At once, and at any time later: no file, thread or descriptor."""
+        pipeline = Pipeline(backend=backend, collectors=[_TakesStream], directory=tmp_path)
+        pipeline.run()
+        before = surroundings(tmp_path)
+
+        dump = pipeline.start()
+        dump.cancel()
+
+        with pytest.raises(CancelledError):
+            dump.result()
+        assert surroundings(tmp_path) == before, "rule: abort() and close() release everything"

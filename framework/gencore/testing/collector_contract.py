@@ -1,0 +1,125 @@
+"""The suite that every collector passes, on any platform."""
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gencore._dump import Dump
+from gencore._pipeline import Pipeline
+from gencore.collector import Collector, CoreSink, DumpInProgress
+from gencore.errors import CoreFailed
+from gencore.observed import ObservedProcess
+from gencore.report import Artifact, Report
+from gencore.testing.rules import ContractSuite, assert_named_well, surroundings, watched
+from gencore.testing.simulated import SimulatedBackend
+
+__all__ = ["CollectorContract"]
+
+Maker = Callable[[], Collector]
+
+
+class CollectorContract(ContractSuite):
+    """Subclass it, and give it the fixture ``collector``: what returns a new one for each dump."""
+
+    @pytest.fixture
+    def collector(self) -> Maker:
+        """Return the class, or ``functools.partial`` of it with options."""
+        raise NotImplementedError("give the suite a fixture named 'collector'")
+
+    def dump(self, collector: Maker, directory: Path, **backend: Any) -> Report:
+        """Make one simulated dump with this collector alone."""
+        return Pipeline(
+            backend=SimulatedBackend(**backend), collectors=[collector], directory=directory
+        ).run()
+
+    def test_it_is_named_well(self, collector: Maker) -> None:
+        """The loader finds it, and people read what it is."""
+        assert_named_well(collector())
+
+    def test_observing_does_nothing_slow(self, collector: Maker) -> None:
+        """Inside the pause nothing is imported, opened, connected or started."""
+        process = ObservedProcess()
+        process.python_threads()
+        made = collector()
+        with watched() as done:
+            made.observe(process)
+        assert not done, "rule: observe() must not import, open or start anything"
+
+    def test_a_dump_is_complete(self, collector: Maker, tmp_path: Path) -> None:
+        """Each artefact is a file of the dump's name, for its owner alone, and nothing else is."""
+        report = self.dump(collector, tmp_path)
+
+        assert [f"{part.part}: {part.reason}" for part in report.failed] == []
+        paths = {artifact.path for artifact in report.artifacts if artifact.path}
+        assert set(tmp_path.iterdir()) == paths, "rule: files come from dump.create"
+        assert all(path.stat().st_mode & 0o077 == 0 for path in paths), "rule: files are private"
+        assert all(a.path for a in report.artifacts if not a.streamed), "rule: artefacts are files"
+
+    def test_any_core_is_taken(self, collector: Maker, tmp_path: Path) -> None:
+        """In pieces of any size, and of any content."""
+        for size in (7, 4096, 1 << 20):
+            report = self.dump(collector, tmp_path, memory=b"\xff" * 70_000, chunk_size=size)
+            assert [f"{part.part}: {part.reason}" for part in report.failed] == []
+
+    def test_a_core_that_failed_is_not_its_failure(self, collector: Maker, tmp_path: Path) -> None:
+        """`DumpInProgress.core` is None then; the collector does what it can without."""
+        failure = CoreFailed("simulated", detail="on purpose")
+
+        report = self.dump(collector, tmp_path, failure=failure)
+
+        own = [f"{part.part}: {part.reason}" for part in report.failed if part.part != "core"]
+        assert own == [], "rule: finish() works without a core, or returns nothing"
+
+    def test_a_dump_that_is_given_up_leaves_nothing(
+        self, collector: Maker, tmp_path: Path
+    ) -> None:
+        """In the middle of the core, and at its end: no file, thread or descriptor is left."""
+        self.dump(collector, tmp_path)  # whatever is imported or opened once is there now
+        for moment in ("write", "finish"):
+            before = surroundings(tmp_path)
+            _give_up_at(moment, collector, tmp_path)
+            assert surroundings(tmp_path) == before, "rule: abort() releases everything"
+
+
+def _give_up_at(moment: str, collector: Maker, directory: Path) -> None:
+    handle: Future[Dump] = Future()
+    pipeline = Pipeline(
+        backend=SimulatedBackend(memory=bytes(70_000)),
+        collectors=[collector, functools.partial(_GivesUp, moment, handle)],
+        directory=directory,
+    )
+    handle.set_result(pipeline.start())
+    with pytest.raises(CancelledError):
+        handle.result().result()
+
+
+class _GivesUp(Collector, CoreSink):
+    """Cancels the dump that it takes part in, from the worker's own thread."""
+
+    name = "gives-up"
+    api_version = (1, 0)
+
+    def __init__(self, moment: str, handle: Future[Dump]) -> None:
+        self._moment = moment
+        self._handle = handle
+
+    def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
+        """Take the core's bytes."""
+        return self
+
+    def write(self, chunk: memoryview) -> None:  # noqa: ARG002
+        """Cancel, if this is the moment."""
+        self._stop_at("write")
+
+    def finish(self, dump: DumpInProgress) -> list[Artifact]:  # noqa: ARG002
+        """Cancel, if this is the moment."""
+        self._stop_at("finish")
+        return []
+
+    def _stop_at(self, moment: str) -> None:
+        if moment == self._moment:
+            self._handle.result().cancel()

@@ -1,0 +1,94 @@
+"""The rules that plug-ins of both families keep, as assertions that name the rule."""
+
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import pytest
+
+from gencore._loader import API_CURRENT, API_FLOOR
+
+__all__ = ["ContractSuite", "assert_named_well", "surroundings", "watched"]
+
+_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_FORBIDDEN: Final = ("import", "open", "os.listdir", "os.scandir", "socket.", "subprocess.")
+_WORKER: Final = "gencore-dump"
+"""The framework's own thread, which may take a moment to end after the result is there."""
+_watching = threading.local()
+
+
+class ContractSuite:
+    """What both suites share: failures that are known, each with its reason."""
+
+    known_failures: ClassVar[Mapping[str, str]] = {}
+    """Names of tests of this suite that fail, and why. One that passes is an error."""
+
+    @pytest.fixture(autouse=True)
+    def _empty_working_directory(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        monkeypatch.chdir(tmp_path_factory.mktemp("working-directory"))
+
+    @pytest.fixture(autouse=True)
+    def _expect_known_failures(self, request: pytest.FixtureRequest) -> None:
+        unknown = [name for name in self.known_failures if not hasattr(self, name)]
+        assert not unknown, f"known_failures names tests that do not exist: {unknown}"
+        reason = self.known_failures.get(request.node.originalname)
+        if reason is not None:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+def assert_named_well(plugin: Any) -> None:
+    """Check what the loader and ``gencore plugins`` need of a plug-in's class or object."""
+    name = getattr(plugin, "name", None)
+    version = getattr(plugin, "api_version", None)
+    document = (plugin if isinstance(plugin, type) else type(plugin)).__doc__
+    assert isinstance(name, str), "rule: a plug-in has a name"
+    assert _NAME.fullmatch(name), "rule: a name is lower-case letters, digits and hyphens"
+    assert isinstance(version, tuple), "rule: api_version is a pair of numbers"
+    assert API_FLOOR <= version < (API_CURRENT[0] + 1, 0), "rule: api_version is in the window"
+    assert document, "rule: a plug-in's class has a docstring"
+
+
+def surroundings(*directories: Path) -> dict[str, Any]:
+    """Return what a plug-in must leave as it was."""
+    descriptors = Path("/dev/fd")
+    return {
+        "files": sorted(str(path) for top in directories for path in top.rglob("*")),
+        "working directory": os.getcwd(),  # noqa: PTH109 - a string shows best
+        "environment": dict(os.environ),
+        "threads": sorted(t.name for t in threading.enumerate() if t.name != _WORKER),
+        "descriptors": len(os.listdir(descriptors)) if descriptors.exists() else 0,
+        "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
+    }
+
+
+@contextmanager
+def watched() -> Iterator[list[str]]:
+    """Note what this thread does that must not be done inside the pause."""
+    _install_audit_hook()
+    events: list[str] = []
+    _watching.events = events
+    try:
+        yield events
+    finally:
+        del _watching.events
+
+
+def _install_audit_hook() -> None:
+    """Install it once: an audit hook cannot be removed (PEP 578)."""
+    if not hasattr(_install_audit_hook, "done"):
+        sys.addaudithook(_note_forbidden)
+        _install_audit_hook.done = True  # type: ignore[attr-defined]  # a mark, not an interface
+
+
+def _note_forbidden(event: str, arguments: tuple[Any, ...]) -> None:
+    events: list[str] | None = getattr(_watching, "events", None)
+    if events is not None and event.startswith(_FORBIDDEN):
+        events.append(f"{event}{arguments!r}")

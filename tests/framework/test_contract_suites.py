@@ -1,0 +1,142 @@
+"""The published suites tell a bad plug-in which rule it breaks."""
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SUITE = """
+import os, threading, time, sys
+from pathlib import Path
+import pytest
+import gencore
+from gencore import Artifact, Backend, Reason, Verdict
+from gencore.testing import BackendContract, CollectorContract, SimulatedBackend
+
+class Good(gencore.Collector):
+    "Makes nothing."
+    name = "good"
+    api_version = (1, 0)
+    def finish(self, dump): return []
+
+"""
+COLLECTOR = """
+class TestIt(CollectorContract):
+    @pytest.fixture
+    def collector(self): return Bad
+"""
+BACKEND = """
+class TestIt(BackendContract):
+    {claim}
+    @pytest.fixture
+    def backend(self): return Bad()
+"""
+LEAKS = """
+class Bad(Good, gencore.CoreSink):
+    "Keeps a descriptor."
+    file = None
+    def begin(self, dump):
+        self.file = os.open(os.devnull, os.O_RDONLY)
+        return self
+    def write(self, chunk): pass
+    def finish(self, dump):
+        if self.file is not None:
+            os.close(self.file)
+        return []
+"""
+OPENS_A_FILE = """
+class Bad(Good):
+    "Does something slow inside the pause."
+    def observe(self, process): open(os.devnull).close()
+"""
+WRITES_BESIDE = """
+class Bad(Good):
+    "Writes where the artefacts are published."
+    def finish(self, dump):
+        (dump.output.directory / "x").write_text("")
+        return []
+"""
+NEEDS_A_CORE = """
+class Bad(Good):
+    "Forgets that there may be none."
+    def finish(self, dump): return [][:dump.core.size]
+"""
+
+
+@pytest.fixture
+def run(pytester, monkeypatch):
+    """Return a function that runs a suite in this process; it returns what pytest prints."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    def run_suite(code):
+        pytester.makepyfile(test_it=SUITE + code)
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+
+    return run_suite
+
+
+@pytest.mark.parametrize(
+    ("bad", "rule"),
+    [
+        ("class Bad(Good):\n    'Bad.'\n    name = 'Bad_Name'", "a name is lower-case letters"),
+        ("class Bad(Good):\n    'Bad.'\n    api_version = (2, 0)", "api_version is in the window"),
+        ("class Bad(Good): pass\nBad.__doc__ = None", "class has a docstring"),
+        (
+            OPENS_A_FILE,
+            r"observe\(\) must not import, open or start",
+        ),
+        (
+            WRITES_BESIDE,
+            "files come from dump.create",
+        ),
+        (
+            NEEDS_A_CORE,
+            r"finish\(\) works without a core",
+        ),
+        (LEAKS, r"abort\(\) releases everything"),
+    ],
+    ids=["name", "version", "docstring", "observe", "files", "no-core", "leak"],
+)
+def test_a_bad_collector_is_told_the_rule(run, bad, rule):
+    """By an assertion that names it."""
+    result = run(f"{bad}\n{COLLECTOR}")
+
+    assert result.ret == 1
+    result.stdout.re_match_lines([f".*rule: .*{rule}.*"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "claim", "rule"),
+    [
+        ("priority = 'high'", "", "priority is a whole number"),
+        ("def probe(self, request): os.mkdir('x' + str(time.time())); return Verdict.yes()", "",
+         r"probe\(\) has no side effect"),
+        ("def probe(self, request): return True", "", r"probe\(\) returns a Verdict"),
+        ("def probe(self, request): return Verdict.no(Reason('no'))", "",
+         "a capability is there"),
+        ("pass", "capabilities = frozenset()", "what is not claimed is answered with no"),
+        ("pass", "capabilities = frozenset({'dump', 'mapped-files'})", "mapped_files"),
+    ],
+    ids=["priority", "side-effect", "verdict", "unable", "unclaimed", "mapped-files"],
+)  # fmt: skip
+def test_a_bad_backend_is_told_the_rule(run, bad, claim, rule):
+    """By an assertion that names it."""
+    code = f"class Bad(SimulatedBackend):\n    'Bad.'\n    name = 'bad'\n    {bad}\n"
+
+    result = run(code + BACKEND.format(claim=claim))
+
+    assert result.ret == 1
+    result.stdout.re_match_lines([f".*rule: .*{rule}.*"])
+
+
+def test_a_known_failure_has_a_reason_and_is_strict(run):
+    """It is expected; once it is mended, the suite says so."""
+    bad = f"{LEAKS}\n{COLLECTOR}"
+    known = "    known_failures = {'%s': 'to be mended'}\n"
+
+    expected = run(bad + known % "test_a_dump_that_is_given_up_leaves_nothing")
+    mended = run(bad + known % "test_it_is_named_well")
+    unknown = run(bad + known % "test_none")
+
+    assert expected.parseoutcomes() == {"passed": 5, "xfailed": 1}
+    assert mended.parseoutcomes()["failed"] == 2
+    unknown.stdout.re_match_lines([".*known_failures names tests that do not exist.*"])

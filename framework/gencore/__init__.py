@@ -15,6 +15,7 @@ from gencore._version import __version__
 if TYPE_CHECKING:
     from gencore._dump import Dump
     from gencore._pipeline import Pipeline, collect_core, create_core, start
+    from gencore.annotations import annotate
     from gencore.backend import (
         Backend,
         CoreStream,
@@ -75,6 +76,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "__version__",
+    "annotate",
     "collect_core",
     "create_core",
     "exclude",
@@ -84,6 +86,7 @@ __all__ = [
 _PUBLIC_MODULES = (
     "_dump",
     "_pipeline",
+    "annotations",
     "backend",
     "collector",
     "errors",

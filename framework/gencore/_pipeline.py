@@ -16,6 +16,7 @@ from gencore import _loader
 from gencore._dump import Dump
 from gencore._options import Options
 from gencore._worker import Worker
+from gencore.annotations import with_standing
 from gencore.backend import Backend, DumpRequest, Reason, Snapshot, Verdict
 from gencore.collector import Collector, DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
@@ -106,11 +107,12 @@ class Pipeline:
         self, choice: _Choice, collectors: list[Collector], output: Output, created_at: datetime
     ) -> tuple[Worker, DumpInProgress, Snapshot]:
         process = ObservedProcess()
+        annotations = with_standing(self._request.annotations)
         snapshot, pause, failed = self._pause(choice.backend, collectors, output, process)
         dump = DumpInProgress(
             name=output.name,
             created_at=created_at,
-            request=self._request,
+            request=attrs.evolve(self._request, annotations=annotations),
             backend=choice.backend.name,
             method=choice.backend.method,
             plugins=tuple(plugin.as_dict() for plugin in self._plugins),

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
+from gencore.annotations import check_annotations
 from gencore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,14 +57,8 @@ Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks"]
 
 
-def _check_annotations(_: object, __: object, value: Mapping[Any, Any]) -> None:
-    if len(value) > 64:  # noqa: PLR2004 - the manifest's published limits
-        raise UsageError(f"{len(value)} annotations are given; a manifest takes 64")
-    for key, text in value.items():
-        if not isinstance(key, str) or not isinstance(text, str):
-            raise UsageError(f"annotation {key!r}={text!r} is not text")
-        if len(text.encode(errors="replace")) > 1024:  # noqa: PLR2004
-            raise UsageError(f"annotation {key!r} is longer than 1,024 bytes")
+def _check_annotations(_: object, __: object, value: Mapping[str, str]) -> None:
+    check_annotations(value)
 
 
 def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:

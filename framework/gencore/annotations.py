@@ -1,0 +1,50 @@
+"""Notes that the process keeps about itself, for the manifest of any dump to come."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from gencore.errors import UsageError
+
+__all__ = ["MAX_ANNOTATIONS", "MAX_VALUE_SIZE", "annotate", "check_annotations", "with_standing"]
+
+MAX_ANNOTATIONS: Final = 64
+"""Annotations in one manifest."""
+MAX_VALUE_SIZE: Final = 1024
+"""Bytes of one value, and of one key, as UTF-8."""
+
+_standing: Final[dict[str, str]] = {}
+
+
+def annotate(**annotations: str | None) -> None:
+    """Set annotations that every dump from now on has, and remove those that are None.
+
+    Cheap, and safe from any thread: call it whenever what the process is busy with changes.
+    Annotations of a dump itself have precedence. Raises `UsageError`, having changed nothing,
+    where there would be more than 64 or one is longer than 1,024 bytes.
+    """
+    changed = {**_standing, **annotations}
+    check_annotations({key: value for key, value in changed.items() if value is not None})
+    for key, value in annotations.items():
+        if value is None:
+            _standing.pop(key, None)
+        else:
+            _standing[key] = value
+
+
+def check_annotations(annotations: Mapping[Any, Any]) -> None:
+    """Raise `UsageError` unless a manifest takes them."""
+    if len(annotations) > MAX_ANNOTATIONS:
+        raise UsageError(
+            f"{len(annotations)} annotations are given; a manifest takes {MAX_ANNOTATIONS}"
+        )
+    for key, text in annotations.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise UsageError(f"annotation {key!r}={text!r} is not text")
+        if max(len(part.encode(errors="replace")) for part in (key, text)) > MAX_VALUE_SIZE:
+            raise UsageError(f"annotation {key[:80]!r} is longer than {MAX_VALUE_SIZE:,} bytes")
+
+
+def with_standing(own: Mapping[str, str]) -> dict[str, str]:
+    """Return a dump's *own* annotations, and as many of the standing ones as there is room for."""
+    others = [(key, value) for key, value in _standing.copy().items() if key not in own]
+    return {**own, **dict(others[: MAX_ANNOTATIONS - len(own)])}

@@ -24,6 +24,7 @@ import gencore
 import gencore_collectors.manifest
 from gencore.bundle import writer
 from gencore.corefile import CoreFile
+from gencore.testing import SimulatedBackend, simulated
 from gencore_collectors.manifest import container, encoding
 
 DUMP = """if True:
@@ -807,3 +808,18 @@ def test_flags_of_the_interpreter_are_told(python):
     assert (flags["utf8_mode"], flags["optimize"]) == (1, 2)
     assert {"isolated", "dev_mode", "safe_path"} <= set(flags)
     assert not {"count", "index", "n_fields"} & set(flags)
+
+
+def test_a_core_of_another_format_is_called_so(tmp_path, monkeypatch):
+    """A backend for Windows would stream a minidump; what nobody knows has no name."""
+    found = []
+    for beginning in (b"\x7fELF", b"MDMP", b"what"):
+        monkeypatch.setattr(simulated, "simulated_core", lambda *_, b=beginning: b + bytes(100))
+        backend = SimulatedBackend()
+        pipeline = gencore.Pipeline(
+            backend=backend, collectors=["manifest", "raw"], directory=tmp_path
+        )
+        manifest = json.loads(pipeline.run().path_of("manifest").read_text())
+        found.append(manifest["core"]["format"])
+
+    assert found == ["elf", "minidump", None]

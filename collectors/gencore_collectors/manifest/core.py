@@ -18,6 +18,8 @@ _LEFT_OUT: Final[dict[Content, list[str]]] = {
 _BUNDLE_CODEC: Final = {"compression": "gzip", "level": 2}
 _BEGINNING: Final = 4 << 20
 """Bytes: 70,000 program headers, more than the mappings that a kernel permits by default."""
+_FORMATS: Final = {b"\x7fELF": "elf", b"MDMP": "minidump"}
+"""What a file begins with: elf(5), and MINIDUMP_HEADER of Windows."""
 _NO_CODEC: Final = {"compression": None, "level": None}
 
 
@@ -26,6 +28,7 @@ class CoreReader(CoreSink):
 
     def __init__(self) -> None:
         self._beginning = bytearray()
+        self.format: str | None = None
         self.load_segments: int | None = None
 
     def write(self, chunk: memoryview) -> None:
@@ -38,6 +41,7 @@ class CoreReader(CoreSink):
         """Count."""
         from gencore.corefile import CoreFile
 
+        self.format = _FORMATS.get(bytes(self._beginning[:4]))
         try:
             with CoreFile(io.BytesIO(self._beginning)) as core:
                 self.load_segments = len(core.program_headers)
@@ -52,7 +56,7 @@ def section(dump: DumpInProgress, reader: CoreReader | None) -> dict[str, Any] |
         return None
     return {
         "file": _file(dump, dump.core),
-        "format": "elf",
+        "format": reader.format if reader is not None else None,
         "size": dump.core.size - dump.core.missing,
         "expected_size": dump.core.size,
         "sha256": dump.core_sha256,

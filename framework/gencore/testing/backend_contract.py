@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
@@ -15,6 +14,7 @@ from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.corefile import CoreFile
 from gencore.errors import Unsupported
 from gencore.report import Artifact
+from gencore.testing.giving_up import give_up_at
 from gencore.testing.rules import ContractSuite, assert_named_well, surroundings
 
 __all__ = ["BackendContract"]
@@ -166,14 +166,9 @@ class BackendContract(ContractSuite):
     def test_a_dump_that_is_given_up_leaves_nothing(
         self, backend: Backend, tmp_path: Path
     ) -> None:
-        """At once, and at any time later: no file, thread or descriptor."""
-        pipeline = Pipeline(backend=backend, collectors=[_TakesStream], directory=tmp_path)
-        pipeline.run()
-        before = surroundings(tmp_path)
-
-        dump = pipeline.start()
-        dump.cancel()
-
-        with pytest.raises(CancelledError):
-            dump.result()
-        assert surroundings(tmp_path) == before, "rule: abort() and close() release everything"
+        """In the middle of the core, and at its end: no file, thread or descriptor."""
+        Pipeline(backend=backend, collectors=[_TakesStream], directory=tmp_path).run()
+        for moment in ("write", "finish"):
+            before = surroundings(tmp_path)
+            give_up_at(moment, backend, _TakesStream, tmp_path)
+            assert surroundings(tmp_path) == before, "rule: abort() and close() release everything"

@@ -1,19 +1,17 @@
 """The suite that every collector passes, on any platform."""
 
-import functools
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from gencore._dump import Dump
 from gencore._pipeline import Pipeline
-from gencore.collector import Collector, CoreSink, DumpInProgress
+from gencore.collector import Collector
 from gencore.errors import CoreFailed
 from gencore.observed import ObservedProcess
-from gencore.report import Artifact, Report
+from gencore.report import Report
+from gencore.testing.giving_up import give_up_at
 from gencore.testing.rules import ContractSuite, assert_named_well, surroundings, watched
 from gencore.testing.simulated import SimulatedBackend
 
@@ -81,45 +79,5 @@ class CollectorContract(ContractSuite):
         self.dump(collector, tmp_path)  # whatever is imported or opened once is there now
         for moment in ("write", "finish"):
             before = surroundings(tmp_path)
-            _give_up_at(moment, collector, tmp_path)
+            give_up_at(moment, SimulatedBackend(memory=bytes(70_000)), collector, tmp_path)
             assert surroundings(tmp_path) == before, "rule: abort() releases everything"
-
-
-def _give_up_at(moment: str, collector: Maker, directory: Path) -> None:
-    handle: Future[Dump] = Future()
-    pipeline = Pipeline(
-        backend=SimulatedBackend(memory=bytes(70_000)),
-        collectors=[collector, functools.partial(_GivesUp, moment, handle)],
-        directory=directory,
-    )
-    handle.set_result(pipeline.start())
-    with pytest.raises(CancelledError):
-        handle.result().result()
-
-
-class _GivesUp(Collector, CoreSink):
-    """Cancels the dump that it takes part in, from the worker's own thread."""
-
-    name = "gives-up"
-    api_version = (1, 0)
-
-    def __init__(self, moment: str, handle: Future[Dump]) -> None:
-        self._moment = moment
-        self._handle = handle
-
-    def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
-        """Take the core's bytes."""
-        return self
-
-    def write(self, chunk: memoryview) -> None:  # noqa: ARG002
-        """Cancel, if this is the moment."""
-        self._stop_at("write")
-
-    def finish(self, dump: DumpInProgress) -> list[Artifact]:  # noqa: ARG002
-        """Cancel, if this is the moment."""
-        self._stop_at("finish")
-        return []
-
-    def _stop_at(self, moment: str) -> None:
-        if moment == self._moment:
-            self._handle.result().cancel()

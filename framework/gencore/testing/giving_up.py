@@ -1,0 +1,59 @@
+"""Cancels a dump at a chosen moment, from within, so that no race decides the test."""
+
+import functools
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from pathlib import Path
+
+import pytest
+
+from gencore._dump import Dump
+from gencore._pipeline import Pipeline
+from gencore.backend import Backend
+from gencore.collector import Collector, CoreSink, DumpInProgress
+from gencore.report import Artifact
+
+__all__ = ["give_up_at"]
+
+
+def give_up_at(
+    moment: str, backend: Backend, collector: Callable[[], Collector], directory: Path
+) -> None:
+    """Make a dump, and cancel it in the core's first chunk (``write``) or in ``finish``."""
+    handle: Future[Dump] = Future()
+    pipeline = Pipeline(
+        backend=backend,
+        collectors=[collector, functools.partial(_GivesUp, moment, handle)],
+        directory=directory,
+    )
+    handle.set_result(pipeline.start())
+    with pytest.raises(CancelledError):
+        handle.result().result()
+
+
+class _GivesUp(Collector, CoreSink):
+    """Cancels the dump that it takes part in, from the worker's own thread."""
+
+    name = "gives-up"
+    api_version = (1, 0)
+
+    def __init__(self, moment: str, handle: Future[Dump]) -> None:
+        self._moment = moment
+        self._handle = handle
+
+    def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
+        """Take the core's bytes."""
+        return self
+
+    def write(self, chunk: memoryview) -> None:  # noqa: ARG002
+        """Cancel, if this is the moment."""
+        self._stop_at("write")
+
+    def finish(self, dump: DumpInProgress) -> list[Artifact]:  # noqa: ARG002
+        """Cancel, if this is the moment."""
+        self._stop_at("finish")
+        return []
+
+    def _stop_at(self, moment: str) -> None:
+        if moment == self._moment:
+            self._handle.result().cancel()

@@ -106,6 +106,7 @@ class Worker:
 
     def _describe_surroundings(self) -> None:
         try:
+            self._snapshot.pause_ended()
             self._dump.threads = self._snapshot.threads
             self._dump.mapped_files = self._snapshot.mapped_files()
             if self._dump.packed:  # they will be asked for: read them while the kernel writes

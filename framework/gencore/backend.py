@@ -226,6 +226,9 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     phases: Mapping[str, float]
     """The parts of the pause that the backend measured, in seconds."""
 
+    def pause_ended(self) -> None:
+        """Begin with what had to wait: the process runs on. Called first; default: nothing."""
+
     @property
     @abstractmethod
     def threads(self) -> tuple[ThreadRecord, ...]:

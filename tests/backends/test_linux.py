@@ -2,8 +2,11 @@
 
 import errno
 import os
+import platform
+import select
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +24,8 @@ from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 from gencore_backends.linux.sigsegv_snapshot import _find_absolute
+
+RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}.get(platform.machine())
 
 
 @pytest.fixture
@@ -40,6 +45,32 @@ def test_a_step_that_fails_in_the_clone_is_told_with_its_errno(tmp_path):
             child.close()
 
     assert (caught.value.step, caught.value.errno) == ("enter-directory", errno.ENOTDIR)
+
+
+def test_the_clone_does_no_work_while_the_pause_lasts(tmp_path):
+    """It waits for a signal, and says nothing before it is told to go on."""
+    with (tmp_path / "core").open("w+b") as file:
+        order = (file.fileno(), "full", (), (), False, "caller", 250)
+        taken = _native.snapshot_to_elf(*order)
+        pid, _, status_fd = taken[:3]
+        child = Child(*taken[:3])
+        try:
+            _wait_until_in_call(pid, RT_SIGTIMEDWAIT)
+            assert select.select([status_fd], [], [], 0)[0] == []
+            child.go_on()
+            assert child.promised_sizes()[0] > 0
+            assert child.why_unfinished() is None
+        finally:
+            child.close()
+
+
+def _wait_until_in_call(pid, number):
+    """Return when the clone is in that system call."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if Path(f"/proc/{pid}/syscall").read_text().startswith(f"{number} "):
+            return
+    raise AssertionError(f"process {pid} never came to the call {number}")
 
 
 def test_a_clone_that_is_killed_has_no_core(tmp_path, big):

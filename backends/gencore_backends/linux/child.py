@@ -39,6 +39,11 @@ class Child:
         self._failure: tuple[str, int] | None = None
         self._unreadable: list[tuple[int, int]] = []
 
+    def go_on(self) -> None:
+        """Tell the child that the pause is over. It waits for that, a second at most."""
+        with contextlib.suppress(OSError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
+
     def ended(self, timeout: float | None) -> bool:
         """Wait *timeout* seconds for the child's end, or for ever. Return whether it has ended."""
         poll = select.poll()

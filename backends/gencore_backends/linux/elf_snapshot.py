@@ -62,16 +62,17 @@ class PipeSnapshot(LinuxSnapshot):
 
     def __init__(self, request: DumpRequest) -> None:
         reader, writer = os.pipe()
+        # Made before the clone: after it, each page that is written to is copied first.
+        self._reader = io.FileIO(reader, "rb")
         with contextlib.suppress(OSError):  # more than an unprivileged user may have
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
         try:
             super().__init__(lambda: _clone(request, writer))
         except BaseException:
-            os.close(reader)
+            self._reader.close()
             raise
         finally:
             os.close(writer)
-        self._reader = io.FileIO(reader, "rb")
 
     def core(self) -> CoreStream:
         """Wait for the core's size, which the child knows before it writes anything."""

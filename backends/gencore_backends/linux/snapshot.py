@@ -34,6 +34,10 @@ class LinuxSnapshot(Snapshot):
             raise CoreFailed(step, error.errno or 0, remedy=_REMEDIES.get(step)) from error
         self._child = Child(pid, pidfd, status_fd)
 
+    def pause_ended(self) -> None:
+        """Let the child begin."""
+        self._child.go_on()
+
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
         """Every thread that was there, with its name of now."""

@@ -19,6 +19,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "elf_core.h"
@@ -189,6 +190,20 @@ static void leave_the_service(const struct image *image)
 	write_file("/proc/self/oom_score_adj", "1000", 4);
 }
 
+/*
+ * Runs in the child. It does no work while its parent's pause lasts: on few processors it would
+ * take the time of the threads that are being released. A second at most, so that a parent that
+ * may not send signals gets its core too. SIGCONT is blocked like all others, and so only taken
+ * here; see sigtimedwait(2).
+ */
+static void wait_for_the_end_of_the_pause(void)
+{
+	const kernel_sigset go = (kernel_sigset)1 << (SIGCONT - 1);
+	const struct timespec second = {.tv_sec = 1};
+
+	syscall(SYS_rt_sigtimedwait, &go, NULL, &second, sizeof(go));
+}
+
 /* Runs in the child, as its only path. */
 _Noreturn void after_fork(const struct image *image)
 {
@@ -196,6 +211,7 @@ _Noreturn void after_fork(const struct image *image)
 	struct notes notes;
 
 	leave_the_service(image);
+	wait_for_the_end_of_the_pause();
 	if (raise_to_hard_limit(RLIMIT_FSIZE))
 		fail(image->status_fd, STEP_FILE_SIZE_LIMIT, errno);
 	if (memory_map_read(image, &map))

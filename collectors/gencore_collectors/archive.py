@@ -17,6 +17,7 @@ class ArchiveCollector(Collector):
 
     name = "archive"
     api_version = (1, 0)
+    time_limit = None
     packs = True
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:

@@ -14,6 +14,7 @@ class RawCollector(Collector):
 
     name = "raw"
     api_version = (1, 0)
+    time_limit = None
     keeps_core = True
 
     def __init__(self) -> None:

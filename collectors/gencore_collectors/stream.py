@@ -26,6 +26,7 @@ class StreamCollector(Collector):
 
     name = "stream"
     api_version = (1, 0)
+    time_limit = None
     makes_files = False
 
     def __init__(self, file: int | _HasDescriptor = _STANDARD_OUTPUT) -> None:

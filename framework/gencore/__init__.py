@@ -14,6 +14,7 @@ from gencore._version import __version__
 
 if TYPE_CHECKING:
     from gencore._dump import Dump
+    from gencore._options import CollectorSpec
     from gencore._pipeline import Pipeline, collect_core, create_core, start
     from gencore.annotations import annotate
     from gencore.backend import (
@@ -47,6 +48,7 @@ __all__ = [
     "Artifact",
     "Backend",
     "Collector",
+    "CollectorSpec",
     "CoreFailed",
     "CoreSink",
     "CoreStream",
@@ -85,6 +87,7 @@ __all__ = [
 
 _PUBLIC_MODULES = (
     "_dump",
+    "_options",
     "_pipeline",
     "annotations",
     "backend",

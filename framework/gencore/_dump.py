@@ -1,7 +1,9 @@
 """The handle of one dump: wait for it, await it, be called back, cancel it."""
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError, Future
 from typing import Final
@@ -22,6 +24,8 @@ class StopSwitch:
         self._lock = threading.Lock()
         self._committed = False
         self.reason: Exception | None = None
+        self.stopped_at = math.inf
+        """When it was stopped, by `time.monotonic`."""
 
     def stop(self, reason: Exception) -> bool:
         """Stop the dump for *reason*. Return whether it will end so; False if it is too late."""
@@ -29,7 +33,8 @@ class StopSwitch:
             if self._committed:
                 return False
             first = self.reason is None
-            self.reason = self.reason or reason
+            if first:
+                self.reason, self.stopped_at = reason, time.monotonic()
         if first:
             self._abort()
         return True

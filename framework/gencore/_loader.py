@@ -16,7 +16,7 @@ from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import PluginError
 
-__all__ = ["API_CURRENT", "API_FLOOR", "LoadedPlugin", "load", "load_all", "load_named"]
+__all__ = ["API_CURRENT", "API_FLOOR", "LoadedPlugin", "load", "load_all", "load_named", "refusal"]
 
 API_CURRENT: Final = (1, 0)
 API_FLOOR: Final = (1, 0)
@@ -65,14 +65,19 @@ def load_named(family: Family, name: str) -> LoadedPlugin:
     catalogue = [entry for entry in read_catalogue() if entry.family == family]
     loaded = load(_find(family, name, catalogue))
     if loaded.status != "ok":
-        raise PluginError(
-            family=family,
-            name=name,
-            status=loaded.status,
-            reason=loaded.reason or loaded.status,
-            remedy="see 'gencore plugins'",
-        )
+        raise refusal(loaded)
     return loaded
+
+
+def refusal(loaded: LoadedPlugin) -> PluginError:
+    """Return the error that says why a plug-in cannot be used."""
+    return PluginError(
+        family=loaded.entry.family,
+        name=loaded.entry.name,
+        status=loaded.status,
+        reason=loaded.reason or loaded.status,
+        remedy="see 'gencore plugins'",
+    )
 
 
 def load(entry: CatalogueEntry) -> LoadedPlugin:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
-from gencore.report import Artifact, Skipped
+from gencore.report import Artifact, Pause, Skipped
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gencore.libraries import Library
     from gencore.observed import ObservedProcess
     from gencore.output import ArtifactWriter, Output
-    from gencore.report import Failed, Pause, Phase
+    from gencore.report import Failed, Phase
 
 __all__ = ["Collector", "CoreSink", "DumpInProgress"]
 
@@ -42,6 +42,8 @@ class DumpInProgress:
 
     name: str
     """The dump's name, and the bundle's top folder."""
+    id: str
+    """A UUID of version 7, its own."""
     created_at: "datetime"
     """The instant, UTC."""
     request: "DumpRequest"
@@ -50,11 +52,13 @@ class DumpInProgress:
     """The backend's `Backend.method`."""
     plugins: tuple[Mapping[str, object], ...]
     """Every plug-in of this dump: family, name, distribution, version, api_version, status."""
-    pause: "Pause"
-    threads: "tuple[ThreadRecord, ...]"
     output: "Output"
     packed: bool
     """Whether a collector with `packs` takes part, so that artefacts end up inside its file."""
+    trace: tuple[str, str] | None = None
+    """OpenTelemetry's trace ID and span ID, in hexadecimal, that were current for the caller."""
+    pause: "Pause" = attrs.field(factory=lambda: Pause(total=0.0))
+    threads: "tuple[ThreadRecord, ...]" = ()
     mapped_files: "tuple[MappedFile, ...]" = ()
     """Every file that was mapped at the instant, the executable first."""
     python_files: tuple[str, ...] = ()
@@ -126,6 +130,10 @@ class Collector(ABC):
     """Whether it finishes after the others and takes their artefacts into its own."""
     keeps_core: ClassVar[bool] = False
     """Whether it publishes the core as a file: a backend that can then writes one at once."""
+    time_limit: ClassVar[float | None] = 60.0
+    """Seconds that all its calls after the pause may take in one dump; a pipeline may say
+    otherwise. Then it is left behind and reported as failed, and the dump goes on. None: as long
+    as the dump takes, for a collector whose work grows with the core."""
     makes_files: ClassVar[bool] = True
     """Whether it makes files: the output directory is then checked before the pause. Where no
     collector does, and the backend needs none, no directory is touched."""
@@ -133,7 +141,8 @@ class Collector(ABC):
     def observe(self, process: "ObservedProcess") -> None:  # noqa: B027
         """Note what only the live process knows. Called **inside the pause**. Default: nothing.
 
-        Must be quick and bounded; must not import, wait, or open files.
+        Must be quick and bounded; must not import, wait, or open files. On a thread of its own,
+        just before the instant; after a second the dump goes on without the collector.
         """
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002

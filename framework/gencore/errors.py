@@ -8,7 +8,7 @@
       Refused                              4   the surroundings do not permit the dump
         OutputError (OSError)              4   the output directory cannot take it
       Unsupported                          5   no backend works here
-      TimedOut (TimeoutError)              7   the dump's own time limit passed
+      TimedOut (TimeoutError)              7   a time limit passed
       IntegrityError                       8   a core or bundle is not what it claims to be
       PluginError                          9   a backend or collector cannot be used
       CoreFailed                           1   making the core failed at a named step
@@ -112,16 +112,20 @@ class Unsupported(GencoreError):
 
 
 class TimedOut(GencoreError, TimeoutError):
-    """The dump's own time limit passed before it was complete."""
+    """A time limit passed: the dump's own, or that of one *part* of it."""
 
     exit_code = 7
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(
-            f"the dump was not complete after its time limit of {seconds:g} s",
-            remedy="give it a larger timeout, a faster disk, or content='private'",
-        )
+    def __init__(self, seconds: float, part: str | None = None) -> None:
+        if part is None:
+            what = f"the dump was not complete after its time limit of {seconds:g} s"
+            remedy = "give it a larger timeout, a faster disk, or content='private'"
+        else:
+            what = f"{part} did not return within {seconds:g} s, and was left behind"
+            remedy = "see where its thread is (gencore stacks), or give it a larger timeout"
+        super().__init__(what, remedy=remedy)
         self.seconds = seconds
+        self.part = part
 
 
 class IntegrityError(GencoreError):

@@ -13,30 +13,20 @@ import io
 import os
 import secrets
 import stat
-from datetime import datetime
 from functools import cached_property
-from itertools import count
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact
 
-__all__ = ["ArtifactWriter", "Output", "dump_name"]
+__all__ = ["ArtifactWriter", "Output"]
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_BACK: Final = 8 << 20
 """Bytes that an artefact grows by until they are sent to the disk."""
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-
-
-_sequence = count(1)
-
-
-def dump_name(created_at: datetime, pid: int) -> str:
-    """Return the next dump's name: ``core_<YYYYMMDD>.<HHMMSS>.<pid>.<seq>``, times in UTC."""
-    return f"core_{created_at:%Y%m%d.%H%M%S}.{pid}.{next(_sequence):03}"
 
 
 class Output(contextlib.AbstractContextManager["Output"]):
@@ -49,6 +39,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.name = name
         self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
         self._private_name = f".{name}.{secrets.token_hex(8)}.part"
+        self._closed = False
 
     def prepare(self) -> Self:
         """Check the directory and make the private one in it, now.
@@ -61,6 +52,8 @@ class Output(contextlib.AbstractContextManager["Output"]):
     @cached_property
     def fd(self) -> int:
         """A descriptor of the private directory. Raises as `prepare` does."""
+        if self._closed:  # a collector that was left behind must not get another file's descriptor
+            raise ValueError(f"dump {self.name} has ended")
         try:
             os.mkdir(self._private_name, mode=0o700, dir_fd=self._parent_fd)
             try:
@@ -79,6 +72,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
     def path(self) -> Path:
         """The private directory. Use `fd` where possible: a path can be renamed under you."""
         return self.prepare().directory / self._private_name
+
+    def is_taken(self) -> bool:
+        """Return whether a published file has the name of this dump already."""
+        return any(name.startswith(f"{self.name}.") for name in os.listdir(self._parent_fd))
 
     @property
     def free(self) -> int:
@@ -125,12 +122,14 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def close(self) -> None:
         """Remove the private directory with all that is left in it."""
-        if "fd" in vars(self):
+        self._closed = True
+        fd, parent_fd = (vars(self).pop(name, None) for name in ("fd", "_parent_fd"))
+        if fd is not None:
             with contextlib.suppress(FileNotFoundError):
-                _remove_tree(self._private_name, self._parent_fd)
-            os.close(self.fd)
-        if "_parent_fd" in vars(self):
-            os.close(self._parent_fd)
+                _remove_tree(self._private_name, parent_fd)
+            os.close(fd)
+        if parent_fd is not None:
+            os.close(parent_fd)
 
 
 class ArtifactWriter(io.BufferedIOBase):

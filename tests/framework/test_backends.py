@@ -94,7 +94,7 @@ class Counts(gencore.Collector, gencore.CoreSink):
 
 def pipeline_with(*backends, **options):
     pipeline = gencore.Pipeline(**{"collectors": ["raw"], **options})
-    pipeline._backends = list(backends)
+    pipeline._selection.backends = list(backends)
     return pipeline
 
 
@@ -159,7 +159,7 @@ def test_the_environment_names_backend_and_directory(tmp_path, monkeypatch):
     with pytest.raises(gencore.PluginError, match="nonesuch"):
         gencore.Pipeline()
     named = gencore.Pipeline(backend="linux-sigsegv", collectors=["raw"])
-    named._backends = [Fake()]
+    named._selection.backends = [Fake()]
 
     assert named.run().path_of("raw").parent == there
     monkeypatch.setattr(named, "_directory", here)

@@ -119,7 +119,7 @@ def test_a_backend_whose_probe_raises_is_a_no(tmp_path):
     def probe(_request):
         raise KeyError("oops")
 
-    pipeline._backends[0].probe = probe
+    pipeline._selection.backends[0].probe = probe
 
     with pytest.raises(gencore.Unsupported, match="its probe raises KeyError"):
         pipeline.start()

@@ -1,6 +1,5 @@
 """Puts the sections of the manifest together and writes them as JSON."""
 
-import secrets
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -34,6 +33,7 @@ class ManifestCollector(Collector):
 
     name = "manifest"
     api_version = (1, 0)
+    time_limit = None
 
     def __init__(self) -> None:
         self._core: core.CoreReader | None = None
@@ -64,11 +64,11 @@ class ManifestCollector(Collector):
         return {
             "schema": SCHEMA,
             "schema_version": "1.0",
-            "bundle_id": _uuid7(dump),
+            "bundle_id": dump.id,
             "name": dump.name,
             "created_at": status.rfc3339(dump.created_at),
             "tool": tool.section(dump),
-            "trigger": status.trigger(),
+            "trigger": status.trigger(dump),
             "status": status.section(dump),
             "core": core.section(dump, self._core),
             "process": process.section(dump),
@@ -84,16 +84,9 @@ class ManifestCollector(Collector):
             "k8s": deployment.kubernetes(),
             "service": deployment.service(),
             "deployment": deployment.deployment(),
+            "resource": deployment.resource(),
             "environment": environment.section(),
             "annotations": dict(dump.request.annotations),
             "privacy": privacy.section(contains_memory=dump.core is not None),
             "integrity": contents.integrity(files),
         }
-
-
-def _uuid7(dump: DumpInProgress) -> str:
-    """Return a UUID of version 7 (RFC 9562, 5.7): milliseconds, then random bits."""
-    milliseconds = int(dump.created_at.timestamp() * 1000)
-    value = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62
-    text = f"{value | secrets.randbits(62):032x}"
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))

@@ -1,4 +1,4 @@
-"""The sections ``k8s``, ``service`` and ``deployment``: what operators call the process.
+"""The sections ``k8s``, ``service``, ``deployment``, ``resource``: what operators call it.
 
 All of it comes from environment variables: those that Kubernetes' downward API conventionally
 sets, and those of OpenTelemetry's SDK specification.
@@ -7,10 +7,11 @@ sets, and those of OpenTelemetry's SDK specification.
 import os
 from typing import Any, Final
 
-__all__ = ["deployment", "kubernetes", "service"]
+__all__ = ["deployment", "kubernetes", "resource", "service"]
 
 _MAX_VALUE: Final = 1024
 """Characters; there is no limit on what a variable may hold."""
+_MAX_ATTRIBUTES: Final = 128
 
 
 def kubernetes() -> dict[str, Any] | None:
@@ -48,6 +49,12 @@ def deployment() -> dict[str, Any] | None:
     given = _resource_attributes()
     name = given.get("deployment.environment.name") or given.get("deployment.environment")
     return {"environment": {"name": name}} if name else None
+
+
+def resource() -> dict[str, Any] | None:
+    """Return ``resource``: all of OpenTelemetry's resource attributes; None if there are none."""
+    given = [(key[:_MAX_VALUE], value) for key, value in _resource_attributes().items() if key]
+    return {"attributes": dict(given[:_MAX_ATTRIBUTES])} if given else None
 
 
 def _resource_attributes() -> dict[str, str | None]:

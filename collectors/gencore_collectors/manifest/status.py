@@ -26,10 +26,16 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
     }
 
 
-def trigger() -> dict[str, Any]:
+def trigger(dump: DumpInProgress) -> dict[str, Any]:
     """Return ``trigger``: the process asked for it, and did not say why."""
-    unknown = ("reason", "signal", "threshold", "requested_by", "trace_id", "span_id")
-    return {"kind": "api", **dict.fromkeys(unknown)}
+    unknown = ("reason", "signal", "threshold", "requested_by")
+    trace_id, span_id = dump.trace or (None, None)
+    return {
+        "kind": "api",
+        **dict.fromkeys(unknown),
+        "trace_id": trace_id,
+        "span_id": span_id,
+    }
 
 
 def rfc3339(instant: datetime) -> str:

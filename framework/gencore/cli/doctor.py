@@ -10,7 +10,7 @@ import attrs
 import click
 
 from gencore import _loader
-from gencore._pipeline import ask
+from gencore._selection import ask
 from gencore.backend import DumpRequest, Verdict
 from gencore.cli.options import directory_option, json_option
 from gencore.errors import GencoreError

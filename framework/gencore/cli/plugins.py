@@ -5,7 +5,7 @@ import json
 import click
 
 from gencore import _loader
-from gencore._pipeline import ask
+from gencore._selection import ask
 from gencore.backend import DumpRequest
 from gencore.cli.options import json_option
 

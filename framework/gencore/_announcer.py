@@ -1,0 +1,74 @@
+"""Hands a dump's events to whoever listens, on a thread of its own: a listener delays no dump."""
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+from gencore.events import (
+    DumpFinished,
+    Event,
+    Listener,
+    StageFinished,
+    StageProgress,
+    StageStarted,
+)
+
+__all__ = ["Announcer"]
+
+_log: Final = logging.getLogger("gencore")
+_PATIENCE: Final = 1.0
+"""Seconds that a finished dump waits for its listeners before its result is given out."""
+
+
+class Announcer:
+    """The events of one dump, in order."""
+
+    def __init__(self, dump: str, listeners: Sequence[Listener]) -> None:
+        self.dump = dump
+        self._listeners = listeners
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._stage: str | None = None
+        self._thread = threading.Thread(target=self._deliver, name="gencore-dump", daemon=True)
+
+    def start(self) -> None:
+        """Begin to deliver. Where no thread can be started, nobody is told anything."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            _log.warning("dump %s has no thread to tell its events on", self.dump)
+
+    def tell(self, event: StageStarted | StageFinished) -> None:
+        """Announce the begin or the end of a stage."""
+        with self._lock:
+            self._stage = event.stage if isinstance(event, StageStarted) else None
+            self._events.put(event)
+
+    def tell_progress(self, done: int, total: int | None) -> None:
+        """Announce how far the stage is, if one is going on. From any thread."""
+        with self._lock:
+            if self._stage is not None:
+                self._events.put(
+                    StageProgress(dump=self.dump, stage=self._stage, done=done, total=total)
+                )
+
+    def finish(self, event: DumpFinished) -> None:
+        """Announce the end of the dump, and give the listeners a moment to take everything."""
+        self._events.put(event)
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE)
+
+    def _deliver(self) -> None:
+        event: Event | None = None
+        while not isinstance(event, DumpFinished):
+            event = self._events.get()
+            for listener in self._listeners:
+                self._give(listener, event)
+
+    def _give(self, listener: Listener, event: Event) -> None:
+        try:
+            listener(event)
+        except Exception:
+            _log.exception("a listener to the events of dump %s raised", self.dump)

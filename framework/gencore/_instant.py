@@ -1,0 +1,127 @@
+"""The instant: all that happens while the process waits, and how long that took."""
+
+import threading
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+import attrs
+
+from gencore._members import Member
+from gencore._stages import note_failure
+from gencore._supervisor import Call, Steps, Supervisor
+from gencore.backend import Backend, Snapshot
+from gencore.collector import Collector, DumpInProgress
+from gencore.errors import CoreFailed, GencoreError, TimedOut
+from gencore.exclusion import excluded_ranges
+from gencore.observed import ObservedProcess
+from gencore.report import Pause, Phase
+
+__all__ = ["take_instant"]
+
+_one_at_a_time: Final = threading.RLock()
+"""Reentrant: a signal handler may ask for a dump in the middle of another."""
+_OBSERVE_LIMIT: Final = 1.0
+"""Seconds that a collector of another distribution may hold the process up."""
+
+
+def take_instant(dump: DumpInProgress, backend: Backend, members: list[Member]) -> Snapshot:
+    """Let the collectors observe, and take the snapshot; note the pause in *dump*.
+
+    A collector that cannot observe is taken out of *members*. Raises `CoreFailed`.
+    """
+    process = ObservedProcess()
+    to_file = any(member.collector.keeps_core for member in members)
+    with _one_at_a_time:
+        begin = time.perf_counter()
+        _observe_on_other_threads(dump, members)
+        if dump.request.sources:
+            process.python_threads()
+        _observe(dump, members, process)
+        observed = time.perf_counter()
+        dump.request = attrs.evolve(dump.request, excluded=excluded_ranges())
+        snapshot = _take(dump, backend, to_file=to_file)
+        end = time.perf_counter()
+    phases = {"observe": observed - begin, **_phases_told_by(snapshot)}
+    dump.pause = Pause(total=end - begin, phases=phases)
+    dump.phases += _one_after_the_other(dump.pause, dump.created_at)
+    dump.python_files = process.python_files() if dump.request.sources else ()
+    return snapshot
+
+
+def _observe(dump: DumpInProgress, members: list[Member], process: ObservedProcess) -> None:
+    """Let our own collectors observe, on this thread: what they see is of the instant."""
+    for member in _observers(members, built_in=True):
+        try:
+            member.collector.observe(process)
+        except Exception as error:
+            _take_out(dump, members, member, error)
+
+
+def _observe_on_other_threads(dump: DumpInProgress, members: list[Member]) -> None:
+    """Let the others observe a moment before, where they can be left behind if they hang."""
+    others = list(_observers(members, built_in=False))
+    if others:
+        Supervisor(_observe_others(dump, members, others)).run()
+
+
+def _observe_others(
+    dump: DumpInProgress, members: list[Member], others: list[Member]
+) -> Steps[None]:
+    process = ObservedProcess()
+    for member in others:
+        observe, who = member.collector.observe, f"collector {member.name!r}"
+        error = TimedOut(_OBSERVE_LIMIT, who)
+        try:
+            yield Call(partial(observe, process), _OBSERVE_LIMIT, error)
+        except Exception as raised:
+            _take_out(dump, members, member, raised)
+
+
+def _observers(members: list[Member], *, built_in: bool) -> Iterable[Member]:
+    for member in list(members):
+        overrides = type(member.collector).observe is not Collector.observe
+        if overrides and member.built_in == built_in:
+            yield member
+
+
+def _take_out(
+    dump: DumpInProgress, members: list[Member], member: Member, error: Exception
+) -> None:
+    members.remove(member)
+    note_failure(dump, member.name, error, required=member.required)
+
+
+def _take(dump: DumpInProgress, backend: Backend, *, to_file: bool) -> Snapshot:
+    try:
+        snapshot = backend.snapshot(dump.request, dump.output, to_file=to_file)
+    except GencoreError:
+        raise
+    except Exception as error:
+        detail = f"the backend raised {type(error).__name__}: {error}"
+        raise CoreFailed("snapshot", detail=detail) from error
+    if not isinstance(snapshot, Snapshot):
+        detail = f"the backend returned {snapshot!r}, not a Snapshot"
+        raise CoreFailed("snapshot", detail=detail)
+    return snapshot
+
+
+def _phases_told_by(snapshot: Snapshot) -> dict[str, float]:
+    """Return the parts of the pause. Raises `CoreFailed`, with the snapshot closed."""
+    try:
+        return {str(name): float(seconds) for name, seconds in snapshot.phases.items()}
+    except Exception as error:
+        snapshot.close()
+        detail = f"the phases of the backend's snapshot are not seconds by name: {error}"
+        raise CoreFailed("snapshot", detail=detail) from error
+
+
+def _one_after_the_other(pause: Pause, created_at: datetime) -> list[Phase]:
+    """List the parts of the pause in the order in which they happen."""
+    phases, begin = [], created_at
+    for name, seconds in pause.phases.items():
+        phases.append(Phase(name=name, started_at=begin, seconds=seconds))
+        begin += timedelta(seconds=seconds)
+    return phases

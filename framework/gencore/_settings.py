@@ -1,0 +1,161 @@
+"""Where a pipeline's options come from: arguments, environment, the file of GENCORE_CONFIG.
+
+In that order; what none of them gives has its default. Only this module imports cattrs, and only
+where a mapping or a file is read.
+"""
+
+import os
+import stat
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from gencore._options import (
+    BackendChoice,
+    CollectorChoice,
+    CollectorSpec,
+    Directory,
+    Maker,
+    Options,
+)
+from gencore.backend import Backend
+from gencore.errors import UsageError
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+__all__ = ["options_from_mapping", "with_defaults"]
+
+_LARGEST_FILE: Final = 1 << 20
+
+
+def with_defaults(given: Options, environ: Mapping[str, str] = os.environ) -> Options:
+    """Add to the arguments that are *given*, and not None, what the surroundings say.
+
+    Raises `UsageError` for what is wrong in either.
+    """
+    _check_arguments(given)
+    file = environ.get("GENCORE_CONFIG")
+    merged = {
+        **(_read_file(file) if file else {}),
+        **_read_environment(environ),
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    return cast("Options", merged)
+
+
+def options_from_mapping(mapping: Mapping[str, Any], origin: str = "the mapping") -> Options:
+    """Check options that come from outside the program, every level of them.
+
+    Raises `UsageError`, with the path of each wrong value: ``$.collectors[1].timeout``.
+    """
+    from cattrs import transform_error
+
+    try:
+        return _converter().structure(mapping, Options)
+    except Exception as error:
+        faults = transform_error(error, format_exception=_explain)
+        raise UsageError(f"{origin}: {'; '.join(faults)}") from error
+
+
+def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    names = {"backend": "GENCORE_BACKEND", "directory": "GENCORE_DIRECTORY"}
+    return {option: environ[name] for option, name in names.items() if environ.get(name)}
+
+
+def _read_file(path: str) -> Options:
+    origin = f"GENCORE_CONFIG={path}"
+    if not Path(path).is_absolute():
+        raise UsageError(f"{origin} is a relative path", remedy="give an absolute one")
+    try:
+        with Path(path).open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            text = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise UsageError(f"{origin} cannot be read: {error.strerror}") from error
+    if mode & stat.S_IWOTH:
+        raise UsageError(f"{origin}: anybody may change this file", remedy=f"chmod o-w {path}")
+    if len(text) > _LARGEST_FILE:
+        raise UsageError(f"{origin} is larger than {_LARGEST_FILE:,} bytes")
+    try:
+        return options_from_mapping(tomllib.loads(text.decode()), origin)
+    except ValueError as error:
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{origin} is not TOML: {error}") from error
+
+
+def _converter() -> "Converter":
+    from cattrs import Converter
+
+    converter = Converter(forbid_extra_keys=True)
+    kinds: dict[Any, Callable[[Any, Any], Any]] = {
+        str: _exactly("text", str),
+        str | None: _exactly("text", str),
+        bool: _exactly("true or false", bool),
+        float | None: _exactly("a number", int, float),
+        BackendChoice: _exactly("text", str),
+        Directory: _exactly("text", str),
+        str | Maker: _exactly("text", str),
+    }
+    for kind, hook in kinds.items():
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook(CollectorChoice, partial(_choice, converter))
+    converter.register_structure_hook_func(
+        lambda kind: kind == Sequence[CollectorChoice], partial(_choices, converter)
+    )
+    return converter
+
+
+def _choice(converter: "Converter", value: object, _: object) -> CollectorChoice:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        raise TypeError(f"expected text or a table, not {value!r}")
+    return converter.structure(value, CollectorSpec)
+
+
+def _choices(converter: "Converter", value: object, _: object) -> list[CollectorChoice]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"expected a list, not {value!r}")
+    return converter.structure(value, list[CollectorChoice])
+
+
+def _exactly(what: str, *kinds: type) -> Callable[[Any, Any], Any]:
+    """Return a hook that takes values of these classes as they are, and converts nothing."""
+
+    def take(value: Any, _: object) -> Any:
+        if isinstance(value, kinds) and isinstance(value, bool) == (bool in kinds):
+            return value
+        raise TypeError(f"expected {what}, not {value!r}")
+
+    return take
+
+
+def _explain(error: BaseException, kind: type | None) -> str:
+    from cattrs.v import format_exception
+
+    return str(error) if isinstance(error, TypeError) else format_exception(error, kind)
+
+
+_TYPES: Final = {
+    "backend": (str, Backend, type(None)),
+    "directory": (str, os.PathLike, type(None)),
+    "annotations": (Mapping, type(None)),
+}
+
+
+def _check_arguments(given: Mapping[str, Any]) -> None:
+    for name in given.keys() - Options.__annotations__.keys():
+        close = get_close_matches(name, Options.__annotations__, 1)
+        raise UsageError(
+            f"there is no option {name!r}", remedy=f"did you mean {close[0]!r}?" if close else None
+        )
+    for name, types in _TYPES.items():
+        if not isinstance(given.get(name), types):
+            raise UsageError(f"{name}={given[name]!r} is of the wrong type")
+    if not callable(given.get("on_event") or callable):
+        raise UsageError(f"on_event={given['on_event']!r} cannot be called")

@@ -1,0 +1,299 @@
+"""The stages of a dump after the instant: libraries, core, each collector, publication.
+
+A generator of steps for a supervisor, which makes the calls of plug-ins: none is made here.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from gencore._announcer import Announcer
+from gencore._dump import StopSwitch
+from gencore._members import Member
+from gencore._supervisor import Call, Steps
+from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord
+from gencore.collector import CoreSink, DumpInProgress
+from gencore.errors import CoreFailed, GencoreError, IntegrityError
+from gencore.events import StageFinished, StageStarted
+from gencore.report import Artifact, Failed, Phase, Progress, Report, Result
+
+__all__ = ["Stages", "make_report"]
+
+T = TypeVar("T")
+_log: Final = logging.getLogger("gencore")
+_RELEASE_LIMIT: Final = 10.0
+"""Seconds that a snapshot may take to let go of everything."""
+
+
+class Stages:
+    """Brings one dump from its snapshot to its report. Used once."""
+
+    def __init__(
+        self,
+        dump: DumpInProgress,
+        snapshot: Snapshot,
+        members: list[Member],
+        stop: StopSwitch,
+        announcer: Announcer,
+    ) -> None:
+        self.progress = Progress("core")
+        self._dump = dump
+        self._snapshot = snapshot
+        self._members = members
+        self._stop = stop
+        self._announcer = announcer
+
+    def run(self) -> Steps[Report]:
+        """Go through all of them, and leave nothing but what was published."""
+        try:
+            return (yield from self._all())
+        finally:
+            for member in self._members:
+                yield from member.abort()
+            yield from self._release()
+
+    def _all(self) -> Steps[Report]:
+        self._tell_of_pause()
+        yield from self._describe_surroundings()
+        whole = yield from self._read_core()
+        self._now("collect")
+        finished = yield from self._finish_each()
+        self._stop.commit()
+        self._now("publish")
+        published = yield from self._stage("publish", self._publish_all(finished))
+        if self._dump.core is None:
+            return make_report(self._dump, "failed", published)
+        lacking = not whole or self._dump.failed or self._dump.skipped
+        return make_report(self._dump, "partial" if lacking else "complete", published)
+
+    def _tell_of_pause(self) -> None:
+        name, begin, seconds = self._dump.name, self._dump.created_at, self._dump.pause.total
+        self._announcer.tell(StageStarted(dump=name, stage="pause", at=begin))
+        pause = Phase(name="pause", started_at=begin, seconds=seconds)
+        self._announcer.tell(_finished(name, pause))
+
+    def _now(self, stage: Any) -> None:
+        self.progress = attrs.evolve(self.progress, stage=stage)
+
+    def _stage(self, name: str, steps: Steps[T]) -> Steps[T]:
+        """Go through *steps* as a stage that the report and the listeners know."""
+        started_at, begin = datetime.now(UTC), time.perf_counter()
+        self._announcer.tell(StageStarted(dump=self._dump.name, stage=name, at=started_at))
+        error: str | None = None
+        try:
+            return (yield from steps)
+        except BaseException as raised:
+            error = str(raised) or type(raised).__name__
+            raise
+        finally:
+            seconds = time.perf_counter() - begin
+            phase = Phase(name=name, started_at=started_at, seconds=seconds, error=error)
+            self._dump.phases.append(phase)
+            self._announcer.tell(_finished(self._dump.name, phase))
+
+    def _describe_surroundings(self) -> Steps[None]:
+        try:
+            yield Call(self._snapshot.pause_ended)
+            threads = yield Call(lambda: self._snapshot.threads)
+            self._dump.threads = tuple(_checked(threads, ThreadRecord))
+            files = yield Call(self._snapshot.mapped_files)
+            self._dump.mapped_files = tuple(_checked(files, MappedFile))
+            if self._dump.packed:  # they will be asked for: read them while the kernel writes
+                yield from self._stage("libraries", self._describe_libraries())
+        except Exception as error:  # the core is worth more than the list of libraries
+            self._stop.check()
+            self._dump.failed.append(Failed("libraries", error))
+
+    def _describe_libraries(self) -> Steps[None]:
+        yield Call(lambda: (self._dump.libraries, self._dump.sources))
+        for library in self._dump.libraries:
+            if library.status in {"deleted", "unreadable"}:
+                self._dump.skip(library.path, library.reason or library.status)
+        # Not skipped parts: programs that are shipped without sources are dumped completely.
+        for source in self._dump.sources:
+            if source.sha256 is None:
+                self._dump.warnings.append(f"source {source.path} is left out: {source.reason}")
+
+    def _read_core(self) -> Steps[bool]:
+        """Give the core to whoever wants it. Return whether it is whole."""
+        try:
+            core = yield from self._stage("core", self._stream())
+        except Exception as error:
+            self._stop.check()
+            self._dump.core = None
+            self._dump.failed.insert(0, Failed("core", error))
+            return False
+        if core.incomplete is not None:
+            self._dump.failed.insert(0, Failed("core", IntegrityError(core.incomplete)))
+        return core.incomplete is None
+
+    def _stream(self) -> Steps[CoreStream]:
+        core: CoreStream = yield Call(self._snapshot.core)
+        self._stop.check()
+        if not isinstance(core, CoreStream):
+            raise CoreFailed("core", detail=f"the backend returned {core!r}, not a CoreStream")
+        self._dump.core = core
+        try:
+            yield from self._open_sinks()
+            if any(member.sink for member in self._members):
+                yield from self._give(core)
+            yield Call(core.wait)
+            self._stop.check()
+        except BaseException:
+            for member in self._members:
+                yield from member.abort()
+            raise
+        self._dump.warnings.extend(core.warnings)
+        for member in list(self._members):
+            if member.sink is not None:
+                yield from self._attempt(member, member.sink.close)
+        return core
+
+    def _give(self, core: CoreStream) -> Steps[None]:
+        size = yield Call(lambda: core.size)
+        self.progress = Progress("collect", 0, size)
+        chunks = yield Call(lambda: iter(core))
+        try:
+            yield from self._give_each(chunks, size)
+        finally:  # a generator may hold a file until it is told to close
+            yield Call(getattr(chunks, "close", lambda: None))
+
+    def _give_each(self, chunks: Iterator[memoryview], size: int) -> Steps[None]:
+        digest = hashlib.sha256()
+        following = partial(next, chunks, None)
+        while (chunk := (yield Call(following))) is not None:
+            self._stop.check()
+            digest.update(chunk)
+            for member in list(self._members):
+                if member.sink is not None:
+                    yield from self._attempt(member, member.sink.write, chunk)
+            self.progress = Progress("collect", self.progress.done + len(chunk), size)
+        self._dump.core_sha256 = digest.hexdigest()
+
+    def _open_sinks(self) -> Steps[None]:
+        for member in list(self._members):
+            sink = yield from self._attempt(member, member.collector.begin, self._dump)
+            if sink is None or isinstance(sink, CoreSink):
+                member.sink = sink
+            else:
+                yield from self._give_up(member, TypeError(f"begin() returned {sink!r}"))
+
+    def _attempt(self, member: Member, function: Any, *args: Any) -> Steps[Any]:
+        """Make a call of a collector's; if it fails, go on without that collector."""
+        try:
+            return (yield from member.call(function, *args))
+        except Exception as error:
+            self._stop.check()
+            yield from self._give_up(member, error)
+            return None
+
+    def _give_up(self, member: Member, error: Exception) -> Steps[None]:
+        self._members.remove(member)
+        note_failure(self._dump, member.name, error, required=member.required)
+        yield from member.abort()
+
+    def _finish_each(self) -> Steps[list[Artifact]]:
+        """Let every collector finish; return what is to be published beside each other."""
+        beside = self._dump.artifacts
+        for member in sorted(self._members, key=lambda member: member.collector.packs):
+            self._stop.check()
+            member.sink = None  # it finishes, or fails to: it is not told to abort any more
+            try:
+                made = yield from self._stage(member.name, self._finish(member))
+            except Exception as error:
+                self._stop.check()
+                note_failure(self._dump, member.name, error, required=member.required)
+            else:
+                if member.collector.packs and made:
+                    beside.clear()
+                beside.extend(made)
+        return beside
+
+    def _finish(self, member: Member) -> Steps[list[Artifact]]:
+        def finish() -> list[Any]:
+            return list(member.collector.finish(self._dump))  # a generator works only here
+
+        artifacts = yield from member.call(finish)
+        made = [attrs.evolve(a, collector=member.name) for a in _checked(artifacts, Artifact)]
+        for artifact in made:
+            if artifact.name != artifact.name.rpartition("/")[2] or artifact.name in {
+                "",
+                ".",
+                "..",
+            }:
+                raise ValueError(f"{artifact.name!r} is not the name of a file")
+        return made
+
+    def _publish_all(self, artifacts: list[Artifact]) -> Steps[tuple[Artifact, ...]]:
+        published = []
+        for artifact in artifacts:
+            done = artifact if artifact.streamed else (yield from self._publish(artifact))
+            if done is not None:
+                published.append(done)
+        return tuple(published)
+
+    def _publish(self, artifact: Artifact) -> Steps[Artifact | None]:
+        try:
+            path = yield Call(partial(self._dump.output.publish, artifact))
+        except GencoreError as error:
+            self._dump.failed.append(Failed(artifact.collector, error))
+            return None
+        return attrs.evolve(artifact, path=path)
+
+    def _release(self) -> Steps[None]:
+        for part in (self._snapshot, self._dump.output):
+            try:
+                yield Call(part.close, _RELEASE_LIMIT)
+            except Exception:
+                _log.exception("%r of dump %s could not be closed", part, self._dump.name)
+
+
+def note_failure(dump: DumpInProgress, part: str, error: Exception, *, required: bool) -> None:
+    """Put a failure into the report: of an optional part, it is a warning."""
+    failed = Failed(part, error)
+    if required:
+        dump.failed.append(failed)
+    else:
+        dump.warnings.append(f"optional collector {part!r} failed: {failed.reason}")
+
+
+def make_report(
+    dump: DumpInProgress, result: Result, artifacts: tuple[Artifact, ...] = ()
+) -> Report:
+    """Sum a dump up."""
+    return Report(
+        result=result,
+        name=dump.name,
+        backend=dump.backend,
+        pause=dump.pause,
+        phases=tuple(dump.phases),
+        artifacts=artifacts,
+        threads=dump.threads,
+        skipped=tuple(dump.skipped),
+        failed=tuple(dump.failed),
+        warnings=tuple(dump.warnings),
+    )
+
+
+def _finished(dump: str, phase: Phase) -> StageFinished:
+    return StageFinished(
+        dump=dump,
+        stage=phase.name,
+        at=phase.started_at + timedelta(seconds=phase.seconds),
+        seconds=phase.seconds,
+        error=phase.error,
+    )
+
+
+def _checked(values: Iterable[T], kind: type[T]) -> Iterator[T]:
+    """Yield what a plug-in returned. Raises `TypeError` at what is of another kind."""
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{value!r} is not of the class {kind.__name__}")
+        yield value

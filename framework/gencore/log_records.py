@@ -1,0 +1,70 @@
+"""Writes the events of dumps as structured records of the logger ``gencore``.
+
+Every record has `gencore_event` (``stage-started``, ``stage-finished``, ``dump-finished``) and
+`gencore_dump`, the dump's name, as attributes of its `logging.LogRecord`, from where a formatter
+takes them. `docs/reference/logging.md` lists the other attributes, and the levels.
+"""
+
+import logging
+from concurrent.futures import CancelledError
+from typing import Any, Final
+
+from gencore.events import DumpFinished, Event, StageFinished, StageStarted
+
+__all__ = ["write_record"]
+
+_log: Final = logging.getLogger("gencore")
+_log.addHandler(logging.NullHandler())  # silent unless the application configures logging
+_LEVELS: Final = {
+    "complete": logging.INFO,
+    "cancelled": logging.INFO,
+    "partial": logging.WARNING,
+    "failed": logging.ERROR,
+    "error": logging.ERROR,
+}
+
+
+def write_record(event: Event) -> None:
+    """Write one event. Progress is not written."""
+    match event:
+        case StageStarted(stage=stage):
+            _write(event, logging.DEBUG, f"{stage} started", stage=stage)
+        case StageFinished(stage=stage, seconds=seconds, error=error):
+            how = "finished" if error is None else "failed"
+            text = f"{stage} {how} after {seconds:.3f} s{'' if error is None else f': {error}'}"
+            level = logging.DEBUG if error is None else logging.WARNING
+            _write(event, level, text, stage=stage, seconds=seconds, error=error)
+        case DumpFinished():
+            facts = _end_of(event)
+            problems = "".join(f"; {problem}" for problem in facts["problems"])
+            _write(event, _LEVELS[facts["result"]], f"{facts['result']}{problems}", **facts)
+
+
+def _end_of(event: DumpFinished) -> dict[str, Any]:
+    report = event.report
+    if report is None:
+        cancelled = isinstance(event.error, CancelledError)
+        return {
+            "result": "cancelled" if cancelled else "error",
+            "problems": [] if cancelled else [repr(event.error)],
+        }
+    return {
+        "result": report.result,
+        "backend": report.backend,
+        "pause": report.pause.total,
+        "artifacts": [str(artifact.path) for artifact in report.artifacts if artifact.path],
+        "problems": [f"{part.part}: {part.reason}" for part in report.problems],
+    }
+
+
+_NAMES: Final = {
+    StageStarted: "stage-started",
+    StageFinished: "stage-finished",
+    DumpFinished: "dump-finished",
+}
+
+
+def _write(event: Event, level: int, text: str, **facts: Any) -> None:
+    fields = {"event": _NAMES[type(event)], "dump": event.dump, **facts}
+    extra = {f"gencore_{name}": value for name, value in fields.items()}
+    _log.log(level, "dump %s: %s", event.dump, text, extra=extra)

@@ -1,0 +1,77 @@
+"""The names of dumps: templates such as ``{exe}-{pod}-{id}``, filled in and made harmless."""
+
+import os
+import platform
+import re
+import secrets
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from string import Formatter
+from typing import Final
+
+from gencore.errors import UsageError
+
+__all__ = ["DEFAULT_NAME", "FIELDS", "check_template", "dump_id", "dump_name"]
+
+DEFAULT_NAME: Final = "core_{time}.{pid}.{seq}"
+FIELDS: Final[Mapping[str, str]] = {
+    "pid": "process ID",
+    "exe": "file name of the interpreter",
+    "host": "host name",
+    "time": "date and time of the instant, UTC: YYYYMMDD.HHMMSS",
+    "id": "the dump's own ID, a UUID of version 7; the manifest's bundle_id",
+    "pod": "the variable POD_NAME, or else the host name, which a pod's name is",
+    "seq": "number of the dump in this process, from 001",
+}
+"""What a template may name, and what it stands for."""
+_LONGEST: Final = 200
+"""Bytes; file systems allow 255 with what follows the name."""
+_HARMFUL: Final = re.compile(r"[^A-Za-z0-9._+=@-]")
+_sequence = count(1)
+
+
+def check_template(template: object) -> None:
+    """Raise `UsageError` unless a dump can be named by it."""
+    remedy = f"name these: {', '.join(f'{{{field}}}' for field in FIELDS)}"
+    if not isinstance(template, str):
+        raise UsageError(f"name={template!r} is not text", remedy=remedy)
+    try:
+        fields = [(field, spec, how) for _, field, spec, how in Formatter().parse(template)]
+    except ValueError as error:
+        raise UsageError(f"name={template!r}: {error}", remedy=remedy) from error
+    for field, spec, how in fields:
+        if field is not None and (field not in FIELDS or spec or how):
+            raise UsageError(f"name={template!r} has a field that is not known", remedy=remedy)
+    if not _harmless(template):
+        raise UsageError(f"name={template!r} names nothing", remedy=remedy)
+
+
+def dump_name(template: str, created_at: datetime, own_id: str) -> str:
+    """Return the next dump's name."""
+    host = platform.node() or "localhost"
+    values = {
+        "pid": str(os.getpid()),
+        "exe": Path(sys.executable).name or "python",
+        "host": host,
+        "time": f"{created_at:%Y%m%d.%H%M%S}",
+        "id": own_id,
+        "pod": os.environ.get("POD_NAME") or host,
+        "seq": f"{next(_sequence):03}",
+    }
+    return _harmless(template.format_map(values)) or own_id
+
+
+def dump_id(created_at: datetime) -> str:
+    """Return a UUID of version 7 (RFC 9562, 5.7): milliseconds, then random bits."""
+    milliseconds = int(created_at.timestamp() * 1000)
+    value = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62
+    text = f"{value | secrets.randbits(62):032x}"
+    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+
+
+def _harmless(name: str) -> str:
+    """Make it one component of a path, neither hidden nor like an option."""
+    return _HARMFUL.sub("_", name).lstrip(".-")[:_LONGEST]

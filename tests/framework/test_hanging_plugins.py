@@ -1,0 +1,214 @@
+"""A plug-in that hangs, in whatever method, costs its own artefact; the process is unharmed."""
+
+import threading
+from concurrent.futures import CancelledError
+
+import pytest
+
+import gencore
+from gencore.testing import SimulatedBackend
+
+
+@pytest.fixture
+def hang():
+    """Return a function that returns when the test is over, and waits for its threads' ends."""
+    over = threading.Event()
+    before = set(threading.enumerate())
+    yield lambda *_: over.wait(60)
+    over.set()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+class Quiet(gencore.Collector):
+    """Does nothing."""
+
+    name = "quiet"
+    api_version = (1, 0)
+
+    def finish(self, _dump):
+        return []
+
+
+class Sink(gencore.CoreSink):
+    """Takes bytes, and says when it was told to release everything."""
+
+    def __init__(self):
+        self.released = threading.Event()
+
+    def write(self, chunk):
+        pass
+
+    def abort(self):
+        self.released.set()
+
+
+def hanging(hang, method):
+    """Return a collector that hangs in one method, and its sink."""
+    sink = Sink()
+
+    class Hangs(Quiet):
+        def __init__(self):
+            if method == "__init__":
+                hang()
+
+        def begin(self, _dump):
+            return sink
+
+    if method in {"observe", "finish"}:
+        setattr(Hangs, method, hang)
+    elif method == "begin":
+        Hangs.begin = lambda *_: hang() and sink
+    else:
+        setattr(sink, method, hang)
+    return Hangs, sink
+
+
+@pytest.mark.parametrize("method", ["__init__", "observe", "begin", "write", "close", "finish"])
+def test_a_collector_that_hangs_is_left_behind(tmp_path, monkeypatch, hang, method):
+    """The others get the whole core, and the report says who was given up, where and why."""
+    monkeypatch.setattr("gencore._selection._ANSWER_LIMIT", 0.3)
+    monkeypatch.setattr("gencore._instant._OBSERVE_LIMIT", 0.3)
+    collector, _ = hanging(hang, method)
+    spec = gencore.CollectorSpec(collector, timeout=0.3)
+
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=[spec, "raw"], directory=tmp_path
+    ).run()
+
+    assert report.result == "partial"
+    (failed,) = report.failed
+    assert failed.part == "quiet"
+    assert isinstance(failed.error, gencore.TimedOut)
+    assert "collector 'quiet' did not return within 0.3 s" in failed.reason
+    assert [artifact.collector for artifact in report.artifacts] == ["raw"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"{report.name}.core"]
+
+
+def test_a_collector_that_returns_after_all_releases_what_it_made(tmp_path, hang):
+    """On its own thread, as soon as it returns."""
+    returned = threading.Event()
+    sink = Sink()
+
+    class Slow(Quiet):
+        def begin(self, _dump):
+            returned.wait(60)
+            return sink
+
+    spec = gencore.CollectorSpec(Slow, timeout=0.3)
+    gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=[spec, "raw"], directory=tmp_path
+    ).run()
+    assert not sink.released.is_set()
+    returned.set()
+
+    assert sink.released.wait(20)
+    assert hang
+
+
+def test_what_is_left_behind_cannot_make_files_any_more(tmp_path):
+    """Its dump has ended: the directory is gone, and another may have its descriptor."""
+    go_on, outcome, told = threading.Event(), [], threading.Event()
+
+    class Late(Quiet):
+        def finish(self, dump):
+            go_on.wait(60)
+            try:
+                dump.create("late.txt")
+            except Exception as error:
+                outcome.append(error)
+            told.set()
+            return []
+
+    spec = gencore.CollectorSpec(Late, timeout=0.3)
+    pipeline = gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=[spec, "raw"], directory=tmp_path
+    )
+    pipeline.run()
+    go_on.set()
+
+    assert told.wait(20)
+    assert "has ended" in str(outcome[0])
+
+
+def test_a_dump_is_cancelled_although_a_collector_hangs(tmp_path, hang):
+    """Without any time limit: what was asked to stop has a second to do so."""
+    entered = threading.Event()
+
+    class Hangs(Quiet):
+        time_limit = None
+
+        def finish(self, _dump):
+            entered.set()
+            hang()
+
+    dump = gencore.start(backend=SimulatedBackend(), collectors=[Hangs], directory=tmp_path)
+    assert entered.wait(20)
+
+    assert dump.cancel()
+    with pytest.raises(CancelledError):
+        dump.result(20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_dumps_time_limit_holds_although_a_collector_hangs(tmp_path, hang):
+    """The report says so."""
+
+    class Hangs(Quiet):
+        time_limit = None
+        finish = hang
+
+    report = gencore.start(
+        backend=SimulatedBackend(), collectors=[Hangs], directory=tmp_path, timeout=0.3
+    ).result(20)
+
+    assert report.exit_code == 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_backend_that_does_not_answer_is_passed_over(tmp_path, monkeypatch, hang):
+    """The one that answers is taken."""
+    monkeypatch.setattr("gencore._selection._ANSWER_LIMIT", 0.3)
+    silent, answers = SimulatedBackend(), SimulatedBackend()
+    silent.probe = hang
+    silent.priority = 90
+    pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path)
+    pipeline._selection.backends = [silent, answers]
+    assert pipeline.run().result == "complete"
+
+    pipeline._selection.backends = [silent]
+    with pytest.raises(gencore.Unsupported, match=r"its probe did not return within 0\.3 s"):
+        pipeline.start()
+
+
+@pytest.mark.parametrize("method", ["core", "pause_ended", "mapped_files", "close"])
+def test_a_backend_that_hangs_after_the_pause_is_ended_by_the_time_limit(
+    tmp_path, monkeypatch, hang, method
+):
+    """Also one that ignores abort()."""
+    monkeypatch.setattr("gencore._stages._RELEASE_LIMIT", 0.3)
+    backend = SimulatedBackend()
+    take = backend.snapshot
+
+    def snapshot(*args, **options):
+        taken = take(*args, **options)
+        setattr(taken, method, hang)
+        return taken
+
+    backend.snapshot = snapshot
+    dump = gencore.start(backend=backend, collectors=["raw"], directory=tmp_path, timeout=1)
+    report = dump.result(20)
+
+    assert report.exit_code == (0 if method == "close" else 7)
+    left = [path.name for path in tmp_path.iterdir()]
+    assert left == ([f"{report.name}.core"] if method == "close" else [])
+
+
+def test_a_listener_that_hangs_delays_no_dump(tmp_path, hang):
+    """It misses the rest."""
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=["raw"], directory=tmp_path, on_event=hang
+    ).run()
+
+    assert report.result == "complete"

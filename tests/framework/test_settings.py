@@ -1,0 +1,250 @@
+"""Where a pipeline's options come from: arguments, environment, a file, a mapping."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import gencore
+from gencore import _settings
+from gencore._options import Options
+from gencore.testing import SimulatedBackend
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """Return a function that writes the file that GENCORE_CONFIG names."""
+    path = tmp_path / "gencore.toml"
+
+    def write(text):
+        path.write_text(text)
+        monkeypatch.setenv("GENCORE_CONFIG", str(path))
+        return path
+
+    return write
+
+
+class Told(gencore.Collector):
+    """Writes down what it was told."""
+
+    name = "told"
+    api_version = (1, 0)
+
+    def __init__(self, *, top=10):
+        self.top = top
+
+    def finish(self, dump):
+        with dump.create("told.json") as file:
+            file.write(
+                json.dumps({"top": self.top, "annotations": dump.request.annotations}).encode()
+            )
+        return [file.artifact()]
+
+
+FILE = """
+directory = "{directory}"
+content = "private"
+timeout = 60
+name = "{{exe}}-{{id}}"
+collectors = [
+  "manifest",
+  {{ use = "raw", required = true, timeout = 30 }},
+]
+
+[annotations]
+team = "orders"
+"""
+
+
+def test_the_file_of_gencore_config_gives_what_nothing_else_gives(tmp_path, config):
+    """Every option that a file can say."""
+    there = tmp_path / "there"
+    there.mkdir()
+    config(FILE.format(directory=there))
+
+    report = gencore.start().result()
+
+    assert report.result == "complete"
+    assert [artifact.collector for artifact in report.artifacts] == ["manifest", "raw"]
+    manifest = json.loads(report.path_of("manifest").read_text())
+    assert report.path_of("raw").parent == there
+    assert manifest["annotations"] == {"team": "orders"}
+    assert report.name == f"{Path(sys.executable).name}-{manifest['bundle_id']}"
+
+
+def test_arguments_go_before_the_environment_and_that_before_the_file(
+    tmp_path, monkeypatch, config
+):
+    """None is an argument that was not given."""
+    one, two, three = (tmp_path / name for name in ("one", "two", "three"))
+    for directory in (one, two, three):
+        directory.mkdir()
+    config(f'directory = "{three}"\ncollectors = ["raw"]')
+
+    assert gencore.Pipeline(directory=None).run().path_of("raw").parent == three
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(two))
+    assert gencore.Pipeline().run().path_of("raw").parent == two
+    assert gencore.Pipeline(directory=one).run().path_of("raw").parent == one
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("timeout = '5'", r"expected a number, not '5' @ \$.timeout"),
+        ("timeout = true", r"expected a number, not True @ \$.timeout"),
+        ("backend = 3", r"expected text, not 3 @ \$.backend"),
+        ("sources = 1", r"expected true or false, not 1 @ \$.sources"),
+        ("threads = 'all'", r"'?all'? not in .* @ \$.threads"),
+        ("annotations = { a = 1 }", r"expected text, not 1 @ \$.annotations\['a'\]"),
+        ("collectors = 'raw'", r"expected a list, not 'raw' @ \$.collectors"),
+        ("collectors = [3]", r"expected text or a table, not 3 @ \$.collectors\[0\]"),
+        ("collectors = ['raw', {}]", r"required field missing @ \$.collectors\[1\].use"),
+        (
+            "collectors = [{ use = 'raw', timeout = 'x' }]",
+            r"expected a number, not 'x' @ \$.collectors\[0\].timeout",
+        ),
+        ("directry = 'x'", r"extra fields found \(directry\) @ \$"),
+        ("on_event = 'x'", r"on_event"),
+        ("timeout = ", "is not TOML"),
+        ("timeout = -1", "not a positive number"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_path(config, text, fault):
+    """And the file."""
+    config(text)
+
+    with pytest.raises(gencore.UsageError, match=fault):
+        gencore.Pipeline()
+
+
+def test_every_fault_is_told_at_once(config):
+    """Not one after the other."""
+    config("timeout = 'x'\nbackend = 3")
+
+    with pytest.raises(gencore.UsageError, match=r"\$.timeout.*\$.backend|\$.backend.*\$.timeout"):
+        gencore.Pipeline()
+
+
+def test_a_file_that_cannot_be_trusted_or_read_is_refused(tmp_path, monkeypatch, config):
+    """Relative, missing, changeable by anybody, endless, no text."""
+    path = config("")
+    path.chmod(0o666)
+    with pytest.raises(gencore.UsageError, match=r"anybody may change.*chmod o-w"):
+        gencore.Pipeline()
+    path.chmod(0o644)
+    path.write_bytes(b"\xff")
+    with pytest.raises(gencore.UsageError, match="is not TOML"):
+        gencore.Pipeline()
+    path.write_bytes(b"#" * (2 << 20))
+    with pytest.raises(gencore.UsageError, match="larger than"):
+        gencore.Pipeline()
+    path.unlink()
+    with pytest.raises(gencore.UsageError, match="cannot be read: No such file"):
+        gencore.Pipeline()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GENCORE_CONFIG", "gencore.toml")
+    with pytest.raises(gencore.UsageError, match="relative path"):
+        gencore.Pipeline()
+
+
+def test_a_pipeline_is_built_from_a_mapping(tmp_path):
+    """Whatever it was read from."""
+    pipeline = gencore.Pipeline.from_mapping(
+        {"collectors": ["raw"], "directory": str(tmp_path), "backend": "linux-elf"}
+    )
+
+    assert pipeline.run().path_of("raw").parent == tmp_path
+    with pytest.raises(gencore.UsageError, match=r"expected text, not None @ \$.backend"):
+        gencore.Pipeline.from_mapping({"backend": None})
+
+
+def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
+    """But for objects: a backend, a function."""
+    values = {
+        "backend": "linux-elf",
+        "collectors": ["raw"],
+        "directory": str(tmp_path),
+        "name": "{id}",
+        "threads": "caller",
+        "content": "full",
+        "timeout": 5.5,
+        "annotations": {"a": "b"},
+        "with_dontdump": True,
+        "sources": True,
+    }
+
+    assert _settings.options_from_mapping(values) == values
+    assert values.keys() == Options.__annotations__.keys() - {"on_event"}
+
+
+def report_of(tmp_path, *collectors):
+    return gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=collectors, directory=tmp_path
+    ).run()
+
+
+def test_a_collector_is_made_with_its_options(tmp_path):
+    """For each dump anew."""
+    report = report_of(tmp_path, gencore.CollectorSpec(Told, options={"top": 3}))
+
+    assert json.loads(report.path_of("told").read_text())["top"] == 3
+
+
+def test_an_option_that_a_collector_does_not_take_is_a_usage_error(tmp_path):
+    """When the pipeline is built, not at the instant."""
+    for spec in (
+        gencore.CollectorSpec(Told, options={"bottom": 3}),
+        gencore.CollectorSpec("raw", options={"bottom": 3}),
+    ):
+        with pytest.raises(gencore.UsageError, match=r"options of collector '\w+'.*'bottom'"):
+            report_of(tmp_path, spec)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
+def test_a_collectors_timeout_is_a_number_of_seconds(tmp_path, timeout):
+    """More than none, and not for ever."""
+    with pytest.raises(gencore.UsageError, match="not a number of seconds"):
+        report_of(tmp_path, gencore.CollectorSpec(Told, timeout=timeout))
+
+
+class Fails(Told):
+    """Cannot."""
+
+    def finish(self, _dump):
+        raise OSError("no")
+
+
+def test_a_dump_is_complete_without_an_optional_collector(tmp_path):
+    """That it failed is a warning; a required one makes the dump partial."""
+    optional = report_of(tmp_path, gencore.CollectorSpec(Fails, required=False), "raw")
+    required = report_of(tmp_path, gencore.CollectorSpec(Fails), "raw")
+
+    assert (optional.result, optional.exit_code) == ("complete", 0)
+    assert optional.warnings == ("optional collector 'told' failed: no",)
+    assert (required.result, required.exit_code) == ("partial", 3)
+
+
+@pytest.mark.parametrize("method", ["__init__", "observe", "begin"])
+def test_an_optional_collector_may_fail_anywhere(tmp_path, method):
+    """Also before and inside the pause."""
+
+    def fail(*_):
+        raise OSError("no")
+
+    bad = type("Bad", (Told,), {method: fail})
+
+    report = report_of(tmp_path, gencore.CollectorSpec(bad, required=False), "raw")
+
+    assert report.result == "complete"
+    assert report.warnings == ("optional collector 'told' failed: no",)
+
+
+def test_an_optional_collector_need_not_be_installed(tmp_path):
+    """A required one must."""
+    report = report_of(tmp_path, gencore.CollectorSpec("nonesuch", required=False), "raw")
+
+    assert report.result == "complete"
+    assert "optional collector 'nonesuch'" in report.warnings[0]
+    with pytest.raises(gencore.PluginError, match="nonesuch"):
+        report_of(tmp_path, gencore.CollectorSpec("nonesuch"), "raw")

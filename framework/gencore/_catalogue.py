@@ -42,11 +42,15 @@ class CatalogueEntry:
 
 def read_catalogue(environ: Mapping[str, str] = os.environ) -> tuple[CatalogueEntry, ...]:
     """List every installed backend and collector by family and name, with policy applied."""
-    entries = sorted(_installed(), key=lambda e: (e.family, e.name, e.distribution))
-    by_name = defaultdict(list)
+    entries = [
+        attrs.evolve(entry, obstacle=_policy(entry, environ))
+        for entry in sorted(_installed(), key=lambda e: (e.family, e.name, e.distribution))
+    ]
+    rivals = defaultdict(list)
     for entry in entries:
-        by_name[entry.family, entry.name].append(entry)
-    return tuple(_judge(entry, by_name[entry.family, entry.name], environ) for entry in entries)
+        if entry.obstacle is None:  # what is disabled takes nobody's name
+            rivals[entry.family, entry.name].append(entry)
+    return tuple(_judge(entry, rivals[entry.family, entry.name]) for entry in entries)
 
 
 def _installed() -> Iterator[CatalogueEntry]:
@@ -74,15 +78,19 @@ def _plugins_of(distribution: Distribution) -> Iterator[CatalogueEntry]:
             )
 
 
-def _judge(
-    entry: CatalogueEntry, same_name: list[CatalogueEntry], environ: Mapping[str, str]
-) -> CatalogueEntry:
-    if len(same_name) > 1:
-        rivals = " and ".join(f"{e.distribution} {e.version}" for e in same_name)
-        reason = f"the name is claimed by {rivals}; choose one as DISTRIBUTION:{entry.name}"
-        return attrs.evolve(entry, obstacle=("conflict", reason))
-    disabled = None if entry.distribution == BUILT_IN else _disabled_by(entry.name, environ)
-    return attrs.evolve(entry, obstacle=("disabled", disabled) if disabled else None)
+def _judge(entry: CatalogueEntry, same_name: list[CatalogueEntry]) -> CatalogueEntry:
+    if entry.obstacle is not None or len(same_name) == 1:
+        return entry
+    rivals = " and ".join(f"{e.distribution} {e.version}" for e in same_name)
+    reason = f"the name is claimed by {rivals}; choose one as DISTRIBUTION:{entry.name}"
+    return attrs.evolve(entry, obstacle=("conflict", reason))
+
+
+def _policy(
+    entry: CatalogueEntry, environ: Mapping[str, str]
+) -> tuple[Literal["disabled"], str] | None:
+    reason = None if entry.distribution == BUILT_IN else _disabled_by(entry.name, environ)
+    return ("disabled", reason) if reason else None
 
 
 def _disabled_by(name: str, environ: Mapping[str, str]) -> str | None:

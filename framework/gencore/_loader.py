@@ -113,9 +113,13 @@ def _find(family: Family, name: str, catalogue: Iterable[CatalogueEntry]) -> Cat
             reason=f"no installed distribution brings it; installed: {known}",
             remedy="check the spelling, or install the package that brings it",
         )
-    chosen = matches[0]
-    by_distribution = distribution and chosen.obstacle and chosen.obstacle[0] == "conflict"
+    chosen = min(matches, key=lambda e: _status(e) == "disabled")  # another may have its name
+    by_distribution = distribution and _status(chosen) == "conflict"
     return attrs.evolve(chosen, obstacle=None) if by_distribution else chosen
+
+
+def _status(entry: CatalogueEntry) -> str | None:
+    return entry.obstacle[0] if entry.obstacle else None
 
 
 def _load_with_stevedore(entry: CatalogueEntry) -> object:

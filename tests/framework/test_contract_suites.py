@@ -1,6 +1,11 @@
 """The published suites tell a bad plug-in which rule it breaks."""
 
+import re
+from pathlib import Path
+
 import pytest
+
+import gencore.testing
 
 pytest_plugins = ["pytester"]
 
@@ -60,6 +65,51 @@ class Bad(Good):
     "Forgets that there may be none."
     def finish(self, dump): return [][:dump.core.size]
 """
+PUBLISHES_BESIDE = """
+class Bad(Good):
+    "Publishes by itself, for everybody."
+    def finish(self, dump):
+        path = dump.output.directory / "x"
+        path.write_text("")
+        path.chmod(0o644)
+        return [Artifact(name="x", size=0, sha256="", path=path, streamed=True)]
+"""
+NOT_EVEN_THE_SAME = """
+    answers = [Verdict.yes(), Verdict.no(Reason("no"))] * 9
+    def probe(self, request): return self.answers.pop()
+"""
+MAPPED_FILES = "capabilities = frozenset({'dump', 'mapped-files'})"
+SNAPSHOT = """
+    def snapshot(self, request, output, *, to_file):
+        made = super().snapshot(request, output, to_file=to_file)
+        class Changed(type(made)):
+            {body}
+        made.__class__ = Changed
+        return made
+"""
+ANOTHER_THREAD = "threads = (gencore.ThreadRecord(tid=1, name='', registers='exact'),)"
+TOO_SHORT = """
+            def core(self):
+                self._stream._core = self._stream._core[:-1]
+                return self._stream
+"""
+RELATIVE = "def mapped_files(self): return (gencore.backend.MappedFile(path='bin/it'),)"
+CHANGES = "def close(self): os.environ['LEFT'] = str(time.time())"
+KEEPS_WHEN_GIVEN_UP = """
+            def core(self):
+                self.opened = os.open(os.devnull, os.O_RDONLY)
+                return super().core()
+            def close(self):
+                if self._stream.failure is None:
+                    os.close(self.opened)
+"""
+SHOWS_WHAT_IS_EXCLUDED = """
+    def snapshot(self, request, output, *, to_file):
+        import ctypes
+        for start, end in request.excluded:
+            self._memory = ctypes.string_at(start, end - start)
+        return super().snapshot(request, output, to_file=to_file)
+"""
 
 
 @pytest.fixture
@@ -78,6 +128,8 @@ def run(pytester, monkeypatch):
     ("bad", "rule"),
     [
         ("class Bad(Good):\n    'Bad.'\n    name = 'Bad_Name'", "a name is lower-case letters"),
+        ("class Bad(Good):\n    'Bad.'\n    name = None", "a plug-in has a name"),
+        ("class Bad(Good):\n    'Bad.'\n    api_version = '1.0'", "is a pair of numbers"),
         ("class Bad(Good):\n    'Bad.'\n    api_version = (2, 0)", "api_version is in the window"),
         ("class Bad(Good): pass\nBad.__doc__ = None", "class has a docstring"),
         (
@@ -92,9 +144,13 @@ def run(pytester, monkeypatch):
             NEEDS_A_CORE,
             r"finish\(\) works without a core",
         ),
+        (PUBLISHES_BESIDE, "files are private"),
         (LEAKS, r"abort\(\) releases everything"),
     ],
-    ids=["name", "version", "docstring", "observe", "files", "no-core", "leak"],
+    ids=[
+        *("name", "no-name", "no-version", "version", "docstring", "observe", "files", "no-core"),
+        *("private", "leak"),
+    ],
 )
 def test_a_bad_collector_is_told_the_rule(run, bad, rule):
     """By an assertion that names it."""
@@ -114,9 +170,21 @@ def test_a_bad_collector_is_told_the_rule(run, bad, rule):
         ("def probe(self, request): return Verdict.no(Reason('no'))", "",
          "a capability is there"),
         ("pass", "capabilities = frozenset()", "what is not claimed is answered with no"),
-        ("pass", "capabilities = frozenset({'dump', 'mapped-files'})", "mapped_files"),
+        ("pass", MAPPED_FILES, "mapped_files"),
+        (NOT_EVEN_THE_SAME, "", "answers the same while nothing changes"),
+        ("def probe(self, request): return Verdict.no(Reason(''))", "", "a reason has a text"),
+        (SNAPSHOT.format(body="threads = ()"), "", "there is a row for each thread"),
+        (SNAPSHOT.format(body=ANOTHER_THREAD), "", "the caller is in the core"),
+        (SNAPSHOT.format(body=TOO_SHORT), "", "a core that is not whole says so"),
+        (SNAPSHOT.format(body=RELATIVE), MAPPED_FILES, "paths are absolute"),
+        (SNAPSHOT.format(body=CHANGES), "", "a dump leaves the process as it was"),
+        (SNAPSHOT.format(body=KEEPS_WHEN_GIVEN_UP), "", r"close\(\) release everything"),
+        (SHOWS_WHAT_IS_EXCLUDED, "", "what is excluded is not in the core"),
     ],
-    ids=["priority", "side-effect", "verdict", "unable", "unclaimed", "mapped-files"],
+    ids=[
+        *("priority", "side-effect", "verdict", "unable", "unclaimed", "mapped-files", "same"),
+        *("text", "row", "caller", "whole", "absolute", "changes", "abort", "excluded"),
+    ],
 )  # fmt: skip
 def test_a_bad_backend_is_told_the_rule(run, bad, claim, rule):
     """By an assertion that names it."""
@@ -126,6 +194,17 @@ def test_a_bad_backend_is_told_the_rule(run, bad, claim, rule):
 
     assert result.ret == 1
     result.stdout.re_match_lines([f".*rule: .*{rule}.*"])
+
+
+def test_every_rule_has_a_bad_plug_in():
+    """None is stated that nothing can break."""
+    code = "".join(p.read_text() for p in Path(gencore.testing.__file__).parent.glob("*.py"))
+    tests = (test_a_bad_collector_is_told_the_rule, test_a_bad_backend_is_told_the_rule)
+    tried = [mark.args[1] for test in tests for mark in test.pytestmark]
+    words = [case[-1] for cases in tried for case in cases]
+
+    for rule in re.findall(r'"rule: ([^"]*)"', code):
+        assert any(re.search(w, rule) for w in words), rule
 
 
 def test_a_known_failure_has_a_reason_and_is_strict(run):

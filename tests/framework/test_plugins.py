@@ -126,6 +126,30 @@ def test_policy_turns_third_party_plug_ins_off(install, monkeypatch):
     assert status_of("sample")[0] == "disabled"
 
 
+def test_the_policy_holds_for_one_that_is_chosen_by_its_distribution(install, monkeypatch):
+    """Naming it more closely does not get round it."""
+    install("sample-one", "sample", GOOD.format(name="sample", version=(1, 0)))
+    install("sample-two", "sample", GOOD.format(name="sample", version=(1, 0)))
+    monkeypatch.setenv("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    with pytest.raises(gencore.PluginError) as caught:
+        gencore.Pipeline(collectors=["sample-one:sample"])
+    assert caught.value.status == "disabled"
+
+
+def test_a_disabled_plug_in_takes_no_name(install, monkeypatch, tmp_path_factory):
+    """One that claims a built-in name is out of the way; `a-` sorts before `gencore`."""
+    install("a-raw", "raw", GOOD.format(name="raw", version=(1, 0)))
+    assert status_of("raw")[0] == "conflict"
+    monkeypatch.setenv("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "1")
+
+    statuses = {p.entry.distribution: p.status for p in _loader.load_all("collector")}
+    path = gencore.create_core(directory=tmp_path_factory.mktemp("out"))
+
+    assert (statuses["a-raw"], statuses["gencore"]) == ("disabled", "ok")
+    assert path.exists()
+
+
 def test_a_disabled_plug_in_is_not_imported(install, monkeypatch):
     """The policy holds before its first line runs."""
     install("sample-evil", "sample", "raise SystemExit('ran')")

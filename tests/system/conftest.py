@@ -1,4 +1,4 @@
-"""The backends, the wheel, interpreters into which it is installed, and an extension."""
+"""The backends, the wheel, environments into which it is installed, and an extension."""
 
 import shutil
 import subprocess
@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
+PACKAGES = (ROOT / "docs" / "examples", ROOT / "tests" / "samples")
+"""Where third-party plug-ins are, good ones and bad ones."""
 
 
 @pytest.fixture(scope="session", params=["linux-elf", "linux-sigsegv"])
@@ -66,3 +68,15 @@ def installed(request, wheel, tmp_path_factory):
     python = environment / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
     return request.param, python
+
+
+@pytest.fixture(scope="session")
+def with_plugins(wheel, tmp_path_factory):
+    """Install the wheel, the examples and the bad samples; return the environment's bin folder."""
+    environment = tmp_path_factory.mktemp("with-plugins")
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    install = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, "hatchling", f"{wheel}[testing]"], check=True)
+    packages = sorted(file.parent for top in PACKAGES for file in top.glob("*/pyproject.toml"))
+    subprocess.run([*install, "--no-build-isolation", *packages], check=True)
+    return environment / "bin"

@@ -1,10 +1,12 @@
 """The suite that every backend passes, on every platform where its module imports."""
 
+import contextlib
+import secrets
 import sys
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Final, Literal, TypeVar
 
 import pytest
 
@@ -12,7 +14,8 @@ from gencore._pipeline import Pipeline
 from gencore.backend import Backend, DumpRequest, MappedFile, Verdict
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.corefile import CoreFile
-from gencore.errors import Unsupported
+from gencore.errors import CoreFailed, Unsupported
+from gencore.exclusion import exclude
 from gencore.report import Artifact
 from gencore.testing.giving_up import give_up_at
 from gencore.testing.rules import ContractSuite, assert_named_well, surroundings
@@ -20,6 +23,7 @@ from gencore.testing.rules import ContractSuite, assert_named_well, surroundings
 __all__ = ["BackendContract"]
 
 Capability = Literal["dump", "mapped-files"]
+_SECRET_SIZE: Final = 64
 _Test = TypeVar("_Test", bound=Callable[..., None])
 
 
@@ -161,6 +165,17 @@ class BackendContract(ContractSuite):
 
         assert surroundings(Path.cwd()) == before, "rule: a dump leaves the process as it was"
         assert report.path_of("copies") in set(tmp_path.iterdir())
+
+    @_needs("dump")
+    def test_excluded_memory_is_not_in_the_core(self, backend: Backend, tmp_path: Path) -> None:
+        """`DumpRequest.excluded` is zeros there, or the dump fails and says why."""
+        secret = bytearray(secrets.randbelow(256) for _ in range(_SECRET_SIZE))
+        pipeline = Pipeline(backend=backend, collectors=[_TakesFile], directory=tmp_path)
+        with exclude(secret), contextlib.suppress(CoreFailed):
+            pipeline.run()
+
+        found = [path for path in tmp_path.iterdir() if secret in path.read_bytes()]
+        assert not found, "rule: what is excluded is not in the core"
 
     @_needs("dump")
     def test_a_dump_that_is_given_up_leaves_nothing(

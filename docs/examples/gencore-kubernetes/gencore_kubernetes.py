@@ -1,0 +1,42 @@
+"""Saves what Kubernetes tells a pod about itself, and the figures of the container's cgroup."""
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from gencore import Artifact, Collector, DumpInProgress
+
+VARIABLES = ("POD_IP", "HOST_IP", "POD_SERVICE_ACCOUNT")  # gencore's manifest has the pod's name
+FIGURES = ("cpu.stat", "cpu.pressure", "io.pressure", "memory.events", "memory.pressure")
+LIMIT = 1 << 20  # characters of one file; a pod's annotations have 256 KiB at most
+
+
+class Kubernetes(Collector):
+    """Writes kubernetes.json: the downward API's variables and files, and the cgroup's figures."""
+
+    name = "kubernetes"
+    api_version = (1, 0)
+
+    def __init__(self, *, podinfo: str = "/etc/podinfo", cgroup: str = "/sys/fs/cgroup") -> None:
+        self._podinfo, self._cgroup = Path(podinfo), Path(cgroup)
+
+    def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
+        """Read it all now, after the pause."""
+        found = {
+            "environment": {name: os.environ.get(name) for name in VARIABLES},
+            "podinfo": {path.name: read(path) for path in sorted(self._podinfo.glob("[!.]*"))},
+            "cgroup": {name: read(self._cgroup / name) for name in FIGURES},
+        }
+        with dump.create("kubernetes.json") as file:
+            file.write(json.dumps(found, indent=1).encode())
+        yield file.artifact()
+
+
+def read(path: Path) -> str | None:
+    """Return the file's text, or None where this kernel or pod has none."""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(LIMIT)
+    except OSError:
+        return None

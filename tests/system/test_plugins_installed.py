@@ -1,0 +1,209 @@
+"""Third-party plug-ins installed with pip: the examples work, bad ones are told apart."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+TWINS = "claimed by sample-twin-one 1.0 and sample-twin-two 1.0; choose one as DISTRIBUTION:twin"
+BAD = {
+    "sample-import-error": ("failed", "ModuleNotFoundError: No module named 'no_such_module'"),
+    "sample-exit": ("failed", "its import calls sys.exit(3)"),
+    "sample-twin-one": ("conflict", TWINS),
+    "sample-twin-two": ("conflict", TWINS),
+    "sample-too-old": ("incompatible", "contract version 0.9; this gencore accepts 1.0 to 1.x"),
+    "sample-too-new": ("incompatible", "contract version 2.0; this gencore accepts 1.0 to 1.x"),
+    "sample-no-collector": ("incompatible", "is not a subclass of gencore.Collector"),
+    "sample-unsupported": ("unsupported", "this is not the right machine"),
+}
+FROM_INSTALLED = """
+from pathlib import Path
+import gencore, {module}
+assert all("site-packages" in Path(m.__file__).parts for m in (gencore, {module}))
+"""
+DUMP = """
+import gencore, json, sys
+options = json.loads(sys.argv[1])
+report = gencore.Pipeline(**options).run()
+problems = [str(problem) for problem in report.problems]
+print(json.dumps({"result": report.result, "backend": report.backend, "problems": problems,
+                  "paths": {a.collector: str(a.path) for a in report.artifacts}}))
+"""
+READY = re.compile(r"ready at .*\n")
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def clean(**environment):
+    """Return this process's environment without what is for gencore, Python and pytest."""
+    ours = ("GENCORE_", "PYTHON", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {**kept, **environment}
+
+
+@pytest.fixture
+def run(with_plugins, tmp_path):
+    """Return a function that runs a program of the environment; it returns what that prints."""
+
+    def run_there(program, *arguments, **environment):
+        done = subprocess.run(
+            [with_plugins / program, *arguments],
+            cwd=tmp_path,
+            env=clean(**environment),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run_there
+
+
+@pytest.fixture
+def rows(run):
+    """Return a function that lists the plug-ins by distribution, those of gencore by name."""
+
+    def list_plugins(**environment):
+        found = json.loads(run("gencore", "plugins", "--json", **environment))["plugins"]
+        third = [row for row in found if row["distribution"] != "gencore"]
+        own = [row for row in found if row["distribution"] == "gencore"]
+        return {row["distribution"]: row for row in third}, {row["name"]: row for row in own}
+
+    return list_plugins
+
+
+@pytest.fixture
+def dump(run, tmp_path):
+    """Return a function that makes a dump in the environment, and returns facts of its report."""
+
+    def make(options, **environment):
+        given = json.dumps({"directory": str(tmp_path), **options})
+        return json.loads(run("python", "-P", "-c", DUMP, given, **environment))
+
+    return make
+
+
+@contextlib.contextmanager
+def sidecar(bin_directory, path):
+    """Run the example's sidecar in the environment until the end."""
+    command = [bin_directory / "python", "-P", "-m", "gencore_sidecar.server", "--socket", path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean()) as process:
+        try:
+            assert READY.fullmatch(process.stdout.readline())
+            yield
+        finally:
+            process.terminate()
+
+
+@pytest.mark.parametrize("distribution", sorted(BAD))
+def test_each_bad_plug_in_is_told_apart(rows, distribution):
+    """By its status and the reason, for programs."""
+    status, words = BAD[distribution]
+    row = rows()[0][distribution]
+
+    assert row["status"] == status
+    assert words in row["reason"]
+
+
+def test_people_are_told_too(run):
+    """In a line each, with the reason below it; the good ones are not harmed."""
+    lines = run("gencore", "plugins").splitlines()
+
+    for distribution, (status, words) in BAD.items():
+        row = re.compile(rf"(backend|collector) .* {distribution} 1\.0 +{status}")
+        (at,) = (number for number, line in enumerate(lines) if row.fullmatch(line))
+        assert words in lines[at + 1]
+    assert re.search(
+        r"^collector +kubernetes +gencore-kubernetes 1.0 +ok$", "\n".join(lines), re.MULTILINE
+    )
+
+
+def test_every_sample_is_installed(rows):
+    """None is forgotten here."""
+    assert set(rows()[0]) == {*BAD, "gencore-kubernetes", "gencore-sidecar"}
+
+
+def test_autoload_can_be_turned_off(rows):
+    """For all that others bring, before a line of it runs; what gencore brings stays."""
+    third, own = rows(GENCORE_DISABLE_PLUGIN_AUTOLOAD="1")
+
+    assert {row["status"] for row in third.values()} == {"disabled"}
+    assert all("GENCORE_DISABLE_PLUGIN_AUTOLOAD" in row["reason"] for row in third.values())
+    assert own["raw"]["status"] == "ok"
+
+
+def test_plug_ins_can_be_allowed_by_name(rows):
+    """Those alone are loaded; the others say why not."""
+    third, own = rows(GENCORE_PLUGINS="kubernetes,exit")
+
+    assert third["gencore-kubernetes"]["status"] == "ok"
+    assert third["sample-exit"]["status"] == "failed"
+    assert third["sample-too-old"]["status"] == "disabled"
+    assert third["sample-too-old"]["reason"] == "not named in GENCORE_PLUGINS"
+    assert own["raw"]["status"] == "ok"
+
+
+@pytest.mark.parametrize("distribution", ["gencore-kubernetes", "gencore-sidecar"])
+def test_an_example_passes_its_own_suite(run, tmp_path, tool, distribution):
+    """Which has ours in it, with what is installed and no source tree near."""
+    assert tool("gcore")
+    module = distribution.replace("-", "_")
+    shutil.copytree(EXAMPLES / distribution / "tests", tmp_path / "tests")
+    (tmp_path / "tests" / "conftest.py").write_text(FROM_INSTALLED.format(module=module))
+
+    said = run("python", "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
+
+    assert int(re.search(r"^(\d+) passed", said, re.MULTILINE)[1]) > 5
+
+
+def test_the_collectors_artefact_is_in_the_bundle(dump):
+    """It is named as the built-in ones are, and packed with theirs."""
+    collectors = ["manifest", "kubernetes", "archive"]
+    made = dump({"collectors": collectors}, POD_IP="10.0.0.7")
+
+    assert made["result"] == "complete", made["problems"]
+    with tarfile.open(made["paths"]["archive"]) as bundle:
+        (member,) = (name for name in bundle.getnames() if name.endswith("/kubernetes.json"))
+        assert json.load(bundle.extractfile(member))["environment"]["POD_IP"] == "10.0.0.7"
+
+
+def test_the_backends_core_is_whole(dump, with_plugins, tmp_path, tool):
+    """The report says so, and gdb opens it."""
+    path = tmp_path / "s" / "socket"
+    with sidecar(with_plugins, path):
+        made = dump({"backend": "sidecar", "collectors": ["raw"]}, GENCORE_SIDECAR=str(path))
+
+    assert (made["result"], made["backend"]) == ("complete", "sidecar"), made["problems"]
+    command = [tool("gdb"), "-nx", "-batch", "-ex", "backtrace", with_plugins / "python"]
+    said = subprocess.run(
+        [*command, made["paths"]["raw"]], capture_output=True, text=True, check=True
+    )
+    assert re.search(r"^#0 .*\n#1 ", said.stdout, re.MULTILINE), said.stderr
+
+
+@pytest.mark.parametrize("which", ["one", "two"])
+def test_of_two_with_one_name_one_can_be_chosen(dump, which):
+    """By its distribution."""
+    made = dump({"collectors": [f"sample-twin-{which}:twin"]})
+
+    assert made["result"] == "complete", made["problems"]
+    assert Path(made["paths"]["twin"]).read_text() == which
+
+
+def test_a_new_collector_takes_forty_lines():
+    """As we promise to those who think about writing one; its test takes five."""
+    example = EXAMPLES / "gencore-kubernetes"
+    code = (example / "gencore_kubernetes.py").read_text()
+    suite = (example / "tests" / "test_kubernetes.py").read_text()
+    (block,) = re.findall(r"^class .*\n(?:    .*\n)+", suite, re.MULTILINE)
+
+    assert len([line for line in code.splitlines() if line]) <= 40
+    assert len(block.splitlines()) <= 5

@@ -89,14 +89,15 @@ def _judge(entry: CatalogueEntry, same_name: list[CatalogueEntry]) -> CatalogueE
 def _policy(
     entry: CatalogueEntry, environ: Mapping[str, str]
 ) -> tuple[Literal["disabled"], str] | None:
-    reason = None if entry.distribution == BUILT_IN else _disabled_by(entry.name, environ)
+    reason = None if entry.distribution == BUILT_IN else _disabled_by(entry, environ)
     return ("disabled", reason) if reason else None
 
 
-def _disabled_by(name: str, environ: Mapping[str, str]) -> str | None:
+def _disabled_by(entry: CatalogueEntry, environ: Mapping[str, str]) -> str | None:
     allowed = environ.get("GENCORE_PLUGINS")
     if allowed is not None:
-        named = name in (part.strip() for part in allowed.split(","))
+        names = {part.strip() for part in allowed.split(",")}
+        named = names & {entry.name, f"{entry.distribution}:{entry.name}"}
         return None if named else "not named in GENCORE_PLUGINS"
     if environ.get("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "0") not in {"", "0"}:
         return "GENCORE_DISABLE_PLUGIN_AUTOLOAD is set, and GENCORE_PLUGINS does not name it"

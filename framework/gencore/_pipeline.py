@@ -68,6 +68,11 @@ class Pipeline:
             options.get("backend"), options.get("collectors", ("manifest", "archive"))
         )
 
+    @property
+    def directory(self) -> Path:
+        """Where the artefacts go."""
+        return Path(self._directory or Path.cwd())
+
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Build a pipeline from data: JSON, TOML, YAML that was read already.
@@ -89,7 +94,7 @@ class Pipeline:
         created_at = datetime.now(UTC)
         own_id = dump_id(created_at)
         name = dump_name(self._name, created_at, own_id)
-        output = Output(Path(self._directory or Path.cwd()), name)
+        output = Output(self.directory, name)
         dump = self._begin(backend, members, output, created_at, own_id)
         for part, required in failed:
             note_failure(dump, part.part, part.error, required=required)

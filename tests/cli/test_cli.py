@@ -241,6 +241,35 @@ def test_the_environment_names_the_directory(tool, tmp_path):
     assert json.loads(done.stdout)["surroundings"]["directory"] == str(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "reason"),
+    [
+        ("", 0, None),
+        ("timeout = 'x'", 2, "expected a number, not 'x' @ $.timeout"),
+        ("collectors = ['nonesuch']", 9, "no installed distribution brings it"),
+        ("directory = '/nonexistent'", 4, "does not exist"),
+    ],
+)
+def test_doctor_looks_at_the_settings(tool, tmp_path, text, code, reason):
+    """A file that no dump could use is found before one is needed."""
+    config = tmp_path / "gencore.toml"
+    config.write_text(text)
+    done = subprocess.run(
+        [tool("gencore"), "doctor", "--json"],
+        env={**os.environ, "GENCORE_CONFIG": str(config)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(done.stdout)["surroundings"]
+
+    assert done.returncode == code
+    assert found["configuration"] == str(config)
+    assert (reason or "") in (found["refused"] or "")
+    assert (found["refused"] is None) is (code == 0)
+
+
 def test_plugins_lists_origin_and_status(cli):
     """Name, distribution, version, status."""
     rows = {row["name"]: row for row in json.loads(cli("plugins", "--json").stdout)["plugins"]}

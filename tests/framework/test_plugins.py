@@ -126,6 +126,18 @@ def test_policy_turns_third_party_plug_ins_off(install, monkeypatch):
     assert status_of("sample")[0] == "disabled"
 
 
+def test_the_policy_may_name_the_distribution(install, monkeypatch):
+    """Of two that claim a name, the one that is allowed has it."""
+    install("sample-one", "sample", GOOD.format(name="sample", version=(1, 0)))
+    install("sample-two", "sample", GOOD.format(name="sample", version=(1, 0)))
+    monkeypatch.setenv("GENCORE_PLUGINS", "sample-two:sample")
+
+    loaded = _loader.load_named("collector", "sample-two:sample")
+    assert (loaded.status, loaded.entry.distribution) == ("ok", "sample-two")
+    with pytest.raises(gencore.PluginError, match="not named in GENCORE_PLUGINS"):
+        _loader.load_named("collector", "sample-one:sample")
+
+
 def test_the_policy_holds_for_one_that_is_chosen_by_its_distribution(install, monkeypatch):
     """Naming it more closely does not get round it."""
     install("sample-one", "sample", GOOD.format(name="sample", version=(1, 0)))

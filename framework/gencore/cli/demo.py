@@ -99,7 +99,7 @@ class Service:
 @click.option("--backend", help="A backend's name; default: the best that works here.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
-def demo(*, directory: str, backend: str | None, quiet: bool, as_json: bool) -> NoReturn:
+def demo(*, directory: str | None, backend: str | None, quiet: bool, as_json: bool) -> NoReturn:
     """Dump a small service while it works, and read the bundle back."""
     pipeline = Pipeline(collectors=["manifest", "archive"], directory=directory, backend=backend)
     service = Service()

@@ -10,6 +10,7 @@ import attrs
 import click
 
 from gencore import _loader
+from gencore._pipeline import Pipeline
 from gencore._selection import ask
 from gencore.backend import DumpRequest, Verdict
 from gencore.cli.options import directory_option, json_option
@@ -22,15 +23,16 @@ __all__ = ["doctor"]
 @click.command()
 @directory_option("Where dumps would go.")
 @json_option
-def doctor(*, directory: str, as_json: bool) -> NoReturn:
+def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
     """Say whether a dump would work here, for every backend with reasons and remedies.
 
-    Exit code 0: at least one backend works. 5: none does. 4: the directory will not do.
+    Exit code 0: at least one backend works. 5: none does. 4: the directory will not do. 2 or 9:
+    the settings are wrong.
     """
     verdicts = _verdicts()
     works = any(verdict.ok for verdict in verdicts.values())
-    refusal = _why_not(directory)
-    surroundings = {**_surroundings(directory), "refused": refusal and str(refusal)}
+    where, refusal = _look_at_settings(directory)
+    surroundings = {**_surroundings(where), "refused": refusal and str(refusal)}
     if as_json:
         backends = {n: {"ok": v.ok, **attrs.asdict(v)} for n, v in verdicts.items()}
         report = {"ok": works and not refusal, "backends": backends, "surroundings": surroundings}
@@ -40,13 +42,18 @@ def doctor(*, directory: str, as_json: bool) -> NoReturn:
     raise SystemExit(5 if not works else refusal.exit_code if refusal else 0)
 
 
-def _why_not(directory: str) -> GencoreError | None:
-    """Make and remove a private directory there, as a dump would."""
+def _look_at_settings(directory: str | None) -> tuple[Path, GencoreError | None]:
+    """Return where dumps would go, and why they would not.
+
+    Makes and removes a private directory there, as a dump would.
+    """
+    where = Path(directory or ".")
     try:
-        Output(Path(directory), "doctor").prepare().close()
+        where = Pipeline(directory=directory).directory
+        Output(where, "doctor").prepare().close()
     except GencoreError as error:
-        return error
-    return None
+        return where, error
+    return where, None
 
 
 def _verdicts() -> dict[str, Verdict]:
@@ -54,12 +61,13 @@ def _verdicts() -> dict[str, Verdict]:
     return {plugin.entry.name: ask(plugin.plugin(), DumpRequest()) for plugin in loaded}
 
 
-def _surroundings(directory: str) -> dict[str, Any]:
+def _surroundings(directory: Path) -> dict[str, Any]:
     status = _read("/proc/self/status")
     fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
     return {
-        "directory": str(Path(directory).absolute()),
-        "free_bytes": shutil.disk_usage(directory).free if Path(directory).is_dir() else None,
+        "configuration": os.environ.get("GENCORE_CONFIG"),
+        "directory": str(directory.absolute()),
+        "free_bytes": shutil.disk_usage(directory).free if directory.is_dir() else None,
         "writable": os.access(directory, os.W_OK | os.X_OK),
         "ptrace_scope": _read("/proc/sys/kernel/yama/ptrace_scope") or None,
         "effective_capabilities": fields.get("CapEff"),

@@ -13,7 +13,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def directory_option(purpose: str) -> Callable[[Command], Command]:
-    """Return ``--directory``, whose help is *purpose*; else GENCORE_DIRECTORY, else here."""
-    return click.option(
-        "--directory", type=click.Path(), default=".", envvar="GENCORE_DIRECTORY", help=purpose
-    )
+    """Return ``--directory``, whose help is *purpose*; None if it was not given."""
+    otherwise = "Else GENCORE_DIRECTORY, the file of GENCORE_CONFIG, or the current one."
+    return click.option("--directory", type=click.Path(), help=f"{purpose} {otherwise}")

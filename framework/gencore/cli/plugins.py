@@ -20,9 +20,12 @@ def plugins(*, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"plugins": rows}, indent=1))
         return
-    for row in rows:
-        origin = f"{row['distribution']} {row['version']}"
-        click.echo(f"{row['family']:9}  {row['name']:14}  {origin:16}  {row['status']}")
+    origins = [f"{row['distribution']} {row['version']}" for row in rows]
+    widest = max(map(len, origins), default=0)
+    longest = max((len(str(row["name"])) for row in rows), default=0)
+    for row, origin in zip(rows, origins, strict=True):
+        columns = (f"{row['family']:9}", f"{row['name']:{longest}}", f"{origin:{widest}}")
+        click.echo("  ".join((*columns, str(row["status"]))))
         if row["reason"]:
             click.echo(f"           {row['reason']}")
 

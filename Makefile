@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/*)
 
-.PHONY: help demo test lint
+.PHONY: help demo test lint docs
 help: ## Show what can be made.
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
 
@@ -26,3 +26,6 @@ lint: .venv/ready ## Run ruff, mypy --strict and import-linter.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: .venv/ready ## Build the documentation as HTML into build/docs.
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs

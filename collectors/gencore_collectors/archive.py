@@ -13,7 +13,7 @@ __all__ = ["ArchiveCollector"]
 
 
 class ArchiveCollector(Collector):
-    """Compresses while the core is read: no uncompressed copy is made on the way."""
+    """Packs everything into one tar.gz, while the core is read: no uncompressed copy is made."""
 
     name = "archive"
     api_version = (1, 0)

@@ -10,7 +10,7 @@ _NAME = "core"
 
 
 class RawCollector(Collector):
-    """Moves a core that the backend has as a file, and writes one that it streams."""
+    """Saves the core as a file: moves one that the backend has so, writes one that it streams."""
 
     name = "raw"
     api_version = (1, 0)

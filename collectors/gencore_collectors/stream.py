@@ -18,7 +18,7 @@ class _HasDescriptor(Protocol):
 
 
 class StreamCollector(Collector):
-    """Writes to *file*: a descriptor, or what has one; standard output if none is given.
+    """Writes the core to *file*: a descriptor, or what has one; standard output by default.
 
     It is neither closed nor put at its beginning. What was written to it before through a buffer
     must have been flushed.

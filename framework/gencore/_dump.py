@@ -116,7 +116,8 @@ class Dump:
     def cancel(self) -> bool:
         """End the dump and remove all of it. Return False if it is too late for that.
 
-        Does not wait: `result` raises `CancelledError` as soon as nothing is left of it.
+        Does not wait: `result` raises `concurrent.futures.CancelledError` as soon as nothing is
+        left of it.
         """
         if self.cancelled():
             return True

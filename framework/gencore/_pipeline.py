@@ -12,21 +12,21 @@ import attrs
 from gencore._announcer import Announcer
 from gencore._dump import Dump
 from gencore._instant import take_instant
+from gencore._log_records import write_record
 from gencore._members import Member
 from gencore._options import Options
 from gencore._selection import Selection, ask_all
 from gencore._settings import options_from_mapping, with_defaults
+from gencore._spans import span_listener, trace_ids
 from gencore._stages import note_failure
 from gencore._worker import Worker
 from gencore.annotations import with_standing
 from gencore.backend import Backend, DumpRequest, Snapshot, Verdict
 from gencore.collector import DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
-from gencore.log_records import write_record
 from gencore.naming import DEFAULT_NAME, check_template, dump_id, dump_name
 from gencore.output import Output
 from gencore.report import Report
-from gencore.spans import span_listener, trace_ids
 
 __all__ = ["Pipeline", "collect_core", "create_core", "start"]
 

@@ -16,7 +16,7 @@ A complete backend::
             return MySnapshot(...)
 
 published by its distribution as an entry point in the group ``gencore.backends`` under the same
-name. `docs/how-to/write-a-backend.md` walks through a working one.
+name. docs/how-to/write-a-backend.md walks through a working one.
 """
 
 import os

@@ -12,7 +12,7 @@ A complete collector::
             yield file.artifact()
 
 published by its distribution as an entry point in the group ``gencore.collectors`` under the same
-name. `docs/how-to/write-a-collector.md` walks through a working one.
+name. docs/how-to/write-a-collector.md walks through a working one.
 """
 
 from abc import ABC, abstractmethod

@@ -31,8 +31,11 @@ __all__ = [
 ]
 
 NT_PRSTATUS: Final = "NT_PRSTATUS"
+"""The type of a thread's note: its tid and registers."""
 NT_PRPSINFO: Final = "NT_PRPSINFO"
+"""The type of the process's note: its ids and command line."""
 NT_SIGINFO: Final = "NT_SIGINFO"
+"""The type of the note on the signal that ended a process; in our cores it is all zeros."""
 
 _PN_XNUM: Final = 0xFFFF
 _NT_GENCORE: Final = 0x47435231

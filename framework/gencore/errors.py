@@ -62,7 +62,7 @@ class UsageError(GencoreError, ValueError):
 class DumpIncomplete(GencoreError):
     """A call that promises one whole artefact could not keep the promise.
 
-    `report` tells what was saved nevertheless.
+    ``report`` tells what was saved nevertheless.
     """
 
     exit_code = 3
@@ -82,7 +82,7 @@ class Refused(GencoreError):
 class OutputError(Refused, OSError):
     """The output directory, or a file in it, cannot be used.
 
-    `path` and `errno` say which and why, as in OSError.
+    ``path`` and ``errno`` say which and why, as in OSError.
     """
 
     def __init__(self, path: str, errno: int, what: str, *, remedy: str | None = None) -> None:
@@ -97,7 +97,7 @@ _LOOK_AT_THE_OTHERS = "see 'gencore doctor'; if no backend is named, the best th
 
 
 class Unsupported(GencoreError):
-    """No backend that was asked for works here; `verdicts` holds each one's reasons."""
+    """No backend that was asked for works here; ``verdicts`` holds each one's reasons."""
 
     exit_code = 5
 
@@ -135,9 +135,10 @@ class IntegrityError(GencoreError):
 
 
 class PluginError(GencoreError):
-    """A backend or collector cannot be used: `family`, `name` and `status` say which and why.
+    """A backend or collector cannot be used.
 
-    `status` is one of the statuses that ``gencore plugins`` prints, or ``unknown``.
+    ``family``, ``name`` and ``status`` say which and why; ``status`` is one of the statuses that
+    ``gencore plugins`` prints, or ``unknown``.
     """
 
     exit_code = 9

@@ -76,4 +76,6 @@ class DumpFinished:
 
 
 Event = StageStarted | StageProgress | StageFinished | DumpFinished
+"""Any of them."""
 Listener = Callable[[Event], object]
+"""What ``on_event`` takes."""

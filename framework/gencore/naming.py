@@ -17,6 +17,7 @@ from gencore.errors import UsageError
 __all__ = ["DEFAULT_NAME", "FIELDS", "check_template", "dump_id", "dump_name"]
 
 DEFAULT_NAME: Final = "core_{time}.{pid}.{seq}"
+"""The template that is taken where none is given."""
 FIELDS: Final[Mapping[str, str]] = {
     "pid": "process ID",
     "exe": "file name of the interpreter",

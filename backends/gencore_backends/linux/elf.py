@@ -1,8 +1,4 @@
-"""The backend ``linux-elf``: clone, let the clone write its own memory as an ELF core.
-
-It needs nothing from the system: no core_pattern, no RLIMIT_CORE, no ptrace, no capability. The
-core goes through a pipe to whoever wants its bytes, or into a file where a collector keeps one.
-"""
+"""The backend ``linux-elf``: clone, let the clone write its own memory as an ELF core."""
 
 from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
@@ -12,7 +8,12 @@ __all__ = ["LinuxElf"]
 
 
 class LinuxElf(LinuxBackend):
-    """See the module."""
+    """Clones, and lets the clone write its own memory as an ELF core.
+
+    It needs nothing from the system: no core_pattern, no RLIMIT_CORE, no ptrace, no capability.
+    The core goes through a pipe to whoever wants its bytes, or into a file where a collector keeps
+    one.
+    """
 
     name = "linux-elf"
     priority = 60

@@ -1,8 +1,4 @@
-"""The backend ``linux-sigsegv``: clone, let the clone die of SIGSEGV, take the kernel's core.
-
-The kernel writes the core, so everything that core(5) says applies: ``core_pattern``,
-RLIMIT_CORE, the coredump filter. The notes in it are ours, with the registers of every thread.
-"""
+"""The backend ``linux-sigsegv``: clone, let the clone die of SIGSEGV, take the kernel's core."""
 
 from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
@@ -12,7 +8,11 @@ __all__ = ["LinuxSigsegv"]
 
 
 class LinuxSigsegv(LinuxBackend):
-    """See the module."""
+    """Clones, lets the clone die of SIGSEGV, and takes the core that the kernel writes.
+
+    Everything that core(5) says applies: ``core_pattern``, RLIMIT_CORE, the coredump filter. The
+    notes in it are ours, with the registers of every thread.
+    """
 
     name = "linux-sigsegv"
     priority = 50

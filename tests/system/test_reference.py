@@ -1,0 +1,91 @@
+"""The documentation is built without a warning, and has every public name."""
+
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+import gencore
+from gencore.cli import gencore as command_line
+
+ROOT = Path(__file__).parents[2]
+BEHIND_A_PACKAGE = ("gencore.cli.", "gencore.html_report.", "gencore.testing.")
+"""Their packages say what is public of them."""
+BEHIND_THE_ROOT = ("gencore.annotations", "gencore.exclusion", "gencore.cli")
+"""`gencore` says what is public of them; the command line's interface is its commands."""
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory):
+    """Build the documentation; return the names that it documents."""
+    built = tmp_path_factory.mktemp("docs")
+    options = ["--quiet", "--fail-on-warning", "--doctree-dir", built / "doctrees"]
+    command = [sys.executable, "-m", "sphinx", *options, ROOT / "docs", built]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    entries = InventoryFile.loads((built / "objects.inv").read_bytes(), uri="").data
+    return {kind: set(names) for kind, names in entries.items()}
+
+
+def public_modules():
+    """Return the modules whose names anybody may use."""
+    found = (module.name for module in pkgutil.walk_packages(gencore.__path__, "gencore."))
+    public = (name for name in found if "._" not in name)
+    return {n for n in public if not n.startswith(BEHIND_A_PACKAGE)} - set(BEHIND_THE_ROOT)
+
+
+def test_every_public_name_is_documented(inventory):
+    """A name in a public module's ``__all__`` has a place in the reference."""
+    documented = {name for kind, names in inventory.items() if kind[:3] == "py:" for name in names}
+    public = {
+        f"{module}.{name}"
+        for module in ("gencore", *public_modules())
+        for name in getattr(import_module(module), "__all__", ())
+    }
+
+    assert len(public) > len(gencore.__all__)
+    assert public - documented == set()
+
+
+def test_every_command_is_documented(inventory):
+    """By its name, and with its options."""
+    documented = inventory["std:cmdoption"]
+
+    for name, command in command_line.commands.items():
+        options = {option for parameter in command.params for option in parameter.opts}
+        missing = {o for o in options if o.startswith("-")} - {
+            anchor.removeprefix(f"gencore-{name}.") for anchor in documented
+        }
+        assert missing == set(), name
+
+
+@pytest.fixture(scope="module")
+def architecture():
+    """Read the page on the architecture."""
+    return (ROOT / "docs/explanation/architecture.md").read_text()
+
+
+def test_the_import_rules_on_the_page_are_those_that_are_checked(architecture):
+    """Each contract of import-linter is a row of the table under its name, and nothing else is."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    rules = architecture.partition("| Rule |")[2].partition("\n\n")[0]
+
+    rows = re.findall(r"^\| ([^-|][^|]*) \|", rules, re.MULTILINE)
+
+    assert rows == [contract["name"] for contract in settings["contracts"]]
+
+
+def test_what_the_page_points_to_is_there(architecture):
+    """Each file and folder that a newcomer is sent to exists."""
+    rows = architecture.partition("## Where to change what")[2]
+    named = re.findall(r"`([\w/]+(?:/|\.py))`", rows)
+    roots = ("", "framework/gencore", "backends", "collectors", *(ROOT / "tests").iterdir())
+
+    assert len(named) > 20
+    assert [n for n in named if not any((ROOT / root / n).exists() for root in roots)] == []

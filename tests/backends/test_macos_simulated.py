@@ -339,11 +339,14 @@ def test_a_core_is_taken_from_where_the_pattern_sends_it(mac, dump):
     assert list(mac.cores.iterdir()) == []
 
 
-def test_a_core_is_taken_from_another_file_system(mac, dump, other_file_system):
-    """/cores is on the system's disk, the output may be on another."""
+def test_a_core_is_taken_from_another_file_system(mac, other_file_system, taken):
+    """/cores is on the system's disk, the output may be on another. The copy takes its place."""
     mac.corefile, mac.place = f"{other_file_system}/core.%P", f"{other_file_system}/core.$$"
 
-    assert dump().path_of("raw").read_bytes() == mach_core()
+    core = taken().core()
+
+    assert b"".join(map(bytes, core)) == mach_core()
+    assert os.listdir(other_file_system) == []
 
 
 def test_a_truncated_core_is_never_called_complete(mac, dump):

@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+import sysconfig
 import tempfile
 import threading
 import time
@@ -23,6 +24,7 @@ import pytest
 import gencore
 import gencore_backends.macos
 from gencore import CoreFailed, DumpRequest, IntegrityError, Pipeline
+from gencore.bundle.reader import BundleReader
 from gencore.output import Output
 from gencore.testing import BackendContract
 from gencore_backends.macos.abort import MacosAbort
@@ -125,6 +127,7 @@ class SimulatedMac:
 def mac(monkeypatch, tmp_path_factory):
     """Make this process believe that it runs on a Mac where everything is as it should be."""
     mac = SimulatedMac(tmp_path_factory.mktemp("mac"))
+    sysconfig.get_config_vars()  # kept by sysconfig; on the pretended platform it finds none
     monkeypatch.setitem(sys.modules, "gencore_backends.macos._native", mac)
     monkeypatch.setattr(gencore_backends.macos, "_native", mac, raising=False)
     monkeypatch.setattr(sys, "platform", "darwin")
@@ -579,6 +582,23 @@ def test_libraries_are_those_that_have_a_file(mac, taken, tmp_path):
     ]
 
     assert [file.path for file in taken().mapped_files()] == [sys.executable, gone]
+
+
+def test_a_bundle_is_made_of_it(mac, tmp_path):
+    """Complete, although no file is there for the libraries of macOS; the format has its name."""
+    mac.paths.append("/usr/lib/libSystem.B.dylib")
+    pipeline = Pipeline(
+        backend=MacosAbort(), collectors=["manifest", "archive"], directory=tmp_path
+    )
+
+    report = pipeline.run()
+
+    assert (report.result, report.problems) == ("complete", ())
+    with BundleReader(report.path_of("archive")) as bundle:
+        manifest = bundle.manifest()
+    assert manifest["core"]["format"] == "mach-o"
+    assert manifest["process"]["executable"]["path"] == sys.executable
+    assert [row["registers"] for row in manifest["threads"]][:2] == ["exact", "missing"]
 
 
 def test_excluded_memory_is_wiped_in_the_child(mac, dump):

@@ -1,6 +1,11 @@
-"""The native part for macOS: it compiles and links for both architectures. It runs on no Linux."""
+"""The native part for macOS: it compiles and links for both architectures.
 
+Linux runs only what the child does after the fork, as far as it is POSIX and not Mach.
+"""
+
+import errno
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -10,6 +15,7 @@ from pathlib import Path
 import pytest
 
 NATIVE = Path(__file__).parents[2] / "backends" / "gencore_backends" / "macos" / "native"
+NATIVE_TESTS = Path(__file__).parents[1] / "native"
 MAGIC, DYNAMIC_LIBRARY = 0xFEEDFACF, 6
 """MH_MAGIC_64 and MH_DYLIB of <mach-o/loader.h>."""
 
@@ -37,3 +43,38 @@ def test_it_is_a_module_for_macos(tmp_path, architecture, cpu_type):
     built = module.read_bytes()
     assert struct.unpack_from("<II4xI", built) == (MAGIC, cpu_type, DYNAMIC_LIBRARY)
     assert b"_PyInit__native\0" in built
+
+
+@pytest.fixture(scope="module")
+def child(tmp_path_factory):
+    """Return a function that runs the child's code: how it ended, the failed step, and errno."""
+    program = tmp_path_factory.mktemp("macos") / "child"
+    sources = [NATIVE_TESTS / "macos_child.c", NATIVE / "after_fork.c"]
+    options = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
+    subprocess.run(["cc", *options, *sources, "-o", program], check=True, timeout=60)
+
+    def run(mode):
+        root = os.open("/", os.O_RDONLY)
+        try:
+            done = subprocess.run(
+                [program, mode], stdin=root, capture_output=True, text=True, check=True, timeout=60
+            )
+        finally:
+            os.close(root)
+        ended, number, step, failure = done.stdout.split()
+        return ended, int(number), int(step), int(failure)
+
+    return run
+
+
+def test_the_child_dies_of_sigabrt_whatever_the_application_did_to_it(child):
+    """Ignored and blocked; by then it has its directory and its limit, and no descriptor."""
+    assert child("") == ("signal", signal.SIGABRT, -1, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "step", "failure"), [("directory", 2, errno.EBADF), ("wipe", 3, errno.ENOMEM)]
+)
+def test_a_child_that_fails_says_at_which_step(child, mode, step, failure):
+    """As numbers; the native part has their names."""
+    assert child(mode) == ("exit", 1, step, failure)

@@ -1,7 +1,6 @@
 """The backends of the other platforms: import anywhere, answer with reasons."""
 
 import platform
-import resource
 import sys
 
 import pytest
@@ -62,29 +61,11 @@ def test_a_kernel_that_is_too_old_is_named(monkeypatch, release, words):
     assert reason.remedy == "run it on Linux 5.4 or later"
 
 
-def test_macos_offers_full_cores_only(monkeypatch):
-    """The remedy is to ask for one."""
-    monkeypatch.setattr(sys, "platform", "darwin")
-
-    (reason,) = MacosAbort().probe(DumpRequest(content="private")).reasons
-
-    assert reason.remedy == "ask for content='full'"
-
-
-def test_macos_needs_a_core_limit(monkeypatch):
-    """A hard limit of 0 cannot be raised from inside."""
-    monkeypatch.setattr(sys, "platform", "darwin")
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (0, 0))
-
-    (reason,) = MacosAbort().probe(DumpRequest()).reasons
-
-    assert reason.remedy == "ulimit -Hc unlimited"
-
-
-def test_macos_says_how_to_open_cores_directory(monkeypatch):
-    """Without /cores there is no core; the remedy is a command."""
+def test_macos_without_its_native_part_says_so(monkeypatch):
+    """A wheel that was made elsewhere has none."""
     monkeypatch.setattr(sys, "platform", "darwin")
 
     (reason,) = MacosAbort().probe(DumpRequest()).reasons
 
-    assert reason.remedy == "sudo chmod 1777 /cores"
+    assert "the native part is missing" in reason.text
+    assert "C compiler" in reason.remedy

@@ -819,7 +819,7 @@ def test_flags_of_the_interpreter_are_told(python):
 def test_a_core_of_another_format_is_called_so(tmp_path, monkeypatch):
     """A backend for Windows would stream a minidump; what nobody knows has no name."""
     found = []
-    for beginning in (b"\x7fELF", b"MDMP", b"what"):
+    for beginning in (b"\x7fELF", b"MDMP", b"\xcf\xfa\xed\xfe", b"what"):
         monkeypatch.setattr(simulated, "simulated_core", lambda *_, b=beginning: b + bytes(100))
         backend = SimulatedBackend()
         pipeline = gencore.Pipeline(
@@ -828,4 +828,4 @@ def test_a_core_of_another_format_is_called_so(tmp_path, monkeypatch):
         manifest = json.loads(pipeline.run().path_of("manifest").read_text())
         found.append(manifest["core"]["format"])
 
-    assert found == ["elf", "minidump", None]
+    assert found == ["elf", "minidump", "mach-o", None]

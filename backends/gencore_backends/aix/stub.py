@@ -5,18 +5,24 @@ A third-party package replaces it with a backend of its own and a higher priorit
 
 import platform
 import sys
+from typing import Final
 
 from gencore import Backend, DumpRequest, Reason, Snapshot, Unsupported, Verdict
 from gencore.output import Output
 
 __all__ = ["Aix"]
 
+_REMEDY: Final = (
+    "install a package that brings a backend for AIX, or write one: "
+    "docs/how-to/support-another-platform.md"
+)
+
 
 class Aix(Backend):
     """Imports anywhere and works nowhere.
 
-    The system call gencore() of AIX writes a core of the running process without
-    ending it.
+    The subroutine gencore() of AIX's libc (<core.h>) writes a core of a process without ending
+    it. docs/how-to/support-another-platform.md says how a package brings a backend on it.
     """
 
     name = "aix"
@@ -28,7 +34,7 @@ class Aix(Backend):
         if not sys.platform.startswith("aix"):
             return Verdict.no(Reason(f"this is {platform.system()}, not AIX"))
         text = "gencore has no implementation for AIX yet; it would build on gencore()"
-        return Verdict.no(Reason(text, "install a package that brings a backend for AIX"))
+        return Verdict.no(Reason(text, _REMEDY))
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002
         """Raise `Unsupported`."""

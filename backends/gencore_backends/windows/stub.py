@@ -5,18 +5,24 @@ A third-party package replaces it with a backend of its own and a higher priorit
 
 import platform
 import sys
+from typing import Final
 
 from gencore import Backend, DumpRequest, Reason, Snapshot, Unsupported, Verdict
 from gencore.output import Output
 
 __all__ = ["Windows"]
 
+_REMEDY: Final = (
+    "install a package that brings a backend for Windows, or write one: "
+    "docs/how-to/support-another-platform.md"
+)
+
 
 class Windows(Backend):
     """Imports anywhere and works nowhere.
 
-    MiniDumpWriteDump of dbghelp.dll, on a snapshot by PssCaptureSnapshot,
-    writes a minidump.
+    MiniDumpWriteDump of dbghelp.dll, on a snapshot by PssCaptureSnapshot, writes a minidump.
+    docs/how-to/support-another-platform.md says how a package brings a backend on it.
     """
 
     name = "windows"
@@ -28,7 +34,7 @@ class Windows(Backend):
         if sys.platform != "win32":
             return Verdict.no(Reason(f"this is {platform.system()}, not Windows"))
         text = "gencore has no implementation for Windows yet; it would build on MiniDumpWriteDump"
-        return Verdict.no(Reason(text, "install a package that brings a backend for Windows"))
+        return Verdict.no(Reason(text, _REMEDY))
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002
         """Raise `Unsupported`."""

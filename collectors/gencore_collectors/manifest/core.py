@@ -18,8 +18,8 @@ _LEFT_OUT: Final[dict[Content, list[str]]] = {
 _BUNDLE_CODEC: Final = {"compression": "gzip", "level": 2}
 _BEGINNING: Final = 4 << 20
 """Bytes: 70,000 program headers, more than the mappings that a kernel permits by default."""
-_FORMATS: Final = {b"\x7fELF": "elf", b"MDMP": "minidump"}
-"""What a file begins with: elf(5), and MINIDUMP_HEADER of Windows."""
+_FORMATS: Final = {b"\x7fELF": "elf", b"MDMP": "minidump", b"\xcf\xfa\xed\xfe": "mach-o"}
+"""What a file begins with: elf(5), MINIDUMP_HEADER of Windows, and MH_MAGIC_64 of macOS."""
 _NO_CODEC: Final = {"compression": None, "level": None}
 
 

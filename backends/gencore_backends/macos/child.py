@@ -1,0 +1,94 @@
+"""The forked child as its parent sees it: waited for, ended, reaped once."""
+
+import contextlib
+import errno
+import os
+import signal
+import threading
+import time
+from typing import Final
+
+from gencore import CoreFailed
+
+__all__ = ["Child"]
+
+_GLANCE: Final = 0.01
+"""Seconds between two looks at the child."""
+
+
+class Child:
+    """Owns the child and the descriptor that belongs to it.
+
+    A process without pidfds can name its child by number only, and the number is free for others
+    once the child is reaped. So nothing here blocks in waitpid(2), and whoever reaps or kills
+    holds the lock: the child is never killed after it was reaped here. The application itself can
+    still take it away, with waitpid(-1); then there is no core, but an error.
+    """
+
+    def __init__(self, pid: int, status_fd: int) -> None:
+        self.pid = pid
+        self._status_fd = status_fd
+        self._lock = threading.Lock()
+        self._given_up = threading.Event()
+        self._gone = False
+        self._status: int | None = None
+
+    def wait(self) -> int:
+        """Wait for the child's end; return its status, see waitpid(2). Raises `CoreFailed`."""
+        while not self._ended():
+            self._given_up.wait(_GLANCE)
+            self.check()
+        self.check()
+        if self._status is None:
+            raise CoreFailed(
+                "wait",
+                errno.ECHILD,
+                "the application reaped the child: it waits for any child, or ignores SIGCHLD",
+                remedy="let it wait for its own children by their ids",
+            )
+        return self._status
+
+    def check(self) -> None:
+        """Raise `CoreFailed` if the dump was given up."""
+        if self._given_up.is_set():
+            raise CoreFailed("wait", detail="the dump was given up")
+
+    def failure(self) -> tuple[str, int] | None:
+        """Return the step at which the ended child failed, and the system's reason."""
+        from gencore_backends.macos import _native
+
+        return _native.read_failure(self._status_fd)
+
+    def kill(self) -> None:
+        """End the child, if it still runs, and whoever waits for it. From any thread.
+
+        While macOS writes the core, SIGKILL may have to wait for that.
+        """
+        self._given_up.set()
+        with self._lock:
+            if not self._look():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End and reap the child, and close the descriptor."""
+        self.kill()
+        while not self._ended():
+            time.sleep(_GLANCE)
+        os.close(self._status_fd)
+
+    def _ended(self) -> bool:
+        with self._lock:
+            return self._look()
+
+    def _look(self) -> bool:
+        """Reap the child if it has ended. Return whether it has. Needs the lock."""
+        if not self._gone:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                self._gone = True
+            else:
+                if pid:
+                    self._gone, self._status = True, status
+        return self._gone

@@ -74,4 +74,8 @@ def _executable(bundle: BundleReader) -> str:
     member = bundle.find(path) if path is not None else None
     if member is None:
         raise IntegrityError(f"{bundle.path}: the executable {path!r} is not in the bundle")
+    if not os.fsencode(member.path).decode(errors="replace").isprintable():
+        raise IntegrityError(  # a debugger would take the line after a newline for a command
+            f"{bundle.path}: the executable's path {path!r} has control characters"
+        )
     return member.path

@@ -21,6 +21,7 @@ from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import verify
 
 TOP = "core_20260101.000000.1.001"
+BUNDLES = "cache/gencore/bundles"
 MANIFEST = json.dumps({"files": []}).encode()
 anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -50,23 +51,59 @@ def header(name, size=0, **fields):
     return info
 
 
-@pytest.fixture
-def refused(tmp_path, inside):
-    """Return a function: all ways of reading end alike, the commands with 8, and leave nothing."""
-    target = tmp_path / "target"
-    target.mkdir()
+WHOLE = (["verify"], ["extract", "-o", "target"])
+"""Commands that look at every byte."""
+OTHERS = (
+    *(["info"], ["info", "--files"], ["info", "--json"], ["report", "--force"]),
+    *(["stacks"], ["open", "--print"], ["open", "--print", "--lldb"]),
+)
 
-    def check(path, match):
-        for read in (lambda b: extract(b, target), verify):
+
+@pytest.fixture
+def command(tmp_path, inside, monkeypatch, write_bundle):
+    """Return a function that runs a command in a directory, and looks at what it did there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(path, name, *options):
+        before = set(tmp_path.rglob("*"))
+        code, out, err = inside(name, *options, path)
+        new = set(tmp_path.rglob("*")) - before
+        assert all(line.isprintable() for line in (out + err).split("\n")), (name, out, err)
+        assert code in {0, 8}, (name, err)
+        if code:
+            assert re.match("gencore: .+", err) or "WRONG" in out or '"ok": false' in out
+            assert new <= {tmp_path / "cache", tmp_path / "cache/gencore", tmp_path / BUNDLES}, new
+        else:
+            for file in [file for file in new if file.is_file()]:
+                file.unlink()
+        return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path, command):
+    """Return a function: all that read everything end with 8 and the reason, and leave nothing.
+
+    With *at_once* all other commands do so too.
+    """
+
+    def check(path, match, *, at_once=False):
+        (tmp_path / "target").mkdir(exist_ok=True)
+        for read in (lambda b: extract(b, tmp_path / "target"), verify):
             with pytest.raises(IntegrityError, match=match), BundleReader(path) as bundle:
                 read(bundle)
-        for command in (["extract", path, "-o", target], ["verify", path]):
-            code, out, err = inside(*command)
-            assert code == 8
-            assert re.search(match, err), err
-            assert out.isprintable()
-        assert os.listdir(target) == []
-        assert sorted(os.listdir(target.parent)) == sorted([path.name, target.name])
+        for words in (*WHOLE, *OTHERS):
+            code, _, err = command(path, *words)
+            if at_once or words in WHOLE:
+                assert code == 8, words
+                assert re.search(match, err) or words[0] == "report", (words, err)
+        code, out, _ = command(tmp_path, "list", "--json")
+        (row,) = json.loads(out)["bundles"]
+        assert code == 0
+        assert not at_once or re.search(match, row["error"])
+        assert os.listdir(tmp_path / "target") == []
 
     return check
 

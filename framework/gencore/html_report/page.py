@@ -31,7 +31,8 @@ def render(
 ) -> str:
     """Return the page. Whatever is missing in the manifest, or odd, is shown as unknown.
 
-    *lines* are source lines by file and number, for the frames of the stacks. Raises `UsageError` without jinja2.
+    *lines* are source lines by file and number, for the frames of the stacks. Raises `UsageError`
+    without jinja2.
     """
     fields = Field(manifest)
     threads = read_threads(fields["threads"], lines)

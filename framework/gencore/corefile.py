@@ -6,6 +6,7 @@ cost no more memory than an honest one.
 """
 
 import io
+import re
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -62,6 +63,7 @@ _NEEDED: Final = {
 """Notes without which a reader fails, and how."""
 _THREAD_WORDS: Final = 4
 """``thread TID QUALITY NAME``; the name may be empty, and may have blanks."""
+_TID: Final = re.compile(r"[0-9]{1,10}")
 _ELF_MAGIC: Final = b"\x7fELF"
 _PR_PID: Final = struct.Struct("32xi")
 """``struct elf_prstatus`` of a 64-bit kernel: siginfo 12, cursig 2 + 2, sigpend 8, sighold 8."""
@@ -171,7 +173,7 @@ class CoreFile:
         The numbers of types belong to their owner: another's notes may use the same.
         """
         own = (n for n in self.notes if (n.owner, n.type) == ("CORE", NT_PRSTATUS))
-        return tuple(_PR_PID.unpack_from(n.data)[0] for n in own)
+        return tuple(_PR_PID.unpack_from(n.data)[0] for n in own if len(n.data) >= _PR_PID.size)
 
     @cached_property
     def mapped_ranges(self) -> tuple[MappedRange, ...]:
@@ -251,7 +253,7 @@ class CoreFile:
         return tuple(
             RecordedThread(int(row[1]), row[2], row[3])
             for row in rows
-            if row[0] == "thread" and len(row) == _THREAD_WORDS and row[1].isdecimal()
+            if row[0] == "thread" and len(row) == _THREAD_WORDS and _TID.fullmatch(row[1])
         )
 
     @property

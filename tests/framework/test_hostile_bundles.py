@@ -253,6 +253,16 @@ def test_an_executable_whose_path_is_a_command_is_refused(path, command, write_b
     assert "has control characters" in err
 
 
+def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle):
+    """It stands in messages, and whoever sent the bundle chose it."""
+    path = write_bundle(tmp_path / "a\x1b[2J\n\u202e.tar.gz", {"a": b""})
+
+    for words in (["verify"], *OTHERS):
+        code, _, err = command(path, *words)
+        assert code == 8
+        assert "a\\x1b[2J\\n\\u202e.tar.gz: there is no 'manifest.json'" in err
+
+
 def test_a_path_that_is_no_text_is_quoted_for_the_shell(path, command, write_bundle):
     """Directories have names in old encodings."""
     manifest = {"process": {"executable": {"path": "/\udce9/python"}}}

@@ -26,6 +26,8 @@ class PassingMember(io.BufferedIOBase):
         self, stream: igzip.IGzipFile, size: int, progress: Callable[[int], object]
     ) -> None:
         self.size = size
+        self.missed = False
+        """Whether something was asked for that had passed: a reader may tell it as damage."""
         self._stream = stream
         self._progress = progress
         self._digest = hashlib.sha256()
@@ -56,6 +58,7 @@ class PassingMember(io.BufferedIOBase):
         elif end <= len(self._beginning):
             data = bytes(self._beginning[self._wanted : end])
         else:
+            self.missed = True
             raise OnlyForwards
         self._wanted = end
         return data

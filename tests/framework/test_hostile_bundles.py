@@ -361,7 +361,8 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(path, command, sound, plac
             checks = verify(bundle)
     except IntegrityError:
         assert command(path, "verify")[0] == 8
-        for words in (*WHOLE, *OTHERS):
+        is_elsewhere = command(path, "extract")[0] == 0  # only verify looks between the files
+        for words in OTHERS if is_elsewhere else (*WHOLE, *OTHERS):
             command(path, *words)
         return
     assert found == (random.Random(2).randbytes(5000), json.loads(MANIFEST))

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -142,5 +143,35 @@ def inside(monkeypatch, capsys):
         with pytest.raises(SystemExit) as ended:
             command_line.main()
         return ended.value.code, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def command(tmp_path, inside, monkeypatch):
+    """Return a function that runs a command on a hostile file and looks at all that it does.
+
+    It ends with 0, or with 8 and the reason, shows no control character, and writes nothing but
+    what it is for.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def run(path, name, *options):
+        before = set(tmp_path.rglob("*"))
+        code, out, err = inside(name, *options, path)
+        new = set(tmp_path.rglob("*")) - before
+        assert all(line.isprintable() for line in (out + err).split("\n")), (name, out, err)
+        assert code in {0, 8}, (name, err)
+        if code:
+            assert re.match("gencore: .+", err) or "WRONG" in out or '"ok": false' in out
+            assert new <= {
+                tmp_path / "cache",
+                tmp_path / "cache/gencore",
+                tmp_path / "cache/gencore/bundles",
+            }, new
+        for made in sorted(new, reverse=True):
+            made.rmdir() if made.is_dir() else made.unlink()
+        return code, out, err
 
     return run

@@ -1,20 +1,24 @@
 """A read-only view of an ELF core: program headers, notes, threads, mapped files, completeness.
 
 The formats are those of elf(5), core(5) and the kernel's ``fs/binfmt_elf.c``. pyelftools reads
-them; this module adds what cores have and other ELF files have not.
+the file header. The tables are read here: a hostile core may claim any number of rows, and is to
+cost no more memory than an honest one.
 """
 
 import io
+import re
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self
 
 import attrs
 from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import NoteSegment
+from elftools.elf.enums import ENUM_CORE_NOTE_N_TYPE
 
 from gencore.elf_identity import BEGINNING, MALFORMED, build_id_of
 from gencore.errors import IntegrityError
@@ -37,6 +41,19 @@ NT_PRPSINFO: Final = "NT_PRPSINFO"
 NT_SIGINFO: Final = "NT_SIGINFO"
 """The type of the note on the signal that ended a process; in our cores it is all zeros."""
 
+_MOST: Final = 1 << 21
+"""Rows that a table may have: twice the mappings that the most generous distribution permits."""
+_LARGEST_NOTES: Final = 128 << 20
+"""Bytes; a thread has four KiB at most, with AVX-512."""
+_PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")
+"""``Elf64_Phdr``: type, flags, offset, address twice, size in file and in memory, alignment."""
+_PT_LOAD, _PT_NOTE = 1, 4
+_NOTE: Final = struct.Struct("<III")
+"""``Elf64_Nhdr``: the sizes of name and data, the type; both are padded to four bytes."""
+_NOTE_TYPES: Final = {number: name for name, number in ENUM_CORE_NOTE_N_TYPE.items()}
+_FILE_TABLE: Final = struct.Struct("<QQ")
+"""NT_FILE: the number of rows, the unit of their offsets; the names come behind the rows."""
+_FILE_ROW: Final = struct.Struct("<QQQ")
 _PN_XNUM: Final = 0xFFFF
 _NT_GENCORE: Final = 0x47435231
 """The type of the note in which our Linux backends list the threads; its owner is GENCORE."""
@@ -49,6 +66,7 @@ _NEEDED: Final = {
 """Notes without which a reader fails, and how."""
 _THREAD_WORDS: Final = 4
 """``thread TID QUALITY NAME``; the name may be empty, and may have blanks."""
+_TID: Final = re.compile(r"[0-9]{1,10}")
 _ELF_MAGIC: Final = b"\x7fELF"
 _PR_PID: Final = struct.Struct("32xi")
 """``struct elf_prstatus`` of a 64-bit kernel: siginfo 12, cursig 2 + 2, sigpend 8, sighold 8."""
@@ -115,29 +133,41 @@ class CoreFile:
         if self._elf["e_type"] != "ET_CORE":
             self.close()
             raise IntegrityError(f"{self._path}: an ELF file, but not a core")
+        if (self._elf.elfclass, self._elf.little_endian) != (64, True):
+            self.close()
+            raise IntegrityError(f"{self._path}: not a core of a 64-bit little-endian machine")
 
     @cached_property
     def program_headers(self) -> tuple[ProgramHeader, ...]:
         """Every PT_LOAD in file order."""
-        loads = (s for s in self._segments if s["p_type"] == "PT_LOAD")
-        return tuple(
-            ProgramHeader(s["p_vaddr"], s["p_memsz"], s["p_offset"], s["p_filesz"], s["p_flags"])
-            for s in loads
-        )
+        return tuple(header for kind, header in self._segments if kind == _PT_LOAD)
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
         """Every note of every PT_NOTE, in file order."""
-        header_size = 12  # three 32-bit words; the owner's name is padded to four bytes
-        return tuple(
-            Note(
-                note["n_name"] or "",
-                note["n_type"],
-                note["n_offset"] + header_size + ((note["n_namesz"] + 3) & ~3),
-                note["n_descdata"],
-            )
-            for note in self._raw_notes
+        segments = self._note_segments
+        if (size := sum(s.file_size for s in segments)) > _LARGEST_NOTES:
+            raise IntegrityError(f"{self._path}: notes of {size:,} bytes")
+        read = (
+            note for s in segments for note in self._parse(self._read(s.offset, s.file_size), s)
         )
+        found = tuple(islice(read, _MOST + 1))
+        if len(found) > _MOST:
+            raise IntegrityError(f"{self._path}: more than {_MOST:,} notes")
+        return found
+
+    def _parse(self, data: bytes, segment: ProgramHeader) -> Iterator[Note]:
+        at = 0
+        while at + _NOTE.size <= len(data):
+            name_size, size, kind = _NOTE.unpack_from(data, at)
+            name = at + _NOTE.size
+            begin = name + _padded(name_size)
+            if begin + size > len(data):
+                raise IntegrityError(f"{self._path}: a note is larger than what holds it")
+            owner = _text(data[name : name + name_size]).rstrip("\0")
+            description = data[begin : begin + size]
+            yield Note(owner, _NOTE_TYPES.get(kind, kind), segment.offset + begin, description)
+            at = begin + _padded(size)
 
     @property
     def thread_ids(self) -> tuple[int, ...]:
@@ -146,13 +176,24 @@ class CoreFile:
         The numbers of types belong to their owner: another's notes may use the same.
         """
         own = (n for n in self.notes if (n.owner, n.type) == ("CORE", NT_PRSTATUS))
-        return tuple(_PR_PID.unpack_from(n.data)[0] for n in own)
+        return tuple(_PR_PID.unpack_from(n.data)[0] for n in own if len(n.data) >= _PR_PID.size)
 
     @cached_property
     def mapped_ranges(self) -> tuple[MappedRange, ...]:
         """The rows of NT_FILE, in order of address."""
-        rows = [n for n in self._raw_notes if n["n_type"] == "NT_FILE"]
-        return tuple(row for note in rows for row in _file_rows(note["n_desc"]))
+        tables = [note.data for note in self.notes if note.type == "NT_FILE"]
+        return tuple(row for table in tables for row in self._file_rows(table))
+
+    def _file_rows(self, table: bytes) -> Iterator[MappedRange]:
+        head = table[: _FILE_TABLE.size].ljust(_FILE_TABLE.size, b"\0")
+        count, unit = _FILE_TABLE.unpack(head)
+        rows, names = len(head), len(head) + count * _FILE_ROW.size
+        found = table[names:].split(b"\0", count) if count <= _MOST else []
+        if len(found) != count + 1:
+            raise IntegrityError(f"{self._path}: unreadable list of {count:,} mapped files")
+        ranges = _FILE_ROW.iter_unpack(table[rows:names])
+        for (start, end, offset), name in zip(ranges, found, strict=False):
+            yield MappedRange(_text(name), start, end, offset * unit)
 
     @cached_property
     def build_ids(self) -> dict[str, str | None]:
@@ -162,19 +203,33 @@ class CoreFile:
         """
         found: dict[str, str | None] = {}
         for row in sorted(self.mapped_ranges, key=lambda row: row.start):
+            if row.file_offset or row.path in found:
+                continue
             image = self._memory(row.start, min(row.end - row.start, BEGINNING))
-            if row.file_offset == 0 and image.startswith(_ELF_MAGIC):
-                found.setdefault(row.path, build_id_of(image))
+            if image.startswith(_ELF_MAGIC):
+                found[row.path] = build_id_of(image)
         return found
 
     def _memory(self, address: int, size: int) -> bytes:
         """Read what there is of *size* bytes, within one program header."""
-        for header in self.program_headers:
-            inside = address - header.address
-            if 0 <= inside < header.file_size:
-                self._file.seek(header.offset + inside)
-                return self._file.read(min(size, header.file_size - inside))
-        return b""
+        at = bisect_right(self._by_address, address, key=lambda header: header.address) - 1
+        if at < 0:
+            return b""
+        header = self._by_address[at]
+        inside = address - header.address
+        begin, end = header.offset + inside, min(header.offset + header.file_size, self._size)
+        return self._read(begin, min(size, end - begin)) if begin < end else b""
+
+    @cached_property
+    def _by_address(self) -> list[ProgramHeader]:
+        return sorted(self.program_headers, key=lambda header: header.address)
+
+    def _read(self, offset: int, size: int) -> bytes:
+        """Read exactly that. Raises `IntegrityError` if it is not there."""
+        if not 0 <= offset <= offset + size <= self._size:
+            raise IntegrityError(f"{self._path}: a header tells of bytes that are not there")
+        self._file.seek(offset)
+        return self._file.read(size)
 
     @property
     def counts_at_end(self) -> bool:
@@ -184,16 +239,14 @@ class CoreFile:
     @property
     def end_of_notes(self) -> int:
         """Bytes that the file must have for every note to be readable."""
-        return max((s["p_offset"] + s["p_filesz"] for s in self._note_segments), default=0)
+        return max((s.offset + s.file_size for s in self._note_segments), default=0)
 
     @property
     def promised_size(self) -> int:
         """Bytes that the file must have for every header to be true."""
         header = self._elf.header
         end: int = header["e_shoff"] + header["e_shnum"] * header["e_shentsize"]
-        for segment in self._segments:
-            end = max(end, segment["p_offset"] + segment["p_filesz"])
-        return end
+        return max([end, *(s.offset + s.file_size for _, s in self._segments)])
 
     @property
     def recorded_threads(self) -> tuple[RecordedThread, ...]:
@@ -203,7 +256,7 @@ class CoreFile:
         return tuple(
             RecordedThread(int(row[1]), row[2], row[3])
             for row in rows
-            if row[0] == "thread" and len(row) == _THREAD_WORDS and row[1].isdecimal()
+            if row[0] == "thread" and len(row) == _THREAD_WORDS and _TID.fullmatch(row[1])
         )
 
     @property
@@ -244,32 +297,30 @@ class CoreFile:
         self.close()
 
     @cached_property
-    def _segments(self) -> list[Any]:
+    def _segments(self) -> list[tuple[int, ProgramHeader]]:
+        """Every program header, with its type."""
         try:
-            return list(self._elf.iter_segments())
+            count = self._elf.num_segments()
         except MALFORMED as error:
             raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
+        if count > _MOST or (count and self._elf["e_phentsize"] != _PROGRAM_HEADER.size):
+            raise IntegrityError(f"{self._path}: {count:,} program headers, or odd ones")
+        table = self._read(self._elf["e_phoff"], count * _PROGRAM_HEADER.size)
+        return [
+            (kind, ProgramHeader(address, memory_size, offset, file_size, flags))
+            for kind, flags, offset, address, _, file_size, memory_size, _ in (
+                _PROGRAM_HEADER.iter_unpack(table)
+            )
+        ]
 
-    @cached_property
-    def _note_segments(self) -> list[NoteSegment]:
-        return [s for s in self._segments if isinstance(s, NoteSegment)]
+    @property
+    def _note_segments(self) -> list[ProgramHeader]:
+        return [header for kind, header in self._segments if kind == _PT_NOTE]
 
-    @cached_property
-    def _raw_notes(self) -> list[Any]:
-        """Read them once: they may be at the end of a file that is decompressed to get there."""
-        try:
-            return [note for segment in self._note_segments for note in segment.iter_notes()]
-        except MALFORMED as error:
-            raise IntegrityError(f"{self._path}: unreadable note: {error}") from error
+
+def _padded(size: int) -> int:
+    return (size + 3) & ~3
 
 
 def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
-
-
-def _file_rows(table: Any) -> Iterator[MappedRange]:
-    unit = table["page_size"]
-    for entry, name in zip(table["Elf_Nt_File_Entry"], table["filename"], strict=True):
-        yield MappedRange(
-            _text(name), entry["vm_start"], entry["vm_end"], entry["page_offset"] * unit
-        )

@@ -1,5 +1,6 @@
 """The unpacked copy of a bundle that debuggers work on: private, reused, removed on request."""
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -31,6 +32,7 @@ def unpack(bundle: BundleReader, progress: Callable[[int], object] = lambda _: N
 
     Raises `IntegrityError` and `OutputError`.
     """
+    executable = _executable(bundle)
     place = _cache() / _key(bundle.path)
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -39,9 +41,13 @@ def unpack(bundle: BundleReader, progress: Callable[[int], object] = lambda _: N
             str(place), error.errno or 0, "cannot be made", remedy="set XDG_CACHE_HOME"
         ) from error
     folder = place / bundle.top
-    if not folder.is_dir():
-        extract(bundle, place, progress=progress)
-    return Unpacked(folder, folder / "core", folder / _executable(bundle))
+    try:
+        if not folder.is_dir():
+            extract(bundle, place, progress=progress)
+    finally:
+        with contextlib.suppress(OSError):
+            place.rmdir()  # it is empty where that failed
+    return Unpacked(folder, folder / "core", folder / executable)
 
 
 def remove_all() -> int:
@@ -74,4 +80,8 @@ def _executable(bundle: BundleReader) -> str:
     member = bundle.find(path) if path is not None else None
     if member is None:
         raise IntegrityError(f"{bundle.path}: the executable {path!r} is not in the bundle")
+    if not os.fsencode(member.path).decode(errors="replace").isprintable():
+        raise IntegrityError(  # a debugger would take the line after a newline for a command
+            f"{bundle.path}: the executable's path {path!r} has control characters"
+        )
     return member.path

@@ -10,6 +10,8 @@ import sys
 import pytest
 
 import gencore
+from gencore.bundle import passing
+from gencore.bundle.reader import BundleReader
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,26 @@ def test_verify_finds_everything_in_order(cli, bundle):
         "core",
         "libraries",
     ]
+
+
+@pytest.mark.parametrize(("kept", "again"), [(passing._KEPT, 0), (0, 1)])
+def test_verify_reads_the_core_once_if_it_can(cli, bundle, monkeypatch, kept, again):
+    """Only where the core leads backwards is it read again, to the same result."""
+    opened = []
+    whole = BundleReader.open
+
+    def counting(self, path):
+        opened.append(path)
+        return whole(self, path)
+
+    monkeypatch.setattr(passing, "_KEPT", kept)
+    monkeypatch.setattr(BundleReader, "open", counting)
+
+    code, out, _ = cli("verify", bundle)
+
+    assert code == 0
+    assert out.count("ok") == 4
+    assert opened.count("core") == again
 
 
 def test_verify_ends_with_8_where_a_library_is_missing_or_another(cli, tmp_path, monkeypatch):

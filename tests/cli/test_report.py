@@ -367,6 +367,17 @@ def test_endless_text_is_cut():
     assert visible("x" * 6000).endswith("x… (1,000 more characters)")
 
 
+def test_frames_show_their_source_lines():
+    """As text, whatever stands in the line, and only where the line is known."""
+    page = Page(render(MANIFEST, {("/srv/orders.py", 12): f"queue.get()  # {HOSTILE}"}))
+
+    assert "Orders.wait /srv/orders.py:12 queue.get() # </script><script>alert(1)" in page.text
+    assert "\\x1b[2J" in page.text
+    assert (page.count("script"), page.count("img")) == (1, 0)
+    assert "and lines of source code" in page.text
+    assert "and lines of source code" not in Page(render(MANIFEST)).text
+
+
 # The command
 
 
@@ -381,6 +392,19 @@ def test_report_is_written_for_its_owner_alone(report, bundle, tmp_path):
     assert page.stat().st_mode & 0o777 == 0o600
     assert json.loads(done.stdout) == {"path": "page.html", "size": page.stat().st_size}
     assert page.read_text() == render(MANIFEST)
+
+
+def test_report_has_the_source_lines_of_the_bundle(report, tmp_path, write_bundle):
+    """Out of the bundle: this machine has no such file."""
+    files = {
+        "srv/orders.py": b"\n" * 11 + b"    wait(b'<script>')\n",
+        "manifest.json": json.dumps(MANIFEST).encode(),
+    }
+
+    done = report(write_bundle(tmp_path / "core_1.tar.gz", files, "core_1"))
+
+    assert done.returncode == 0, done.stderr
+    assert "wait(b'<script>')" in Page((tmp_path / "core_1.html").read_text()).text
 
 
 def test_manifest_alone_will_do(report, tmp_path):

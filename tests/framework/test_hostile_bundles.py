@@ -6,6 +6,7 @@ import os
 import random
 import re
 import stat
+import subprocess
 import tarfile
 import zlib
 
@@ -21,13 +22,19 @@ from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import verify
 
 TOP = "core_20260101.000000.1.001"
-MANIFEST = json.dumps({"files": []}).encode()
+MANIFEST = json.dumps({"process": {"executable": {"path": "/manifest.json"}}}).encode()
+"""What the commands need that unpack all for a debugger."""
 anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
-def forge(path, members, rows=None, end=bytes(1024)):
-    """Write whatever is given: (tar header, data) pairs, and a table of *rows*."""
+def forge(path, members, rows=None, end=bytes(1024), manifest=MANIFEST):
+    """Write whatever is given: (tar header, data) pairs, and a table of *rows*.
+
+    Behind it, a sound manifest.
+    """
     data, offsets = b"", []
+    if manifest is not None:
+        members = [*members, (header("manifest.json", len(manifest)), manifest)]
     for info, content in members:
         offsets.append(len(data))
         padding = bytes(-len(content) % 512)
@@ -38,6 +45,8 @@ def forge(path, members, rows=None, end=bytes(1024)):
             Member(info.name.removeprefix(f"{TOP}/"), info.size, offset)
             for (info, _), offset in zip(members, offsets, strict=True)
         ]
+    elif manifest is not None:
+        rows = [*rows, Member("manifest.json", len(manifest), offsets[-1])]
     path.write_bytes(data + encode(TOP, rows, len(data)))
     return path
 
@@ -50,23 +59,38 @@ def header(name, size=0, **fields):
     return info
 
 
-@pytest.fixture
-def refused(tmp_path, inside):
-    """Return a function: all ways of reading end alike, the commands with 8, and leave nothing."""
-    target = tmp_path / "target"
-    target.mkdir()
+WHOLE = (["verify"], ["extract"], ["stacks"], ["open", "--print"], ["open", "--print", "--lldb"])
+"""Commands that look at every file."""
+OTHERS = (["info"], ["info", "--files"], ["info", "--json"], ["report", "--force"])
 
-    def check(path, match):
-        for read in (lambda b: extract(b, target), verify):
+
+def is_gzip(path):
+    """Whether the file is no manifest by itself, for the report."""
+    return path.read_bytes()[:2] == b"\x1f\x8b"
+
+
+@pytest.fixture
+def refused(tmp_path, command):
+    """Return a function: all that read everything end with 8 and the reason, and leave nothing.
+
+    With *at_once* all other commands do so too.
+    """
+
+    def check(path, match, *, at_once=False):
+        (tmp_path / "target").mkdir(exist_ok=True)
+        for read in (lambda b: extract(b, tmp_path / "target"), verify):
             with pytest.raises(IntegrityError, match=match), BundleReader(path) as bundle:
                 read(bundle)
-        for command in (["extract", path, "-o", target], ["verify", path]):
-            code, out, err = inside(*command)
-            assert code == 8
-            assert re.search(match, err), err
-            assert out.isprintable()
-        assert os.listdir(target) == []
-        assert sorted(os.listdir(target.parent)) == sorted([path.name, target.name])
+        for words in (*WHOLE, *OTHERS):
+            code, _, err = command(path, *words)
+            if words in WHOLE or (at_once and (words[0] != "report" or is_gzip(path))):
+                assert code == 8, words
+                assert re.search(match, err), (words, err)
+        code, out, _ = command(tmp_path, "list", "--json")
+        (row,) = json.loads(out)["bundles"]
+        assert code == 0
+        assert not at_once or re.search(match, row["error"])
+        assert os.listdir(tmp_path / "target") == []
 
     return check
 
@@ -103,7 +127,7 @@ def test_one_file_is_read_without_the_others(path, tmp_path, write_bundle):
     path.write_bytes(data)
 
     with BundleReader(path) as bundle:
-        assert bundle.manifest() == {"files": []}
+        assert bundle.manifest() == json.loads(MANIFEST)
         assert os.listdir(extract(bundle, tmp_path, ["manifest.json"])) == ["manifest.json"]
         with pytest.raises(IntegrityError):
             verify(bundle)
@@ -119,10 +143,12 @@ def test_unknown_names_and_existing_folders_are_refused(path, tmp_path, write_bu
             extract(bundle, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", "x" * 5000])
+@pytest.mark.parametrize(
+    "name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", "x" * 5000, "x" * 300]
+)
 def test_paths_that_lead_elsewhere_are_refused(path, refused, name):
     """Up, absolute, empty or endless: no file is made for them."""
-    refused(forge(path, [(header(name), b"")]), "is not a path below")
+    refused(forge(path, [(header(name), b"")]), "is not a path below", at_once=True)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +172,7 @@ def test_what_is_no_regular_file_is_refused(path, refused, kind):
 
 def test_two_files_of_one_name_are_refused(path, refused):
     """The second would replace the first."""
-    refused(forge(path, [(header("a"), b""), (header("a"), b"")]), "same path")
+    refused(forge(path, [(header("a"), b""), (header("a"), b"")]), "same path", at_once=True)
 
 
 def test_a_file_that_is_a_directory_too_is_refused(path, tmp_path):
@@ -158,10 +184,12 @@ def test_a_file_that_is_a_directory_too_is_refused(path, tmp_path):
     assert os.listdir(tmp_path) == [path.name]
 
 
-def lie(bundle, **changed):
+def lie(bundle, manifest=MANIFEST, **changed):
     """Forge a bundle of two files; the table tells one, and of that something else."""
     row = {"path": "a", "size": 3, "offset": 0, **changed}
-    return forge(bundle, [(header("a", 3), b"abc"), (header("b"), b"")], [Member(**row)])
+    return forge(
+        bundle, [(header("a", 3), b"abc"), (header("b"), b"")], [Member(**row)], manifest=manifest
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,7 +205,7 @@ def lie(bundle, **changed):
 )
 def test_a_table_of_contents_that_lies_is_found_out(path, refused, changed, match):
     """What it tells is compared with the archive."""
-    refused(lie(path, **changed), match)
+    refused(lie(path, **changed), match, at_once=match != "where the archive has")
 
 
 def test_an_offset_into_the_middle_is_found_out(path, tmp_path):
@@ -188,7 +216,7 @@ def test_an_offset_into_the_middle_is_found_out(path, tmp_path):
 
 def test_files_that_the_table_does_not_tell_are_found_by_verify(path, inside):
     """A tar would unpack them."""
-    code, _, err = inside("verify", lie(path))
+    code, _, err = inside("verify", lie(path, manifest=None))
 
     assert code == 8
     assert "only zeros" in err
@@ -202,6 +230,50 @@ def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end):
         pytest.raises(IntegrityError, match=r"ends early|goes on behind"),
     ):
         verify(bundle)
+
+
+@pytest.mark.parametrize("top", ["\x1b[2J", "a\nb", "\u202e", "\ud800", "x" * 300])
+def test_a_top_folder_that_a_terminal_obeys_is_refused(path, refused, top):
+    """It would be part of every path that is shown, and of a debugger's command line."""
+    path.write_bytes(encode(top, [], 0))
+
+    refused(path, "top folder's name", at_once=True)
+
+
+@pytest.mark.parametrize("lldb", [[], ["--lldb"]])
+def test_an_executable_whose_path_is_a_command_is_refused(path, command, write_bundle, lldb):
+    """LLDB takes the lines of its options for commands."""
+    name = "bin/python\nplatform shell touch pwned"
+    manifest = {"process": {"executable": {"path": f"/{name}"}}}
+    write_bundle(path, {"manifest.json": json.dumps(manifest).encode(), name: b""})
+
+    code, out, err = command(path, "open", "--print", *lldb)
+
+    assert (code, out) == (8, "")
+    assert "has control characters" in err
+
+
+def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle):
+    """It stands in messages, and whoever sent the bundle chose it."""
+    path = write_bundle(tmp_path / "a\x1b[2J\n\u202e.tar.gz", {"a": b""})
+
+    for words in (["verify"], *OTHERS):
+        code, _, err = command(path, *words)
+        assert code == 8
+        assert "a\\x1b[2J\\n\\u202e.tar.gz: there is no 'manifest.json'" in err
+
+
+def test_a_path_that_is_no_text_is_quoted_for_the_shell(path, command, write_bundle):
+    """Directories have names in old encodings."""
+    manifest = {"process": {"executable": {"path": "/\udce9/python"}}}
+    write_bundle(path, {"manifest.json": json.dumps(manifest).encode(), "\udce9/python": b""})
+
+    code, out, _ = command(path, "open", "--print")
+
+    words = ["bash", "-c", f"printf %s {out.split()[-2]}"]
+    told = subprocess.run(words, capture_output=True, check=True)
+    assert code == 0
+    assert told.stdout.endswith(b"/\xe9/python")
 
 
 def test_a_giant_header_is_not_read(path, refused):
@@ -236,7 +308,7 @@ def test_a_table_of_wrong_types_is_refused(path, refused, monkeypatch, table):
         changed.setattr(contents.json, "dumps", lambda _: table.decode())
         path.write_bytes(encode(TOP, [], 0))
 
-    refused(path, "table of contents|top folder")
+    refused(path, "table of contents|top folder", at_once=True)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +316,7 @@ def sound(tmp_path_factory, write_bundle):
     """Write a bundle of some gzip members; return its bytes."""
     path = tmp_path_factory.mktemp("sound") / "bundle"
     noise = random.Random(2).randbytes(5000)
-    return write_bundle(path, {"core": noise, "manifest.json": MANIFEST}).read_bytes()
+    return write_bundle(path, {"data": noise, "manifest.json": MANIFEST}).read_bytes()
 
 
 def boundaries(data):
@@ -263,55 +335,62 @@ def test_cut_off_at_any_gzip_member_it_is_not_a_bundle(path, refused, sound):
     assert len(boundaries(sound)) == 5
     for length in boundaries(sound):
         path.write_bytes(sound[:length])
-        refused(path, "no table of contents")
+        refused(path, "no table of contents", at_once=True)
 
 
 @anywhere
 @given(length=st.integers(min_value=0, max_value=5000))
-def test_cut_off_anywhere_it_is_not_a_bundle(path, sound, length):
+def test_cut_off_anywhere_it_is_not_a_bundle(path, refused, sound, length):
     """A file that was still being copied, for instance."""
     path.write_bytes(sound[:length])
 
-    with pytest.raises(IntegrityError):
-        BundleReader(path)
+    refused(path, "no table of contents", at_once=True)
 
 
 @anywhere
 @given(place=st.integers(min_value=0, max_value=5500), value=st.integers(1, 255))
-def test_a_changed_byte_is_noticed_or_changes_nothing(path, inside, sound, place, value):
+def test_a_changed_byte_is_noticed_or_changes_nothing(path, command, sound, place, value):
     """Some bytes of a gzip header mean nothing to anybody."""
     data = bytearray(sound)
     data[place % len(data)] ^= value
     path.write_bytes(data)
 
     try:
-        with BundleReader(path) as bundle, bundle.open("core") as core:
-            found = core.read(), bundle.manifest()
+        with BundleReader(path) as bundle, bundle.open("data") as data:
+            found = data.read(), bundle.manifest()
             checks = verify(bundle)
     except IntegrityError:
-        assert inside("verify", path)[0] == 8
+        assert command(path, "verify")[0] == 8
+        is_elsewhere = command(path, "extract")[0] == 0  # only verify looks between the files
+        for words in OTHERS if is_elsewhere else (*WHOLE, *OTHERS):
+            command(path, *words)
         return
-    assert found == (random.Random(2).randbytes(5000), {"files": []})
+    assert found == (random.Random(2).randbytes(5000), json.loads(MANIFEST))
     assert checks[0].ok
 
 
 @anywhere
-@given(noise=st.binary(max_size=200))
-def test_noise_is_not_a_bundle(path, noise):
-    """However short."""
-    path.write_bytes(noise)
+@given(noise=st.binary(max_size=200), beginning=st.sampled_from([b"", b"\x1f\x8b"]))
+def test_noise_is_not_a_bundle(path, refused, noise, beginning):
+    """However short, and where it begins as one does."""
+    path.write_bytes(beginning + noise)
 
-    with pytest.raises(IntegrityError):
-        BundleReader(path)
+    refused(path, "no table of contents", at_once=True)
 
 
 @pytest.mark.parametrize(
-    "manifest", [b"", b"[]", b"nonsense", b"[" * 100_000, b"\xff"], ids=range(5)
+    "manifest",
+    [b"", b"[]", b"nonsense", b"[" * 100_000, b"\xff", b'{"a":' * 300 + b"0" + b"}" * 300],
+    ids=range(6),
 )
-def test_a_manifest_that_is_no_json_object_is_refused(path, manifest, write_bundle):
-    """Also one that is nested without end."""
-    with (
-        BundleReader(write_bundle(path, {"manifest.json": manifest})) as bundle,
-        pytest.raises(IntegrityError, match=r"not JSON|not a JSON object"),
-    ):
-        bundle.manifest()
+def test_a_manifest_that_is_no_json_object_is_refused(path, command, manifest, write_bundle):
+    """Also one that is nested without end. Only `extract` does not read it."""
+    write_bundle(path, {"manifest.json": manifest})
+
+    for words in (*WHOLE, *OTHERS):
+        code, _, err = command(path, *words)
+        if words == ["extract"]:
+            assert code == 0
+        else:
+            assert code == 8, words
+            assert re.search("not JSON|not a JSON object|levels deep", err)

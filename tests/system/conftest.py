@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -25,8 +26,9 @@ def build_extension():
 
     def build(directory, *options):
         built = directory / "blocking.so"
-        command = ["cc", "-O2", "-g", "-fPIC", "-shared", *options, PROGRAMS / "blocking.c"]
-        subprocess.run([*command, "-o", built], check=True)
+        headers = f"-I{sysconfig.get_path('include')}"
+        command = ["cc", "-O2", "-g", "-fPIC", "-shared", headers, *options]
+        subprocess.run([*command, PROGRAMS / "blocking.c", "-o", built], check=True)
         return built
 
     return build

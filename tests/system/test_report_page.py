@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import linecache
 import os
 import tarfile
 import threading
@@ -68,7 +69,10 @@ def manifest(tmp_path_factory):
 def address(manifest, tmp_path_factory):
     """Write the report of it; return the page's address."""
     page = tmp_path_factory.mktemp("report") / "report.html"
-    page.write_text(render(manifest), encoding="utf-8")
+    frames = [f for row in manifest["threads"] for f in (row["python"] or {}).get("frames", ())]
+    lines = {(f["file"], f["line"]): linecache.getline(f["file"], f["line"]) for f in frames}
+    lines[frames[0]["file"], frames[0]["line"]] = f"answer = ask({HOSTILE!r})  # {HOSTILE}"
+    page.write_text(render(manifest, lines), encoding="utf-8")
     return page.as_uri()
 
 
@@ -203,6 +207,7 @@ def test_hostile_names_are_shown_as_text(page):
 
     assert SHOWN in names
     assert SHOWN in terms
+    assert any(SHOWN in text.text for text in page.find_elements(By.CLASS_NAME, "source"))
     assert page.find_elements(By.TAG_NAME, "img") == []
     assert len(page.find_elements(By.TAG_NAME, "script")) == 1
 

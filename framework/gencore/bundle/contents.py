@@ -37,6 +37,10 @@ _LARGEST: Final = 8 << 20
 _EXPANSION: Final = 1032
 """What deflate can do at best."""
 
+_PATH_MAX: Final = 4096
+_NAME_MAX: Final = 255
+"""Bytes of one part of a path: no Linux file system has longer names."""
+
 
 @attrs.frozen
 class Member:
@@ -132,7 +136,7 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
     """Raise unless every row could be true, and no two contradict each other."""
     offsets = [member.offset for member in members]
     paths = [member.path for member in members]
-    if not _is_safe(top) or "/" in top:
+    if not _is_safe(top) or "/" in top or not top.isprintable():
         raise IntegrityError(f"the top folder's name {top!r} is not one")
     for path in paths:
         if not _is_safe(path):
@@ -148,4 +152,6 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
 def _is_safe(path: str) -> bool:
     """Whether *path* is relative, stays below where it begins, and can be a path at all."""
     parts = path.split("/")
-    return len(path) < 4096 and "\0" not in path and not {"", ".", ".."}.intersection(parts)  # noqa: PLR2004 - PATH_MAX
+    longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
+    fits = len(path) < _PATH_MAX and longest <= _NAME_MAX
+    return fits and "\0" not in path and not {"", ".", ".."}.intersection(parts)

@@ -18,6 +18,8 @@ _LARGEST_HEADER: Final = 64 << 10
 """Bytes of a pax header that is read: a path has at most 4,096."""
 LARGEST_MANIFEST: Final = 16 << 20
 """Bytes; the collector that writes it keeps to the same."""
+_DEEPEST: Final = 100
+"""Levels of a manifest; ours have about eight, and what annotations add."""
 _DELETED: Final = " (deleted)"
 
 
@@ -78,7 +80,18 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
         raise IntegrityError(f"the manifest is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise IntegrityError("the manifest is not a JSON object")
+    if _is_deeper(found, _DEEPEST):
+        raise IntegrityError(f"the manifest is nested more than {_DEEPEST} levels deep")
     return found
+
+
+def _is_deeper(found: Any, levels: int) -> bool:
+    """Whether JSON is nested so deeply that who writes it again may run out of stack."""
+    level = [found]
+    for _ in range(levels):
+        values = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [below for row in values for below in row if isinstance(below, dict | list)]
+    return bool(level)
 
 
 class MemberFile(io.BufferedIOBase):

@@ -1,10 +1,12 @@
 """Looks up lines of the Python sources in a bundle."""
 
 import os.path
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from gencore.bundle.field import Field
 from gencore.bundle.reader import BundleReader
 from gencore.errors import IntegrityError
 
@@ -12,6 +14,10 @@ __all__ = ["SourceLines"]
 
 _LARGEST: Final = 16 << 20
 """Bytes of a member that is taken for a source: a dump takes no larger one."""
+_MOST_LINES: Final = 200_000
+"""Of a member that is taken for a source."""
+_LONGEST: Final = 1000
+"""Characters that are shown of a line."""
 
 
 class SourceLines:
@@ -29,14 +35,22 @@ class SourceLines:
         lines = self._lines_of(file)
         if number is None or not 1 <= number <= len(lines):
             return None
-        return lines[int(number) - 1].strip()
+        return lines[int(number) - 1].decode(errors="replace").strip()[:_LONGEST]
 
-    def _read(self, file: str) -> list[str]:
+    def of_stacks(self, manifest: Mapping[str, Any]) -> dict[tuple[str, int], str]:
+        """Return the lines of a manifest's Python stacks, by file and number, that are there."""
+        frames = [f for row in Field(manifest)["threads"] for f in row["python"]["frames"]]
+        places = {(f["file"].text or "", int(f["line"].amount or 0)) for f in frames}
+        found = {place: self.find(*place) for place in sorted(places)}  # each file is read once
+        return {place: line for place, line in found.items() if line}
+
+    def _read(self, file: str) -> list[bytes]:
         member = self._bundle.find(os.path.normpath(file)) if Path(file).is_absolute() else None
         if member is None or member.size > _LARGEST:
             return []
         try:
             with self._bundle.open(member.path) as source:
-                return source.read().decode(errors="replace").splitlines()
+                data = source.read()
         except IntegrityError:  # the stack is worth showing without it; `verify` names the damage
             return []
+        return data.splitlines() if data.count(b"\n") + data.count(b"\r") < _MOST_LINES else []

@@ -1,6 +1,6 @@
 """Checks all of a bundle: structure, every hash, the core, the libraries that the core maps."""
 
-import hashlib
+import io
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -9,6 +9,7 @@ import attrs
 from isal import igzip
 
 from gencore.bundle.contents import Member
+from gencore.bundle.passing import OnlyForwards, PassingMember
 from gencore.bundle.reader import (
     BundleReader,
     check_header,
@@ -43,21 +44,43 @@ def verify(
 
     Raises `IntegrityError` where the archive cannot be read on.
     """
-    hashes = dict(_walk(bundle, progress))
+    hashes: dict[str, str] = {}
+    cores: list[_Core] = []
+    for path, member in _walk(bundle, progress):
+        if path == "core":
+            try:
+                cores.append(_Core.look_at(member))
+            except (OnlyForwards, IntegrityError):
+                if not member.missed:
+                    raise
+        hashes[path] = member.hash()
     manifest = bundle.manifest()
     checks = [Check("archive"), Check("hashes", tuple(_hash_problems(bundle, manifest, hashes)))]
-    if "core" in hashes:
-        with CoreFile(bundle.open("core")) as core:
-            flaw = core.why_incomplete()
-            checks.append(Check("core", (flaw,) if flaw else ()))
-            checks.append(Check("libraries", tuple(_library_problems(bundle, core))))
-    else:
-        checks.append(Check("core", ("there is none",)))
-    return tuple(checks)
+    if "core" not in hashes:
+        return (*checks, Check("core", ("there is none",)))
+    core = cores[0] if cores else _Core.look_at(bundle.open("core"))
+    libraries = Check("libraries", tuple(_library_problems(bundle, core)))
+    return (*checks, Check("core", (core.flaw,) if core.flaw else ()), libraries)
 
 
-def _walk(bundle: BundleReader, progress: Callable[[int], object]) -> Iterator[tuple[str, str]]:
-    """Read the whole archive once, as tar would, and yield the hash of each member.
+@attrs.frozen
+class _Core:
+    """What is to be known of a core."""
+
+    flaw: str | None
+    build_ids: Mapping[str, str | None]
+
+    @classmethod
+    def look_at(cls, file: io.BufferedIOBase) -> "_Core":
+        """Read once from the front where its notes are there; `linux-sigsegv` has them behind."""
+        with CoreFile(file) as core:
+            return cls(core.why_incomplete(), core.build_ids)
+
+
+def _walk(
+    bundle: BundleReader, progress: Callable[[int], object]
+) -> Iterator[tuple[str, PassingMember]]:
+    """Read the whole archive once, as tar would, and yield each member, to be hashed.
 
     It must consist of the members that the table of contents tells, in that order, and no more.
     """
@@ -65,20 +88,10 @@ def _walk(bundle: BundleReader, progress: Callable[[int], object]) -> Iterator[t
         stream = decompress(file)
         for member in bundle.members:
             check_header(stream, bundle.top, member)
-            yield member.path, _hash(stream, member.size, progress)
+            yield member.path, PassingMember(stream, member.size, progress)
             _expect_zeros(stream, -member.size % tarfile.BLOCKSIZE)
         _expect_zeros(stream, 2 * tarfile.BLOCKSIZE)
         _expect_end(stream)
-
-
-def _hash(stream: igzip.IGzipFile, size: int, progress: Callable[[int], object]) -> str:
-    digest = hashlib.sha256()
-    while size:
-        data = read_some(stream, size)
-        digest.update(data)
-        size -= len(data)
-        progress(len(data))
-    return digest.hexdigest()
 
 
 def _expect_zeros(stream: igzip.IGzipFile, size: int) -> None:
@@ -116,7 +129,7 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
         yield row["name"], row.get("sha256")
 
 
-def _library_problems(bundle: BundleReader, core: CoreFile) -> Iterator[str]:
+def _library_problems(bundle: BundleReader, core: _Core) -> Iterator[str]:
     for path, build_id in core.build_ids.items():
         member = bundle.find(path)
         if member is None:

@@ -18,6 +18,7 @@ from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
+from gencore.printable import printable
 
 __all__ = [
     "extract_command",
@@ -25,7 +26,6 @@ __all__ = [
     "list_command",
     "open_bundle",
     "progress_of",
-    "shown",
     "verify_command",
 ]
 
@@ -62,14 +62,14 @@ def list_command(*, directory: Path, as_json: bool) -> None:
     """List the bundles in a directory, the oldest first."""
     if not directory.is_dir():
         raise Refused(f"{directory}: not a directory", remedy="name the directory of the bundles")
-    rows = [_row(path) for path in sorted(directory.glob(f"*{_SUFFIX}"))]
+    rows = [_row(path) for path in sorted(directory.glob(f"*{_SUFFIX}")) if path.is_file()]
     if as_json:
         click.echo(json.dumps({"bundles": rows}, indent=1))
         return
     for row in rows:
-        told = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
+        told = printable(row["error"] or f"{row['result']}  {row['pid']}  {row['title']}")
         when = row["created_at"] or ""
-        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {shown(row['path'])}  {told}")
+        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {printable(row['path'])}  {told}")
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -92,12 +92,7 @@ def _row(path: Path) -> dict[str, Any]:
 def _text(manifest: Mapping[str, Any], *path: str) -> str | None:
     """Return a field of a manifest that anybody may have written, fit for a terminal."""
     text = reduce(Field.__getitem__, path, Field(manifest)).text
-    return None if text is None else shown(text[:_LONGEST])
-
-
-def shown(text: str) -> str:
-    """Return a text without what would do something to a terminal."""
-    return text if text.isprintable() else ascii(text)
+    return None if text is None else printable(text[:_LONGEST])
 
 
 def _size(size: int) -> str:
@@ -120,7 +115,7 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
             click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
         click.echo(f"{'files':<12}{len(bundle.members)}")
         for member in bundle.members if files else ():
-            click.echo(f"{_size(member.size):>14}  {shown(member.path)}")
+            click.echo(f"{_size(member.size):>14}  {printable(member.path)}")
 
 
 _FACTS: Final = (
@@ -155,7 +150,7 @@ def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
         for check in checks:
             click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
             for problem in check.problems:
-                click.echo(f"            {shown(problem)}")
+                click.echo(f"            {printable(problem)}")
     if not all(check.ok for check in checks):
         raise SystemExit(IntegrityError.exit_code)
 

@@ -51,7 +51,7 @@ def open_command(
     if as_json:
         click.echo(json.dumps({"command": command, "folder": str(unpacked.folder)}))
     elif only_print:
-        click.echo(shlex.join(command))
+        click.echo(" ".join(map(_quoted, command)))
     else:
         _start(command)
 
@@ -71,6 +71,13 @@ def _lldb(unpacked: Unpacked) -> list[str]:
     )
     options = [option for text in commands for option in ("-o", text)]
     return ["lldb", "--no-lldbinit", *options]
+
+
+def _quoted(word: str) -> str:
+    """Quote for a shell, and so that a terminal can show it also where it is no text."""
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + "".join(f"\\{byte:03o}" for byte in os.fsencode(word)) + "'"
 
 
 def _start(command: list[str]) -> None:

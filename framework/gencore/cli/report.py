@@ -10,9 +10,11 @@ from typing import Any, Final
 import click
 
 from gencore.bundle.reader import LARGEST_MANIFEST, parse_manifest
+from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, OutputError, UsageError
+from gencore.printable import printable
 
 __all__ = ["report"]
 
@@ -35,13 +37,13 @@ def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> 
     """Write what BUNDLE, or a manifest alone, says as one HTML file that any browser opens."""
     from gencore.html_report import render
 
-    page = render(_manifest(bundle)).encode()
+    page = render(*_read(bundle)).encode()
     path = output or Path(_stem(bundle.name) + ".html")
     _write(path, page, force=force)
     if as_json:
         click.echo(json.dumps({"path": str(path), "size": len(page)}, indent=1))
     else:
-        click.echo(f"report     {path} ({len(page) / 2**10:.0f} KiB)")
+        click.echo(f"report     {printable(str(path))} ({len(page) / 2**10:.0f} KiB)")
 
 
 def _stem(name: str) -> str:
@@ -49,15 +51,16 @@ def _stem(name: str) -> str:
     return name.removesuffix(ending)
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    """Read the manifest of a bundle, or a manifest that is a file of its own."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], str]]:
+    """Read the manifest and the source lines of a bundle, or a manifest that stands alone."""
     try:
         with path.open("rb") as file:
             if file.read(len(_GZIP)) == _GZIP:
                 with open_bundle(path) as bundle:
-                    return bundle.manifest()
+                    manifest = bundle.manifest()
+                    return manifest, SourceLines(bundle).of_stacks(manifest)
             file.seek(0)
-            return parse_manifest(file.read(LARGEST_MANIFEST + 1))
+            return parse_manifest(file.read(LARGEST_MANIFEST + 1)), {}
     except OSError as error:
         if isinstance(error, GencoreError):
             raise

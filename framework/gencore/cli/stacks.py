@@ -14,9 +14,10 @@ import click
 from gencore.bundle.field import Field
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
-from gencore.cli.bundle import open_bundle, progress_of, shown
+from gencore.cli.bundle import open_bundle, progress_of
 from gencore.cli.options import json_option
 from gencore.errors import IntegrityError
+from gencore.printable import printable
 from gencore.unpacked import Unpacked, unpack
 
 __all__ = ["stacks_command"]
@@ -63,12 +64,12 @@ def _with_sources(text: str, sources: SourceLines) -> str:
     replaced = False
     for line in text.splitlines():
         if not (replaced and line.startswith(_SOURCE_LINE)):
-            shown_lines.append(line)
+            shown_lines.append(printable(line))
         frame = _PYTHON_FRAME.match(line)
         source = sources.find(frame[1], int(frame[2])) if frame else None
         replaced = source is not None
         if source is not None:
-            shown_lines.append(_SOURCE_LINE + shown(source))
+            shown_lines.append(_SOURCE_LINE + printable(source))
     return "\n".join(shown_lines)
 
 
@@ -82,7 +83,7 @@ def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
     sources = SourceLines(bundle)
     for row in rows:
         for line in _lines(Field(row), sources):
-            click.echo(shown(line))
+            click.echo(printable(line))
 
 
 def _lines(row: Field, sources: SourceLines) -> Iterator[str]:

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from gencore.bundle.field import Field
@@ -25,13 +26,16 @@ _WIDE, _NARROW = (800, 420), (328, 560)
 """The treemap is drawn twice: labels that shrink with a drawing cannot be read on a phone."""
 
 
-def render(manifest: Mapping[str, Any]) -> str:
+def render(
+    manifest: Mapping[str, Any], lines: Mapping[tuple[str, int], str] = MappingProxyType({})
+) -> str:
     """Return the page. Whatever is missing in the manifest, or odd, is shown as unknown.
 
-    Raises `UsageError` without jinja2.
+    *lines* are source lines by file and number, for the frames of the stacks. Raises `UsageError`
+    without jinja2.
     """
     fields = Field(manifest)
-    threads = read_threads(fields["threads"])
+    threads = read_threads(fields["threads"], lines)
     memory = read_memory(fields["memory"].rows)
     style, script = _read("style.css"), _read("script.js")
     return (
@@ -40,6 +44,7 @@ def render(manifest: Mapping[str, Any]) -> str:
         .render(
             m=fields,
             threads=threads,
+            has_sources=any(frame.source for thread in threads for frame in thread.frames),
             registers=registers_summary(threads),
             memory=memory,
             drawings={"wide": draw(memory, *_WIDE), "narrow": draw(memory, *_NARROW)},

@@ -1,6 +1,7 @@
 """Prepares the list of threads: names, registers, Python stacks."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 import attrs
@@ -19,6 +20,8 @@ class Frame:
     function: str
     place: str
     """File and line."""
+    source: str | None
+    """The line itself, if it is known."""
 
 
 @attrs.frozen
@@ -36,9 +39,9 @@ class Thread:
     truncated: bool
 
 
-def read_threads(rows: Field) -> list[Thread]:
-    """Return the rows of a manifest's ``threads``."""
-    return [_thread(row) for row in rows]
+def read_threads(rows: Field, lines: Mapping[tuple[str, int], str]) -> list[Thread]:
+    """Return the rows of a manifest's ``threads``, with the source lines that are at hand."""
+    return [_thread(row, lines) for row in rows]
 
 
 def registers_summary(threads: list[Thread]) -> list[tuple[str, int]]:
@@ -47,7 +50,7 @@ def registers_summary(threads: list[Thread]) -> list[tuple[str, int]]:
     return [(state, found[state]) for state in (*_REGISTERS, "unknown") if found[state]]
 
 
-def _thread(row: Field) -> Thread:
+def _thread(row: Field, lines: Mapping[tuple[str, int], str]) -> Thread:
     python, registers = row["python"], row["registers"].text
     return Thread(
         name=python["name"].text or str(row["name"]),
@@ -56,7 +59,7 @@ def _thread(row: Field) -> Thread:
         reason=row["reason"].text,
         facts=tuple(_facts(row)),
         has_python=python.known,
-        frames=tuple(map(_frame, python["frames"])),
+        frames=tuple(_frame(frame, lines) for frame in python["frames"]),
         truncated=python["frames_truncated"].text == "yes",
     )
 
@@ -67,6 +70,7 @@ def _facts(row: Field) -> list[str]:
     return [*facts, "daemon"] if python["daemon"].text == "yes" else facts
 
 
-def _frame(frame: Field) -> Frame:
-    line = frame["line"].text
-    return Frame(str(frame["function"]), f"{frame['file']}:{line}" if line else str(frame["file"]))
+def _frame(frame: Field, lines: Mapping[tuple[str, int], str]) -> Frame:
+    file, line = str(frame["file"]), frame["line"].text
+    source = lines.get((file, int(frame["line"].amount or 0)))
+    return Frame(str(frame["function"]), f"{file}:{line}" if line else file, source)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from gencore.bundle.field import Field
+from gencore.printable import printable
 
 __all__ = ["count", "instant", "milliseconds", "percent", "shown", "size", "visible"]
 
@@ -16,16 +17,10 @@ _THOUSAND: Final = 1000
 
 
 def visible(text: str) -> str:
-    """Show control characters, marks that turn text around, and lone surrogates as escapes."""
+    """Return a text of which every character can be seen, cut if it is endless."""
     cut = len(text) - _LONGEST
     text = f"{text[:_LONGEST]}… ({cut:,} more characters)" if cut > 0 else text
-    return text if text.isprintable() else "".join(map(_visible_character, text))
-
-
-def _visible_character(character: str) -> str:
-    if character.isprintable():
-        return character
-    return character.encode("unicode_escape", "surrogatepass").decode()
+    return printable(text)
 
 
 def shown(value: Any) -> Any:

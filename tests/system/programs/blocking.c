@@ -1,5 +1,6 @@
 /* An extension whose thread waits in a system call, without the GIL and without a retry on EINTR. */
-#include <poll.h>
+#define Py_LIMITED_API 0x030B0000
+#include <Python.h>
 #include <unistd.h>
 
 /* Two frames, so that a frame pointer has something to lead to. Returns what read(2) did. */
@@ -10,9 +11,27 @@ __attribute__((noinline)) static long wait_inner(int fd)
 	return read(fd, &byte, 1);
 }
 
-long wait_in_extension(int fd)
+static PyObject *wait_in_extension(PyObject *module, PyObject *fd)
 {
-	volatile long result = wait_inner(fd);
+	long result, number = PyLong_AsLong(fd);
 
-	return result;
+	(void)module;
+	Py_BEGIN_ALLOW_THREADS
+	result = wait_inner((int)number);
+	Py_END_ALLOW_THREADS
+	return PyLong_FromLong(result);
+}
+
+static PyMethodDef methods[] = {
+	{"wait_in_extension", wait_in_extension, METH_O, "Read one byte from a descriptor."},
+	{NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef module = {
+	.m_base = PyModuleDef_HEAD_INIT, .m_name = "blocking", .m_size = -1, .m_methods = methods
+};
+
+PyMODINIT_FUNC PyInit_blocking(void)
+{
+	return PyModule_Create(&module);
 }

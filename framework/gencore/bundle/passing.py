@@ -1,0 +1,87 @@
+"""Hashes a member as it passes, and lets a reader look at it meanwhile."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Final
+
+from isal import igzip
+
+from gencore.bundle.reader import read_some
+
+__all__ = ["OnlyForwards", "PassingMember"]
+
+_KEPT: Final = 1 << 20
+"""Bytes of the beginning that can be read again: a core's headers."""
+
+
+class OnlyForwards(Exception):
+    """What is asked for has passed."""
+
+
+class PassingMember(io.BufferedIOBase):
+    """The next *size* bytes of a stream, each of which is hashed once, read or not."""
+
+    def __init__(
+        self, stream: igzip.IGzipFile, size: int, progress: Callable[[int], object]
+    ) -> None:
+        self.size = size
+        self.missed = False
+        """Whether something was asked for that had passed: a reader may tell it as damage."""
+        self._stream = stream
+        self._progress = progress
+        self._digest = hashlib.sha256()
+        self._beginning = bytearray()
+        self._position = 0
+        self._wanted = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a place; whether it can be read is found when it is."""
+        offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._wanted, io.SEEK_END: self.size}[whence]
+        self._wanted = max(0, min(offset, self.size))
+        return self._wanted
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read *size* bytes, or to the end. Raises `OnlyForwards` and `IntegrityError`."""
+        end = self.size if size is None or size < 0 else min(self.size, self._wanted + size)
+        if self._wanted >= self._position:
+            self._pass(self._wanted)
+            data = self._take(end)
+        elif end <= len(self._beginning):
+            data = bytes(self._beginning[self._wanted : end])
+        else:
+            self.missed = True
+            raise OnlyForwards
+        self._wanted = end
+        return data
+
+    def hash(self) -> str:
+        """Let the rest pass and return the SHA-256 of all, hexadecimal."""
+        self._pass(self.size)
+        return self._digest.hexdigest()
+
+    def _take(self, end: int) -> bytes:
+        pieces = bytearray()
+        while self._position < end:
+            pieces += self._next(end)
+        return bytes(pieces)
+
+    def _pass(self, end: int) -> None:
+        while self._position < end:
+            self._next(end)
+
+    def _next(self, end: int) -> bytes:
+        data = read_some(self._stream, end - self._position)
+        self._digest.update(data)
+        self._beginning += data[: max(0, _KEPT - self._position)]
+        self._position += len(data)
+        self._progress(len(data))
+        return data

@@ -1,0 +1,77 @@
+"""A manifest in which any value may be anything: each command ends, and shows nothing raw."""
+
+import copy
+import importlib.util
+import json
+import tarfile
+
+import pytest
+
+import gencore
+
+HOSTILE = "\x1b[2J\r\nprocess     forged\x00\x85\u2028\u202e\udcff\ud800"
+ODD = [
+    None,
+    True,
+    10**400,
+    HOSTILE,
+    [None, 7, HOSTILE, {"name": HOSTILE, "tid": HOSTILE, "python": {"frames": [HOSTILE]}}],
+    {HOSTILE: HOSTILE},
+]
+"""One value of each type that JSON has."""
+COMMANDS = (
+    *(["info"], ["info", "--json"], ["verify"], ["list"]),
+    *(["stacks"], ["report", "--force"], ["open", "--print"]),
+)
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    """Return the manifest of this process, with one row in each list."""
+    bundle = gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), content="stacks")
+    with tarfile.open(bundle) as tar:
+        name = f"{bundle.name.removesuffix('.tar.gz')}/manifest.json"
+        return shortened(json.load(tar.extractfile(name)))
+
+
+def shortened(value):
+    """Return JSON with one row in each list, and one of the entries of a long object."""
+    if isinstance(value, list):
+        return [shortened(row) for row in value[:1]]
+    return {k: shortened(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def places(value, path=()):
+    """Yield the path of every value, containers too."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(below, (*path, key))
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("odd", ODD, ids=[ascii(odd)[:20] for odd in ODD])
+def test_no_value_of_a_manifest_does_harm(
+    odd, *, manifest, tmp_path, write_bundle, command, monkeypatch
+):
+    """Each is replaced in turn by each type, by absurd numbers and by hostile text."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)  # stacks of the manifest
+    executable = manifest["process"]["executable"]["path"].lstrip("/")
+    seen = set()
+    for place in filter(None, places(manifest)):
+        changed = copy.deepcopy(manifest)
+        *way, last = place
+        inside = changed
+        for step in way:
+            inside = inside[step]
+        inside[last] = odd
+        files = {"manifest.json": json.dumps(changed).encode(), executable: b""}
+        path = write_bundle(tmp_path / "bundle.tar.gz", files)
+
+        for name, *options in COMMANDS:
+            code, _, _ = command(tmp_path if name == "list" else path, name, *options)
+            seen.add((name, code))
+
+    assert ("info", 0) in seen
+    assert ("stacks", 0) in seen
+    assert ("report", 0) in seen

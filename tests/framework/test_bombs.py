@@ -1,0 +1,125 @@
+"""Bundles that expand without end are read, or refused, in bounded memory."""
+
+import gzip
+import json
+import resource
+import struct
+import subprocess
+import sys
+
+import pytest
+
+from gencore.bundle.contents import Member, encode
+
+TOP = "core_20260101.000000.1.001"
+GIB = 1 << 30
+BLOCK = 16 << 20
+MOST_MEMORY = 700 << 20
+MANIFEST = json.dumps({"process": {"executable": {"path": "/core"}}}).encode()
+EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+PHDR = struct.Struct("<IIQQQQQQ")
+IDENT = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+
+
+def core(headers=(), *, count=None, extra=b"", section_offset=0):
+    """Return the beginning of an ELF core."""
+    count = len(headers) if count is None else count
+    file = EHDR.pack(IDENT, 4, 62, 1, 0, 64, section_offset, 0, 64, 56, count, 64, 1, 0)
+    return file + b"".join(headers) + extra
+
+
+def note(size):
+    return PHDR.pack(4, 0, 64 + 56, 0, 0, size, 0, 4)
+
+
+MAPPED = struct.pack("<QQ", 1 << 60, 4096)
+FILES = b"CORE\0\0\0\0" + MAPPED
+SECTION = struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, 0xFFFFFFF0, 0, 0)
+CORES = {
+    "zeros": b"",
+    "a giant note": core([note(9 * GIB)], extra=struct.pack("<III", 5, (1 << 32) - 8, 1)),
+    "many notes": core([note(100 << 20)]),
+    "mapped files": core(
+        [note(12 + len(FILES))], extra=struct.pack("<III", 5, 16, 0x46494C45) + FILES
+    ),
+    "program headers": core([SECTION], count=0xFFFF, section_offset=64),
+}
+
+
+def tar_header(name, size):
+    import tarfile
+
+    info = tarfile.TarInfo(f"{TOP}/{name}")
+    info.size = size
+    return info.tobuf(tarfile.PAX_FORMAT)
+
+
+def bomb(path, beginning, size=10 * GIB, filler=b"\0"):
+    """Write a bundle whose core begins so and has *size* bytes; it has a thousandth of that."""
+    first = beginning.ljust(BLOCK, filler)
+    data = gzip.compress(tar_header("core", size) + first)
+    data += gzip.compress(filler * BLOCK) * (size // BLOCK - 1)
+    at = len(data)
+    data += gzip.compress(tar_header("manifest.json", len(MANIFEST)) + MANIFEST.ljust(512, b"\0"))
+    data += gzip.compress(bytes(1024))
+    members = [Member("core", size, 0), Member("manifest.json", len(MANIFEST), at)]
+    path.write_bytes(data + encode(TOP, members, len(data)))
+    assert path.stat().st_size < 12 << 20
+    return path
+
+
+def limited():
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+
+
+def run(directory, *words):
+    return subprocess.run(
+        [sys.executable, "-m", "gencore", *words],
+        cwd=directory,
+        env={"XDG_CACHE_HOME": str(directory / "cache")},
+        capture_output=True,
+        text=True,
+        preexec_fn=limited,
+        check=False,
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", CORES)
+def test_gibibytes_are_checked_in_bounded_memory(tmp_path, kind):
+    """Also where the core claims tables that are as large."""
+    size = 10 * GIB if kind == "zeros" else 2 * GIB
+    path = bomb(tmp_path / "bundle.tar.gz", CORES[kind], size)
+
+    info, checked = run(tmp_path, "info", path), run(tmp_path, "verify", path)
+
+    assert info.returncode == 0
+    assert checked.returncode == 8
+    assert "Traceback" not in checked.stderr
+    assert "WRONG" in checked.stdout or checked.stderr.startswith("gencore: ")
+
+
+@pytest.mark.timeout(300)
+def test_zeros_become_holes(tmp_path):
+    """They cost no disk."""
+    path = bomb(tmp_path / "bundle.tar.gz", b"x")
+
+    done = run(tmp_path, "extract", path)
+
+    unpacked = tmp_path / TOP / "core"
+    assert done.returncode == 0, done.stderr
+    assert unpacked.stat().st_size == 10 * GIB
+    assert unpacked.stat().st_blocks * 512 < 1 << 20
+
+
+@pytest.mark.parametrize("command", [["extract"], ["open", "--print"]])
+def test_what_does_not_fit_on_the_disk_leaves_nothing(tmp_path, tmpfs, command):
+    """It ends where the disk does."""
+    path = bomb(tmp_path / "bundle.tar.gz", b"x", filler=b"x")
+    disk = tmpfs("size=64m")
+
+    done = run(disk, *command, path)
+
+    assert done.returncode == 4
+    assert "cannot take the files (ENOSPC)" in done.stderr
+    assert [found for found in disk.rglob("*") if found.is_file()] == []

@@ -1,0 +1,79 @@
+"""A core out of a stranger's bundle: whatever stands in it, there is an answer or a reason."""
+
+import io
+import struct
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import gencore
+from gencore.corefile import CoreFile
+from gencore.errors import IntegrityError
+
+
+@pytest.fixture(scope="module")
+def beginning(tmp_path_factory):
+    """Return all headers and notes of a core of this process."""
+    path = gencore.create_core(directory=tmp_path_factory.mktemp("core"), content="stacks")
+    with CoreFile(path) as core, path.open("rb") as file:
+        return file.read(core.end_of_notes)
+
+
+def read_all(data):
+    with CoreFile(io.BytesIO(data)) as core:
+        return (
+            core.why_incomplete(),
+            core.flaw,
+            core.build_ids,
+            core.thread_ids,
+            core.recorded_threads,
+            core.mapped_ranges,
+        )
+
+
+changes = st.tuples(
+    st.one_of(st.integers(0, 500), st.integers(0, 1 << 20)),
+    st.one_of(st.binary(max_size=8), st.sampled_from([bytes(8), b"\xff" * 8])),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(changes=st.lists(changes, max_size=5), end=st.integers(0, 1 << 17))
+def test_damaged_headers_and_notes_are_refused_or_read(beginning, changes, end):
+    """No other error, and no endless loop."""
+    data = bytearray(beginning)
+    for at, new in changes:
+        data[at % len(data) : at % len(data) + len(new)] = new
+    try:
+        reason = read_all(bytes(data[: max(end, 64)]))[0]  # it is truncated at best
+    except IntegrityError as error:
+        reason = error.message
+    assert reason
+
+
+def core_with(owner, kind, data):
+    """Return a core that has one note."""
+    note = struct.pack("<III", len(owner), len(data), kind) + owner.ljust(
+        -(-len(owner) // 4) * 4, b"\0"
+    )
+    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    file = struct.pack("<16sHHIQQQIHHHHHH", identity, 4, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0)
+    size = len(note) + len(data)
+    return file + struct.pack("<IIQQQQQQ", 4, 0, 120, 0, 0, size, 0, 4) + note + data
+
+
+@pytest.mark.parametrize("tid", [b"9" * 5000, b"\xd9\xa3", b"-1", b"\xff"])
+def test_thread_ids_that_are_none_are_not_taken(tid):
+    """Neither endless numbers, which Python does not read, nor another script's digits."""
+    rows = b"thread 7 exact main\nthread " + tid + b" exact other"
+
+    with CoreFile(io.BytesIO(core_with(b"GENCORE\0", 0x47435231, rows))) as core:
+        assert [thread.tid for thread in core.recorded_threads] == [7]
+
+
+def test_registers_that_are_cut_off_are_no_thread():
+    """The tid would lie behind the note's end."""
+    with CoreFile(io.BytesIO(core_with(b"CORE\0", 1, bytes(20)))) as core:
+        assert core.notes[0].type == "NT_PRSTATUS"
+        assert core.thread_ids == ()

@@ -14,7 +14,7 @@ __all__ = ["MacosAbort"]
 
 
 class MacosAbort(Backend):
-    """Imports anywhere; what needs macOS is imported by `probe`."""
+    """Imports anywhere; what needs macOS is imported by ``probe``."""
 
     name = "macos-abort"
     priority = 50

@@ -1,9 +1,9 @@
-"""Hands a dump's events to whoever listens, on a thread of its own: a listener delays no dump."""
+"""Hands a dump's events to whoever listens, on a thread of its own."""
 
 import logging
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from gencore.events import (
@@ -14,6 +14,7 @@ from gencore.events import (
     StageProgress,
     StageStarted,
 )
+from gencore.report import Progress
 
 __all__ = ["Announcer"]
 
@@ -28,47 +29,57 @@ class Announcer:
     def __init__(self, dump: str, listeners: Sequence[Listener]) -> None:
         self.dump = dump
         self._listeners = listeners
-        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Callable[[], Event]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stage: str | None = None
-        self._thread = threading.Thread(target=self._deliver, name="gencore-dump", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to deliver. Where no thread can be started, nobody is told anything."""
+        """Begin to deliver. Where no thread can be started, all is delivered at the end."""
         try:
-            self._thread.start()
+            thread = threading.Thread(target=self._deliver, name="gencore-events", daemon=True)
+            thread.start()
         except RuntimeError:
             _log.warning("dump %s has no thread to tell its events on", self.dump)
+        else:
+            self._thread = thread
 
     def tell(self, event: StageStarted | StageFinished) -> None:
         """Announce the begin or the end of a stage."""
         with self._lock:
             self._stage = event.stage if isinstance(event, StageStarted) else None
-            self._events.put(event)
+            self._events.put(lambda: event)
 
-    def tell_progress(self, done: int, total: int | None) -> None:
-        """Announce how far the stage is, if one is going on. From any thread."""
+    def tell_progress(self, progress: Callable[[], Progress]) -> None:
+        """Announce how far the stage is, if one is going on. From any thread.
+
+        *progress* is asked when the event is delivered: it may hang.
+        """
         with self._lock:
-            if self._stage is not None:
-                self._events.put(
-                    StageProgress(dump=self.dump, stage=self._stage, done=done, total=total)
-                )
+            if (stage := self._stage) is not None:
+                self._events.put(lambda: _progress_event(self.dump, stage, progress()))
 
     def finish(self, event: DumpFinished) -> None:
         """Announce the end of the dump, and give the listeners a moment to take everything."""
-        self._events.put(event)
-        if self._thread.is_alive():
+        self._events.put(lambda: event)
+        if self._thread is None:
+            self._deliver()
+        else:
             self._thread.join(_PATIENCE)
 
     def _deliver(self) -> None:
         event: Event | None = None
         while not isinstance(event, DumpFinished):
-            event = self._events.get()
+            event = self._events.get()()
             for listener in self._listeners:
                 self._give(listener, event)
 
     def _give(self, listener: Listener, event: Event) -> None:
         try:
             listener(event)
-        except Exception:
+        except (Exception, SystemExit):
             _log.exception("a listener to the events of dump %s raised", self.dump)
+
+
+def _progress_event(dump: str, stage: str, now: Progress) -> StageProgress:
+    return StageProgress(dump=dump, stage=stage, done=now.done, total=now.total)

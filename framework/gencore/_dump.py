@@ -36,8 +36,21 @@ class StopSwitch:
             if first:
                 self.reason, self.stopped_at = reason, time.monotonic()
         if first:
-            self._abort()
+            self._start_abort()
         return True
+
+    def _start_abort(self) -> None:
+        """Tell the backend, on a thread of its own: whoever stops a dump does not wait for it."""
+        try:
+            threading.Thread(target=self._tell, name="gencore-abort", daemon=True).start()
+        except RuntimeError:  # no more threads
+            self._tell()
+
+    def _tell(self) -> None:
+        try:
+            self._abort()
+        except Exception:
+            _log.exception("the backend raised when it was told to end a dump")
 
     def check(self) -> None:
         """Raise the reason if the dump was stopped."""

@@ -3,16 +3,15 @@
 import threading
 import time
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from contextvars import copy_context
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
-
-import attrs
 
 from gencore._members import Member
 from gencore._stages import note_failure
 from gencore._supervisor import Call, Steps, Supervisor
-from gencore.backend import Backend, Snapshot
+from gencore.backend import Backend, DumpRequest, Snapshot
 from gencore.collector import Collector, DumpInProgress
 from gencore.errors import CoreFailed, GencoreError, TimedOut
 from gencore.exclusion import excluded_ranges
@@ -24,7 +23,8 @@ __all__ = ["take_instant"]
 _one_at_a_time: Final = threading.RLock()
 """Reentrant: a signal handler may ask for a dump in the middle of another."""
 _OBSERVE_LIMIT: Final = 1.0
-"""Seconds that a collector of another distribution may hold the process up."""
+"""Seconds that a collector of another distribution may hold the dump up."""
+_LONGEST_PAUSE: Final = 86400.0
 
 
 def take_instant(dump: DumpInProgress, backend: Backend, members: list[Member]) -> Snapshot:
@@ -33,21 +33,25 @@ def take_instant(dump: DumpInProgress, backend: Backend, members: list[Member]) 
     A collector that cannot observe is taken out of *members*. Raises `CoreFailed`.
     """
     process = ObservedProcess()
-    to_file = any(member.collector.keeps_core for member in members)
+    to_file = any(member.keeps_core for member in members)
+    _observe_on_another_thread(dump, members)
     with _one_at_a_time:
-        begin = time.perf_counter()
-        _observe_on_other_threads(dump, members)
+        began_at, begin = datetime.now(UTC), time.perf_counter()
         if dump.request.sources:
             process.python_threads()
         _observe(dump, members, process)
         observed = time.perf_counter()
-        dump.request = attrs.evolve(dump.request, excluded=excluded_ranges())
-        snapshot = _take(dump, backend, to_file=to_file)
+        request = dump.request.without(excluded_ranges())
+        snapshot = _take(request, dump, backend, to_file=to_file)
         end = time.perf_counter()
-    phases = {"observe": observed - begin, **_phases_told_by(snapshot)}
-    dump.pause = Pause(total=end - begin, phases=phases)
-    dump.phases += _one_after_the_other(dump.pause, dump.created_at)
-    dump.python_files = process.python_files() if dump.request.sources else ()
+    try:
+        phases = {"observe": observed - begin, **_phases_told_by(snapshot)}
+        dump.request, dump.pause = request, Pause(total=end - begin, phases=phases)
+        dump.phases += _one_after_the_other(dump.pause, began_at)
+        dump.python_files = process.python_files() if dump.request.sources else ()
+    except BaseException:
+        snapshot.close()
+        raise
     return snapshot
 
 
@@ -60,24 +64,22 @@ def _observe(dump: DumpInProgress, members: list[Member], process: ObservedProce
             _take_out(dump, members, member, error)
 
 
-def _observe_on_other_threads(dump: DumpInProgress, members: list[Member]) -> None:
-    """Let the others observe a moment before, where they can be left behind if they hang."""
+def _observe_on_another_thread(dump: DumpInProgress, members: list[Member]) -> None:
+    """Let those of others observe a moment before, where they can be left behind if they hang."""
     others = list(_observers(members, built_in=False))
+    process, context = ObservedProcess(), copy_context()
+
+    def steps() -> Steps[None]:
+        for member in others:
+            observe = partial(context.run, member.collector.observe, process)
+            error = TimedOut(_OBSERVE_LIMIT, f"collector {member.name!r}")
+            try:
+                yield Call(observe, _OBSERVE_LIMIT, error)
+            except Exception as raised:
+                _take_out(dump, members, member, raised)
+
     if others:
-        Supervisor(_observe_others(dump, members, others)).run()
-
-
-def _observe_others(
-    dump: DumpInProgress, members: list[Member], others: list[Member]
-) -> Steps[None]:
-    process = ObservedProcess()
-    for member in others:
-        observe, who = member.collector.observe, f"collector {member.name!r}"
-        error = TimedOut(_OBSERVE_LIMIT, who)
-        try:
-            yield Call(partial(observe, process), _OBSERVE_LIMIT, error)
-        except Exception as raised:
-            _take_out(dump, members, member, raised)
+        Supervisor(steps()).run()
 
 
 def _observers(members: list[Member], *, built_in: bool) -> Iterable[Member]:
@@ -94,9 +96,11 @@ def _take_out(
     note_failure(dump, member.name, error, required=member.required)
 
 
-def _take(dump: DumpInProgress, backend: Backend, *, to_file: bool) -> Snapshot:
+def _take(
+    request: DumpRequest, dump: DumpInProgress, backend: Backend, *, to_file: bool
+) -> Snapshot:
     try:
-        snapshot = backend.snapshot(dump.request, dump.output, to_file=to_file)
+        snapshot = backend.snapshot(request, dump.output, to_file=to_file)
     except GencoreError:
         raise
     except Exception as error:
@@ -109,18 +113,23 @@ def _take(dump: DumpInProgress, backend: Backend, *, to_file: bool) -> Snapshot:
 
 
 def _phases_told_by(snapshot: Snapshot) -> dict[str, float]:
-    """Return the parts of the pause. Raises `CoreFailed`, with the snapshot closed."""
+    """Return the parts of the pause. Raises `CoreFailed`."""
     try:
-        return {str(name): float(seconds) for name, seconds in snapshot.phases.items()}
+        return {name: _seconds(value) for name, value in snapshot.phases.items()}
     except Exception as error:
-        snapshot.close()
         detail = f"the phases of the backend's snapshot are not seconds by name: {error}"
         raise CoreFailed("snapshot", detail=detail) from error
 
 
-def _one_after_the_other(pause: Pause, created_at: datetime) -> list[Phase]:
+def _seconds(value: float) -> float:
+    if not 0 <= value < _LONGEST_PAUSE:
+        raise ValueError(f"{value!r}")
+    return float(value)
+
+
+def _one_after_the_other(pause: Pause, begin: datetime) -> list[Phase]:
     """List the parts of the pause in the order in which they happen."""
-    phases, begin = [], created_at
+    phases = []
     for name, seconds in pause.phases.items():
         phases.append(Phase(name=name, started_at=begin, seconds=seconds))
         begin += timedelta(seconds=seconds)

@@ -32,7 +32,7 @@ def write_record(event: Event) -> None:
         case StageFinished(stage=stage, seconds=seconds, error=error):
             how = "finished" if error is None else "failed"
             text = f"{stage} {how} after {seconds:.3f} s{'' if error is None else f': {error}'}"
-            level = logging.DEBUG if error is None else logging.WARNING
+            level = logging.DEBUG if error in {None, "cancelled"} else logging.WARNING
             _write(event, level, text, stage=stage, seconds=seconds, error=error)
         case DumpFinished():
             facts = _end_of(event)

@@ -16,52 +16,84 @@ __all__ = ["Member"]
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("gencore")
+_ABORT_LIMIT: Final = 5.0
+"""Seconds that a sink has to release everything."""
 
 
 @attrs.define(kw_only=True, eq=False)
 class Member:
-    """One collector in one dump."""
+    """One collector in one dump, with what its class says about it: that is read once."""
 
     collector: Collector
+    name: str
+    packs: bool
+    keeps_core: bool
+    makes_files: bool
+    timeout: float | None
+    """Seconds that all its calls together may take; None: as long as the dump."""
     required: bool = True
     """Whether the dump is partial without it."""
-    timeout: float | None = None
-    """Seconds that all its calls together may take; None: as long as the dump."""
     built_in: bool = False
-    sink: CoreSink | None = None
-    """What takes the core's bytes for it, until it is closed or aborted."""
+    _sinks: list[CoreSink] = attrs.field(factory=list, init=False)
+    """What takes the core's bytes for it: one, or none. Whoever takes it out ends it."""
     _taken: float = attrs.field(default=0.0, init=False)
+    _inside: bool = attrs.field(default=False, init=False)
+    """Whether a call that was given up has not returned."""
 
     @property
-    def name(self) -> str:
-        """The collector's name."""
-        return self.collector.name
+    def sink(self) -> CoreSink | None:
+        """What takes the core's bytes for it, until it is let go."""
+        return self._sinks[0] if self._sinks else None
+
+    def take_sink(self, sink: CoreSink) -> None:
+        """Note what takes the core's bytes for it."""
+        self._sinks.append(sink)
+
+    def release_sink(self) -> None:
+        """Let the sink go without a word: `finish` cares for what it holds."""
+        self._sinks.clear()
 
     def call(self, function: Callable[..., T], *args: Any) -> Steps[T]:
         """Make a call of the collector's. Raises what it raises, and `TimedOut`."""
-        begin = time.monotonic()
-        limit = None if self.timeout is None else max(0.0, self.timeout - self._taken)
+        limit = None if self.timeout is None else self.timeout - self._taken
         error = TimedOut(self.timeout or 0, f"collector {self.name!r}")
+        if limit is not None and limit <= 0:
+            raise error
+        begin = time.monotonic()
+        self._inside = True
         try:
-            result: T = yield Call(partial(function, *args), limit, error, self._let_go)
+            result: T = yield Call(partial(self._make, function, *args), limit, error, self._late)
         finally:
             self._taken += time.monotonic() - begin
         return result
 
-    def abort(self) -> Steps[None]:
-        """Tell its sink, if it has one, to release everything."""
-        sink, self.sink = self.sink, None
-        if sink is not None:
-            try:
-                yield from self.call(sink.abort)
-            except Exception:
-                _log.exception("a sink of %r raised when it was told to release all", self.name)
-
-    def _let_go(self, returned: object) -> None:
-        """Release what it has made, on its own thread: it came back after it was given up."""
-        sink = returned if isinstance(returned, CoreSink) else self.sink
+    def _make(self, function: Callable[..., T], *args: Any) -> T:
         try:
-            if sink is not None:
-                sink.abort()
+            return function(*args)
+        finally:
+            self._inside = False
+
+    def abort(self) -> Steps[None]:
+        """Tell its sink, if it has one, to release everything, unless a call of it goes on."""
+        if self._sinks and not self._inside:
+            error = TimedOut(_ABORT_LIMIT, f"abort() of collector {self.name!r}")
+            try:
+                yield Call(self._abort_sink, _ABORT_LIMIT, error, cleans_up=True)
+            except Exception:
+                _log.exception("collector %r did not release everything", self.name)
+
+    def _late(self, returned: object) -> None:
+        """Release what it holds, on the thread on which it was left behind."""
+        if isinstance(returned, CoreSink) and not self._sinks:
+            self.take_sink(returned)
+        self._abort_sink()
+
+    def _abort_sink(self) -> None:
+        try:
+            sink = self._sinks.pop()
+        except IndexError:  # there is none, or another thread has taken it
+            return
+        try:
+            sink.abort()
         except Exception:
             _log.exception("a sink of %r raised when it was told to release all", self.name)

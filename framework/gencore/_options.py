@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from threading import TIMEOUT_MAX
 from typing import Any, TypedDict
 
 import attrs
 
 from gencore.backend import Backend, Content, Threads
 from gencore.collector import Collector
+from gencore.errors import UsageError
 from gencore.events import Listener
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "Directory",
     "Maker",
     "Options",
+    "check_collectors",
 ]
 
 Maker = Callable[[], Collector]
@@ -56,3 +59,30 @@ class Options(TypedDict, total=False):
     with_dontdump: bool
     sources: bool
     on_event: Listener | None
+
+
+def check_collectors(choices: object) -> None:
+    """Raise `UsageError` unless these are collectors to choose from, each once."""
+    if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
+        raise UsageError(
+            f"collectors={choices!r} is not a list of collectors",
+            remedy="give names, as in collectors=['raw']",
+        )
+    specs = [c if isinstance(c, CollectorSpec) else CollectorSpec(c) for c in choices]
+    uses = [spec.use for spec in specs]
+    if any(uses.count(use) > 1 for use in uses):
+        raise UsageError(f"collectors={choices!r} names one more than once")
+    for spec in specs:
+        _check_spec(spec)
+
+
+def _check_spec(spec: CollectorSpec) -> None:
+    if not isinstance(spec.use, str) and not callable(spec.use):
+        raise UsageError(f"{spec.use!r} is neither the name nor the class of a collector")
+    if not isinstance(spec.options, Mapping):
+        raise UsageError(f"options={spec.options!r} of {spec.use!r} is not a mapping")
+    seconds: object = spec.timeout
+    if seconds is None:
+        return
+    if not isinstance(seconds, int | float) or not 0 < seconds <= TIMEOUT_MAX:
+        raise UsageError(f"timeout={seconds!r} of {spec.use!r} is not a number of seconds")

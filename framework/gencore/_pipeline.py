@@ -2,8 +2,11 @@
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -15,16 +18,16 @@ from gencore._instant import take_instant
 from gencore._log_records import write_record
 from gencore._members import Member
 from gencore._options import Options
-from gencore._selection import Selection, ask_all
-from gencore._settings import options_from_mapping, with_defaults
+from gencore._selection import Selection, ask
+from gencore._settings import options_from_mapping, request_of, with_defaults
 from gencore._spans import span_listener, trace_ids
 from gencore._stages import note_failure
 from gencore._worker import Worker
 from gencore.annotations import with_standing
-from gencore.backend import Backend, DumpRequest, Snapshot, Verdict
+from gencore.backend import Backend, Snapshot, Verdict
 from gencore.collector import DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
-from gencore.naming import DEFAULT_NAME, check_template, dump_id, dump_name
+from gencore.naming import DEFAULT_NAME, dump_id, dump_name
 from gencore.output import Output
 from gencore.report import Report
 
@@ -45,7 +48,8 @@ class Pipeline:
         name: A template for the names of the dumps, see `gencore.naming`.
         threads, content, timeout, annotations, with_dontdump, sources: see `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a
-            thread of its own. It delays no dump; its exceptions are logged.
+            thread of that dump's own. A dump waits a second for it at its end, at most; its
+            exceptions are logged.
 
     Raises `UsageError` and `PluginError`.
     """
@@ -54,16 +58,8 @@ class Pipeline:
         options = with_defaults(options)
         self._directory = options.get("directory")
         self._name = options.get("name") or DEFAULT_NAME
-        check_template(self._name)
         self._on_event = options.get("on_event")
-        self._request = DumpRequest(
-            threads=options.get("threads", "auto"),
-            content=options.get("content", "full"),
-            timeout=options.get("timeout"),
-            annotations=dict(options.get("annotations") or {}),  # the caller may change its own
-            with_dontdump=options.get("with_dontdump", False),
-            sources=options.get("sources", False),
-        )
+        self._request = request_of(options)
         self._selection = Selection(
             options.get("backend"), options.get("collectors", ("manifest", "archive"))
         )
@@ -86,75 +82,91 @@ class Pipeline:
     def start(self) -> Dump:
         """Take the instant, and return once the process runs on.
 
-        Raises `Unsupported`, `Refused` and `CoreFailed`, with nothing left behind.
+        Raises `Unsupported`, `Refused`, `PluginError` and `CoreFailed`, with nothing left behind.
         """
         backend, verdict = self._choose()
-        members, failed = self._selection.make_collectors()
         _check_identity()
-        created_at = datetime.now(UTC)
-        own_id = dump_id(created_at)
-        name = dump_name(self._name, created_at, own_id)
-        output = Output(self.directory, name)
-        dump = self._begin(backend, members, output, created_at, own_id)
-        for part, required in failed:
-            note_failure(dump, part.part, part.error, required=required)
+        dump = self._begin(backend)
         try:
-            if any(member.collector.makes_files for member in members):
-                _check_space(output.prepare(), verdict)
-                _check_name(output)
+            members = self._selection.make_members(partial(note_failure, dump))
+            dump.packed = any(member.packs for member in members)
+            if any(member.makes_files for member in members):
+                _check_space(dump.output.prepare(), verdict)
+                _check_name(dump.output)
+            announcers = self._announcers(dump.name)
             snapshot = take_instant(dump, backend, members)
-            return self._start_worker(dump, snapshot, members, verdict.core_size)
         except BaseException:
-            output.close()
+            with suppress(OSError):
+                dump.output.close()
             raise
+        return _start_worker(dump, snapshot, members, verdict.core_size, announcers)
+
+    def check(self) -> None:
+        """Raise what `start` would raise before the pause. Nothing is left behind."""
+        _, verdict = self._choose()
+        _check_identity()
+        with Output(self.directory, "check") as output:
+            _check_space(output.prepare(), verdict)
 
     def run(self) -> Report:
         """Make a dump and wait for its end."""
         return self.start().result()
 
-    def _begin(
-        self,
-        backend: Backend,
-        members: list[Member],
-        output: Output,
-        created_at: datetime,
-        own_id: str,
-    ) -> DumpInProgress:
+    def _begin(self, backend: Backend) -> DumpInProgress:
+        created_at = datetime.now(UTC)
+        own_id = dump_id(created_at)
+        name = dump_name(self._name, created_at, own_id)
+        annotations = with_standing(self._request.annotations)
         return DumpInProgress(
-            name=output.name,
+            name=name,
             id=own_id,
             created_at=created_at,
-            request=attrs.evolve(
-                self._request, annotations=with_standing(self._request.annotations)
-            ),
+            request=attrs.evolve(self._request, annotations=annotations),
             backend=backend.name,
             method=backend.method,
             plugins=self._selection.plugins,
-            output=output,
-            packed=any(member.collector.packs for member in members),
+            output=Output(self.directory, name),
             trace=trace_ids(),
             warnings=list(self._selection.warnings),
         )
 
-    def _start_worker(
-        self,
-        dump: DumpInProgress,
-        snapshot: Snapshot,
-        members: list[Member],
-        core_size: int | None,
-    ) -> Dump:
-        listeners = [write_record, span_listener(), self._on_event]
-        announcer = Announcer(dump.name, [one for one in listeners if one is not None])
-        worker = Worker(dump, snapshot, members, core_size, announcer)
-        try:
-            worker.start()
-        except RuntimeError as error:  # no more threads
-            snapshot.close()
-            raise Refused(
-                f"no thread for the dump: {error}",
-                remedy="raise the limit on processes (ulimit -u) or pids.max of the cgroup",
-            ) from error
-        return Dump(
+    def _announcers(self, name: str) -> list[Announcer]:
+        """Return who is told: what the caller listens with can hold up nothing else."""
+        spans = span_listener()
+        ours = [write_record] if spans is None else [write_record, spans]
+        own = [] if self._on_event is None else [Announcer(name, [self._on_event])]
+        return [Announcer(name, ours), *own]
+
+    def _choose(self) -> tuple[Backend, Verdict]:
+        verdicts = [
+            (candidate.backend, ask(candidate, self._request))
+            for candidate in self._selection.backends
+        ]
+        willing = [(backend, verdict) for backend, verdict in verdicts if verdict.ok]
+        if not willing:
+            raise Unsupported({backend.name: verdict for backend, verdict in verdicts})
+        best = max(backend.priority for backend, _ in willing)
+        first, *others = [choice for choice in willing if choice[0].priority == best]
+        if others:
+            names = ", ".join(backend.name for backend, _ in (first, *others))
+            raise UsageError(
+                f"the backends {names} have the same priority", remedy="name one: backend=..."
+            )
+        return first
+
+
+def _start_worker(
+    dump: DumpInProgress,
+    snapshot: Snapshot,
+    members: list[Member],
+    core_size: int | None,
+    announcers: list[Announcer],
+) -> Dump:
+    """Let the worker take over. If anything keeps it from that, nothing is left."""
+    worker: Worker | None = None
+    try:
+        worker = Worker(dump, snapshot, members, core_size, announcers)
+        handle = Dump(
             name=dump.name,
             backend=dump.backend,
             pause=dump.pause,
@@ -163,20 +175,21 @@ class Pipeline:
             progress=worker.progress,
             future=worker.future,
         )
-
-    def _choose(self) -> tuple[Backend, Verdict]:
-        verdicts = ask_all(self._selection.backends, self._request)
-        willing = [backend for backend, verdict in verdicts.items() if verdict.ok]
-        if not willing:
-            raise Unsupported({backend.name: verdict for backend, verdict in verdicts.items()})
-        best = max(backend.priority for backend in willing)
-        first, *others = [backend for backend in willing if backend.priority == best]
-        if others:
-            names = ", ".join(backend.name for backend in (first, *others))
-            raise UsageError(
-                f"the backends {names} have the same priority", remedy="name one: backend=..."
-            )
-        return first, verdicts[first]
+        worker.start()
+    except BaseException as error:
+        if worker is not None and worker.begun:  # Ctrl-C, for instance: it cleans up itself
+            worker.stop.stop(CancelledError())
+            raise
+        snapshot.close()
+        with suppress(OSError):
+            dump.output.close()
+        if isinstance(error, RuntimeError):  # no more threads
+            raise Refused(
+                f"no thread for the dump: {error}",
+                remedy="raise the limit on processes (ulimit -u) or pids.max of the cgroup",
+            ) from error
+        raise
+    return handle
 
 
 def _check_identity() -> None:
@@ -199,11 +212,12 @@ def _check_space(output: Output, verdict: Verdict) -> None:
 
 
 def _check_name(output: Output) -> None:
-    if output.is_taken():
+    rival = output.rival()
+    if rival is not None:
         raise OutputError(
-            str(output.directory / output.name),
+            str(output.directory / rival),
             errno.EEXIST,
-            "a dump of this name is there already",
+            f"is there already, and a dump would be named {output.name} too",
             remedy="put {id} or {time} and {seq} into the name: no file is ever replaced",
         )
 
@@ -215,13 +229,14 @@ def start(**options: Unpack[Options]) -> Dump:
 
 def create_core(**options: Unpack[Options]) -> Path:
     """Dump this process and return the path of the core. Options as for `Pipeline`."""
-    return _path_of("raw", {"collectors": ("raw",), **options})
+    return _path_of("raw", ("raw",), options)
 
 
 def collect_core(**options: Unpack[Options]) -> Path:
     """Dump this process and return the path of its bundle. Options as for `Pipeline`."""
-    return _path_of("archive", {"collectors": ("manifest", "archive"), **options})
+    return _path_of("archive", ("manifest", "archive"), options)
 
 
-def _path_of(collector: str, options: Options) -> Path:
-    return Pipeline(**options).run().path_of(collector)
+def _path_of(collector: str, collectors: Sequence[str], options: Options) -> Path:
+    given: Options = {**options, "collectors": options.get("collectors") or collectors}
+    return Pipeline(**given).run().path_of(collector)

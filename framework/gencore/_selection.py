@@ -2,9 +2,9 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
-from threading import TIMEOUT_MAX
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -16,10 +16,10 @@ from gencore._supervisor import Call, Steps, Supervisor
 from gencore.backend import Backend, DumpRequest, Reason, Verdict
 from gencore.collector import Collector
 from gencore.errors import PluginError, TimedOut, UsageError
-from gencore.report import Failed
 
-__all__ = ["Selection", "ask", "ask_all"]
+__all__ = ["Candidate", "Selection", "ask", "verdict_of"]
 
+T = TypeVar("T")
 _ANSWER_LIMIT: Final = 5.0
 """Seconds that a plug-in has for an answer before the pause."""
 
@@ -32,6 +32,15 @@ class _Recipe:
     make: Callable[[], Collector]
     spec: CollectorSpec
     built_in: bool = False
+
+
+@attrs.frozen
+class Candidate:
+    """A backend to choose from."""
+
+    backend: Backend
+    built_in: bool = False
+    """Whether it can be relied on to answer."""
 
 
 class Selection:
@@ -55,61 +64,56 @@ class Selection:
         rows = (f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken)
         return (*rows, *self._optional)
 
-    def make_collectors(self) -> tuple[list[Member], list[tuple[Failed, bool]]]:
-        """Make the collectors of one dump; return those that failed too, and if they matter."""
-        return Supervisor(self._make_collectors()).run()
+    def make_members(self, note_failure: Callable[..., None]) -> list[Member]:
+        """Make the collectors of one dump; note those that cannot be made.
 
-    def _make_collectors(self) -> Steps[tuple[list[Member], list[tuple[Failed, bool]]]]:
-        members: list[Member] = []
-        failed: list[tuple[Failed, bool]] = []
+        Raises `PluginError` if none can.
+        """
+        members = []
+        error: Exception | None = None
         for recipe in self._recipes:
             try:
-                collector = yield _question(recipe.make, f"collector {recipe.name!r}")
-                members.append(_member(recipe, collector))
-            except Exception as error:
-                failed.append((Failed(recipe.name, error), recipe.spec.required))
-        return members, failed
+                members.append(self._make_member(recipe))
+            except Exception as raised:
+                error = raised
+                note_failure(recipe.name, raised, required=recipe.spec.required)
+        if not members:
+            reason = f"none of the collectors can be used: {error or '; '.join(self._optional)}"
+            raise PluginError(family="collector", name="*", status="failed", reason=reason)
+        return members
 
-    def _load_backends(self, choice: BackendChoice) -> list[Backend]:
+    def _make_member(self, recipe: _Recipe) -> Member:
+        make = partial(_member, recipe)
+        return make() if recipe.built_in else _watched(make, f"collector {recipe.name!r}")
+
+    def _load_backends(self, choice: BackendChoice) -> list[Candidate]:
         if isinstance(choice, Backend):
-            return [choice]
-        loaded = [_loader.load_named("backend", choice)] if choice else _loader.load_all("backend")
-        made = [self._make_backend(plugin) for plugin in loaded]
-        if choice and made == [None]:
-            raise _loader.refusal(self._loaded[-1])
-        return [backend for backend in made if backend is not None]
+            return [Candidate(choice)]
+        if choice:
+            self._loaded.append(_loader.load_named("backend", choice))
+            return [_make_backend(self._loaded[-1])]
+        loaded = _loader.load_all("backend")
+        made = [self._try_to_make(plugin) for plugin in loaded]
+        return [candidate for candidate in made if candidate is not None]
 
-    def _make_backend(self, plugin: _loader.LoadedPlugin) -> Backend | None:
-        backend: Backend | None = None
-        if plugin.status == "ok":
-            try:
-                backend = plugin.plugin()
-            except Exception as error:
-                reason = f"its constructor raises {type(error).__name__}: {error}"
-                plugin = attrs.evolve(plugin, status="failed", plugin=None, reason=reason)
+    def _try_to_make(self, plugin: _loader.LoadedPlugin) -> Candidate | None:
+        try:
+            candidate = _make_backend(plugin) if plugin.status == "ok" else None
+        except PluginError as error:
+            plugin = attrs.evolve(plugin, status="failed", plugin=None, reason=error.reason)
+            candidate = None
         self._loaded.append(plugin)
-        return backend
+        return candidate
 
     def _load_collectors(self, choices: Sequence[CollectorChoice]) -> list[_Recipe]:
-        if isinstance(choices, str) or not choices:
-            raise UsageError(
-                f"collectors={choices!r} is not a list of collectors",
-                remedy="give names, as in collectors=['raw']",
-            )
         specs = [c if isinstance(c, CollectorSpec) else CollectorSpec(c) for c in choices]
-        uses = [spec.use for spec in specs]
-        if any(uses.count(use) > 1 for use in uses):
-            raise UsageError(f"collectors={choices!r} names one more than once")
         recipes = (self._load_collector(spec) for spec in specs)
         return [recipe for recipe in recipes if recipe is not None]
 
     def _load_collector(self, spec: CollectorSpec) -> _Recipe | None:
-        _check_spec(spec)
         if not isinstance(spec.use, str):
-            name = getattr(spec.use, "name", None) or getattr(spec.use, "__name__", repr(spec.use))
-            return _Recipe(
-                name=str(name), make=_with_options(spec.use, spec, str(name)), spec=spec
-            )
+            name = _name_of(spec.use)
+            return _Recipe(name=name, make=_with_options(spec.use, spec, name), spec=spec)
         try:
             loaded = _loader.load_named("collector", spec.use)
         except PluginError as error:
@@ -126,11 +130,12 @@ class Selection:
         )
 
 
-def _check_spec(spec: CollectorSpec) -> None:
-    if not isinstance(spec.use, str) and not callable(spec.use):
-        raise UsageError(f"{spec.use!r} is neither the name nor the class of a collector")
-    if spec.timeout is not None and not 0 < spec.timeout <= TIMEOUT_MAX:
-        raise UsageError(f"timeout={spec.timeout!r} of {spec.use!r} is not a number of seconds")
+def _name_of(maker: Callable[..., Any]) -> str:
+    """Return how to call what makes a collector before there is one."""
+    try:
+        return str(getattr(maker, "name", None) or maker.__name__)
+    except Exception:
+        return repr(maker)
 
 
 def _with_options(maker: Callable[..., Any], spec: CollectorSpec, name: str) -> Callable[[], Any]:
@@ -144,38 +149,41 @@ def _with_options(maker: Callable[..., Any], spec: CollectorSpec, name: str) -> 
     return partial(maker, **spec.options)
 
 
-def _member(recipe: _Recipe, collector: object) -> Member:
+def _member(recipe: _Recipe) -> Member:
+    collector: object = recipe.make()
     if not isinstance(collector, Collector):
         raise TypeError(f"{collector!r} is not a Collector")
     limit = collector.time_limit if recipe.spec.timeout is None else recipe.spec.timeout
     return Member(
         collector=collector,
+        name=collector.name,
+        packs=bool(collector.packs),
+        keeps_core=bool(collector.keeps_core),
+        makes_files=bool(collector.makes_files),
+        timeout=None if limit is None else float(limit),
         required=recipe.spec.required,
-        timeout=limit,
         built_in=recipe.built_in,
     )
 
 
-def ask_all(backends: Sequence[Backend], request: DumpRequest) -> dict[Backend, Verdict]:
-    """Return each backend's verdict; one that raises, hangs or answers nonsense means no."""
-
-    def steps() -> Steps[dict[Backend, Verdict]]:
-        verdicts = {}
-        for backend in backends:
-            verdicts[backend] = yield from _ask(backend, request)
-        return verdicts
-
-    return Supervisor(steps()).run()
-
-
-def ask(backend: Backend, request: DumpRequest) -> Verdict:
-    """Return one backend's verdict."""
-    return ask_all([backend], request)[backend]
-
-
-def _ask(backend: Backend, request: DumpRequest) -> Steps[Verdict]:
+def _make_backend(plugin: _loader.LoadedPlugin) -> Candidate:
+    """Return a loaded backend's object. Raises `PluginError`."""
     try:
-        verdict = yield _question(partial(backend.probe, request), "its probe")
+        backend = plugin.plugin()
+    except (Exception, SystemExit) as error:
+        reason = f"its constructor raises {type(error).__name__}: {error}"
+        raise _loader.refusal(attrs.evolve(plugin, status="failed", reason=reason)) from error
+    if not isinstance(getattr(backend, "priority", None), int):
+        reason = "its priority is not a whole number"
+        raise _loader.refusal(attrs.evolve(plugin, status="failed", reason=reason))
+    return Candidate(backend, built_in=plugin.entry.distribution == BUILT_IN)
+
+
+def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
+    """Return a backend's verdict; one that raises, hangs or answers nonsense means no."""
+    probe = partial(candidate.backend.probe, request)
+    try:
+        verdict: object = probe() if candidate.built_in else _watched(probe, "its probe")
     except TimedOut as error:
         return Verdict.no(Reason(error.message))
     except Exception as error:
@@ -185,5 +193,23 @@ def _ask(backend: Backend, request: DumpRequest) -> Steps[Verdict]:
     return verdict
 
 
-def _question(function: Callable[[], Any], who: str) -> Call:
-    return Call(function, _ANSWER_LIMIT, TimedOut(_ANSWER_LIMIT, who))
+def verdict_of(plugin: _loader.LoadedPlugin) -> Verdict:
+    """Return what a loaded backend says to a dump without any wish."""
+    try:
+        return ask(_make_backend(plugin), DumpRequest())
+    except PluginError as error:
+        return Verdict.no(Reason(error.reason))
+
+
+def _watched(function: Callable[[], T], who: str) -> T:
+    """Return what code of another distribution returns, or raise `TimedOut` if it hangs.
+
+    It runs on another thread, with the context variables of this one.
+    """
+    run = partial(copy_context().run, function)
+
+    def steps() -> Steps[T]:
+        result: T = yield Call(run, _ANSWER_LIMIT, TimedOut(_ANSWER_LIMIT, who))
+        return result
+
+    return Supervisor(steps()).run()

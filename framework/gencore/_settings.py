@@ -20,14 +20,16 @@ from gencore._options import (
     Directory,
     Maker,
     Options,
+    check_collectors,
 )
-from gencore.backend import Backend
+from gencore.backend import Backend, DumpRequest
 from gencore.errors import UsageError
+from gencore.naming import check_template
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
-__all__ = ["options_from_mapping", "with_defaults"]
+__all__ = ["options_from_mapping", "request_of", "with_defaults"]
 
 _LARGEST_FILE: Final = 1 << 20
 
@@ -38,6 +40,7 @@ def with_defaults(given: Options, environ: Mapping[str, str] = os.environ) -> Op
     Raises `UsageError` for what is wrong in either.
     """
     _check_arguments(given)
+    _check_values(given)
     file = environ.get("GENCORE_CONFIG")
     merged = {
         **(_read_file(file) if file else {}),
@@ -54,11 +57,18 @@ def options_from_mapping(mapping: Mapping[str, Any], origin: str = "the mapping"
     """
     from cattrs import transform_error
 
+    if not all(isinstance(key, str) for key in mapping):  # JSON and TOML have no others
+        raise UsageError(f"{origin}: expected keys that are text, not {list(mapping)!r}")
     try:
-        return _converter().structure(mapping, Options)
+        options = _converter().structure(mapping, Options)
     except Exception as error:
         faults = transform_error(error, format_exception=_explain)
         raise UsageError(f"{origin}: {'; '.join(faults)}") from error
+    try:
+        _check_values(options)
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error.message}", remedy=error.remedy) from error
+    return options
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -71,21 +81,62 @@ def _read_file(path: str) -> Options:
     if not Path(path).is_absolute():
         raise UsageError(f"{origin} is a relative path", remedy="give an absolute one")
     try:
-        with Path(path).open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
+        with open(path, "rb", opener=_without_waiting) as file:
+            _check_file(os.fstat(file.fileno()), origin, path)
             text = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise UsageError(f"{origin} cannot be read: {error.strerror}") from error
-    if mode & stat.S_IWOTH:
-        raise UsageError(f"{origin}: anybody may change this file", remedy=f"chmod o-w {path}")
     if len(text) > _LARGEST_FILE:
         raise UsageError(f"{origin} is larger than {_LARGEST_FILE:,} bytes")
     try:
-        return options_from_mapping(tomllib.loads(text.decode()), origin)
-    except ValueError as error:
-        if isinstance(error, UsageError):
-            raise
+        mapping = tomllib.loads(text.decode())
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{origin} is not TOML: {error}") from error
+    options = options_from_mapping(mapping, origin)
+    if not Path(options.get("directory") or "/").is_absolute():
+        raise UsageError(f"{origin}: expected an absolute path @ $.directory")
+    return options
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what may be a FIFO, to be refused."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_file(status: os.stat_result, origin: str, path: str) -> None:
+    """Refuse a file by which somebody else could say what this process loads and writes."""
+    if not stat.S_ISREG(status.st_mode):
+        raise UsageError(f"{origin} is not a file")
+    if status.st_mode & stat.S_IWOTH:
+        raise UsageError(f"{origin}: anybody may change this file", remedy=f"chmod o-w {path}")
+    if os.name == "posix" and status.st_uid not in {0, os.geteuid()}:
+        raise UsageError(
+            f"{origin} belongs to another user (uid {status.st_uid})",
+            remedy=f"chown root {path}, or give it to the user of this process",
+        )
+
+
+def _check_values(options: Options) -> None:
+    """Raise `UsageError` for a value that is of the right type, and still wrong."""
+    request_of(options)
+    if options.get("name") is not None:
+        check_template(options["name"])
+    if options.get("collectors") is not None:
+        check_collectors(options["collectors"])
+    if options.get("directory") == "":
+        raise UsageError("directory='' names nothing")
+
+
+def request_of(options: Options) -> DumpRequest:
+    """Return what a dump with these options is asked to contain. Raises `UsageError`."""
+    return DumpRequest(
+        threads=options.get("threads") or "auto",
+        content=options.get("content") or "full",
+        timeout=options.get("timeout"),
+        annotations=dict(options.get("annotations") or {}),  # the caller may change its own
+        with_dontdump=options.get("with_dontdump") or False,
+        sources=options.get("sources") or False,
+    )
 
 
 def _converter() -> "Converter":
@@ -145,6 +196,8 @@ _TYPES: Final = {
     "backend": (str, Backend, type(None)),
     "directory": (str, os.PathLike, type(None)),
     "annotations": (Mapping, type(None)),
+    "with_dontdump": (bool, type(None)),
+    "sources": (bool, type(None)),
 }
 
 
@@ -157,5 +210,5 @@ def _check_arguments(given: Mapping[str, Any]) -> None:
     for name, types in _TYPES.items():
         if not isinstance(given.get(name), types):
             raise UsageError(f"{name}={given[name]!r} is of the wrong type")
-    if not callable(given.get("on_event") or callable):
+    if given.get("on_event") is not None and not callable(given["on_event"]):
         raise UsageError(f"on_event={given['on_event']!r} cannot be called")

@@ -5,8 +5,10 @@ A generator of steps for a supervisor, which makes the calls of plug-ins: none i
 
 import hashlib
 import logging
+import os
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -19,7 +21,7 @@ from gencore._members import Member
 from gencore._supervisor import Call, Steps
 from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord
 from gencore.collector import CoreSink, DumpInProgress
-from gencore.errors import CoreFailed, GencoreError, IntegrityError
+from gencore.errors import CoreFailed, IntegrityError
 from gencore.events import StageFinished, StageStarted
 from gencore.report import Artifact, Failed, Phase, Progress, Report, Result
 
@@ -29,6 +31,7 @@ T = TypeVar("T")
 _log: Final = logging.getLogger("gencore")
 _RELEASE_LIMIT: Final = 10.0
 """Seconds that a snapshot may take to let go of everything."""
+_END: Final = object()
 
 
 class Stages:
@@ -40,14 +43,14 @@ class Stages:
         snapshot: Snapshot,
         members: list[Member],
         stop: StopSwitch,
-        announcer: Announcer,
+        announcers: list[Announcer],
     ) -> None:
         self.progress = Progress("core")
         self._dump = dump
         self._snapshot = snapshot
         self._members = members
         self._stop = stop
-        self._announcer = announcer
+        self._announcers = announcers
 
     def run(self) -> Steps[Report]:
         """Go through all of them, and leave nothing but what was published."""
@@ -74,9 +77,13 @@ class Stages:
 
     def _tell_of_pause(self) -> None:
         name, begin, seconds = self._dump.name, self._dump.created_at, self._dump.pause.total
-        self._announcer.tell(StageStarted(dump=name, stage="pause", at=begin))
+        self._tell(StageStarted(dump=name, stage="pause", at=begin))
         pause = Phase(name="pause", started_at=begin, seconds=seconds)
-        self._announcer.tell(_finished(name, pause))
+        self._tell(_finished(name, pause))
+
+    def _tell(self, event: StageStarted | StageFinished) -> None:
+        for announcer in self._announcers:
+            announcer.tell(event)
 
     def _now(self, stage: Any) -> None:
         self.progress = attrs.evolve(self.progress, stage=stage)
@@ -84,26 +91,27 @@ class Stages:
     def _stage(self, name: str, steps: Steps[T]) -> Steps[T]:
         """Go through *steps* as a stage that the report and the listeners know."""
         started_at, begin = datetime.now(UTC), time.perf_counter()
-        self._announcer.tell(StageStarted(dump=self._dump.name, stage=name, at=started_at))
+        self._tell(StageStarted(dump=self._dump.name, stage=name, at=started_at))
         error: str | None = None
         try:
             return (yield from steps)
         except BaseException as raised:
-            error = str(raised) or type(raised).__name__
+            cancelled = isinstance(raised, CancelledError)
+            error = "cancelled" if cancelled else str(raised) or type(raised).__name__
             raise
         finally:
             seconds = time.perf_counter() - begin
             phase = Phase(name=name, started_at=started_at, seconds=seconds, error=error)
             self._dump.phases.append(phase)
-            self._announcer.tell(_finished(self._dump.name, phase))
+            self._tell(_finished(self._dump.name, phase))
 
     def _describe_surroundings(self) -> Steps[None]:
         try:
             yield Call(self._snapshot.pause_ended)
-            threads = yield Call(lambda: self._snapshot.threads)
-            self._dump.threads = tuple(_checked(threads, ThreadRecord))
-            files = yield Call(self._snapshot.mapped_files)
-            self._dump.mapped_files = tuple(_checked(files, MappedFile))
+            threads = yield Call(lambda: _checked(self._snapshot.threads, ThreadRecord))
+            self._dump.threads = threads
+            files = yield Call(lambda: _checked(self._snapshot.mapped_files(), MappedFile))
+            self._dump.mapped_files = files
             if self._dump.packed:  # they will be asked for: read them while the kernel writes
                 yield from self._stage("libraries", self._describe_libraries())
         except Exception as error:  # the core is worth more than the list of libraries
@@ -123,17 +131,18 @@ class Stages:
     def _read_core(self) -> Steps[bool]:
         """Give the core to whoever wants it. Return whether it is whole."""
         try:
-            core = yield from self._stage("core", self._stream())
+            incomplete = yield from self._stage("core", self._stream())
         except Exception as error:
             self._stop.check()
             self._dump.core = None
             self._dump.failed.insert(0, Failed("core", error))
             return False
-        if core.incomplete is not None:
-            self._dump.failed.insert(0, Failed("core", IntegrityError(core.incomplete)))
-        return core.incomplete is None
+        if incomplete is not None:
+            self._dump.failed.insert(0, Failed("core", IntegrityError(incomplete)))
+        return incomplete is None
 
-    def _stream(self) -> Steps[CoreStream]:
+    def _stream(self) -> Steps[str | None]:
+        """Return why the core is not whole; None if it is."""
         core: CoreStream = yield Call(self._snapshot.core)
         self._stop.check()
         if not isinstance(core, CoreStream):
@@ -141,33 +150,38 @@ class Stages:
         self._dump.core = core
         try:
             yield from self._open_sinks()
+            given: int | None = None
             if any(member.sink for member in self._members):
-                yield from self._give(core)
+                given = yield from self._give(core)
             yield Call(core.wait)
+            yield Call(partial(_check_length, core, given))
+            incomplete: str | None = yield Call(lambda: core.incomplete)
+            warnings = yield Call(lambda: tuple(core.warnings))
             self._stop.check()
         except BaseException:
             for member in self._members:
                 yield from member.abort()
             raise
-        self._dump.warnings.extend(core.warnings)
+        self._dump.warnings.extend(warnings)
         for member in list(self._members):
             if member.sink is not None:
                 yield from self._attempt(member, member.sink.close)
-        return core
+        return incomplete
 
-    def _give(self, core: CoreStream) -> Steps[None]:
+    def _give(self, core: CoreStream) -> Steps[int]:
+        """Give the core to every sink, and return its bytes."""
         size = yield Call(lambda: core.size)
         self.progress = Progress("collect", 0, size)
         chunks = yield Call(lambda: iter(core))
         try:
-            yield from self._give_each(chunks, size)
+            return (yield from self._give_each(chunks, size))
         finally:  # a generator may hold a file until it is told to close
-            yield Call(getattr(chunks, "close", lambda: None))
+            yield Call(getattr(chunks, "close", lambda: None), _RELEASE_LIMIT, cleans_up=True)
 
-    def _give_each(self, chunks: Iterator[memoryview], size: int) -> Steps[None]:
+    def _give_each(self, chunks: Iterator[memoryview], size: int) -> Steps[int]:
         digest = hashlib.sha256()
-        following = partial(next, chunks, None)
-        while (chunk := (yield Call(following))) is not None:
+        following = partial(next, chunks, _END)
+        while (chunk := (yield Call(following))) is not _END:
             self._stop.check()
             digest.update(chunk)
             for member in list(self._members):
@@ -175,13 +189,14 @@ class Stages:
                     yield from self._attempt(member, member.sink.write, chunk)
             self.progress = Progress("collect", self.progress.done + len(chunk), size)
         self._dump.core_sha256 = digest.hexdigest()
+        return self.progress.done
 
     def _open_sinks(self) -> Steps[None]:
         for member in list(self._members):
             sink = yield from self._attempt(member, member.collector.begin, self._dump)
-            if sink is None or isinstance(sink, CoreSink):
-                member.sink = sink
-            else:
+            if isinstance(sink, CoreSink):
+                member.take_sink(sink)
+            elif sink is not None:
                 yield from self._give_up(member, TypeError(f"begin() returned {sink!r}"))
 
     def _attempt(self, member: Member, function: Any, *args: Any) -> Steps[Any]:
@@ -201,34 +216,28 @@ class Stages:
     def _finish_each(self) -> Steps[list[Artifact]]:
         """Let every collector finish; return what is to be published beside each other."""
         beside = self._dump.artifacts
-        for member in sorted(self._members, key=lambda member: member.collector.packs):
+        for member in sorted(self._members, key=lambda member: member.packs):
             self._stop.check()
-            member.sink = None  # it finishes, or fails to: it is not told to abort any more
+            member.release_sink()
             try:
                 made = yield from self._stage(member.name, self._finish(member))
             except Exception as error:
                 self._stop.check()
                 note_failure(self._dump, member.name, error, required=member.required)
             else:
-                if member.collector.packs and made:
+                if member.packs and made:
                     beside.clear()
                 beside.extend(made)
         return beside
 
     def _finish(self, member: Member) -> Steps[list[Artifact]]:
-        def finish() -> list[Any]:
-            return list(member.collector.finish(self._dump))  # a generator works only here
+        def finish() -> tuple[Artifact, ...]:
+            return _checked(member.collector.finish(self._dump), Artifact)
 
-        artifacts = yield from member.call(finish)
-        made = [attrs.evolve(a, collector=member.name) for a in _checked(artifacts, Artifact)]
+        made = yield from member.call(finish)
         for artifact in made:
-            if artifact.name != artifact.name.rpartition("/")[2] or artifact.name in {
-                "",
-                ".",
-                "..",
-            }:
-                raise ValueError(f"{artifact.name!r} is not the name of a file")
-        return made
+            _check_name(artifact.name)
+        return [attrs.evolve(artifact, collector=member.name) for artifact in made]
 
     def _publish_all(self, artifacts: list[Artifact]) -> Steps[tuple[Artifact, ...]]:
         published = []
@@ -241,7 +250,7 @@ class Stages:
     def _publish(self, artifact: Artifact) -> Steps[Artifact | None]:
         try:
             path = yield Call(partial(self._dump.output.publish, artifact))
-        except GencoreError as error:
+        except Exception as error:
             self._dump.failed.append(Failed(artifact.collector, error))
             return None
         return attrs.evolve(artifact, path=path)
@@ -249,7 +258,7 @@ class Stages:
     def _release(self) -> Steps[None]:
         for part in (self._snapshot, self._dump.output):
             try:
-                yield Call(part.close, _RELEASE_LIMIT)
+                yield Call(part.close, _RELEASE_LIMIT, cleans_up=True)
             except Exception:
                 _log.exception("%r of dump %s could not be closed", part, self._dump.name)
 
@@ -281,6 +290,20 @@ def make_report(
     )
 
 
+def _check_length(core: CoreStream, given: int | None) -> None:
+    """See to it that a core of which bytes are missing says so, whatever its backend says."""
+    if given is not None and core.incomplete is None and given != core.size - core.missing:
+        core.incomplete = f"the backend gave {given:,} of {core.size:,} bytes"
+        core.missing = max(0, core.size - given)
+
+
+def _check_name(name: str) -> None:
+    """Raise `ValueError` unless a file in a directory can have this name."""
+    os.fsencode(name)
+    if "/" in name or "\0" in name or name in {"", ".", ".."}:
+        raise ValueError(f"{name!r} is not the name of a file")
+
+
 def _finished(dump: str, phase: Phase) -> StageFinished:
     return StageFinished(
         dump=dump,
@@ -291,9 +314,10 @@ def _finished(dump: str, phase: Phase) -> StageFinished:
     )
 
 
-def _checked(values: Iterable[T], kind: type[T]) -> Iterator[T]:
-    """Yield what a plug-in returned. Raises `TypeError` at what is of another kind."""
-    for value in values:
+def _checked(values: Iterable[T], kind: type[T]) -> tuple[T, ...]:
+    """Return what a plug-in returned. Raises `TypeError` where it is of another kind."""
+    found = tuple(values)
+    for value in found:
         if not isinstance(value, kind):
             raise TypeError(f"{value!r} is not of the class {kind.__name__}")
-        yield value
+    return found

@@ -24,6 +24,11 @@ _LOOK_EVERY: Final = 0.25
 """Seconds between two looks at the call that is running: how exact time limits are."""
 _GRACE: Final = 1.0
 """Seconds that a call may go on after the dump was stopped."""
+_BEGIN_LIMIT: Final = 5.0
+"""Seconds that a new thread has to begin. It may not where `Supervisor.run` is called by a signal
+handler that interrupted the threading module: then the steps go on without a watch."""
+_FAREWELL: Final = 0.1
+"""Seconds that a thread has to end after the last step."""
 
 
 @attrs.frozen
@@ -37,6 +42,8 @@ class Call:
     """What it then raises; None is `TimedOut`."""
     late: Callable[[Any], object] | None = None
     """Called if it was given up and returned after all, with what it returned, or None."""
+    cleans_up: bool = False
+    """Whether it goes on to its limit although the dump was stopped."""
 
 
 Steps = Generator[Call, Any, T]
@@ -44,10 +51,15 @@ Steps = Generator[Call, Any, T]
 
 @attrs.define(eq=False)
 class _Turn:
-    """One thread's turn at running the steps. Only its own thread sets `call` and `until`."""
+    """One thread's turn at running the steps."""
 
+    resume: Callable[[], Call]
+    thread: threading.Thread | None = None
+    begun: bool = False
     call: Call | None = None
+    """What the thread is in."""
     until: float = math.inf
+    """When it is to have begun, or to have returned from the call."""
     over: bool = False
     """Whether another thread goes on in its place."""
 
@@ -59,7 +71,7 @@ class Supervisor(Generic[T]):
         self._steps = steps
         self._stop = stop
         self._changed = threading.Condition()
-        self._turn = _Turn()
+        self._turn = _Turn(partial(next, steps))
         self._ended = False
         self._value: T | None = None
         self._error: BaseException | None = None
@@ -69,12 +81,12 @@ class Supervisor(Generic[T]):
 
         The calling thread only watches. Where no thread can be started it runs the steps itself.
         """
-        self._start_turn(partial(next, self._steps))
+        self._start_turn(self._turn.resume)
         while not self._wait():
             tick()
-            error = self._why_give_up()
-            if error is not None:
-                self._start_turn(partial(self._steps.throw, error))
+            self._look()
+        if self._turn.thread is not None:
+            self._turn.thread.join(_FAREWELL)
         if self._error is not None:
             raise self._error
         return self._value  # type: ignore[return-value]  # None only if T is
@@ -83,30 +95,43 @@ class Supervisor(Generic[T]):
         with self._changed:
             return self._ended or self._changed.wait(_LOOK_EVERY)
 
-    def _why_give_up(self) -> Exception | None:
-        """End the current turn if its call takes too long; return what the call then raises."""
+    def _look(self) -> None:
+        """Go on without the thread whose turn it is, if that takes too long."""
         with self._changed:
-            call, now = self._turn.call, time.monotonic()
-            if call is None or self._turn.over:
-                return None
-            error: Exception | None = None
-            if now >= self._turn.until:
-                error = call.error or TimedOut(call.limit or 0)
-            elif self._stop is not None and now >= self._stop.stopped_at + _GRACE:
-                error = self._stop.reason
-            self._turn.over = error is not None
-            return error
+            turn, now = self._turn, time.monotonic()
+            stuck = not turn.begun and now >= turn.until
+            error = self._why_give_up(turn.call, turn.until, now)
+            turn.over = not self._ended and (stuck or error is not None)
+        if turn.over and error is not None:
+            self._start_turn(partial(self._steps.throw, error))
+        elif turn.over:
+            self._take_turn(_Turn(turn.resume))
+
+    def _why_give_up(self, call: Call | None, until: float, now: float) -> Exception | None:
+        if call is None:
+            return None
+        if now >= until:
+            return call.error or TimedOut(call.limit or 0)
+        stopped = self._stop is not None and now >= self._stop.stopped_at + _GRACE
+        return self._stop.reason if self._stop and stopped and not call.cleans_up else None
 
     def _start_turn(self, resume: Callable[[], Call]) -> None:
-        self._turn = turn = _Turn()
-        target = partial(self._take_turn, turn, resume)
+        self._turn = turn = _Turn(resume, until=time.monotonic() + _BEGIN_LIMIT)
         try:
-            threading.Thread(target=target, name="gencore-dump", daemon=True).start()
+            turn.thread = threading.Thread(
+                target=self._take_turn, args=(turn,), name="gencore-steps", daemon=True
+            )
+            turn.thread.start()
         except RuntimeError:  # no more threads: unwatched is better than not at all
-            target()
+            turn.thread = None
+            self._take_turn(turn)
 
-    def _take_turn(self, turn: _Turn, resume: Callable[[], Call]) -> None:
-        following: Callable[[], Call] | None = resume
+    def _take_turn(self, turn: _Turn) -> None:
+        with self._changed:
+            if turn.over:
+                return
+            turn.begun, turn.until = True, math.inf
+        following: Callable[[], Call] | None = turn.resume
         try:
             while following is not None:
                 following = self._make(turn, following())
@@ -123,11 +148,11 @@ class Supervisor(Generic[T]):
         try:
             value = call.function()
         except BaseException as error:
-            following = partial(self._steps.throw, error)
+            following = partial(self._steps.throw, _as_exception(error))
         else:
             following = partial(self._steps.send, value)
         with self._changed:
-            turn.call = None
+            turn.call, turn.until = None, math.inf
             if not turn.over:
                 return following
         if call.late is not None:
@@ -138,3 +163,16 @@ class Supervisor(Generic[T]):
         with self._changed:
             self._value, self._error, self._ended = value, error, True
             self._changed.notify_all()
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """Return what a plug-in raised; that it wants to end the program is a fault like any other.
+
+    Raises `KeyboardInterrupt` as it is where it can be the user's: on the main thread.
+    """
+    if isinstance(error, Exception):
+        return error
+    on_main = threading.get_ident() == threading.main_thread().ident
+    if isinstance(error, KeyboardInterrupt) and on_main:
+        raise error
+    return RuntimeError(f"it raised {type(error).__name__}: {error}")

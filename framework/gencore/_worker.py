@@ -28,15 +28,17 @@ class Worker:
         snapshot: Snapshot,
         members: list[Member],
         core_size: int | None,
-        announcer: Announcer,
+        announcers: list[Announcer],
     ) -> None:
+        self.begun = False
+        """Whether its own thread runs, which then leaves nothing behind."""
         self.stop = StopSwitch(snapshot.abort)
         self.future: Future[Report] = Future()
         self._dump = dump
         self._snapshot = snapshot
         self._core_size = core_size
-        self._announcer = announcer
-        self._stages = Stages(dump, snapshot, members, self.stop, announcer)
+        self._announcers = announcers
+        self._stages = Stages(dump, snapshot, members, self.stop, announcers)
 
     def start(self) -> None:
         """Begin. The thread is not a daemon: a process that exits finishes its dump first."""
@@ -47,16 +49,21 @@ class Worker:
         now = self._stages.progress
         if self.future.done():
             return attrs.evolve(now, stage="done")
-        if now.stage == "core" and not now.done:
+        if now.stage != "core" or now.done:
+            return now
+        try:
             return attrs.evolve(now, done=self._snapshot.written, total=self._core_size)
-        return now
+        except Exception:  # the output was closed meanwhile, or the backend is at fault
+            return now
 
     def _run(self) -> None:
-        timer = self._start_timer()
+        self.begun = True
         report: Report | None = None
         error: BaseException | None = None
+        timer = self._start_timer()
         try:
-            self._announcer.start()
+            for announcer in self._announcers:
+                announcer.start()
             report = Supervisor(self._stages.run(), self.stop).run(self._tell_progress)
         except TimedOut as passed:
             self._dump.failed.insert(0, Failed("core", passed))
@@ -66,23 +73,25 @@ class Worker:
         finally:
             if timer is not None:
                 timer.cancel()
-        self._announcer.finish(DumpFinished(dump=self._dump.name, report=report, error=error))
+        for announcer in self._announcers:
+            announcer.finish(DumpFinished(dump=self._dump.name, report=report, error=error))
         self._resolve(report, error)
 
     def _tell_progress(self) -> None:
-        now = self.progress()
-        self._announcer.tell_progress(now.done, now.total)
+        for announcer in self._announcers:
+            announcer.tell_progress(self.progress)
 
     def _start_timer(self) -> threading.Timer | None:
         seconds = self._dump.request.timeout
         if seconds is None:
             return None
-        timer = threading.Timer(seconds, lambda: self.stop.stop(TimedOut(seconds)))
-        timer.daemon = True
         try:
+            timer = threading.Timer(seconds, lambda: self.stop.stop(TimedOut(seconds)))
+            timer.daemon = True
             timer.start()
         except RuntimeError as error:  # a dump without its time limit is not what was asked for
             self.stop.stop(Refused(f"no thread for the time limit: {error}"))
+            return None
         return timer
 
     def _resolve(self, report: Report | None, error: BaseException | None) -> None:

@@ -23,6 +23,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from copy import copy
 from threading import TIMEOUT_MAX
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
@@ -70,7 +71,8 @@ def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> N
 def _check_timeout(_: object, __: object, value: Any) -> None:
     if value is None:
         return
-    if not isinstance(value, (int, float)) or not 0 < value <= TIMEOUT_MAX:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= TIMEOUT_MAX:
         raise UsageError(
             f"timeout={value!r} is not a positive number of seconds",
             remedy="leave it out to wait for ever",
@@ -97,6 +99,12 @@ class DumpRequest:
     `gencore.sources`."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
+
+    def without(self, ranges: tuple[tuple[int, int], ...]) -> Self:
+        """Return the same request with *ranges* excluded. Checks nothing: it is for the pause."""
+        changed = copy(self)
+        object.__setattr__(changed, "excluded", ranges)
+        return changed
 
 
 @attrs.frozen

@@ -53,7 +53,7 @@ class DumpInProgress:
     plugins: tuple[Mapping[str, object], ...]
     """Every plug-in of this dump: family, name, distribution, version, api_version, status."""
     output: "Output"
-    packed: bool
+    packed: bool = False
     """Whether a collector with `packs` takes part, so that artefacts end up inside its file."""
     trace: tuple[str, str] | None = None
     """OpenTelemetry's trace ID and span ID, in hexadecimal, that were current for the caller."""
@@ -139,10 +139,11 @@ class Collector(ABC):
     collector does, and the backend needs none, no directory is touched."""
 
     def observe(self, process: "ObservedProcess") -> None:  # noqa: B027
-        """Note what only the live process knows. Called **inside the pause**. Default: nothing.
+        """Note what only the live process knows. Called just before the pause. Default: nothing.
 
         Must be quick and bounded; must not import, wait, or open files. On a thread of its own,
-        just before the instant; after a second the dump goes on without the collector.
+        with the caller's context variables; after a second the dump goes on without the collector.
+        (Those of gencore itself are called inside the pause, on the caller's thread.)
         """
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002

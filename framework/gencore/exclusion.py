@@ -1,6 +1,5 @@
 """Memory that no dump may show: keys, passwords, whatever a caller marks."""
 
-import threading
 from contextlib import AbstractContextManager
 from typing import Final, Self
 
@@ -8,8 +7,9 @@ from gencore.errors import UsageError
 
 __all__ = ["Exclusion", "exclude", "excluded_ranges"]
 
-_lock: Final = threading.Lock()
 _exclusions: Final[set["Exclusion"]] = set()
+"""Without a lock: it is read inside the pause, which may be asked for by a signal handler. Adding,
+discarding and copying are each one step of the interpreter."""
 
 
 class Exclusion(AbstractContextManager["Exclusion"]):
@@ -19,13 +19,11 @@ class Exclusion(AbstractContextManager["Exclusion"]):
         self.start = start
         self.end = start + size
         self._pinned: object = pinned
-        with _lock:
-            _exclusions.add(self)
+        _exclusions.add(self)
 
     def release(self) -> None:
         """Let the memory be dumped again, and be resized or freed. May be called twice."""
-        with _lock:
-            _exclusions.discard(self)
+        _exclusions.discard(self)
         self._pinned = None
 
     def __exit__(self, *_: object) -> None:
@@ -61,5 +59,5 @@ def exclude(buffer: object) -> Exclusion:
 
 def excluded_ranges() -> tuple[tuple[int, int], ...]:
     """Return (start, end) of all that is excluded now, in order of address."""
-    with _lock:
-        return tuple(sorted((e.start, e.end) for e in _exclusions if e.end > e.start))
+    ranges = ((e.start, e.end) for e in _exclusions.copy())
+    return tuple(sorted((start, end) for start, end in ranges if end > start))

@@ -30,6 +30,8 @@ FIELDS: Final[Mapping[str, str]] = {
 """What a template may name, and what it stands for."""
 _LONGEST: Final = 200
 """Bytes; file systems allow 255 with what follows the name."""
+_LONGEST_FIELD: Final = 64
+"""Bytes of a field that others give, so that there is room for what makes a name unique."""
 _HARMFUL: Final = re.compile(r"[^A-Za-z0-9._+=@-]")
 _sequence = count(1)
 
@@ -55,11 +57,11 @@ def dump_name(template: str, created_at: datetime, own_id: str) -> str:
     host = platform.node() or "localhost"
     values = {
         "pid": str(os.getpid()),
-        "exe": Path(sys.executable).name or "python",
-        "host": host,
+        "exe": (Path(sys.executable).name or "python")[:_LONGEST_FIELD],
+        "host": host[:_LONGEST_FIELD],
         "time": f"{created_at:%Y%m%d.%H%M%S}",
         "id": own_id,
-        "pod": os.environ.get("POD_NAME") or host,
+        "pod": (os.environ.get("POD_NAME") or host)[:_LONGEST_FIELD],
         "seq": f"{next(_sequence):03}",
     }
     return _harmless(template.format_map(values)) or own_id

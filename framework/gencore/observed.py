@@ -44,14 +44,19 @@ class ObservedProcess:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self._caller = threading.get_ident()
         self._threads: tuple[PythonThread, ...] | None = None
 
     def python_threads(self) -> tuple[PythonThread, ...]:
-        """Return the Python threads, the calling one first."""
+        """Return the Python threads, the one that asked for the dump first.
+
+        Without the thread on which a collector of another distribution observes.
+        """
         if self._threads is None:
-            me = threading.get_ident()
+            caller, here = self._caller, threading.get_ident()
             frames = sys._current_frames()  # noqa: SLF001 - the documented way, see its own docs
-            order = sorted(frames, key=lambda ident: ident != me)
+            others = (ident for ident in frames if ident not in {caller, here})
+            order = [caller, *others]
             # Not threading.enumerate(): its lock may be held by a thread that waits for the GIL.
             known = dict(threading._active)  # type: ignore[attr-defined]  # noqa: SLF001
             self._threads = tuple(_thread(known.get(i), i, frames[i]) for i in order)

@@ -73,9 +73,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """The private directory. Use `fd` where possible: a path can be renamed under you."""
         return self.prepare().directory / self._private_name
 
-    def is_taken(self) -> bool:
-        """Return whether a published file has the name of this dump already."""
-        return any(name.startswith(f"{self.name}.") for name in os.listdir(self._parent_fd))
+    def rival(self) -> str | None:
+        """Return a file of the directory that has the name of this dump already, if there is."""
+        names = os.listdir(self._parent_fd)
+        return next((name for name in names if name.startswith(f"{self.name}.")), None)
 
     @property
     def free(self) -> int:
@@ -124,12 +125,14 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """Remove the private directory with all that is left in it."""
         self._closed = True
         fd, parent_fd = (vars(self).pop(name, None) for name in ("fd", "_parent_fd"))
-        if fd is not None:
-            with contextlib.suppress(FileNotFoundError):
-                _remove_tree(self._private_name, parent_fd)
-            os.close(fd)
-        if parent_fd is not None:
-            os.close(parent_fd)
+        try:
+            if fd is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    _remove_tree(self._private_name, parent_fd)
+        finally:
+            for descriptor in (fd, parent_fd):
+                if descriptor is not None:
+                    os.close(descriptor)
 
 
 class ArtifactWriter(io.BufferedIOBase):

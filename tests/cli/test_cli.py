@@ -248,6 +248,7 @@ def test_the_environment_names_the_directory(tool, tmp_path):
         ("timeout = 'x'", 2, "expected a number, not 'x' @ $.timeout"),
         ("collectors = ['nonesuch']", 9, "no installed distribution brings it"),
         ("directory = '/nonexistent'", 4, "does not exist"),
+        ("backend = 'aix'", 5, "this is Linux, not AIX"),
     ],
 )
 def test_doctor_looks_at_the_settings(tool, tmp_path, text, code, reason):

@@ -9,6 +9,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 import gencore
+from gencore._selection import Candidate
 from gencore.output import Output
 from gencore_collectors.raw import RawCollector
 
@@ -94,7 +95,7 @@ class Counts(gencore.Collector, gencore.CoreSink):
 
 def pipeline_with(*backends, **options):
     pipeline = gencore.Pipeline(**{"collectors": ["raw"], **options})
-    pipeline._selection.backends = list(backends)
+    pipeline._selection.backends = [Candidate(backend) for backend in backends]
     return pipeline
 
 
@@ -159,7 +160,7 @@ def test_the_environment_names_backend_and_directory(tmp_path, monkeypatch):
     with pytest.raises(gencore.PluginError, match="nonesuch"):
         gencore.Pipeline()
     named = gencore.Pipeline(backend="linux-sigsegv", collectors=["raw"])
-    named._selection.backends = [Fake()]
+    named._selection.backends = [Candidate(Fake())]
 
     assert named.run().path_of("raw").parent == there
     monkeypatch.setattr(named, "_directory", here)

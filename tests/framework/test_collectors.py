@@ -1,8 +1,12 @@
 """A collector that misbehaves costs its own artefact and nothing else."""
 
+import contextvars
+import threading
+
 import pytest
 
 import gencore
+from gencore.testing import SimulatedBackend
 
 
 class Quiet(gencore.Collector):
@@ -119,7 +123,7 @@ def test_a_backend_whose_probe_raises_is_a_no(tmp_path):
     def probe(_request):
         raise KeyError("oops")
 
-    pipeline._selection.backends[0].probe = probe
+    pipeline._selection.backends[0].backend.probe = probe
 
     with pytest.raises(gencore.Unsupported, match="its probe raises KeyError"):
         pipeline.start()
@@ -137,3 +141,54 @@ def test_a_core_that_fails_in_any_way_leaves_the_manifest(tmp_path, monkeypatch)
 
     assert report.result == "failed"
     assert [a.collector for a in report.artifacts] == ["manifest"]
+
+
+def test_collectors_of_others_see_the_caller_first_and_not_themselves(tmp_path):
+    """They observe on a thread of their own, which is none of the process's."""
+    seen = []
+
+    class Looks(Quiet):
+        def observe(self, process):
+            seen.extend(thread.name for thread in process.python_threads())
+
+    gencore.Pipeline(backend=SimulatedBackend(), collectors=[Looks], directory=tmp_path).run()
+
+    assert seen[0] == threading.current_thread().name
+    assert not [name for name in seen if name and name.startswith("gencore-steps")]
+
+
+def test_collectors_of_others_are_made_with_the_callers_context(tmp_path):
+    """Variables of the request that asks for a dump, for instance."""
+    request = contextvars.ContextVar("request")
+    request.set("r-1")
+    seen = []
+
+    class Looks(Quiet):
+        def __init__(self):
+            seen.append(request.get(None))
+
+        def observe(self, _process):
+            seen.append(request.get(None))
+
+    gencore.Pipeline(backend=SimulatedBackend(), collectors=[Looks], directory=tmp_path).run()
+
+    assert seen == ["r-1", "r-1"]
+
+
+def test_a_dump_has_no_threads_of_gencore(tmp_path):
+    """Built-in plug-ins answer on the caller's thread."""
+    pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path, content="stacks")
+    names = set()
+    for _ in range(5):
+        report = pipeline.run()
+        settle()
+        names |= {thread.name for thread in report.threads}
+
+    assert not [name for name in names if name.startswith("gencore")]
+
+
+def settle():
+    """Wait until the last dump's threads have ended."""
+    for thread in threading.enumerate():
+        if thread.name.startswith("gencore-"):
+            thread.join(20)

@@ -200,12 +200,16 @@ def test_pause_is_measured_in_phases(tmp_path):
         {"collectors": ["raw", "raw"]},
         {"backend": 3},
         {"directry": "x"},
+        {"timeout": True},
+        {"sources": "no"},
+        {"directory": ""},
+        {"name": "{x}"},
     ],
 )
 def test_wrong_arguments_are_usage_errors(tmp_path, wrong):
     """They are found before anything is done, and are ValueErrors too."""
     with pytest.raises(gencore.UsageError) as caught:
-        gencore.start(directory=tmp_path, **wrong)
+        gencore.start(**{"directory": tmp_path, **wrong})
 
     assert isinstance(caught.value, ValueError)
     assert os.listdir(tmp_path) == []
@@ -215,3 +219,41 @@ def test_content_that_no_backend_offers_is_unsupported(tmp_path):
     """The kernel's filter cannot leave out what content='stacks' leaves out."""
     with pytest.raises(gencore.Unsupported, match="content='private'"):
         gencore.create_core(directory=tmp_path, content="stacks", backend="linux-sigsegv")
+
+
+REENTRANT = """
+import gencore, itertools, json, os, signal, sys, threading
+from gencore import CollectorSpec
+
+class Foreign(gencore.Collector):
+    name = "foreign"
+    api_version = (1, 0)
+    makes_files = False
+    def observe(self, process):
+        process.python_threads()
+    def finish(self, dump):
+        return []
+
+nowhere = os.open(os.devnull, os.O_WRONLY)
+ours = CollectorSpec("stream", options={"file": nowhere})
+pipeline = gencore.Pipeline(collectors=[ours, *([Foreign] if sys.argv[1] == "foreign" else [])],
+                            content="stacks")
+keys = [gencore.exclude(bytearray(8)) for _ in range(300)]
+dumps = []
+def handler(*_):
+    dumps.append(pipeline.start())
+    if len(dumps) < 40:
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.002)
+while len(dumps) < 40:
+    threading.enumerate()
+    gencore.exclude(bytearray(8)).release()
+print(json.dumps([dump.result().result for dump in dumps]))
+"""
+
+
+@pytest.mark.parametrize("collectors", ["ours", "foreign"])
+def test_a_signal_handler_may_ask_for_a_dump_anywhere(python, collectors):
+    """Also where it interrupts the threading module, an exclusion, or another dump's start."""
+    assert python(REENTRANT, collectors) == ["complete"] * 40

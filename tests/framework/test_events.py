@@ -146,6 +146,39 @@ def test_a_listener_that_raises_is_logged_and_told_the_rest(tmp_path, caplog):
     assert "a listener to the events" in caplog.text
 
 
+def test_a_listener_that_hangs_keeps_no_record_from_being_written(tmp_path, caplog):
+    """Nor one that exits: what the program listens with is its own affair."""
+    over = threading.Event()
+    with caplog.at_level(logging.INFO, "gencore"):
+        gencore.Pipeline(
+            backend=SimulatedBackend(failure=gencore.CoreFailed("simulated")),
+            collectors=["raw"],
+            directory=tmp_path,
+            on_event=lambda _: over.wait(60),
+        ).run()
+        records = [record.levelname for record in caplog.records]
+        over.set()
+
+    assert records[-1] == "ERROR"
+
+
+def test_without_a_thread_for_them_events_are_told_at_the_end(tmp_path, monkeypatch):
+    """None is lost."""
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name == "gencore-events":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    events = []
+    dump(tmp_path, events)
+
+    assert events[0].stage == "pause"
+    assert isinstance(events[-1], DumpFinished)
+
+
 def test_what_listens_must_be_callable():
     """Found when the pipeline is built."""
     with pytest.raises(gencore.UsageError, match="cannot be called"):

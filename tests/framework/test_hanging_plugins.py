@@ -1,11 +1,13 @@
 """A plug-in that hangs, in whatever method, costs its own artefact; the process is unharmed."""
 
 import threading
+import time
 from concurrent.futures import CancelledError
 
 import pytest
 
 import gencore
+from gencore._selection import Candidate
 from gencore.testing import SimulatedBackend
 
 
@@ -86,7 +88,7 @@ def test_a_collector_that_hangs_is_left_behind(tmp_path, monkeypatch, hang, meth
     assert [path.name for path in tmp_path.iterdir()] == [f"{report.name}.core"]
 
 
-def test_a_collector_that_returns_after_all_releases_what_it_made(tmp_path, hang):
+def test_a_collector_that_returns_after_all_releases_what_it_made(tmp_path):
     """On its own thread, as soon as it returns."""
     returned = threading.Event()
     sink = Sink()
@@ -104,7 +106,6 @@ def test_a_collector_that_returns_after_all_releases_what_it_made(tmp_path, hang
     returned.set()
 
     assert sink.released.wait(20)
-    assert hang
 
 
 def test_what_is_left_behind_cannot_make_files_any_more(tmp_path):
@@ -174,10 +175,10 @@ def test_a_backend_that_does_not_answer_is_passed_over(tmp_path, monkeypatch, ha
     silent.probe = hang
     silent.priority = 90
     pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path)
-    pipeline._selection.backends = [silent, answers]
+    pipeline._selection.backends = [Candidate(silent), Candidate(answers)]
     assert pipeline.run().result == "complete"
 
-    pipeline._selection.backends = [silent]
+    pipeline._selection.backends = [Candidate(silent)]
     with pytest.raises(gencore.Unsupported, match=r"its probe did not return within 0\.3 s"):
         pipeline.start()
 
@@ -212,3 +213,135 @@ def test_a_listener_that_hangs_delays_no_dump(tmp_path, hang):
     ).run()
 
     assert report.result == "complete"
+
+
+@pytest.mark.parametrize("method", ["write", "close"])
+def test_a_sink_is_told_to_release_all_once_its_call_has_returned(tmp_path, method):
+    """Never while it is inside, and exactly once."""
+    go_on, told = threading.Event(), []
+
+    class Slow(Sink):
+        inside = False
+
+        def abort(self):
+            told.append(self.inside)
+            super().abort()
+
+    def slow(self, *_):
+        self.inside = True
+        go_on.wait(60)
+        self.inside = False
+
+    setattr(Slow, method, slow)
+    sink = Slow()
+    collector = type("Slow", (Quiet,), {"begin": lambda *_: sink})
+    spec = gencore.CollectorSpec(collector, timeout=0.3)
+    gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=[spec, "raw"], directory=tmp_path
+    ).run()
+    assert told == []
+    go_on.set()
+
+    assert sink.released.wait(20)
+    assert told == [False]
+
+
+def test_a_collector_whose_time_is_used_up_is_not_called_again(tmp_path):
+    """Even if each of its calls was short."""
+    calls = []
+
+    class Busy(Quiet, gencore.CoreSink):
+        def begin(self, _dump):
+            return self
+
+        def write(self, _chunk):
+            end = time.monotonic() + 0.05
+            while time.monotonic() < end:
+                calls.append(1)
+
+        def finish(self, _dump):
+            raise AssertionError("called again")
+
+    spec = gencore.CollectorSpec(Busy, timeout=0.04)
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=[spec, "raw"], directory=tmp_path
+    ).run()
+
+    assert calls
+    assert isinstance(report.failed[0].error, gencore.TimedOut)
+
+
+def test_what_was_cancelled_is_cleaned_up_however_long_that_takes(tmp_path, monkeypatch):
+    """A second's grace is for what still works, not for what ends it."""
+    monkeypatch.setattr("gencore._supervisor._GRACE", 0)
+    steps, entered, stopped = [], threading.Event(), threading.Event()
+    backend = SimulatedBackend()
+    take = backend.snapshot
+
+    def core():
+        entered.set()
+        stopped.wait(20)
+        raise gencore.CoreFailed("stopped")
+
+    def close():
+        steps.append("closing")
+        time.sleep(0.6)  # more than two looks of the watch
+        steps.append("closed")
+
+    def snapshot(*args, **options):
+        taken = take(*args, **options)
+        taken.core, taken.abort, taken.close = core, stopped.set, close
+        return taken
+
+    backend.snapshot = snapshot
+    dump = gencore.start(backend=backend, collectors=["raw"], directory=tmp_path)
+    entered.wait(20)
+    dump.cancel()
+    with pytest.raises(CancelledError):
+        dump.result(20)
+
+    assert steps == ["closing", "closed"]
+
+
+def test_rows_that_never_end_are_ended_by_the_time_limit(tmp_path):
+    """A generator of the backend runs where it can be left behind."""
+    over = threading.Event()
+
+    def endless(_snapshot):
+        while not over.is_set():
+            yield gencore.MappedFile(path="/x")
+            time.sleep(0.01)
+
+    backend = SimulatedBackend()
+    take = backend.snapshot
+
+    def snapshot(*args, **options):
+        taken = take(*args, **options)
+        taken.__class__ = type("Bent", (type(taken),), {"mapped_files": endless})
+        return taken
+
+    backend.snapshot = snapshot
+    report = gencore.start(
+        backend=backend, collectors=["raw"], directory=tmp_path, timeout=0.5
+    ).result(20)
+    over.set()
+
+    assert report.exit_code == 7
+
+
+def test_a_stopped_dump_does_not_wait_for_a_backend_that_does_not_listen(tmp_path, hang):
+    """cancel() returns, and the dump ends."""
+    backend = SimulatedBackend()
+    take = backend.snapshot
+
+    def snapshot(*args, **options):
+        taken = take(*args, **options)
+        taken.core = taken.abort = hang
+        return taken
+
+    backend.snapshot = snapshot
+    dump = gencore.start(backend=backend, collectors=["raw"], directory=tmp_path)
+
+    assert dump.cancel()
+    with pytest.raises(CancelledError):
+        dump.result(20)

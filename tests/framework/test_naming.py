@@ -83,7 +83,9 @@ def test_a_name_that_is_taken_is_refused_before_the_pause(tmp_path):
     first = run(tmp_path, "always-this")
     before = first.path_of("raw").read_bytes()
 
-    with pytest.raises(gencore.OutputError, match=r"there already.*put \{id\}"):
+    with pytest.raises(
+        gencore.OutputError, match=r"always-this\.core: is there already.*put \{id\}"
+    ):
         run(tmp_path, "always-this")
     assert first.path_of("raw").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
@@ -97,3 +99,13 @@ def test_ids_are_uuids_of_version_7_in_order_of_time():
         r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", early
     )
     assert early < late
+
+
+def test_what_makes_a_name_unique_is_not_cut_off(monkeypatch):
+    """However long the other fields are."""
+    monkeypatch.setenv("POD_NAME", "p" * 253)
+    monkeypatch.setattr("platform.node", lambda: "h" * 253)
+
+    name = naming.dump_name("{pod}-{host}-{id}", INSTANT, "the-id")
+
+    assert name.endswith("-the-id")

@@ -1,5 +1,8 @@
 """A plug-in that returns or raises nonsense, in whatever method, costs its own artefact."""
 
+import threading
+from concurrent.futures import CancelledError, Future
+
 import pytest
 
 import gencore
@@ -57,7 +60,9 @@ def test_a_constructor_that_raises_is_reported(tmp_path):
     assert [(part.part, str(part.error)) for part in report.failed] == [("quiet", "no")]
 
 
-@pytest.mark.parametrize("name", ["../outside", "a/b", "", ".", "..", "/etc/passwd"])
+@pytest.mark.parametrize(
+    "name", ["../outside", "a/b", "", ".", "..", "/etc/passwd", "a\0b", "\ud800"]
+)
 def test_an_artefact_that_is_no_file_of_the_dumps_is_not_published(tmp_path, name):
     """Whatever path it names."""
 
@@ -67,7 +72,7 @@ def test_an_artefact_that_is_no_file_of_the_dumps_is_not_published(tmp_path, nam
 
     report = report_of(tmp_path, Escapes)
 
-    assert "is not the name of a file" in report.failed[0].reason
+    assert [part.part for part in report.failed] == ["quiet"]
     assert [path.name for path in tmp_path.iterdir()] == [f"{report.name}.core"]
 
 
@@ -139,7 +144,9 @@ def test_nonsense_about_the_process_does_not_cost_the_core(tmp_path, changed):
     assert [artifact.collector for artifact in report.artifacts] == ["raw"]
 
 
-@pytest.mark.parametrize("phases", [None, 7, {"clone": "long"}])
+@pytest.mark.parametrize(
+    "phases", [None, 7, {"clone": "long"}, {"clone": float("nan")}, {"clone": -1.0}, {"a": 1e300}]
+)
 def test_a_pause_without_figures_leaves_no_snapshot(tmp_path, phases):
     """It is closed before the error is raised."""
     closed = []
@@ -163,3 +170,150 @@ def test_a_backend_whose_constructor_raises_is_passed_over(tmp_path, monkeypatch
     assert any("'aix' was not loaded: its constructor raises" in w for w in report.warnings)
     with pytest.raises(gencore.PluginError, match="constructor"):
         gencore.Pipeline(backend="aix")
+
+
+@pytest.mark.parametrize("method", ["__init__", "observe", "begin", "finish"])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_a_collector_cannot_end_the_program(tmp_path, method, error):
+    """What it raises is its failure, of whatever kind it is."""
+
+    def raises(*_):
+        raise error
+
+    report = report_of(tmp_path, type("Bad", (Quiet,), {method: raises}))
+
+    assert [part.part for part in report.failed] == ["quiet"]
+    assert type(error).__name__ in report.failed[0].reason
+    assert [artifact.collector for artifact in report.artifacts] == ["raw"]
+
+
+def test_a_probe_that_exits_is_a_no(tmp_path):
+    """As one that raises."""
+    backend = SimulatedBackend()
+
+    def probe(_request):
+        raise SystemExit(3)
+
+    backend.probe = probe
+
+    with pytest.raises(gencore.Unsupported, match="SystemExit: 3"):
+        report_of(tmp_path, backend=backend)
+
+
+class Raising:
+    """A class attribute that cannot be read."""
+
+    def __get__(self, *_):
+        raise KeyError("no")
+
+
+@pytest.mark.parametrize("attribute", ["name", "packs", "keeps_core", "makes_files", "time_limit"])
+def test_a_collector_that_does_not_say_what_it_is_is_reported(tmp_path, attribute):
+    """Whatever of it cannot be read."""
+    report = report_of(tmp_path, type("Bad", (Quiet,), {attribute: Raising()}))
+
+    assert len(report.failed) == 1
+    assert [artifact.collector for artifact in report.artifacts] == ["raw"]
+
+
+def test_without_any_collector_left_there_is_no_pause(tmp_path):
+    """Nothing would be saved of it."""
+    backend = SimulatedBackend()
+    backend.snapshot = None
+
+    def fails():
+        raise OSError("no")
+
+    for required in (True, False):
+        specs = [gencore.CollectorSpec(fails, required=required)]
+        with pytest.raises(gencore.PluginError, match="none of the collectors can be used: no"):
+            gencore.Pipeline(backend=backend, collectors=specs, directory=tmp_path).run()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("priority", [float("nan"), "high", None])
+def test_a_backend_without_a_priority_is_passed_over(tmp_path, monkeypatch, priority):
+    """It cannot be compared with others."""
+    monkeypatch.setattr("gencore_backends.aix.stub.Aix.priority", priority)
+
+    report = gencore.Pipeline(collectors=["raw"], directory=tmp_path).run()
+
+    assert any("its priority is not a whole number" in warning for warning in report.warnings)
+
+
+class Strange(gencore.CoreStream):
+    """Gives other chunks than it promises."""
+
+    size = 6
+
+    def __init__(self, *chunks):
+        self.chunks = chunks
+
+    def __iter__(self):
+        yield from self.chunks
+
+
+@pytest.mark.parametrize("chunks", [(b"abc",), (b"abc", None, b"def"), (b"abc", 7), (b"abcdefg",)])
+def test_a_core_of_other_bytes_than_promised_is_never_complete(tmp_path, chunks):
+    """Whatever its backend says."""
+    report = report_of(tmp_path, backend=bent(core=lambda _: Strange(*chunks)))
+
+    assert report.result in {"partial", "failed"}
+    assert report.failed[0].part == "core"
+    assert [a.name for a in report.artifacts] in ([], ["truncated.core"])
+
+
+def test_progress_that_cannot_be_told_does_no_harm(tmp_path):
+    """It is asked for while the core is made."""
+
+    def core(snapshot):
+        assert handle.result(20).progress.done == 0
+        return type(snapshot).__mro__[1].core(snapshot)
+
+    def written(_):
+        raise OSError("no")
+
+    handle = Future()
+    pipeline = gencore.Pipeline(
+        backend=bent(core=core, written=property(written)), collectors=["raw"], directory=tmp_path
+    )
+    dump = pipeline.start()
+    handle.set_result(dump)
+
+    assert dump.result(20).result == "complete"
+
+
+def test_a_backend_that_raises_when_it_is_stopped_does_no_harm(tmp_path):
+    """The dump ends all the same."""
+    entered, stopped = threading.Event(), threading.Event()
+
+    def core(_snapshot):
+        entered.set()
+        stopped.wait(20)
+        raise gencore.CoreFailed("stopped")
+
+    def abort(_snapshot):
+        stopped.set()
+        raise ZeroDivisionError("no")
+
+    pipeline = gencore.Pipeline(
+        backend=bent(core=core, abort=abort), collectors=["raw"], directory=tmp_path
+    )
+    dump = pipeline.start()
+    entered.wait(20)
+
+    assert dump.cancel()
+    with pytest.raises(CancelledError):
+        dump.result(20)
+
+
+def test_what_listens_for_others_cannot_keep_a_snapshot(tmp_path, monkeypatch):
+    """Listeners are made before the instant: a tracer may raise, as anything of others."""
+    backend = SimulatedBackend()
+    backend.snapshot = None  # would be called
+
+    monkeypatch.setattr("gencore._pipeline.span_listener", lambda: 1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        report_of(tmp_path, backend=backend)
+    assert list(tmp_path.iterdir()) == []

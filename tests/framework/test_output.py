@@ -133,3 +133,18 @@ def test_dumps_of_one_name_do_not_meet_before_publication(tmp_path):
 
         assert (one.path / "core").read_bytes() == b"one"
         assert (two.path / "core").read_bytes() == b"two"
+
+
+def test_a_directory_that_cannot_be_removed_costs_no_descriptor(tmp_path, monkeypatch):
+    """Somebody may be making files in it."""
+
+    def fail(*_):
+        raise OSError(39, "Directory not empty")
+
+    monkeypatch.setattr("gencore.output._remove_tree", fail)
+    before = len(os.listdir("/proc/self/fd"))
+    output = Output(tmp_path, "dump").prepare()
+    with pytest.raises(OSError, match="not empty"):
+        output.close()
+
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,6 +1,7 @@
 """Where a pipeline's options come from: arguments, environment, a file, a mapping."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -107,7 +108,15 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
         ("directry = 'x'", r"extra fields found \(directry\) @ \$"),
         ("on_event = 'x'", r"on_event"),
         ("timeout = ", "is not TOML"),
-        ("timeout = -1", "not a positive number"),
+        ("timeout = -1", "GENCORE_CONFIG=.*not a positive number"),
+        ("collectors = []", "GENCORE_CONFIG=.*not a list of collectors"),
+        ("collectors = ['raw', 'raw']", "GENCORE_CONFIG=.*more than once"),
+        ("collectors = [{ use = 'raw', timeout = -1 }]", "GENCORE_CONFIG=.*number of seconds"),
+        ("name = '{x}'", "GENCORE_CONFIG=.*a field that is not known"),
+        ("name = ''", "GENCORE_CONFIG=.*names nothing"),
+        ("directory = ''", "GENCORE_CONFIG=.*names nothing"),
+        ("directory = 'x'", r"expected an absolute path @ \$.directory"),
+        ("a = " + "[" * 5000, "is not TOML"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path(config, text, fault):
@@ -127,7 +136,7 @@ def test_every_fault_is_told_at_once(config):
 
 
 def test_a_file_that_cannot_be_trusted_or_read_is_refused(tmp_path, monkeypatch, config):
-    """Relative, missing, changeable by anybody, endless, no text."""
+    """Relative, missing, changeable by anybody or another user, endless, no text, no file."""
     path = config("")
     path.chmod(0o666)
     with pytest.raises(gencore.UsageError, match=r"anybody may change.*chmod o-w"):
@@ -138,6 +147,14 @@ def test_a_file_that_cannot_be_trusted_or_read_is_refused(tmp_path, monkeypatch,
         gencore.Pipeline()
     path.write_bytes(b"#" * (2 << 20))
     with pytest.raises(gencore.UsageError, match="larger than"):
+        gencore.Pipeline()
+    path.write_text("")
+    os.chown(path, 12345, -1)
+    with pytest.raises(gencore.UsageError, match=r"belongs to another user \(uid 12345\)"):
+        gencore.Pipeline()
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(gencore.UsageError, match="is not a file"):
         gencore.Pipeline()
     path.unlink()
     with pytest.raises(gencore.UsageError, match="cannot be read: No such file"):
@@ -157,6 +174,8 @@ def test_a_pipeline_is_built_from_a_mapping(tmp_path):
     assert pipeline.run().path_of("raw").parent == tmp_path
     with pytest.raises(gencore.UsageError, match=r"expected text, not None @ \$.backend"):
         gencore.Pipeline.from_mapping({"backend": None})
+    with pytest.raises(gencore.UsageError, match="keys that are text"):
+        gencore.Pipeline.from_mapping({1: 2})
 
 
 def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
@@ -201,7 +220,7 @@ def test_an_option_that_a_collector_does_not_take_is_a_usage_error(tmp_path):
             report_of(tmp_path, spec)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan")])
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "5"])
 def test_a_collectors_timeout_is_a_number_of_seconds(tmp_path, timeout):
     """More than none, and not for ever."""
     with pytest.raises(gencore.UsageError, match="not a number of seconds"):
@@ -248,3 +267,10 @@ def test_an_optional_collector_need_not_be_installed(tmp_path):
     assert "optional collector 'nonesuch'" in report.warnings[0]
     with pytest.raises(gencore.PluginError, match="nonesuch"):
         report_of(tmp_path, gencore.CollectorSpec("nonesuch"), "raw")
+
+
+def test_an_argument_that_is_none_was_not_given(tmp_path):
+    """For the calls of one artefact too."""
+    core = gencore.create_core(directory=tmp_path, collectors=None, backend=None, name=None)
+
+    assert core.name.endswith(".core")

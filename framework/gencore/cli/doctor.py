@@ -11,11 +11,10 @@ import click
 
 from gencore import _loader
 from gencore._pipeline import Pipeline
-from gencore._selection import ask
-from gencore.backend import DumpRequest, Verdict
+from gencore._selection import verdict_of
+from gencore.backend import Verdict
 from gencore.cli.options import directory_option, json_option
 from gencore.errors import GencoreError
-from gencore.output import Output
 
 __all__ = ["doctor"]
 
@@ -26,31 +25,28 @@ __all__ = ["doctor"]
 def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
     """Say whether a dump would work here, for every backend with reasons and remedies.
 
-    Exit code 0: at least one backend works. 5: none does. 4: the directory will not do. 2 or 9:
-    the settings are wrong.
+    Exit code 0: it would. 5: no backend works, or not the one of the settings. 4: the directory
+    will not do. 2 or 9: the settings are wrong.
     """
     verdicts = _verdicts()
-    works = any(verdict.ok for verdict in verdicts.values())
     where, refusal = _look_at_settings(directory)
     surroundings = {**_surroundings(where), "refused": refusal and str(refusal)}
     if as_json:
         backends = {n: {"ok": v.ok, **attrs.asdict(v)} for n, v in verdicts.items()}
-        report = {"ok": works and not refusal, "backends": backends, "surroundings": surroundings}
+        report = {"ok": not refusal, "backends": backends, "surroundings": surroundings}
         click.echo(json.dumps(report, indent=1))
     else:
         _print(verdicts, surroundings)
-    raise SystemExit(5 if not works else refusal.exit_code if refusal else 0)
+    raise SystemExit(refusal.exit_code if refusal else 0)
 
 
 def _look_at_settings(directory: str | None) -> tuple[Path, GencoreError | None]:
-    """Return where dumps would go, and why they would not.
-
-    Makes and removes a private directory there, as a dump would.
-    """
+    """Return where dumps would go, and why they would not."""
     where = Path(directory or ".")
     try:
-        where = Pipeline(directory=directory).directory
-        Output(where, "doctor").prepare().close()
+        pipeline = Pipeline(directory=directory)
+        where = pipeline.directory
+        pipeline.check()
     except GencoreError as error:
         return where, error
     return where, None
@@ -58,7 +54,7 @@ def _look_at_settings(directory: str | None) -> tuple[Path, GencoreError | None]
 
 def _verdicts() -> dict[str, Verdict]:
     loaded = [plugin for plugin in _loader.load_all("backend") if plugin.status == "ok"]
-    return {plugin.entry.name: ask(plugin.plugin(), DumpRequest()) for plugin in loaded}
+    return {plugin.entry.name: verdict_of(plugin) for plugin in loaded}
 
 
 def _surroundings(directory: Path) -> dict[str, Any]:

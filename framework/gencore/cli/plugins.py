@@ -5,8 +5,7 @@ import json
 import click
 
 from gencore import _loader
-from gencore._selection import ask
-from gencore.backend import DumpRequest
+from gencore._selection import verdict_of
 from gencore.cli.options import json_option
 
 __all__ = ["plugins"]
@@ -38,7 +37,7 @@ def _rows(family: str) -> list[dict[str, object]]:
 def _row(plugin: _loader.LoadedPlugin) -> dict[str, object]:
     row = plugin.as_dict()
     if plugin.status == "ok" and plugin.entry.family == "backend":
-        verdict = ask(plugin.plugin(), DumpRequest())
+        verdict = verdict_of(plugin)
         if not verdict.ok:
             row["status"] = "unsupported"
             row["reason"] = "; ".join(reason.text for reason in verdict.reasons)

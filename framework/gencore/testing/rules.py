@@ -18,8 +18,8 @@ __all__ = ["ContractSuite", "assert_named_well", "surroundings", "watched"]
 
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FORBIDDEN: Final = ("import", "open", "os.listdir", "os.scandir", "socket.", "subprocess.")
-_WORKER: Final = "gencore-dump"
-"""The framework's own thread, which may take a moment to end after the result is there."""
+_OWN_THREADS: Final = "gencore-"
+"""How the names of the framework's own threads begin, which may take a moment to end."""
 _watching = threading.local()
 
 
@@ -63,7 +63,9 @@ def surroundings(*directories: Path) -> dict[str, Any]:
         "files": sorted(str(path) for top in directories for path in top.rglob("*")),
         "working directory": os.getcwd(),  # noqa: PTH109 - a string shows best
         "environment": dict(os.environ),
-        "threads": sorted(t.name for t in threading.enumerate() if t.name != _WORKER),
+        "threads": sorted(
+            t.name for t in threading.enumerate() if not t.name.startswith(_OWN_THREADS)
+        ),
         "descriptors": len(os.listdir(descriptors)) if descriptors.exists() else 0,
         "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
     }

@@ -3,7 +3,6 @@
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import CancelledError
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +15,6 @@ from gencore._announcer import Announcer
 from gencore._dump import Dump
 from gencore._instant import take_instant
 from gencore._log_records import write_record
-from gencore._members import Member
 from gencore._options import Options
 from gencore._selection import Selection, ask
 from gencore._settings import options_from_mapping, request_of, with_defaults
@@ -87,6 +85,8 @@ class Pipeline:
         backend, verdict = self._choose()
         _check_identity()
         dump = self._begin(backend)
+        snapshot: Snapshot | None = None
+        worker: Worker | None = None
         try:
             members = self._selection.make_members(partial(note_failure, dump))
             dump.packed = any(member.packs for member in members)
@@ -95,11 +95,14 @@ class Pipeline:
                 _check_name(dump.output)
             announcers = self._announcers(dump.name)
             snapshot = take_instant(dump, backend, members)
-        except BaseException:
-            with suppress(OSError):
-                dump.output.close()
+            worker = Worker(dump, snapshot, members, verdict.core_size, announcers)
+            handle = worker.handle()
+            worker.start()
+        except BaseException:  # Ctrl-C too, at whatever line
+            if worker is None or not worker.give_up():
+                _undo(snapshot, dump.output)
             raise
-        return _start_worker(dump, snapshot, members, verdict.core_size, announcers)
+        return handle
 
     def check(self) -> None:
         """Raise what `start` would raise before the pause. Nothing is left behind."""
@@ -155,41 +158,13 @@ class Pipeline:
         return first
 
 
-def _start_worker(
-    dump: DumpInProgress,
-    snapshot: Snapshot,
-    members: list[Member],
-    core_size: int | None,
-    announcers: list[Announcer],
-) -> Dump:
-    """Let the worker take over. If anything keeps it from that, nothing is left."""
-    worker: Worker | None = None
-    try:
-        worker = Worker(dump, snapshot, members, core_size, announcers)
-        handle = Dump(
-            name=dump.name,
-            backend=dump.backend,
-            pause=dump.pause,
-            threads=lambda: dump.threads or snapshot.threads,
-            stop=worker.stop,
-            progress=worker.progress,
-            future=worker.future,
-        )
-        worker.start()
-    except BaseException as error:
-        if worker is not None and worker.begun:  # Ctrl-C, for instance: it cleans up itself
-            worker.stop.stop(CancelledError())
-            raise
-        snapshot.close()
-        with suppress(OSError):
-            dump.output.close()
-        if isinstance(error, RuntimeError):  # no more threads
-            raise Refused(
-                f"no thread for the dump: {error}",
-                remedy="raise the limit on processes (ulimit -u) or pids.max of the cgroup",
-            ) from error
-        raise
-    return handle
+def _undo(snapshot: Snapshot | None, output: Output) -> None:
+    """Leave nothing. That this fails too does not hide why it is done."""
+    with suppress(Exception):
+        if snapshot is not None:
+            snapshot.close()
+    with suppress(OSError):
+        output.close()
 
 
 def _check_identity() -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import CancelledError, Future
 import attrs
 
 from gencore._announcer import Announcer
-from gencore._dump import StopSwitch
+from gencore._dump import Dump, StopSwitch
 from gencore._members import Member
 from gencore._stages import Stages, make_report
 from gencore._supervisor import Supervisor
@@ -30,8 +30,7 @@ class Worker:
         core_size: int | None,
         announcers: list[Announcer],
     ) -> None:
-        self.begun = False
-        """Whether its own thread runs, which then leaves nothing behind."""
+        self._claim = threading.Lock()  # whoever takes it leaves nothing behind
         self.stop = StopSwitch(snapshot.abort)
         self.future: Future[Report] = Future()
         self._dump = dump
@@ -40,9 +39,36 @@ class Worker:
         self._announcers = announcers
         self._stages = Stages(dump, snapshot, members, self.stop, announcers)
 
+    def handle(self) -> Dump:
+        """Return the dump as its caller sees it."""
+        dump, snapshot = self._dump, self._snapshot
+        return Dump(
+            name=dump.name,
+            backend=dump.backend,
+            pause=dump.pause,
+            threads=lambda: dump.threads or snapshot.threads,
+            stop=self.stop,
+            progress=self.progress,
+            future=self.future,
+        )
+
     def start(self) -> None:
-        """Begin. The thread is not a daemon: a process that exits finishes its dump first."""
-        threading.Thread(target=self._run, name="gencore-dump").start()
+        """Begin. The thread is not a daemon: a process that exits finishes its dump first.
+
+        Raises `Refused` where no thread can be started.
+        """
+        try:
+            threading.Thread(target=self._run, name="gencore-dump").start()
+        except RuntimeError as error:
+            raise Refused(
+                f"no thread for the dump: {error}",
+                remedy="raise the limit on processes (ulimit -u) or pids.max of the cgroup",
+            ) from error
+
+    def give_up(self) -> bool:
+        """Cancel the dump. Return whether its thread had begun, which then leaves nothing."""
+        self.stop.stop(CancelledError())
+        return not self._claim.acquire(blocking=False)
 
     def progress(self) -> Progress:
         """Return where the dump is; asked from other threads."""
@@ -57,7 +83,9 @@ class Worker:
             return now
 
     def _run(self) -> None:
-        self.begun = True
+        if not self._claim.acquire(blocking=False):
+            self._resolve(None, CancelledError())
+            return
         report: Report | None = None
         error: BaseException | None = None
         timer = self._start_timer()

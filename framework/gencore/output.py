@@ -40,6 +40,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
         self._private_name = f".{name}.{secrets.token_hex(8)}.part"
         self._closed = False
+        self._made = False
 
     def prepare(self) -> Self:
         """Check the directory and make the private one in it, now.
@@ -55,6 +56,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         if self._closed:  # a collector that was left behind must not get another file's descriptor
             raise ValueError(f"dump {self.name} has ended")
         try:
+            self._made = True  # before it is: Ctrl-C may come in between
             os.mkdir(self._private_name, mode=0o700, dir_fd=self._parent_fd)
             try:
                 return os.open(self._private_name, _DIRECTORY, dir_fd=self._parent_fd)
@@ -123,16 +125,23 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def close(self) -> None:
         """Remove the private directory with all that is left in it."""
+        if self._closed:
+            return
         self._closed = True
         fd, parent_fd = (vars(self).pop(name, None) for name in ("fd", "_parent_fd"))
         try:
-            if fd is not None:
+            if self._made and parent_fd is not None:
                 with contextlib.suppress(FileNotFoundError):
                     _remove_tree(self._private_name, parent_fd)
         finally:
             for descriptor in (fd, parent_fd):
                 if descriptor is not None:
                     os.close(descriptor)
+
+    def __del__(self) -> None:
+        """Close it where nobody could: Ctrl-C may come before the output is anybody's."""
+        if "_made" in vars(self):
+            self.close()
 
 
 class ArtifactWriter(io.BufferedIOBase):

@@ -270,11 +270,14 @@ def test_a_backend_that_cannot_take_the_image_leaves_nothing(tmp_path):
 
 def test_without_a_thread_for_it_a_dump_is_refused_and_its_snapshot_closed(tmp_path, monkeypatch):
     """The image was taken already: it must not stay."""
+    start = threading.Thread.start
 
-    def no_more(_worker):
-        raise RuntimeError("can't start new thread")
+    def no_more(thread):
+        if thread.name == "gencore-dump":
+            raise RuntimeError("can't start new thread")
+        start(thread)
 
-    monkeypatch.setattr("gencore._worker.Worker.start", no_more)
+    monkeypatch.setattr(threading.Thread, "start", no_more)
     backend = Fake()
 
     with pytest.raises(gencore.Refused, match=r"no thread.*Remedy: raise the limit"):

@@ -223,7 +223,9 @@ def test_content_that_no_backend_offers_is_unsupported(tmp_path):
 
 REENTRANT = """
 import gencore, itertools, json, os, signal, sys, threading
-from gencore import CollectorSpec
+from gencore import CollectorSpec, _supervisor
+
+_supervisor._BEGIN_LIMIT = 0.3
 
 class Foreign(gencore.Collector):
     name = "foreign"
@@ -257,3 +259,39 @@ print(json.dumps([dump.result().result for dump in dumps]))
 def test_a_signal_handler_may_ask_for_a_dump_anywhere(python, collectors):
     """Also where it interrupts the threading module, an exclusion, or another dump's start."""
     assert python(REENTRANT, collectors) == ["complete"] * 40
+
+
+INTERRUPTED = """
+import gencore, gc, json, os, pathlib, random, signal, sys, threading
+pipeline = gencore.Pipeline(collectors=["raw"], content="stacks", backend=sys.argv[1])
+pipeline.run()
+moments, hits, dumps = random.Random(1), 0, []
+def interrupt(*_):
+    raise KeyboardInterrupt
+signal.signal(signal.SIGALRM, interrupt)
+for _ in range(80):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.0001, 0.02))
+        dumps.append(pipeline.start())
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        hits += 1
+signal.setitimer(signal.ITIMER_REAL, 0)
+for dump in dumps:
+    dump.result()
+for thread in threading.enumerate():
+    if thread.ident and thread.name.startswith("gencore-"):
+        thread.join()
+gc.collect()
+children = [f.read_text().split() for f in pathlib.Path("/proc/self/task").glob("*/children")]
+print(json.dumps([hits, sum(children, []), [n for n in os.listdir() if n.endswith(".part")]]))
+"""
+
+
+def test_ctrl_c_at_any_moment_of_start_leaves_nothing(python):
+    """No clone, no private directory: at whatever line it comes."""
+    hits, children, directories = python(INTERRUPTED, "linux-elf")
+
+    assert hits > 10
+    assert children == []
+    assert directories == []

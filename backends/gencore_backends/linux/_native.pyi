@@ -16,8 +16,9 @@ def snapshot_for_kernel(
     excluded: Ranges,
     threads: str,
     timeout_ms: int,
+    taken: list[Snapshot],
     /,
-) -> Snapshot: ...
+) -> None: ...
 def snapshot_to_elf(
     core_fd: int,
     content: str,
@@ -26,7 +27,8 @@ def snapshot_to_elf(
     with_dontdump: bool,
     threads: str,
     timeout_ms: int,
+    taken: list[Snapshot],
     /,
-) -> Snapshot: ...
+) -> None: ...
 def read_message(status_fd: int, /) -> Message | None: ...
 def dumpable() -> int: ...

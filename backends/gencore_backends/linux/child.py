@@ -28,16 +28,32 @@ class _Ending:
 
 
 class Child:
-    """Owns the child and the two descriptors that belong to it."""
+    """Owns the child and the two descriptors that belong to it.
 
-    def __init__(self, pid: int, pidfd: int, status_fd: int) -> None:
-        self.pid = pid
-        self._pidfd = pidfd
-        self._status_fd = status_fd
+    Made before there is a child, with the list into which the native part puts it: whatever comes
+    in between, such as Ctrl-C, nothing is left of it once this object is gone.
+    """
+
+    def __init__(self, taken: "list[_native.Snapshot]") -> None:
+        self._taken = taken
+        self._closed = False
         self._lock = threading.Lock()
         self._ending: _Ending | None = None
         self._failure: tuple[str, int] | None = None
         self._unreadable: list[tuple[int, int]] = []
+
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return self._taken[0][0]
+
+    @property
+    def _pidfd(self) -> int:
+        return self._taken[0][1]
+
+    @property
+    def _status_fd(self) -> int:
+        return self._taken[0][2]
 
     def go_on(self) -> None:
         """Tell the child that the pause is over. It waits for that, a second at most."""
@@ -90,11 +106,19 @@ class Child:
 
     def close(self) -> None:
         """End and reap the child, and close the descriptors."""
+        if self._closed or not self._taken:
+            return
+        self._closed = True
         self.kill()
         with contextlib.suppress(ChildProcessError, CoreFailed):
             self._wait()
         os.close(self._pidfd)
         os.close(self._status_fd)
+
+    def __del__(self) -> None:
+        """Close it where nobody could."""
+        if "_closed" in vars(self):
+            self.close()
 
     def _wait(self) -> _Ending:
         """Take the child's last messages, wait for its end, and reap it."""

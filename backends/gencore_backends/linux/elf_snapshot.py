@@ -5,6 +5,7 @@ import fcntl
 import io
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from gencore import CoreStream, DumpRequest
@@ -23,8 +24,8 @@ CONTENTS: Final = {"full", "private", "stacks"}
 _CORE: Final = "core"
 
 
-def _clone(request: DumpRequest, core_fd: int) -> "_native.Snapshot":
-    return _native.snapshot_to_elf(
+def _clone(request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]") -> None:
+    _native.snapshot_to_elf(
         core_fd,
         request.content,
         stack_ranges() if request.content == "stacks" else (),
@@ -32,6 +33,7 @@ def _clone(request: DumpRequest, core_fd: int) -> "_native.Snapshot":
         request.with_dontdump,
         request.threads,
         STOP_TIMEOUT_MS,
+        taken,
     )
 
 
@@ -41,7 +43,7 @@ class FileSnapshot(LinuxSnapshot):
     def __init__(self, request: DumpRequest, output: Output) -> None:
         core_fd = output.new_file(_CORE)
         try:
-            super().__init__(lambda: _clone(request, core_fd))
+            super().__init__(partial(_clone, request, core_fd))
         finally:
             os.close(core_fd)
         self._output = output
@@ -67,7 +69,7 @@ class PipeSnapshot(LinuxSnapshot):
         with contextlib.suppress(OSError):  # more than an unprivileged user may have
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
         try:
-            super().__init__(lambda: _clone(request, writer))
+            super().__init__(partial(_clone, request, writer))
         except BaseException:
             self._reader.close()
             raise

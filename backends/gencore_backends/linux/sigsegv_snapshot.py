@@ -30,12 +30,13 @@ class KernelSnapshot(LinuxSnapshot):
     def __init__(self, request: DumpRequest, output: Output) -> None:
         directory_fd = output.fd
         super().__init__(
-            lambda: _native.snapshot_for_kernel(
+            lambda taken: _native.snapshot_for_kernel(
                 directory_fd,
                 CONTENTS[request.content],
                 request.excluded,
                 request.threads,
                 STOP_TIMEOUT_MS,
+                taken,
             )
         )
         self._output = output

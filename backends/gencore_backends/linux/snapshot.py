@@ -25,14 +25,16 @@ _REMEDIES: Final = {
 class LinuxSnapshot(Snapshot):
     """A clone of this process, and its threads at the instant: (tid, registers, reason)."""
 
-    def __init__(self, take: "Callable[[], _native.Snapshot]") -> None:
+    def __init__(self, take: "Callable[[list[_native.Snapshot]], None]") -> None:
         """Take it, with one of the native functions. Raises `CoreFailed`."""
+        taken: list[_native.Snapshot] = []
+        self._child = Child(taken)
         try:
-            pid, pidfd, status_fd, self.phases, self._threads = take()
+            take(taken)
         except OSError as error:
             step = str(error.filename)
             raise CoreFailed(step, error.errno or 0, remedy=_REMEDIES.get(step)) from error
-        self._child = Child(pid, pidfd, status_fd)
+        *_, self.phases, self._threads = taken[0]
 
     def pause_ended(self) -> None:
         """Let the child begin."""

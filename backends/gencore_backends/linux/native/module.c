@@ -103,69 +103,85 @@ static int convert_ranges(PyObject *sequence, struct ranges *ret)
 	return 0;
 }
 
-static PyObject *take(const struct snapshot_order *order)
+static PyObject *describe(const struct snapshot *snapshot)
+{
+	return Py_BuildValue("iii{sdsdsd}N", (int)snapshot->pid, snapshot->pidfd, snapshot->status_fd,
+			     "stop", (double)snapshot->stop_ns / 1e9, "clone",
+			     (double)snapshot->clone_ns / 1e9, "release",
+			     (double)snapshot->release_ns / 1e9,
+			     describe_threads(&snapshot->threads));
+}
+
+/*
+ * The result goes into a list of the caller's before anything else can happen: a Python signal
+ * handler that raises (Ctrl-C) runs as soon as this returns, and a returned value would be lost.
+ */
+static PyObject *take(const struct snapshot_order *order, PyObject *taken)
 {
 	struct step_failure failure;
 	struct snapshot snapshot;
+	PyObject *row;
+	int failed;
 
 	if (snapshot_take(order, &snapshot, &failure)) {
 		errno = failure.err;
 		return PyErr_SetFromErrnoWithFilename(PyExc_OSError, step_names[failure.step]);
 	}
-	return Py_BuildValue("iii{sdsdsd}N", (int)snapshot.pid, snapshot.pidfd, snapshot.status_fd,
-			     "stop", (double)snapshot.stop_ns / 1e9, "clone",
-			     (double)snapshot.clone_ns / 1e9, "release",
-			     (double)snapshot.release_ns / 1e9,
-			     describe_threads(&snapshot.threads));
+	row = describe(&snapshot);
+	failed = !row || PyList_Append(taken, row);
+	Py_XDECREF(row);
+	if (failed)
+		return NULL;
+	Py_RETURN_NONE;
 }
 
 PyDoc_STRVAR(snapshot_for_kernel_doc,
 "snapshot_for_kernel($module, directory_fd, coredump_filter, excluded,\n"
-"                    threads, timeout_ms, /)\n--\n\n"
+"                    threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes \"notes\" into a directory and dies there.\n\n"
 "The memory in excluded, a sequence of (start, end), is wiped in the clone.\n"
-"The calling thread keeps the GIL throughout. Returns (pid, pidfd,\n"
-"status_fd, phases, threads): both descriptors are the caller's to close,\n"
-"phases are seconds, threads are (tid, registers, reason). Raises OSError\n"
-"whose filename attribute is the name of the step that failed.");
+"The calling thread keeps the GIL throughout. Appends (pid, pidfd, status_fd,\n"
+"phases, threads) to the list taken: both descriptors are the caller's to\n"
+"close, phases are seconds, threads are (tid, registers, reason). Raises\n"
+"OSError whose filename attribute is the name of the step that failed.");
 
 static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 {
 	struct snapshot_order order = {.kernel_writes = true};
-	PyObject *excluded, *result = NULL;
+	PyObject *excluded, *taken, *result = NULL;
 	const char *mode;
 	int threads;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iIOsI", &order.directory_fd, &order.coredump_filter,
-			      &excluded, &mode, &order.timeout_ms))
+	if (!PyArg_ParseTuple(args, "iIOsIO!", &order.directory_fd, &order.coredump_filter,
+			      &excluded, &mode, &order.timeout_ms, &PyList_Type, &taken))
 		return NULL;
 	threads = find_name(mode_names, THREADS_MODES, mode);
 	order.threads = (enum thread_mode)threads;
 	if (threads >= 0 && !convert_ranges(excluded, &order.excluded))
-		result = take(&order);
+		result = take(&order, taken);
 	PyMem_Free((void *)order.excluded.rows);
 	return result;
 }
 
 PyDoc_STRVAR(snapshot_to_elf_doc,
 "snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
-"                threads, timeout_ms, /)\n--\n\n"
+"                threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
 "Of anonymous memory, content \"stacks\" takes in the stacks and what is kept:\n"
 "a sequence of (start, end) in order. The memory in excluded is wiped.\n"
-"Returns and raises what snapshot_for_kernel does.");
+"Appends and raises what snapshot_for_kernel does.");
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 {
 	struct snapshot_order order = {.kernel_writes = false};
-	PyObject *kept, *excluded, *result = NULL;
+	PyObject *kept, *excluded, *taken, *result = NULL;
 	const char *mode, *content;
 	int threads, contents, with_dontdump;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "isOOpsI", &order.core_fd, &content, &kept, &excluded,
-			      &with_dontdump, &mode, &order.timeout_ms))
+	if (!PyArg_ParseTuple(args, "isOOpsIO!", &order.core_fd, &content, &kept, &excluded,
+			      &with_dontdump, &mode, &order.timeout_ms, &PyList_Type, &taken))
 		return NULL;
 	threads = find_name(mode_names, THREADS_MODES, mode);
 	contents = threads < 0 ? -1 : find_name(content_names, CONTENTS, content);
@@ -174,7 +190,7 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 	order.with_dontdump = with_dontdump;
 	if (contents >= 0 && !convert_ranges(kept, &order.kept) &&
 	    !convert_ranges(excluded, &order.excluded))
-		result = take(&order);
+		result = take(&order, taken);
 	PyMem_Free((void *)order.kept.rows);
 	PyMem_Free((void *)order.excluded.rows);
 	return result;

@@ -54,6 +54,7 @@ def core(backend: LinuxElf) -> float:
     """Return seconds for each byte, from the clone's end to the last byte."""
     output = Output(Path("unused"), "unused")
     with backend.snapshot(gencore.DumpRequest(), output, to_file=False) as snapshot:
+        snapshot.pause_ended()
         begin = time.perf_counter()
         stream = snapshot.core()
         total = sum(map(len, stream))

@@ -26,6 +26,8 @@ NOT_RUN = {
     "make test": "this is it",
     "gencore: writing the core": "what make demo printed once",
     "kubectl exec": "needs a cluster",
+    "/usr/libexec/PlistBuddy": "is a program of macOS",
+    "codesign": "is a program of macOS",
     "pip install gencore[report]": "is installed already",
     "gencore open BUNDLE -- -ex 'source": "few interpreters have CPython's helper for gdb",
 }

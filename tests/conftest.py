@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,22 @@ def python(tmp_path):
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def refuse_thread(monkeypatch):
+    """Return a function after which no thread of that name can be started."""
+    start = threading.Thread.start
+
+    def refuse(name):
+        def start_another(thread):
+            if thread.name == name:
+                raise RuntimeError("can't start new thread")
+            start(thread)
+
+        monkeypatch.setattr(threading.Thread, "start", start_another)
+
+    return refuse
 
 
 @pytest.fixture

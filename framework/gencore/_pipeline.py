@@ -108,8 +108,10 @@ class Pipeline:
         """Raise what `start` would raise before the pause. Nothing is left behind."""
         _, verdict = self._choose()
         _check_identity()
-        with Output(self.directory, "check") as output:
-            _check_space(output.prepare(), verdict)
+        members = self._selection.make_members(lambda *_, **__: None)
+        if any(member.makes_files for member in members):
+            with Output(self.directory, "check") as output:
+                _check_space(output.prepare(), verdict)
 
     def run(self) -> Report:
         """Make a dump and wait for its end."""

@@ -45,7 +45,7 @@ class DumpInProgress:
     id: str
     """A UUID of version 7, its own."""
     created_at: "datetime"
-    """The instant, UTC."""
+    """When the dump began, a moment before the pause; UTC."""
     request: "DumpRequest"
     backend: str
     method: str

@@ -268,16 +268,11 @@ def test_a_backend_that_cannot_take_the_image_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_without_a_thread_for_it_a_dump_is_refused_and_its_snapshot_closed(tmp_path, monkeypatch):
+def test_without_a_thread_for_it_a_dump_is_refused_and_its_snapshot_closed(
+    tmp_path, refuse_thread
+):
     """The image was taken already: it must not stay."""
-    start = threading.Thread.start
-
-    def no_more(thread):
-        if thread.name == "gencore-dump":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", no_more)
+    refuse_thread("gencore-dump")
     backend = Fake()
 
     with pytest.raises(gencore.Refused, match=r"no thread.*Remedy: raise the limit"):
@@ -416,3 +411,24 @@ def test_a_bundle_that_is_given_up_leaves_no_thread(tmp_path, monkeypatch):
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_without_a_thread_for_the_steps_they_are_taken_unwatched(tmp_path, refuse_thread):
+    """By the thread that would have watched them: the dump is worth more than the watch."""
+    refuse_thread("gencore-steps")
+
+    assert pipeline_with(Fake(), directory=tmp_path).run().result == "complete"
+
+
+def test_a_time_limit_without_a_thread_to_keep_it_is_refused(tmp_path, monkeypatch):
+    """A dump that might go on for ever is not what was asked for."""
+
+    def fail(_timer):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", fail)
+    dump = pipeline_with(Fake(), directory=tmp_path, timeout=60).start()
+
+    with pytest.raises(gencore.Refused, match="no thread for the time limit"):
+        dump.result(20)
+    assert os.listdir(tmp_path) == []

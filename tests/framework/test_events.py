@@ -162,16 +162,9 @@ def test_a_listener_that_hangs_keeps_no_record_from_being_written(tmp_path, capl
     assert records[-1] == "ERROR"
 
 
-def test_without_a_thread_for_them_events_are_told_at_the_end(tmp_path, monkeypatch):
+def test_without_a_thread_for_them_events_are_told_at_the_end(tmp_path, refuse_thread):
     """None is lost."""
-    start = threading.Thread.start
-
-    def refuse(thread):
-        if thread.name == "gencore-events":
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    refuse_thread("gencore-events")
     events = []
     dump(tmp_path, events)
 

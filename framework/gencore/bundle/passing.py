@@ -1,13 +1,13 @@
 """Hashes a member as it passes, and lets a reader look at it meanwhile."""
 
 import hashlib
-import io
 from collections.abc import Callable
 from typing import Final
 
 from isal import igzip
 
 from gencore.bundle.reader import read_some
+from gencore.bundle.seeking import LazySeeking
 
 __all__ = ["OnlyForwards", "PassingMember"]
 
@@ -19,13 +19,13 @@ class OnlyForwards(Exception):
     """What is asked for has passed."""
 
 
-class PassingMember(io.BufferedIOBase):
+class PassingMember(LazySeeking):
     """The next *size* bytes of a stream, each of which is hashed once, read or not."""
 
     def __init__(
         self, stream: igzip.IGzipFile, size: int, progress: Callable[[int], object]
     ) -> None:
-        self.size = size
+        super().__init__(size)
         self.missed = False
         """Whether something was asked for that had passed: a reader may tell it as damage."""
         self._stream = stream
@@ -33,21 +33,6 @@ class PassingMember(io.BufferedIOBase):
         self._digest = hashlib.sha256()
         self._beginning = bytearray()
         self._position = 0
-        self._wanted = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; whether it can be read is found when it is."""
-        offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._wanted, io.SEEK_END: self.size}[whence]
-        self._wanted = max(0, min(offset, self.size))
-        return self._wanted
 
     def read(self, size: int | None = -1) -> bytes:
         """Read *size* bytes, or to the end. Raises `OnlyForwards` and `IntegrityError`."""

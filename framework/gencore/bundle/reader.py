@@ -10,6 +10,7 @@ from isal import igzip, isal_zlib
 
 from gencore.backend import CHUNK_SIZE
 from gencore.bundle.contents import Member, read_contents
+from gencore.bundle.seeking import LazySeeking
 from gencore.errors import IntegrityError
 
 __all__ = ["BundleReader", "MemberFile", "check_header", "decompress", "read_or_end", "read_some"]
@@ -94,11 +95,11 @@ def _is_deeper(found: Any, levels: int) -> bool:
     return bool(level)
 
 
-class MemberFile(io.BufferedIOBase):
+class MemberFile(LazySeeking):
     """One member, to be read from its beginning; seeking back decompresses again."""
 
     def __init__(self, bundle: BinaryIO, top: str, member: Member) -> None:
-        self.size = member.size
+        super().__init__(member.size)
         self._bundle = bundle
         self._top = top
         self._member = member
@@ -109,15 +110,6 @@ class MemberFile(io.BufferedIOBase):
         self._gzip = decompress(self._bundle)
         check_header(self._gzip, self._top, self._member)
         self._position = 0
-        self._wanted = 0
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
 
     def read(self, size: int | None = -1) -> bytes:
         """Read *size* bytes, or to the end. Raises `IntegrityError`."""
@@ -128,22 +120,11 @@ class MemberFile(io.BufferedIOBase):
         self._position = self._wanted = self._position + size
         return data
 
-    def tell(self) -> int:
-        """Return where the next read begins."""
-        return self._wanted
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place. The next read decompresses everything before it."""
-        offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._wanted, io.SEEK_END: self.size}[whence]
-        self._wanted = max(0, min(offset, self.size))
-        return self._wanted
-
     def _go(self) -> None:
-        if (wanted := self._wanted) < self._position:
+        if self._wanted < self._position:
             self._start()
-        while self._position < wanted:
-            self._position += len(read_some(self._gzip, wanted - self._position))
-        self._wanted = wanted
+        while self._position < self._wanted:
+            self._position += len(read_some(self._gzip, self._wanted - self._position))
 
 
 def check_header(stream: igzip.IGzipFile, top: str, member: Member) -> None:

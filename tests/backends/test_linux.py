@@ -66,6 +66,18 @@ def test_the_clone_does_no_work_while_the_pause_lasts(tmp_path):
             child.close()
 
 
+def test_the_clone_is_told_when_the_pause_is_over(tmp_path, monkeypatch):
+    """Once for each dump, by whichever backend."""
+    told = []
+    go_on = Child.go_on
+    monkeypatch.setattr(Child, "go_on", lambda child: told.append(child) or go_on(child))
+
+    for backend in ("linux-elf", "linux-sigsegv"):
+        gencore.start(collectors=["raw"], directory=tmp_path, backend=backend).result()
+
+    assert len(told) == 2
+
+
 def _wait_until_in_call(pid, number):
     """Return when the clone is in that system call."""
     deadline = time.monotonic() + 30

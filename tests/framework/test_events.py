@@ -5,6 +5,7 @@ import json
 import logging
 import threading
 from concurrent.futures import CancelledError
+from datetime import UTC, datetime
 
 import pytest
 from opentelemetry import trace
@@ -13,6 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import gencore
+from gencore._announcer import Announcer
 from gencore.events import DumpFinished, StageFinished, StageProgress, StageStarted
 from gencore.testing import SimulatedBackend
 
@@ -85,6 +87,24 @@ def test_progress_is_told_while_a_stage_goes_on(tmp_path):
         if isinstance(event, StageProgress):
             assert isinstance(before, (StageStarted, StageProgress))
             assert before.stage == event.stage
+
+
+def test_progress_between_two_stages_is_not_told():
+    """It would belong to none."""
+    events = []
+    announcer = Announcer("dump", [events.append])
+    now = datetime.now(UTC)
+
+    announcer.tell_progress(lambda: gencore.Progress("core", 1, 9))
+    announcer.tell(StageStarted(dump="dump", stage="core", at=now))
+    announcer.tell_progress(lambda: gencore.Progress("core", 2, 9))
+    announcer.tell(StageFinished(dump="dump", stage="core", at=now, seconds=0, error=None))
+    announcer.tell_progress(lambda: gencore.Progress("core", 3, 9))
+    announcer.finish(DumpFinished(dump="dump", report=None, error=None))
+
+    assert [e for e in events if isinstance(e, StageProgress)] == [
+        StageProgress(dump="dump", stage="core", done=2, total=9)
+    ]
 
 
 def test_nothing_is_told_inside_the_pause(tmp_path):

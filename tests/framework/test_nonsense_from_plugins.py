@@ -70,9 +70,15 @@ def test_an_artefact_that_is_no_file_of_the_dumps_is_not_published(tmp_path, nam
         def finish(self, _dump):
             return [gencore.Artifact(name=name, size=0)]
 
+    outside = tmp_path / "outside"
+    outside.write_text("somebody's")
+    outside.chmod(0o644)
+
     report = report_of(tmp_path, Escapes)
 
     assert [part.part for part in report.failed] == ["quiet"]
+    assert outside.stat().st_mode & 0o777 == 0o644
+    outside.unlink()
     assert [path.name for path in tmp_path.iterdir()] == [f"{report.name}.core"]
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from gencore._members import Member
-from gencore._stages import note_failure
+from gencore._outcome import note_failure
 from gencore._supervisor import Call, Steps, Supervisor
 from gencore.backend import Backend, DumpRequest, Snapshot
 from gencore.collector import Collector, DumpInProgress

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from threading import TIMEOUT_MAX
 from typing import Any, TypedDict
 
 import attrs
 
-from gencore.backend import Backend, Content, Threads
+from gencore.backend import Backend, Content, Threads, is_time_limit
 from gencore.collector import Collector
 from gencore.errors import UsageError
 from gencore.events import Listener
@@ -19,7 +18,7 @@ __all__ = [
     "Directory",
     "Maker",
     "Options",
-    "check_collectors",
+    "specs_of",
 ]
 
 Maker = Callable[[], Collector]
@@ -61,8 +60,8 @@ class Options(TypedDict, total=False):
     on_event: Listener | None
 
 
-def check_collectors(choices: object) -> None:
-    """Raise `UsageError` unless these are collectors to choose from, each once."""
+def specs_of(choices: object) -> list[CollectorSpec]:
+    """Return what is said of each collector. Raises `UsageError` unless each is there once."""
     if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
         raise UsageError(
             f"collectors={choices!r} is not a list of collectors",
@@ -74,6 +73,7 @@ def check_collectors(choices: object) -> None:
         raise UsageError(f"collectors={choices!r} names one more than once")
     for spec in specs:
         _check_spec(spec)
+    return specs
 
 
 def _check_spec(spec: CollectorSpec) -> None:
@@ -81,8 +81,5 @@ def _check_spec(spec: CollectorSpec) -> None:
         raise UsageError(f"{spec.use!r} is neither the name nor the class of a collector")
     if not isinstance(spec.options, Mapping):
         raise UsageError(f"options={spec.options!r} of {spec.use!r} is not a mapping")
-    seconds: object = spec.timeout
-    if seconds is None:
-        return
-    if not isinstance(seconds, int | float) or not 0 < seconds <= TIMEOUT_MAX:
-        raise UsageError(f"timeout={seconds!r} of {spec.use!r} is not a number of seconds")
+    if not is_time_limit(spec.timeout):
+        raise UsageError(f"timeout={spec.timeout!r} of {spec.use!r} is not a number of seconds")

@@ -16,10 +16,10 @@ from gencore._dump import Dump
 from gencore._instant import take_instant
 from gencore._log_records import write_record
 from gencore._options import Options
+from gencore._outcome import note_failure
 from gencore._selection import Selection, ask
 from gencore._settings import options_from_mapping, request_of, with_defaults
 from gencore._spans import span_listener, trace_ids
-from gencore._stages import note_failure
 from gencore._worker import Worker
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot, Verdict

@@ -11,7 +11,7 @@ import attrs
 from gencore import _loader
 from gencore._catalogue import BUILT_IN
 from gencore._members import Member
-from gencore._options import BackendChoice, CollectorChoice, CollectorSpec
+from gencore._options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
 from gencore._supervisor import Call, Steps, Supervisor
 from gencore.backend import Backend, DumpRequest, Reason, Verdict
 from gencore.collector import Collector
@@ -106,8 +106,7 @@ class Selection:
         return candidate
 
     def _load_collectors(self, choices: Sequence[CollectorChoice]) -> list[_Recipe]:
-        specs = [c if isinstance(c, CollectorSpec) else CollectorSpec(c) for c in choices]
-        recipes = (self._load_collector(spec) for spec in specs)
+        recipes = (self._load_collector(spec) for spec in specs_of(choices))
         return [recipe for recipe in recipes if recipe is not None]
 
     def _load_collector(self, spec: CollectorSpec) -> _Recipe | None:

@@ -20,7 +20,7 @@ from gencore._options import (
     Directory,
     Maker,
     Options,
-    check_collectors,
+    specs_of,
 )
 from gencore.backend import Backend, DumpRequest
 from gencore.errors import UsageError
@@ -122,7 +122,7 @@ def _check_values(options: Options) -> None:
     if options.get("name") is not None:
         check_template(options["name"])
     if options.get("collectors") is not None:
-        check_collectors(options["collectors"])
+        specs_of(options["collectors"])
     if options.get("directory") == "":
         raise UsageError("directory='' names nothing")
 

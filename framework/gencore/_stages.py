@@ -18,14 +18,15 @@ import attrs
 from gencore._announcer import Announcer
 from gencore._dump import StopSwitch
 from gencore._members import Member
+from gencore._outcome import make_report, note_failure
 from gencore._supervisor import Call, Steps
 from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord
 from gencore.collector import CoreSink, DumpInProgress
 from gencore.errors import CoreFailed, IntegrityError
 from gencore.events import StageFinished, StageStarted
-from gencore.report import Artifact, Failed, Phase, Progress, Report, Result
+from gencore.report import Artifact, Failed, Phase, Progress, Report
 
-__all__ = ["Stages", "make_report"]
+__all__ = ["Stages"]
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("gencore")
@@ -76,7 +77,8 @@ class Stages:
         return make_report(self._dump, "partial" if lacking else "complete", published)
 
     def _tell_of_pause(self) -> None:
-        name, begin, seconds = self._dump.name, self._dump.created_at, self._dump.pause.total
+        name, seconds = self._dump.name, self._dump.pause.total
+        begin = self._dump.phases[0].started_at
         self._tell(StageStarted(dump=name, stage="pause", at=begin))
         pause = Phase(name="pause", started_at=begin, seconds=seconds)
         self._tell(_finished(name, pause))
@@ -261,33 +263,6 @@ class Stages:
                 yield Call(part.close, _RELEASE_LIMIT, cleans_up=True)
             except Exception:
                 _log.exception("%r of dump %s could not be closed", part, self._dump.name)
-
-
-def note_failure(dump: DumpInProgress, part: str, error: Exception, *, required: bool) -> None:
-    """Put a failure into the report: of an optional part, it is a warning."""
-    failed = Failed(part, error)
-    if required:
-        dump.failed.append(failed)
-    else:
-        dump.warnings.append(f"optional collector {part!r} failed: {failed.reason}")
-
-
-def make_report(
-    dump: DumpInProgress, result: Result, artifacts: tuple[Artifact, ...] = ()
-) -> Report:
-    """Sum a dump up."""
-    return Report(
-        result=result,
-        name=dump.name,
-        backend=dump.backend,
-        pause=dump.pause,
-        phases=tuple(dump.phases),
-        artifacts=artifacts,
-        threads=dump.threads,
-        skipped=tuple(dump.skipped),
-        failed=tuple(dump.failed),
-        warnings=tuple(dump.warnings),
-    )
 
 
 def _check_length(core: CoreStream, given: int | None) -> None:

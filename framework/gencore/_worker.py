@@ -8,7 +8,8 @@ import attrs
 from gencore._announcer import Announcer
 from gencore._dump import Dump, StopSwitch
 from gencore._members import Member
-from gencore._stages import Stages, make_report
+from gencore._outcome import make_report
+from gencore._stages import Stages
 from gencore._supervisor import Supervisor
 from gencore.backend import Snapshot
 from gencore.collector import DumpInProgress

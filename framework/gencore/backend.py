@@ -68,11 +68,14 @@ def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> N
         raise UsageError(f"{attribute.name}={value!r} is not one of {', '.join(choices)}")
 
 
-def _check_timeout(_: object, __: object, value: Any) -> None:
-    if value is None:
-        return
+def is_time_limit(value: Any) -> bool:
+    """Whether it is None, for no limit, or a number of seconds that can be waited for."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 < value <= TIMEOUT_MAX:
+    return value is None or (is_number and 0 < value <= TIMEOUT_MAX)
+
+
+def _check_timeout(_: object, __: object, value: Any) -> None:
+    if not is_time_limit(value):
         raise UsageError(
             f"timeout={value!r} is not a positive number of seconds",
             remedy="leave it out to wait for ever",

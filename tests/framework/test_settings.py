@@ -220,7 +220,7 @@ def test_an_option_that_a_collector_does_not_take_is_a_usage_error(tmp_path):
             report_of(tmp_path, spec)
 
 
-@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "5"])
+@pytest.mark.parametrize("timeout", [0, -1, float("inf"), float("nan"), "5", True])
 def test_a_collectors_timeout_is_a_number_of_seconds(tmp_path, timeout):
     """More than none, and not for ever."""
     with pytest.raises(gencore.UsageError, match="not a number of seconds"):

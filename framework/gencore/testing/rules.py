@@ -18,8 +18,8 @@ __all__ = ["ContractSuite", "assert_named_well", "surroundings", "watched"]
 
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FORBIDDEN: Final = ("import", "open", "os.listdir", "os.scandir", "socket.", "subprocess.")
-_OWN_THREADS: Final = "gencore-"
-"""How the names of the framework's own threads begin, which may take a moment to end."""
+_OWN_THREADS: Final = {"gencore-dump", "gencore-steps", "gencore-events", "gencore-abort"}
+"""The framework's own threads, which may take a moment to end after the result is there."""
 _watching = threading.local()
 
 
@@ -63,9 +63,7 @@ def surroundings(*directories: Path) -> dict[str, Any]:
         "files": sorted(str(path) for top in directories for path in top.rglob("*")),
         "working directory": os.getcwd(),  # noqa: PTH109 - a string shows best
         "environment": dict(os.environ),
-        "threads": sorted(
-            t.name for t in threading.enumerate() if not t.name.startswith(_OWN_THREADS)
-        ),
+        "threads": sorted(t.name for t in threading.enumerate() if t.name not in _OWN_THREADS),
         "descriptors": len(os.listdir(descriptors)) if descriptors.exists() else 0,
         "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
     }

@@ -4,6 +4,15 @@ import subprocess
 from pathlib import Path
 
 NATIVE = Path(__file__).parents[2] / "backends" / "gencore_backends" / "linux" / "native"
+STOPPING = (
+    "threads.c",
+    "calls.c",
+    "resume.c",
+    "retries.c",
+    "transfers.c",
+    "memory_access.c",
+    "proc_text.c",
+)
 NATIVE_TESTS = Path(__file__).parents[1] / "native"
 
 
@@ -22,7 +31,7 @@ def test_everything_but_the_python_face_compiles_for_aarch64(tool, tmp_path):
 def test_a_computing_threads_registers_are_captured(tool, tmp_path):
     """General, floating-point and thread-pointer registers, under qemu-user, 50 times."""
     program = tmp_path / "registers"
-    sources = [NATIVE_TESTS / "aarch64_registers.c", NATIVE / "threads.c", NATIVE / "proc_text.c"]
+    sources = [NATIVE_TESTS / "aarch64_registers.c", *map(NATIVE.joinpath, STOPPING)]
     options = ["-static", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]
     compiler = tool("aarch64-linux-gnu-gcc")
     subprocess.run([compiler, *options, *sources, "-o", program, "-lpthread"], check=True)

@@ -9,6 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
 BLOCKING = ROOT / "tests" / "native" / "blocking_calls.c"
+STOPPING = ("threads", "calls", "resume", "retries", "transfers", "memory_access", "proc_text")
+"""The files that stop threads; they need nothing of Python."""
 ODD = ROOT / "tests" / "native" / "odd_threads.c"
 
 pytestmark = pytest.mark.timeout(400)
@@ -20,7 +22,7 @@ def build(tmp_path_factory):
 
     def compile_with(source, *options):
         program = tmp_path_factory.mktemp("program") / source.stem
-        sources = [source, NATIVE / "threads.c", NATIVE / "proc_text.c"]
+        sources = [source, *(NATIVE / f"{part}.c" for part in STOPPING)]
         command = [
             "cc",
             "-std=gnu11",

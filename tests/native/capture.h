@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "threads.h"
 
@@ -15,20 +17,28 @@
 static inline int capture_threads(enum thread_mode mode, struct thread_table *ret,
 				  void (*look)(const struct thread_table *table))
 {
-	sigset_t mask, before;
+	uint64_t all = ~(uint64_t)0;
+	uint64_t before;
+	int result;
 
-	if (threads_prepare(mode))
+	*ret = (struct thread_table){.count = 0};
+	if (threads_prepare(mode)) {
+		threads_finish(ret);
 		return -1;
-	sigfillset(&mask);
-	sigdelset(&mask, threads_signal());
-	pthread_sigmask(SIG_SETMASK, &mask, &before);
-	threads_stop(mode, 250, ret);
-	if (look)
+	}
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	result = threads_stop(mode, 250, ret);
+	if (!result && look)
 		look(ret);
-	threads_release();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!result) {
+		threads_check(ret);
+		threads_release();
+	}
+	threads_yield_signals(before);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+	threads_main_has_signals();
 	threads_finish(ret);
-	return 0;
+	return result;
 }
 
 #endif

@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
-Snapshot: TypeAlias = tuple[int, int, int, dict[str, float], list[tuple[int, str, str | None]]]
+Thread: TypeAlias = tuple[int, str, str | None]
+Snapshot: TypeAlias = tuple[int, int, int, dict[str, float], list[Thread], int]
 Message: TypeAlias = (
     tuple[Literal["size"], int, int]
     | tuple[Literal["unreadable"], int, int]

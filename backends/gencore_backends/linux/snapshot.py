@@ -1,5 +1,6 @@
 """What both Linux backends do with a clone: hold it, list its threads, end it."""
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,8 @@ STOP_TIMEOUT_MS: Final = 250
 _REMEDIES: Final = {
     "clone": "raise the limit on processes (ulimit -u, pids.max), or give the process more memory",
     "pipe": "raise the limit on open files (ulimit -n)",
-    "prepare-threads": "ask for threads='caller': no free real-time signal, or no memory",
+    "prepare-threads": "free some memory, or a real-time signal, or ask for threads='caller'",
+    "stop-threads": "free some memory, or a real-time signal, or ask for threads='caller'",
 }
 
 
@@ -33,8 +35,8 @@ class LinuxSnapshot(Snapshot):
             take(taken)
         except OSError as error:
             step = str(error.filename)
-            raise CoreFailed(step, error.errno or 0, remedy=_REMEDIES.get(step)) from error
-        *_, self.phases, self._threads = taken[0]
+            raise CoreFailed(step, error.errno or 0, remedy=_remedy(step, error)) from error
+        *_, self.phases, self._threads, self._unlisted = taken[0]
 
     def pause_ended(self) -> None:
         """Let the child begin."""
@@ -59,3 +61,9 @@ class LinuxSnapshot(Snapshot):
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Read /proc/self/maps, a moment after the instant."""
         return mapped_files()
+
+
+def _remedy(step: str, error: OSError) -> str | None:
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return _REMEDIES["pipe"]
+    return _REMEDIES.get(step)

@@ -212,6 +212,7 @@ _Noreturn void after_fork(const struct image *image)
 
 	leave_the_service(image);
 	wait_for_the_end_of_the_pause();
+	clone_threads_checked(&image->threads);
 	if (raise_to_hard_limit(RLIMIT_FSIZE))
 		fail(image->status_fd, STEP_FILE_SIZE_LIMIT, errno);
 	if (memory_map_read(image, &map))

@@ -62,19 +62,22 @@ static void note_ids(struct image *image)
 	image->gid = getgid();
 }
 
-/* Threads are stopped from the first line to the last. */
-static long stop_and_clone(struct image *image, struct snapshot *ret)
+/* Threads stand still from the first line to threads_release(). Returns 0, or -1 with errno set. */
+static int stop_and_clone(struct image *image, struct snapshot *ret, enum snapshot_step *step)
 {
 	uint64_t begin = now_ns();
 	uint64_t stopped, cloned;
-	long pid;
 	int err;
 
-	threads_stop(image->order->threads, image->order->timeout_ms, &image->threads);
+	*step = STEP_STOP_THREADS;
+	if (threads_stop(image->order->threads, image->order->timeout_ms, &image->threads))
+		return -1;
+	*step = STEP_CLONE;
 	stopped = now_ns();
 	image->stop_ns = stopped - begin;
-	pid = clone_image(image, &ret->pidfd);
+	ret->pid = (pid_t)clone_image(image, &ret->pidfd);
 	err = errno;
+	threads_check(&image->threads);
 	cloned = now_ns();
 	threads_release();
 	ret->stop_ns = image->stop_ns;
@@ -82,31 +85,31 @@ static long stop_and_clone(struct image *image, struct snapshot *ret)
 	ret->release_ns = now_ns() - cloned;
 	ret->threads = image->threads;
 	errno = err;
-	return pid;
+	return ret->pid < 0 ? -1 : 0;
 }
 
 /*
  * All signals but that of threads.c are blocked around the clone: a handler of the application
  * must not run in the child before the child has put its own dispositions in place. The mask is
- * this thread's own.
+ * this thread's own. Another signal of threads.c may be chosen while threads are stopped.
  */
 static int take_with_signals_blocked(struct image *image, struct snapshot *ret,
 				     struct step_failure *failure)
 {
 	kernel_sigset mask = ~(kernel_sigset)0;
 	kernel_sigset old;
-	long pid;
+	enum snapshot_step step;
+	int result;
 
-	if (threads_signal() > 0)
-		mask &= ~((kernel_sigset)1 << (threads_signal() - 1));
 	if (set_mask(&mask, &old))
 		return failed(failure, STEP_BLOCK_SIGNALS);
-	pid = stop_and_clone(image, ret);
-	if (pid < 0)
-		failed(failure, STEP_CLONE);
+	result = stop_and_clone(image, ret, &step);
+	if (result)
+		failed(failure, step);
+	threads_yield_signals(old);
 	set_mask(&old, NULL);
-	ret->pid = (pid_t)pid;
-	return pid < 0 ? -1 : 0;
+	threads_main_has_signals();
+	return result;
 }
 
 int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
@@ -120,12 +123,12 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 		return failed(failure, STEP_PIPE);
 	image.status_fd = status[1];
 	note_ids(&image);
-	if (threads_prepare(order->threads)) {
+	if (threads_prepare(order->threads))
 		result = failed(failure, STEP_PREPARE_THREADS);
-	} else {
+	else
 		result = take_with_signals_blocked(&image, ret, failure);
-		threads_finish(&ret->threads);
-	}
+	threads_finish(&image.threads);
+	ret->threads = image.threads;
 	close(status[1]);
 	if (result)
 		close(status[0]);

@@ -3,16 +3,19 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "retries.h"
 #include "snapshot.h"
 
 static const char *const step_names[STEP_COUNT] = {
 	[STEP_PIPE] = "pipe",
 	[STEP_PREPARE_THREADS] = "prepare-threads",
 	[STEP_BLOCK_SIGNALS] = "block-signals",
+	[STEP_STOP_THREADS] = "stop-threads",
 	[STEP_CLONE] = "clone",
 	[STEP_ENTER_DIRECTORY] = "enter-directory",
 	[STEP_CLOSE_DESCRIPTORS] = "close-descriptors",
@@ -46,11 +49,17 @@ static const char *const reasons[REASON_COUNT] = {
 	[REASON_BLOCKS_SIGNALS] = "it blocks or waits for signals, so it was read, not stopped",
 	[REASON_REMAINING_TIME] = "its system call cannot be resumed exactly, so it was read, not "
 				  "stopped",
+	[REASON_TRANSFER] = "its system call would return with a part of its data, so it was read, "
+			    "not stopped",
+	[REASON_HANDLER_BLOCKS] = "a signal handler of the application blocks other signals, so it was "
+				  "read, not stopped",
 	[REASON_UNINTERRUPTIBLE] = "it is in uninterruptible sleep, or ending",
 	[REASON_STACK_FULL] = "its stack has no room for a signal frame, so it was read, not stopped",
 	[REASON_QUEUE_FULL] = "no signal could be queued for it (RLIMIT_SIGPENDING, or seccomp)",
 	[REASON_NO_ANSWER] = "it did not stop in time",
 	[REASON_RAN] = "it could only be read, and has run since",
+	[REASON_NOT_LOOKED_AT] = "its state in /proc could not be read (no free descriptor?)",
+	[REASON_LEFT_EARLY] = "the clone took longer than it could wait",
 };
 
 static int find_name(const char *const *names, int count, const char *name)
@@ -105,11 +114,12 @@ static int convert_ranges(PyObject *sequence, struct ranges *ret)
 
 static PyObject *describe(const struct snapshot *snapshot)
 {
-	return Py_BuildValue("iii{sdsdsd}N", (int)snapshot->pid, snapshot->pidfd, snapshot->status_fd,
+	return Py_BuildValue("iii{sdsdsd}NI", (int)snapshot->pid, snapshot->pidfd, snapshot->status_fd,
 			     "stop", (double)snapshot->stop_ns / 1e9, "clone",
 			     (double)snapshot->clone_ns / 1e9, "release",
 			     (double)snapshot->release_ns / 1e9,
-			     describe_threads(&snapshot->threads));
+			     describe_threads(&snapshot->threads),
+			     (unsigned int)snapshot->threads.unlisted);
 }
 
 /*
@@ -141,8 +151,9 @@ PyDoc_STRVAR(snapshot_for_kernel_doc,
 "Clone this process; the clone writes \"notes\" into a directory and dies there.\n\n"
 "The memory in excluded, a sequence of (start, end), is wiped in the clone.\n"
 "The calling thread keeps the GIL throughout. Appends (pid, pidfd, status_fd,\n"
-"phases, threads) to the list taken: both descriptors are the caller's to\n"
-"close, phases are seconds, threads are (tid, registers, reason). Raises\n"
+"phases, threads, unlisted) to the list taken: both descriptors are the\n"
+"caller's to close, phases are seconds, threads are (tid, registers, reason),\n"
+"unlisted counts those that the kernel knows beside them. Raises\n"
 "OSError whose filename attribute is the name of the step that failed.");
 
 static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
@@ -277,5 +288,11 @@ PyMODINIT_FUNC PyInit__native(void);
 
 PyMODINIT_FUNC PyInit__native(void)
 {
+	static int prepared; /* of the process, whatever interpreter it is that imports */
+
+	if (!prepared) {
+		retries_note_cpython((const void *)(uintptr_t)&PyErr_CheckSignals);
+		prepared = !pthread_atfork(NULL, NULL, threads_after_fork);
+	}
 	return PyModuleDef_Init(&definition);
 }

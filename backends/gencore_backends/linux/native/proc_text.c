@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "proc_text.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
@@ -121,33 +122,53 @@ static void parse_status_line(const char *line, struct thread_status *ret)
 		ret->threads = (long)parse_decimal(&value);
 	else if ((value = value_of(line, "SigPnd")))
 		ret->pending = parse_hex(&value);
+	else if ((value = value_of(line, "ShdPnd")))
+		ret->shared_pending = parse_hex(&value);
 	else if ((value = value_of(line, "SigBlk")))
 		ret->blocked = parse_hex(&value);
-	else if ((value = value_of(line, "voluntary_ctxt_switches")) ||
-		 (value = value_of(line, "nonvoluntary_ctxt_switches")))
+	else if ((value = value_of(line, "voluntary_ctxt_switches")))
+		ret->switches += ret->voluntary = parse_decimal(&value);
+	else if ((value = value_of(line, "nonvoluntary_ctxt_switches")))
 		ret->switches += parse_decimal(&value);
 }
 
-static int parse_status(const char *text, struct thread_status *ret)
+/* Parses lines as they come. Of a long one ("Groups:" may have 65,536) only the begin is kept. */
+struct status_lines {
+	char line[64];
+	size_t length;
+};
+
+static void add_text(struct status_lines *lines, const char *text, long size,
+		     struct thread_status *ret)
 {
-	*ret = (struct thread_status){.threads = -1};
-	while (*text) {
-		parse_status_line(text, ret);
-		while (*text && *text++ != '\n')
-			;
+	for (long i = 0; i < size; i++) {
+		if (text[i] != '\n') {
+			if (lines->length < sizeof(lines->line) - 1)
+				lines->line[lines->length++] = text[i];
+			continue;
+		}
+		lines->line[lines->length] = '\0';
+		parse_status_line(lines->line, ret);
+		lines->length = 0;
 	}
-	return ret->state ? 0 : -1;
 }
 
 int read_thread_status(int directory, const char *path, struct thread_status *ret)
 {
-	char text[3072];
-	long length = read_file(directory, path, text, sizeof(text) - 1);
+	struct status_lines lines = {.length = 0};
+	char text[1024];
+	long fd = syscall(SYS_openat, directory, path, O_RDONLY | O_CLOEXEC, 0);
+	long size;
 
-	if (length <= 0)
+	*ret = (struct thread_status){.threads = -1};
+	if (fd < 0)
 		return -1;
-	text[length] = '\0';
-	return parse_status(text, ret);
+	while ((size = syscall(SYS_read, (int)fd, text, sizeof(text))) > 0)
+		add_text(&lines, text, size, ret);
+	if (!size && !ret->state)
+		errno = ESRCH;
+	syscall(SYS_close, (int)fd);
+	return size < 0 || !ret->state ? -1 : 0;
 }
 
 int read_task_status(int tasks, pid_t tid, struct thread_status *ret)

@@ -12,9 +12,11 @@ struct thread_call;
 /* Of /proc/PID/task/TID/status. Signal sets are bit masks, signal 1 is bit 0. */
 struct thread_status {
 	char state;
-	uint64_t pending; /* for the thread itself */
+	uint64_t pending;	 /* for the thread itself */
+	uint64_t shared_pending; /* for the process */
 	uint64_t blocked;
-	uint64_t switches; /* voluntary and not */
+	uint64_t switches;  /* voluntary and not */
+	uint64_t voluntary; /* of them: it went to sleep */
 	long threads;
 };
 
@@ -32,7 +34,7 @@ pid_t next_task(struct task_list *list);
 /* The number of threads of this process, or -1. */
 int count_tasks(void);
 
-/* These return 0, or -1 where the file cannot be read: the thread has ended. */
+/* These return 0, or -1 with errno set: ENOENT or ESRCH once the thread has ended. */
 int read_thread_status(int directory, const char *path, struct thread_status *ret);
 int read_task_status(int tasks, pid_t tid, struct thread_status *ret);
 

@@ -3,14 +3,14 @@
  * Stops every thread without ptrace, and without any of them noticing.
  *
  * A queued real-time signal makes each thread enter a handler, where it waits on a futex until the
- * clone is done; the kernel has put all its registers on its stack. A blocking call must not
- * return EINTR because of that. With SA_RESTART the kernel resumes most calls by itself; where it
- * does not (signal(7)), the handler sets the context back onto the system call instruction.
+ * clone is done; the kernel has put all its registers on its stack. What becomes of the system call
+ * that it was in is decided by calls.c and undone by resume.c.
  *
- * Some calls cannot be resumed exactly, because nobody knows how much of their timeout is left. A
- * thread in one of them is not signalled but read: /proc/self/task/TID/syscall tells the stack and
- * program counter of a blocked thread to its own process, and its count of context switches tells
- * whether it has run since.
+ * Some calls cannot be resumed exactly, because nobody knows how much of their timeout is left, or
+ * may not be interrupted at all, because they would return with a part of their data. A thread in
+ * one of them is not signalled but read: /proc/self/task/TID/syscall tells the stack and program
+ * counter of a blocked thread to its own process, and its count of context switches tells whether
+ * it has run since.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -20,14 +20,17 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "arch.h"
+#include "calls.h"
 #include "clock.h"
+#include "memory_access.h"
 #include "proc_text.h"
+#include "resume.h"
+#include "retries.h"
 #include "threads.h"
 
 #ifndef AT_MINSIGSTKSZ
@@ -35,27 +38,42 @@
 #endif
 
 enum {
-	HANDLER_STACK = 6 * 1024, /* of our handler and what it calls, generously */
+	HANDLER_STACK = 4 * 1024, /* of our handler and what it calls, generously */
 	ROUNDS = 8,		  /* of looking for threads that started meanwhile */
 	RETRIES = 20,
 	RETRY_NS = 100000,
 	CHECK_MS = 2,		  /* between two looks whether a thread that is awaited has ended */
+	STANDSTILL_MS = 60000,	  /* after which a thread goes on by itself */
+	MAIN_MS = 20,		  /* how long the others wait for the main thread's signals */
 	ALTERNATE_SEARCH = 32 * 1024,
 	FP_STATE = 16 * 1024,	  /* XSAVE needs 11 KiB with AMX */
+	FEW_SIGNALS = 8,	  /* a thread that blocks no more real-time signals names them */
 };
+
+/* The real-time signals; the C library keeps the first two for itself, see signal(7). */
+#define REAL_TIME (~(uint64_t)0 << 33)
 
 /*
  * One for the process. A thread may enter the handler late, after we have stopped waiting for it:
  * so none of this is ever freed, and a thread's state carries the generation it belongs to.
  */
 static struct {
-	_Atomic uint32_t generation; /* odd while threads are stopped; the futex they wait on */
-	_Atomic uint32_t arrived;    /* the futex that the caller waits on */
+	_Atomic uint32_t generation;	  /* odd while threads are stopped; a futex */
+	_Atomic uint32_t main_generation; /* the same, for the main thread: it goes first */
+	_Atomic uint32_t arrived;	  /* the futex that the caller waits on */
 	_Atomic uint32_t expected;
+	_Atomic uint32_t main_done; /* the main thread has its signals; a futex */
 	struct thread *threads;
 	uint32_t capacity;
 	uint32_t count;
-	int signal;
+	int tasks;		/* /proc/self/task */
+	int reserve;		/* given back when threads are looked at, which needs one */
+	bool open;		/* the two above are */
+	int signal;		/* ours, while its disposition is */
+	bool kept;		/* from the last capture: a thread has not taken it yet */
+	bool collides;		/* the application uses it after all */
+	bool delayed;		/* a handler of the application may block it for a while */
+	uint64_t in_use;	/* signals that did collide */
 	struct sigaction before;
 	_Alignas(64) char caller_fp[FP_STATE];
 } stopping;
@@ -66,223 +84,45 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
 	return syscall(SYS_futex, word, operation | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
 }
 
+static struct timespec milliseconds(unsigned int count)
+{
+	return (struct timespec){.tv_sec = count / 1000, .tv_nsec = count % 1000 * 1000000};
+}
+
+static uint64_t bit_of(int number)
+{
+	return (uint64_t)1 << (number - 1);
+}
+
+static int count_bits(uint64_t set)
+{
+	return __builtin_popcountll(set);
+}
+
+static bool is_main(pid_t tid)
+{
+	return tid == getpid();
+}
+
 /* --------------------------------------------------------------------------- in the handler */
 
-/* What our signal did to the thread's system call. */
-enum interruption { NOT_IN_CALL, KERNEL_RESTARTS, SET_BACK };
-
-static bool has_timeout(int fd, int option)
+/* Wait until the word changes, or the standstill has lasted too long. Returns whether it has. */
+static bool wait_for_release(_Atomic uint32_t *word, uint32_t generation)
 {
-	struct timeval timeout = {0};
-	socklen_t size = sizeof(timeout);
+	const uint64_t deadline = now_ns() + STANDSTILL_MS * 1000000ull;
+	const struct timespec limit = milliseconds(STANDSTILL_MS);
 
-	return !getsockopt(fd, SOL_SOCKET, option, &timeout, &size) &&
-	       (timeout.tv_sec || timeout.tv_usec);
-}
-
-/* Whether a call waits on a socket that has SO_RCVTIMEO or SO_SNDTIMEO, see socket(7). */
-static bool has_socket_timeout(long number, int fd)
-{
-	switch (number) {
-	case SYS_read:
-	case SYS_readv:
-	case SYS_recvfrom:
-	case SYS_recvmsg:
-	case SYS_recvmmsg:
-	case SYS_accept:
-	case SYS_accept4:
-		return has_timeout(fd, SO_RCVTIMEO);
-	case SYS_write:
-	case SYS_writev:
-	case SYS_sendto:
-	case SYS_sendmsg:
-	case SYS_connect:
-		return has_timeout(fd, SO_SNDTIMEO);
-	default:
-		return false;
+	while (atomic_load(word) == generation) {
+		futex(word, FUTEX_WAIT, generation, &limit);
+		if (now_ns() >= deadline)
+			return false;
 	}
+	return true;
 }
 
-/*
- * Whether a call ends with EINTR in spite of SA_RESTART: those of signal(7), "Interruption of
- * system calls and library functions by signal handlers". The EINTR of any other call belongs to
- * a signal of the application, whose handler has just returned.
- */
-static bool is_never_restarted(long number, const ucontext_t *context)
+static void announce_arrival(void)
 {
-	switch (number) {
-#ifdef SYS_poll
-	case SYS_poll:
-	case SYS_select:
-	case SYS_epoll_wait:
-	case SYS_pause:
-#endif
-	case SYS_ppoll:
-	case SYS_pselect6:
-	case SYS_epoll_pwait:
-	case SYS_epoll_pwait2:
-	case SYS_rt_sigsuspend:
-	case SYS_msgrcv:
-	case SYS_msgsnd:
-	case SYS_semop:
-	case SYS_semtimedop:
-	case SYS_nanosleep:
-	case SYS_clock_nanosleep:
-	case SYS_io_getevents:
-	case SYS_io_pgetevents:
-		return true;
-	case SYS_futex:
-		return arch_argument(context, 3) != 0;
-	default:
-		return has_socket_timeout(number, (int)arch_argument(context, 0));
-	}
-}
-
-/* Whether a call that is about to run is one that waits, and may end with EINTR. */
-static bool may_return_eintr(long number, const ucontext_t *context)
-{
-	unsigned long second = arch_argument(context, 1);
-
-	switch (number) {
-#ifdef SYS_open
-	case SYS_open:
-#endif
-	case SYS_openat:
-	case SYS_read:
-	case SYS_readv:
-	case SYS_write:
-	case SYS_writev:
-	case SYS_recvfrom:
-	case SYS_recvmsg:
-	case SYS_sendto:
-	case SYS_sendmsg:
-	case SYS_accept:
-	case SYS_accept4:
-	case SYS_connect:
-	case SYS_wait4:
-	case SYS_waitid:
-	case SYS_flock:
-	case SYS_mq_timedreceive:
-	case SYS_mq_timedsend:
-		return true;
-	case SYS_fcntl:
-		return second == F_SETLKW || second == F_OFD_SETLKW;
-	case SYS_futex:
-		second &= FUTEX_CMD_MASK;
-		return second == FUTEX_WAIT || second == FUTEX_WAIT_BITSET;
-	default:
-		return false;
-	}
-}
-
-static bool page_holds(uintptr_t address, uintptr_t before)
-{
-	return (address & 4095) >= before;
-}
-
-/*
- * Undo an EINTR of ours. Where another signal is pending too, its handler was entered first, since
- * it has a lower number, and it is that handler which our context shows.
- */
-static enum interruption resume_call(const struct thread *thread, ucontext_t *context,
-				     long *ret_number)
-{
-	uintptr_t pc = arch_pc(context);
-	bool same = thread->blocked && arch_sp(context) == thread->call.sp &&
-		    arch_same_arguments(context, &thread->call);
-	uintptr_t instruction = pc - ARCH_SYSCALL_SIZE;
-	long number;
-
-	if (arch_is_syscall(pc) && may_return_eintr(arch_next_number(context), context))
-		return KERNEL_RESTARTS;
-	if (arch_result(context) != -EINTR || !page_holds(pc, 16) || !arch_is_syscall(instruction))
-		return NOT_IN_CALL;
-	same = same && pc == thread->call.pc;
-	number = same ? thread->call.number : arch_decode_number(instruction, arch_sp(context));
-	if (!is_never_restarted(number, context))
-		return NOT_IN_CALL;
-	arch_set_back(context, number, &thread->call);
-	*ret_number = number;
-	return SET_BACK;
-}
-
-/*
- * Take the time that a thread was stopped off the time that its call has left. The kernel has
- * written that into the caller's structure (fs/select.c), from which the call will read it.
- */
-static void shorten_timeout(long number, const ucontext_t *context, uint64_t stopped_ns)
-{
-	struct timespec *span = NULL;
-	bool micro = false;
-	int64_t unit, left;
-
-#ifdef SYS_select
-	micro = number == SYS_select; /* a struct timeval, which has the same shape */
-#endif
-	if (micro || number == SYS_pselect6)
-		span = (void *)arch_argument(context, 4);
-	else if (number == SYS_ppoll)
-		span = (void *)arch_argument(context, 2);
-	if (!span)
-		return;
-	unit = micro ? 1000 : 1;
-	left = (int64_t)span->tv_sec * 1000000000 + span->tv_nsec * unit - (int64_t)stopped_ns;
-	left = left > 0 ? left : 0;
-	span->tv_sec = left / 1000000000;
-	span->tv_nsec = left % 1000000000 / unit;
-}
-
-/* The signals that are pending for this thread; the process's own go to the main thread. */
-static uint64_t pending_here(pid_t tid)
-{
-	uint64_t pending = 0;
-	struct thread_status status;
-
-	if (syscall(SYS_rt_sigpending, &pending, sizeof(pending)) || !pending)
-		return 0;
-	if (tid == getpid())
-		return pending;
-	return read_thread_status(AT_FDCWD, "/proc/thread-self/status", &status) ? 0
-										 : status.pending;
-}
-
-static uint64_t blocked_by(const ucontext_t *context)
-{
-	uint64_t blocked;
-
-	memcpy(&blocked, &context->uc_sigmask, sizeof(blocked));
-	return blocked;
-}
-
-/*
- * A signal of the application that came while the thread was stopped would have ended its call
- * with EINTR. Its handler runs as soon as ours returns, and the call must still end that way.
- */
-static bool application_interrupts(pid_t tid, const ucontext_t *context, enum interruption how)
-{
-	uint64_t pending = pending_here(tid) & ~blocked_by(context);
-	struct sigaction action;
-
-	for (int number = 1; pending; number++, pending >>= 1) {
-		if (!(pending & 1) || sigaction(number, NULL, &action))
-			continue;
-		if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)
-			continue;
-		if (how == SET_BACK || !(action.sa_flags & SA_RESTART))
-			return true;
-	}
-	return false;
-}
-
-static void wait_for_release(uint32_t generation)
-{
-	while (atomic_load(&stopping.generation) == generation)
-		futex(&stopping.generation, FUTEX_WAIT, generation, NULL);
-}
-
-static void tell_arrival(void)
-{
-	if (atomic_fetch_add(&stopping.arrived, 1) + 1 == atomic_load(&stopping.expected))
+	if (atomic_fetch_add(&stopping.arrived, 1) + 1 >= atomic_load(&stopping.expected))
 		futex(&stopping.arrived, FUTEX_WAKE, 1, NULL);
 }
 
@@ -295,23 +135,61 @@ static void keep_caller_fp(const ucontext_t *context)
 		memcpy(stopping.caller_fp, fp, size);
 }
 
-static void stop_this_thread(struct thread *thread, uint32_t generation, ucontext_t *context)
+/* A signal of the process's goes to the first thread that unblocks it: leave it to the main one. */
+static void let_main_go_first(const ucontext_t *context)
+{
+	const struct timespec glance = milliseconds(1);
+
+	for (int i = 0; i < MAIN_MS && !atomic_load(&stopping.main_done); i++) {
+		if (!resume_pending(context))
+			return;
+		futex(&stopping.main_done, FUTEX_WAIT, 0, &glance);
+	}
+}
+
+static void stop_here(struct thread *thread, uint32_t generation, ucontext_t *context)
 {
 	uint32_t asked = generation << 8 | THREAD_ASKED;
-	uint64_t begin = now_ns();
-	long number = -1;
-	enum interruption how = resume_call(thread, context, &number);
+	uint32_t stopped = generation << 8 | THREAD_STOPPED;
+	_Atomic uint32_t *word =
+		is_main(thread->tid) ? &stopping.main_generation : &stopping.generation;
 
 	thread->context = context;
 	thread->tls = arch_thread_pointer();
-	if (atomic_compare_exchange_strong(&thread->state, &asked,
-					   generation << 8 | THREAD_STOPPED)) {
-		tell_arrival();
-		wait_for_release(generation);
-	}
-	shorten_timeout(number, context, now_ns() - begin);
-	if (how != NOT_IN_CALL && application_interrupts(thread->tid, context, how))
-		arch_return_eintr(context);
+	if (!atomic_compare_exchange_strong(&thread->state, &asked, stopped))
+		return;
+	announce_arrival();
+	if (wait_for_release(word, generation))
+		return;
+	thread->reason = REASON_LEFT_EARLY;
+	atomic_store(&thread->state, generation << 8 | THREAD_MISSING);
+}
+
+static void stop_this_thread(struct thread *thread, uint32_t generation, ucontext_t *context)
+{
+	struct interrupted_call call;
+	uint64_t begin = now_ns();
+	bool first = is_main(thread->tid);
+
+	resume_examine(thread, context, &call);
+	stop_here(thread, generation, context);
+	if (!first)
+		let_main_go_first(context);
+	resume_finish(&call, context, now_ns() - begin);
+	if (first)
+		threads_main_has_signals();
+	resume_transfer(&call, context, &stopping.generation);
+}
+
+/* One that was given up; what we were asked for is over. */
+static void go_on_at_once(ucontext_t *context)
+{
+	const struct thread unknown = {.tid = (pid_t)syscall(SYS_gettid)};
+	struct interrupted_call call;
+
+	resume_examine(&unknown, context, &call);
+	resume_finish(&call, context, 0);
+	resume_transfer(&call, context, &stopping.generation);
 }
 
 static void handle_signal(int number, siginfo_t *info, void *opaque)
@@ -320,7 +198,6 @@ static void handle_signal(int number, siginfo_t *info, void *opaque)
 	uint64_t ticket = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
 	uint32_t generation = (uint32_t)(ticket >> 32);
 	uint32_t index = (uint32_t)ticket;
-	long call;
 
 	(void)number;
 	if (info->si_code != SI_QUEUE || info->si_pid != getpid())
@@ -330,22 +207,101 @@ static void handle_signal(int number, siginfo_t *info, void *opaque)
 	else if (atomic_load(&stopping.generation) == generation && index < stopping.count)
 		stop_this_thread(&stopping.threads[index], generation, opaque);
 	else
-		resume_call(&(struct thread){.blocked = false}, opaque, &call);
+		go_on_at_once(opaque);
 	errno = saved;
 }
 
 /* ------------------------------------------------------------------------- before the instant */
 
-static int find_free_signal(void)
+static bool has_handler(const struct sigaction *action)
+{
+	return action->sa_flags & SA_SIGINFO ||
+	       (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
+
+/*
+ * Whether handlers must run on alternate stacks here. The frame of a signal kills a process whose
+ * alternate stack is registered and too small, so ours asks for one only where threads may be on
+ * tiny stacks. Go's runtime is: it preempts its threads by SIGURG, on stacks that it has registered
+ * for that.
+ */
+static bool has_tiny_stacks(void)
 {
 	struct sigaction action;
 
+	return !sigaction(SIGURG, NULL, &action) && has_handler(&action) &&
+	       action.sa_flags & SA_ONSTACK;
+}
+
+/* Signals that a thread causes itself, at the instruction that its context shows. */
+static bool is_synchronous(int number)
+{
+	const uint64_t faults = bit_of(SIGSEGV) | bit_of(SIGBUS) | bit_of(SIGFPE) | bit_of(SIGILL) |
+				bit_of(SIGTRAP) | bit_of(SIGSYS) | bit_of(SIGABRT);
+
+	return faults & bit_of(number);
+}
+
+/*
+ * Whether a handler of the application blocks our signal while it runs. Ours then comes when that
+ * handler has returned, and its EINTR looks like one of ours.
+ */
+static bool may_be_delayed(int ours)
+{
+	struct sigaction action;
+
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (number != ours && !is_synchronous(number) &&
+		    !sigaction(number, NULL, &action) && has_handler(&action) &&
+		    sigismember(&action.sa_mask, ours) == 1)
+			return true;
+	return false;
+}
+
+/* What this thread blocks by name, and what is queued for it or the process. */
+static uint64_t signals_in_use_here(void)
+{
+	uint64_t blocked = 0;
+	uint64_t pending = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
+	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+	return pending | (count_bits(blocked & REAL_TIME) <= FEW_SIGNALS ? blocked : 0);
+}
+
+static int find_free_signal(void)
+{
+	uint64_t in_use = stopping.in_use | signals_in_use_here();
+	struct sigaction action;
+
 	for (int number = SIGRTMAX - 1; number > SIGRTMIN; number--)
-		if (!sigaction(number, NULL, &action) && !(action.sa_flags & SA_SIGINFO) &&
-		    action.sa_handler == SIG_DFL)
+		if (!(in_use & bit_of(number)) && !sigaction(number, NULL, &action) &&
+		    !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
 			return number;
+	stopping.in_use = 0;
 	errno = EBUSY;
 	return -1;
+}
+
+static int take_signal(void)
+{
+	struct sigaction action = {.sa_sigaction = handle_signal,
+				   .sa_flags = SA_SIGINFO | SA_RESTART};
+	int number;
+
+	if (stopping.kept)
+		return 0;
+	number = find_free_signal();
+	if (number < 0)
+		return -1;
+	if (has_tiny_stacks())
+		action.sa_flags |= SA_ONSTACK;
+	sigfillset(&action.sa_mask);
+	if (sigaction(number, &action, &stopping.before))
+		return -1;
+	stopping.signal = number;
+	stopping.delayed = may_be_delayed(number);
+	return 0;
 }
 
 /* Room for twice the threads there are. What is outgrown stays: a late handler may look at it. */
@@ -368,77 +324,28 @@ static int make_room(uint32_t count)
 	return 0;
 }
 
-int threads_prepare(enum thread_mode mode)
+static int open_tasks(void)
 {
-	struct sigaction action = {.sa_sigaction = handle_signal,
-				   .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
-	int count = count_tasks();
-
-	if (make_room(count > 0 ? (uint32_t)count : 1))
+	stopping.tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (stopping.tasks < 0)
 		return -1;
-	if (mode == THREADS_CALLER)
-		return 0;
-	stopping.signal = find_free_signal();
-	if (stopping.signal < 0)
-		return -1;
-	sigfillset(&action.sa_mask);
-	return sigaction(stopping.signal, &action, &stopping.before);
+	stopping.reserve = fcntl(stopping.tasks, F_DUPFD_CLOEXEC, 0);
+	stopping.open = stopping.reserve >= 0;
+	if (!stopping.open)
+		close(stopping.tasks);
+	return stopping.open ? 0 : -1;
 }
 
-int threads_signal(void)
+int threads_prepare(enum thread_mode mode)
 {
-	return stopping.signal;
+	int count = count_tasks();
+
+	if (count < 0 || make_room((uint32_t)count) || open_tasks())
+		return -1;
+	return mode == THREADS_CALLER ? 0 : take_signal();
 }
 
 /* ------------------------------------------------------------------------------- the instant */
-
-/*
- * Whether a call with these arguments, run again from its start, would wait longer than it was
- * asked to, or would take our signal as its result.
- */
-static bool cannot_be_resumed(const struct thread_call *call)
-{
-	const unsigned long *args = call->args;
-
-	switch (call->number) {
-#ifdef SYS_poll
-	case SYS_poll:
-		return (int)args[2] > 0;
-#endif
-#ifdef SYS_epoll_wait
-	case SYS_epoll_wait:
-#endif
-	case SYS_epoll_pwait:
-		return (int)args[3] > 0;
-	case SYS_epoll_pwait2:
-	case SYS_semtimedop:
-		return args[3] != 0;
-	case SYS_io_getevents:
-	case SYS_io_pgetevents:
-	case SYS_recvmmsg:
-		return args[4] != 0;
-	case SYS_clock_nanosleep:
-		return !(args[1] & TIMER_ABSTIME);
-	case SYS_futex:
-		return (args[1] & FUTEX_CMD_MASK) == FUTEX_WAIT && args[3];
-	case SYS_nanosleep:
-	case SYS_rt_sigtimedwait: /* waits for signals, perhaps for all */
-	case SYS_restart_syscall: /* was interrupted before: its number is lost */
-		return true;
-	default:
-		return has_socket_timeout(call->number, (int)args[0]);
-	}
-}
-
-/*
- * Whether memory can be read, without a fault: the kernel copies the set before it looks at the
- * first argument, which no version knows.
- */
-static bool readable(uintptr_t address)
-{
-	return syscall(SYS_rt_sigprocmask, INT_MAX, address & ~7ul, NULL, 8) == 0 ||
-	       errno == EINVAL;
-}
 
 /*
  * The lowest address of the alternate signal stack that a thread runs on, or 0. The signal frame
@@ -452,7 +359,7 @@ static uintptr_t alternate_stack(uintptr_t sp)
 	for (uintptr_t at = sp & ~7ul; restorer && at < end; at += 8) {
 		const stack_t *stack;
 
-		if ((at % 4096 == 0 || at < sp + 8) && !readable(at + 4095 - at % 4096))
+		if ((at % 4096 == 0 || at < sp + 8) && !memory_is_readable(at + 4095 - at % 4096))
 			return 0;
 		if (*(const uintptr_t *)at != restorer)
 			continue;
@@ -473,30 +380,77 @@ static bool has_room(uintptr_t sp)
 	if (alternate && lowest < alternate)
 		return false;
 	for (uintptr_t page = sp; page > lowest; page -= 4096)
-		if (!readable(page))
+		if (!memory_is_readable(page))
 			return false;
-	return readable(lowest);
+	return memory_is_readable(lowest);
 }
 
-static bool blocks(const struct thread_status *status, int number)
+/* Whether a set names our signal, rather than taking in all there are. */
+static bool names_ours(uint64_t set)
 {
-	return status->blocked >> (number - 1) & 1;
+	return set & bit_of(stopping.signal) && count_bits(set & REAL_TIME) <= FEW_SIGNALS;
+}
+
+/* The set that a thread waits for in sigtimedwait(2), which its mask leaves out meanwhile. */
+static uint64_t awaited_set(const struct thread *thread)
+{
+	uint64_t set = 0;
+
+	if (thread->blocked && thread->call.number == SYS_rt_sigtimedwait)
+		memory_read(thread->call.args[0], &set, sizeof(set));
+	return set;
+}
+
+/*
+ * Whether the application uses our signal too: it is queued, or somebody blocks it or waits for it
+ * by name. A thread that blocks all signals says nothing.
+ */
+static bool is_in_use(const struct thread *thread, const struct thread_status *status)
+{
+	uint64_t pending = status->pending | status->shared_pending;
+
+	return !stopping.kept && ((pending & bit_of(stopping.signal)) ||
+				  names_ours(status->blocked) || names_ours(awaited_set(thread)));
+}
+
+/* Whether a thread that blocks in a call may be interrupted there. */
+static enum thread_reason why_not_interrupt(const struct thread *thread, enum thread_mode mode)
+{
+	const struct thread_call *at = &thread->call;
+	const struct blocking_call *call = blocking_call_find(at->number);
+
+	if (at->number == SYS_rt_sigtimedwait) /* it waits for signals, perhaps for all */
+		return REASON_BLOCKS_SIGNALS;
+	if (at->number == SYS_restart_syscall) /* was interrupted before: its number is lost */
+		return REASON_REMAINING_TIME;
+	if (!call)
+		return REASON_NONE;
+	if (call_moves_in_part(call, at->args))
+		return REASON_TRANSFER;
+	if (mode != THREADS_AUTO || call_is_restarted(call, at->args))
+		return REASON_NONE;
+	if (retries_at(at->sp, at->pc) && !call_has_socket_timeout(call, at->args))
+		return REASON_NONE;
+	if (call_loses_time(call, at->args))
+		return REASON_REMAINING_TIME;
+	return stopping.delayed ? REASON_HANDLER_BLOCKS : REASON_NONE;
 }
 
 /* Decide whether a thread can be stopped, from what /proc says of it just now. */
 static enum thread_reason why_not_stop(const struct thread *thread, enum thread_mode mode,
 				       const struct thread_status *status)
 {
-	if (blocks(status, stopping.signal))
+	enum thread_reason reason;
+
+	if (status->blocked & bit_of(stopping.signal))
 		return REASON_BLOCKS_SIGNALS;
 	if (status->state == 'D' || status->state == 'Z' || status->state == 'X')
 		return REASON_UNINTERRUPTIBLE;
 	if (!thread->blocked)
 		return REASON_NONE;
-	if (thread->call.number == SYS_rt_sigtimedwait)
-		return REASON_BLOCKS_SIGNALS;
-	if (mode == THREADS_AUTO && cannot_be_resumed(&thread->call))
-		return REASON_REMAINING_TIME;
+	reason = why_not_interrupt(thread, mode);
+	if (reason != REASON_NONE)
+		return reason;
 	return has_room(thread->call.sp) ? REASON_NONE : REASON_STACK_FULL;
 }
 
@@ -518,35 +472,52 @@ static void set_state(struct thread *thread, enum thread_state state)
 	atomic_store(&thread->state, atomic_load(&stopping.generation) << 8 | state);
 }
 
+/* Look at a thread's state. Returns 0, or -1 if that cannot be done; then its state says why. */
+static int look_at(struct thread *thread, struct thread_status *ret)
+{
+	if (!read_task_status(stopping.tasks, thread->tid, ret))
+		return 0;
+	if (errno == ENOENT || errno == ESRCH) {
+		set_state(thread, THREAD_ENDED);
+	} else {
+		set_state(thread, THREAD_MISSING);
+		thread->reason = REASON_NOT_LOOKED_AT;
+	}
+	return -1;
+}
+
 /* Note where a blocked thread is. */
-static void read_thread(int tasks, struct thread *thread)
+static void read_thread(struct thread *thread)
 {
 	struct thread_status status;
 
+	if (look_at(thread, &status))
+		return;
 	set_state(thread, THREAD_MISSING);
-	if (read_task_status(tasks, thread->tid, &status))
-		set_state(thread, THREAD_ENDED);
-	else if (!read_task_call(tasks, thread->tid, &thread->call) && thread->call.sp) {
+	if (!read_task_call(stopping.tasks, thread->tid, &thread->call) && thread->call.sp) {
 		thread->switches = status.switches;
 		set_state(thread, THREAD_READ);
 	}
 }
 
 /* Ask one thread to stop, or read it. */
-static void take_thread(int tasks, struct thread *thread, uint32_t index, enum thread_mode mode)
+static void take_thread(struct thread *thread, uint32_t index, enum thread_mode mode)
 {
 	struct thread_status status;
 
-	if (read_task_status(tasks, thread->tid, &status)) {
-		set_state(thread, THREAD_ENDED);
+	if (look_at(thread, &status))
+		return;
+	thread->blocked = !read_task_call(stopping.tasks, thread->tid, &thread->call);
+	if (is_in_use(thread, &status)) {
+		stopping.collides = true;
 		return;
 	}
-	thread->blocked = !read_task_call(tasks, thread->tid, &thread->call);
 	thread->reason = why_not_stop(thread, mode, &status);
 	/* sigtimedwait(2) unblocks what it waits for; a thread that runs may just have left it */
-	if (thread->reason == REASON_NONE && !thread->blocked &&
-	    !read_task_status(tasks, thread->tid, &status))
+	if (thread->reason == REASON_NONE && !thread->blocked && !look_at(thread, &status))
 		thread->reason = why_not_stop(thread, mode, &status);
+	thread->sleeps = status.voluntary;
+	thread->delayed = stopping.delayed;
 	if (thread->reason == REASON_NONE) {
 		set_state(thread, THREAD_ASKED);
 		atomic_fetch_add(&stopping.expected, 1);
@@ -555,7 +526,8 @@ static void take_thread(int tasks, struct thread *thread, uint32_t index, enum t
 			return;
 		atomic_fetch_sub(&stopping.expected, 1);
 	}
-	read_thread(tasks, thread);
+	if (thread->reason != REASON_NOT_LOOKED_AT)
+		read_thread(thread);
 }
 
 static bool is_known(pid_t tid)
@@ -566,30 +538,38 @@ static bool is_known(pid_t tid)
 	return false;
 }
 
-/* Take the threads that are not in the table yet. Returns how many there were. */
-static uint32_t take_new_threads(int tasks, enum thread_mode mode)
+static void add_thread(pid_t tid, enum thread_mode mode)
+{
+	struct thread *thread = &stopping.threads[stopping.count++];
+
+	memset(thread, 0, sizeof(*thread));
+	thread->tid = tid;
+	if (mode == THREADS_CALLER) {
+		thread->reason = REASON_NOT_ASKED;
+		set_state(thread, THREAD_MISSING);
+	} else {
+		take_thread(thread, stopping.count - 1, mode);
+	}
+}
+
+/*
+ * Take the threads that are not in the table yet, the main one only *with_main*. Returns how many
+ * there were.
+ */
+static uint32_t take_new_threads(enum thread_mode mode, bool with_main)
 {
 	uint32_t before = stopping.count;
-	struct task_list list = {.fd = tasks};
+	struct task_list list = {.fd = stopping.tasks};
 	pid_t tid;
 
-	lseek(tasks, 0, SEEK_SET);
-	while ((tid = next_task(&list)) > 0) {
-		struct thread *thread = &stopping.threads[stopping.count];
-
-		if ((before > 1 || tid == stopping.threads[0].tid) && is_known(tid))
+	lseek(stopping.tasks, 0, SEEK_SET);
+	while (!stopping.collides && (tid = next_task(&list)) > 0) {
+		if ((!with_main && is_main(tid)) || tid == stopping.threads[0].tid ||
+		    (before > 1 && is_known(tid)))
 			continue;
 		if (stopping.count == stopping.capacity)
 			break;
-		memset(thread, 0, sizeof(*thread));
-		thread->tid = tid;
-		stopping.count++;
-		if (mode == THREADS_CALLER) {
-			thread->reason = REASON_NOT_ASKED;
-			set_state(thread, THREAD_MISSING);
-		} else {
-			take_thread(tasks, thread, stopping.count - 1, mode);
-		}
+		add_thread(tid, mode);
 	}
 	return stopping.count - before;
 }
@@ -620,9 +600,8 @@ static void give_up_all(void)
  * Stop waiting for those that will not come: they have ended, or were waking up from
  * sigtimedwait(2), which took our signal for its own.
  */
-static void give_up_hopeless(int tasks)
+static void give_up_hopeless(void)
 {
-	uint64_t ours = 1ull << (stopping.signal - 1);
 	struct thread_status status;
 
 	for (uint32_t i = 1; i < stopping.count; i++) {
@@ -630,127 +609,302 @@ static void give_up_hopeless(int tasks)
 
 		if (thread_state(thread) != THREAD_ASKED)
 			continue;
-		if (read_task_status(tasks, thread->tid, &status))
+		if (!read_task_status(stopping.tasks, thread->tid, &status)) {
+			if (status.state == 'S' && !(status.pending & bit_of(stopping.signal)))
+				give_up(thread, THREAD_MISSING);
+		} else if (errno == ENOENT || errno == ESRCH) {
 			give_up(thread, THREAD_ENDED);
-		else if (status.state == 'S' && !(status.pending & ours))
-			give_up(thread, THREAD_MISSING);
+		}
 	}
+}
+
+static bool is_worth_a_retry(const struct thread *thread)
+{
+	return thread_state(thread) == THREAD_MISSING &&
+	       (thread->reason == REASON_BLOCKS_SIGNALS || thread->reason == REASON_NOT_LOOKED_AT);
 }
 
 /*
  * Ask once more those that run with signals blocked: that state mostly lasts for microseconds, in
- * pthread_create() or at the end of our own handler. Returns how many there are.
+ * pthread_create() or at the end of our own handler. And those that could not be looked at, for
+ * want of a descriptor. Returns how many there are.
  */
-static uint32_t take_again(int tasks, enum thread_mode mode)
+static uint32_t take_again(enum thread_mode mode)
 {
 	const struct timespec moment = {.tv_nsec = RETRY_NS};
 	uint32_t count = 0;
 
 	for (uint32_t i = 1; i < stopping.count; i++) {
-		struct thread *thread = &stopping.threads[i];
-
-		if (thread_state(thread) != THREAD_MISSING ||
-		    thread->reason != REASON_BLOCKS_SIGNALS)
+		if (!is_worth_a_retry(&stopping.threads[i]))
 			continue;
 		if (count++ == 0)
 			syscall(SYS_nanosleep, &moment, NULL);
-		take_thread(tasks, thread, i, mode);
+		take_thread(&stopping.threads[i], i, mode);
 	}
 	return count;
 }
 
-static void wait_for_arrivals(int tasks, uint64_t deadline_ns)
+static void wait_for_arrivals(uint64_t deadline_ns)
 {
-	const struct timespec while_waiting = {.tv_nsec = CHECK_MS * 1000000};
+	const struct timespec while_waiting = milliseconds(CHECK_MS);
 	uint32_t arrived;
 
 	while ((arrived = atomic_load(&stopping.arrived)) < atomic_load(&stopping.expected)) {
 		futex(&stopping.arrived, FUTEX_WAIT, arrived, &while_waiting);
 		if (atomic_load(&stopping.arrived) != arrived)
 			continue;
-		give_up_hopeless(tasks);
+		give_up_hopeless();
 		if (now_ns() >= deadline_ns)
 			give_up_all();
 	}
 }
 
+/*
+ * The main thread comes last, and goes first: as long as it can, it takes the process's signals,
+ * and its call ends with EINTR as ever.
+ */
+static void take_all(enum thread_mode mode, uint64_t deadline_ns)
+{
+	for (int round = 0; round < ROUNDS && take_new_threads(mode, round > 0); round++)
+		wait_for_arrivals(deadline_ns);
+	if (stopping.count == 1 && take_new_threads(mode, true))
+		wait_for_arrivals(deadline_ns);
+	for (int retry = 0; retry < RETRIES && !stopping.collides && take_again(mode); retry++)
+		wait_for_arrivals(deadline_ns);
+	wait_for_arrivals(deadline_ns);
+}
+
 /* Read again what was read, now that all others stand still. */
-static void reread_threads(int tasks)
+static void reread_threads(void)
 {
 	for (uint32_t i = 1; i < stopping.count; i++) {
 		struct thread *thread = &stopping.threads[i];
 		enum thread_state state = thread_state(thread);
 
 		if (state == THREAD_READ || state == THREAD_MISSING)
-			read_thread(tasks, thread);
+			read_thread(thread);
 	}
 }
 
-void threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_table *ret)
+/* How many more threads the kernel counts than there are in the table. */
+static uint32_t count_unlisted(void)
 {
-	uint64_t deadline = now_ns() + timeout_ms * 1000000ull;
-	int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int counted = count_tasks();
+	int listed = 0;
 
+	for (uint32_t i = 0; i < stopping.count; i++)
+		listed += thread_state(&stopping.threads[i]) != THREAD_ENDED;
+	return counted > listed ? (uint32_t)(counted - listed) : 0;
+}
+
+static void begin_stop(void)
+{
+	uint32_t generation = atomic_load(&stopping.generation) + 1;
+
+	stopping.collides = false;
 	atomic_store(&stopping.arrived, 0);
 	atomic_store(&stopping.expected, 0);
-	atomic_fetch_add(&stopping.generation, 1);
+	atomic_store(&stopping.main_done, 1);
+	atomic_store(&stopping.main_generation, generation);
+	atomic_store(&stopping.generation, generation);
+	memset(stopping.caller_fp, 0, sizeof(stopping.caller_fp));
 	memset(&stopping.threads[0], 0, sizeof(struct thread));
 	stopping.threads[0].tid = (pid_t)syscall(SYS_gettid);
 	stopping.count = 1;
-	for (int round = 0; round < ROUNDS && take_new_threads(tasks, mode); round++)
-		wait_for_arrivals(tasks, deadline);
-	for (int retry = 0; retry < RETRIES && take_again(tasks, mode); retry++)
-		wait_for_arrivals(tasks, deadline);
-	if (mode != THREADS_CALLER) {
-		reread_threads(tasks);
-		send_signal(&stopping.threads[0], 0);
-	}
 	set_state(&stopping.threads[0], THREAD_STOPPED);
-	close(tasks);
-	*ret = (struct thread_table){stopping.threads, stopping.count, stopping.caller_fp};
+}
+
+static void put_back_disposition(void);
+
+/* Stop them by a signal that nobody uses. Returns 0, or -1 with errno set and nobody stopped. */
+static int stop_by_free_signal(enum thread_mode mode, uint64_t deadline_ns)
+{
+	for (;;) {
+		begin_stop();
+		take_all(mode, deadline_ns);
+		if (!stopping.collides)
+			return 0;
+		give_up_all();
+		threads_release();
+		stopping.in_use |= bit_of(stopping.signal);
+		put_back_disposition();
+		if (take_signal())
+			return -1;
+	}
+}
+
+static int share_marks(struct thread_table *table)
+{
+	void *memory = mmap(NULL, table->count, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			    -1, 0);
+
+	if (memory == MAP_FAILED)
+		return -1;
+	madvise(memory, table->count, MADV_DONTDUMP);
+	table->moved = memory;
+	table->moved_size = table->count;
+	return 0;
+}
+
+/* The caller's own floating-point state, by way of the handler. */
+static void capture_caller_fp(void)
+{
+	uint64_t ours = bit_of(stopping.signal);
+
+	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &ours, NULL, sizeof(ours));
+	send_signal(&stopping.threads[0], 0);
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, &ours, NULL, sizeof(ours));
+}
+
+int threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_table *ret)
+{
+	close(stopping.reserve);
+	stopping.reserve = -1;
+	if (stop_by_free_signal(mode, now_ns() + timeout_ms * 1000000ull))
+		return -1;
+	if (mode != THREADS_CALLER) {
+		reread_threads();
+		capture_caller_fp();
+	}
+	*ret = (struct thread_table){.threads = stopping.threads,
+				     .count = stopping.count,
+				     .unlisted = count_unlisted(),
+				     .caller_fp = stopping.caller_fp};
+	if (!share_marks(ret))
+		return 0;
+	threads_release();
+	return -1;
+}
+
+void threads_check(struct thread_table *table)
+{
+	struct thread_status status;
+
+	for (uint32_t i = 1; i < table->count; i++) {
+		struct thread *thread = &table->threads[i];
+
+		if (thread_state(thread) != THREAD_READ ||
+		    (!read_task_status(stopping.tasks, thread->tid, &status) &&
+		     status.switches == thread->switches))
+			continue;
+		atomic_store(&table->moved[i], 1);
+		thread->reason = REASON_RAN;
+		set_state(thread, THREAD_MISSING);
+	}
+}
+
+void clone_threads_checked(const struct thread_table *table)
+{
+	for (uint32_t i = 1; i < table->count; i++)
+		if (atomic_load(&table->moved[i]))
+			set_state(&table->threads[i], THREAD_MISSING);
 }
 
 void threads_release(void)
 {
-	atomic_fetch_add(&stopping.generation, 1);
+	uint32_t generation = atomic_load(&stopping.generation) + 1;
+
+	atomic_store(&stopping.main_done, 0);
+	atomic_store(&stopping.main_generation, generation);
+	futex(&stopping.main_generation, FUTEX_WAKE, 1, NULL);
+	atomic_store(&stopping.generation, generation);
 	futex(&stopping.generation, FUTEX_WAKE, INT_MAX, NULL);
+}
+
+void threads_main_has_signals(void)
+{
+	atomic_store(&stopping.main_done, 1);
+	futex(&stopping.main_done, FUTEX_WAKE, INT_MAX, NULL);
 }
 
 /* -------------------------------------------------------------------------- after the instant */
 
-static void mark_if_it_ran(int tasks, struct thread *thread)
+static bool main_is_stopped(void)
+{
+	for (uint32_t i = 1; i < stopping.count; i++)
+		if (is_main(stopping.threads[i].tid))
+			return thread_state(&stopping.threads[i]) == THREAD_STOPPED;
+	return false;
+}
+
+/* Whether a signal waits for the main thread that this one would take, having restored *mask*. */
+static bool main_will_take(uint64_t mask)
+{
+	uint64_t pending = 0;
+	struct thread_status status;
+
+	if (syscall(SYS_rt_sigpending, &pending, sizeof(pending)) || !(pending & ~mask))
+		return false;
+	return !read_task_status(stopping.tasks, getpid(), &status) && status.state != 'Z' &&
+	       pending & ~mask & ~status.blocked & status.shared_pending;
+}
+
+void threads_yield_signals(uint64_t mask)
+{
+	const uint64_t deadline = now_ns() + MAIN_MS * 1000000ull;
+	const struct timespec limit = milliseconds(MAIN_MS);
+	const struct timespec moment = {.tv_nsec = RETRY_NS / 2};
+
+	if (is_main(stopping.threads[0].tid))
+		return;
+	while (main_is_stopped() && !atomic_load(&stopping.main_done) && now_ns() < deadline)
+		futex(&stopping.main_done, FUTEX_WAIT, 0, &limit);
+	while (main_will_take(mask) && now_ns() < deadline)
+		syscall(SYS_nanosleep, &moment, NULL);
+	threads_main_has_signals();
+}
+
+/* Whether a thread that was given up has our signal still before it. */
+static bool is_still_queued(void)
 {
 	struct thread_status status;
 
-	if (thread_state(thread) != THREAD_READ)
-		return;
-	if (!read_task_status(tasks, thread->tid, &status) && status.switches == thread->switches)
-		return;
-	thread->reason = REASON_RAN;
-	set_state(thread, THREAD_MISSING);
+	for (uint32_t i = 1; i < stopping.count; i++) {
+		const struct thread *thread = &stopping.threads[i];
+
+		if ((thread->reason == REASON_NO_ANSWER || stopping.kept) &&
+		    !read_task_status(stopping.tasks, thread->tid, &status) &&
+		    status.pending & bit_of(stopping.signal))
+			return true;
+	}
+	return false;
 }
 
 /*
- * SIG_IGN first: it throws away what is still on its way, where the default action would end the
- * process.
+ * The default action of a real-time signal ends the process, and to ignore it for a moment would
+ * throw away what the application has queued: so our handler stays while one of ours is queued.
+ * The next capture uses the same signal.
  */
 static void put_back_disposition(void)
 {
-	struct sigaction ignore = {.sa_handler = SIG_IGN};
-
-	if (stopping.signal > 0) {
-		sigaction(stopping.signal, &ignore, NULL);
-		sigaction(stopping.signal, &stopping.before, NULL);
-	}
+	if (stopping.signal <= 0)
+		return;
+	stopping.kept = is_still_queued();
+	if (stopping.kept)
+		return;
+	sigaction(stopping.signal, &stopping.before, NULL);
 	stopping.signal = 0;
 }
 
 void threads_finish(struct thread_table *table)
 {
-	int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
 	put_back_disposition();
-	for (uint32_t i = 1; i < table->count; i++)
-		mark_if_it_ran(tasks, &table->threads[i]);
-	close(tasks);
+	if (table->moved)
+		munmap((void *)table->moved, table->moved_size);
+	table->moved = NULL;
+	if (!stopping.open)
+		return;
+	close(stopping.tasks);
+	if (stopping.reserve >= 0)
+		close(stopping.reserve);
+	stopping.open = false;
+}
+
+void threads_after_fork(void)
+{
+	struct thread_table none = {.count = 0};
+
+	stopping.count = 0;
+	atomic_store(&stopping.generation, (atomic_load(&stopping.generation) + 1) & ~1u);
+	threads_finish(&none);
 }

@@ -35,11 +35,15 @@ enum thread_reason {
 	REASON_NOT_ASKED,
 	REASON_BLOCKS_SIGNALS,
 	REASON_REMAINING_TIME,
+	REASON_TRANSFER,
+	REASON_HANDLER_BLOCKS,
 	REASON_UNINTERRUPTIBLE,
 	REASON_STACK_FULL,
 	REASON_QUEUE_FULL,
 	REASON_NO_ANSWER,
 	REASON_RAN,
+	REASON_NOT_LOOKED_AT,
+	REASON_LEFT_EARLY,
 	REASON_COUNT,
 };
 
@@ -58,6 +62,8 @@ struct thread {
 	bool blocked; /* call is known */
 	struct thread_call call;
 	uint64_t switches;	   /* context switches when it was read */
+	uint64_t sleeps;	   /* how often it had gone to sleep when it was asked to stop */
+	bool delayed;		   /* a handler of the application may have delayed our signal */
 	const ucontext_t *context; /* on the stopped thread's own stack */
 	uintptr_t tls;
 };
@@ -66,7 +72,10 @@ struct thread {
 struct thread_table {
 	struct thread *threads;
 	uint32_t count;
-	const void *caller_fp; /* the caller's floating-point state, as a signal frame has it */
+	uint32_t unlisted;	/* threads that the kernel counts and the table lacks */
+	const void *caller_fp;	/* the caller's floating-point state, as a signal frame has it */
+	_Atomic uint8_t *moved; /* shared with the clone: threads that have run since they were read */
+	size_t moved_size;
 };
 
 static inline enum thread_state thread_state(const struct thread *thread)
@@ -88,25 +97,43 @@ static inline const char *thread_quality(const struct thread *thread)
 }
 
 /*
- * Get everything ready that can fail: memory, a real-time signal that nobody handles.
- * Returns 0, or -1 with errno set.
+ * Get everything ready that can fail: memory, descriptors, a real-time signal that nobody uses.
+ * Returns 0, or -1 with errno set. threads_finish() undoes it, also after a failure.
  */
 int threads_prepare(enum thread_mode mode);
 
 /*
  * Stop or read every other thread; wait at most *timeout_ms*. From the first one that stops to
  * threads_release() the caller makes system calls only: a stopped thread may hold any lock.
- * The caller has blocked all signals but threads_signal().
+ * The caller has blocked all signals. Returns 0, or -1 with errno set and
+ * nobody stopped.
  */
-void threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_table *ret);
+int threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_table *ret);
 
-/* Let them go on. */
+/* After the clone: mark those that were only read and have run since. */
+void threads_check(struct thread_table *table);
+
+/* Let them go on, the main thread first. */
 void threads_release(void);
 
-/* Mark those that were only read and have run since. Then put the signal's disposition back. */
+/*
+ * Wait until the main thread has taken the process's signals that came meanwhile: whoever unblocks
+ * them first gets them, and only in the main thread do they end the call that it is in. Some
+ * milliseconds at most, and not at all if the caller is the main thread. *mask* is the one that the
+ * caller is about to restore.
+ */
+void threads_yield_signals(uint64_t mask);
+
+/* Let the other threads have what is left of them. Called by the main thread, or in its place. */
+void threads_main_has_signals(void);
+
+/* Put the signal's disposition back, and release what was prepared. *table* may be empty. */
 void threads_finish(struct thread_table *table);
 
-/* The signal that threads_prepare() chose. */
-int threads_signal(void);
+/* In a child of the application's fork(2): nothing of a capture in progress is left. */
+void threads_after_fork(void);
+
+/* Runs in the clone: take over what threads_check() has found. */
+void clone_threads_checked(const struct thread_table *table);
 
 #endif

@@ -128,6 +128,11 @@ static inline long arch_result(const ucontext_t *context)
 	return (long)context->uc_mcontext.regs[0];
 }
 
+static inline void arch_set_result(ucontext_t *context, long result)
+{
+	context->uc_mcontext.regs[0] = (unsigned long long)result;
+}
+
 static inline long arch_next_number(const ucontext_t *context)
 {
 	return (long)context->uc_mcontext.regs[8];

@@ -189,6 +189,11 @@ static inline long arch_result(const ucontext_t *context)
 	return context->uc_mcontext.gregs[REG_RAX];
 }
 
+static inline void arch_set_result(ucontext_t *context, long result)
+{
+	context->uc_mcontext.gregs[REG_RAX] = result;
+}
+
 /* Of the system call that the context is about to run. */
 static inline long arch_next_number(const ucontext_t *context)
 {
@@ -225,6 +230,34 @@ static inline long arch_number_of_caller(uintptr_t return_address)
 	return -1;
 }
 
+/* A number that was found in memory, unless it cannot be one. */
+static inline long arch_plausible_number(long number)
+{
+	return number >= 0 && number < 1024 ? number : -1;
+}
+
+/*
+ * Since glibc 2.41 cancellation points pass the number on the stack (nptl/cancellation.c,
+ * sysdeps/unix/sysv/linux/x86_64/syscall_cancel.S): __internal_syscall_cancel() loads it into rax
+ * itself, or into rsi before it calls __syscall_cancel_arch(), which then begins by pushing
+ * nothing.
+ */
+static inline long arch_number_on_stack(const unsigned char *code, uintptr_t sp)
+{
+	const unsigned char *caller = *(const unsigned char *const *)sp;
+
+	if (!memcmp(code - 5, "\x48\x8b\x44\x24", 4)) /* mov D(%rsp), %rax */
+		return arch_plausible_number(*(const long *)(sp + code[-1]));
+	if (memcmp(code - 5, "\x4c\x89\x5c\x24\x08", 5) || /* mov %r11, 8(%rsp) */
+	    ((uintptr_t)caller & 4095) < 32)
+		return -1;
+	for (int distance = 10; distance < 30; distance++)
+		if (!memcmp(caller - distance, "\x48\x8b\x74\x24", 4)) /* mov D(%rsp), %rsi */
+			return arch_plausible_number(
+				*(const long *)(sp + sizeof(sp) + caller[4 - distance]));
+	return -1;
+}
+
 /*
  * The number that is put into eax shortly before the system call; -1 if that is not seen. Some
  * functions of glibc load an argument in between.
@@ -243,7 +276,7 @@ static inline long arch_decode_number(uintptr_t syscall_pc, uintptr_t sp)
 		return SYS_read;
 	if (!memcmp(code - 5, "\x4c\x8b\x4c\x24\x08", 5)) /* mov 8(%rsp), %r9 */
 		return arch_number_of_caller(*(const uintptr_t *)sp);
-	return -1;
+	return arch_number_on_stack(code, sp);
 }
 
 /* Make the context run the call again. The arguments are still in their registers. */

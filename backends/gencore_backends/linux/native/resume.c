@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Undoes what our signal has done to a system call. Runs in our signal handler, with all signals
+ * blocked; the registers of the interrupted code are in its context.
+ */
+#define _GNU_SOURCE
+#include "resume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "arch.h"
+#include "retries.h"
+#include "transfers.h"
+
+enum {
+	SMALLEST_PAGE = 4096,
+	LOOK_BACK = 16, /* bytes of code before the call that may be looked at */
+};
+
+static bool page_holds(uintptr_t address, uintptr_t before)
+{
+	return (address & (SMALLEST_PAGE - 1)) >= before;
+}
+
+static void note_arguments(const ucontext_t *context, const struct thread *thread, bool same,
+			   unsigned long *ret)
+{
+	for (int i = 0; i < CALL_ARGUMENTS; i++)
+		ret[i] = arch_argument(context, i);
+	if (same) /* where the result overwrites the first one */
+		ret[0] = thread->call.args[0];
+}
+
+/* Whether a call that the kernel has set back, or that is about to begin, can end with EINTR. */
+static bool may_return_eintr(const struct blocking_call *call, const unsigned long *args)
+{
+	int operation = (int)args[1];
+
+	if (!call || call->restart != RESTARTED)
+		return false;
+	if (call->number == SYS_fcntl)
+		return operation == F_SETLKW || operation == F_OFD_SETLKW;
+	if (call->number == SYS_futex)
+		return (operation & FUTEX_CMD_MASK) == FUTEX_WAIT ||
+		       (operation & FUTEX_CMD_MASK) == FUTEX_WAIT_BITSET;
+	return true;
+}
+
+static bool is_main(const struct thread *thread)
+{
+	return thread->tid == getpid();
+}
+
+/*
+ * A call that CPython makes is left with its EINTR where it could not be resumed exactly, and in
+ * the main thread: the EINTR makes it run the handlers of signals that another thread has taken
+ * meanwhile. It knows nothing of timeouts that are options of a socket.
+ */
+static bool is_left_to_caller(const struct thread *thread, const struct interrupted_call *found,
+			      const ucontext_t *context)
+{
+	return !call_has_socket_timeout(found->call, found->args) &&
+	       (is_main(thread) || call_loses_time(found->call, found->args)) &&
+	       retries_at(arch_sp(context), arch_pc(context));
+}
+
+static void examine_restarted(const struct thread *thread, ucontext_t *context,
+			      struct interrupted_call *ret)
+{
+	ret->call = blocking_call_find(arch_next_number(context));
+	if (!may_return_eintr(ret->call, ret->args))
+		return;
+	ret->how = KERNEL_RESTARTS;
+	if (is_left_to_caller(thread, ret, context)) {
+		arch_return_eintr(context);
+		ret->how = LEFT_TO_CALLER;
+	}
+}
+
+/*
+ * Whether the EINTR may be the application's although it looks like ours: its handler has blocked
+ * our signal while it ran. A thread that has gone to sleep since was woken by us.
+ */
+static bool may_be_the_applications(const struct thread *thread)
+{
+	struct rusage usage;
+
+	return thread->delayed && !getrusage(RUSAGE_THREAD, &usage) &&
+	       (uint64_t)usage.ru_nvcsw <= thread->sleeps;
+}
+
+static void examine_ended(const struct thread *thread, ucontext_t *context, bool same,
+			  struct interrupted_call *ret)
+{
+	uintptr_t instruction = arch_pc(context) - ARCH_SYSCALL_SIZE;
+	long number = same ? thread->call.number : arch_decode_number(instruction, arch_sp(context));
+
+	ret->call = blocking_call_find(number);
+	ret->result = arch_result(context);
+	if (!ret->call)
+		return;
+	if (ret->result > 0 && call_moves_in_part(ret->call, ret->args)) {
+		ret->how = CUT_SHORT;
+	} else if (ret->result == -EINTR && !call_is_restarted(ret->call, ret->args)) {
+		ret->how = LEFT_TO_CALLER;
+		if (is_left_to_caller(thread, ret, context) ||
+		    (!same && may_be_the_applications(thread)))
+			return;
+		arch_set_back(context, number, &thread->call);
+		ret->how = WAS_SET_BACK;
+	}
+}
+
+/*
+ * Where another signal is pending too, its handler was entered first, since it has a lower number,
+ * and it is that handler which our context shows. The EINTR of a call that the kernel restarts
+ * belongs to a signal of the application, whose handler has just returned.
+ */
+void resume_examine(const struct thread *thread, ucontext_t *context, struct interrupted_call *ret)
+{
+	uintptr_t pc = arch_pc(context);
+	bool same = thread->blocked && arch_sp(context) == thread->call.sp &&
+		    arch_same_arguments(context, &thread->call);
+
+	*ret = (struct interrupted_call){.how = NOT_IN_CALL};
+	if (!page_holds(pc, LOOK_BACK))
+		return;
+	if (arch_is_syscall(pc)) {
+		note_arguments(context, thread, false, ret->args);
+		examine_restarted(thread, context, ret);
+	} else if (arch_is_syscall(pc - ARCH_SYSCALL_SIZE)) {
+		same = same && pc == thread->call.pc;
+		note_arguments(context, thread, same, ret->args);
+		examine_ended(thread, context, same, ret);
+	}
+}
+
+/* -------------------------------------------------------------------------- before it goes on */
+
+static uint64_t blocked_by(const ucontext_t *context)
+{
+	uint64_t blocked;
+
+	memcpy(&blocked, &context->uc_sigmask, sizeof(blocked));
+	return blocked;
+}
+
+uint64_t resume_pending(const ucontext_t *context)
+{
+	uint64_t pending = 0;
+
+	if (syscall(SYS_rt_sigpending, &pending, sizeof(pending)))
+		return 0;
+	return pending & ~blocked_by(context);
+}
+
+/* Whether the handler of one of these signals ends a call that the kernel would restart. */
+static bool one_interrupts(uint64_t signals)
+{
+	struct sigaction action;
+
+	for (int number = 1; signals; number++, signals >>= 1)
+		if (signals & 1 && !sigaction(number, NULL, &action) &&
+		    action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN &&
+		    !(action.sa_flags & SA_RESTART))
+			return true;
+	return false;
+}
+
+/*
+ * Run the handlers of what is pending here, in our handler, where their effect is known: ppoll(2)
+ * with the mask of the interrupted code ends with EINTR if, and only if, one has run. Returns
+ * whether the call ends with EINTR because of that.
+ */
+static bool run_handlers(const struct interrupted_call *interrupted, const ucontext_t *context)
+{
+	const struct timespec at_once = {0};
+	uint64_t mask = blocked_by(context);
+	uint64_t pending;
+	bool interrupts = false;
+
+	while ((pending = resume_pending(context))) {
+		bool ran = syscall(SYS_ppoll, NULL, 0, &at_once, &mask, sizeof(mask)) < 0 &&
+			   errno == EINTR;
+
+		if (!ran)
+			break;
+		pending &= ~resume_pending(context);
+		interrupts |= interrupted->how == WAS_SET_BACK || one_interrupts(pending);
+	}
+	return interrupts;
+}
+
+void resume_finish(const struct interrupted_call *interrupted, ucontext_t *context,
+		   uint64_t stopped_ns)
+{
+	if (interrupted->how == WAS_SET_BACK)
+		call_shorten_timeout(interrupted->call, interrupted->args, stopped_ns);
+	if (run_handlers(interrupted, context) &&
+	    (interrupted->how == KERNEL_RESTARTS || interrupted->how == WAS_SET_BACK))
+		arch_return_eintr(context);
+}
+
+/* The application's signals are let through meanwhile: they end the transfer, as ever. */
+void resume_transfer(const struct interrupted_call *interrupted, ucontext_t *context,
+		     const _Atomic uint32_t *ours)
+{
+	uint64_t mask = blocked_by(context);
+
+	if (interrupted->how != CUT_SHORT)
+		return;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	arch_set_result(context, transfer_complete(interrupted->call, interrupted->args,
+						   interrupted->result, ours));
+}

@@ -38,7 +38,7 @@ def test_a_step_that_fails_in_the_clone_is_told_with_its_errno(tmp_path):
     """The clone cannot enter what is no directory, and says so before it ends."""
     with (tmp_path / "file").open("wb") as file:
         taken = []
-        _native.snapshot_for_kernel(file.fileno(), 0xFF, (), "caller", 250, taken)
+        _native.snapshot_for_kernel(file.fileno(), 0xFF, (), False, "caller", 250, taken)
         child = Child(taken)
         try:
             with pytest.raises(gencore.CoreFailed, match="ENOTDIR") as caught:
@@ -53,7 +53,7 @@ def test_the_clone_does_no_work_while_the_pause_lasts(tmp_path):
     """It waits for a signal, and says nothing before it is told to go on."""
     with (tmp_path / "core").open("w+b") as file:
         taken = []
-        _native.snapshot_to_elf(*(file.fileno(), "full", (), (), False, "caller", 250, taken))
+        _native.snapshot_to_elf(*(file.fileno(), "full", (), (), False, False, "caller", 250, taken))
         pid, _, status_fd = taken[0][:3]
         child = Child(taken)
         try:

@@ -5,7 +5,9 @@ Snapshot: TypeAlias = tuple[int, int, int, dict[str, float], list[tuple[int, str
 Message: TypeAlias = (
     tuple[Literal["size"], int, int]
     | tuple[Literal["unreadable"], int, int]
+    | tuple[Literal["step"], str, int]
     | tuple[Literal["failure"], str, int]
+    | tuple[Literal["done"], int, int]
 )
 
 Ranges: TypeAlias = Sequence[tuple[int, int]]
@@ -14,6 +16,7 @@ def snapshot_for_kernel(
     directory_fd: int,
     coredump_filter: int,
     excluded: Ranges,
+    allow_undumpable: bool,
     threads: str,
     timeout_ms: int,
     taken: list[Snapshot],
@@ -25,6 +28,7 @@ def snapshot_to_elf(
     kept: Ranges,
     excluded: Ranges,
     with_dontdump: bool,
+    allow_undumpable: bool,
     threads: str,
     timeout_ms: int,
     taken: list[Snapshot],
@@ -32,3 +36,5 @@ def snapshot_to_elf(
 ) -> None: ...
 def read_message(status_fd: int, /) -> Message | None: ...
 def dumpable() -> int: ...
+def auxiliary_value(type: int, /) -> int: ...
+def userfaultfd_reports_forks() -> bool: ...

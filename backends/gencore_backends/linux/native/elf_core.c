@@ -281,7 +281,7 @@ static int write_head(const struct writer *writer, const struct head *head,
 
 static int give_up(struct step_failure *failure, enum snapshot_step step)
 {
-	failure->step = errno == ESRCH ? STEP_PARENT_ENDED : step;
+	failure->step = errno == ESRCH ? STEP_READER_ENDED : step;
 	failure->err = errno;
 	return -1;
 }

@@ -213,6 +213,8 @@ static int clone_close_descriptors(const struct image *image)
 static void clone_write_without_waiting(const struct image *image)
 {
 	syscall(SYS_fcntl, image->status_fd, F_SETFL, O_WRONLY | O_NONBLOCK);
+	if (!image->order->kernel_writes)
+		syscall(SYS_fcntl, image->order->core_fd, F_SETFL, O_WRONLY | O_NONBLOCK);
 }
 
 static void clone_leave_service(const struct image *image)

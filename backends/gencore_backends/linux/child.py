@@ -202,8 +202,8 @@ class Child:
             return CoreFailed("wait", detail=f"{detail}, so that the cause is unknown")
         if ending.by_signal and not (step == "kernel-dump" and ending.status == signal.SIGSEGV):
             return _ended_by(ending.status, step)
-        detail = f"the clone ended with status {ending.status}; the kernel could not write the file"
-        return CoreFailed(step, detail=detail)
+        detail = "the kernel could not write the file" if ending.by_signal else "without a word"
+        return CoreFailed(step, detail=f"the clone ended with status {ending.status}: {detail}")
 
 
 def _ended_by(number: int, step: str) -> CoreFailed:

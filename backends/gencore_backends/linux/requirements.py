@@ -112,7 +112,6 @@ def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Re
     return [Reason(text, "ask for content='private'")]
 
 
-
 def _userfaultfd_reasons() -> list[Reason]:
     """A clone returns once its report is read: by a thread that is stopped meanwhile."""
     if not _native.userfaultfd_reports_forks():

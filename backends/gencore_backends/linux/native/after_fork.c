@@ -192,8 +192,6 @@ static void clone_become_ordinary(const struct image *image)
 {
 	syscall(SYS_setsid);
 	clone_reset_scheduling(image->cpus);
-	if (!image->order->kernel_writes)
-		clone_prevent_kernel_core();
 	clone_write_file("/proc/self/oom_score_adj", "1000", 4);
 }
 
@@ -221,6 +219,8 @@ static void clone_leave_service(const struct image *image)
 {
 	const struct snapshot_order *order = image->order;
 
+	if (!order->kernel_writes)
+		clone_prevent_kernel_core();
 	clone_watch_reader(image->reader, image->pid);
 	clone_write_without_waiting(image);
 	clone_begin(image, STEP_LEAVE_SERVICE);

@@ -268,7 +268,7 @@ static PyObject *native_dumpable(PyObject *module, PyObject *ignored)
 }
 
 PyDoc_STRVAR(auxiliary_value_doc,
-"auxiliary_value($module, type, /)\n--\n\n"
+"auxiliary_value($module, row, /)\n--\n\n"
 "Return what the kernel noted when this program began, 0 if nothing.\n\n"
 "See getauxval(3). /proc/PID/auxv is closed to a process that is not dumpable.");
 

@@ -168,7 +168,7 @@ static bool may_return_eintr(long number, const ucontext_t *context)
 	case SYS_fcntl:
 		return second == F_SETLKW || second == F_OFD_SETLKW;
 	case SYS_futex:
-		second &= FUTEX_CMD_MASK;
+		second &= (unsigned long)FUTEX_CMD_MASK;
 		return second == FUTEX_WAIT || second == FUTEX_WAIT_BITSET;
 	default:
 		return false;
@@ -420,7 +420,7 @@ static bool cannot_be_resumed(const struct thread_call *call)
 	case SYS_clock_nanosleep:
 		return !(args[1] & TIMER_ABSTIME);
 	case SYS_futex:
-		return (args[1] & FUTEX_CMD_MASK) == FUTEX_WAIT && args[3];
+		return (args[1] & (unsigned long)FUTEX_CMD_MASK) == FUTEX_WAIT && args[3];
 	case SYS_nanosleep:
 	case SYS_rt_sigtimedwait: /* waits for signals, perhaps for all */
 	case SYS_restart_syscall: /* was interrupted before: its number is lost */

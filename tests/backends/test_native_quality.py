@@ -17,6 +17,7 @@ NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
 SOURCES = sorted(NATIVE.glob("*.c"))
 HEADERS = ["-isystem", sysconfig.get_path("include"), "-DPy_LIMITED_API=0x030b0000"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
+PARTS = ROOT / "tests" / "native" / "clone_parts.c"
 UNDEFINED = ["-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
 
 DUMPS = """if True:
@@ -85,3 +86,52 @@ def test_the_module_is_hardened():
     assert "GNU_RELRO" in shown
     assert "BIND_NOW" in shown or "(FLAGS_1)            Flags: NOW" in shown
     assert "__stack_chk_fail" in shown
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """Return a function that does a part of the clone's work under both sanitizers."""
+    program = tmp_path_factory.mktemp("parts") / "clone_parts"
+    names = ("descriptors", "lifeline", "python_threads", "memory_map", "proc_text")
+    sources = [PARTS, *(NATIVE / f"{name}.c" for name in names)]
+    command = ["cc", "-std=gnu11", "-O1", "-g", *WARNINGS, "-fsanitize=address", *UNDEFINED]
+    subprocess.run([*command, f"-I{NATIVE}", *sources, "-o", program], check=True)
+
+    def run(*arguments):
+        done = subprocess.run(
+            [program, *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={"ASAN_OPTIONS": "detect_leaks=0"},
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.split()
+
+    return run
+
+
+@pytest.mark.parametrize("listed", [[], ["listed"]], ids=["close_range", "one by one"])
+@pytest.mark.parametrize("kept", ["1,2,700", "700,-1,1", "1,899,3"])
+def test_all_descriptors_are_closed_but_those_that_are_kept(parts, kept, listed):
+    """Also where no call closes a range of them, and no descriptor is free to list them with."""
+    left = parts("descriptors", kept, *listed)
+
+    assert left == sorted((number for number in kept.split(",") if number != "-1"), key=int)
+
+
+@pytest.mark.parametrize(
+    ("shape", "states"),
+    [("plain", 100), ("circle", 100), ("unlinking", 99), ("wild", 51), ("freed", 51), ("none", 0)],
+)
+def test_a_list_of_thread_states_in_any_shape_is_followed_as_far_as_it_goes(parts, shape, states):
+    """To states that are gone it leads no further; ranges that overlap become one."""
+    interpreter = 512 * 1024 if states else 0
+
+    assert parts("states", shape) == [str(0x3000 + interpreter + states * 4096)]
+
+
+@pytest.mark.parametrize(("whom", "told"), [("reader", "ESRCH"), ("parent", "room")])
+def test_room_in_a_pipe_is_waited_for_as_long_as_its_reader_lives(parts, whom, told):
+    """The writer holds the reading end itself, so that the pipe has no error."""
+    assert parts("lifeline", whom) == [told]

@@ -3,8 +3,9 @@
  * Runs in the child; the contract of after_fork.c holds.
  *
  * Threads begin and end all the time, and with them their states; only here does the list stand
- * still. A thread that was stopped while it took its own state out leaves the list joined in one
- * direction at least, so both are followed, from a state that is there for certain: the caller's.
+ * still. It is followed in both directions from a state that is there for certain: the caller's. A
+ * thread that was stopped while it took its own state out, which without a GIL may be anywhere,
+ * leaves each direction in order, with that state or without it.
  */
 #define _GNU_SOURCE
 #include "python_threads.h"

@@ -56,6 +56,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     annotations: Mapping[str, str] | None
     with_dontdump: bool
+    allow_undumpable: bool
     sources: bool
     on_event: Listener | None
 

@@ -44,7 +44,8 @@ class Pipeline:
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
         name: A template for the names of the dumps, see `gencore.naming`.
-        threads, content, timeout, annotations, with_dontdump, sources: see `DumpRequest`.
+        threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources: see
+            `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a
             thread of that dump's own. A dump waits a second for it at its end, at most; its
             exceptions are logged.

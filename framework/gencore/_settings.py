@@ -135,6 +135,7 @@ def request_of(options: Options) -> DumpRequest:
         timeout=options.get("timeout"),
         annotations=dict(options.get("annotations") or {}),  # the caller may change its own
         with_dontdump=options.get("with_dontdump") or False,
+        allow_undumpable=options.get("allow_undumpable") or False,
         sources=options.get("sources") or False,
     )
 
@@ -197,6 +198,7 @@ _TYPES: Final = {
     "directory": (str, os.PathLike, type(None)),
     "annotations": (Mapping, type(None)),
     "with_dontdump": (bool, type(None)),
+    "allow_undumpable": (bool, type(None)),
     "sources": (bool, type(None)),
 }
 

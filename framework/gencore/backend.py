@@ -97,6 +97,10 @@ class DumpRequest:
     """Free text for the manifest: 64 keys at most, 1,024 bytes each."""
     with_dontdump: bool = False
     """Whether to take in memory that was marked with MADV_DONTDUMP, see madvise(2)."""
+    allow_undumpable: bool = False
+    """Whether to dump a process that the kernel made "not dumpable" (prctl(2)), most often because
+    it changed its user. While its core is written, other processes of the user can read the
+    memory of the process's clone; the process itself stays as it is."""
     sources: bool = False
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB; see
     `gencore.sources`."""

@@ -190,6 +190,7 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
         "timeout": 5.5,
         "annotations": {"a": "b"},
         "with_dontdump": True,
+        "allow_undumpable": True,
         "sources": True,
     }
 

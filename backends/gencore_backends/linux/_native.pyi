@@ -6,7 +6,9 @@ Snapshot: TypeAlias = tuple[int, int, int, dict[str, float], list[Thread], int]
 Message: TypeAlias = (
     tuple[Literal["size"], int, int]
     | tuple[Literal["unreadable"], int, int]
+    | tuple[Literal["step"], str, int]
     | tuple[Literal["failure"], str, int]
+    | tuple[Literal["done"], int, int]
 )
 
 Ranges: TypeAlias = Sequence[tuple[int, int]]
@@ -15,6 +17,7 @@ def snapshot_for_kernel(
     directory_fd: int,
     coredump_filter: int,
     excluded: Ranges,
+    allow_undumpable: bool,
     threads: str,
     timeout_ms: int,
     taken: list[Snapshot],
@@ -26,6 +29,7 @@ def snapshot_to_elf(
     kept: Ranges,
     excluded: Ranges,
     with_dontdump: bool,
+    allow_undumpable: bool,
     threads: str,
     timeout_ms: int,
     taken: list[Snapshot],
@@ -33,3 +37,5 @@ def snapshot_to_elf(
 ) -> None: ...
 def read_message(status_fd: int, /) -> Message | None: ...
 def dumpable() -> int: ...
+def auxiliary_value(row: int, /) -> int: ...
+def userfaultfd_reports_forks() -> bool: ...

@@ -1,4 +1,9 @@
-"""The cloned child as its parent sees it: waited for through its pidfd, ended, reaped once."""
+"""The cloned child as its parent sees it: waited for through its pidfd, ended, reaped once.
+
+What it achieved is what it says itself: the size that it promises, and that it is done. How it
+ended is only asked for the reason of a failure, because that may be unknown: a program that reaps
+whatever ends (waitpid(2) with __WALL) takes the answer away.
+"""
 
 import contextlib
 import os
@@ -17,14 +22,34 @@ __all__ = ["Child"]
 _WALL: Final = 0x40000000
 """__WALL of wait(2): a child without an exit signal is otherwise not waited for."""
 _MAX_WARNINGS: Final = 20
+_CAUSES: Final = {
+    signal.SIGKILL: "out of memory, or somebody killed it",
+    signal.SIGSYS: "a seccomp filter forbids one of its system calls",
+}
+_REMEDIES: Final = {
+    signal.SIGKILL: "see the kernel's log (dmesg), and raise the memory limit",
+    signal.SIGSYS: "permit the system call that the kernel's log names (dmesg, 'type=1326'), or "
+    "let the filter answer EPERM instead of killing",
+}
 
 
 @attrs.frozen
 class _Ending:
-    """How the child ended: `code` and `status` as in waitid(2)."""
+    """How the child ended: `code` and `status` as in waitid(2), or None if that is unknown."""
 
-    code: int
+    code: int | None
     status: int
+
+    @property
+    def by_signal(self) -> bool:
+        return self.code in {os.CLD_KILLED, os.CLD_DUMPED}
+
+    @property
+    def dumped(self) -> bool:
+        return (self.code, self.status) == (os.CLD_DUMPED, signal.SIGSEGV)
+
+
+_REAPED_BY_OTHERS: Final = _Ending(None, 0)
 
 
 class Child:
@@ -39,7 +64,10 @@ class Child:
         self._closed = False
         self._lock = threading.Lock()
         self._ending: _Ending | None = None
+        self._sizes: tuple[int, int] | None = None
+        self._step: str | None = None
         self._failure: tuple[str, int] | None = None
+        self._done = False
         self._unreadable: list[tuple[int, int]] = []
 
     @property
@@ -62,33 +90,42 @@ class Child:
 
     def ended(self, timeout: float | None) -> bool:
         """Wait *timeout* seconds for the child's end, or for ever. Return whether it has ended."""
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(None if timeout is None else timeout * 1000))
+        return bool(_poll([self._pidfd], timeout))
+
+    def will_write(self, fd: int) -> bool:
+        """Wait until *fd*, which the child writes to, has bytes or never will again.
+
+        The end of the file is not enough: whatever was forked meanwhile holds the writing end.
+        """
+        ready = _poll([fd, self._pidfd], None)
+        if fd not in ready:  # but it may have written after the look at fd, and then ended
+            ready = _poll([fd], 0)
+        return bool(ready.get(fd, 0) & select.POLLIN)
 
     def promised_sizes(self) -> tuple[int, int]:
         """Wait until the child knows how long its core is. Raises `CoreFailed`.
 
         Returns the bytes of the whole core, and of the headers and notes at its beginning.
         """
-        message = _native.read_message(self._status_fd)
-        if message is not None and message[0] == "size":
-            return message[1], message[2]
-        self._note(message)
-        raise self._error("write-core", self._wait())
+        while self._sizes is None and self._take_message():
+            pass
+        if self._sizes is None:
+            raise self._error(self._wait())
+        return self._sizes
 
     def wait_for_core(self) -> None:
-        """Wait for the child's end. Raises `CoreFailed` unless the kernel dumped it."""
+        """Wait for the child's end. Raises `CoreFailed` if the kernel has not dumped it.
+
+        If somebody else has reaped it, the file must show whether there is a core.
+        """
         ending = self._wait()
-        if self._failure is not None or ending.code != os.CLD_DUMPED:
-            raise self._error("kernel-dump", ending)
+        if self._failure is not None or not (ending.dumped or ending.code is None):
+            raise self._error(ending)
 
     def why_unfinished(self) -> str | None:
         """Wait for the child's end. Return why it did not finish, or None if it did."""
         ending = self._wait()
-        if self._failure is None and (ending.code, ending.status) == (os.CLD_EXITED, 0):
-            return None
-        return str(self._error("write-core", ending))
+        return None if self._done else str(self._error(ending))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -110,8 +147,7 @@ class Child:
             return
         self._closed = True
         self.kill()
-        with contextlib.suppress(ChildProcessError, CoreFailed):
-            self._wait()
+        self._wait()
         os.close(self._pidfd)
         os.close(self._status_fd)
 
@@ -123,27 +159,66 @@ class Child:
     def _wait(self) -> _Ending:
         """Take the child's last messages, wait for its end, and reap it."""
         if self._ending is None:
-            while (message := _native.read_message(self._status_fd)) is not None:
-                self._note(message)
+            while self._take_message():
+                pass
             self.ended(None)
             with self._lock:
-                info = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
-                if info is None:
-                    raise CoreFailed("wait", detail="the child was reaped by somebody else")
-                self._ending = _Ending(info.si_code, info.si_status)
+                self._ending = self._reap()
         return self._ending
 
-    def _note(self, message: "_native.Message | None") -> None:
-        if message is not None and message[0] == "failure":
-            self._failure = message[1], message[2]
-        elif message is not None and message[0] == "unreadable":
-            self._unreadable.append((message[1], message[2]))
+    def _reap(self) -> _Ending:
+        try:
+            info = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
+        except ChildProcessError:
+            return _REAPED_BY_OTHERS
+        return _REAPED_BY_OTHERS if info is None else _Ending(info.si_code, info.si_status)
 
-    def _error(self, step: str, ending: _Ending) -> CoreFailed:
+    def _take_message(self) -> bool:
+        """Wait for the next message and note it. Return False if there will be none."""
+        if not self.will_write(self._status_fd):
+            return False
+        match _native.read_message(self._status_fd):
+            case "size", whole, head:
+                self._sizes = whole, head
+            case "unreadable", start, size:
+                self._unreadable.append((start, size))
+            case "step", step, _:
+                self._step = step
+            case "failure", step, errno:
+                self._failure = step, errno
+            case "done", _, _:
+                self._done = True
+            case None:
+                return False
+        return True
+
+    def _error(self, ending: _Ending) -> CoreFailed:
+        """Return why there is no whole core: what the child said of it, or how it ended."""
         if self._failure is not None:
             return CoreFailed(*self._failure)
-        return CoreFailed(
-            step,
-            detail=f"the child ended with status {ending.status} and without a core: killed (out "
-            "of memory?), or the kernel could not create the file",
-        )
+        step = "kernel-dump" if self._step == "raise" else self._step or "clone"
+        if ending.code is None:
+            detail = f"the clone ended in step {step!r}; another part of the program reaped it"
+            return CoreFailed("wait", detail=f"{detail}, so that the cause is unknown")
+        if ending.by_signal and not (step == "kernel-dump" and ending.status == signal.SIGSEGV):
+            return _ended_by(ending.status, step)
+        detail = "the kernel could not write the file" if ending.by_signal else "without a word"
+        return CoreFailed(step, detail=f"the clone ended with status {ending.status}: {detail}")
+
+
+def _ended_by(number: int, step: str) -> CoreFailed:
+    try:
+        known = signal.Signals(number)
+    except ValueError:  # a real-time signal
+        return CoreFailed(step, detail=f"signal {number} ended the clone")
+    cause = f" ({_CAUSES[known]})" if known in _CAUSES else ""
+    detail = f"{known.name} ended the clone{cause}"
+    return CoreFailed(step, detail=detail, remedy=_REMEDIES.get(known))
+
+
+def _poll(fds: list[int], timeout: float | None) -> dict[int, int]:
+    """Wait *timeout* seconds for bytes or an end, or for ever. Return the events of each."""
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return dict(poll.poll(None if timeout is None else timeout * 1000))

@@ -91,7 +91,7 @@ def _descend(directory: Path, expressions: list[re.Pattern[str]]) -> Iterator[Pa
 
 def _values(pid: int) -> Mapping[str, str]:
     """Regular expressions for what each specifier stands for in the core of child *pid*."""
-    executable = os.readlink("/proc/self/exe")
+    executable = os.readlink("/proc/thread-self/exe")
     return {
         "%": "%",
         "p": str(pid),

@@ -31,6 +31,7 @@ def _clone(request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]") 
         stack_ranges() if request.content == "stacks" else (),
         request.excluded,
         request.with_dontdump,
+        request.allow_undumpable,
         request.threads,
         STOP_TIMEOUT_MS,
         taken,
@@ -64,6 +65,7 @@ class PipeSnapshot(LinuxSnapshot):
 
     def __init__(self, request: DumpRequest) -> None:
         reader, writer = os.pipe()
+        os.set_blocking(reader, False)
         # Made before the clone: after it, each page that is written to is copied first.
         self._reader = io.FileIO(reader, "rb")
         with contextlib.suppress(OSError):  # more than an unprivileged user may have
@@ -122,7 +124,7 @@ class _PipedCore(CoreStream):
     def __iter__(self) -> Iterator[memoryview]:
         """Yield the bytes as they come."""
         chunk = memoryview(bytearray(CHUNK_SIZE))
-        while length := _fill(chunk, self._reader):
+        while length := self._fill(chunk[: self._size - self._read]):
             self._read += length
             self._head += chunk[: max(0, self._head_size - len(self._head))]
             yield chunk[:length]
@@ -137,10 +139,19 @@ class _PipedCore(CoreStream):
         head = io.BytesIO(self._head)
         self.incomplete = why_incomplete(head, self._size, self.missing, unfinished)
 
+    def _fill(self, chunk: memoryview) -> int:
+        """Read until *chunk* is full or nothing more comes. Return the bytes read."""
+        length = 0
+        while length < len(chunk) and (part := self._read_some(chunk[length:])):
+            length += part
+        return length
 
-def _fill(chunk: memoryview, reader: io.FileIO) -> int:
-    """Read until *chunk* is full or nothing more comes. Return the bytes read."""
-    length = 0
-    while length < len(chunk) and (part := reader.readinto(chunk[length:])):
-        length += part
-    return length
+    def _read_some(self, chunk: memoryview) -> int:
+        """Return the bytes read, 0 at the end.
+
+        The end of the pipe is not waited for: a process that was forked meanwhile may hold it.
+        """
+        while (length := self._reader.readinto(chunk)) is None:
+            if not self._child.will_write(self._reader.fileno()):
+                return 0
+        return length

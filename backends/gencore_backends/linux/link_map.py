@@ -4,50 +4,74 @@ The way is a debugger's: the auxiliary vector leads to the executable's program 
 its dynamic section, DT_DEBUG there to ``struct r_debug``, and that to the list of ``struct
 link_map`` (``link.h``). Asking the linker itself (``dl_iterate_phdr``) would take its lock, which
 a thread may hold that waits for the GIL. Without the lock the list may change on the way; memory
-is therefore read through /proc/self/mem, where a wrong address is an error and not a crash.
+is therefore read through the file ``mem`` of proc(5), where a wrong address is an error and not a
+crash.
 """
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-__all__ = ["loaded_names"]
+from gencore_backends.linux import _native
+
+__all__ = ["linker_ranges", "loaded_names"]
 
 _PAIR: Final = struct.Struct("=QQ")
-"""A row of the auxiliary vector or of a dynamic section: tag and value."""
+"""A row of a dynamic section: tag and value."""
 _AT_PHDR, _AT_PHNUM, _DT_DEBUG = 3, 5, 21
 _PROGRAM_HEADER: Final = struct.Struct("=IIQQQQQQ")
 _PT_DYNAMIC, _PT_PHDR = 2, 6
 _R_DEBUG: Final = struct.Struct("=i4xQ")
 _LINK_MAP: Final = struct.Struct("=QQQQ")
+_LINK_MAP_SIZE: Final = 40
+"""With l_prev, which is not followed."""
 _MAX_NAMES: Final = 10_000
 """A list that changes while it is read may be a circle."""
 _PAGE: Final = 4096
 """The smallest page: a text is read up to such a border, because the next page may be missing."""
 
+_Link = tuple[int, int, bytes]
+"""Addresses of a struct link_map and of its name, and the name."""
+_Result = TypeVar("_Result")
+
 
 def loaded_names() -> tuple[str, ...] | None:
     """Return the names in the linker's order, or None where the way to them is broken.
 
-    Broken on 32-bit platforms, in static executables, and where /proc/self/mem is closed.
+    Broken on 32-bit platforms, in static executables, and where the file ``mem`` is closed.
     """
+    return _read(lambda links: tuple(os.fsdecode(name) for _, _, name in links))
+
+
+def linker_ranges() -> tuple[tuple[int, int], ...]:
+    """Return the memory of the linker's list, as (start, end); none where the way is broken."""
+    return _read(lambda links: tuple(_ranges(links))) or ()
+
+
+def _ranges(links: Iterator[_Link]) -> Iterator[tuple[int, int]]:
+    for link, name, text in links:
+        yield link, link + _LINK_MAP_SIZE
+        yield name, name + len(text) + 1
+
+
+def _read(use: Callable[[Iterator[_Link]], _Result]) -> _Result | None:
+    """Return what *use* makes of the list. Not /proc/self: the main thread may have ended."""
     try:
-        auxiliary = dict(_PAIR.iter_unpack(Path("/proc/self/auxv").read_bytes()))
-        fd = os.open("/proc/self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open("/proc/thread-self/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return tuple(islice(_names(fd, _first_link(fd, auxiliary)), _MAX_NAMES))
+            return use(islice(_links(fd, _first_link(fd)), _MAX_NAMES))
         finally:
             os.close(fd)
     except (OSError, LookupError, OverflowError, struct.error):
         return None
 
 
-def _first_link(fd: int, auxiliary: dict[int, int]) -> int:
-    table = auxiliary[_AT_PHDR]
-    data = os.pread(fd, auxiliary[_AT_PHNUM] * _PROGRAM_HEADER.size, table)
+def _first_link(fd: int) -> int:
+    table = _native.auxiliary_value(_AT_PHDR)
+    count = _native.auxiliary_value(_AT_PHNUM)
+    data = os.pread(fd, count * _PROGRAM_HEADER.size, table)
     addresses = {row[0]: row[3] for row in _PROGRAM_HEADER.iter_unpack(data)}
     moved = table - addresses[_PT_PHDR]
     dynamic = dict(_dynamic(fd, addresses[_PT_DYNAMIC] + moved))
@@ -62,10 +86,11 @@ def _dynamic(fd: int, address: int) -> Iterator[tuple[int, int]]:
         address += _PAIR.size
 
 
-def _names(fd: int, link: int) -> Iterator[str]:
+def _links(fd: int, link: int) -> Iterator[_Link]:
     while link:
-        _, name, _, link = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
-        yield os.fsdecode(_text(fd, name))
+        _, name, _, following = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
+        yield link, name, _text(fd, name)
+        link = following
 
 
 def _text(fd: int, address: int) -> bytes:

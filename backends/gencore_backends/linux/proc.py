@@ -11,14 +11,17 @@ from gencore_backends.linux.link_map import loaded_names
 
 __all__ = ["core_size", "mapped_files", "thread_name"]
 
-_SELF: Final = Path("/proc/self")
+_SELF: Final = Path("/proc/thread-self")
+"""The calling thread: /proc/self has no memory and no files once the main thread has ended."""
+_MAP_FILES: Final = Path("/proc/self/map_files")
+"""Threads have none of their own."""
 _DELETED: Final = " (deleted)"
 
 
 def thread_name(tid: int) -> str:
     """Return a thread's name, or nothing if it has ended."""
     try:
-        return (_SELF / "task" / str(tid) / "comm").read_text(errors="replace").rstrip("\n")
+        return Path(f"/proc/self/task/{tid}/comm").read_text(errors="replace").rstrip("\n")
     except OSError:
         return ""
 
@@ -30,14 +33,14 @@ def mapped_files() -> tuple[MappedFile, ...]:
     for fields in _map_rows():
         if len(fields) == 6 and fields[5].startswith("/") and fields[4] != "0":  # noqa: PLR2004
             path = fields[5].replace("\\012", "\n")
-            sources.setdefault(path, str(_SELF / "map_files" / _as_named_there(fields[0])))
+            sources.setdefault(path, str(_MAP_FILES / _as_named_there(fields[0])))
     known = loaded_names()
     aliases = None if known is None else _aliases(known)
     return tuple(_mapped_file(path, sources, aliases) for path in sources)
 
 
 def _map_rows() -> Iterator[list[str]]:
-    """Yield the rows of /proc/self/maps in five fields, and a sixth where there is a path.
+    """Yield the rows of the map in five fields, and a sixth where there is a path.
 
     Only a line feed ends a row, and the kernel escapes those in paths; no other character does,
     whatever `str.splitlines` and text files hold for a line's end.

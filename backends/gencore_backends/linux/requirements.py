@@ -10,6 +10,7 @@ from typing import Final
 from gencore import DumpRequest, Reason, Verdict
 from gencore_backends.linux import _native
 from gencore_backends.linux.core_pattern import CorePattern
+from gencore_backends.linux.dumpable import undumpable_reasons
 from gencore_backends.linux.proc import core_size
 
 __all__ = ["probe_elf", "probe_kernel_core"]
@@ -48,10 +49,9 @@ def _verdict(
 ) -> Verdict:
     """Add what every Linux backend needs."""
     file_hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-    dumpable = _native.dumpable()
     facts |= {
         "RLIMIT_FSIZE hard": _bytes_of(file_hard),
-        "dumpable": str(dumpable),
+        "dumpable": str(_native.dumpable()),
         "kernel": platform.release(),
     }
     reasons = [
@@ -59,7 +59,8 @@ def _verdict(
         *reasons,
         *_limit_reasons("RLIMIT_FSIZE", file_hard, need),
         *_request_reasons(request, contents),
-        *_dumpable_reasons(dumpable),
+        *([] if request.allow_undumpable else undumpable_reasons()),
+        *_userfaultfd_reasons(),
     ]
     if reasons:
         return Verdict.no(*reasons, facts=facts)
@@ -111,8 +112,10 @@ def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Re
     return [Reason(text, "ask for content='private'")]
 
 
-def _dumpable_reasons(dumpable: int) -> list[Reason]:
-    if dumpable == 1:
+def _userfaultfd_reasons() -> list[Reason]:
+    """A clone returns once its report is read: by a thread that is stopped meanwhile."""
+    if not _native.userfaultfd_reports_forks():
         return []
-    remedy = "start it without set-user-ID, file capabilities or PR_SET_DUMPABLE"
-    return [Reason(f"the process is not dumpable ({dumpable}; see prctl(2))", remedy)]
+    text = "a userfaultfd of this process reports forks to it (UFFD_FEATURE_EVENT_FORK)"
+    remedy = "leave UFFD_FEATURE_EVENT_FORK out of UFFDIO_API, or let another process hold it"
+    return [Reason(f"{text}, so that a clone would never return", remedy)]

@@ -34,6 +34,7 @@ class KernelSnapshot(LinuxSnapshot):
                 directory_fd,
                 CONTENTS[request.content],
                 request.excluded,
+                request.allow_undumpable,
                 request.threads,
                 STOP_TIMEOUT_MS,
                 taken,

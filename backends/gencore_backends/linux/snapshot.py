@@ -59,7 +59,7 @@ class LinuxSnapshot(Snapshot):
         self._child.close()
 
     def mapped_files(self) -> tuple[MappedFile, ...]:
-        """Read /proc/self/maps, a moment after the instant."""
+        """Read /proc/thread-self/maps, a moment after the instant."""
         return mapped_files()
 
 

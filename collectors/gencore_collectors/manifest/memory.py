@@ -10,7 +10,7 @@ import attrs
 
 __all__ = ["MappedRange", "mapped_ranges", "section"]
 
-_MAPS: Final = Path("/proc/self/maps")
+_MAPS: Final = Path("/proc/thread-self/maps")
 _ROW: Final = re.compile(rb"(\w+)-(\w+) (\S{4}) (\w+) \S+ (\d+) *(.*)", re.DOTALL)
 """Start, end, permissions, offset, inode and path; see proc(5)."""
 _DELETED: Final = " (deleted)"

@@ -33,7 +33,7 @@ _START_TIME: Final = 19
 
 def section(dump: DumpInProgress) -> dict[str, Any]:
     """Return it."""
-    status = key_values("/proc/self/status")
+    status = key_values("/proc/thread-self/status")
     argv = _names_only(sys.orig_argv)
     return {
         "pid": os.getpid(),
@@ -97,7 +97,7 @@ def _kib(status: dict[str, str], key: str) -> int | None:
 
 def _open_fds() -> int | None:
     try:
-        return len(os.listdir("/proc/self/fd")) - 1  # the one that lists them
+        return len(os.listdir("/proc/thread-self/fd")) - 1  # the one that lists them
     except OSError:
         return None
 

@@ -10,14 +10,14 @@ _PR_GET_DUMPABLE: Final = 3
 
 
 def section(status: dict[str, str]) -> dict[str, Any]:
-    """Return it. *status* is /proc/self/status."""
+    """Return it. *status* is /proc/thread-self/status."""
     return {
         "dumpable": _dumpable(),
         "no_new_privs": status["NoNewPrivs"] != "0" if "NoNewPrivs" in status else None,
         "seccomp": number(status.get("Seccomp")),
         "cap_eff": status.get("CapEff"),
         "lsm": read("/proc/self/attr/current") or None,
-        "coredump_filter": read("/proc/self/coredump_filter"),
+        "coredump_filter": read("/proc/thread-self/coredump_filter"),
     }
 
 

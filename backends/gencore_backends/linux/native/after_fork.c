@@ -1,84 +1,74 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The code that runs in the snapshot: a child made by a bare clone() of a process with threads.
+ * The life of the snapshot: a child made by a bare clone() of a process with threads.
  *
- * Contract of every function in this file, and of memory_map.c, notes.c, elf_core.c, proc_text.c:
+ * The rule: a function whose name begins with clone_ runs in that child. This is the contract of
+ * every such function, and of the files that say so at their top:
  *  - It makes system calls and nothing else. Another thread may have held any lock (malloc's, the
  *    GIL, the dynamic linker's) at the instant of the clone, and nobody is left here to release it.
  *  - It runs no line of Python and calls no C library function but syscall(), which is a bare trap
  *    that sets errno, getauxval() and the ones that only touch memory (memcpy, strlen, ...).
  *  - Its memory is a private copy of the parent's; its descriptors are the parent's open files.
  *    Nothing it does may be seen by the parent except what it writes to the status pipe.
- *  - It never returns. On success the kernel ends it with a core; on failure it sends
- *    (step, errno) and exits.
+ *  - It looks at the image's memory only through system calls, which return EFAULT where a load
+ *    would end the child.
+ *  - It never returns. On success it sends that it is done, or the kernel ends it with a core; on
+ *    failure it sends (step, errno) and exits.
+ *  - It waits for nobody longer than its reader lives, see lifeline.c.
  */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "elf_core.h"
 #include "kernel_abi.h"
+#include "lifeline.h"
 #include "memory_map.h"
 #include "notes.h"
+#include "python_threads.h"
+#include "scheduling.h"
 #include "snapshot.h"
 
-/* Runs in the child. */
-static _Noreturn void end(int status)
+static _Noreturn void clone_end(int status)
 {
 	for (;;)
 		syscall(SYS_exit_group, status);
 }
 
-/* Runs in the child. */
-static _Noreturn void fail(int status_fd, enum snapshot_step step, int err)
+/*
+ * The last message must arrive: by it the parent knows that nothing else will come. The parent
+ * may be reading the core to its end before it reads messages, so the core is closed first.
+ */
+static void clone_send_last(const struct image *image, enum message_kind kind, uint64_t first,
+			    uint64_t second)
 {
-	tell_parent(status_fd, MESSAGE_FAILURE, step, (uint64_t)err);
-	end(1);
+	struct snapshot_message message = {kind, first, second};
+
+	if (!image->order->kernel_writes)
+		syscall(SYS_close, image->order->core_fd);
+	write_all(image->status_fd, &message, sizeof(message));
 }
 
-/* Runs in the child. Kernels before 5.9 and some seccomp profiles lack close_range. */
-static int close_one_by_one(unsigned int first, unsigned int last)
+static _Noreturn void clone_fail(const struct image *image, enum snapshot_step step)
 {
-	struct rlimit limit;
-	unsigned int highest;
-
-	if (syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, NULL, &limit))
-		return -1;
-	highest = limit.rlim_cur > INT_MAX ? INT_MAX : (unsigned int)limit.rlim_cur;
-	for (unsigned int fd = first; fd <= last && fd < highest; fd++)
-		syscall(SYS_close, fd);
-	return 0;
+	clone_send_last(image, MESSAGE_FAILURE, step, (uint64_t)errno);
+	clone_end(1);
 }
 
-/* Runs in the child. */
-static int close_between(unsigned int first, unsigned int last)
+/* Note where the clone is, for the parent to know it if a signal ends the clone there. */
+static void clone_begin(const struct image *image, enum snapshot_step step)
 {
-	if (first > last || !syscall(SYS_close_range, first, last, 0))
-		return 0;
-	return close_one_by_one(first, last);
+	tell_parent(image->status_fd, MESSAGE_STEP, step, 0);
 }
 
-/* Runs in the child. A peer of the service must not see its sockets held open by the snapshot. */
-static int close_all_but(int one, int other)
-{
-	int low = one < other ? one : other;
-	int high = one < other ? other : one;
-
-	if (low > 0 && close_between(0, (unsigned int)low - 1))
-		return -1;
-	if (close_between((unsigned int)low + 1, (unsigned int)high - 1))
-		return -1;
-	return close_between((unsigned int)high + 1, UINT_MAX);
-}
-
-/* Runs in the child. */
-static int write_file(const char *path, const char *text, size_t length)
+static int clone_write_file(const char *path, const char *text, size_t length)
 {
 	long fd = syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
 	long written;
@@ -90,19 +80,19 @@ static int write_file(const char *path, const char *text, size_t length)
 	return written == (long)length ? 0 : -1;
 }
 
-/* Runs in the child. The filter belongs to this copy of the address space only; see core(5). */
-static int set_coredump_filter(unsigned int filter)
+/* The filter belongs to this copy of the address space only; see core(5). */
+static int clone_set_coredump_filter(unsigned int filter)
 {
 	static const char digits[] = "0123456789abcdef";
 	char text[] = "0x00";
 
 	text[2] = digits[filter >> 4 & 0xf];
 	text[3] = digits[filter & 0xf];
-	return write_file("/proc/self/coredump_filter", text, sizeof(text) - 1);
+	return clone_write_file("/proc/self/coredump_filter", text, sizeof(text) - 1);
 }
 
-/* Runs in the child. The limits belong to this process only. */
-static int raise_to_hard_limit(int resource)
+/* The limits belong to this process only. */
+static int clone_raise_to_hard_limit(int resource)
 {
 	struct rlimit limit;
 
@@ -112,30 +102,29 @@ static int raise_to_hard_limit(int resource)
 	return (int)syscall(SYS_prlimit64, 0, resource, &limit, NULL);
 }
 
-/* Runs in the child. The application's own SIGSEGV handler must never run here. */
-static int reset_signal(int signal)
+/* The application's own SIGSEGV handler must never run here. */
+static int clone_reset_signal(int signal)
 {
 	static const struct kernel_sigaction by_default; /* SIG_DFL is zero */
 
 	return (int)syscall(SYS_rt_sigaction, signal, &by_default, NULL, sizeof(kernel_sigset));
 }
 
-/* Runs in the child. All other signals stay blocked: Ctrl-C goes to the whole process group. */
-static int unblock_only(int signal)
+/* All other signals stay blocked: Ctrl-C goes to the whole process group. */
+static int clone_unblock_only(int signal)
 {
 	kernel_sigset blocked = ~((kernel_sigset)1 << (signal - 1));
 
 	return (int)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof(blocked));
 }
 
-/* Runs in the child. */
-static int raise_in_this_thread(int signal)
+static int clone_raise(int signal)
 {
 	return (int)syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), signal);
 }
 
-/* Runs in the child. The notes in a file of their own: the parent adds them to the kernel's core. */
-static int write_notes(const struct notes *notes)
+/* The notes in a file of their own: the parent adds them to the kernel's core. */
+static int clone_write_notes(const struct notes *notes)
 {
 	long fd = syscall(SYS_openat, AT_FDCWD, "notes", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
@@ -144,83 +133,153 @@ static int write_notes(const struct notes *notes)
 	return (int)syscall(SYS_close, (int)fd);
 }
 
-/* Runs in the child. Everything that the kernel needs to write a whole core of it. */
-static _Noreturn void die_of_sigsegv(const struct image *image, const struct notes *notes)
+/* Everything that the kernel needs to write a whole core of it. */
+static _Noreturn void clone_die_of_sigsegv(const struct image *image, const struct notes *notes)
 {
-	int status_fd = image->status_fd;
-
-	if (write_notes(notes))
-		fail(status_fd, STEP_WRITE_NOTES, errno);
-	if (set_coredump_filter(image->order->coredump_filter))
-		fail(status_fd, STEP_COREDUMP_FILTER, errno);
-	if (raise_to_hard_limit(RLIMIT_CORE))
-		fail(status_fd, STEP_CORE_LIMIT, errno);
-	if (reset_signal(SIGSEGV))
-		fail(status_fd, STEP_RESET_SIGNAL, errno);
-	if (unblock_only(SIGSEGV))
-		fail(status_fd, STEP_UNBLOCK_SIGNAL, errno);
-	raise_in_this_thread(SIGSEGV);
-	fail(status_fd, STEP_RAISE, errno);
+	clone_begin(image, STEP_WRITE_NOTES);
+	if (clone_write_notes(notes))
+		clone_fail(image, STEP_WRITE_NOTES);
+	if (clone_set_coredump_filter(image->order->coredump_filter))
+		clone_fail(image, STEP_COREDUMP_FILTER);
+	if (clone_raise_to_hard_limit(RLIMIT_CORE))
+		clone_fail(image, STEP_CORE_LIMIT);
+	if (clone_reset_signal(SIGSEGV))
+		clone_fail(image, STEP_RESET_SIGNAL);
+	if (clone_unblock_only(SIGSEGV))
+		clone_fail(image, STEP_UNBLOCK_SIGNAL);
+	if (clone_check_reader()) /* the last chance: nothing ends the kernel's writing */
+		clone_fail(image, STEP_READER_ENDED);
+	clone_begin(image, STEP_RAISE);
+	clone_raise(SIGSEGV);
+	clone_fail(image, STEP_RAISE);
 }
 
-/* Runs in the child. */
-static _Noreturn void write_own_core(const struct image *image, const struct memory_map *map,
-				     const struct notes *notes)
+static _Noreturn void clone_write_own_core(const struct image *image, const struct memory_map *map,
+					   const struct notes *notes)
 {
 	struct step_failure failure;
 
-	if (elf_core_write(image, map, notes, &failure))
-		fail(image->status_fd, (enum snapshot_step)failure.step, failure.err);
-	end(0);
-}
-
-/* Runs in the child. */
-static void leave_the_service(const struct image *image)
-{
-	bool kernel_writes = image->order->kernel_writes;
-
-	if (kernel_writes && syscall(SYS_fchdir, image->order->directory_fd))
-		fail(image->status_fd, STEP_ENTER_DIRECTORY, errno);
-	if (close_all_but(image->status_fd,
-			  kernel_writes ? image->status_fd : image->order->core_fd))
-		fail(image->status_fd, STEP_CLOSE_DESCRIPTORS, errno);
-	/* Rather lose a message than wait for a parent that reads the core first. */
-	syscall(SYS_fcntl, image->status_fd, F_SETFL, O_WRONLY | O_NONBLOCK);
-	/* Under memory pressure the snapshot dies first. Failing to say so does no harm. */
-	write_file("/proc/self/oom_score_adj", "1000", 4);
+	clone_begin(image, STEP_WRITE_CORE);
+	if (elf_core_write(image, map, notes, &failure)) {
+		errno = failure.err;
+		clone_fail(image, (enum snapshot_step)failure.step);
+	}
+	clone_send_last(image, MESSAGE_DONE, 0, 0);
+	clone_end(0);
 }
 
 /*
- * Runs in the child. It does no work while its parent's pause lasts: on few processors it would
- * take the time of the threads that are being released. A second at most, so that a parent that
- * may not send signals gets its core too. SIGCONT is blocked like all others, and so only taken
- * here; see sigtimedwait(2).
+ * A clone that a signal ends is no crash of the service: neither a file in its directory nor a
+ * program behind a pipe gets its memory. 1 is what stops both; see do_coredump() in fs/coredump.c.
  */
-static void wait_for_the_end_of_the_pause(void)
+static void clone_prevent_kernel_core(void)
+{
+	struct rlimit limit;
+
+	if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, NULL, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max < 1 ? limit.rlim_max : 1;
+	syscall(SYS_prlimit64, 0, RLIMIT_CORE, &limit, NULL);
+}
+
+/*
+ * A session of its own: what is sent to the service's process group, SIGKILL above all, ends the
+ * service, and the clone then ends when its reader has. The rest is ordinary: no place at the
+ * processors that the service was given, and the first to be killed when memory runs out.
+ * What the system does not permit stays as it is.
+ */
+static void clone_become_ordinary(const struct image *image)
+{
+	syscall(SYS_setsid);
+	clone_reset_scheduling(image->cpus);
+	clone_write_file("/proc/self/oom_score_adj", "1000", 4);
+}
+
+/* A peer of the service must not see its sockets held open by the snapshot. */
+static int clone_close_descriptors(const struct image *image)
+{
+	const struct snapshot_order *order = image->order;
+	int kept[] = {image->status_fd, image->reader, order->kernel_writes ? -1 : order->core_fd};
+
+	return clone_close_all_but(kept, sizeof(kept) / sizeof(*kept));
+}
+
+/*
+ * Neither a message nor the core may wait for a reader that has ended; and rather lose a message
+ * than wait for a parent that reads the core first. Both are open for writing in the clone only.
+ */
+static void clone_write_without_waiting(const struct image *image)
+{
+	syscall(SYS_fcntl, image->status_fd, F_SETFL, O_WRONLY | O_NONBLOCK);
+	if (!image->order->kernel_writes)
+		syscall(SYS_fcntl, image->order->core_fd, F_SETFL, O_WRONLY | O_NONBLOCK);
+}
+
+static void clone_leave_service(const struct image *image)
+{
+	const struct snapshot_order *order = image->order;
+
+	if (!order->kernel_writes)
+		clone_prevent_kernel_core();
+	clone_watch_reader(image->reader, image->pid);
+	clone_write_without_waiting(image);
+	clone_begin(image, STEP_LEAVE_SERVICE);
+	/* First, because the files of /proc/self belong to root until then. */
+	if (order->allow_undumpable && syscall(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0))
+		clone_fail(image, STEP_MAKE_DUMPABLE);
+	clone_become_ordinary(image);
+	if (order->kernel_writes && syscall(SYS_fchdir, order->directory_fd))
+		clone_fail(image, STEP_ENTER_DIRECTORY);
+	clone_begin(image, STEP_CLOSE_DESCRIPTORS);
+	if (clone_close_descriptors(image))
+		clone_fail(image, STEP_CLOSE_DESCRIPTORS);
+}
+
+/*
+ * It does no work while its parent's pause lasts: on few processors it would take the time of the
+ * threads that are being released. A second at most, so that a parent that may not send signals
+ * gets its core too. SIGCONT is blocked like all others, and so only taken here; see
+ * sigtimedwait(2).
+ */
+static void clone_await_release(const struct image *image)
 {
 	const kernel_sigset go = (kernel_sigset)1 << (SIGCONT - 1);
 	const struct timespec second = {.tv_sec = 1};
 
+	clone_begin(image, STEP_AWAIT_RELEASE);
 	syscall(SYS_rt_sigtimedwait, &go, NULL, &second, sizeof(go));
 }
 
-/* Runs in the child, as its only path. */
-_Noreturn void after_fork(const struct image *image)
+/* With the ranges that could only be found here. */
+static void clone_complete_order(const struct image *image, struct snapshot_order *ret)
 {
+	*ret = *image->order;
+	if (ret->kept.count && clone_keep_thread_states(ret->thread_state, &ret->kept))
+		clone_fail(image, STEP_MEMORY);
+}
+
+_Noreturn void clone_main(const struct image *parents)
+{
+	struct image image = *parents;
+	struct snapshot_order order;
 	struct memory_map map;
 	struct notes notes;
 
-	leave_the_service(image);
-	wait_for_the_end_of_the_pause();
-	clone_threads_checked(&image->threads);
-	if (raise_to_hard_limit(RLIMIT_FSIZE))
-		fail(image->status_fd, STEP_FILE_SIZE_LIMIT, errno);
-	if (memory_map_read(image, &map))
-		fail(image->status_fd, STEP_READ_MAPS, errno);
-	memory_map_wipe(&map, &image->order->excluded);
-	if (notes_of_image(image, &map, &notes))
-		fail(image->status_fd, STEP_MEMORY, errno);
-	if (image->order->kernel_writes)
-		die_of_sigsegv(image, &notes);
-	write_own_core(image, &map, &notes);
+	clone_leave_service(&image);
+	clone_await_release(&image);
+	clone_threads_checked(&image.threads);
+	if (clone_raise_to_hard_limit(RLIMIT_FSIZE))
+		clone_fail(&image, STEP_FILE_SIZE_LIMIT);
+	clone_begin(&image, STEP_READ_MAPS);
+	clone_complete_order(parents, &order);
+	image.order = &order;
+	if (memory_map_read(&image, &map))
+		clone_fail(&image, STEP_READ_MAPS);
+	memory_map_wipe(&map, &order.excluded);
+	clone_begin(&image, STEP_MEMORY);
+	if (notes_of_image(&image, &map, &notes))
+		clone_fail(&image, STEP_MEMORY);
+	if (order.kernel_writes)
+		clone_die_of_sigsegv(&image, &notes);
+	clone_write_own_core(&image, &map, &notes);
 }

@@ -11,12 +11,15 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "lifeline.h"
 
 enum { CHUNK = 1 << 20 };
 
@@ -25,7 +28,6 @@ struct writer {
 	int status_fd;
 	bool seekable;
 	bool lends; /* pages, to a pipe */
-	pid_t parent;
 	size_t page;
 	uint64_t hole; /* bytes to skip before the next write */
 	void *zeros;   /* one page */
@@ -45,8 +47,10 @@ int write_all(int fd, const void *data, size_t size)
 	while (size) {
 		long written = syscall(SYS_write, fd, at, size);
 
-		if (written < 0)
+		if (written < 0 && (errno != EAGAIN || clone_wait_for_room(fd)))
 			return -1;
+		if (written < 0)
+			continue;
 		at += written;
 		size -= (size_t)written;
 	}
@@ -87,9 +91,9 @@ static long write_some(struct writer *writer, uintptr_t address, size_t size)
 	struct iovec range = {(void *)address, size};
 
 	if (writer->lends) {
-		long lent = syscall(SYS_vmsplice, writer->fd, &range, 1, 0);
+		long lent = syscall(SYS_vmsplice, writer->fd, &range, 1, SPLICE_F_NONBLOCK);
 
-		if (lent >= 0 || errno == EFAULT)
+		if (lent >= 0 || errno == EFAULT || errno == EAGAIN)
 			return lent;
 		writer->lends = false; /* no pipe, or seccomp */
 	}
@@ -108,20 +112,13 @@ static long write_readable(struct writer *writer, uintptr_t address, size_t size
 
 		if (written < 0 && errno == EFAULT)
 			break;
-		if (written < 0)
+		if (written < 0 && (errno != EAGAIN || clone_wait_for_room(writer->fd)))
 			return -1;
+		if (written < 0)
+			continue;
 		done += (size_t)written;
 	}
 	return (long)done;
-}
-
-/* A file is written as fast as the parent likes; this is where it is noticed that it has ended. */
-static int check_parent(const struct writer *writer)
-{
-	if (syscall(SYS_getppid) == writer->parent)
-		return 0;
-	errno = ESRCH;
-	return -1;
 }
 
 static int write_memory(struct writer *writer, uintptr_t address, size_t size)
@@ -131,7 +128,7 @@ static int write_memory(struct writer *writer, uintptr_t address, size_t size)
 		long done = write_readable(writer, address, chunk);
 		size_t bad;
 
-		if (done < 0 || check_parent(writer))
+		if (done < 0 || clone_check_reader())
 			return -1;
 		address += (size_t)done;
 		size -= (size_t)done;
@@ -281,7 +278,7 @@ static int write_head(const struct writer *writer, const struct head *head,
 
 static int give_up(struct step_failure *failure, enum snapshot_step step)
 {
-	failure->step = errno == ESRCH ? STEP_PARENT_ENDED : step;
+	failure->step = (int32_t)(errno == ESRCH ? STEP_READER_ENDED : step);
 	failure->err = errno;
 	return -1;
 }
@@ -291,7 +288,6 @@ int elf_core_write(const struct image *image, const struct memory_map *map,
 {
 	struct writer writer = {.fd = image->order->core_fd,
 				.status_fd = image->status_fd,
-				.parent = image->pid,
 				.page = getauxval(AT_PAGESZ)};
 	struct head head;
 

@@ -48,7 +48,7 @@ static __attribute__((noinline)) long clone_image(struct image *image, int *pidf
 	arch_registers_here(&image->caller);
 	pid = clone_process(pidfd);
 	if (pid == 0)
-		after_fork(image);
+		clone_main(image);
 	return pid;
 }
 
@@ -60,6 +60,7 @@ static void note_ids(struct image *image)
 	image->sid = getsid(0);
 	image->uid = getuid();
 	image->gid = getgid();
+	image->cpus = sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 /* Threads stand still from the first line to threads_release(). Returns 0, or -1 with errno set. */
@@ -122,6 +123,8 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 	if (pipe2(status, O_CLOEXEC))
 		return failed(failure, STEP_PIPE);
 	image.status_fd = status[1];
+	/* The reader is this process. Without a pidfd (seccomp) the clone asks for its parent. */
+	image.reader = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	note_ids(&image);
 	if (threads_prepare(order->threads))
 		result = failed(failure, STEP_PREPARE_THREADS);
@@ -130,6 +133,8 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 	threads_finish(&image.threads);
 	ret->threads = image.threads;
 	close(status[1]);
+	if (image.reader >= 0)
+		close(image.reader);
 	if (result)
 		close(status[0]);
 	else

@@ -10,6 +10,10 @@
 #define CLONE_PIDFD 0x00001000 /* include/uapi/linux/sched.h, Linux 5.2 */
 #endif
 
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434 /* the same on every architecture, Linux 5.3 */
+#endif
+
 #ifndef SYS_close_range
 #define SYS_close_range 436 /* the same on every architecture, Linux 5.9 */
 #endif

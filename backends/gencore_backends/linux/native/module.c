@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "descriptors.h"
 #include "retries.h"
 #include "snapshot.h"
 
@@ -17,8 +19,11 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_BLOCK_SIGNALS] = "block-signals",
 	[STEP_STOP_THREADS] = "stop-threads",
 	[STEP_CLONE] = "clone",
+	[STEP_LEAVE_SERVICE] = "leave-service",
+	[STEP_MAKE_DUMPABLE] = "make-dumpable",
 	[STEP_ENTER_DIRECTORY] = "enter-directory",
 	[STEP_CLOSE_DESCRIPTORS] = "close-descriptors",
+	[STEP_AWAIT_RELEASE] = "await-release",
 	[STEP_COREDUMP_FILTER] = "coredump-filter",
 	[STEP_CORE_LIMIT] = "core-limit",
 	[STEP_FILE_SIZE_LIMIT] = "file-size-limit",
@@ -29,7 +34,7 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_READ_MAPS] = "read-maps",
 	[STEP_WRITE_NOTES] = "write-notes",
 	[STEP_WRITE_CORE] = "write-core",
-	[STEP_PARENT_ENDED] = "parent-ended",
+	[STEP_READER_ENDED] = "reader-ended",
 };
 
 static const char *const mode_names[THREADS_MODES] = {
@@ -147,9 +152,10 @@ static PyObject *take(const struct snapshot_order *order, PyObject *taken)
 
 PyDoc_STRVAR(snapshot_for_kernel_doc,
 "snapshot_for_kernel($module, directory_fd, coredump_filter, excluded,\n"
-"                    threads, timeout_ms, taken, /)\n--\n\n"
+"                    allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes \"notes\" into a directory and dies there.\n\n"
-"The memory in excluded, a sequence of (start, end), is wiped in the clone.\n"
+"The memory in excluded, a sequence of (start, end), is wiped in the clone;\n"
+"with allow_undumpable the clone makes itself dumpable, see prctl(2).\n"
 "The calling thread keeps the GIL throughout. Appends (pid, pidfd, status_fd,\n"
 "phases, threads, unlisted) to the list taken: both descriptors are the\n"
 "caller's to close, phases are seconds, threads are (tid, registers, reason),\n"
@@ -161,12 +167,14 @@ static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 	struct snapshot_order order = {.kernel_writes = true};
 	PyObject *excluded, *taken, *result = NULL;
 	const char *mode;
-	int threads;
+	int threads, allow_undumpable;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iIOsIO!", &order.directory_fd, &order.coredump_filter,
-			      &excluded, &mode, &order.timeout_ms, &PyList_Type, &taken))
+	if (!PyArg_ParseTuple(args, "iIOpsIO!", &order.directory_fd, &order.coredump_filter,
+			      &excluded, &allow_undumpable, &mode, &order.timeout_ms, &PyList_Type,
+			      &taken))
 		return NULL;
+	order.allow_undumpable = allow_undumpable;
 	threads = find_name(mode_names, THREADS_MODES, mode);
 	order.threads = (enum thread_mode)threads;
 	if (threads >= 0 && !convert_ranges(excluded, &order.excluded))
@@ -177,10 +185,11 @@ static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 
 PyDoc_STRVAR(snapshot_to_elf_doc,
 "snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
-"                threads, timeout_ms, taken, /)\n--\n\n"
+"                allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
 "Of anonymous memory, content \"stacks\" takes in the stacks and what is kept:\n"
-"a sequence of (start, end) in order. The memory in excluded is wiped.\n"
+"a sequence of (start, end) in order, to which the clone adds the states of\n"
+"all Python threads. The memory in excluded is wiped.\n"
 "Appends and raises what snapshot_for_kernel does.");
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
@@ -188,12 +197,15 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 	struct snapshot_order order = {.kernel_writes = false};
 	PyObject *kept, *excluded, *taken, *result = NULL;
 	const char *mode, *content;
-	int threads, contents, with_dontdump;
+	int threads, contents, with_dontdump, allow_undumpable;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "isOOpsIO!", &order.core_fd, &content, &kept, &excluded,
-			      &with_dontdump, &mode, &order.timeout_ms, &PyList_Type, &taken))
+	if (!PyArg_ParseTuple(args, "isOOppsIO!", &order.core_fd, &content, &kept, &excluded,
+			      &with_dontdump, &allow_undumpable, &mode, &order.timeout_ms,
+			      &PyList_Type, &taken))
 		return NULL;
+	order.allow_undumpable = allow_undumpable;
+	order.thread_state = (uintptr_t)PyThreadState_Get();
 	threads = find_name(mode_names, THREADS_MODES, mode);
 	contents = threads < 0 ? -1 : find_name(content_names, CONTENTS, content);
 	order.threads = (enum thread_mode)threads;
@@ -207,6 +219,11 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 	return result;
 }
 
+static const char *step_name(uint64_t step)
+{
+	return step < STEP_COUNT ? step_names[step] : "?";
+}
+
 static PyObject *describe_message(const struct snapshot_message *message)
 {
 	switch (message->kind) {
@@ -214,10 +231,12 @@ static PyObject *describe_message(const struct snapshot_message *message)
 		return Py_BuildValue("sKK", "size", message->first, message->second);
 	case MESSAGE_UNREADABLE:
 		return Py_BuildValue("sKK", "unreadable", message->first, message->second);
+	case MESSAGE_STEP:
+		return Py_BuildValue("ssK", "step", step_name(message->first), message->second);
+	case MESSAGE_DONE:
+		return Py_BuildValue("sKK", "done", message->first, message->second);
 	default:
-		return Py_BuildValue("ssK", "failure",
-				     message->first < STEP_COUNT ? step_names[message->first] : "?",
-				     message->second);
+		return Py_BuildValue("ssK", "failure", step_name(message->first), message->second);
 	}
 }
 
@@ -225,7 +244,8 @@ PyDoc_STRVAR(read_message_doc,
 "read_message($module, status_fd, /)\n--\n\n"
 "Wait for what the snapshot says next.\n\n"
 "Returns (\"size\", bytes, bytes before memory), (\"unreadable\", address, bytes),\n"
-"(\"failure\", step, errno), or None once the snapshot has ended.");
+"(\"step\", step, 0) when one begins, (\"failure\", step, errno), (\"done\", 0, 0) or\n"
+"None once the snapshot has ended.");
 
 static PyObject *native_read_message(PyObject *module, PyObject *arg)
 {
@@ -258,11 +278,45 @@ static PyObject *native_dumpable(PyObject *module, PyObject *ignored)
 	return PyLong_FromLong(prctl(PR_GET_DUMPABLE));
 }
 
+PyDoc_STRVAR(auxiliary_value_doc,
+"auxiliary_value($module, row, /)\n--\n\n"
+"Return what the kernel noted when this program began, 0 if nothing.\n\n"
+"See getauxval(3). /proc/PID/auxv is closed to a process that is not dumpable.");
+
+static PyObject *native_auxiliary_value(PyObject *module, PyObject *arg)
+{
+	unsigned long type = PyLong_AsUnsignedLong(arg);
+
+	(void)module;
+	if (PyErr_Occurred())
+		return NULL;
+	return PyLong_FromUnsignedLong(getauxval(type));
+}
+
+PyDoc_STRVAR(userfaultfd_reports_forks_doc,
+"userfaultfd_reports_forks($module, /)\n--\n\n"
+"Return whether a userfaultfd of this process reports forks, see ioctl_userfaultfd(2).");
+
+static PyObject *native_userfaultfd_reports_forks(PyObject *module, PyObject *ignored)
+{
+	bool found;
+
+	(void)module;
+	(void)ignored;
+	Py_BEGIN_ALLOW_THREADS
+	found = userfaultfd_reports_forks();
+	Py_END_ALLOW_THREADS
+	return PyBool_FromLong(found);
+}
+
 static PyMethodDef methods[] = {
 	{"snapshot_for_kernel", native_snapshot_for_kernel, METH_VARARGS, snapshot_for_kernel_doc},
 	{"snapshot_to_elf", native_snapshot_to_elf, METH_VARARGS, snapshot_to_elf_doc},
 	{"read_message", native_read_message, METH_O, read_message_doc},
 	{"dumpable", native_dumpable, METH_NOARGS, dumpable_doc},
+	{"auxiliary_value", native_auxiliary_value, METH_O, auxiliary_value_doc},
+	{"userfaultfd_reports_forks", native_userfaultfd_reports_forks, METH_NOARGS,
+	 userfaultfd_reports_forks_doc},
 	{NULL, NULL, 0, NULL},
 };
 

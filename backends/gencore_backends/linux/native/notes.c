@@ -51,27 +51,28 @@ void *notes_add(struct notes *notes, const char *owner, uint32_t type, size_t si
 
 static void add_prpsinfo(const struct image *image, struct notes *notes)
 {
-	struct elf_prpsinfo *info = notes_add(notes, "CORE", NT_PRPSINFO, sizeof(*info));
+	struct elf_prpsinfo info = {0};
 	char path[32];
 	long length;
 
-	info->pr_sname = 'R';
-	info->pr_uid = image->uid;
-	info->pr_gid = image->gid;
-	info->pr_pid = image->pid;
-	info->pr_ppid = image->ppid;
-	info->pr_pgrp = image->pgrp;
-	info->pr_sid = image->sid;
+	info.pr_sname = 'R';
+	info.pr_uid = image->uid;
+	info.pr_gid = image->gid;
+	info.pr_pid = image->pid;
+	info.pr_ppid = image->ppid;
+	info.pr_pgrp = image->pgrp;
+	info.pr_sid = image->sid;
 	*append_text(append_decimal(append_text(path, "/proc/"), (uint64_t)image->pid), "/comm") =
 		'\0';
-	length = read_file(AT_FDCWD, path, info->pr_fname, sizeof(info->pr_fname) - 1);
-	if (length > 0 && info->pr_fname[length - 1] == '\n')
-		info->pr_fname[length - 1] = '\0';
-	length = read_file(AT_FDCWD, "/proc/self/cmdline", info->pr_psargs,
-			   sizeof(info->pr_psargs) - 1);
+	length = read_file(AT_FDCWD, path, info.pr_fname, sizeof(info.pr_fname) - 1);
+	if (length > 0 && info.pr_fname[length - 1] == '\n')
+		info.pr_fname[length - 1] = '\0';
+	length = read_file(AT_FDCWD, "/proc/self/cmdline", info.pr_psargs,
+			   sizeof(info.pr_psargs) - 1);
 	for (long i = 0; i < length - 1; i++)
-		if (!info->pr_psargs[i])
-			info->pr_psargs[i] = ' ';
+		if (!info.pr_psargs[i])
+			info.pr_psargs[i] = ' ';
+	memcpy(notes_add(notes, "CORE", NT_PRPSINFO, sizeof(info)), &info, sizeof(info));
 }
 
 /* The size is known only after reading: the note is made as large as it can be, then shrunk. */
@@ -92,13 +93,19 @@ static bool in_file_note(const struct memory_map *map, const struct mapping *map
 	return mapping->file && map->names[mapping->name];
 }
 
+/* What a note holds is aligned to four bytes only. */
+static char *add_words(char *at, const uint64_t *words, size_t count)
+{
+	memcpy(at, words, count * sizeof(*words));
+	return at + count * sizeof(*words);
+}
+
 /* NT_FILE: count, page size, {start, end, page of the file} for each, then the names. */
 static void add_file(const struct memory_map *map, struct notes *notes)
 {
 	size_t page = getauxval(AT_PAGESZ);
 	size_t count = 0, names = 0;
-	uint64_t *row;
-	char *name;
+	char *row, *name;
 
 	for (size_t i = 0; i < map->count; i++) {
 		if (in_file_note(map, &map->mappings[i])) {
@@ -107,17 +114,15 @@ static void add_file(const struct memory_map *map, struct notes *notes)
 		}
 	}
 	row = notes_add(notes, "CORE", NT_FILE, 16 + 24 * count + names);
-	*row++ = count;
-	*row++ = page;
-	name = (char *)(row + 3 * count);
+	row = add_words(row, (uint64_t[]){count, page}, 2);
+	name = row + 24 * count;
 	for (size_t i = 0; i < map->count; i++) {
 		const struct mapping *mapping = &map->mappings[i];
 
 		if (!in_file_note(map, mapping))
 			continue;
-		*row++ = mapping->start;
-		*row++ = mapping->end;
-		*row++ = mapping->file_offset / page;
+		row = add_words(row, (uint64_t[]){mapping->start, mapping->end,
+						  mapping->file_offset / page}, 3);
 		name = append_text(name, map->names + mapping->name) + 1;
 	}
 }
@@ -208,16 +213,17 @@ static void get_registers(const struct image *image, const struct memory_map *ma
 static void add_prstatus(const struct image *image, const struct memory_map *map, uint32_t index,
 			 struct notes *notes)
 {
-	struct elf_prstatus *status = notes_add(notes, "CORE", NT_PRSTATUS, sizeof(*status));
+	struct elf_prstatus status = {0};
 	arch_registers regs;
 
 	get_registers(image, map, index, &regs);
-	memcpy(&status->pr_reg, &regs, sizeof(regs));
-	status->pr_pid = image->threads.threads[index].tid;
-	status->pr_ppid = image->ppid;
-	status->pr_pgrp = image->pgrp;
-	status->pr_sid = image->sid;
-	status->pr_fpvalid = fp_of(image, index) != NULL;
+	memcpy(&status.pr_reg, &regs, sizeof(regs));
+	status.pr_pid = image->threads.threads[index].tid;
+	status.pr_ppid = image->ppid;
+	status.pr_pgrp = image->pgrp;
+	status.pr_sid = image->sid;
+	status.pr_fpvalid = fp_of(image, index) != NULL;
+	memcpy(notes_add(notes, "CORE", NT_PRSTATUS, sizeof(status)), &status, sizeof(status));
 }
 
 static void add_thread(const struct image *image, const struct memory_map *map, uint32_t index,

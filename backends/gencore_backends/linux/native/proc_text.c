@@ -183,7 +183,7 @@ int count_tasks(void)
 {
 	struct thread_status status;
 
-	if (read_thread_status(AT_FDCWD, "/proc/self/status", &status))
+	if (read_thread_status(AT_FDCWD, "/proc/thread-self/status", &status))
 		return -1;
 	return (int)status.threads;
 }

@@ -11,8 +11,9 @@
 #include "threads.h"
 
 /*
- * Every system call that can fail on either side of the clone has a step.
- * module.c names them; Python sees only the names.
+ * Every system call that can fail on either side of the clone has a step, and so has every part of
+ * the clone's life in which a signal can end it. module.c names them; Python sees only the names,
+ * and docs/explanation/safety-after-fork.md lists them.
  */
 enum snapshot_step {
 	STEP_PIPE,
@@ -20,8 +21,11 @@ enum snapshot_step {
 	STEP_BLOCK_SIGNALS,
 	STEP_STOP_THREADS,
 	STEP_CLONE,
+	STEP_LEAVE_SERVICE,
+	STEP_MAKE_DUMPABLE,
 	STEP_ENTER_DIRECTORY,
 	STEP_CLOSE_DESCRIPTORS,
+	STEP_AWAIT_RELEASE,
 	STEP_COREDUMP_FILTER,
 	STEP_CORE_LIMIT,
 	STEP_FILE_SIZE_LIMIT,
@@ -32,7 +36,7 @@ enum snapshot_step {
 	STEP_READ_MAPS,
 	STEP_WRITE_NOTES,
 	STEP_WRITE_CORE,
-	STEP_PARENT_ENDED,
+	STEP_READER_ENDED,
 	STEP_COUNT,
 };
 
@@ -47,6 +51,8 @@ enum message_kind {
 	MESSAGE_FAILURE,    /* first: step, second: errno */
 	MESSAGE_SIZE,	    /* first: bytes of the whole core, second: of headers and notes */
 	MESSAGE_UNREADABLE, /* first: address, second: bytes written as zeros instead */
+	MESSAGE_STEP,	    /* first: the step that begins */
+	MESSAGE_DONE,	    /* the core is as long as promised */
 };
 
 struct snapshot_message {
@@ -84,6 +90,8 @@ struct snapshot_order {
 	struct ranges kept;		/* CONTENT_STACKS: what is written besides the stacks */
 	struct ranges excluded;		/* wiped in the snapshot before anything is written */
 	bool with_dontdump;		/* take in what madvise(MADV_DONTDUMP) leaves out */
+	bool allow_undumpable;		/* the clone, and only it, makes itself dumpable */
+	uintptr_t thread_state;		/* with kept: the calling thread's PyThreadState */
 	enum thread_mode threads;
 	unsigned int timeout_ms; /* for stopping threads */
 };
@@ -96,6 +104,8 @@ struct image {
 	pid_t pid, ppid, pgrp, sid;
 	uint32_t uid, gid;
 	uint64_t stop_ns;
+	long cpus;  /* online */
+	int reader; /* pidfd of the process that reads the core, or -1 */
 	int status_fd;
 };
 
@@ -127,6 +137,6 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 		  struct step_failure *failure);
 
 /* The child's whole life. See the contract in after_fork.c. */
-_Noreturn void after_fork(const struct image *image);
+_Noreturn void clone_main(const struct image *image);
 
 #endif

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+/* System calls and arithmetic only: one half of this file runs in the child, see after_fork.c. */
+#define _GNU_SOURCE
+#include "descriptors.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "kernel_abi.h"
+#include "proc_text.h"
+
+/* A walk through /proc/PID/fd. Not /proc/self: that is empty once the main thread has ended. */
+struct descriptor_list {
+	int fd;
+	long size;
+	long position;
+	_Alignas(8) char entries[2048];
+};
+
+/* getdents64(2) fills in what the C library calls struct dirent, on 64-bit platforms. */
+_Static_assert(offsetof(struct dirent, d_name) == 19, "struct linux_dirent64");
+
+static int open_list(struct descriptor_list *list)
+{
+	list->size = list->position = 0;
+	list->fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/fd",
+				O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+	return list->fd < 0 ? -1 : 0;
+}
+
+/* The next descriptor but the list's own, or -1 behind the last one. */
+static int next_descriptor(struct descriptor_list *list)
+{
+	for (;;) {
+		const struct dirent *entry;
+		const char *name;
+		int fd;
+
+		if (list->position >= list->size) {
+			list->size = syscall(SYS_getdents64, list->fd, list->entries,
+					     sizeof(list->entries));
+			list->position = 0;
+			if (list->size <= 0)
+				return -1;
+		}
+		entry = (const void *)(list->entries + list->position);
+		list->position += entry->d_reclen;
+		name = entry->d_name;
+		if (*name == '.')
+			continue;
+		fd = (int)parse_decimal(&name);
+		if (fd != list->fd)
+			return fd;
+	}
+}
+
+/* ------------------------------------------------------------------------- closed in the clone */
+
+static bool clone_keeps(const int *kept, size_t count, int fd)
+{
+	for (size_t i = 0; i < count; i++)
+		if (kept[i] == fd)
+			return true;
+	return false;
+}
+
+/* Kernels before 5.9 and some seccomp profiles lack close_range. */
+static int clone_close_listed(const int *kept, size_t count)
+{
+	struct descriptor_list list;
+	int fd;
+
+	for (fd = 0; fd <= (int)count; fd++) /* one of them at least: room for the list's own */
+		if (!clone_keeps(kept, count, fd))
+			syscall(SYS_close, fd);
+	if (open_list(&list))
+		return -1;
+	while ((fd = next_descriptor(&list)) >= 0)
+		if (!clone_keeps(kept, count, fd))
+			syscall(SYS_close, fd);
+	syscall(SYS_close, list.fd);
+	errno = EIO;
+	return list.size < 0 ? -1 : 0;
+}
+
+static void clone_sort(int *numbers, size_t count)
+{
+	for (size_t i = 1; i < count; i++) {
+		for (size_t j = i; j > 0 && numbers[j - 1] > numbers[j]; j--) {
+			int number = numbers[j];
+
+			numbers[j] = numbers[j - 1];
+			numbers[j - 1] = number;
+		}
+	}
+}
+
+static int clone_close_range(int first, unsigned int last)
+{
+	if ((unsigned int)first > last)
+		return 0;
+	return (int)syscall(SYS_close_range, (unsigned int)first, last, 0);
+}
+
+int clone_close_all_but(int *kept, size_t count)
+{
+	int first = 0; /* of what is still to be closed */
+
+	clone_sort(kept, count);
+	for (size_t i = 0; i < count; i++) {
+		if (kept[i] > first && clone_close_range(first, (unsigned int)kept[i] - 1))
+			return clone_close_listed(kept, count);
+		first = kept[i] >= first ? kept[i] + 1 : first;
+	}
+	if (clone_close_range(first, UINT_MAX))
+		return clone_close_listed(kept, count);
+	return 0;
+}
+
+/* ------------------------------------------------------------------------ looked at before it */
+
+enum { UFFD_EVENT_FORK = 1 << 1 }; /* linux/userfaultfd.h */
+
+static bool is_userfaultfd(const struct descriptor_list *list, const char *name)
+{
+	static const char link[] = "anon_inode:[userfaultfd]";
+	char text[sizeof(link)];
+	long length = syscall(SYS_readlinkat, list->fd, name, text, sizeof(text));
+
+	return length == (long)sizeof(link) - 1 && !memcmp(text, link, sizeof(link) - 1);
+}
+
+/* "API:\tVERSION:FEATURES:CALLS" in hexadecimal; userfaultfd_show_fdinfo() of fs/userfaultfd.c. */
+static uint64_t features_of(const char *name)
+{
+	char path[64], text[512];
+	const char *at;
+	long length;
+
+	*append_text(append_text(path, "/proc/thread-self/fdinfo/"), name) = '\0';
+	length = read_file(AT_FDCWD, path, text, sizeof(text) - 1);
+	text[length < 0 ? 0 : length] = '\0';
+	at = strstr(text, "API:\t");
+	if (!at)
+		return 0;
+	at += strlen("API:\t");
+	parse_hex(&at);
+	at += *at == ':';
+	return parse_hex(&at);
+}
+
+bool userfaultfd_reports_forks(void)
+{
+	struct descriptor_list list;
+	bool found = false;
+	int fd;
+
+	if (open_list(&list))
+		return false;
+	while (!found && (fd = next_descriptor(&list)) >= 0) {
+		char name[16];
+
+		*append_decimal(name, (uint64_t)fd) = '\0';
+		found = is_userfaultfd(&list, name) && features_of(name) & UFFD_EVENT_FORK;
+	}
+	syscall(SYS_close, list.fd);
+	return found;
+}

@@ -178,12 +178,12 @@ def _check_identity() -> None:
 
 
 def _check_space(output: Output, verdict: Verdict) -> None:
-    need = verdict.core_size
-    if need is not None and output.free < need:
+    need, free = verdict.core_size, output.free
+    if need is not None and free is not None and free < need:
         raise OutputError(
             str(output.directory),
             errno.ENOSPC,
-            f"the core may need {need / 2**20:,.0f} MiB; {output.free / 2**20:,.0f} MiB are free",
+            f"the core may need {need / 2**20:,.0f} MiB; {free / 2**20:,.0f} MiB are free",
             remedy="free some space, name another directory, or ask for content='private'",
         )
 

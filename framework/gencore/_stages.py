@@ -247,6 +247,7 @@ class Stages:
             done = artifact if artifact.streamed else (yield from self._publish(artifact))
             if done is not None:
                 published.append(done)
+        self._dump.warnings.extend(self._dump.output.warnings)
         return tuple(published)
 
     def _publish(self, artifact: Artifact) -> Steps[Artifact | None]:

@@ -4,11 +4,11 @@ import hashlib
 import io
 import os
 import posixpath
-import stat
 from typing import Final, Literal
 
 import attrs
 
+from gencore import _regular
 from gencore.backend import CHUNK_SIZE, MappedFile
 from gencore.errors import IntegrityError
 
@@ -89,11 +89,7 @@ def open_regular(path: str) -> io.BufferedReader:
 
     Raises OSError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(f"{path}: not a regular file")
-    return io.BufferedReader(io.FileIO(fd, "rb"), CHUNK_SIZE)
+    return io.BufferedReader(_regular.open_regular(path), CHUNK_SIZE)
 
 
 def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Library:

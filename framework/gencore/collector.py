@@ -74,6 +74,8 @@ class DumpInProgress:
     """The steps that have ended so far."""
     skipped: list[Skipped] = attrs.field(factory=list)
     failed: "list[Failed]" = attrs.field(factory=list)
+    tolerated: "list[Failed]" = attrs.field(factory=list)
+    """Failures of optional collectors: each is a warning, unless nothing at all is saved."""
     warnings: list[str] = attrs.field(factory=list)
 
     @cached_property

@@ -57,6 +57,7 @@ class Options(TypedDict, total=False):
     annotations: Mapping[str, str] | None
     with_dontdump: bool
     sources: bool
+    force: bool | None
     on_event: Listener | None
 
 

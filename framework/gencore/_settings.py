@@ -136,6 +136,7 @@ def request_of(options: Options) -> DumpRequest:
         annotations=dict(options.get("annotations") or {}),  # the caller may change its own
         with_dontdump=options.get("with_dontdump") or False,
         sources=options.get("sources") or False,
+        force=options.get("force") or False,
     )
 
 
@@ -147,6 +148,7 @@ def _converter() -> "Converter":
         str: _exactly("text", str),
         str | None: _exactly("text", str),
         bool: _exactly("true or false", bool),
+        bool | None: _exactly("true or false", bool),
         float | None: _exactly("a number", int, float),
         BackendChoice: _exactly("text", str),
         Directory: _exactly("text", str),
@@ -198,6 +200,7 @@ _TYPES: Final = {
     "annotations": (Mapping, type(None)),
     "with_dontdump": (bool, type(None)),
     "sources": (bool, type(None)),
+    "force": (bool, type(None)),
 }
 
 

@@ -100,6 +100,8 @@ class DumpRequest:
     sources: bool = False
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB; see
     `gencore.sources`."""
+    force: bool = False
+    """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
 
@@ -290,6 +292,10 @@ class Backend(ABC):
     """The version of this contract that the backend was written for; now (1, 0)."""
     method: ClassVar[str] = ""
     """How its cores are made, for the manifest: ``kernel-core``, ``fork-elf``, ..."""
+
+    streams: ClassVar[bool] = False
+    """Whether it makes no file of a core that no collector keeps as one: a bundle then needs less
+    space."""
 
     @abstractmethod
     def probe(self, request: DumpRequest) -> Verdict:

@@ -191,6 +191,7 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
         "annotations": {"a": "b"},
         "with_dontdump": True,
         "sources": True,
+        "force": True,
     }
 
     assert _settings.options_from_mapping(values) == values

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -200,18 +201,49 @@ def test_full_file_system_is_refused_beforehand(tmpfs):
     assert left_in(directory) == []
 
 
-def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, monkeypatch, backend):
+def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, backend):
     """Where space runs out on the way, the core is saved as truncated and never as whole."""
-    monkeypatch.setattr("gencore._pipeline._check_space", lambda *_: None)
     directory = tmpfs("size=16m")
 
-    report = gencore.Pipeline(collectors=["raw"], directory=directory, backend=backend).run()
+    report = gencore.Pipeline(
+        collectors=["raw"], directory=directory, backend=backend, force=True
+    ).run()
 
     assert report.result == "partial"
     assert "truncated" in report.failed[0].reason
     assert left_in(directory) == [f"{report.name}.truncated.core"]
     with pytest.raises(gencore.DumpIncomplete):
         report.path_of("raw")
+
+
+def test_bundle_that_fits_is_made_though_its_core_would_not_fit(tmpfs, python):
+    """With a warning, because memory may compress badly."""
+    directory = tmpfs("size=60m")
+    code = """if True:
+        import gencore, json, sys
+        ballast = [bytes(4096) + bytes([i % 251]) * 4096 for i in range(8000)]
+        report = gencore.start(directory=sys.argv[1]).result()
+        print(json.dumps([report.result, report.warnings]))
+    """
+    result, warnings = python(code, directory)
+
+    assert result == "complete"
+    assert re.search(r"\d+ MiB were free, and the dump may need up to \d+ MiB", warnings[0])
+
+
+def test_bundle_for_which_the_disk_was_too_small_is_a_failed_dump(tmpfs, monkeypatch):
+    """With the reason, its exit code, and nothing left."""
+    directory = tmpfs("size=4m")
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(directory))
+
+    report = gencore.Pipeline(force=True).run()
+
+    assert report.result == "failed"
+    assert (report.failed[0].part, report.exit_code) == ("archive", 4)
+    assert "no space is left on the device (ENOSPC)" in report.failed[0].reason
+    assert left_in(directory) == []
+    with pytest.raises(gencore.OutputError, match="ENOSPC"):
+        gencore.collect_core(force=True)
 
 
 def test_path_with_spaces_and_other_alphabets_works(tmp_path):

@@ -171,6 +171,11 @@ class MappedFile:
     """Where its bytes can be read if not at `path`: in /proc/self/map_files, for instance."""
     aliases: tuple[str, ...] | None = None
     """Other absolute paths under which the dynamic linker knows it; None if they are unknown."""
+    data: tuple[tuple[int, int], ...] = ()
+    """Where it is mapped, as (start, end), if it is mapped as data only; nowhere if some of it is
+    code."""
+    dontdump: bool = False
+    """Whether some of `data` was marked with MADV_DONTDUMP, see madvise(2)."""
 
 
 class CoreStream(ABC):

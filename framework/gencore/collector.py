@@ -83,7 +83,7 @@ class DumpInProgress:
         """The facts of each mapped file. Reads them all, at the first use."""
         from gencore.libraries import describe
 
-        return tuple(describe(file) for file in self.mapped_files)
+        return tuple(describe(file, self.request) for file in self.mapped_files)
 
     @cached_property
     def sources(self) -> "tuple[Library, ...]":

@@ -7,10 +7,13 @@ import re
 import subprocess
 import threading
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import gencore
+from gencore.backend import Content
+from gencore.bundle.reader import BundleReader
 from gencore.corefile import CoreFile
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -66,6 +69,77 @@ def test_only_what_can_be_wiped_can_be_excluded(wrong):
     """The remedy names a bytearray."""
     with pytest.raises(gencore.UsageError, match="bytearray"):
         gencore.exclude(wrong)
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Return a function that maps a new data file of that name."""
+
+    def make(name, **how):
+        path = tmp_path / name
+        if not path.exists():
+            path.write_bytes(os.urandom(2 * mmap.PAGESIZE))
+        with path.open("r+b") as file:
+            return mmap.mmap(file.fileno(), 0, **how)
+
+    return make
+
+
+def test_files_behind_memory_that_is_kept_out_are_not_packed(tmp_path, mapped, backend):
+    """Under whatever name, shared or private; the reason is in the manifest."""
+    kept = {
+        "excluded.db": "gencore.exclude",
+        "copied.db": "exclude",
+        "advised.db": "MADV_DONTDUMP",
+    }
+    excluded, copied = mapped("excluded.db"), mapped("copied.db", access=mmap.ACCESS_COPY)
+    advised, packed = mapped("advised.db"), mapped("packed.db")
+    (tmp_path / "other-name.db").hardlink_to(tmp_path / "excluded.db")
+    again = mapped("other-name.db")
+    advised.madvise(mmap.MADV_DONTDUMP)
+
+    with gencore.exclude(excluded), gencore.exclude(memoryview(copied)[-1:]):
+        rows = data_files(gencore.collect_core(directory=tmp_path, backend=backend))
+        everything = (
+            rows
+            if backend != "linux-elf"
+            else data_files(
+                gencore.collect_core(directory=tmp_path, backend=backend, with_dontdump=True)
+            )
+        )
+
+    for name, reason in {**kept, "other-name.db": "exclude"}.items():
+        assert rows[name]["archive_path"] is None
+        assert reason in rows[name]["reason"]
+    assert rows["packed.db"]["archive_path"] is not None
+    assert (everything["advised.db"]["archive_path"] is None) == (backend != "linux-elf")
+    assert everything["excluded.db"]["archive_path"] is None
+    for memory in (again, packed):
+        memory.close()
+
+
+@pytest.mark.parametrize("content", sorted({*get_args(Content)} - {"full"}))
+def test_no_data_file_is_packed_where_memory_is_left_out(tmp_path, mapped, content):
+    """Its libraries are."""
+    memory = mapped("mapped.db")
+
+    bundle = gencore.collect_core(directory=tmp_path, content=content)
+
+    assert data_files(bundle)["mapped.db"]["archive_path"] is None
+    with BundleReader(bundle) as opened:
+        assert not [member.path for member in opened.members if member.path.endswith(".db")]
+        assert [member.path for member in opened.members if "libc.so" in member.path]
+    memory.close()
+
+
+def data_files(bundle):
+    """Return the manifest's rows of data files by name, and compare them with what is packed."""
+    with BundleReader(bundle) as opened:
+        libraries = opened.manifest()["libraries"]
+        members = {member.path for member in opened.members}
+    rows = [row for row in libraries if row["path"].endswith(".db")]
+    assert all((row["path"][1:] in members) == (row["archive_path"] is not None) for row in rows)
+    return {Path(row["path"]).name: row for row in rows}
 
 
 def test_dontdump_is_honoured_unless_asked_otherwise(tmp_path):

@@ -58,4 +58,4 @@ class LinuxSnapshot(Snapshot):
 
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Read /proc/self/maps, a moment after the instant."""
-        return mapped_files()
+        return mapped_files(self._child.pid)

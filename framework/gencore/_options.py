@@ -58,6 +58,7 @@ class Options(TypedDict, total=False):
     with_dontdump: bool
     allow_undumpable: bool
     sources: bool
+    force: bool | None
     on_event: Listener | None
 
 

@@ -1,9 +1,14 @@
-"""What becomes of a dump: its failures as they are noted, and its report."""
+"""What becomes of a dump: its failures as they are noted, its result, and its report."""
+
+from typing import Final
 
 from gencore.collector import DumpInProgress
 from gencore.report import Artifact, Failed, Report, Result
 
-__all__ = ["make_report", "note_failure"]
+__all__ = ["make_report", "note_failure", "result_of"]
+
+_RANKS: Final = {"core": 0, "libraries": 2}
+"""Which failures come first and last in a report: the first decides the exit code."""
 
 
 def note_failure(dump: DumpInProgress, part: str, error: Exception, *, required: bool) -> None:
@@ -12,13 +17,23 @@ def note_failure(dump: DumpInProgress, part: str, error: Exception, *, required:
     if required:
         dump.failed.append(failed)
     else:
+        dump.tolerated.append(failed)
         dump.warnings.append(f"optional collector {part!r} failed: {failed.reason}")
+
+
+def result_of(dump: DumpInProgress, artifacts: tuple[Artifact, ...]) -> Result:
+    """Return how a dump ended that has saved *artifacts*."""
+    lacking = bool(dump.failed or dump.skipped)
+    if dump.core is None or (not artifacts and (lacking or dump.tolerated)):
+        return "failed"
+    return "partial" if lacking else "complete"
 
 
 def make_report(
     dump: DumpInProgress, result: Result, artifacts: tuple[Artifact, ...] = ()
 ) -> Report:
     """Sum a dump up."""
+    failed = dump.failed if artifacts else [*dump.failed, *dump.tolerated]
     return Report(
         result=result,
         name=dump.name,
@@ -28,6 +43,6 @@ def make_report(
         artifacts=artifacts,
         threads=dump.threads,
         skipped=tuple(dump.skipped),
-        failed=tuple(dump.failed),
+        failed=tuple(sorted(failed, key=lambda failure: _RANKS.get(failure.part, 1))),
         warnings=tuple(dump.warnings),
     )

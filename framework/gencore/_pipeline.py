@@ -15,10 +15,12 @@ from gencore._announcer import Announcer
 from gencore._dump import Dump
 from gencore._instant import take_instant
 from gencore._log_records import write_record
+from gencore._members import Member
 from gencore._options import Options
 from gencore._outcome import note_failure
 from gencore._selection import Selection, ask
 from gencore._settings import options_from_mapping, request_of, with_defaults
+from gencore._space import check_space
 from gencore._spans import span_listener, trace_ids
 from gencore._worker import Worker
 from gencore.annotations import with_standing
@@ -44,8 +46,8 @@ class Pipeline:
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
         name: A template for the names of the dumps, see `gencore.naming`.
-        threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources: see
-            `DumpRequest`.
+        threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources, force:
+            see `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a
             thread of that dump's own. A dump waits a second for it at its end, at most; its
             exceptions are logged.
@@ -92,7 +94,8 @@ class Pipeline:
             members = self._selection.make_members(partial(note_failure, dump))
             dump.packed = any(member.packs for member in members)
             if any(member.makes_files for member in members):
-                _check_space(dump.output.prepare(), verdict)
+                warnings = self._check_space(dump.output.prepare(), members, backend, verdict)
+                dump.warnings.extend(warnings)
                 _check_name(dump.output)
             announcers = self._announcers(dump.name)
             snapshot = take_instant(dump, backend, members)
@@ -107,12 +110,12 @@ class Pipeline:
 
     def check(self) -> None:
         """Raise what `start` would raise before the pause. Nothing is left behind."""
-        _, verdict = self._choose()
+        backend, verdict = self._choose()
         _check_identity()
         members = self._selection.make_members(lambda *_, **__: None)
         if any(member.makes_files for member in members):
             with Output(self.directory, "check") as output:
-                _check_space(output.prepare(), verdict)
+                self._check_space(output.prepare(), members, backend, verdict)
 
     def run(self) -> Report:
         """Make a dump and wait for its end."""
@@ -142,6 +145,12 @@ class Pipeline:
         ours = [write_record] if spans is None else [write_record, spans]
         own = [] if self._on_event is None else [Announcer(name, [self._on_event])]
         return [Announcer(name, ours), *own]
+
+    def _check_space(
+        self, output: Output, members: list[Member], backend: Backend, verdict: Verdict
+    ) -> list[str]:
+        streams, force = backend.streams, self._request.force
+        return check_space(output, members, verdict.core_size, streams=streams, force=force)
 
     def _choose(self) -> tuple[Backend, Verdict]:
         verdicts = [
@@ -175,17 +184,6 @@ def _check_identity() -> None:
         raise Refused(
             "the process runs with another user's rights than its own (set-user-ID)",
             remedy="dump a process whose real and effective user are the same",
-        )
-
-
-def _check_space(output: Output, verdict: Verdict) -> None:
-    need = verdict.core_size
-    if need is not None and output.free < need:
-        raise OutputError(
-            str(output.directory),
-            errno.ENOSPC,
-            f"the core may need {need / 2**20:,.0f} MiB; {output.free / 2**20:,.0f} MiB are free",
-            remedy="free some space, name another directory, or ask for content='private'",
         )
 
 

@@ -137,6 +137,7 @@ def request_of(options: Options) -> DumpRequest:
         with_dontdump=options.get("with_dontdump") or False,
         allow_undumpable=options.get("allow_undumpable") or False,
         sources=options.get("sources") or False,
+        force=options.get("force") or False,
     )
 
 
@@ -148,6 +149,7 @@ def _converter() -> "Converter":
         str: _exactly("text", str),
         str | None: _exactly("text", str),
         bool: _exactly("true or false", bool),
+        bool | None: _exactly("true or false", bool),
         float | None: _exactly("a number", int, float),
         BackendChoice: _exactly("text", str),
         Directory: _exactly("text", str),
@@ -200,6 +202,7 @@ _TYPES: Final = {
     "with_dontdump": (bool, type(None)),
     "allow_undumpable": (bool, type(None)),
     "sources": (bool, type(None)),
+    "force": (bool, type(None)),
 }
 
 

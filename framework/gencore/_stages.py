@@ -7,6 +7,7 @@ import hashlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ import attrs
 from gencore._announcer import Announcer
 from gencore._dump import StopSwitch
 from gencore._members import Member
-from gencore._outcome import make_report, note_failure
+from gencore._outcome import make_report, note_failure, result_of
 from gencore._supervisor import Call, Steps
 from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord
 from gencore.collector import CoreSink, DumpInProgress
@@ -65,16 +66,13 @@ class Stages:
     def _all(self) -> Steps[Report]:
         self._tell_of_pause()
         yield from self._describe_surroundings()
-        whole = yield from self._read_core()
+        yield from self._read_core()
         self._now("collect")
         finished = yield from self._finish_each()
         self._stop.commit()
         self._now("publish")
         published = yield from self._stage("publish", self._publish_all(finished))
-        if self._dump.core is None:
-            return make_report(self._dump, "failed", published)
-        lacking = not whole or self._dump.failed or self._dump.skipped
-        return make_report(self._dump, "partial" if lacking else "complete", published)
+        return make_report(self._dump, result_of(self._dump, published), published)
 
     def _tell_of_pause(self) -> None:
         name, seconds = self._dump.name, self._dump.pause.total
@@ -112,6 +110,8 @@ class Stages:
             yield Call(self._snapshot.pause_ended)
             threads = yield Call(lambda: _checked(self._snapshot.threads, ThreadRecord))
             self._dump.threads = threads
+            if self._dump.request.threads != "caller":  # then it was asked for
+                self._dump.warnings.extend(_missing_registers(threads))
             files = yield Call(lambda: _checked(self._snapshot.mapped_files(), MappedFile))
             self._dump.mapped_files = files
             if self._dump.packed:  # they will be asked for: read them while the kernel writes
@@ -130,18 +130,17 @@ class Stages:
             if source.sha256 is None:
                 self._dump.warnings.append(f"source {source.path} is left out: {source.reason}")
 
-    def _read_core(self) -> Steps[bool]:
-        """Give the core to whoever wants it. Return whether it is whole."""
+    def _read_core(self) -> Steps[None]:
+        """Give the core to whoever wants it. One that is not whole is a failure."""
         try:
             incomplete = yield from self._stage("core", self._stream())
         except Exception as error:
             self._stop.check()
             self._dump.core = None
             self._dump.failed.insert(0, Failed("core", error))
-            return False
+            return
         if incomplete is not None:
             self._dump.failed.insert(0, Failed("core", IntegrityError(incomplete)))
-        return incomplete is None
 
     def _stream(self) -> Steps[str | None]:
         """Return why the core is not whole; None if it is."""
@@ -247,6 +246,7 @@ class Stages:
             done = artifact if artifact.streamed else (yield from self._publish(artifact))
             if done is not None:
                 published.append(done)
+        self._dump.warnings.extend(self._dump.output.warnings)
         return tuple(published)
 
     def _publish(self, artifact: Artifact) -> Steps[Artifact | None]:
@@ -263,6 +263,15 @@ class Stages:
                 yield Call(part.close, _RELEASE_LIMIT, cleans_up=True)
             except Exception:
                 _log.exception("%r of dump %s could not be closed", part, self._dump.name)
+
+
+def _missing_registers(threads: tuple[ThreadRecord, ...]) -> list[str]:
+    """Return a warning if there are threads of which a debugger shows nothing."""
+    reasons = Counter(t.reason or "unknown" for t in threads if t.registers == "missing")
+    if not reasons:
+        return []
+    why = "; ".join(f"{reason} ({count})" for reason, count in reasons.most_common())
+    return [f"{reasons.total()} of {len(threads)} threads have no registers: {why}"]
 
 
 def _check_length(core: CoreStream, given: int | None) -> None:

@@ -104,6 +104,8 @@ class DumpRequest:
     sources: bool = False
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB; see
     `gencore.sources`."""
+    force: bool = False
+    """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
 
@@ -173,6 +175,11 @@ class MappedFile:
     """Where its bytes can be read if not at `path`: in /proc/self/map_files, for instance."""
     aliases: tuple[str, ...] | None = None
     """Other absolute paths under which the dynamic linker knows it; None if they are unknown."""
+    data: tuple[tuple[int, int], ...] = ()
+    """Where it is mapped, as (start, end), if it is mapped as data only; nowhere if some of it is
+    code."""
+    dontdump: bool = False
+    """Whether some of `data` was marked with MADV_DONTDUMP, see madvise(2)."""
 
 
 class CoreStream(ABC):
@@ -294,6 +301,10 @@ class Backend(ABC):
     """The version of this contract that the backend was written for; now (1, 0)."""
     method: ClassVar[str] = ""
     """How its cores are made, for the manifest: ``kernel-core``, ``fork-elf``, ..."""
+
+    streams: ClassVar[bool] = False
+    """Whether it makes no file of a core that no collector keeps as one: a bundle then needs less
+    space."""
 
     @abstractmethod
     def probe(self, request: DumpRequest) -> Verdict:

@@ -74,6 +74,8 @@ class DumpInProgress:
     """The steps that have ended so far."""
     skipped: list[Skipped] = attrs.field(factory=list)
     failed: "list[Failed]" = attrs.field(factory=list)
+    tolerated: "list[Failed]" = attrs.field(factory=list)
+    """Failures of optional collectors: each is a warning, unless nothing at all is saved."""
     warnings: list[str] = attrs.field(factory=list)
 
     @cached_property
@@ -81,7 +83,7 @@ class DumpInProgress:
         """The facts of each mapped file. Reads them all, at the first use."""
         from gencore.libraries import describe
 
-        return tuple(describe(file) for file in self.mapped_files)
+        return tuple(describe(file, self.request) for file in self.mapped_files)
 
     @cached_property
     def sources(self) -> "tuple[Library, ...]":

@@ -7,6 +7,8 @@ from gencore.errors import UsageError
 
 __all__ = ["Exclusion", "exclude", "excluded_ranges"]
 
+_ADDRESSES: Final = frozenset("&OPXZz")
+"""Formats of PEP 3118 and ctypes for pointers, objects, functions and texts elsewhere."""
 _exclusions: Final[set["Exclusion"]] = set()
 """Without a lock: it is read inside the pause, which may be asked for by a signal handler. Adding,
 discarding and copying are each one step of the interpreter."""
@@ -38,23 +40,40 @@ class Exclusion(AbstractContextManager["Exclusion"]):
 def exclude(buffer: object) -> Exclusion:
     """Keep the bytes of a writable *buffer* out of every dump: they are zeros there.
 
-    A bytearray, an mmap, a ctypes object, an array; not ``bytes`` or ``str``, of which the
-    interpreter may have made copies. The buffer cannot be resized until the exclusion is
-    released. Copies of the secret elsewhere in memory are not found.
+    A bytearray, an array, a ctypes object, an mmap (anonymous, of a file, of a memfd), an array
+    or value of multiprocessing, the ``buf`` of a SharedMemory, or a part of one of them; not
+    ``bytes`` or ``str``, of which the interpreter may have made copies. The file that an mmap maps
+    stays as it is on the disk, and no bundle has it. The buffer is held, and cannot be resized or
+    closed, until the exclusion is released. A process that is forked has the same exclusions.
+    Copies of the secret elsewhere in memory are not found.
 
-    Raises `UsageError` if *buffer* is not writable or not in one piece.
+    From any thread. Raises `UsageError` if *buffer* is not writable, is not in one piece, or has
+    only addresses.
     """
     import ctypes
 
+    if hasattr(buffer, "get_obj"):  # multiprocessing wraps what has the memory
+        buffer = buffer.get_obj()
     try:
-        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]  # refused below
-        pinned = (ctypes.c_char * len(view)).from_buffer(view)
-    except (TypeError, ValueError) as error:
+        with memoryview(buffer) as view:  # type: ignore[arg-type]  # refused below
+            size = _size_of(view)
+        pinned = (ctypes.c_char * size).from_buffer(buffer)  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError) as error:
         raise UsageError(
             f"exclude() cannot use this {type(buffer).__name__}: {error}",
-            remedy="keep the secret in a bytearray",
+            remedy="keep the secret in a bytearray; of a SharedMemory exclude its buf, of a file "
+            "one that is mapped writable",
         ) from error
-    return Exclusion(ctypes.addressof(pinned), len(view), pinned)
+    return Exclusion(ctypes.addressof(pinned), size, pinned)
+
+
+def _size_of(view: memoryview) -> int:
+    """Return the bytes of a buffer. Raises `TypeError` for one whose memory is not all of it."""
+    if not view.c_contiguous:
+        raise TypeError("it is not in one piece, row after row (C-contiguous)")
+    if view.format.lstrip("@=<>!")[:1] in _ADDRESSES:
+        raise TypeError("it has addresses, and what is there is not in it")
+    return view.nbytes
 
 
 def excluded_ranges() -> tuple[tuple[int, int], ...]:

@@ -4,12 +4,12 @@ import hashlib
 import io
 import os
 import posixpath
-import stat
 from typing import Final, Literal
 
 import attrs
 
-from gencore.backend import CHUNK_SIZE, MappedFile
+from gencore import _regular
+from gencore.backend import CHUNK_SIZE, DumpRequest, MappedFile
 from gencore.errors import IntegrityError
 
 __all__ = ["Library", "describe", "open_regular"]
@@ -60,18 +60,42 @@ class Library:
         return tuple(dict.fromkeys(path.lstrip("/") for path in (self.path, *aliases)))
 
 
-def describe(mapped: MappedFile) -> Library:
-    """Read one mapped file's facts. Whatever goes wrong becomes its status, never an error."""
+def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:
+    """Read one mapped file's facts. Whatever goes wrong becomes its status, never an error.
+
+    *request*: of the dump from whose core memory is kept out. A file behind such memory is not
+    read, and a file of data only where the core has the data of files too.
+    """
     if mapped.path.startswith(_NO_FILES):
         return _without_facts(mapped, "skipped", "a device or shared memory, not a file")
+    if request is not None and (reason := _why_kept_out(mapped, request)):
+        return _without_facts(mapped, "skipped", reason)
     source = mapped.read_from or mapped.path
+    with_data = request is None or request.content == "full"
     try:
         with open_regular(source) as file:
-            return _describe(mapped, source, file)
+            found = _describe(mapped, source, file)
+            if found.status == "not-elf" and not with_data:
+                reason = "a data file, and only content='full' has the data of files"
+                return _without_facts(mapped, "skipped", reason)
+            return found
     except OSError as error:
         if mapped.deleted:
             return _without_facts(mapped, "deleted", f"{_GONE}: {error}")
         return _without_facts(mapped, "unreadable", str(error))
+
+
+def _why_kept_out(mapped: MappedFile, request: DumpRequest) -> str | None:
+    """Return why memory of this file is not to be in the core; None if it may be."""
+    if mapped.dontdump and not request.with_dontdump:
+        return "memory of it is marked with MADV_DONTDUMP"
+    if any(
+        start < excluded_end and excluded_start < end
+        for start, end in mapped.data
+        for excluded_start, excluded_end in request.excluded
+    ):
+        return "memory of it is kept out of dumps with gencore.exclude"
+    return None
 
 
 def _without_facts(mapped: MappedFile, status: Status, reason: str | None = None) -> Library:
@@ -89,11 +113,7 @@ def open_regular(path: str) -> io.BufferedReader:
 
     Raises OSError.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(f"{path}: not a regular file")
-    return io.BufferedReader(io.FileIO(fd, "rb"), CHUNK_SIZE)
+    return io.BufferedReader(_regular.open_regular(path), CHUNK_SIZE)
 
 
 def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Library:

@@ -1,5 +1,6 @@
 """The names of dumps: templates such as ``{exe}-{pod}-{id}``, filled in and made harmless."""
 
+import hashlib
 import os
 import platform
 import re
@@ -32,6 +33,8 @@ _LONGEST: Final = 200
 """Bytes; file systems allow 255 with what follows the name."""
 _LONGEST_FIELD: Final = 64
 """Bytes of a field that others give, so that there is room for what makes a name unique."""
+_DIGITS: Final = 8
+"""Hexadecimal digits of the hash that stands for what is left out of a field or name."""
 _HARMFUL: Final = re.compile(r"[^A-Za-z0-9._+=@-]")
 _sequence = count(1)
 
@@ -57,11 +60,11 @@ def dump_name(template: str, created_at: datetime, own_id: str) -> str:
     host = platform.node() or "localhost"
     values = {
         "pid": str(os.getpid()),
-        "exe": (Path(sys.executable).name or "python")[:_LONGEST_FIELD],
-        "host": host[:_LONGEST_FIELD],
+        "exe": _shortened(Path(sys.executable).name or "python", _LONGEST_FIELD),
+        "host": _shortened(host, _LONGEST_FIELD),
         "time": f"{created_at:%Y%m%d.%H%M%S}",
         "id": own_id,
-        "pod": (os.environ.get("POD_NAME") or host)[:_LONGEST_FIELD],
+        "pod": _shortened(os.environ.get("POD_NAME") or host, _LONGEST_FIELD),
         "seq": f"{next(_sequence):03}",
     }
     return _harmless(template.format_map(values)) or own_id
@@ -75,6 +78,20 @@ def dump_id(created_at: datetime) -> str:
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 
+def _shortened(text: str, longest: int) -> str:
+    """Leave out the middle of a long *text*, with a hash of all of it in its place.
+
+    The names of replicas differ at their end (``-0``, ``-1``, or random letters), so that the same
+    text always gives the same result and others give another one.
+    """
+    if len(text) <= longest:
+        return text
+    digest = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:_DIGITS]
+    head = (longest - _DIGITS) // 2 - 1
+    tail = longest - _DIGITS - 2 - head
+    return f"{text[:head]}+{digest}+{text[-tail:]}"
+
+
 def _harmless(name: str) -> str:
     """Make it one component of a path, neither hidden nor like an option."""
-    return _HARMFUL.sub("_", name).lstrip(".-")[:_LONGEST]
+    return _shortened(_HARMFUL.sub("_", name).lstrip(".-"), _LONGEST)

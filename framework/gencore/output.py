@@ -1,32 +1,29 @@
 """The private directory in which a dump is made, and its publication under final names.
 
-Everything is created below a directory of mode 0700 with a random name, inside the directory that
-the caller named, with mode 0600 from the first byte. A file gets its final name only when it is
+Everything is created below a directory of mode 0700 with a random name, inside the one that the
+artefacts go to, with mode 0600 from the first byte. A file gets its final name only when it is
 whole: written, synced, then linked without ever replacing anything. Paths are resolved once; every
-later step goes through the two directory descriptors, so ``os.chdir`` and renames do no harm.
+later step goes through the descriptors of directories, so ``os.chdir`` and renames do no harm.
 """
 
 import contextlib
-import errno
 import hashlib
 import io
 import os
 import secrets
-import stat
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Final, Self
+from weakref import WeakSet
 
-from gencore.errors import OutputError, Refused
+from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
+from gencore._regular import open_regular
 from gencore.report import Artifact
 
-__all__ = ["ArtifactWriter", "Output"]
+__all__ = ["ArtifactWriter", "Output", "sync"]
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE_BACK: Final = 8 << 20
 """Bytes that an artefact grows by until they are sent to the disk."""
-_NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 class Output(contextlib.AbstractContextManager["Output"]):
@@ -37,8 +34,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def __init__(self, directory: Path, name: str) -> None:
         self.name = name
-        self.directory = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
+        self.warnings: list[str] = []
+        """What the file system could not do for an artefact that is published all the same."""
+        self._named = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
         self._private_name = f".{name}.{secrets.token_hex(8)}.part"
+        self._writers: WeakSet[ArtifactWriter] = WeakSet()
         self._closed = False
         self._made = False
 
@@ -50,25 +50,30 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.fd  # noqa: B018 - made by its first use
         return self
 
+    @property
+    def directory(self) -> Path:
+        """Where the artefacts go: the directory that was named, or one of our own inside it.
+
+        The second where others may rename and remove files, once it was needed.
+        """
+        final: FinalDirectory | None = vars(self).get("_final")
+        return self._named if final is None else final.path
+
     @cached_property
     def fd(self) -> int:
         """A descriptor of the private directory. Raises as `prepare` does."""
         if self._closed:  # a collector that was left behind must not get another file's descriptor
             raise ValueError(f"dump {self.name} has ended")
+        final = self._final
         try:
             self._made = True  # before it is: Ctrl-C may come in between
-            os.mkdir(self._private_name, mode=0o700, dir_fd=self._parent_fd)
-            try:
-                return os.open(self._private_name, _DIRECTORY, dir_fd=self._parent_fd)
-            except OSError:
-                os.rmdir(self._private_name, dir_fd=self._parent_fd)
-                raise
+            return final.make(self._private_name)
         except OSError as error:
-            raise _refusal(self.directory, error) from error
+            raise refusal(final.path, error) from error
 
     @cached_property
-    def _parent_fd(self) -> int:
-        return _open_directory(self.directory)
+    def _final(self) -> FinalDirectory:
+        return FinalDirectory(self._named)
 
     @property
     def path(self) -> Path:
@@ -77,27 +82,32 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def rival(self) -> str | None:
         """Return a file of the directory that has the name of this dump already, if there is."""
-        names = os.listdir(self._parent_fd)
-        return next((name for name in names if name.startswith(f"{self.name}.")), None)
+        return next((name for name in self._final.names if name.startswith(f"{self.name}.")), None)
 
     @property
-    def free(self) -> int:
-        """Bytes that this user can still write there."""
-        space = os.fstatvfs(self._parent_fd)
-        return space.f_bavail * space.f_frsize
+    def free(self) -> int | None:
+        """Bytes that this user can still write there; None where the file system does not say."""
+        return self._final.free
 
     def create(self, name: str) -> "ArtifactWriter":
         """Create the file *name* in the private directory, for an artefact of that name."""
-        return ArtifactWriter(name, os.fdopen(self.new_file(name), "wb"))
+        fd = self.new_file(name)
+        try:
+            file = os.fdopen(fd, "wb")
+        except BaseException:
+            os.close(fd)
+            raise
+        writer = ArtifactWriter(name, file, self.directory / f"{self.name}.{name}")
+        self._writers.add(writer)
+        return writer
 
     def new_file(self, name: str) -> int:
         """Create a file in the private directory; return its descriptor. Raises OSError."""
-        return os.open(name, _NEW_FILE, 0o600, dir_fd=self.fd)
+        return os.open(name, NEW_FILE, 0o600, dir_fd=self.fd)
 
     def open(self, name: str) -> io.FileIO:
-        """Open the file *name* in the private directory for reading."""
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        return io.FileIO(os.open(name, flags, dir_fd=self.fd), "rb")
+        """Open the regular file *name* in the private directory for reading. Raises OSError."""
+        return open_regular(name, flags=os.O_NOFOLLOW, dir_fd=self.fd)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a file within the private directory."""
@@ -107,36 +117,47 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """Sync the file ``artifact.name`` and give it its final name. Never replaces a file."""
         final = f"{self.name}.{artifact.name}"
         try:
-            self._sync(artifact.name)
-            _link(artifact.name, self.fd, final, self._parent_fd)
-            os.fsync(self._parent_fd)
+            closed, synced = self._finish(artifact.name)
+            named = self._final.take(artifact.name, self.fd, final)
         except OSError as error:
-            raise _refusal(self.directory / final, error) from error
-        return self.directory / final
+            raise refusal(self.directory / final, error) from error
+        path = self.directory / final
+        if not closed:
+            self.warnings.append(f"{path}: others may read it: the file system keeps no modes")
+        if not (synced and named):
+            self.warnings.append(f"{path}: a crash of the machine may lose it: sync was refused")
+        return path
 
-    def _sync(self, name: str) -> None:
+    def _finish(self, name: str) -> tuple[bool, bool]:
+        """Return whether the file is now for its owner alone, and whether it is on the disk."""
         with self.open(name) as file:
-            os.fchmod(file.fileno(), 0o600)
-            os.fsync(file.fileno())
+            with contextlib.suppress(OSError):  # FAT and some FUSE file systems keep no modes
+                os.fchmod(file.fileno(), 0o600)
+            closed = not os.fstat(file.fileno()).st_mode & 0o077
+            return closed, sync(file.fileno())
 
     def __exit__(self, *_: object) -> None:
         """Close the output."""
         self.close()
 
     def close(self) -> None:
-        """Remove the private directory with all that is left in it."""
+        """Remove the private directory with all that is left in it, and close its files."""
         if self._closed:
             return
         self._closed = True
-        fd, parent_fd = (vars(self).pop(name, None) for name in ("fd", "_parent_fd"))
+        fd: int | None = vars(self).pop("fd", None)
+        final: FinalDirectory | None = vars(self).pop("_final", None)
         try:
-            if self._made and parent_fd is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    _remove_tree(self._private_name, parent_fd)
+            if self._made and final is not None:
+                final.remove(self._private_name, fd)
         finally:
-            for descriptor in (fd, parent_fd):
-                if descriptor is not None:
-                    os.close(descriptor)
+            if fd is not None:
+                os.close(fd)
+            if final is not None:
+                final.close()
+            for writer in list(self._writers):
+                with contextlib.suppress(OSError):
+                    writer.close()
 
     def __del__(self) -> None:
         """Close it where nobody could: Ctrl-C may come before the output is anybody's."""
@@ -147,9 +168,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
 class ArtifactWriter(io.BufferedIOBase):
     """A file in the private directory that measures and hashes what is written to it."""
 
-    def __init__(self, name: str, file: BinaryIO) -> None:
+    def __init__(self, name: str, file: BinaryIO, final: Path) -> None:
         self._name = name
         self._file = file
+        self._final = final
         self._digest = hashlib.sha256()
         self._size = 0
         self._sent = 0
@@ -159,8 +181,11 @@ class ArtifactWriter(io.BufferedIOBase):
         return True
 
     def write(self, data: "bytes | memoryview") -> int:  # type: ignore[override]  # bytes-like is enough here
-        """Write *data* and return its length in bytes."""
-        self._file.write(data)
+        """Write *data* and return its length in bytes. Raises `OutputError`."""
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise refusal(self._final, error) from error
         self._digest.update(data)
         self._size += len(data)
         if self._size - self._sent >= _WRITE_BACK:
@@ -174,85 +199,20 @@ class ArtifactWriter(io.BufferedIOBase):
         """
         if hasattr(os, "posix_fadvise"):
             fd, length = self._file.fileno(), self._size - self._sent
-            os.posix_fadvise(fd, self._sent, length, os.POSIX_FADV_DONTNEED)
+            with contextlib.suppress(OSError):  # a filter of system calls may refuse it
+                os.posix_fadvise(fd, self._sent, length, os.POSIX_FADV_DONTNEED)
         self._sent = self._size
 
     def close(self) -> None:
-        """Flush and close the file."""
-        self._file.close()
-        super().close()
+        """Flush and close the file. Raises `OutputError`."""
+        try:
+            self._file.close()
+        except OSError as error:
+            raise refusal(self._final, error) from error
+        finally:
+            super().close()
 
     def artifact(self) -> Artifact:
         """Close the file and describe it."""
         self.close()
         return Artifact(name=self._name, size=self._size, sha256=self._digest.hexdigest())
-
-
-def _open_directory(directory: Path) -> int:
-    try:
-        fd = os.open(directory, _DIRECTORY)
-    except OSError as error:
-        raise _refusal(directory, error) from error
-    mode = os.fstat(fd).st_mode
-    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-        os.close(fd)
-        raise Refused(
-            f"{directory}: anybody may rename or remove files in this directory",
-            remedy=f"chmod o-w {directory}, or set its sticky bit, or name another directory",
-        )
-    return fd
-
-
-def _refusal(path: Path, error: OSError) -> OutputError:
-    code = error.errno or errno.EIO
-    if code in {errno.ELOOP, errno.ENOTDIR} and path.is_symlink():
-        return OutputError(
-            str(path),
-            errno.ELOOP,
-            "is a symbolic link",
-            remedy=f"name the directory itself: {os.path.realpath(path)}",
-        )
-    what, remedy = _EXPLANATIONS.get(code, (os.strerror(code), None))
-    return OutputError(str(path), code, what, remedy=remedy)
-
-
-_EXPLANATIONS: Final = {
-    errno.ENOENT: ("does not exist", "create the directory, or name another one"),
-    errno.ENOTDIR: ("is not a directory", "name a directory"),
-    errno.EACCES: ("this user may not write here", "name a directory that this user may write to"),
-    errno.EPERM: ("this user may not write here", "name a directory that this user may write to"),
-    errno.EROFS: ("is on a read-only file system", "name a directory on a writable file system"),
-    errno.ENOSPC: ("no space is left on the device", "free some space, or name another directory"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, or name another directory"),
-    errno.EEXIST: ("exists already", "name another directory"),
-}
-
-
-def _link(source: str, source_fd: int, target: str, target_fd: int) -> None:
-    """Move a file to a new name without replacing, as rename cannot.
-
-    A file system without hard links (FAT, some FUSE and network ones) gets an empty file of that
-    name first, made exclusively, and then the rename over it.
-    """
-    try:
-        os.link(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        os.close(os.open(target, _NEW_FILE, 0o600, dir_fd=target_fd))
-        os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
-    else:
-        os.unlink(source, dir_fd=source_fd)
-
-
-def _remove_tree(name: str, parent_fd: int) -> None:
-    fd = os.open(name, _DIRECTORY, dir_fd=parent_fd)
-    try:
-        for entry in list(os.scandir(fd)):
-            if entry.is_dir(follow_symlinks=False):
-                _remove_tree(entry.name, fd)
-            else:
-                os.unlink(entry.name, dir_fd=fd)
-    finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=parent_fd)

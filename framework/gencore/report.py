@@ -91,7 +91,8 @@ class Report:
     """How a dump ended."""
 
     result: Result
-    """``complete``, ``partial`` (something is in `failed` or `skipped`), ``failed`` (no core)."""
+    """``complete``, ``partial`` (something is in `failed` or `skipped`), ``failed`` (there is no
+    core, or nothing was saved)."""
     name: str
     """The dump's name, with which the names of its artefacts begin."""
     backend: str
@@ -102,6 +103,7 @@ class Report:
     threads: tuple[ThreadRecord, ...] = ()
     skipped: tuple[Skipped, ...] = ()
     failed: tuple[Failed, ...] = ()
+    """``core`` first, then collectors in the order in which they failed, then ``libraries``."""
     warnings: tuple[str, ...] = ()
 
     @property
@@ -111,9 +113,12 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The exit code that stands for this result; see `gencore.errors`."""
+        """The exit code that stands for this result; see `gencore.errors`.
+
+        That of a dump that failed is the one of the first error in `failed`.
+        """
         if self.result == "failed":
-            error = self.failed[0].error
+            error = self.failed[0].error if self.failed else None
             return error.exit_code if isinstance(error, GencoreError) else 1
         return 0 if self.result == "complete" else 3
 

@@ -8,10 +8,12 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from gencore import MappedFile
+from gencore import DumpRequest, MappedFile
+from gencore.backend import Content
 from gencore.bundle.writer import BundleWriter
 from gencore.libraries import describe
 
@@ -84,6 +86,44 @@ def test_what_is_no_file_or_too_large_is_skipped_with_a_reason(tmp_path):
         found = describe(MappedFile(path=path))
         assert (found.status, found.archive_paths) == ("skipped", ())
         assert found.reason
+
+
+@pytest.mark.parametrize("content", sorted({*get_args(Content)} - {"full"}))
+def test_a_data_file_is_taken_only_where_the_core_has_data_too(tmp_path, content):
+    """Libraries always are, also one that cannot be read as such only with all data."""
+    for name, data in (("data", b"data"), ("damaged", b"\x7fELF" + bytes(8))):
+        path = tmp_path / name
+        path.write_bytes(data)
+        full = describe(MappedFile(path=str(path)), DumpRequest())
+        less = describe(MappedFile(path=str(path)), DumpRequest(content=content))
+
+        assert (full.status, len(full.archive_paths)) == ("not-elf", 1)
+        assert (less.status, less.sha256, less.archive_paths) == ("skipped", None, ())
+        assert "content='full'" in less.reason
+
+    assert describe(MappedFile(path=libc()), DumpRequest(content=content)).status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("excluded", "taken"),
+    [((), True), (((0, 100),), True), (((299, 300),), False), (((50, 101),), False)],
+)
+def test_a_file_of_which_memory_is_excluded_is_not_taken(excluded, taken):
+    """Any of it, wherever it is mapped; whatever kind of file it is."""
+    mapped = MappedFile(path=libc(), data=((100, 200), (250, 300)))
+
+    found = describe(mapped, DumpRequest(excluded=excluded))
+
+    assert (found.sha256 is not None) == taken
+    assert taken or "gencore.exclude" in found.reason
+
+
+def test_a_file_of_which_memory_is_not_to_be_dumped_is_taken_if_that_is_asked_for():
+    """As its memory is."""
+    mapped = MappedFile(path=libc(), data=((100, 200),), dontdump=True)
+
+    assert "MADV_DONTDUMP" in describe(mapped, DumpRequest()).reason
+    assert describe(mapped, DumpRequest(with_dontdump=True)).status == "ok"
 
 
 @pytest.mark.parametrize(("promised", "match"), [(2, "grew"), (4, "shrank")])

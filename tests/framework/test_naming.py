@@ -109,3 +109,42 @@ def test_what_makes_a_name_unique_is_not_cut_off(monkeypatch):
     name = naming.dump_name("{pod}-{host}-{id}", INSTANT, "the-id")
 
     assert name.endswith("-the-id")
+
+
+@pytest.mark.parametrize("ends", [("-0", "-1"), ("-x7k2p", "-m4c9q"), ("", ".")])
+@pytest.mark.parametrize("field", ["pod", "host", "exe"])
+def test_long_names_that_differ_give_names_that_differ(monkeypatch, field, ends):
+    """Replicas differ at the end; it stays, and the same name always gives the same."""
+    names = []
+    for end in ends:
+        long = f"{'orders-recommendation-engine-' * 5}statefulset{end}"
+        monkeypatch.setenv("POD_NAME", long)
+        monkeypatch.setattr("platform.node", lambda long=long: long)
+        monkeypatch.setattr("sys.executable", f"/bin/{long}")
+        names.append(naming.dump_name(f"{{{field}}}", INSTANT, "id"))
+
+        assert naming.dump_name(f"{{{field}}}", INSTANT, "id") == names[-1]
+        assert len(names[-1]) == 64
+        assert names[-1].endswith(f"statefulset{end}")
+
+    assert names[0] != names[1]
+
+
+def test_names_that_differ_in_the_middle_differ_too(monkeypatch):
+    """By the hash that stands for what is left out."""
+    names = []
+    for middle in "ab":
+        monkeypatch.setenv("POD_NAME", f"{'x' * 90}{middle}{'x' * 90}")
+        names.append(naming.dump_name("{pod}", INSTANT, "id"))
+
+    assert names[0] != names[1]
+
+
+def test_a_template_that_is_too_long_keeps_its_end(monkeypatch):
+    """There is what makes the name unique."""
+    monkeypatch.setenv("POD_NAME", "p" * 253)
+
+    name = naming.dump_name("{pod}" * 5 + "-{id}", INSTANT, "the-id")
+
+    assert len(name) == 200
+    assert name.endswith("-the-id")

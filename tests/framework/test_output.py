@@ -1,5 +1,6 @@
 """The private directory and publication."""
 
+import contextlib
 import errno
 import os
 import stat
@@ -138,13 +139,127 @@ def test_dumps_of_one_name_do_not_meet_before_publication(tmp_path):
 def test_a_directory_that_cannot_be_removed_costs_no_descriptor(tmp_path, monkeypatch):
     """Somebody may be making files in it."""
 
-    def fail(*_):
-        raise OSError(39, "Directory not empty")
+    def fail(*_, **__):
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
 
-    monkeypatch.setattr("gencore.output._remove_tree", fail)
     before = len(os.listdir("/proc/self/fd"))
     output = Output(tmp_path, "dump").prepare()
+    monkeypatch.setattr(os, "rmdir", fail)
     with pytest.raises(OSError, match="not empty"):
         output.close()
 
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("name", ["fstat", "fstatvfs", "mkdir", "open", "fdopen", "link", "fsync"])
+def test_whatever_call_fails_nothing_stays_open_or_half_made(tmp_path, monkeypatch, name):
+    """With an error that network file systems have for any call."""
+
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    before = set(os.listdir("/proc/self/fd"))
+    tmp_path.chmod(0o777)
+    output = Output(tmp_path, "dump")
+    with contextlib.suppress(OSError), monkeypatch.context() as changed:
+        changed.setattr(os, name, fail)
+        _ = output.prepare().free
+        output.publish(write(output, "core"))
+    output.close()
+
+    assert set(os.listdir("/proc/self/fd")) == before
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] in ([], ["dump.core"])
+    assert list(tmp_path.rglob(".*")) == []
+
+
+def test_a_file_that_a_collector_left_open_is_closed_with_the_output(tmp_path):
+    """A report that is kept would keep it open by its error's traceback."""
+    with Output(tmp_path, "dump") as output:
+        file = output.create("core")
+
+    assert file.closed
+
+
+def test_what_is_no_regular_file_is_not_published_and_does_not_block(tmp_path):
+    """A collector may have made a FIFO."""
+    before = len(os.listdir("/proc/self/fd"))
+    with Output(tmp_path, "dump") as output:
+        os.mkfifo(output.path / "pipe")
+        (output.path / "folder").mkdir()
+        for name in ("pipe", "folder"):
+            with pytest.raises(OutputError):
+                output.publish(Artifact(name=name, size=0))
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EINVAL, errno.EXDEV, errno.ENOSYS])
+def test_a_link_that_is_refused_for_whatever_reason_has_another_way(tmp_path, monkeypatch, code):
+    """Overlays, bind mounts and security modules have errors of their own."""
+    monkeypatch.setattr(os, "link", _refused(code))
+    with Output(tmp_path, "dump") as output:
+        output.publish(write(output, "core"))
+
+    assert (tmp_path / "dump.core").read_bytes() == b"data"
+
+
+def test_where_the_other_way_fails_too_no_empty_file_stays(tmp_path, monkeypatch):
+    """The name was taken before the file could be moved there."""
+    monkeypatch.setattr(os, "link", _refused(errno.EPERM))
+    monkeypatch.setattr(os, "rename", _refused(errno.EIO))
+    with Output(tmp_path, "dump") as output, pytest.raises(OutputError):
+        output.publish(write(output, "core"))
+
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("name", ["fsync", "fchmod", "posix_fadvise", "fstatvfs"])
+def test_a_call_that_only_helps_may_be_refused(tmp_path, monkeypatch, name, code):
+    """By a filter of system calls or a file system; a warning says what is not so for that."""
+    monkeypatch.setattr(os, name, _refused(code))
+    with Output(tmp_path, "dump") as output:
+        with output.create("core") as file:
+            for _ in range(9):
+                file.write(bytes(1 << 20))
+        (output.path / "core").chmod(0o644)
+
+        path = output.publish(file.artifact())
+
+        assert path.stat().st_size == 9 << 20
+        assert (output.free is None) == (name == "fstatvfs")
+    words = {"fsync": "crash of the machine", "fchmod": "others may read it"}.get(name)
+    assert all(words in warning for warning in output.warnings)
+    assert len(output.warnings) == (words is not None)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_bytes_that_are_lost_are_an_error(tmp_path, monkeypatch, code):
+    """A sync that fails so is no advice."""
+    monkeypatch.setattr(os, "fsync", _refused(code))
+    with Output(tmp_path, "dump") as output, pytest.raises(OutputError) as caught:
+        output.publish(write(output, "core"))
+
+    assert caught.value.errno == code
+    assert os.listdir(tmp_path) == []
+
+
+def _refused(code):
+    def refuse(*_, **__):
+        raise OSError(code, os.strerror(code))
+
+    return refuse
+
+
+def test_a_private_directory_that_was_renamed_is_removed_all_the_same(tmp_path):
+    """Whoever may write beside it may rename it; it is found by what it is."""
+    with Output(tmp_path, "dump") as output:
+        output.path.rename(tmp_path / "moved")
+        with output.create("core") as file:
+            file.write(b"data")
+        output.publish(file.artifact())
+        with output.create("rest") as file:
+            file.write(b"data")
+
+    assert os.listdir(tmp_path) == ["dump.core"]

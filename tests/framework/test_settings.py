@@ -192,6 +192,7 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
         "with_dontdump": True,
         "allow_undumpable": True,
         "sources": True,
+        "force": True,
     }
 
     assert _settings.options_from_mapping(values) == values

@@ -1,16 +1,23 @@
 """What is in a core and what is left out of it, as it was asked for."""
 
+import ctypes
 import json
 import mmap
+import multiprocessing
 import os
 import re
 import subprocess
 import threading
+from array import array
+from multiprocessing import shared_memory
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 import gencore
+from gencore.backend import Content
+from gencore.bundle.reader import BundleReader
 from gencore.corefile import CoreFile
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -61,11 +68,181 @@ def test_excluded_memory_is_in_no_core(tmp_path, backend):
     assert holds(core, secret)
 
 
-@pytest.mark.parametrize("wrong", [b"bytes", "text", 7])
+FORKED = """if True:
+    import gencore, json, os, sys
+    secret = bytearray(os.urandom(32))
+    exclusion = gencore.exclude(secret)
+    child = os.fork()
+    if not child:
+        gencore.create_core(directory=sys.argv[1], name="child", content="private")
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    print(json.dumps([status, secret.hex()]))
+"""
+
+
+def test_a_forked_process_has_the_exclusions_of_its_parent(tmp_path, python):
+    """Whatever it dumps."""
+    status, secret = python(FORKED, tmp_path)
+
+    assert status == 0
+    assert not holds(tmp_path / "child.core", bytes.fromhex(secret))
+
+
+@pytest.fixture
+def shared():
+    """Return the buffer of shared memory that no other process uses."""
+    memory = shared_memory.SharedMemory(create=True, size=4096)
+    memory.unlink()
+    yield memory.buf
+    memory.close()
+
+
+BUFFERS = {
+    "bytearray": lambda *_: bytearray(b"data"),
+    "part": lambda *_: memoryview(bytearray(b"some data"))[2:4],
+    "array": lambda *_: array("d", [1, 2]),
+    "anonymous": lambda *_: mmap.mmap(-1, 4096),
+    "file": lambda mapped, _: mapped("data"),
+    "copy": lambda mapped, _: mapped("data", access=mmap.ACCESS_COPY),
+    "ctypes": lambda *_: (ctypes.c_int * 3)(1, 2, 3),
+    "number": lambda *_: ctypes.c_int(7),
+    "raw-array": lambda *_: multiprocessing.RawArray("d", [1, 2]),
+    "shared": lambda _, shared: shared,
+}
+
+
+@pytest.mark.parametrize("kind", BUFFERS)
+def test_what_is_excluded_is_where_the_buffer_is(mapped, shared, kind):
+    """All of it and nothing else, whatever offers it."""
+    buffer = BUFFERS[kind](mapped, shared)
+
+    with gencore.exclude(buffer) as exclusion:
+        there = ctypes.string_at(exclusion.start, exclusion.end - exclusion.start)
+
+        assert there == bytes(buffer)
+
+
+@pytest.mark.parametrize("kind", ["Array", "Value"])
+def test_what_multiprocessing_wraps_is_excluded(kind):
+    """Not the wrapper, which has no memory of its own."""
+    wrapped = getattr(multiprocessing, kind)("i", 3)
+
+    with gencore.exclude(wrapped) as exclusion:
+        assert exclusion.start == ctypes.addressof(wrapped.get_obj())
+        assert exclusion.end - exclusion.start == ctypes.sizeof(wrapped.get_obj())
+
+
+def test_excluded_memory_is_held_until_it_is_released(mapped):
+    """Otherwise its addresses would be somebody else's."""
+    memory, growing = mapped("data"), bytearray(9)
+    with gencore.exclude(memory), gencore.exclude(growing):
+        with pytest.raises(BufferError):
+            memory.close()
+        with pytest.raises(BufferError):
+            growing.append(1)
+
+    memory.close()
+    growing.append(1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"bytes",
+        "text",
+        7,
+        memoryview(bytearray(9))[::2],
+        memoryview(bytearray(9)).toreadonly(),
+        ctypes.pointer(ctypes.c_int(7)),
+        (ctypes.c_char_p * 2)(b"a", b"b"),
+        ctypes.py_object([]),
+    ],
+)
 def test_only_what_can_be_wiped_can_be_excluded(wrong):
-    """The remedy names a bytearray."""
+    """Writable memory in one piece, and not addresses of it; the remedy names a bytearray."""
     with pytest.raises(gencore.UsageError, match="bytearray"):
         gencore.exclude(wrong)
+
+
+def test_a_file_that_is_mapped_to_be_read_cannot_be_excluded(mapped):
+    """The remedy says how to map it."""
+    memory = mapped("data", access=mmap.ACCESS_READ)
+
+    with pytest.raises(gencore.UsageError, match=r"not writable.*mapped writable"):
+        gencore.exclude(memory)
+    memory.close()
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """Return a function that maps a new data file of that name."""
+
+    def make(name, **how):
+        path = tmp_path / name
+        if not path.exists():
+            path.write_bytes(os.urandom(2 * mmap.PAGESIZE))
+        with path.open("r+b") as file:
+            return mmap.mmap(file.fileno(), 0, **how)
+
+    return make
+
+
+def test_files_behind_memory_that_is_kept_out_are_not_packed(tmp_path, mapped, backend):
+    """Under whatever name, shared or private; the reason is in the manifest."""
+    kept = {
+        "excluded.db": "gencore.exclude",
+        "copied.db": "exclude",
+        "advised.db": "MADV_DONTDUMP",
+    }
+    excluded, copied = mapped("excluded.db"), mapped("copied.db", access=mmap.ACCESS_COPY)
+    advised, packed = mapped("advised.db"), mapped("packed.db")
+    (tmp_path / "other-name.db").hardlink_to(tmp_path / "excluded.db")
+    again = mapped("other-name.db")
+    advised.madvise(mmap.MADV_DONTDUMP)
+
+    with gencore.exclude(excluded), gencore.exclude(memoryview(copied)[-1:]):
+        rows = data_files(gencore.collect_core(directory=tmp_path, backend=backend))
+        everything = (
+            rows
+            if backend != "linux-elf"
+            else data_files(
+                gencore.collect_core(directory=tmp_path, backend=backend, with_dontdump=True)
+            )
+        )
+
+    for name, reason in {**kept, "other-name.db": "exclude"}.items():
+        assert rows[name]["archive_path"] is None
+        assert reason in rows[name]["reason"]
+    assert rows["packed.db"]["archive_path"] is not None
+    assert (everything["advised.db"]["archive_path"] is None) == (backend != "linux-elf")
+    assert everything["excluded.db"]["archive_path"] is None
+    for memory in (again, packed):
+        memory.close()
+
+
+@pytest.mark.parametrize("content", sorted({*get_args(Content)} - {"full"}))
+def test_no_data_file_is_packed_where_memory_is_left_out(tmp_path, mapped, content):
+    """Its libraries are."""
+    memory = mapped("mapped.db")
+
+    bundle = gencore.collect_core(directory=tmp_path, content=content)
+
+    assert data_files(bundle)["mapped.db"]["archive_path"] is None
+    with BundleReader(bundle) as opened:
+        assert not [member.path for member in opened.members if member.path.endswith(".db")]
+        assert [member.path for member in opened.members if "libc.so" in member.path]
+    memory.close()
+
+
+def data_files(bundle):
+    """Return the manifest's rows of data files by name, and compare them with what is packed."""
+    with BundleReader(bundle) as opened:
+        libraries = opened.manifest()["libraries"]
+        members = {member.path for member in opened.members}
+    rows = [row for row in libraries if row["path"].endswith(".db")]
+    assert all((row["path"][1:] in members) == (row["archive_path"] is not None) for row in rows)
+    return {Path(row["path"]).name: row for row in rows}
 
 
 def test_dontdump_is_honoured_unless_asked_otherwise(tmp_path):

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -43,12 +44,143 @@ def test_file_in_place_of_the_directory_is_refused(tmp_path):
         gencore.create_core(directory=tmp_path / "file")
 
 
-def test_directory_open_to_everybody_is_refused(tmp_path):
-    """A world-writable directory without the sticky bit is refused."""
-    tmp_path.chmod(0o777)
+OWN = f"gencore-{os.geteuid()}"
 
-    with pytest.raises(gencore.Refused, match="chmod o-w"):
-        gencore.create_core(directory=tmp_path)
+
+@pytest.fixture
+def emptydir(tmp_path):
+    """Return a directory as Kubernetes makes an emptyDir: for everybody, without a sticky bit."""
+    directory = tmp_path / "emptydir"
+    directory.mkdir()
+    directory.chmod(0o777)
+    return directory
+
+
+def test_directory_open_to_everybody_gets_one_of_our_own(emptydir, inside):
+    """The bundle is in it, for its owner alone, and the report and `gencore list` say where."""
+    report = gencore.Pipeline(directory=emptydir, content="stacks").run()
+    bundle = report.path_of("archive")
+    status = bundle.parent.stat()
+
+    assert report.result == "complete"
+    assert bundle.parent == emptydir / OWN
+    assert (status.st_mode & 0o7777, status.st_uid) == (0o700, os.geteuid())
+    assert left_in(emptydir) == [OWN]
+    assert left_in(bundle.parent) == [bundle.name]
+    assert f"{OWN}/{bundle.name}" in inside("list", emptydir)[1]
+
+
+def test_directory_open_to_everybody_with_a_sticky_bit_is_taken_as_it_is(emptydir):
+    """Nobody else can rename or remove a file there."""
+    emptydir.chmod(0o1777)
+
+    assert gencore.create_core(directory=emptydir, content="stacks").parent == emptydir
+
+
+def test_checking_leaves_nothing_in_a_directory_open_to_everybody(emptydir):
+    """Nor does a dump that is refused."""
+    gencore.Pipeline(directory=emptydir).check()
+
+    assert left_in(emptydir) == []
+
+
+@pytest.mark.parametrize("kind", ["of another user", "link", "file", "open"])
+def test_what_somebody_else_made_in_the_place_of_our_own_is_refused(emptydir, tmp_path, kind):
+    """With a remedy that works, and nothing is written there."""
+    place, other = emptydir / OWN, tmp_path / "other"
+    other.mkdir(0o700)
+    if kind == "link":
+        place.symlink_to(other)
+    elif kind == "file":
+        place.touch()
+    else:
+        place.mkdir(0o700)
+    if kind == "open":
+        place.chmod(0o755)
+    elif kind == "of another user":
+        if os.geteuid() != 0:
+            pytest.skip("needs root, to give a directory to somebody else")
+        os.chown(place, 12345, 12345)
+
+    with pytest.raises(gencore.Refused, match=OWN) as caught:
+        gencore.create_core(directory=emptydir, content="stacks")
+    assert left_in(other) == []
+    assert place.is_file() or left_in(place) == []
+
+    command, _, named = caught.value.remedy.partition(", and name ")
+    subprocess.run(command, shell=True, check=True)
+    where = command.split()[-1] if named else emptydir
+    assert gencore.create_core(directory=where, content="stacks").exists()
+
+
+def test_a_rival_who_renames_our_own_directory_gets_and_leaves_nothing(emptydir):
+    """The dump goes where it began, and the report says where that is now."""
+
+    class Rival(gencore.Collector):
+        name = "rival"
+        api_version = (1, 0)
+
+        def begin(self, dump):  # noqa: ARG002
+            (emptydir / OWN).rename(emptydir / "moved")
+            (emptydir / OWN).mkdir()
+
+        def finish(self, dump):  # noqa: ARG002
+            return []
+
+    report = gencore.Pipeline(
+        collectors=["raw", Rival], directory=emptydir, content="stacks"
+    ).run()
+    core = report.path_of("raw")
+
+    assert report.result == "complete"
+    assert core.parent == emptydir / "moved"
+    assert left_in(emptydir / "moved") == [core.name]
+    assert left_in(emptydir / OWN) == []
+
+
+def test_processes_of_one_user_share_their_own_directory(emptydir, python):
+    """Also where one removes it, because its dump was given up, while another enters it."""
+    code = """if True:
+        import json, os, sys
+        from gencore import Artifact
+        from gencore.output import Output
+        children = []
+        for number in range(4):
+            children.append(os.fork())
+            if not children[-1]:
+                for turn in range(300):
+                    with Output(sys.argv[1], f"{number}.{turn}") as output:
+                        output.create("core").close()
+                        if turn == 299:
+                            output.publish(Artifact(name="core", size=0))
+                os._exit(0)
+        print(json.dumps([os.waitpid(child, 0)[1] for child in children]))
+    """
+    assert python(code, emptydir) == [0] * 4
+    assert left_in(emptydir) == [OWN]
+    assert left_in(emptydir / OWN) == [f"{number}.299.core" for number in range(4)]
+
+
+def test_each_user_has_a_directory_of_its_own(emptydir, python):
+    """Nobody reads or removes what is another's."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+    for parent in (emptydir.parent, *emptydir.parents[1:3]):
+        parent.chmod(0o755)
+    code = """if True:
+        import json, os, sys
+        from gencore import Artifact
+        from gencore.output import Output
+        os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2]))
+        with Output(sys.argv[1], "dump") as output:
+            output.create("core").close()
+            path = output.publish(Artifact(name="core", size=0))
+        print(json.dumps(str(path)))
+    """
+    paths = [python(code, emptydir, uid, cwd="/") for uid in (12345, 12346)]
+
+    assert paths == [f"{emptydir}/gencore-{uid}/dump.core" for uid in (12345, 12346)]
+    assert [Path(path).stat().st_uid for path in paths] == [12345, 12346]
 
 
 def test_read_only_file_system_is_refused(tmpfs):
@@ -69,18 +201,49 @@ def test_full_file_system_is_refused_beforehand(tmpfs):
     assert left_in(directory) == []
 
 
-def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, monkeypatch, backend):
+def test_file_system_that_fills_up_gives_a_core_marked_truncated(tmpfs, backend):
     """Where space runs out on the way, the core is saved as truncated and never as whole."""
-    monkeypatch.setattr("gencore._pipeline._check_space", lambda *_: None)
     directory = tmpfs("size=16m")
 
-    report = gencore.Pipeline(collectors=["raw"], directory=directory, backend=backend).run()
+    report = gencore.Pipeline(
+        collectors=["raw"], directory=directory, backend=backend, force=True
+    ).run()
 
     assert report.result == "partial"
     assert "truncated" in report.failed[0].reason
     assert left_in(directory) == [f"{report.name}.truncated.core"]
     with pytest.raises(gencore.DumpIncomplete):
         report.path_of("raw")
+
+
+def test_bundle_that_fits_is_made_though_its_core_would_not_fit(tmpfs, python):
+    """With a warning, because memory may compress badly."""
+    directory = tmpfs("size=60m")
+    code = """if True:
+        import gencore, json, sys
+        ballast = [bytes(4096) + bytes([i % 251]) * 4096 for i in range(8000)]
+        report = gencore.start(directory=sys.argv[1]).result()
+        print(json.dumps([report.result, report.warnings]))
+    """
+    result, warnings = python(code, directory)
+
+    assert result == "complete"
+    assert re.search(r"\d+ MiB were free, and the dump may need up to \d+ MiB", warnings[0])
+
+
+def test_bundle_for_which_the_disk_was_too_small_is_a_failed_dump(tmpfs, monkeypatch):
+    """With the reason, its exit code, and nothing left."""
+    directory = tmpfs("size=4m")
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(directory))
+
+    report = gencore.Pipeline(force=True).run()
+
+    assert report.result == "failed"
+    assert (report.failed[0].part, report.exit_code) == ("archive", 4)
+    assert "no space is left on the device (ENOSPC)" in report.failed[0].reason
+    assert left_in(directory) == []
+    with pytest.raises(gencore.OutputError, match="ENOSPC"):
+        gencore.collect_core(force=True)
 
 
 def test_path_with_spaces_and_other_alphabets_works(tmp_path):

@@ -19,6 +19,7 @@ class LinuxElf(LinuxBackend):
     priority = 60
     api_version = (1, 0)
     method = "fork-elf"
+    streams = True
 
     def _probe(self, request: DumpRequest) -> Verdict:
         """Look at the dumpable attribute and the limit on file sizes."""

@@ -12,7 +12,7 @@ from typing import Final
 
 from gencore import CoreStream
 from gencore.backend import CHUNK_SIZE
-from gencore.output import Output
+from gencore.output import Output, sync
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.completeness import why_incomplete
 
@@ -54,8 +54,8 @@ class GrowingFile(CoreStream):
         self._write_back()
         self._end()
         self.missing = max(0, self.size - self._written())
-        path = self._output.path / self.file
-        self.incomplete = why_incomplete(path, self.size, self.missing, self.incomplete)
+        with self._output.open(self.file) as core:
+            self.incomplete = why_incomplete(core, self.size, self.missing, self.incomplete)
 
     def _write_back(self) -> None:
         """Send to the disk what is written so far, over and over until the writer ends.
@@ -65,7 +65,7 @@ class GrowingFile(CoreStream):
         """
         with self._output.open(self.file) as core:
             while not self._child.ended(_BETWEEN_SYNCS):
-                os.fdatasync(core.fileno())
+                sync(core.fileno())
 
     def _await(self, end: int) -> int:
         """Wait until *end* bytes are written or no more will be; return how many of them are."""

@@ -61,7 +61,7 @@ class KernelCore(GrowingFile):
         """Wait until everything before the memory is written: the kernel does not go back."""
         need = os.sysconf("SC_PAGE_SIZE")
         while self._await(need) >= need:
-            with CoreFile(self._output.path / self.file) as core:
+            with self._output.open(self.file) as file, CoreFile(file) as core:
                 if core.counts_at_end and not self._child.ended(0):
                     self._child.ended(None)  # the last bytes count the headers
                     continue

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gencore import MappedFile
+from gencore_backends.linux.data_mappings import DataMapping, data_mappings
 from gencore_backends.linux.link_map import loaded_names
 
 __all__ = ["core_size", "mapped_files", "thread_name"]
@@ -26,8 +27,11 @@ def thread_name(tid: int) -> str:
         return ""
 
 
-def mapped_files() -> tuple[MappedFile, ...]:
-    """Return every mapped file, the executable first, then in order of address."""
+def mapped_files(clone: int) -> tuple[MappedFile, ...]:
+    """Return every mapped file, the executable first, then in order of address.
+
+    *clone*: the process ID of a clone of this process, which may have ended.
+    """
     executable = os.readlink(_SELF / "exe")
     sources = {executable: str(_SELF / "exe")}
     for fields in _map_rows():
@@ -36,7 +40,8 @@ def mapped_files() -> tuple[MappedFile, ...]:
             sources.setdefault(path, str(_MAP_FILES / _as_named_there(fields[0])))
     known = loaded_names()
     aliases = None if known is None else _aliases(known)
-    return tuple(_mapped_file(path, sources, aliases) for path in sources)
+    data = data_mappings(_map_rows(), clone)
+    return tuple(_mapped_file(path, sources, aliases, data) for path in sources)
 
 
 def _map_rows() -> Iterator[list[str]]:
@@ -56,10 +61,14 @@ def _as_named_there(span: str) -> str:
 
 
 def _mapped_file(
-    path: str, sources: Mapping[str, str], aliases: Mapping[str, tuple[str, ...]] | None
+    path: str,
+    sources: Mapping[str, str],
+    aliases: Mapping[str, tuple[str, ...]] | None,
+    data: Mapping[str, DataMapping],
 ) -> MappedFile:
     """Take the kernel's " (deleted)" away, unless the file's successor is mapped too."""
     source = sources[path]
+    as_data = data.get(path.replace("\n", "\\012"), DataMapping((), dontdump=False))
     deleted = path.endswith(_DELETED) and not Path(path).exists()
     if deleted and path.removesuffix(_DELETED) not in sources:
         path = path.removesuffix(_DELETED)
@@ -68,6 +77,8 @@ def _mapped_file(
         deleted=deleted,
         read_from=source if deleted else None,
         aliases=None if aliases is None else aliases.get(path, ()),
+        data=as_data.spans,
+        dontdump=as_data.dontdump,
     )
 
 

@@ -47,7 +47,7 @@ class KernelSnapshot(LinuxSnapshot):
         pattern = CorePattern.read()
         if pattern.absolute:
             self._child.wait_for_core()
-            _move(_find_absolute(pattern, self._child.pid), self._output.path / _CORE)
+            _move(_find_absolute(pattern, self._child.pid), self._output)
         else:
             self._find()
         return KernelCore(self._output, _CORE, self._child)
@@ -83,11 +83,10 @@ def _find_absolute(pattern: CorePattern, child_pid: int) -> Path:
     )
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: Path, output: Output) -> None:
     try:
-        source.rename(target)
+        os.rename(source, _CORE, dst_dir_fd=output.fd)
     except OSError:  # another file system
-        with source.open("rb") as reader, target.open("xb") as writer:
-            os.fchmod(writer.fileno(), 0o600)
+        with source.open("rb") as reader, os.fdopen(output.new_file(_CORE), "wb") as writer:
             shutil.copyfileobj(reader, writer, 1 << 20)
         source.unlink()

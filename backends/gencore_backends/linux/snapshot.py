@@ -60,7 +60,7 @@ class LinuxSnapshot(Snapshot):
 
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Read /proc/thread-self/maps, a moment after the instant."""
-        return mapped_files()
+        return mapped_files(self._child.pid)
 
 
 def _remedy(step: str, error: OSError) -> str | None:

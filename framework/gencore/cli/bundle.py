@@ -12,6 +12,7 @@ import attrs
 import click
 
 from gencore import _progress
+from gencore._final_directory import OWN_DIRECTORIES
 from gencore.bundle.extraction import extract
 from gencore.bundle.field import Field
 from gencore.bundle.reader import BundleReader
@@ -59,10 +60,15 @@ def progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int]
 @click.argument("directory", type=click.Path(path_type=Path), default=".")
 @json_option
 def list_command(*, directory: Path, as_json: bool) -> None:
-    """List the bundles in a directory, the oldest first."""
+    """List the bundles in a directory, the oldest first.
+
+    Those in the directories of single users too, which gencore makes where everybody may write.
+    """
     if not directory.is_dir():
         raise Refused(f"{directory}: not a directory", remedy="name the directory of the bundles")
-    rows = [_row(path) for path in sorted(directory.glob(f"*{_SUFFIX}")) if path.is_file()]
+    places = (directory, *directory.glob(OWN_DIRECTORIES))
+    found = (path for place in places for path in place.glob(f"*{_SUFFIX}"))
+    rows = [_row(path) for path in sorted(found) if path.is_file()]
     if as_json:
         click.echo(json.dumps({"bundles": rows}, indent=1))
         return

@@ -97,11 +97,19 @@ class Service:
 @click.command()
 @directory_option("Where the bundle goes.")
 @click.option("--backend", help="A backend's name; default: the best that works here.")
+@click.option("--force", is_flag=True, default=None, help="Go on where the space may not do.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
-def demo(*, directory: str | None, backend: str | None, quiet: bool, as_json: bool) -> NoReturn:
+def demo(
+    *, directory: str | None, backend: str | None, force: bool | None, quiet: bool, as_json: bool
+) -> NoReturn:
     """Dump a small service while it works, and read the bundle back."""
-    pipeline = Pipeline(collectors=["manifest", "archive"], directory=directory, backend=backend)
+    pipeline = Pipeline(
+        collectors=["manifest", "archive"],
+        directory=directory,
+        backend=backend,
+        force=force,
+    )
     service = Service()
     service.start()
     try:

@@ -128,8 +128,8 @@ class _Snapshot(Snapshot):
         self._thread = ThreadRecord(
             tid=threading.get_native_id(),
             name="simulated",
-            registers="missing",
-            reason="no image was taken",
+            registers="partial",
+            reason="zeros: no image was taken",
         )
 
     @property

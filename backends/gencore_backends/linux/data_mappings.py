@@ -1,0 +1,77 @@
+"""Where files are mapped as data only, and which of that memory is marked with MADV_DONTDUMP.
+
+The mark is the flag ``dd`` in proc(5), smaps. To write that file, the kernel walks every page, and
+holds up whoever changes the address space meanwhile. So it is read of the clone, for which nobody
+waits; of the process itself only where the clone has ended, as that of a large one has not yet.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+__all__ = ["DataMapping", "data_mappings"]
+
+_PROC: Final = Path("/proc")
+_MAPPING: Final = re.compile(
+    rb"^([0-9a-f]+)-([0-9a-f]+) [r-][w-][x-].*?^VmFlags:([^\n]*)", re.MULTILINE | re.DOTALL
+)
+_Span = tuple[int, int]
+_Identity = tuple[str, str]
+"""Device and inode, as the map has them: a file may be mapped under several of its names."""
+
+
+@attrs.frozen
+class DataMapping:
+    """What is mapped of one file, under whatever name."""
+
+    spans: tuple[_Span, ...]
+    dontdump: bool
+
+
+def data_mappings(rows: Iterable[Sequence[str]], clone: int) -> dict[str, DataMapping]:
+    """Return, by path, those of the files in *rows* of /proc/self/maps that are not code.
+
+    *clone*: the process ID of a clone of this process, which may have ended. Raises OSError.
+    """
+    identities: dict[str, _Identity] = {}
+    spans: defaultdict[_Identity, list[_Span]] = defaultdict(list)
+    code: set[_Identity] = set()
+    for span, permissions, _, device, inode, *path in rows:
+        if path and inode != "0":
+            identity = identities[path[0]] = (device, inode)
+            start, end = span.split("-")
+            spans[identity].append((int(start, 16), int(end, 16)))
+            if "x" in permissions:
+                code.add(identity)
+    data = {identity: rows for identity, rows in spans.items() if identity not in code}
+    marked = _dontdump({span for rows in data.values() for span in rows}, clone)
+    found = {
+        identity: DataMapping(tuple(rows), not marked.isdisjoint(rows))
+        for identity, rows in data.items()
+    }
+    return {path: found[identity] for path, identity in identities.items() if identity in found}
+
+
+def _dontdump(spans: set[_Span], clone: int) -> set[_Span]:
+    """Return those of the mappings that are marked."""
+    if not spans:
+        return set()
+    flags = _flags(str(clone))
+    if not flags.keys() >= spans:
+        flags = _flags("self")
+    return {span for span in spans if b"dd" in flags.get(span, ())}
+
+
+def _flags(process: str) -> dict[_Span, list[bytes]]:
+    """Return the flags of each mapping; of none if the clone is not there any more."""
+    try:
+        text = (_PROC / process / "smaps").read_bytes()
+    except OSError:
+        if process == "self":
+            raise
+        return {}
+    return {(int(row[1], 16), int(row[2], 16)): row[3].split() for row in _MAPPING.finditer(text)}

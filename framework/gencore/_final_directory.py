@@ -1,0 +1,263 @@
+"""The directory in which artefacts get their final names.
+
+It is opened and checked once; every later step goes through its descriptor, so ``os.chdir`` and
+renames do no harm. Where others may rename and remove files (a Kubernetes ``emptyDir`` has mode
+0777 and no sticky bit), it is a directory of this user's own inside the one that was named.
+"""
+
+import contextlib
+import errno
+import os
+import shlex
+import stat
+from pathlib import Path
+from typing import Final
+
+from gencore.errors import OutputError, Refused
+
+__all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "refusal", "sync"]
+
+NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags of open(2) for a file that must not be there yet."""
+OWN_DIRECTORIES: Final = "gencore-*"
+"""What the directories inside those that others may write to are called; then comes the user."""
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_TRIES: Final = 100
+"""How often our own directory is entered, which other dumps remove if they leave it empty."""
+_CANNOT: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
+"""What a file system or a filter of system calls answers where it does not do such a thing."""
+
+
+class FinalDirectory:
+    """Made for one dump. Raises `OutputError` and `Refused`, having left nothing behind."""
+
+    def __init__(self, named: Path) -> None:
+        self._named = named
+        self._named_fd = self.fd = _open(named)
+        self._own: str | None = None
+        try:
+            if _others_may_rename(self.fd):
+                self._own = OWN_DIRECTORIES.replace("*", str(os.geteuid()))
+                self.fd = self._enter(self._own)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def path(self) -> Path:
+        """Where it is now: it may have been renamed by whoever may write around it."""
+        path = self._named / (self._own or "")
+        if not _leads_to(path, self.fd):
+            with contextlib.suppress(OSError):
+                return Path(os.readlink(f"/proc/self/fd/{self.fd}"))
+        return path
+
+    @property
+    def names(self) -> list[str]:
+        """What is in it."""
+        return os.listdir(self.fd)
+
+    @property
+    def free(self) -> int | None:
+        """Bytes that this user can still write there; None where the file system does not say."""
+        try:
+            space = os.fstatvfs(self.fd)
+        except OSError:
+            return None
+        return space.f_bavail * space.f_frsize if space.f_blocks else None
+
+    def make(self, name: str) -> int:
+        """Make a directory in it, for this user alone; return its descriptor. Raises OSError."""
+        self._mkdir(name)
+        try:
+            return os.open(name, _DIRECTORY, dir_fd=self.fd)
+        except OSError:
+            os.rmdir(name, dir_fd=self.fd)
+            raise
+
+    def remove(self, name: str, fd: int | None) -> None:
+        """Remove a directory that `make` has made, with all that is in it, whatever its name is.
+
+        *fd* is its descriptor, if there is one. Raises OSError.
+        """
+        if fd is not None:
+            _empty(fd)
+        if fd is None or _leads_to(name, fd, self.fd):
+            names = [name]
+        else:
+            names = [other for other in self.names if _leads_to(other, fd, self.fd)]
+        for now in names:
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(now, dir_fd=self.fd)
+
+    def take(self, source: str, source_fd: int, name: str) -> bool:
+        """Move a file here without replacing one; return whether that is on the disk for sure.
+
+        Raises OSError, with nothing here.
+        """
+        _move(source, source_fd, name, self.fd)
+        with contextlib.suppress(OSError):
+            return sync(self.fd)
+        return False
+
+    def close(self) -> None:
+        """Let go of it; a directory of our own that is empty is removed. May be called twice."""
+        named_fd, self._named_fd = self._named_fd, -1
+        if named_fd < 0:
+            return
+        if self._own is not None and _leads_to(self._own, self.fd, named_fd):
+            with contextlib.suppress(OSError):  # not empty
+                os.rmdir(self._own, dir_fd=named_fd)
+        for fd in {self.fd, named_fd}:
+            os.close(fd)
+
+    def _mkdir(self, name: str) -> None:
+        for _ in range(_TRIES):
+            try:
+                return os.mkdir(name, mode=0o700, dir_fd=self.fd)
+            except FileNotFoundError:  # another dump has removed our own directory
+                if self._own is None:
+                    raise
+                again = self._enter(self._own)
+                os.close(self.fd)
+                self.fd = again
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    def _enter(self, own: str) -> int:
+        """Open the directory of our own, made if it is not there. Raises `Refused`."""
+        path = self._named / own
+        try:
+            fd = _make_and_open(own, self._named_fd)
+        except OSError as error:
+            why = refusal(path, error)
+            taken = error.errno in {errno.ELOOP, errno.ENOTDIR, errno.EACCES}
+            raise (self._not_ours(path, why.message) if taken else why) from error
+        try:
+            self._check_own(path, os.fstat(fd))
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _check_own(self, path: Path, status: os.stat_result) -> None:
+        if status.st_uid != os.geteuid():
+            raise self._not_ours(path, f"{path}: belongs to another user (uid {status.st_uid})")
+        if status.st_mode & 0o077:
+            raise Refused(
+                f"{path}: others may use this directory (mode {stat.S_IMODE(status.st_mode):04o})",
+                remedy=f"chmod 700 {shlex.quote(str(path))}",
+            )
+
+    def _not_ours(self, path: Path, why: str) -> Refused:
+        """Refuse what somebody else may have put where our own directory should be."""
+        other = shlex.quote(f"{self._named}/dumps-of-{os.geteuid()}")
+        return Refused(
+            f"{why}; anybody may rename files in {path.parent}, and dumps would go to {path}",
+            remedy=f"mkdir -m 700 {other}, and name that directory",
+        )
+
+
+def sync(fd: int) -> bool:
+    """Wait until a file or directory is on the disk; return whether its file system does that.
+
+    Raises OSError where bytes are lost.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+        return False
+    return True
+
+
+def refusal(path: Path, error: OSError) -> OutputError:
+    """Return an error that says what is wrong with *path*, and what to do about it."""
+    code = error.errno or errno.EIO
+    if code in {errno.ELOOP, errno.ENOTDIR} and path.is_symlink():
+        return OutputError(
+            str(path),
+            errno.ELOOP,
+            "is a symbolic link",
+            remedy=f"name the directory itself: {os.path.realpath(path)}",
+        )
+    what, remedy = _EXPLANATIONS.get(code, (os.strerror(code), None))
+    return OutputError(str(path), code, what, remedy=remedy)
+
+
+_EXPLANATIONS: Final = {
+    errno.ENOENT: ("does not exist", "create the directory, or name another one"),
+    errno.ENOTDIR: ("is not a directory", "name a directory"),
+    errno.EACCES: ("this user may not write here", "name a directory that this user may write to"),
+    errno.EPERM: ("this user may not write here", "name a directory that this user may write to"),
+    errno.EROFS: ("is on a read-only file system", "name a directory on a writable file system"),
+    errno.ENOSPC: ("no space is left on the device", "free some space, or name another directory"),
+    errno.EDQUOT: ("the disk quota is used up", "free some space, or name another directory"),
+    errno.EEXIST: ("exists already", "name another directory"),
+}
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, _DIRECTORY)
+    except OSError as error:
+        raise refusal(path, error) from error
+
+
+def _make_and_open(name: str, dir_fd: int) -> int:
+    """Open a directory, made for this user alone if it is not there."""
+    for _ in range(_TRIES):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, mode=0o700, dir_fd=dir_fd)
+        with contextlib.suppress(FileNotFoundError):  # another dump has removed it
+            return os.open(name, _DIRECTORY, dir_fd=dir_fd)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _others_may_rename(fd: int) -> bool:
+    mode = os.fstat(fd).st_mode
+    return bool(mode & stat.S_IWOTH) and not mode & stat.S_ISVTX
+
+
+def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
+    """Move a file to a new name without replacing, as rename(2) cannot.
+
+    Where hard links are refused (FAT, some FUSE and network file systems, security modules), an
+    empty file of that name is made exclusively, and the whole one renamed over it.
+    """
+    try:
+        os.link(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        os.close(os.open(target, NEW_FILE, 0o600, dir_fd=target_fd))
+        try:
+            os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
+        except BaseException:
+            os.unlink(target, dir_fd=target_fd)
+            raise
+    else:
+        with contextlib.suppress(OSError):  # it goes with its directory
+            os.unlink(source, dir_fd=source_fd)
+
+
+def _empty(fd: int) -> None:
+    """Remove everything in a directory."""
+    for entry in list(os.scandir(fd)):
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.name, dir_fd=fd)
+            continue
+        inner = os.open(entry.name, _DIRECTORY, dir_fd=fd)
+        try:
+            _empty(inner)
+        finally:
+            os.close(inner)
+        os.rmdir(entry.name, dir_fd=fd)
+
+
+def _leads_to(path: Path | str, fd: int, dir_fd: int | None = None) -> bool:
+    try:
+        there = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return os.path.samestat(there, os.fstat(fd))

@@ -1,0 +1,24 @@
+"""Opens regular files for reading, and nothing that lies in the place of one."""
+
+import io
+import os
+import stat
+
+__all__ = ["open_regular"]
+
+
+def open_regular(path: str, *, flags: int = 0, dir_fd: int | None = None) -> io.FileIO:
+    """Open a file without being held up by a FIFO or device; *flags* are those of open(2).
+
+    Raises OSError, with no descriptor left open.
+    """
+    flags |= os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+    fd = os.open(path, flags, dir_fd=dir_fd)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return io.FileIO(fd, "rb")
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    raise OSError(f"{path}: not a regular file")

@@ -1,0 +1,53 @@
+"""Whether what a dump will write fits on the disk: estimated before the pause."""
+
+import errno
+from collections.abc import Iterable
+from typing import Final
+
+from gencore._members import Member
+from gencore.errors import OutputError
+from gencore.output import Output
+
+__all__ = ["USUAL_RATIO", "check_space"]
+
+USUAL_RATIO: Final = 3
+"""How much smaller than the estimate of its core a bundle is at least, for large heaps of objects
+or texts: 3.7 and 5.4 times in ``tests/benchmarks/bundle_size.py``. It is less for random numbers,
+and for small processes, of which most is libraries: then there is a warning."""
+
+
+def check_space(
+    output: Output, members: Iterable[Member], core_size: int | None, *, streams: bool, force: bool
+) -> list[str]:
+    """Return warnings about the space for a core of *core_size* bytes at most.
+
+    *streams*: whether the backend needs no file for a core that no collector keeps. *force*: do
+    not refuse. Raises `OutputError`.
+    """
+    free = output.free
+    if core_size is None or free is None:
+        return []
+    usual, most = _need(list(members), core_size, streams=streams)
+    if free < usual and not force:
+        raise OutputError(
+            str(output.directory),
+            errno.ENOSPC,
+            f"the dump may need {_mib(usual)}; {_mib(free)} are free",
+            remedy="free some space, name another directory, ask for content='private', or try it "
+            "all the same with force=True",
+        )
+    if free < most:
+        said = f"{_mib(free)} were free, and the dump may need up to {_mib(most)}"
+        return [f"{output.directory}: {said}"]
+    return []
+
+
+def _need(members: list[Member], core_size: int, *, streams: bool) -> tuple[int, int]:
+    """Return the bytes that are needed usually, and where nothing can be compressed."""
+    as_file = core_size if not streams or any(member.keeps_core for member in members) else 0
+    packed = core_size if any(member.packs for member in members) else 0
+    return as_file + packed // USUAL_RATIO, as_file + packed
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"

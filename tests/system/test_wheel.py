@@ -14,6 +14,17 @@ with tarfile.open(bundle) as tar:
 print(json.dumps([gencore.__file__, sys.version_info[:2], count]))
 """
 
+IN_ANOTHER_INTERPRETER = """
+import sys
+try:
+    from _interpreters import create, exec as run
+except ImportError:  # before Python 3.13
+    from _xxsubinterpreters import create, run_string as run
+code = "import sys; sys.path[:] = {!r}; from gencore_backends.linux import _native"
+failed = run(create(), code.format(sys.path))
+sys.exit(failed and failed.formatted)
+"""
+
 
 def test_wheel_is_for_the_stable_abi(wheel):
     """Its tag promises Python 3.11 and everything later."""
@@ -42,3 +53,14 @@ def test_the_wheel_dumps(installed, tmp_path):
     assert "site-packages" in file
     assert found == [int(part) for part in version.split(".")]
     assert count > 5
+
+
+@pytest.mark.timeout(400)
+def test_the_native_part_loads_in_a_subinterpreter(installed, tmp_path):
+    """One that has a GIL of its own since 3.12, and shares it in 3.11."""
+    _, python = installed
+
+    command = [python, "-c", IN_ANOTHER_INTERPRETER]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr

@@ -2,7 +2,7 @@
 # Print the path of a small Debian sid root with gdb and each Python from 3.14 on that sid has.
 #
 # It is made once, and kept in the user's cache: remove it there to get a newer one. Making it needs
-# root, debootstrap, and apt sources of Debian, whose first mirror is used.
+# root, debootstrap, and Debian's archive among apt's sources: it is taken from their first mirror.
 set -euo pipefail
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/gencore-tests
 root=$cache/debian-sid
@@ -17,7 +17,9 @@ pythons_of() { # MIRROR: the packages of each Python, and the headers that its m
 make_root() {
   local mirror pythons
   # shellcheck disable=SC2016 # apt-get fills it in
-  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | sed 's,/*$,,;q')
+  mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' |
+    sed -n '/^http/ { s,/*$,,p; q }')
+  [[ $mirror ]] || { echo "apt has no mirror by http or https" && return 1; }
   pythons=$(pythons_of "$mirror")
   [[ $pythons ]] || { echo "no Python from 3.14 on at $mirror" && return 1; }
   # In a mount namespace of its own: what debootstrap mounts is gone when it is, however it ends.

@@ -179,3 +179,10 @@ def test_subinterpreters_dump_at_the_same_time(newer, tmp_path):
         with CoreFile(path) as core:
             assert core.why_incomplete() is None
             assert len(core.thread_ids) >= 4
+
+
+def test_a_subinterpreter_goes_on_after_a_dump_of_the_main_one(newer, tmp_path):
+    """Its frames and their memory are left to it."""
+    shown = newer.run("/srv/beside_subinterpreters.py", newer.work, work=tmp_path)
+
+    assert shown.split() == ["complete", "complete"]

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
+
+PROGRAMS = Path(__file__).parent / "programs"
 
 DUMP = """
 import gencore, json, sys, tarfile
@@ -64,3 +67,13 @@ def test_the_native_part_loads_in_a_subinterpreter(installed, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_a_subinterpreter_goes_on_after_a_dump_of_the_main_one(installed, tmp_path):
+    """Its frames and their memory are left to it."""
+    command = [installed[1], PROGRAMS / "beside_subinterpreters.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["complete", "complete"]

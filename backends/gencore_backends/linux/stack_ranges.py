@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
+from gencore.python_frames import current_frames
+
 __all__ = ["stack_ranges"]
 
 _POINTER: Final = ctypes.sizeof(ctypes.c_void_p)
@@ -53,7 +55,7 @@ def _states() -> Iterator[Range]:
 
 
 def _frames() -> Iterator[Range]:
-    for top in sys._current_frames().values():  # noqa: SLF001 - the documented way
+    for top in current_frames().values():
         frame: FrameType | None = top
         while frame is not None:
             yield from _frame(frame)

@@ -1,12 +1,13 @@
 """What only the live process knows: the Python stacks of its threads, without values."""
 
 import os
-import sys
 import threading
 from types import FrameType
 from typing import Final
 
 import attrs
+
+from gencore.python_frames import current_frames
 
 __all__ = ["MAX_FRAMES", "ObservedProcess", "PythonFrame", "PythonThread"]
 
@@ -54,7 +55,7 @@ class ObservedProcess:
         """
         if self._threads is None:
             caller, here = self._caller, threading.get_ident()
-            frames = sys._current_frames()  # noqa: SLF001 - the documented way, see its own docs
+            frames = current_frames()
             others = (ident for ident in frames if ident not in {caller, here})
             order = [caller, *others]
             # Not threading.enumerate(): its lock may be held by a thread that waits for the GIL.

@@ -3,6 +3,7 @@
 import errno
 import os
 import platform
+import resource
 import select
 import signal
 import sys
@@ -24,6 +25,7 @@ from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 from gencore_backends.linux.sigsegv_snapshot import _find_absolute
+from gencore_collectors.manifest import process
 
 RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}.get(platform.machine())
 
@@ -193,3 +195,19 @@ def test_reading_waits_for_a_slower_writer(tmp_path):
         core = SlowFile(output, "core", SlowChild(output.path / "core"))
 
         assert b"".join(map(bytes, core)) == b"".join(pieces)
+
+
+def test_no_limit_is_unlimited_where_infinity_is_positive(monkeypatch):
+    """As RLIM_INFINITY is since Python 3.15: in the verdict, and as null in the manifest."""
+    infinity = (1 << 64) - 1
+    monkeypatch.setattr(resource, "RLIM_INFINITY", infinity)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (infinity, infinity))
+    verdict = LinuxSigsegv().probe(gencore.DumpRequest())
+
+    shown = {verdict.facts[f"RLIMIT_{name} hard"] for name in ("CORE", "FSIZE")}
+    limits = [pair for pair in process._limits().values() if pair]
+
+    assert shown == {"unlimited"}
+    assert not any("RLIMIT" in reason.text for reason in verdict.reasons)
+    assert limits
+    assert all(pair == {"soft": None, "hard": None} for pair in limits)

@@ -1,7 +1,11 @@
 """The backends of the other platforms: import anywhere, answer with reasons."""
 
 import platform
+import subprocess
 import sys
+import sysconfig
+import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,8 @@ from gencore_backends.linux.elf import LinuxElf
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 from gencore_backends.macos.abort import MacosAbort
 from gencore_backends.windows.stub import Windows
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("backend", [Aix, MacosAbort, Windows])
@@ -69,3 +75,38 @@ def test_macos_without_its_native_part_says_so(monkeypatch):
 
     assert "the native part is missing" in reason.text
     assert "C compiler" in reason.remedy
+
+
+@pytest.mark.parametrize("backend", ["LinuxElf", "LinuxSigsegv"])
+def test_a_free_threaded_python_is_refused_before_the_native_part_is_loaded(python, backend):
+    """The verdict names the cause, as does the error of a dump."""
+    code = """
+        import json, sys
+        import gencore
+        from gencore_backends.linux import elf, sigsegv
+        sys.abiflags = "t"
+        backend = (vars(elf) | vars(sigsegv))[sys.argv[1]]()
+        (reason,) = backend.probe(gencore.DumpRequest()).reasons
+        try:
+            gencore.create_core(backend=backend.name)
+        except gencore.Unsupported as error:
+            raised = str(error)
+        print(json.dumps([reason.text, raised, "gencore_backends.linux._native" in sys.modules]))
+    """
+    text, raised, loaded = python(textwrap.dedent(code), backend)
+
+    assert "free-threaded" in text
+    assert text in raised
+    assert not loaded
+
+
+@pytest.mark.parametrize("folder", ["linux", "macos"])
+def test_a_build_for_a_free_threaded_python_stops_with_the_reason(folder, tool):
+    """Installing from source says what is missing, and not that some type is unknown."""
+    source = ROOT / "backends" / "gencore_backends" / folder / "native" / "module.c"
+    headers = f"-I{sysconfig.get_path('include')}"
+    command = [tool("cc"), "-fsyntax-only", "-DPy_GIL_DISABLED", headers, source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode
+    assert "gencore needs a Python with the GIL" in done.stderr

@@ -3,8 +3,11 @@
 import json
 import subprocess
 import zipfile
+from pathlib import Path
 
 import pytest
+
+PROGRAMS = Path(__file__).parent / "programs"
 
 DUMP = """
 import gencore, json, sys, tarfile
@@ -12,6 +15,17 @@ bundle = gencore.collect_core(directory=".")
 with tarfile.open(bundle) as tar:
     count = len(tar.getnames())
 print(json.dumps([gencore.__file__, sys.version_info[:2], count]))
+"""
+
+IN_ANOTHER_INTERPRETER = """
+import sys
+try:
+    from _interpreters import create, exec as run
+except ImportError:  # before Python 3.13
+    from _xxsubinterpreters import create, run_string as run
+code = "import sys; sys.path[:] = {!r}; from gencore_backends.linux import _native"
+failed = run(create(), code.format(sys.path))
+sys.exit(failed and failed.formatted)
 """
 
 
@@ -42,3 +56,24 @@ def test_the_wheel_dumps(installed, tmp_path):
     assert "site-packages" in file
     assert found == [int(part) for part in version.split(".")]
     assert count > 5
+
+
+@pytest.mark.timeout(400)
+def test_the_native_part_loads_in_a_subinterpreter(installed, tmp_path):
+    """One that has a GIL of its own since 3.12, and shares it in 3.11."""
+    _, python = installed
+
+    command = [python, "-c", IN_ANOTHER_INTERPRETER]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_a_subinterpreter_goes_on_after_a_dump_of_the_main_one(installed, tmp_path):
+    """Its frames and their memory are left to it."""
+    command = [installed[1], PROGRAMS / "beside_subinterpreters.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["complete", "complete"]

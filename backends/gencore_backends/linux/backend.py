@@ -3,10 +3,13 @@
 import platform
 import sys
 from abc import abstractmethod
+from typing import Final
 
 from gencore import Backend, DumpRequest, Reason, Verdict
 
 __all__ = ["LinuxBackend"]
+
+_WITH_THE_GIL: Final = "run the program with an interpreter whose name does not end in t"
 
 
 class LinuxBackend(Backend):
@@ -16,6 +19,9 @@ class LinuxBackend(Backend):
         """Say no elsewhere; on Linux let the backend look for itself."""
         if sys.platform != "linux":
             return Verdict.no(Reason(f"this is {platform.system()}, not Linux"))
+        if "t" in sys.abiflags:  # before the native part is loaded, which could crash there
+            text = "this Python is free-threaded, and the native part needs the GIL"
+            return Verdict.no(Reason(text, _WITH_THE_GIL))
         try:
             return self._probe(request)
         except OSError as error:

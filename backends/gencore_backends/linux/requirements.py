@@ -75,7 +75,7 @@ def _kernel_reasons() -> list[Reason]:
 
 
 def _bytes_of(limit: int) -> str:
-    return "unlimited" if limit < 0 else f"{limit:,} bytes"
+    return "unlimited" if limit == resource.RLIM_INFINITY else f"{limit:,} bytes"
 
 
 def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
@@ -94,7 +94,7 @@ def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
 
 
 def _limit_reasons(name: str, hard: int, need: int) -> list[Reason]:
-    if hard < 0 or hard >= need:
+    if hard == resource.RLIM_INFINITY or hard >= need:
         return []
     shell, container = {"RLIMIT_CORE": ("c", "core"), "RLIMIT_FSIZE": ("f", "fsize")}[name]
     text = f"{name} has a hard limit of {hard:,} bytes; the core may need {need:,}"

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Final
 
 from gencore_backends.linux.link_map import linker_ranges
+from gencore.python_frames import current_frames
 
 __all__ = ["stack_ranges"]
 
@@ -40,7 +41,7 @@ def _dictionaries() -> Iterator[Range]:
 
 
 def _frames() -> Iterator[Range]:
-    for top in sys._current_frames().values():  # noqa: SLF001 - the documented way
+    for top in current_frames().values():
         frame: FrameType | None = top
         while frame is not None:
             yield from _frame(frame)

@@ -132,5 +132,5 @@ def _limit(name: str) -> dict[str, int | None] | None:
         pair = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
     except (ImportError, AttributeError, OSError, ValueError):
         return None
-    soft, hard = (None if value < 0 else value for value in pair)
+    soft, hard = (None if value == resource.RLIM_INFINITY else value for value in pair)
     return {"soft": soft, "hard": hard}

@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The Python face of the native part. Nothing here runs in the child. */
+#define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "descriptors.h"
 #include "retries.h"
 #include "snapshot.h"
+
+#ifdef Py_GIL_DISABLED
+#error "gencore needs a Python with the GIL: free-threaded builds are not supported"
+#endif
 
 static const char *const step_names[STEP_COUNT] = {
 	[STEP_PIPE] = "pipe",
@@ -128,6 +136,30 @@ static PyObject *describe(const struct snapshot *snapshot)
 }
 
 /*
+ * Threads, signals and the table are the process's, while interpreters with a GIL of their own can
+ * ask at the same time: one after the other. Who waits here is stopped and released like any other
+ * thread. A holder is a process ID and a thread ID: a child that was forked meanwhile finds its
+ * parent's, and a thread its own where a finalizer or signal handler asks in the middle.
+ */
+static _Atomic uint64_t holder;
+
+/* Return what holder was: 0, or this thread. */
+static uint64_t hold(void)
+{
+	const struct timespec glance = {.tv_nsec = 100000};
+	const uint64_t process = (uint64_t)getpid() << 32;
+	const uint64_t self = process | (uint32_t)syscall(SYS_gettid);
+	uint64_t before = 0;
+
+	while (!atomic_compare_exchange_strong(&holder, &before, self) && before != self)
+		if (before >> 32 == process >> 32) {
+			nanosleep(&glance, NULL);
+			before = 0;
+		}
+	return before == self ? self : 0;
+}
+
+/*
  * The result goes into a list of the caller's before anything else can happen: a Python signal
  * handler that raises (Ctrl-C) runs as soon as this returns, and a returned value would be lost.
  */
@@ -135,14 +167,17 @@ static PyObject *take(const struct snapshot_order *order, PyObject *taken)
 {
 	struct step_failure failure;
 	struct snapshot snapshot;
-	PyObject *row;
+	uint64_t before = hold();
+	PyObject *row = NULL;
 	int failed;
 
 	if (snapshot_take(order, &snapshot, &failure)) {
 		errno = failure.err;
-		return PyErr_SetFromErrnoWithFilename(PyExc_OSError, step_names[failure.step]);
+		PyErr_SetFromErrnoWithFilename(PyExc_OSError, step_names[failure.step]);
+	} else {
+		row = describe(&snapshot);
 	}
-	row = describe(&snapshot);
+	atomic_store(&holder, before);
 	failed = !row || PyList_Append(taken, row);
 	Py_XDECREF(row);
 	if (failed)
@@ -320,13 +355,17 @@ static PyMethodDef methods[] = {
 	{NULL, NULL, 0, NULL},
 };
 
+/*
+ * Include/moduleobject.h of CPython 3.12. A build for the stable ABI of 3.11 does not see the two,
+ * and is loaded by later versions that look for them.
+ */
+#ifndef Py_mod_multiple_interpreters
+#define Py_mod_multiple_interpreters 3
+#define Py_MOD_PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
+#endif
+
 static PyModuleDef_Slot slots[] = {
-#if !defined(Py_LIMITED_API) || Py_LIMITED_API + 0 >= 0x030c0000
 	{Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
-#endif
-#if !defined(Py_LIMITED_API) && PY_VERSION_HEX >= 0x030d0000
-	{Py_mod_gil, Py_MOD_GIL_NOT_USED},
-#endif
 	{0, NULL},
 };
 
@@ -335,7 +374,6 @@ static struct PyModuleDef definition = {
 	.m_name = "_native",
 	.m_doc = "Clone this process into a snapshot that dumps core.",
 	.m_methods = methods,
-	.m_slots = slots,
 };
 
 PyMODINIT_FUNC PyInit__native(void);
@@ -348,5 +386,7 @@ PyMODINIT_FUNC PyInit__native(void)
 		retries_note_cpython((const void *)(uintptr_t)&PyErr_CheckSignals);
 		prepared = !pthread_atfork(NULL, NULL, threads_after_fork);
 	}
+	/* CPython 3.11 refuses a module with a slot that it does not know. */
+	definition.m_slots = Py_Version >= 0x030c0000 ? slots : &slots[1];
 	return PyModuleDef_Init(&definition);
 }

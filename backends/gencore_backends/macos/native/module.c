@@ -10,6 +10,10 @@
 #include "inspect.h"
 #include "snapshot.h"
 
+#ifdef Py_GIL_DISABLED
+#error "gencore needs a Python with the GIL: free-threaded builds are not supported"
+#endif
+
 static const char *const step_names[STEP_COUNT] = {
 	[STEP_PIPE] = "pipe",
 	[STEP_FORK] = "fork",

@@ -1,0 +1,188 @@
+"""The wheel on Pythons and a C library that this machine lacks: those of a Debian sid root.
+
+newer_root.sh makes the root. Packages are installed by this machine's pip, so that the root needs
+neither the network nor anything of this machine.
+"""
+
+import io
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gencore.corefile import CoreFile
+
+PROGRAMS = Path(__file__).parent / "programs"
+ROOT = os.environ.get("GENCORE_NEWER_ROOT")
+PYTHONS = sorted(
+    path.name for path in Path(ROOT or "/nowhere").glob("usr/bin/python3.[0-9]*[0-9]")
+)
+PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014", "linux")
+START = re.compile(r"\b(start_thread|_start|__libc_start_main\w*) \(")
+
+pytestmark = pytest.mark.timeout(400)
+
+
+class NewerPython:
+    """An interpreter of the root, with the wheel."""
+
+    work = Path("/mnt")
+    """Where the directory of a run is, in there."""
+
+    def __init__(self, bwrap, name, packages):
+        self.path = f"/usr/bin/{name}"
+        self._bwrap, self._packages = bwrap, packages
+
+    def start(self, program, *arguments, work, **options):
+        """Run a program of the root, with *work* as `work`."""
+        binds = {"/mnt": work, "/opt": self._packages, "/srv": PROGRAMS}
+        command = [self._bwrap, "--ro-bind", ROOT, "/", "--proc", "/proc", "--dev", "/dev"]
+        command += ["--tmpfs", "/tmp", "--clearenv", "--setenv", "PYTHONPATH", "/opt"]
+        command += ["--setenv", "XDG_CACHE_HOME", "/tmp", "--chdir", "/mnt"]
+        for place, path in binds.items():
+            command += ["--bind", path, place]
+        return subprocess.run(
+            [*command, "--", program, *arguments], capture_output=True, check=False, **options
+        )
+
+    def run(self, *arguments, work):
+        """Run the interpreter. Return what it prints."""
+        done = self.start(self.path, *arguments, work=work, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def dump(self, *arguments, work):
+        """Run every_thread.py. Return (the core's bytes or path, what it told)."""
+        backend, directory, *rest = arguments
+        command = ["/srv/every_thread.py", backend, directory, "/mnt/blocking.so", *rest]
+        done = self.start(self.path, *command, work=work)
+        assert done.returncode == 0, done.stderr.decode()
+        told = json.loads(done.stderr if directory == "-" else done.stdout)
+        return (work / Path(told["core"]).name if directory != "-" else done.stdout), told
+
+
+@pytest.fixture(scope="session", params=PYTHONS or [None])
+def newer(request, tmp_path_factory):
+    """Install the wheel for each interpreter of the root."""
+    if request.param is None:
+        pytest.skip("GENCORE_NEWER_ROOT is not set to what tests/system/newer_root.sh prints")
+    wheel = request.getfixturevalue("wheel")  # not built for a test that is skipped
+    packages = tmp_path_factory.mktemp(request.param)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-compile",
+        "--target",
+        packages,
+    ]
+    command += ["--python-version", request.param.removeprefix("python"), "--only-binary=:all:"]
+    command += [f"--platform={name}_{platform.machine()}" for name in PLATFORMS]
+    subprocess.run([*command, f"{wheel}[analysis]"], check=True)
+    return NewerPython("bwrap", request.param, packages)
+
+
+@pytest.fixture
+def work(tmp_path, build_extension):
+    """Build the extension of every_thread.py in a directory that is `NewerPython.work`."""
+    build_extension(tmp_path)
+    return tmp_path
+
+
+def tids_of(told):
+    return {*told["threads"].values(), told["main"]}
+
+
+def stacks_of(shown, heading):
+    """Split a reader's text at each thread: {tid: its lines}."""
+    parts = re.split(heading, shown, flags=re.MULTILINE)
+    return {int(tid): lines for tid, lines in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def check_threads(core, told):
+    assert core.why_incomplete() is None
+    assert set(core.thread_ids) == tids_of(told)
+    assert {thread.registers for thread in core.recorded_threads} <= {"exact", "partial"}
+
+
+def test_core_in_a_file_shows_every_thread_to_gdb_of_that_system(newer, backend, work):
+    """Each has registers, and unwinds to its start."""
+    path, told = newer.dump(backend, newer.work, work=work)
+    with CoreFile(path) as core:
+        check_threads(core, told)
+
+    commands = ("-nx", "-batch", "-ex", "thread apply all bt")
+    done = newer.start("gdb", *commands, newer.path, newer.work / path.name, work=work, text=True)
+
+    stacks = stacks_of(done.stdout, r"^Thread \d+ \(.*LWP (\d+)\)\):$")
+    assert set(stacks) == tids_of(told)
+    for stack in stacks.values():
+        assert START.search(stack), stack
+        assert "corrupt stack" not in stack
+
+
+def test_core_in_a_pipe_is_whole(newer, backend, work):
+    """It holds every thread, too."""
+    data, told = newer.dump(backend, "-", work=work)
+
+    with CoreFile(io.BytesIO(data)) as core:
+        check_threads(core, told)
+
+
+def test_bundle_is_verified_and_shows_its_stacks(newer, backend, work):
+    """By the commands of the same Python."""
+    bundle, told = newer.dump(backend, newer.work, "bundle", work=work)
+    command = ("-m", "gencore", "verify", "--json", newer.work / bundle.name)
+    checks = json.loads(newer.run(*command, work=work))["checks"]
+    shown = newer.run("-m", "gencore", "stacks", "--quiet", newer.work / bundle.name, work=work)
+
+    assert [(check["ok"], check["problems"]) for check in checks] == [(True, [])] * 4
+    stacks = stacks_of(shown, r"^Traceback for thread (\d+) ")
+    assert set(stacks) == tids_of(told)
+    for function, tid in told["threads"].items():
+        assert f"in {function}" in stacks[tid]
+
+
+def test_stacks_alone_are_enough_for_every_python_stack(newer, work):
+    """Pystack finds the frames of every thread in what content="stacks" keeps."""
+    path, told = newer.dump("linux-elf", newer.work, "stacks", work=work)
+    command = ("-m", "pystack", "--no-color", "core", newer.work / path.name, newer.path)
+    stacks = stacks_of(newer.run(*command, work=work), r"^Traceback for thread (\d+) ")
+
+    assert set(stacks) == tids_of(told)
+    for function, tid in told["threads"].items():
+        assert f"in {function}" in stacks[tid]
+
+
+def test_no_limit_is_shown_as_unlimited(newer, work):
+    """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
+    shown = newer.run("-m", "gencore", "doctor", work=work)
+
+    assert "RLIMIT_FSIZE hard" in shown
+    assert "18,446,744,073,709,551,615" not in shown
+
+
+def test_subinterpreters_dump_at_the_same_time(newer, tmp_path):
+    """Each has a GIL of its own, and each core is whole, with the threads of all of them."""
+    shown = newer.run("/srv/subinterpreters.py", newer.work, "3", work=tmp_path)
+
+    cores = [tmp_path / Path(path).relative_to(newer.work) for path in json.loads(shown)]
+    assert len(cores) == 3
+    for path in cores:
+        with CoreFile(path) as core:
+            assert core.why_incomplete() is None
+            assert len(core.thread_ids) >= 4
+
+
+def test_a_subinterpreter_goes_on_after_a_dump_of_the_main_one(newer, tmp_path):
+    """Its frames and their memory are left to it."""
+    shown = newer.run("/srv/beside_subinterpreters.py", newer.work, work=tmp_path)
+
+    assert shown.split() == ["complete", "complete"]

@@ -1,23 +1,20 @@
 """The dumps that go on in this process: its end waits for them, and a forked child has none."""
 
-import atexit
+import contextlib
 import os
 import threading
 import weakref
 from collections.abc import Callable
 from typing import Final
 
-from gencore._os_thread import Latch, get_ident
+from gencore._exit import ended_by, last_functions
+from gencore._os_thread import Latch, get_native_id
 from gencore.errors import Refused
 
-__all__ = ["Stay", "is_ending"]
+__all__ = ["Stay", "is_closed"]
 
 _stays: "Final[dict[int, weakref.ref[Stay]]]" = {}
 """Without a lock: each use is one step of the interpreter."""
-_main_ended = Latch()
-"""Open once the main thread has run its course. Python 3.12 starts no thread from there on."""
-_closed_by: list[int] = []
-"""The thread that waited for the last dumps, and may still make one itself."""
 _GLANCE: Final = 0.1
 
 
@@ -31,7 +28,7 @@ class Stay:
         self._in_child: list[Callable[[], object]] = []
         self._ended = Latch()
         _stays[id(self)] = weakref.ref(self)
-        if _closed_by and get_ident() not in _closed_by:
+        if ended_by and get_native_id() not in ended_by:  # only exit functions may still ask for one
             self.end()
             raise Refused("the interpreter is shutting down")
 
@@ -59,14 +56,9 @@ class Stay:
             function()
 
 
-def is_ending() -> bool:
-    """Return whether the main thread has ended, so that new threads may be refused."""
-    return _main_ended.is_open
-
-
 def is_closed() -> bool:
     """Return whether nobody waits for dumps any more: one is to be done when `start` returns."""
-    return bool(_closed_by)
+    return bool(ended_by)
 
 
 def _wait_for_all() -> None:
@@ -74,18 +66,6 @@ def _wait_for_all() -> None:
         while (stay := reference()) is not None and id(stay) in _stays:
             stay.wait()
             del stay
-
-
-def _when_main_has_ended() -> None:
-    """Finish what goes on. Others may begin more: the program's other threads may go on for long."""
-    _main_ended.open()
-    _wait_for_all()
-
-
-def _at_exit() -> None:
-    """Finish all, and rule out more, but for what exit functions that come later ask for."""
-    _closed_by.append(get_ident())
-    _wait_for_all()
 
 
 def _in_child() -> None:
@@ -96,9 +76,9 @@ def _in_child() -> None:
             stay.disown()
 
 
-# Both: a process of multiprocessing ends without the functions of atexit before Python 3.13, and
-# in others threads that are no daemons make dumps after the main thread's end.
-threading._register_atexit(_when_main_has_ended)  # type: ignore[attr-defined]  # noqa: SLF001 - as concurrent.futures does
-atexit.register(_at_exit)
+last_functions.append(_wait_for_all)
+# Beside atexit, because a process of multiprocessing ends without that before Python 3.13.
+with contextlib.suppress(RuntimeError):  # the main thread has ended already
+    threading._register_atexit(_wait_for_all)  # type: ignore[attr-defined]  # noqa: SLF001 - as concurrent.futures does
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_in_child)

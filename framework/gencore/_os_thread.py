@@ -46,6 +46,7 @@ __all__ = [
     "lock_that_no_child_inherits",
     "settle",
     "try_to_start",
+    "wait_for_descriptor",
 ]
 
 
@@ -60,6 +61,7 @@ def _unpatched(name: str) -> Any:
 
 
 _thread: Final = _unpatched("_thread")
+_select: Final = _unpatched("select")
 Lock: Final[Callable[[], contextlib.AbstractContextManager[bool]]] = _thread.RLock
 """As `threading.RLock`, between threads of the operating system. Reentrant: a signal handler may come
 in between."""
@@ -78,6 +80,14 @@ _leaving: Final[deque[tuple[int, float]]] = deque(maxlen=64)
 
 class NoThread(RuntimeError):  # noqa: N818 - says what there is
     """No thread can be started now."""
+
+    @property
+    def at_exit(self) -> bool:
+        """Whether the interpreter starts none any more, because it ends.
+
+        Told by the text: `PythonFinalizationError` came with Python 3.13, the refusal with 3.12.
+        """
+        return "interpreter shutdown" in str(self)
 
 
 class Latch:
@@ -171,12 +181,9 @@ def _start_with_own_stack(function: Callable[[], object]) -> None:
 
 def _name_for_the_kernel(name: str) -> None:
     """Set the name that ps, top and a core show, see proc_pid_comm(5); elsewhere nothing."""
-    with contextlib.suppress(OSError):
-        fd = os.open("/proc/thread-self/comm", os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, name.encode())
-        finally:
-            os.close(fd)
+    # Not os.open, which with eventlet makes an event loop for each thread.
+    with contextlib.suppress(OSError), open("/proc/thread-self/comm", "wb", 0) as comm:  # noqa: PTH123
+        comm.write(name.encode())
 
 
 def _forget_for_threading() -> None:
@@ -210,6 +217,17 @@ def try_to_start(limit: float) -> None:
     """Start a thread that ends at once. Raises `NoThread`, within *limit* seconds."""
     if not OsThread(lambda: None).join(limit):
         raise NoThread("a thread was started and did not begin")
+
+
+def wait_for_descriptor(fd: int, events: int, timeout: float | None) -> bool:
+    """Wait *timeout* seconds, or for ever, for *events* of poll(2). Return whether one came.
+
+    It blocks this thread. gevent's poll would make an event loop for each thread, with descriptors
+    that stay open; eventlet's `select` has none.
+    """
+    poll = _select.poll()
+    poll.register(fd, events)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 def lock_that_no_child_inherits() -> Any:

@@ -13,7 +13,6 @@ import io
 import os
 import secrets
 import stat
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 
@@ -32,7 +31,8 @@ _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLI
 class Output(contextlib.AbstractContextManager["Output"]):
     """One dump's private directory. Leaving the context removes it with all that is left in it.
 
-    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory.
+    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory. In a
+    process that is forked meanwhile it is the parent's: closing it there removes nothing.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -41,6 +41,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self._private_name = f".{name}.{secrets.token_hex(8)}.part"
         self._closed = False
         self._made = False
+        self._owner = os.getpid()
+        # Not cached_property: until Python 3.12 that is locked for all objects at once, and in a
+        # forked child for ever.
+        self._fd: int | None = None
+        self._parent: int | None = None
 
     def prepare(self) -> Self:
         """Check the directory and make the private one in it, now.
@@ -50,9 +55,14 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.fd  # noqa: B018 - made by its first use
         return self
 
-    @cached_property
+    @property
     def fd(self) -> int:
         """A descriptor of the private directory. Raises as `prepare` does."""
+        if self._fd is None:
+            self._fd = self._make()
+        return self._fd
+
+    def _make(self) -> int:
         if self._closed:  # a collector that was left behind must not get another file's descriptor
             raise ValueError(f"dump {self.name} has ended")
         try:
@@ -66,9 +76,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
         except OSError as error:
             raise _refusal(self.directory, error) from error
 
-    @cached_property
+    @property
     def _parent_fd(self) -> int:
-        return _open_directory(self.directory)
+        if self._parent is None:
+            self._parent = _open_directory(self.directory)
+        return self._parent
 
     @property
     def path(self) -> Path:
@@ -88,7 +100,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def create(self, name: str) -> "ArtifactWriter":
         """Create the file *name* in the private directory, for an artefact of that name."""
-        return ArtifactWriter(name, os.fdopen(self.new_file(name), "wb"))
+        return ArtifactWriter(name, open(self.new_file(name), "wb"))
 
     def new_file(self, name: str) -> int:
         """Create a file in the private directory; return its descriptor. Raises OSError."""
@@ -128,9 +140,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
         if self._closed:
             return
         self._closed = True
-        fd, parent_fd = (vars(self).pop(name, None) for name in ("fd", "_parent_fd"))
+        fd, parent_fd = self._fd, self._parent
+        self._fd = self._parent = None
         try:
-            if self._made and parent_fd is not None:
+            if self._made and parent_fd is not None and self._owner == os.getpid():
                 with contextlib.suppress(FileNotFoundError):
                     _remove_tree(self._private_name, parent_fd)
         finally:
@@ -140,7 +153,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def __del__(self) -> None:
         """Close it where nobody could: Ctrl-C may come before the output is anybody's."""
-        if "_made" in vars(self):
+        if "_parent" in vars(self):
             self.close()
 
 
@@ -225,6 +238,7 @@ _EXPLANATIONS: Final = {
     errno.ENOSPC: ("no space is left on the device", "free some space, or name another directory"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or name another directory"),
     errno.EEXIST: ("exists already", "name another directory"),
+    errno.EMFILE: ("no descriptor is free", "raise the limit on open files: ulimit -n 4096"),
 }
 
 

@@ -4,12 +4,12 @@ import contextlib
 import os
 import select
 import signal
-import threading
 from typing import Final
 
 import attrs
 
 from gencore import CoreFailed
+from gencore.backend import Lock, wait_for_descriptor
 from gencore_backends.linux import _native
 
 __all__ = ["Child"]
@@ -31,13 +31,16 @@ class Child:
     """Owns the child and the two descriptors that belong to it.
 
     Made before there is a child, with the list into which the native part puts it: whatever comes
-    in between, such as Ctrl-C, nothing is left of it once this object is gone.
+    in between, such as Ctrl-C, nothing is left of it once this object is gone. A process that the
+    application forks meanwhile has a copy of this object, but no child: there only the descriptors
+    are closed.
     """
 
     def __init__(self, taken: "list[_native.Snapshot]") -> None:
         self._taken = taken
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = Lock()
+        self._parent = os.getpid()
         self._ending: _Ending | None = None
         self._failure: tuple[str, int] | None = None
         self._unreadable: list[tuple[int, int]] = []
@@ -62,9 +65,7 @@ class Child:
 
     def ended(self, timeout: float | None) -> bool:
         """Wait *timeout* seconds for the child's end, or for ever. Return whether it has ended."""
-        poll = select.poll()
-        poll.register(self._pidfd, select.POLLIN)
-        return bool(poll.poll(None if timeout is None else timeout * 1000))
+        return wait_for_descriptor(self._pidfd, select.POLLIN, timeout)
 
     def promised_sizes(self) -> tuple[int, int]:
         """Wait until the child knows how long its core is. Raises `CoreFailed`.
@@ -101,7 +102,7 @@ class Child:
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""
         with self._lock, contextlib.suppress(ProcessLookupError):
-            if self._ending is None:
+            if self._ending is None and self._is_ours:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
@@ -109,9 +110,10 @@ class Child:
         if self._closed or not self._taken:
             return
         self._closed = True
-        self.kill()
-        with contextlib.suppress(ChildProcessError, CoreFailed):
-            self._wait()
+        if self._is_ours:
+            self.kill()
+            with contextlib.suppress(ChildProcessError, CoreFailed):
+                self._wait()
         os.close(self._pidfd)
         os.close(self._status_fd)
 
@@ -119,6 +121,10 @@ class Child:
         """Close it where nobody could."""
         if "_closed" in vars(self):
             self.close()
+
+    @property
+    def _is_ours(self) -> bool:
+        return self._parent == os.getpid()
 
     def _wait(self) -> _Ending:
         """Take the child's last messages, wait for its end, and reap it."""

@@ -163,8 +163,8 @@ class Dump:
 
         A dump that failed has a report too, with ``result == "failed"``. Raises `TimeoutError` if
         the dump goes on after *timeout* (it is not ended by that), and
-        `concurrent.futures.CancelledError` after `cancel`. Under gevent and eventlet other greenlets
-        run meanwhile.
+        `concurrent.futures.CancelledError` after `cancel`. Under gevent and eventlet other
+        greenlets run meanwhile.
         """
         return self._ending.result(timeout)
 

@@ -1,5 +1,8 @@
-"""The interpreter's end. Imported with the package, so that its place among the functions of atexit is
-not that of the first dump, which may be made by one of them."""
+"""Notices the interpreter's end.
+
+Imported with the package, so that its place among the functions of atexit is not that of the first
+dump, which may be made by one of them.
+"""
 
 import atexit
 from _thread import get_native_id

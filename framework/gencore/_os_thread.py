@@ -1,9 +1,9 @@
 """Threads of gencore's own, and what they wait with: the operating system's in every process.
 
-gevent and eventlet put greenlets, and locks that know only greenlets, where `threading` and `_thread`
-have their own; `threading.Thread.start` waits for ever for a thread that died at birth
-(python/cpython#140746). So nothing here comes from either, but from a copy of `_thread` that nobody
-has patched, whenever the patching was done. See docs/decisions/0013.
+gevent and eventlet put greenlets, and locks that know only greenlets, where `threading` and
+`_thread` have their own; `threading.Thread.start` waits for ever for a thread that died at birth
+(python/cpython#140746). So nothing here comes from either, but from a copy of `_thread` that
+nobody has patched, whenever the patching was done. See docs/decisions/0013.
 
 ======================  =======================================  ================================
 thread                  what it is for                           where none can be started
@@ -52,9 +52,7 @@ __all__ = [
 
 def _unpatched(name: str) -> Any:
     """Return a copy of a module of the interpreter as it was before anybody changed it."""
-    spec = importlib.util.find_spec(name)
-    assert spec is not None
-    assert spec.loader is not None
+    spec: Any = importlib.util.find_spec(name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -63,13 +61,13 @@ def _unpatched(name: str) -> Any:
 _thread: Final = _unpatched("_thread")
 _select: Final = _unpatched("select")
 Lock: Final[Callable[[], contextlib.AbstractContextManager[bool]]] = _thread.RLock
-"""As `threading.RLock`, between threads of the operating system. Reentrant: a signal handler may come
-in between."""
+"""As `threading.RLock`, between threads of the operating system. Reentrant: a signal handler may
+come in between."""
 get_ident: Final[Callable[[], int]] = _thread.get_ident
 get_native_id: Final[Callable[[], int]] = _thread.get_native_id
 
 STACK: Final = 1 << 20
-"""Bytes of stack of each thread. isal's one-shot calls need more than 96 KiB, imports twice that."""
+"""Bytes of stack of each thread. isal's one-shot calls need more than 96 KiB."""
 _GLANCE: Final = 0.01
 """Seconds between two looks of a greenlet that waits."""
 _SETTLED_AFTER: Final = 0.1
@@ -78,7 +76,7 @@ _leaving: Final[deque[tuple[int, float]]] = deque(maxlen=64)
 """Threads that end, and since when. Each use is one step of the interpreter."""
 
 
-class NoThread(RuntimeError):  # noqa: N818 - says what there is
+class NoThread(RuntimeError):
     """No thread can be started now."""
 
     @property

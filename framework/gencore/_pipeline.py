@@ -100,9 +100,9 @@ class Pipeline:
                 _check_name(dump.output)
             announcers = self._announcers(dump.name)
             snapshot = take_instant(dump, backend, members)
-            worker = Worker(dump, snapshot, members, verdict.core_size, announcers, stay)
+            worker = Worker(dump, snapshot, members, verdict.core_size, announcers)
             handle = worker.handle()
-            worker.start()
+            worker.start(stay)
         except BaseException:  # Ctrl-C too, at whatever line
             if worker is None or not worker.give_up():
                 _undo(snapshot, dump.output)

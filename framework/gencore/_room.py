@@ -1,4 +1,4 @@
-"""Whether the process has room for a dump: a thread and some descriptors, looked for before the pause.
+"""Whether the process has room for a dump, a thread and some descriptors: asked before the pause.
 
 What is short is found where it costs nothing yet: after the pause it would cost the dump.
 """
@@ -20,8 +20,8 @@ except ImportError:  # Windows
 __all__ = ["check_room"]
 
 _DESCRIPTORS: Final = 9
-"""A dump with the built-in plug-ins has up to seven open at a time; two are for what the rest of the
-process opens meanwhile."""
+"""A dump with the built-in plug-ins has up to seven open at a time; two are for what the rest of
+the process opens meanwhile."""
 _THREAD_LIMIT: Final = 5.0
 """Seconds that a thread has to begin, and to end."""
 

@@ -26,8 +26,8 @@ _LOOK_EVERY: Final = 0.25
 _GRACE: Final = 1.0
 """Seconds that a call may go on after the dump was stopped."""
 _BEGIN_LIMIT: Final = 5.0
-"""Seconds that a new thread has to begin. One that had no memory to begin never does: then the steps
-go on without a watch."""
+"""Seconds that a new thread has to begin. One that had no memory to begin never does: then the
+steps go on without a watch."""
 _FAREWELL: Final = 0.1
 """Seconds that a thread has to end after the last step."""
 

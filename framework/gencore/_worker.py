@@ -37,12 +37,10 @@ class Worker:
         members: list[Member],
         core_size: int | None,
         announcers: list[Announcer],
-        stay: Stay,
     ) -> None:
         self._claim = Latch()  # whoever opens it leaves nothing behind
         self.stop = StopSwitch(snapshot.abort)
         self._ending = Ending()
-        self._stay = stay
         self._end_by = math.inf
         self._dump = dump
         self._snapshot = snapshot
@@ -63,16 +61,17 @@ class Worker:
             ending=self._ending,
         )
 
-    def start(self) -> None:
-        """Begin, on a thread of its own.
+    def start(self, stay: Stay) -> None:
+        """Begin, on a thread of its own. *stay* ends with the dump.
 
         Where none begins although one could a moment ago, or where the process would not wait for
         one any more, all is done here and now: a dump that was taken is not thrown away.
         """
+        self._stay = stay
         seconds = self._dump.request.timeout
         if seconds is not None:
             self._end_by = time.monotonic() + seconds
-        self._stay.in_child(self._ending.disown)
+        stay.in_child(self._ending.disown)
         if (is_closed() or not self._begin_elsewhere()) and self._claim.open():
             self._go_through()
             if isinstance(self._ending.error, KeyboardInterrupt):

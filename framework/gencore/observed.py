@@ -32,8 +32,8 @@ class PythonThread:
     """One thread as the interpreter knows it."""
 
     ident: int
-    """`threading.get_ident()` of the thread; under gevent and eventlet that of the operating system's
-    thread, which has the stack of the greenlet that it runs."""
+    """`threading.get_ident()` of the thread; under gevent and eventlet that of the operating
+    system's thread, which has the stack of the greenlet that it runs."""
     native_id: int | None
     """Its tid; None for a thread that `threading` did not start and has not seen."""
     name: str | None

@@ -31,8 +31,8 @@ _NO_HARD_LINKS: Final = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLI
 class Output(contextlib.AbstractContextManager["Output"]):
     """One dump's private directory. Leaving the context removes it with all that is left in it.
 
-    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory. In a
-    process that is forked meanwhile it is the parent's: closing it there removes nothing.
+    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory. In
+    a process that is forked meanwhile it is the parent's: closing it there removes nothing.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -100,7 +100,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def create(self, name: str) -> "ArtifactWriter":
         """Create the file *name* in the private directory, for an artefact of that name."""
-        return ArtifactWriter(name, open(self.new_file(name), "wb"))
+        return ArtifactWriter(name, io.BufferedWriter(io.FileIO(self.new_file(name), "wb")))
 
     def new_file(self, name: str) -> int:
         """Create a file in the private directory; return its descriptor. Raises OSError."""

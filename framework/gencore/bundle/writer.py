@@ -9,8 +9,8 @@ import contextlib
 import io
 import os
 import tarfile
-from collections import deque
 from _queue import Empty, SimpleQueue  # not from queue, where gevent has put another
+from collections import deque
 from functools import partial
 from typing import BinaryIO, Final
 
@@ -93,8 +93,8 @@ class BundleWriter:
 class _GzipMembers:
     """Compresses blocks, each to a gzip member, and writes them in order.
 
-    Threads of ours take the blocks, and whoever calls takes those that they have not come to: all of
-    them, where no thread can be started.
+    Threads of ours take the blocks, and whoever calls takes those that they have not come to: all,
+    where no thread can be started.
     """
 
     def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:

@@ -9,11 +9,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from gencore import _os_thread
 from gencore import cli as command_line
 from gencore.bundle.writer import BundleWriter
 
@@ -102,17 +103,39 @@ def python(tmp_path):
 @pytest.fixture
 def refuse_thread(monkeypatch):
     """Return a function after which no thread of that name can be started."""
-    start = threading.Thread.start
+    make = _os_thread.OsThread.__init__
 
     def refuse(name):
-        def start_another(thread):
-            if thread.name == name:
-                raise RuntimeError("can't start new thread")
-            start(thread)
+        def make_another(thread, function, its_name=None):
+            if its_name == name:
+                raise _os_thread.NoThread("can't start new thread")
+            make(thread, function, its_name)
 
-        monkeypatch.setattr(threading.Thread, "start", start_another)
+        monkeypatch.setattr(_os_thread.OsThread, "__init__", make_another)
 
     return refuse
+
+
+@pytest.fixture
+def settled():
+    """Return a function that waits until no thread of gencore's own is left in this process."""
+
+    def wait():
+        end = time.monotonic() + 20
+        while names := own_threads():
+            assert time.monotonic() < end, names
+            time.sleep(0.005)
+
+    return wait
+
+
+def own_threads():
+    """Return the names of the threads of this process that are gencore's."""
+    names = []
+    for comm in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):
+            names.append(comm.read_text().strip())
+    return [name for name in names if name.startswith("gencore-")]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from gencore import Artifact, Collector, CoreSink, DumpInProgress
+from gencore.backend import wait_for_descriptors
 
 __all__ = ["StreamCollector"]
 
@@ -59,7 +60,5 @@ def _write_some(fd: int, chunk: memoryview) -> int:
     try:
         return os.write(fd, chunk)
     except BlockingIOError:
-        poll = select.poll()
-        poll.register(fd, select.POLLOUT)
-        poll.poll()
+        wait_for_descriptors({fd: select.POLLOUT}, None)
         return 0

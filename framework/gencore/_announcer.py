@@ -1,11 +1,11 @@
 """Hands a dump's events to whoever listens, on a thread of its own."""
 
 import logging
-import queue
-import threading
+from _queue import SimpleQueue  # not from queue, where gevent has put another
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gencore._os_thread import Lock, NoThread, OsThread
 from gencore.events import (
     DumpFinished,
     Event,
@@ -29,20 +29,17 @@ class Announcer:
     def __init__(self, dump: str, listeners: Sequence[Listener]) -> None:
         self.dump = dump
         self._listeners = listeners
-        self._events: queue.SimpleQueue[Callable[[], Event]] = queue.SimpleQueue()
-        self._lock = threading.Lock()
+        self._events: SimpleQueue[Callable[[], Event]] = SimpleQueue()
+        self._lock = Lock()
         self._stage: str | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: OsThread | None = None
 
     def start(self) -> None:
         """Begin to deliver. Where no thread can be started, all is delivered at the end."""
         try:
-            thread = threading.Thread(target=self._deliver, name="gencore-events", daemon=True)
-            thread.start()
-        except RuntimeError:
+            self._thread = OsThread(self._deliver, "gencore-events")
+        except NoThread:
             _log.warning("dump %s has no thread to tell its events on", self.dump)
-        else:
-            self._thread = thread
 
     def tell(self, event: StageStarted | StageFinished) -> None:
         """Announce the begin or the end of a stage."""

@@ -2,16 +2,17 @@
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from typing import Final
 
+from gencore._os_thread import Latch, Lock, NoThread, OsThread
 from gencore.backend import ThreadRecord
+from gencore.errors import Refused
 from gencore.report import Pause, Progress, Report
 
-__all__ = ["Dump", "StopSwitch"]
+__all__ = ["Dump", "Ending", "StopSwitch"]
 
 _log: Final = logging.getLogger("gencore")
 
@@ -21,7 +22,7 @@ class StopSwitch:
 
     def __init__(self, abort: Callable[[], None]) -> None:
         self._abort = abort
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._committed = False
         self.reason: Exception | None = None
         self.stopped_at = math.inf
@@ -42,8 +43,8 @@ class StopSwitch:
     def _start_abort(self) -> None:
         """Tell the backend, on a thread of its own: whoever stops a dump does not wait for it."""
         try:
-            threading.Thread(target=self._tell, name="gencore-abort", daemon=True).start()
-        except RuntimeError:  # no more threads
+            OsThread(self._tell, "gencore-abort")
+        except NoThread:
             self._tell()
 
     def _tell(self) -> None:
@@ -64,6 +65,59 @@ class StopSwitch:
             self._committed = True
 
 
+class Ending:
+    """How a dump ends: unknown at first, then a report or an error, once.
+
+    Not `concurrent.futures.Future`, whose locks are gevent's in a process that gevent has patched.
+    """
+
+    def __init__(self) -> None:
+        self._known = Latch()
+        self._lock = Lock()
+        self._callbacks: list[Callable[[], object]] = []
+        self._report: Report | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether it has ended."""
+        return self._known.is_open
+
+    def set(self, report: Report | None, error: BaseException | None) -> None:
+        """Make it known, and call who asked for that."""
+        with self._lock:
+            self._report, self.error = report, error
+            self._known.open()
+        for callback in self._callbacks:
+            callback()
+
+    def disown(self) -> None:
+        """Make it known in a forked child that the dump is none of its."""
+        if not self.known:
+            self.error = Refused(
+                "the dump belongs to the process that this one was forked from",
+                remedy="wait for it there, or start one here",
+            )
+            self._known, self._lock, self._callbacks = Latch(), Lock(), []
+            self._known.open()
+
+    def result(self, timeout: float | None) -> Report:
+        """Wait for it. Raises the error, or `TimeoutError`."""
+        if not self._known.wait_as_application(timeout):
+            raise TimeoutError
+        if self._report is None:
+            raise self.error or RuntimeError("a dump ended without a report")
+        return self._report
+
+    def add_callback(self, callback: Callable[[], object]) -> None:
+        """Call *callback* once it is known, or at once."""
+        with self._lock:
+            if not self.known:
+                self._callbacks.append(callback)
+                return
+        callback()
+
+
 class Dump:
     """A dump whose pause is over. Made by `start`; safe to use from any thread."""
 
@@ -76,7 +130,7 @@ class Dump:
         threads: Callable[[], tuple[ThreadRecord, ...]],
         stop: StopSwitch,
         progress: Callable[[], Progress],
-        future: "Future[Report]",
+        ending: Ending,
     ) -> None:
         self.name = name
         self.backend = backend
@@ -84,7 +138,7 @@ class Dump:
         self._threads = threads
         self._stop = stop
         self._progress = progress
-        self._future = future
+        self._ending = ending
 
     @property
     def progress(self) -> Progress:
@@ -98,27 +152,28 @@ class Dump:
 
     def done(self) -> bool:
         """Return whether it has ended, in whatever way."""
-        return self._future.done()
+        return self._ending.known
 
     def cancelled(self) -> bool:
         """Return whether it ended by `cancel`."""
-        return self._future.cancelled()
+        return isinstance(self._ending.error, CancelledError)
 
     def result(self, timeout: float | None = None) -> Report:
         """Wait *timeout* seconds for the end, or for ever, and return the report.
 
         A dump that failed has a report too, with ``result == "failed"``. Raises `TimeoutError` if
         the dump goes on after *timeout* (it is not ended by that), and
-        `concurrent.futures.CancelledError` after `cancel`.
+        `concurrent.futures.CancelledError` after `cancel`. Under gevent and eventlet other
+        greenlets run meanwhile.
         """
-        return self._future.result(timeout)
+        return self._ending.result(timeout)
 
     def add_done_callback(self, callback: Callable[["Dump"], object]) -> None:
         """Call *callback* with this dump once it has ended; at once if it has already.
 
         It runs in the dump's worker thread; its exceptions are logged.
         """
-        self._future.add_done_callback(lambda _: self._call(callback))
+        self._ending.add_callback(lambda: self._call(callback))
 
     def _call(self, callback: Callable[["Dump"], object]) -> None:
         try:
@@ -156,7 +211,7 @@ class Dump:
         except asyncio.CancelledError:
             self.cancel()
             raise
-        return self._future.result()
+        return self._ending.result(None)
 
     def __repr__(self) -> str:
         return f"<Dump {self.name} {self.progress.stage}>"

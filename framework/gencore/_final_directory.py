@@ -194,6 +194,7 @@ _EXPLANATIONS: Final = {
     errno.ENOSPC: ("no space is left on the device", "free some space, or name another directory"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or name another directory"),
     errno.EEXIST: ("exists already", "name another directory"),
+    errno.EMFILE: ("no descriptor is free", "raise the limit on open files: ulimit -n 4096"),
 }
 
 

@@ -1,6 +1,5 @@
 """The instant: all that happens while the process waits, and how long that took."""
 
-import threading
 import time
 from collections.abc import Iterable
 from contextvars import copy_context
@@ -9,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from gencore._members import Member
+from gencore._os_thread import lock_that_no_child_inherits, settle
 from gencore._outcome import note_failure
 from gencore._supervisor import Call, Steps, Supervisor
 from gencore.backend import Backend, DumpRequest, Snapshot
@@ -20,7 +20,7 @@ from gencore.report import Pause, Phase
 
 __all__ = ["take_instant"]
 
-_one_at_a_time: Final = threading.RLock()
+_one_at_a_time: Final = lock_that_no_child_inherits()
 """Reentrant: a signal handler may ask for a dump in the middle of another."""
 _OBSERVE_LIMIT: Final = 1.0
 """Seconds that a collector of another distribution may hold the dump up."""
@@ -35,6 +35,7 @@ def take_instant(dump: DumpInProgress, backend: Backend, members: list[Member]) 
     process = ObservedProcess()
     to_file = any(member.keeps_core for member in members)
     _observe_on_another_thread(dump, members)
+    settle()
     with _one_at_a_time:
         began_at, begin = datetime.now(UTC), time.perf_counter()
         if dump.request.sources:

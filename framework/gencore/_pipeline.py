@@ -14,10 +14,12 @@ import attrs
 from gencore._announcer import Announcer
 from gencore._dump import Dump
 from gencore._instant import take_instant
+from gencore._lifetime import Stay
 from gencore._log_records import write_record
 from gencore._members import Member
 from gencore._options import Options
 from gencore._outcome import note_failure
+from gencore._room import check_room
 from gencore._selection import Selection, ask
 from gencore._settings import options_from_mapping, request_of, with_defaults
 from gencore._space import check_space
@@ -85,9 +87,12 @@ class Pipeline:
 
         Raises `Unsupported`, `Refused`, `PluginError` and `CoreFailed`, with nothing left behind.
         """
+        stay = Stay()
+        check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
         dump = self._begin(backend)
+        stay.in_child(dump.output.close)
         snapshot: Snapshot | None = None
         worker: Worker | None = None
         try:
@@ -101,15 +106,17 @@ class Pipeline:
             snapshot = take_instant(dump, backend, members)
             worker = Worker(dump, snapshot, members, verdict.core_size, announcers)
             handle = worker.handle()
-            worker.start()
+            worker.start(stay)
         except BaseException:  # Ctrl-C too, at whatever line
             if worker is None or not worker.give_up():
                 _undo(snapshot, dump.output)
+                stay.end()
             raise
         return handle
 
     def check(self) -> None:
         """Raise what `start` would raise before the pause. Nothing is left behind."""
+        check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
         members = self._selection.make_members(lambda *_, **__: None)

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 
 from gencore._dump import StopSwitch
+from gencore._os_thread import Latch, Lock, NoThread, OsThread
 from gencore.errors import TimedOut
 
 __all__ = ["Call", "Steps", "Supervisor"]
@@ -25,8 +26,8 @@ _LOOK_EVERY: Final = 0.25
 _GRACE: Final = 1.0
 """Seconds that a call may go on after the dump was stopped."""
 _BEGIN_LIMIT: Final = 5.0
-"""Seconds that a new thread has to begin. It may not where `Supervisor.run` is called by a signal
-handler that interrupted the threading module: then the steps go on without a watch."""
+"""Seconds that a new thread has to begin. One that had no memory to begin never does: then the
+steps go on without a watch."""
 _FAREWELL: Final = 0.1
 """Seconds that a thread has to end after the last step."""
 
@@ -54,7 +55,7 @@ class _Turn:
     """One thread's turn at running the steps."""
 
     resume: Callable[[], Call]
-    thread: threading.Thread | None = None
+    thread: OsThread | None = None
     begun: bool = False
     call: Call | None = None
     """What the thread is in."""
@@ -70,19 +71,23 @@ class Supervisor(Generic[T]):
     def __init__(self, steps: Steps[T], stop: StopSwitch | None = None) -> None:
         self._steps = steps
         self._stop = stop
-        self._changed = threading.Condition()
+        self._lock = Lock()
+        self._ended = Latch()
+        self._tick: Callable[[], object] = lambda: None
+        self._next_tick = 0.0
         self._turn = _Turn(partial(next, steps))
-        self._ended = False
         self._value: T | None = None
         self._error: BaseException | None = None
 
     def run(self, tick: Callable[[], object] = lambda: None) -> T:
         """Return the steps' value, or raise their error. *tick* is called a few times a second.
 
-        The calling thread only watches. Where no thread can be started it runs the steps itself.
+        The calling thread only watches. Where no thread can be started it runs the steps itself,
+        and *tick* is called between them.
         """
+        self._tick = tick
         self._start_turn(self._turn.resume)
-        while not self._wait():
+        while not self._ended.wait(_LOOK_EVERY):
             tick()
             self._look()
         if self._turn.thread is not None:
@@ -91,17 +96,13 @@ class Supervisor(Generic[T]):
             raise self._error
         return self._value  # type: ignore[return-value]  # None only if T is
 
-    def _wait(self) -> bool:
-        with self._changed:
-            return self._ended or self._changed.wait(_LOOK_EVERY)
-
     def _look(self) -> None:
         """Go on without the thread whose turn it is, if that takes too long."""
-        with self._changed:
+        with self._lock:
             turn, now = self._turn, time.monotonic()
             stuck = not turn.begun and now >= turn.until
             error = self._why_give_up(turn.call, turn.until, now)
-            turn.over = not self._ended and (stuck or error is not None)
+            turn.over = not self._ended.is_open and (stuck or error is not None)
         if turn.over and error is not None:
             self._start_turn(partial(self._steps.throw, error))
         elif turn.over:
@@ -118,16 +119,12 @@ class Supervisor(Generic[T]):
     def _start_turn(self, resume: Callable[[], Call]) -> None:
         self._turn = turn = _Turn(resume, until=time.monotonic() + _BEGIN_LIMIT)
         try:
-            turn.thread = threading.Thread(
-                target=self._take_turn, args=(turn,), name="gencore-steps", daemon=True
-            )
-            turn.thread.start()
-        except RuntimeError:  # no more threads: unwatched is better than not at all
-            turn.thread = None
+            turn.thread = OsThread(partial(self._take_turn, turn), "gencore-steps")
+        except NoThread:  # unwatched is better than not at all
             self._take_turn(turn)
 
     def _take_turn(self, turn: _Turn) -> None:
-        with self._changed:
+        with self._lock:
             if turn.over:
                 return
             turn.begun, turn.until = True, math.inf
@@ -135,10 +132,18 @@ class Supervisor(Generic[T]):
         try:
             while following is not None:
                 following = self._make(turn, following())
+                if turn.thread is None:
+                    self._tick_now_and_then()
         except StopIteration as end:
             self._end(end.value, None)
         except BaseException as error:
             self._end(None, error)
+
+    def _tick_now_and_then(self) -> None:
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + _LOOK_EVERY
+            self._tick()
 
     def _make(self, turn: _Turn, call: Call) -> Callable[[], Call] | None:
         """Make a call. Return how the steps go on; None if another thread has taken over."""
@@ -148,10 +153,10 @@ class Supervisor(Generic[T]):
         try:
             value = call.function()
         except BaseException as error:
-            following = partial(self._steps.throw, _as_exception(error))
+            following = partial(self._steps.throw, _as_fault(error))
         else:
             following = partial(self._steps.send, value)
-        with self._changed:
+        with self._lock:
             turn.call, turn.until = None, math.inf
             if not turn.over:
                 return following
@@ -160,19 +165,19 @@ class Supervisor(Generic[T]):
         return None
 
     def _end(self, value: T | None, error: BaseException | None) -> None:
-        with self._changed:
-            self._value, self._error, self._ended = value, error, True
-            self._changed.notify_all()
+        with self._lock:
+            self._value, self._error = value, error
+        self._ended.open()
 
 
-def _as_exception(error: BaseException) -> Exception:
+def _as_fault(error: BaseException) -> BaseException:
     """Return what a plug-in raised; that it wants to end the program is a fault like any other.
 
-    Raises `KeyboardInterrupt` as it is where it can be the user's: on the main thread.
+    `KeyboardInterrupt` stays what it is where it can be the user's: on the main thread.
     """
     if isinstance(error, Exception):
         return error
     on_main = threading.get_ident() == threading.main_thread().ident
     if isinstance(error, KeyboardInterrupt) and on_main:
-        raise error
+        return error
     return RuntimeError(f"it raised {type(error).__name__}: {error}")

@@ -1,23 +1,30 @@
 """What happens after the instant, on threads of its own: the stages, watched, to their end."""
 
-import threading
-from concurrent.futures import CancelledError, Future
+import math
+import time
+from concurrent.futures import CancelledError
+from typing import Final
 
 import attrs
 
 from gencore._announcer import Announcer
-from gencore._dump import Dump, StopSwitch
+from gencore._dump import Dump, Ending, StopSwitch
+from gencore._lifetime import Stay, is_closed
 from gencore._members import Member
+from gencore._os_thread import Latch, NoThread, OsThread, leave
 from gencore._outcome import make_report
 from gencore._stages import Stages
 from gencore._supervisor import Supervisor
 from gencore.backend import Snapshot
 from gencore.collector import DumpInProgress
-from gencore.errors import Refused, TimedOut
+from gencore.errors import TimedOut
 from gencore.events import DumpFinished
 from gencore.report import Failed, Progress, Report
 
 __all__ = ["Worker"]
+
+_BEGIN_LIMIT: Final = 5.0
+"""Seconds that the dump's thread has to begin."""
 
 
 class Worker:
@@ -31,9 +38,10 @@ class Worker:
         core_size: int | None,
         announcers: list[Announcer],
     ) -> None:
-        self._claim = threading.Lock()  # whoever takes it leaves nothing behind
+        self._claim = Latch()  # whoever opens it leaves nothing behind
         self.stop = StopSwitch(snapshot.abort)
-        self.future: Future[Report] = Future()
+        self._ending = Ending()
+        self._end_by = math.inf
         self._dump = dump
         self._snapshot = snapshot
         self._core_size = core_size
@@ -50,31 +58,41 @@ class Worker:
             threads=lambda: dump.threads or snapshot.threads,
             stop=self.stop,
             progress=self.progress,
-            future=self.future,
+            ending=self._ending,
         )
 
-    def start(self) -> None:
-        """Begin. The thread is not a daemon: a process that exits finishes its dump first.
+    def start(self, stay: Stay) -> None:
+        """Begin, on a thread of its own. *stay* ends with the dump.
 
-        Raises `Refused` where no thread can be started.
+        Where none begins although one could a moment ago, or where the process would not wait for
+        one any more, all is done here and now: a dump that was taken is not thrown away.
         """
+        self._stay = stay
+        seconds = self._dump.request.timeout
+        if seconds is not None:
+            self._end_by = time.monotonic() + seconds
+        stay.in_child(self._ending.disown)
+        if (is_closed() or not self._begin_elsewhere()) and self._claim.open():
+            self._go_through()
+            if isinstance(self._ending.error, KeyboardInterrupt):
+                raise self._ending.error
+
+    def _begin_elsewhere(self) -> bool:
+        limit = min(_BEGIN_LIMIT, self._dump.request.timeout or _BEGIN_LIMIT)
         try:
-            threading.Thread(target=self._run, name="gencore-dump").start()
-        except RuntimeError as error:
-            raise Refused(
-                f"no thread for the dump: {error}",
-                remedy="raise the limit on processes (ulimit -u) or pids.max of the cgroup",
-            ) from error
+            return OsThread(self._run, "gencore-dump").begun.wait(limit)
+        except NoThread:
+            return False
 
     def give_up(self) -> bool:
-        """Cancel the dump. Return whether its thread had begun, which then leaves nothing."""
+        """Cancel the dump. Return whether somebody had begun with it, who then leaves nothing."""
         self.stop.stop(CancelledError())
-        return not self._claim.acquire(blocking=False)
+        return not self._claim.open()
 
     def progress(self) -> Progress:
         """Return where the dump is; asked from other threads."""
         now = self._stages.progress
-        if self.future.done():
+        if self._ending.known:
             return attrs.evolve(now, stage="done")
         if now.stage != "core" or now.done:
             return now
@@ -84,50 +102,31 @@ class Worker:
             return now
 
     def _run(self) -> None:
-        if not self._claim.acquire(blocking=False):
-            self._resolve(None, CancelledError())
-            return
+        if self._claim.open():
+            self._go_through()
+
+    def _go_through(self) -> None:
         report: Report | None = None
         error: BaseException | None = None
-        timer = self._start_timer()
         try:
             for announcer in self._announcers:
                 announcer.start()
-            report = Supervisor(self._stages.run(), self.stop).run(self._tell_progress)
+            report = Supervisor(self._stages.run(), self.stop).run(self._look)
         except TimedOut as passed:
             self._dump.failed.insert(0, Failed("core", passed))
             report = make_report(self._dump, "failed")
         except BaseException as raised:  # whoever waits must be told
             error = raised
+        try:
+            for announcer in self._announcers:
+                announcer.finish(DumpFinished(dump=self._dump.name, report=report, error=error))
         finally:
-            if timer is not None:
-                timer.cancel()
-        for announcer in self._announcers:
-            announcer.finish(DumpFinished(dump=self._dump.name, report=report, error=error))
-        self._resolve(report, error)
+            leave()
+            self._ending.set(report, error)
+            self._stay.end()
 
-    def _tell_progress(self) -> None:
+    def _look(self) -> None:
+        if time.monotonic() >= self._end_by:
+            self.stop.stop(TimedOut(self._dump.request.timeout or 0))
         for announcer in self._announcers:
             announcer.tell_progress(self.progress)
-
-    def _start_timer(self) -> threading.Timer | None:
-        seconds = self._dump.request.timeout
-        if seconds is None:
-            return None
-        try:
-            timer = threading.Timer(seconds, lambda: self.stop.stop(TimedOut(seconds)))
-            timer.daemon = True
-            timer.start()
-        except RuntimeError as error:  # a dump without its time limit is not what was asked for
-            self.stop.stop(Refused(f"no thread for the time limit: {error}"))
-            return None
-        return timer
-
-    def _resolve(self, report: Report | None, error: BaseException | None) -> None:
-        if report is not None:
-            self.future.set_result(report)
-        elif isinstance(error, CancelledError):
-            self.future.cancel()
-            self.future.set_running_or_notify_cancel()
-        else:
-            self.future.set_exception(error)

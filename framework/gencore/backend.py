@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
+from gencore._os_thread import Latch, Lock, wait_for_descriptors
 from gencore.annotations import check_annotations
 from gencore.errors import UsageError
 
@@ -43,12 +44,15 @@ __all__ = [
     "CoreStream",
     "DumpRequest",
     "FileCoreStream",
+    "Latch",
+    "Lock",
     "MappedFile",
     "Reason",
     "Snapshot",
     "ThreadRecord",
     "Threads",
     "Verdict",
+    "wait_for_descriptors",
 ]
 
 CHUNK_SIZE: Final = 1 << 20

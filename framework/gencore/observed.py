@@ -7,12 +7,15 @@ from typing import Final
 
 import attrs
 
+from gencore._os_thread import get_ident, get_native_id
 from gencore.python_frames import current_frames
 
 __all__ = ["MAX_FRAMES", "ObservedProcess", "PythonFrame", "PythonThread"]
 
 MAX_FRAMES: Final = 500
 """Frames noted of one thread, innermost first; bounds the pause under runaway recursion."""
+_IMPORTED_BY: Final = (get_ident(), get_native_id())
+"""Usually the main thread."""
 
 
 @attrs.frozen
@@ -29,7 +32,8 @@ class PythonThread:
     """One thread as the interpreter knows it."""
 
     ident: int
-    """`threading.get_ident()` of the thread."""
+    """`threading.get_ident()` of the thread; under gevent and eventlet that of the operating
+    system's thread, which has the stack of the greenlet that it runs."""
     native_id: int | None
     """Its tid; None for a thread that `threading` did not start and has not seen."""
     name: str | None
@@ -45,7 +49,7 @@ class ObservedProcess:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self._caller = threading.get_ident()
+        self._caller = get_ident()
         self._threads: tuple[PythonThread, ...] | None = None
 
     def python_threads(self) -> tuple[PythonThread, ...]:
@@ -54,12 +58,11 @@ class ObservedProcess:
         Without the thread on which a collector of another distribution observes.
         """
         if self._threads is None:
-            caller, here = self._caller, threading.get_ident()
+            caller, here = self._caller, get_ident()
             frames = current_frames()
             others = (ident for ident in frames if ident not in {caller, here})
             order = [caller, *others]
-            # Not threading.enumerate(): its lock may be held by a thread that waits for the GIL.
-            known = dict(threading._active)  # type: ignore[attr-defined]  # noqa: SLF001
+            known = _known_threads()
             self._threads = tuple(_thread(known.get(i), i, frames[i]) for i in order)
         return self._threads
 
@@ -67,6 +70,20 @@ class ObservedProcess:
         """Return the name of each file on a stack as its code has it, each once."""
         frames = (frame for thread in self.python_threads() for frame in thread.frames)
         return tuple(dict.fromkeys(frame.file for frame in frames))
+
+
+def _known_threads() -> dict[int, threading.Thread]:
+    """Return what `threading` knows, by the operating system's idents.
+
+    Under gevent and eventlet it knows threads by their greenlets, the main thread too.
+    """
+    # Not threading.enumerate(): its lock may be held by a thread that waits for the GIL.
+    known: dict[int, threading.Thread] = dict(threading._active)  # type: ignore[attr-defined]  # noqa: SLF001
+    main = threading.main_thread()
+    for ident, native_id in (_IMPORTED_BY, (get_ident(), get_native_id())):
+        if native_id == main.native_id:
+            known[ident] = main
+    return known
 
 
 def _thread(thread: threading.Thread | None, ident: int, top: FrameType) -> PythonThread:

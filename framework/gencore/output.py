@@ -11,7 +11,6 @@ import hashlib
 import io
 import os
 import secrets
-from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 from weakref import WeakSet
@@ -29,7 +28,8 @@ _WRITE_BACK: Final = 8 << 20
 class Output(contextlib.AbstractContextManager["Output"]):
     """One dump's private directory. Leaving the context removes it with all that is left in it.
 
-    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory.
+    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory. In
+    a process that is forked meanwhile it is the parent's: closing it there removes nothing.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
@@ -41,6 +41,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self._writers: WeakSet[ArtifactWriter] = WeakSet()
         self._closed = False
         self._made = False
+        self._owner = os.getpid()
+        # Not cached_property: until Python 3.12 that is locked for all objects at once, and in a
+        # forked child for ever.
+        self._fd: int | None = None
+        self._opened: FinalDirectory | None = None
 
     def prepare(self) -> Self:
         """Check the directory and make the private one in it, now.
@@ -56,12 +61,16 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
         The second where others may rename and remove files, once it was needed.
         """
-        final: FinalDirectory | None = vars(self).get("_final")
-        return self._named if final is None else final.path
+        return self._named if self._opened is None else self._opened.path
 
-    @cached_property
+    @property
     def fd(self) -> int:
         """A descriptor of the private directory. Raises as `prepare` does."""
+        if self._fd is None:
+            self._fd = self._make()
+        return self._fd
+
+    def _make(self) -> int:
         if self._closed:  # a collector that was left behind must not get another file's descriptor
             raise ValueError(f"dump {self.name} has ended")
         final = self._final
@@ -71,9 +80,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
         except OSError as error:
             raise refusal(final.path, error) from error
 
-    @cached_property
+    @property
     def _final(self) -> FinalDirectory:
-        return FinalDirectory(self._named)
+        if self._opened is None:
+            self._opened = FinalDirectory(self._named)
+        return self._opened
 
     @property
     def path(self) -> Path:
@@ -93,7 +104,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """Create the file *name* in the private directory, for an artefact of that name."""
         fd = self.new_file(name)
         try:
-            file = os.fdopen(fd, "wb")
+            file = io.BufferedWriter(io.FileIO(fd, "wb"))
         except BaseException:
             os.close(fd)
             raise
@@ -145,10 +156,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
         if self._closed:
             return
         self._closed = True
-        fd: int | None = vars(self).pop("fd", None)
-        final: FinalDirectory | None = vars(self).pop("_final", None)
+        fd, final = self._fd, self._opened
+        self._fd = self._opened = None
         try:
-            if self._made and final is not None:
+            if self._made and final is not None and self._owner == os.getpid():
                 final.remove(self._private_name, fd)
         finally:
             if fd is not None:
@@ -161,7 +172,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def __del__(self) -> None:
         """Close it where nobody could: Ctrl-C may come before the output is anybody's."""
-        if "_made" in vars(self):
+        if "_opened" in vars(self):
             self.close()
 
 

@@ -1,10 +1,11 @@
 """Where each Python thread of this interpreter is."""
 
 import sys
-import threading
 from collections.abc import Mapping
 from types import FrameType
 from typing import Final
+
+from gencore._os_thread import get_ident
 
 __all__ = ["current_frames"]
 
@@ -19,7 +20,7 @@ def current_frames() -> Mapping[int, FrameType]:
     allocator, objects that they free with their own. It aborts the process.
     """
     if _MIXES_INTERPRETERS and _other_interpreters():
-        return {threading.get_ident(): sys._getframe(1)}  # noqa: SLF001 - the caller's
+        return {get_ident(): sys._getframe(1)}  # noqa: SLF001 - the caller's
     return sys._current_frames()  # noqa: SLF001 - the documented way, see its own docs
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import tarfile
 import threading
+import time
 from concurrent.futures import CancelledError
 
 import pytest
@@ -245,15 +246,11 @@ def test_cancel_during_publication_is_too_late(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == [f"{dump.name}.core"]
 
 
-def test_no_timer_outlives_its_dump(tmp_path):
+def test_no_thread_outlives_its_dump(tmp_path, settled):
     """A time limit of an hour does not keep a thread for an hour."""
-    before = set(threading.enumerate())
     pipeline_with(Fake(), directory=tmp_path, timeout=3600).run()
 
-    timers = [t for t in set(threading.enumerate()) - before if isinstance(t, threading.Timer)]
-    for timer in timers:
-        timer.join(5)
-    assert not [timer for timer in timers if timer.is_alive()]
+    settled()
 
 
 def test_a_backend_that_cannot_take_the_image_leaves_nothing(tmp_path):
@@ -268,18 +265,25 @@ def test_a_backend_that_cannot_take_the_image_leaves_nothing(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_without_a_thread_for_it_a_dump_is_refused_and_its_snapshot_closed(
-    tmp_path, refuse_thread
-):
-    """The image was taken already: it must not stay."""
-    refuse_thread("gencore-dump")
+def test_without_any_thread_a_dump_is_refused_before_the_pause(tmp_path, refuse_thread):
+    """No image is taken that nobody could write."""
+    refuse_thread(None)
     backend = Fake()
 
     with pytest.raises(gencore.Refused, match=r"no thread.*Remedy: raise the limit"):
         pipeline_with(backend, directory=tmp_path).start()
 
-    assert backend.snapshots[0].closed
+    assert backend.snapshots == []
     assert os.listdir(tmp_path) == []
+
+
+def test_a_dump_that_was_taken_is_not_thrown_away_for_want_of_a_thread(tmp_path, refuse_thread):
+    """Who asked for it makes it: when `start` returns, it is done."""
+    refuse_thread("gencore-dump")
+    dump = pipeline_with(Fake(), directory=tmp_path).start()
+
+    assert dump.done()
+    assert dump.result().result == "complete"
 
 
 def test_pauses_follow_one_another(tmp_path):
@@ -388,7 +392,7 @@ def test_a_truncated_core_is_packed_and_the_bundle_can_be_read(tmp_path):
         report.path_of("archive")
 
 
-def test_a_bundle_that_is_given_up_leaves_no_thread(tmp_path, monkeypatch):
+def test_a_bundle_that_is_given_up_leaves_no_thread(tmp_path, monkeypatch, settled):
     """Neither one that was cancelled nor one that could not be finished."""
 
     class Cancels(Counts):
@@ -399,7 +403,7 @@ def test_a_bundle_that_is_given_up_leaves_no_thread(tmp_path, monkeypatch):
     def no_space(_):
         raise OSError(28, "No space left on device")
 
-    before, started = set(threading.enumerate()), threading.Event()
+    started = threading.Event()
     dump = pipeline_with(Fake(), directory=tmp_path, collectors=[Cancels, "archive"]).start()
     started.set()
     with pytest.raises(CancelledError):
@@ -408,9 +412,7 @@ def test_a_bundle_that_is_given_up_leaves_no_thread(tmp_path, monkeypatch):
     report = pipeline_with(Fake(), directory=tmp_path, collectors=["archive"]).run()
 
     assert [part.part for part in report.failed] == ["archive"]
-    for thread in set(threading.enumerate()) - before:
-        thread.join(5)
-        assert not thread.is_alive()
+    settled()
 
 
 def test_without_a_thread_for_the_steps_they_are_taken_unwatched(tmp_path, refuse_thread):
@@ -420,15 +422,28 @@ def test_without_a_thread_for_the_steps_they_are_taken_unwatched(tmp_path, refus
     assert pipeline_with(Fake(), directory=tmp_path).run().result == "complete"
 
 
-def test_a_time_limit_without_a_thread_to_keep_it_is_refused(tmp_path, monkeypatch):
-    """A dump that might go on for ever is not what was asked for."""
+def test_a_time_limit_holds_although_the_steps_are_unwatched(tmp_path, refuse_thread):
+    """Between two chunks at the latest; and nothing is left."""
+    refuse_thread("gencore-steps")
 
-    def fail(_timer):
-        raise RuntimeError("can't start new thread")
+    class Endless(Ready):
+        def core(self):
+            return EndlessCore()
 
-    monkeypatch.setattr(threading.Timer, "start", fail)
-    dump = pipeline_with(Fake(), directory=tmp_path, timeout=60).start()
+    class EndlessCore(gencore.CoreStream):
+        size = 1 << 40
 
-    with pytest.raises(gencore.Refused, match="no thread for the time limit"):
-        dump.result(20)
+        def __iter__(self):
+            while True:
+                time.sleep(0.001)
+                yield memoryview(bytes(10))
+
+        def wait(self):
+            """Nothing to wait for."""
+
+    report = pipeline_with(
+        Fake(Endless), directory=tmp_path, timeout=0.3, collectors=[Counts]
+    ).run()
+
+    assert report.exit_code == 7
     assert os.listdir(tmp_path) == []

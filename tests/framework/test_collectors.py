@@ -181,14 +181,6 @@ def test_a_dump_has_no_threads_of_gencore(tmp_path):
     names = set()
     for _ in range(5):
         report = pipeline.run()
-        settle()
         names |= {thread.name for thread in report.threads}
 
     assert not [name for name in names if name.startswith("gencore")]
-
-
-def settle():
-    """Wait until the last dump's threads have ended."""
-    for thread in threading.enumerate():
-        if thread.name.startswith("gencore-"):
-            thread.join(20)

@@ -12,15 +12,12 @@ from gencore.testing import SimulatedBackend
 
 
 @pytest.fixture
-def hang():
+def hang(settled):
     """Return a function that returns when the test is over, and waits for its threads' ends."""
     over = threading.Event()
-    before = set(threading.enumerate())
     yield lambda *_: over.wait(60)
     over.set()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(20)
-        assert not thread.is_alive()
+    settled()
 
 
 class Quiet(gencore.Collector):

@@ -9,12 +9,12 @@ import contextlib
 import os
 import select
 import signal
-import threading
 from typing import Final
 
 import attrs
 
 from gencore import CoreFailed
+from gencore.backend import Lock, wait_for_descriptors
 from gencore_backends.linux import _native
 
 __all__ = ["Child"]
@@ -56,13 +56,16 @@ class Child:
     """Owns the child and the two descriptors that belong to it.
 
     Made before there is a child, with the list into which the native part puts it: whatever comes
-    in between, such as Ctrl-C, nothing is left of it once this object is gone.
+    in between, such as Ctrl-C, nothing is left of it once this object is gone. A process that the
+    application forks meanwhile has a copy of this object, but no child: there only the descriptors
+    are closed.
     """
 
     def __init__(self, taken: "list[_native.Snapshot]") -> None:
         self._taken = taken
         self._closed = False
-        self._lock = threading.Lock()
+        self._lock = Lock()
+        self._parent = os.getpid()
         self._ending: _Ending | None = None
         self._sizes: tuple[int, int] | None = None
         self._step: str | None = None
@@ -138,7 +141,7 @@ class Child:
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""
         with self._lock, contextlib.suppress(ProcessLookupError):
-            if self._ending is None:
+            if self._ending is None and self._is_ours:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def close(self) -> None:
@@ -146,8 +149,9 @@ class Child:
         if self._closed or not self._taken:
             return
         self._closed = True
-        self.kill()
-        self._wait()
+        if self._is_ours:
+            self.kill()
+            self._wait()
         os.close(self._pidfd)
         os.close(self._status_fd)
 
@@ -155,6 +159,10 @@ class Child:
         """Close it where nobody could."""
         if "_closed" in vars(self):
             self.close()
+
+    @property
+    def _is_ours(self) -> bool:
+        return self._parent == os.getpid()
 
     def _wait(self) -> _Ending:
         """Take the child's last messages, wait for its end, and reap it."""
@@ -218,7 +226,4 @@ def _ended_by(number: int, step: str) -> CoreFailed:
 
 def _poll(fds: list[int], timeout: float | None) -> dict[int, int]:
     """Wait *timeout* seconds for bytes or an end, or for ever. Return the events of each."""
-    poll = select.poll()
-    for fd in fds:
-        poll.register(fd, select.POLLIN)
-    return dict(poll.poll(None if timeout is None else timeout * 1000))
+    return wait_for_descriptors(dict.fromkeys(fds, select.POLLIN), timeout)

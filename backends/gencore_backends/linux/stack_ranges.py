@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
-from gencore_backends.linux.link_map import linker_ranges
 from gencore.python_frames import current_frames
+from gencore_backends.linux.link_map import linker_ranges
 
 __all__ = ["stack_ranges"]
 

@@ -4,11 +4,10 @@ import contextlib
 import errno
 import os
 import signal
-import threading
-import time
 from typing import Final
 
 from gencore import CoreFailed
+from gencore.backend import Latch, Lock
 
 __all__ = ["Child"]
 
@@ -28,8 +27,8 @@ class Child:
     def __init__(self, pid: int, status_fd: int) -> None:
         self.pid = pid
         self._status_fd = status_fd
-        self._lock = threading.Lock()
-        self._given_up = threading.Event()
+        self._lock = Lock()
+        self._given_up = Latch()
         self._gone = False
         self._status: int | None = None
 
@@ -50,7 +49,7 @@ class Child:
 
     def check(self) -> None:
         """Raise `CoreFailed` if the dump was given up."""
-        if self._given_up.is_set():
+        if self._given_up.is_open:
             raise CoreFailed("wait", detail="the dump was given up")
 
     def failure(self) -> tuple[str, int] | None:
@@ -64,7 +63,7 @@ class Child:
 
         While macOS writes the core, SIGKILL may have to wait for that.
         """
-        self._given_up.set()
+        self._given_up.open()
         with self._lock:
             if not self._look():
                 with contextlib.suppress(ProcessLookupError):
@@ -74,7 +73,7 @@ class Child:
         """End and reap the child, and close the descriptor."""
         self.kill()
         while not self._ended():
-            time.sleep(_GLANCE)
+            Latch().wait(_GLANCE)
         os.close(self._status_fd)
 
     def _ended(self) -> bool:

@@ -5,13 +5,16 @@ blocks are compressed in parallel and any ``tar xzf`` opens it. Every file in th
 gzip member; `contents` tells where.
 """
 
+import contextlib
 import io
 import os
 import tarfile
+from _queue import Empty, SimpleQueue  # not from queue, where gevent has put another
 from collections import deque
-from multiprocessing.pool import AsyncResult, ThreadPool
+from functools import partial
 from typing import BinaryIO, Final
 
+from gencore._os_thread import Latch, NoThread, OsThread
 from gencore.backend import CHUNK_SIZE
 from gencore.bundle.contents import Member, encode
 
@@ -20,6 +23,7 @@ __all__ = ["BundleWriter"]
 _LEVEL: Final = 2
 """isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
 _WORKERS: Final = min(4, os.cpu_count() or 1)
+_NAME: Final = "gencore-pack"
 
 
 class BundleWriter:
@@ -87,10 +91,10 @@ class BundleWriter:
 
 
 class _GzipMembers:
-    """Compresses blocks in threads, each to a gzip member; another thread writes them in order.
+    """Compresses blocks, each to a gzip member, and writes them in order.
 
-    Not concurrent.futures: its pools take no work once the main thread has ended, and a process
-    that exits finishes its dump first.
+    Threads of ours take the blocks, and whoever calls takes those that they have not come to: all,
+    where no thread can be started.
     """
 
     def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:
@@ -100,13 +104,14 @@ class _GzipMembers:
         self.marks: list[int] = []
         """Where in the file the marked members begin."""
         self._marked = False
-        self._block = bytearray()
-        self._pools: tuple[ThreadPool, ...] = (ThreadPool(_WORKERS), ThreadPool(1))
-        self._pending: deque[AsyncResult[None]] = deque()
+        self._data = bytearray()
+        self._threads: list[OsThread] = []
+        self._waiting: SimpleQueue[_Block | None] = SimpleQueue()
+        self._pending: deque[_Block] = deque()
 
     def write(self, data: "bytes | memoryview") -> None:
-        self._block += data
-        if len(self._block) >= CHUNK_SIZE:
+        self._data += data
+        if len(self._data) >= CHUNK_SIZE:
             self.end_member()
 
     def mark(self) -> None:
@@ -114,40 +119,92 @@ class _GzipMembers:
         self._marked = True
 
     def end_member(self) -> None:
-        if self._block:
-            compressors, writer = self._pools
-            compressed = compressors.apply_async(_compress, (self._block,))
-            write = writer.apply_async(self._write_one, (compressed, self._marked))
-            self._pending.append(write)
-            self._block = bytearray()
-            self._marked = False
-        self._wait_until_pending(2 * _WORKERS)
+        if self._data:
+            block = _Block(self._data, marked=self._marked)
+            self._data, self._marked = bytearray(), False
+            self._pending.append(block)
+            self._waiting.put(block)
+            self._start_thread()
+        self._write_until_pending(2 * _WORKERS)
 
     def close(self) -> None:
         self.end_member()
         try:
-            self._wait_until_pending(0)
+            self._write_until_pending(0)
         finally:
             self.abort()
 
     def abort(self) -> None:
-        pools, self._pools = self._pools, ()  # their pipes are closed with the last reference
         self._pending.clear()
-        for pool in reversed(pools):
-            pool.terminate()
-            pool.join()
+        self._end_threads()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
 
-    def _write_one(self, compressed: "AsyncResult[bytes]", marked: bool) -> None:  # noqa: FBT001
-        if marked:
+    def __del__(self) -> None:
+        """End the threads where nobody did. Without waiting: this may be a forked child."""
+        if "_pending" in vars(self):
+            self._end_threads()
+
+    def _start_thread(self) -> None:
+        if len(self._threads) < _WORKERS:
+            with contextlib.suppress(NoThread):
+                self._threads.append(OsThread(partial(_compress_each, self._waiting), _NAME))
+
+    def _end_threads(self) -> None:
+        with contextlib.suppress(Empty):
+            while True:
+                self._waiting.get_nowait()
+        for _ in self._threads:
+            self._waiting.put(None)
+
+    def _write_until_pending(self, count: int) -> None:
+        while len(self._pending) > count or (self._pending and self._pending[0].done.is_open):
+            block = self._pending[0]
+            if not block.done.is_open:
+                self._help()
+                continue
+            self._pending.popleft()
+            self._write_one(block)
+
+    def _help(self) -> None:
+        """Take the next block that nobody has; if there is none, wait for the first."""
+        try:
+            block = self._waiting.get_nowait()
+        except Empty:
+            self._pending[0].done.wait()
+        else:
+            if block is not None:
+                block.compress()
+
+    def _write_one(self, block: "_Block") -> None:
+        if block.error is not None:
+            raise block.error
+        if block.marked:
             self.marks.append(self.written)
-        self.written += self._file.write(compressed.get())
-
-    def _wait_until_pending(self, count: int) -> None:
-        while len(self._pending) > count:
-            self._pending.popleft().get()
+        self.written += self._file.write(block.data)
 
 
-def _compress(block: bytearray) -> bytes:
-    from isal import igzip
+class _Block:
+    """Bytes that become one gzip member."""
 
-    return igzip.compress(block, _LEVEL)
+    def __init__(self, data: bytearray, *, marked: bool) -> None:
+        self.data: bytearray | bytes = data
+        """Compressed once it is `done`."""
+        self.marked = marked
+        self.done = Latch()
+        self.error: BaseException | None = None
+
+    def compress(self) -> None:
+        try:
+            from isal import igzip
+
+            self.data = igzip.compress(self.data, _LEVEL)
+        except BaseException as error:  # belongs to who waits
+            self.error = error
+        self.done.open()
+
+
+def _compress_each(waiting: "SimpleQueue[_Block | None]") -> None:
+    while (block := waiting.get()) is not None:
+        block.compress()

@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 Snapshot: TypeAlias = tuple[int, int, int, dict[str, float], list[tuple[int, str, str | None]]]
 Message: TypeAlias = (
     tuple[Literal["size"], int, int]
-    | tuple[Literal["unreadable"], int, int]
+    | tuple[Literal["unreadable", "more-unreadable", "not-inherited", "wiped"], int, int]
     | tuple[Literal["failure"], str, int]
 )
 

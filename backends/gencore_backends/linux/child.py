@@ -16,7 +16,17 @@ __all__ = ["Child"]
 
 _WALL: Final = 0x40000000
 """__WALL of wait(2): a child without an exit signal is otherwise not waited for."""
-_MAX_WARNINGS: Final = 20
+_GAPS: Final = {
+    "not-inherited": (
+        "MADV_DONTFORK memory",
+        "{:,} bytes in {:,} mappings, which a clone does not get; see madvise(2)",
+    ),
+    "wiped": (
+        "MADV_WIPEONFORK memory",
+        "{:,} bytes in {:,} mappings, which are zeros in a clone; see madvise(2)",
+    ),
+}
+"""Part and reason, by what the child calls it."""
 
 
 @attrs.frozen
@@ -40,7 +50,9 @@ class Child:
         self._lock = threading.Lock()
         self._ending: _Ending | None = None
         self._failure: tuple[str, int] | None = None
-        self._unreadable: list[tuple[int, int]] = []
+        self._unreadable: list[str] = []
+        self.gaps: dict[str, str] = {}
+        """Memory that the core should have and a clone does not; complete once it has ended."""
 
     @property
     def pid(self) -> int:
@@ -93,10 +105,7 @@ class Child:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the child could not read; complete once it has ended."""
-        rows = [f"memory at {start:#x}: {size:,} bytes" for start, size in self._unreadable]
-        if len(rows) > _MAX_WARNINGS:
-            rows[_MAX_WARNINGS:] = [f"and {len(rows) - _MAX_WARNINGS:,} ranges more"]
-        return tuple(f"{row} could not be read; the core has zeros" for row in rows)
+        return tuple(f"{row} could not be read; the core does not have them" for row in self._unreadable)
 
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""
@@ -134,10 +143,16 @@ class Child:
         return self._ending
 
     def _note(self, message: "_native.Message | None") -> None:
-        if message is not None and message[0] == "failure":
-            self._failure = message[1], message[2]
-        elif message is not None and message[0] == "unreadable":
-            self._unreadable.append((message[1], message[2]))
+        match message:
+            case ("failure", step, number):
+                self._failure = step, number
+            case ("unreadable", start, size):
+                self._unreadable.append(f"memory at {start:#x}: {size:,} bytes")
+            case ("more-unreadable", count, size):
+                self._unreadable.append(f"{count:,} ranges more: {size:,} bytes")
+            case ("not-inherited" | "wiped" as kind, count, size):
+                part, reason = _GAPS[kind]
+                self.gaps[part] = reason.format(size, count)
 
     def _error(self, step: str, ending: _Ending) -> CoreFailed:
         if self._failure is not None:

@@ -1,6 +1,6 @@
 """What both Linux backends do with a clone: hold it, list its threads, end it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
@@ -47,6 +47,11 @@ class LinuxSnapshot(Snapshot):
             ThreadRecord(tid=tid, name=thread_name(tid), registers=registers, reason=reason)  # type: ignore[arg-type]  # the native part knows the three words
             for tid, registers, reason in self._threads
         )
+
+    @property
+    def gaps(self) -> Mapping[str, str]:
+        """Memory that a clone does not get."""
+        return self._child.gaps
 
     def abort(self) -> None:
         """Kill the child; whoever writes its core stops."""

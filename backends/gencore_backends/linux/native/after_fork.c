@@ -2,7 +2,7 @@
 /*
  * The code that runs in the snapshot: a child made by a bare clone() of a process with threads.
  *
- * Contract of every function in this file, and of memory_map.c, notes.c, elf_core.c, proc_text.c:
+ * Contract of every function in this file, and of all whose name begins with clone_:
  *  - It makes system calls and nothing else. Another thread may have held any lock (malloc's, the
  *    GIL, the dynamic linker's) at the instant of the clone, and nobody is left here to release it.
  *  - It runs no line of Python and calls no C library function but syscall(), which is a bare trap
@@ -22,7 +22,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "comparison.h"
 #include "elf_core.h"
+#include "exclusion.h"
 #include "kernel_abi.h"
 #include "memory_map.h"
 #include "notes.h"
@@ -38,7 +40,7 @@ static _Noreturn void end(int status)
 /* Runs in the child. */
 static _Noreturn void fail(int status_fd, enum snapshot_step step, int err)
 {
-	tell_parent(status_fd, MESSAGE_FAILURE, step, (uint64_t)err);
+	clone_tell_parent(status_fd, MESSAGE_FAILURE, step, (uint64_t)err);
 	end(1);
 }
 
@@ -139,7 +141,7 @@ static int write_notes(const struct notes *notes)
 {
 	long fd = syscall(SYS_openat, AT_FDCWD, "notes", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0 || write_all((int)fd, notes->data, notes->size))
+	if (fd < 0 || clone_write_all((int)fd, notes->data, notes->size))
 		return -1;
 	return (int)syscall(SYS_close, (int)fd);
 }
@@ -164,13 +166,12 @@ static _Noreturn void die_of_sigsegv(const struct image *image, const struct not
 }
 
 /* Runs in the child. */
-static _Noreturn void write_own_core(const struct image *image, const struct memory_map *map,
-				     const struct notes *notes)
+static _Noreturn void write_own_core(struct clone *clone, const struct notes *notes)
 {
 	struct step_failure failure;
 
-	if (elf_core_write(image, map, notes, &failure))
-		fail(image->status_fd, (enum snapshot_step)failure.step, failure.err);
+	if (clone_write_core(clone, notes, &failure))
+		fail(clone->image->status_fd, (enum snapshot_step)failure.step, failure.err);
 	end(0);
 }
 
@@ -207,19 +208,24 @@ static void wait_for_the_end_of_the_pause(void)
 /* Runs in the child, as its only path. */
 _Noreturn void after_fork(const struct image *image)
 {
-	struct memory_map map;
+	struct clone clone;
 	struct notes notes;
 
 	leave_the_service(image);
 	wait_for_the_end_of_the_pause();
 	if (raise_to_hard_limit(RLIMIT_FSIZE))
 		fail(image->status_fd, STEP_FILE_SIZE_LIMIT, errno);
-	if (memory_map_read(image, &map))
+	if (clone_begin(&clone, image))
+		fail(image->status_fd, STEP_MEMORY, errno);
+	clone_check_contexts(&clone);
+	if (clone_read_map(&clone.map))
 		fail(image->status_fd, STEP_READ_MAPS, errno);
-	memory_map_wipe(&map, &image->order->excluded);
-	if (notes_of_image(image, &map, &notes))
+	if (clone_exclude(&clone))
+		fail(image->status_fd, STEP_EXCLUDE, errno);
+	clone_compare_maps(&clone);
+	if (clone_make_notes(&clone, &notes))
 		fail(image->status_fd, STEP_MEMORY, errno);
 	if (image->order->kernel_writes)
 		die_of_sigsegv(image, &notes);
-	write_own_core(image, &map, &notes);
+	write_own_core(&clone, &notes);
 }

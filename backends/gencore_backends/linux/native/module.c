@@ -24,6 +24,7 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_RAISE] = "raise",
 	[STEP_MEMORY] = "memory",
 	[STEP_READ_MAPS] = "read-maps",
+	[STEP_EXCLUDE] = "exclude",
 	[STEP_WRITE_NOTES] = "write-notes",
 	[STEP_WRITE_CORE] = "write-core",
 	[STEP_PARENT_ENDED] = "parent-ended",
@@ -39,6 +40,7 @@ static const char *const content_names[CONTENTS] = {
 	[CONTENT_FULL] = "full",
 	[CONTENT_PRIVATE] = "private",
 	[CONTENT_STACKS] = "stacks",
+	[CONTENT_TRIAGE] = "triage",
 };
 
 static const char *const reasons[REASON_COUNT] = {
@@ -168,8 +170,9 @@ PyDoc_STRVAR(snapshot_to_elf_doc,
 "snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
 "                threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
-"Of anonymous memory, content \"stacks\" takes in the stacks and what is kept:\n"
-"a sequence of (start, end) in order. The memory in excluded is wiped.\n"
+"Of anonymous memory, the contents \"stacks\" and \"triage\" take in the stacks and\n"
+"what is kept: a sequence of (start, end) in order. The memory in excluded is\n"
+"wiped.\n"
 "Appends and raises what snapshot_for_kernel does.");
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
@@ -196,25 +199,32 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 	return result;
 }
 
+static const char *const message_names[] = {
+	[MESSAGE_SIZE] = "size",
+	[MESSAGE_UNREADABLE] = "unreadable",
+	[MESSAGE_MORE_UNREADABLE] = "more-unreadable",
+	[MESSAGE_NOT_INHERITED] = "not-inherited",
+	[MESSAGE_WIPED] = "wiped",
+};
+
 static PyObject *describe_message(const struct snapshot_message *message)
 {
-	switch (message->kind) {
-	case MESSAGE_SIZE:
-		return Py_BuildValue("sKK", "size", message->first, message->second);
-	case MESSAGE_UNREADABLE:
-		return Py_BuildValue("sKK", "unreadable", message->first, message->second);
-	default:
+	if (message->kind == MESSAGE_FAILURE)
 		return Py_BuildValue("ssK", "failure",
 				     message->first < STEP_COUNT ? step_names[message->first] : "?",
-				     message->second);
-	}
+				     (unsigned long long)message->second);
+	return Py_BuildValue("sKK", message_names[message->kind],
+			     (unsigned long long)message->first,
+			     (unsigned long long)message->second);
 }
 
 PyDoc_STRVAR(read_message_doc,
 "read_message($module, status_fd, /)\n--\n\n"
 "Wait for what the snapshot says next.\n\n"
-"Returns (\"size\", bytes, bytes before memory), (\"unreadable\", address, bytes),\n"
-"(\"failure\", step, errno), or None once the snapshot has ended.");
+"Returns (\"size\", bytes, bytes before memory), (\"failure\", step, errno),\n"
+"(\"unreadable\", address, bytes), a number and the bytes of all with\n"
+"\"more-unreadable\" for ranges, \"not-inherited\" (MADV_DONTFORK) and \"wiped\"\n"
+"(MADV_WIPEONFORK) for mappings, or None once the snapshot has ended.");
 
 static PyObject *native_read_message(PyObject *module, PyObject *arg)
 {

@@ -215,7 +215,7 @@ _Noreturn void after_fork(const struct image *image)
 	wait_for_the_end_of_the_pause();
 	if (raise_to_hard_limit(RLIMIT_FSIZE))
 		fail(image->status_fd, STEP_FILE_SIZE_LIMIT, errno);
-	if (clone_begin(&clone, image))
+	if (clone_prepare(&clone, image))
 		fail(image->status_fd, STEP_MEMORY, errno);
 	clone_check_contexts(&clone);
 	if (clone_read_map(&clone.map))

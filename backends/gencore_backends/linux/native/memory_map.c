@@ -370,7 +370,7 @@ static int clone_copy_ranges(struct ranges *ranges)
 	return 0;
 }
 
-int clone_begin(struct clone *clone, const struct image *image)
+int clone_prepare(struct clone *clone, const struct image *image)
 {
 	*clone = (struct clone){.image = image,
 				.order = *image->order,

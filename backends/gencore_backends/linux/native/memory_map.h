@@ -89,7 +89,7 @@ const char *clone_parse_mapping(const char *line, struct mapping *ret);
 void clone_parse_detail(const char *line, struct mapping *mapping);
 
 /* Get everything ready but the map. Returns 0, or -1 with errno set. */
-int clone_begin(struct clone *clone, const struct image *image);
+int clone_prepare(struct clone *clone, const struct image *image);
 
 /* Read the map, again if need be. Returns 0, or -1 with errno set. */
 int clone_read_map(struct memory_map *ret);

@@ -158,12 +158,15 @@ class Stages:
             yield Call(partial(_check_length, core, given))
             incomplete: str | None = yield Call(lambda: core.incomplete)
             warnings = yield Call(lambda: tuple(core.warnings))
+            gaps = yield Call(lambda: dict(self._snapshot.gaps))
             self._stop.check()
         except BaseException:
             for member in self._members:
                 yield from member.abort()
             raise
         self._dump.warnings.extend(warnings)
+        for part, reason in gaps.items():
+            self._dump.skip(part, reason)
         for member in list(self._members):
             if member.sink is not None:
                 yield from self._attempt(member, member.sink.close)

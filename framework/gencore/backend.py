@@ -59,7 +59,7 @@ CHUNK_SIZE: Final = 1 << 20
 """Bytes in one chunk of a core stream, at most."""
 
 Threads = Literal["auto", "signal", "caller"]
-Content = Literal["full", "private", "stacks"]
+Content = Literal["full", "private", "stacks", "triage"]
 
 
 def _check_annotations(_: object, __: object, value: Mapping[str, str]) -> None:
@@ -94,7 +94,9 @@ class DumpRequest:
     """Whose registers: ``auto`` every thread's, without any of them noticing; ``signal`` those too
     that can only be stopped at the price of a longer timeout; ``caller`` the calling thread's."""
     content: Content = attrs.field(default="full", validator=_check_choice)
-    """Which memory: ``full``, ``private`` (no clean file-backed pages) or ``stacks``."""
+    """Which memory: ``full``; ``private``, without clean pages of files; ``stacks``, of which there
+    is neither heap, environment nor arguments; or ``triage``, which is ``stacks`` without what lies
+    beside the kept objects, and without arguments and environment in the manifest."""
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
     """Seconds until an unfinished dump is given up; None waits for ever."""
     annotations: Mapping[str, str] = attrs.field(factory=dict, validator=_check_annotations)
@@ -279,6 +281,14 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     def written(self) -> int:
         """Bytes of the core that exist so far, for progress. Called from any thread; default 0."""
         return 0
+
+    @property
+    def gaps(self) -> Mapping[str, str]:
+        """What the core should hold and does not: part and reason. Default: nothing.
+
+        Asked for after `CoreStream.wait`. Each makes the dump ``partial``.
+        """
+        return {}
 
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Return the files that were mapped, the executable first. Default: none are known."""

@@ -5,7 +5,7 @@ Thread: TypeAlias = tuple[int, str, str | None]
 Snapshot: TypeAlias = tuple[int, int, int, dict[str, float], list[Thread], int]
 Message: TypeAlias = (
     tuple[Literal["size"], int, int]
-    | tuple[Literal["unreadable"], int, int]
+    | tuple[Literal["unreadable", "more-unreadable", "not-inherited", "wiped"], int, int]
     | tuple[Literal["step"], str, int]
     | tuple[Literal["failure"], str, int]
     | tuple[Literal["done"], int, int]

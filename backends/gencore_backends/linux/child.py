@@ -21,7 +21,6 @@ __all__ = ["Child"]
 
 _WALL: Final = 0x40000000
 """__WALL of wait(2): a child without an exit signal is otherwise not waited for."""
-_MAX_WARNINGS: Final = 20
 _CAUSES: Final = {
     signal.SIGKILL: "out of memory, or somebody killed it",
     signal.SIGSYS: "a seccomp filter forbids one of its system calls",
@@ -31,6 +30,17 @@ _REMEDIES: Final = {
     signal.SIGSYS: "permit the system call that the kernel's log names (dmesg, 'type=1326'), or "
     "let the filter answer EPERM instead of killing",
 }
+_GAPS: Final = {
+    "not-inherited": (
+        "MADV_DONTFORK memory",
+        "{:,} bytes in {:,} mappings, which a clone does not get; see madvise(2)",
+    ),
+    "wiped": (
+        "MADV_WIPEONFORK memory",
+        "{:,} bytes in {:,} mappings, which are zeros in a clone; see madvise(2)",
+    ),
+}
+"""Part and reason, by what the child calls it."""
 
 
 @attrs.frozen
@@ -71,7 +81,9 @@ class Child:
         self._step: str | None = None
         self._failure: tuple[str, int] | None = None
         self._done = False
-        self._unreadable: list[tuple[int, int]] = []
+        self._unreadable: list[str] = []
+        self.gaps: dict[str, str] = {}
+        """Memory that the core should have and a clone does not; complete once it has ended."""
 
     @property
     def pid(self) -> int:
@@ -133,10 +145,9 @@ class Child:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the child could not read; complete once it has ended."""
-        rows = [f"memory at {start:#x}: {size:,} bytes" for start, size in self._unreadable]
-        if len(rows) > _MAX_WARNINGS:
-            rows[_MAX_WARNINGS:] = [f"and {len(rows) - _MAX_WARNINGS:,} ranges more"]
-        return tuple(f"{row} could not be read; the core has zeros" for row in rows)
+        return tuple(
+            f"{row} could not be read; the core does not have them" for row in self._unreadable
+        )
 
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""
@@ -189,7 +200,12 @@ class Child:
             case "size", whole, head:
                 self._sizes = whole, head
             case "unreadable", start, size:
-                self._unreadable.append((start, size))
+                self._unreadable.append(f"memory at {start:#x}: {size:,} bytes")
+            case "more-unreadable", count, size:
+                self._unreadable.append(f"{count:,} ranges more: {size:,} bytes")
+            case ("not-inherited" | "wiped") as kind, count, size:
+                part, reason = _GAPS[kind]
+                self.gaps[part] = reason.format(size, count)
             case "step", step, _:
                 self._step = step
             case "failure", step, errno:

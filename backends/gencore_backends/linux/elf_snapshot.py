@@ -20,7 +20,8 @@ from gencore_backends.linux.stack_ranges import stack_ranges
 
 __all__ = ["CONTENTS", "FileSnapshot", "PipeSnapshot"]
 
-CONTENTS: Final = {"full", "private", "stacks"}
+CONTENTS: Final = {"full", "private", "stacks", "triage"}
+_LIMITED: Final = {"stacks", "triage"}
 _CORE: Final = "core"
 
 
@@ -28,7 +29,7 @@ def _clone(request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]") 
     _native.snapshot_to_elf(
         core_fd,
         request.content,
-        stack_ranges() if request.content == "stacks" else (),
+        stack_ranges() if request.content in _LIMITED else (),
         request.excluded,
         request.with_dontdump,
         request.allow_undumpable,

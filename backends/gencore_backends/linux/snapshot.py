@@ -1,7 +1,7 @@
 """What both Linux backends do with a clone: hold it, list its threads, end it."""
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
@@ -49,6 +49,14 @@ class LinuxSnapshot(Snapshot):
             ThreadRecord(tid=tid, name=thread_name(tid), registers=registers, reason=reason)  # type: ignore[arg-type]  # the native part knows the three words
             for tid, registers, reason in self._threads
         )
+
+    @property
+    def gaps(self) -> Mapping[str, str]:
+        """Memory that a clone does not get."""
+        if not self._unlisted:
+            return self._child.gaps
+        reason = f"the kernel counts {self._unlisted:,} more than were found"
+        return {**self._child.gaps, "threads": reason}
 
     def abort(self) -> None:
         """Kill the child; whoever writes its core stops."""

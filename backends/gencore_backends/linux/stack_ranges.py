@@ -11,7 +11,7 @@ import builtins
 import ctypes
 import sys
 from collections.abc import Iterator
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Final
 
 from gencore.python_frames import current_frames
@@ -25,6 +25,8 @@ _FRAME_HEAD: Final = 256
 """More than any version's _PyInterpreterFrame without its locals."""
 _INTERNAL_FRAME: Final = object.__basicsize__ + _POINTER
 """Where a PyFrameObject points to its _PyInterpreterFrame: behind its head and f_back."""
+_CODE_HEAD: Final = 160
+"""Less than any version's PyCodeObject, and more than what comes before ``co_filename``."""
 
 Range = tuple[int, int]
 
@@ -55,6 +57,23 @@ def _frame(frame: FrameType) -> Iterator[Range]:
     code = frame.f_code
     for part in (code, code.co_filename, code.co_name, code.co_qualname, code.co_linetable):
         yield _object(part)
+    yield from _variable_names(code)
+
+
+def _variable_names(code: CodeType) -> Iterator[Range]:
+    """Yield the tuple that counts a code object's variables, and the names in it.
+
+    Python does not show the tuple; it is two pointers before ``co_filename``
+    (``Include/cpython/code.h``).
+    """
+    names = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+    head = ctypes.string_at(id(code), _CODE_HEAD)
+    at = head.find(id(code.co_filename).to_bytes(_POINTER, sys.byteorder)) - 2 * _POINTER
+    if at > 0:
+        address = int.from_bytes(head[at : at + _POINTER], sys.byteorder)
+        yield address, address + sys.getsizeof(names)
+    for name in names:
+        yield _object(name)
 
 
 def _object(value: object) -> Range:

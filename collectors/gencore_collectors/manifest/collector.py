@@ -1,5 +1,6 @@
 """Puts the sections of the manifest together and writes them as JSON."""
 
+import os
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -60,6 +61,7 @@ class ManifestCollector(Collector):
 
     def _manifest(self, dump: DumpInProgress) -> dict[str, Any]:
         mapped = self._mapped or memory.mapped_ranges()
+        environ = {} if dump.request.content == "triage" else os.environ
         files = contents.section(dump)
         return {
             "schema": SCHEMA,
@@ -81,11 +83,11 @@ class ManifestCollector(Collector):
             "os": host.operating_system(),
             "kernel": host.kernel(),
             "container": container.section(),
-            "k8s": deployment.kubernetes(),
-            "service": deployment.service(),
-            "deployment": deployment.deployment(),
-            "resource": deployment.resource(),
-            "environment": environment.section(),
+            "k8s": deployment.kubernetes(environ),
+            "service": deployment.service(environ),
+            "deployment": deployment.deployment(environ),
+            "resource": deployment.resource(environ),
+            "environment": environment.section(environ),
             "annotations": dict(dump.request.annotations),
             "privacy": privacy.section(contains_memory=dump.core is not None),
             "integrity": contents.integrity(files),

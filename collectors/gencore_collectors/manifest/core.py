@@ -14,6 +14,7 @@ _LEFT_OUT: Final[dict[Content, list[str]]] = {
     "full": [],
     "private": ["clean-file-backed"],
     "stacks": ["all-but-stacks"],
+    "triage": ["all-but-stacks"],
 }
 _BUNDLE_CODEC: Final = {"compression": "gzip", "level": 2}
 _BEGINNING: Final = 4 << 20

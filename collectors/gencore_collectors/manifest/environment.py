@@ -1,6 +1,7 @@
 """The section ``environment``: the few variables that explain behaviour and hold no secret."""
 
 import os
+from collections.abc import Mapping
 from typing import Any, Final
 
 __all__ = ["section"]
@@ -36,8 +37,8 @@ _MAX_VALUE: Final = 256
 """Characters. What is longer than any sensible value of these is counted with the others."""
 
 
-def section() -> dict[str, Any]:
-    """Return it. Asks for one variable at a time: other threads may change the rest meanwhile."""
-    values = {name: os.environ.get(name) for name in _ALLOWED}
+def section(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return it, with values out of *environ*. Asks for one variable at a time: other threads may change the rest meanwhile."""
+    values = {name: environ.get(name) for name in _ALLOWED}
     allowed = {n: v for n, v in values.items() if v is not None and len(v) <= _MAX_VALUE}
     return {"allowed": allowed, "redacted": max(0, len(os.environ) - len(allowed))}

@@ -34,7 +34,8 @@ _START_TIME: Final = 19
 def section(dump: DumpInProgress) -> dict[str, Any]:
     """Return it."""
     status = key_values("/proc/thread-self/status")
-    argv = _names_only(sys.orig_argv)
+    only_program = dump.request.content == "triage"
+    argv = _names_only(sys.orig_argv, only_program=only_program)
     return {
         "pid": os.getpid(),
         "vpid": [int(pid) for pid in status.get("NSpid", "").split()],
@@ -109,8 +110,10 @@ def _working_directory() -> str | None:
         return None
 
 
-def _names_only(argv: list[str]) -> list[str]:
+def _names_only(argv: list[str], *, only_program: bool) -> list[str]:
     """Keep what cannot be a secret: the program, the names of options, the script or module."""
+    if only_program:
+        return argv[:1] + [_REDACTED] * len(argv[1:])
     kept = [argument.partition("=")[0] if argument[:1] == "-" else None for argument in argv]
     kept[:1] = argv[:1]
     for index, argument in enumerate(argv[1:], 1):

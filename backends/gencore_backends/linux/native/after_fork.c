@@ -26,8 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "comparison.h"
 #include "descriptors.h"
 #include "elf_core.h"
+#include "exclusion.h"
 #include "kernel_abi.h"
 #include "lifeline.h"
 #include "memory_map.h"
@@ -53,7 +55,7 @@ static void clone_send_last(const struct image *image, enum message_kind kind, u
 
 	if (!image->order->kernel_writes)
 		syscall(SYS_close, image->order->core_fd);
-	write_all(image->status_fd, &message, sizeof(message));
+	clone_write_all(image->status_fd, &message, sizeof(message));
 }
 
 static _Noreturn void clone_fail(const struct image *image, enum snapshot_step step)
@@ -65,7 +67,7 @@ static _Noreturn void clone_fail(const struct image *image, enum snapshot_step s
 /* Note where the clone is, for the parent to know it if a signal ends the clone there. */
 static void clone_begin(const struct image *image, enum snapshot_step step)
 {
-	tell_parent(image->status_fd, MESSAGE_STEP, step, 0);
+	clone_tell_parent(image->status_fd, MESSAGE_STEP, step, 0);
 }
 
 static int clone_write_file(const char *path, const char *text, size_t length)
@@ -128,7 +130,7 @@ static int clone_write_notes(const struct notes *notes)
 {
 	long fd = syscall(SYS_openat, AT_FDCWD, "notes", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0 || write_all((int)fd, notes->data, notes->size))
+	if (fd < 0 || clone_write_all((int)fd, notes->data, notes->size))
 		return -1;
 	return (int)syscall(SYS_close, (int)fd);
 }
@@ -154,17 +156,16 @@ static _Noreturn void clone_die_of_sigsegv(const struct image *image, const stru
 	clone_fail(image, STEP_RAISE);
 }
 
-static _Noreturn void clone_write_own_core(const struct image *image, const struct memory_map *map,
-					   const struct notes *notes)
+static _Noreturn void clone_write_own_core(struct clone *clone, const struct notes *notes)
 {
 	struct step_failure failure;
 
-	clone_begin(image, STEP_WRITE_CORE);
-	if (elf_core_write(image, map, notes, &failure)) {
+	clone_begin(clone->image, STEP_WRITE_CORE);
+	if (clone_write_core(clone, notes, &failure)) {
 		errno = failure.err;
-		clone_fail(image, (enum snapshot_step)failure.step);
+		clone_fail(clone->image, (enum snapshot_step)failure.step);
 	}
-	clone_send_last(image, MESSAGE_DONE, 0, 0);
+	clone_send_last(clone->image, MESSAGE_DONE, 0, 0);
 	clone_end(0);
 }
 
@@ -251,35 +252,39 @@ static void clone_await_release(const struct image *image)
 }
 
 /* With the ranges that could only be found here. */
-static void clone_complete_order(const struct image *image, struct snapshot_order *ret)
+static void clone_complete_order(struct clone *clone)
 {
-	*ret = *image->order;
-	if (ret->kept.count && clone_keep_thread_states(ret->thread_state, &ret->kept))
-		clone_fail(image, STEP_MEMORY);
+	struct snapshot_order *order = &clone->order;
+
+	if (order->kept.count && clone_keep_thread_states(order->thread_state, &order->kept))
+		clone_fail(clone->image, STEP_MEMORY);
 }
 
-_Noreturn void clone_main(const struct image *parents)
+_Noreturn void clone_main(const struct image *image)
 {
-	struct image image = *parents;
-	struct snapshot_order order;
-	struct memory_map map;
+	struct clone clone;
 	struct notes notes;
 
-	clone_leave_service(&image);
-	clone_await_release(&image);
-	clone_threads_checked(&image.threads);
+	clone_leave_service(image);
+	clone_await_release(image);
+	clone_threads_checked(&image->threads);
 	if (clone_raise_to_hard_limit(RLIMIT_FSIZE))
-		clone_fail(&image, STEP_FILE_SIZE_LIMIT);
-	clone_begin(&image, STEP_READ_MAPS);
-	clone_complete_order(parents, &order);
-	image.order = &order;
-	if (memory_map_read(&image, &map))
-		clone_fail(&image, STEP_READ_MAPS);
-	memory_map_wipe(&map, &order.excluded);
-	clone_begin(&image, STEP_MEMORY);
-	if (notes_of_image(&image, &map, &notes))
-		clone_fail(&image, STEP_MEMORY);
-	if (order.kernel_writes)
-		clone_die_of_sigsegv(&image, &notes);
-	clone_write_own_core(&image, &map, &notes);
+		clone_fail(image, STEP_FILE_SIZE_LIMIT);
+	clone_begin(image, STEP_READ_MAPS);
+	if (clone_prepare(&clone, image))
+		clone_fail(image, STEP_MEMORY);
+	clone_complete_order(&clone);
+	clone_check_contexts(&clone);
+	if (clone_read_map(&clone.map))
+		clone_fail(image, STEP_READ_MAPS);
+	clone_begin(image, STEP_EXCLUDE);
+	if (clone_exclude(&clone))
+		clone_fail(image, STEP_EXCLUDE);
+	clone_compare_maps(&clone);
+	clone_begin(image, STEP_MEMORY);
+	if (clone_make_notes(&clone, &notes))
+		clone_fail(image, STEP_MEMORY);
+	if (image->order->kernel_writes)
+		clone_die_of_sigsegv(image, &notes);
+	clone_write_own_core(&clone, &notes);
 }

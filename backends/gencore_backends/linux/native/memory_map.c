@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Runs in the child; the contract of after_fork.c holds for every function here. */
+/* Runs in the clone; the contract of after_fork.c holds for every function here. */
 #define _GNU_SOURCE
 #include "memory_map.h"
 
@@ -7,27 +7,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "kernel_abi.h"
 #include "proc_text.h"
 
 enum {
-	LINE = 8192,		/* a path has 4,096 bytes at most */
-	PAGEMAP_ENTRIES = 8192,
-	MAX_OWN = 16,
-	MAX_STACK = 8 << 20,	/* the kernel joins neighbours: a stack's mapping may go on */
-	MAX_BSS = 2 << 20,
-	MAX_DATA = 4 << 20,
-	GAP = 1 << 20,		/* bytes of absent memory that are worth a segment of their own */
+	LINE = 8192, /* a path has 4,096 bytes at most */
+	LINES_BUFFER = 64 * 1024,
+	MAX_OWN = 64,
 };
-
-/* Documentation/admin-guide/mm/pagemap.rst */
-#define PAGEMAP_PRESENT (1ull << 63)
-#define PAGEMAP_SWAPPED (1ull << 62)
-#define PAGEMAP_FILE (1ull << 61)
 
 static uintptr_t own_starts[MAX_OWN];
 static int own_count;
@@ -36,41 +27,46 @@ static int own_count;
  * Shared, so that the kernel never joins it with a mapping of the image: each has an inode of its
  * own, and a line of its own in the map.
  */
-void *own_memory(size_t size)
+void *clone_memory(size_t size)
 {
-	long address = syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
-			       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	long address;
 
-	if (address == -1 || own_count == MAX_OWN)
+	if (own_count == MAX_OWN) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	address = syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
+	if (address == -1)
 		return NULL;
 	syscall(SYS_madvise, address, size, MADV_DONTDUMP); /* for a core that the kernel writes */
 	own_starts[own_count++] = (uintptr_t)address;
 	return (void *)address;
 }
 
-static bool is_own(uintptr_t start)
+static int clone_own_index(uintptr_t start)
 {
 	for (int i = 0; i < own_count; i++)
 		if (own_starts[i] == start)
-			return true;
-	return false;
+			return i;
+	return -1;
+}
+
+void clone_free(void *memory, size_t size)
+{
+	int index = clone_own_index((uintptr_t)memory);
+
+	if (index < 0)
+		return;
+	syscall(SYS_munmap, memory, size);
+	own_starts[index] = own_starts[--own_count];
 }
 
 /* ---------------------------------------------------------------------------- lines of a file */
 
-struct lines {
-	int fd;
-	size_t size;
-	size_t position;
-	char *buffer; /* 64 KiB */
-	char *line;   /* LINE */
-};
-
-#define LINES_BUFFER (64 * 1024)
-
-static int open_lines(const char *path, struct lines *lines)
+int clone_open_lines(const char *path, struct lines *lines)
 {
-	lines->buffer = lines->buffer ? lines->buffer : own_memory(LINES_BUFFER + LINE);
+	lines->buffer = lines->buffer ? lines->buffer : clone_memory(LINES_BUFFER + LINE);
 	if (!lines->buffer)
 		return -1;
 	lines->line = lines->buffer + LINES_BUFFER;
@@ -79,7 +75,7 @@ static int open_lines(const char *path, struct lines *lines)
 	return lines->fd < 0 ? -1 : 0;
 }
 
-static int next_byte(struct lines *lines)
+static int clone_next_byte(struct lines *lines)
 {
 	if (lines->position == lines->size) {
 		long size = syscall(SYS_read, lines->fd, lines->buffer, LINES_BUFFER);
@@ -92,13 +88,12 @@ static int next_byte(struct lines *lines)
 	return (unsigned char)lines->buffer[lines->position++];
 }
 
-/* The next line without its end, or NULL behind the last one, with the file closed. */
-static const char *next_line(struct lines *lines)
+const char *clone_next_line(struct lines *lines)
 {
 	size_t length = 0;
 	int byte;
 
-	while ((byte = next_byte(lines)) >= 0 && byte != '\n')
+	while ((byte = clone_next_byte(lines)) >= 0 && byte != '\n')
 		if (length < LINE - 1)
 			lines->line[length++] = (char)byte;
 	lines->line[length] = '\0';
@@ -110,58 +105,53 @@ static const char *next_line(struct lines *lines)
 
 /* ------------------------------------------------------------------------------- one mapping */
 
-static void skip_spaces(const char **at)
+static void clone_skip_spaces(const char **at)
 {
 	while (**at == ' ')
 		(*at)++;
 }
 
-static void skip_field(const char **at)
+static void clone_skip_field(const char **at)
 {
 	while (**at && **at != ' ')
 		(*at)++;
-	skip_spaces(at);
+	clone_skip_spaces(at);
 }
 
-static uint32_t parse_permissions(const char *text)
+static uint32_t permissions_of(const char *text)
 {
-	return (text[0] == 'r' ? PF_R : 0) | (text[1] == 'w' ? PF_W : 0) |
-	       (text[2] == 'x' ? PF_X : 0);
+	return (text[0] == 'r' ? (uint32_t)PF_R : 0) | (text[1] == 'w' ? (uint32_t)PF_W : 0) |
+	       (text[2] == 'x' ? (uint32_t)PF_X : 0);
 }
 
-/* Names come with newlines as "\012" (fs/proc/task_mmu.c). */
-static uint32_t keep_name(struct memory_map *map, const char *name)
+static bool ends_with(const char *text, const char *end)
 {
-	uint32_t begin = (uint32_t)map->names_size;
+	size_t length = strlen(text);
+	size_t end_length = strlen(end);
 
-	if (!*name)
-		return 0;
-	while (*name) {
-		bool newline = !strncmp(name, "\\012", 4);
-
-		map->names[map->names_size++] = newline ? '\n' : *name;
-		name += newline ? 4 : 1;
-	}
-	map->names[map->names_size++] = '\0';
-	return begin;
+	return length >= end_length && !strcmp(text + length - end_length, end);
 }
 
 /* "START-END rwxp OFFSET MAJOR:MINOR INODE    NAME" */
-static void parse_mapping(struct memory_map *map, const char *line, struct mapping *ret)
+const char *clone_parse_mapping(const char *line, struct mapping *ret)
 {
 	*ret = (struct mapping){.start = parse_hex(&line)};
 	line++;
 	ret->end = parse_hex(&line);
-	skip_spaces(&line);
-	ret->flags = parse_permissions(line);
+	clone_skip_spaces(&line);
+	ret->flags = permissions_of(line);
 	ret->shared = line[3] == 's';
-	skip_field(&line);
+	clone_skip_field(&line);
 	ret->file_offset = parse_hex(&line);
-	skip_spaces(&line);
-	skip_field(&line);
-	ret->file = parse_decimal(&line) != 0;
-	skip_spaces(&line);
-	ret->name = keep_name(map, line);
+	clone_skip_spaces(&line);
+	ret->device = parse_hex(&line) << 32;
+	line++;
+	ret->device |= parse_hex(&line);
+	clone_skip_spaces(&line);
+	ret->inode = parse_decimal(&line);
+	clone_skip_spaces(&line);
+	ret->deleted = ret->inode && ends_with(line, " (deleted)");
+	return line;
 }
 
 static bool has_flag(const char *flags, const char *flag)
@@ -172,63 +162,167 @@ static bool has_flag(const char *flags, const char *flag)
 	return false;
 }
 
-static void parse_detail(const char *line, struct mapping *mapping)
+static void clone_parse_flags(const char *flags, struct mapping *mapping)
 {
-	bool resident = !strncmp(line, "Rss:", 4);
+	mapping->input_output = has_flag(flags, "io") || has_flag(flags, "pf");
+	mapping->excluded = has_flag(flags, "dd") && !mapping->input_output;
+	mapping->wiped = has_flag(flags, "wf");
+	mapping->not_inherited = has_flag(flags, "dc");
+	mapping->huge = has_flag(flags, "ht");
+}
 
-	if (resident || !strncmp(line, "Swap:", 5) || !strncmp(line, "Private_Hugetlb:", 16)) {
-		skip_field(&line);
-		mapping->resident_kb += parse_decimal(&line);
-	} else if (!strncmp(line, "VmFlags:", 8)) {
-		mapping->device = has_flag(line, "io") || has_flag(line, "pf");
-		mapping->excluded = has_flag(line, "dd") && !mapping->device;
-		mapping->huge = has_flag(line, "ht");
+static uint64_t clone_value_of(const char *line)
+{
+	clone_skip_field(&line);
+	return parse_decimal(&line);
+}
+
+static bool begins_with(const char *line, const char *key)
+{
+	return !strncmp(line, key, strlen(key));
+}
+
+void clone_parse_detail(const char *line, struct mapping *mapping)
+{
+	if (begins_with(line, "Rss:") || begins_with(line, "Private_Hugetlb:") ||
+	    begins_with(line, "Shared_Hugetlb:")) {
+		mapping->resident_kb += clone_value_of(line);
+	} else if (begins_with(line, "Swap:")) {
+		mapping->swapped_kb = clone_value_of(line);
+		mapping->resident_kb += mapping->swapped_kb;
+	} else if (begins_with(line, "KernelPageSize:")) {
+		mapping->page_size = clone_value_of(line) * 1024;
+	} else if (begins_with(line, "ProtectionKey:")) {
+		mapping->has_key = clone_value_of(line) != 0;
+	} else if (begins_with(line, "VmFlags:")) {
+		clone_parse_flags(line, mapping);
 	}
 }
 
-/* ---------------------------------------------------------------------------------- segments */
+/* ----------------------------------------------------------------------------------- the map */
 
-static const char *name_of(const struct memory_map *map, const struct mapping *mapping)
+/* Count the mappings and the bytes of their lines, to know how much memory the map needs. */
+static int clone_measure(struct lines *lines, size_t *count, size_t *bytes)
 {
-	return map->names + mapping->name;
+	const char *line;
+
+	if (clone_open_lines("/proc/self/maps", lines))
+		return -1;
+	for (*count = *bytes = 0; (line = clone_next_line(lines)); (*count)++)
+		*bytes += strlen(line) + 1;
+	*count += MAX_OWN;
+	*bytes += LINE;
+	return 0;
 }
 
-static void add_segment(struct memory_map *map, const struct mapping *mapping, uintptr_t start,
-			uintptr_t end, bool written)
+static int clone_get_memory(struct memory_map *map, size_t count, size_t bytes)
 {
-	struct segment *last = map->segments + map->segment_count - 1;
+	*map = (struct memory_map){.names_size = 1}; /* "" */
+	map->mappings = clone_memory(count * sizeof(*map->mappings));
+	map->names = clone_memory(bytes);
+	return map->mappings && map->names ? 0 : -1;
+}
 
-	if (start == end)
-		return;
-	if (map->segment_count == map->segment_capacity) { /* rather one that is too large */
-		last->size = last->file_size = end - last->start;
-		return;
+/* Names come with newlines as "\012" (fs/proc/task_mmu.c). */
+static uint32_t clone_keep_name(struct memory_map *map, const char *name)
+{
+	uint32_t begin = (uint32_t)map->names_size;
+
+	if (!*name)
+		return 0;
+	while (*name) {
+		bool newline = begins_with(name, "\\012");
+
+		map->names[map->names_size++] = newline ? '\n' : *name;
+		name += newline ? 4 : 1;
 	}
-	map->segments[map->segment_count++] = (struct segment){
-		.start = start,
-		.size = end - start,
-		.file_size = written ? end - start : 0,
-		.flags = mapping->flags,
-		.sparse = written && !mapping->file && !mapping->huge,
-	};
+	map->names[map->names_size++] = '\0';
+	return begin;
 }
 
-/* Which pages of a mapping a core takes in. */
-enum wanted { WANT_PRESENT, WANT_PRIVATE, WANT_KEPT };
+static struct mapping *clone_add_mapping(struct memory_map *map, const char *line)
+{
+	struct mapping *mapping = &map->mappings[map->count];
+	const char *name = clone_parse_mapping(line, mapping);
 
-struct page_walk {
-	int pagemap;
-	const struct image *image;
-	enum wanted wanted;
-	uintptr_t stack;     /* WANT_KEPT: from here on, the mapping is threads' stacks, */
-	uintptr_t stack_end; /* up to here */
-	uintptr_t bss_end;   /* and below this it is the data of a library */
-	uint64_t *entries;   /* PAGEMAP_ENTRIES */
-	size_t page;
-};
+	if (clone_own_index(mapping->start) >= 0) {
+		map->shared_device = mapping->device;
+		return NULL;
+	}
+	if (!strcmp(name, "[vsyscall]"))
+		return NULL;
+	mapping->name = clone_keep_name(map, name);
+	map->count++;
+	return mapping;
+}
 
-/* Whether one of the rows, which are in order, touches a piece of memory. */
-static bool overlaps(const struct ranges *ranges, uintptr_t start, uintptr_t end)
+static int clone_read_mappings(struct lines *lines, struct memory_map *map, size_t capacity)
+{
+	struct mapping *mapping = NULL;
+	const char *line;
+
+	if (clone_open_lines("/proc/self/smaps", lines))
+		return -1;
+	while ((line = clone_next_line(lines))) {
+		if (!is_detail(line))
+			mapping = map->count < capacity ? clone_add_mapping(map, line) : NULL;
+		else if (mapping)
+			clone_parse_detail(line, mapping);
+	}
+	return 0;
+}
+
+int clone_read_map(struct memory_map *ret)
+{
+	static struct lines lines;
+	size_t count, bytes;
+
+	if (clone_measure(&lines, &count, &bytes) || clone_get_memory(ret, count, bytes))
+		return -1;
+	return clone_read_mappings(&lines, ret, count);
+}
+
+size_t clone_mapping_behind(const struct memory_map *map, uintptr_t address)
+{
+	size_t low = 0;
+	size_t high = map->count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (map->mappings[middle].end <= address)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct mapping *clone_find_mapping(const struct memory_map *map, uintptr_t address)
+{
+	size_t index = clone_mapping_behind(map, address);
+	bool found = index < map->count && map->mappings[index].start <= address;
+
+	return found ? &map->mappings[index] : NULL;
+}
+
+int clone_allow(const struct mapping *mapping, uint32_t access)
+{
+	uint32_t flags = mapping->flags | access;
+	int protection = (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) |
+			 (flags & PF_X ? PROT_EXEC : 0);
+	size_t size = mapping->end - mapping->start;
+
+	if (mapping->has_key)
+		return (int)syscall(SYS_pkey_mprotect, mapping->start, size, protection, 0);
+	if (flags == mapping->flags)
+		return 0;
+	return (int)syscall(SYS_mprotect, mapping->start, size, protection);
+}
+
+/* ------------------------------------------------------------------------------------- ranges */
+
+size_t clone_first_behind(const struct ranges *ranges, uintptr_t address)
 {
 	size_t low = 0;
 	size_t high = ranges->count;
@@ -236,260 +330,54 @@ static bool overlaps(const struct ranges *ranges, uintptr_t start, uintptr_t end
 	while (low < high) {
 		size_t middle = (low + high) / 2;
 
-		if (ranges->rows[middle].end <= start)
+		if (ranges->rows[middle].end <= address)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < ranges->count && ranges->rows[low].start < end;
+	return low;
 }
 
-static bool is_wanted(const struct page_walk *walk, uintptr_t address, uint64_t entry)
+bool clone_overlaps(const struct ranges *ranges, uintptr_t start, uintptr_t end)
 {
-	if (walk->wanted == WANT_KEPT && address < walk->bss_end)
-		return true;
-	if (!(entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)))
-		return false;
-	if (walk->wanted == WANT_KEPT)
-		return (address + walk->page > walk->stack && address < walk->stack_end) ||
-		       overlaps(&walk->image->order->kept, address, address + walk->page);
-	return walk->wanted == WANT_PRESENT || !(entry & PAGEMAP_FILE);
+	size_t first = clone_first_behind(ranges, start);
+
+	return first < ranges->count && ranges->rows[first].start < end;
 }
 
-/* Entries of the pages from *address* on, at most until *end*. Unreadable: take everything. */
-static size_t read_pagemap(const struct page_walk *walk, uintptr_t address, uintptr_t end)
+/* ------------------------------------------------------------------------------- the beginning */
+
+/* Into the clone's own memory: where they lie now may be wiped. Those that overlap become one. */
+static int clone_copy_ranges(struct ranges *ranges)
 {
-	size_t count = (end - address) / walk->page;
-	long size;
+	struct range *rows;
+	size_t count = 0;
 
-	count = count < PAGEMAP_ENTRIES ? count : PAGEMAP_ENTRIES;
-	size = syscall(SYS_pread64, walk->pagemap, walk->entries, count * 8,
-		       address / walk->page * 8);
-	if (size > 0)
-		return (size_t)size / 8;
-	for (size_t i = 0; i < count; i++)
-		walk->entries[i] = PAGEMAP_PRESENT;
-	return count;
-}
-
-/*
- * Split a mapping into what is written and what is not. Gaps shorter than *gap* are written: a
- * program header costs more than they do.
- */
-static void add_runs(struct memory_map *map, const struct mapping *mapping,
-		     const struct page_walk *walk, size_t gap, bool first_page)
-{
-	uintptr_t run = mapping->start; /* of what is written, up to the last wanted page */
-	uintptr_t run_end = first_page ? run + walk->page : run;
-	uintptr_t address = mapping->start;
-
-	while (address < mapping->end) {
-		size_t count = read_pagemap(walk, address, mapping->end);
-
-		for (size_t i = 0; i < count; i++, address += walk->page) {
-			if (!is_wanted(walk, address, walk->entries[i]))
-				continue;
-			if (address - run_end >= gap) {
-				add_segment(map, mapping, run, run_end, true);
-				add_segment(map, mapping, run_end, address, false);
-				run = address;
-			}
-			run_end = address + walk->page;
-		}
-	}
-	add_segment(map, mapping, run, run_end, true);
-	add_segment(map, mapping, run_end, mapping->end, false);
-}
-
-static bool is_elf(const struct mapping *mapping)
-{
-	char magic[SELFMAG] = {0};
-	int fds[2];
-	bool elf = false;
-
-	/* Through a pipe, because the file may have been truncated: no SIGBUS in a system call. */
-	if (mapping->file_offset || !(mapping->flags & PF_R) || syscall(SYS_pipe2, fds, O_CLOEXEC))
-		return false;
-	if (syscall(SYS_write, fds[1], mapping->start, SELFMAG) == SELFMAG)
-		elf = syscall(SYS_read, fds[0], magic, SELFMAG) == SELFMAG &&
-		      !memcmp(magic, ELFMAG, SELFMAG);
-	syscall(SYS_close, fds[0]);
-	syscall(SYS_close, fds[1]);
-	return elf;
-}
-
-/* Find the stacks in a mapping: from the lowest stack pointer to a bound above the highest. */
-static void find_stacks(const struct mapping *mapping, struct page_walk *walk)
-{
-	walk->stack = mapping->end;
-	walk->stack_end = 0;
-	for (uint32_t i = 0; i < walk->image->threads.count; i++) {
-		uintptr_t sp = stack_pointer_of(walk->image, i);
-
-		if (sp < mapping->start || sp >= mapping->end)
-			continue;
-		if (sp < walk->stack)
-			walk->stack = sp;
-		if (sp + MAX_STACK > walk->stack_end)
-			walk->stack_end = sp + MAX_STACK;
-	}
-}
-
-/* Anonymous memory of a core that is only to show stacks. */
-static void add_stack_segments(struct memory_map *map, const struct mapping *mapping,
-			       struct page_walk *walk)
-{
-	const struct mapping *before = mapping > map->mappings ? mapping - 1 : NULL;
-	bool is_bss = before && before->file && before->end == mapping->start;
-
-	walk->wanted = WANT_KEPT;
-	walk->bss_end = is_bss ? mapping->start + MAX_BSS : 0;
-	find_stacks(mapping, walk);
-	/* Readers take static structures in one piece, with the pages nobody has touched. */
-	add_runs(map, mapping, walk, is_bss ? GAP : walk->page, false);
-}
-
-/*
- * The data of a program or library. It is small, and readers take structures from it in one piece,
- * whether or not the process has changed each of their pages.
- */
-static bool is_data(const struct mapping *mapping)
-{
-	return mapping->flags & PF_W && !mapping->shared &&
-	       mapping->end - mapping->start <= MAX_DATA;
-}
-
-/* The rules are those of vma_dump_size() in the kernel's fs/coredump.c, with filter 0xFF. */
-static void add_segments(struct memory_map *map, const struct mapping *mapping,
-			 struct page_walk *walk)
-{
-	const struct snapshot_order *order = walk->image->order;
-	bool excluded = mapping->excluded && !order->with_dontdump;
-	bool absent = !mapping->file && !mapping->resident_kb;
-	bool special = !strcmp(name_of(map, mapping), "[vdso]"); /* its pages count as absent */
-
-	if (mapping->device || excluded || (absent && !special)) {
-		add_segment(map, mapping, mapping->start, mapping->end, false);
-	} else if (!mapping->file && !special && order->content == CONTENT_STACKS) {
-		add_stack_segments(map, mapping, walk);
-	} else if (!mapping->file && !special) {
-		walk->wanted = WANT_PRESENT;
-		add_runs(map, mapping, walk, GAP, false);
-	} else if (mapping->file && order->content != CONTENT_FULL && !is_data(mapping)) {
-		walk->wanted = WANT_PRIVATE;
-		add_runs(map, mapping, walk, walk->page, is_elf(mapping));
-	} else {
-		add_segment(map, mapping, mapping->start, mapping->end, true);
-	}
-}
-
-/* ----------------------------------------------------------------------------------- the map */
-
-/* Count the mappings and the bytes of their lines, to know how much memory the map needs. */
-static int measure(struct lines *lines, size_t *count, size_t *bytes)
-{
-	const char *line;
-
-	if (open_lines("/proc/self/maps", lines))
+	if (!ranges->count)
+		return 0;
+	rows = clone_memory(ranges->count * sizeof(*rows));
+	if (!rows)
 		return -1;
-	for (*count = *bytes = 0; (line = next_line(lines)); (*count)++)
-		*bytes += strlen(line) + 1;
+	for (size_t i = 0; i < ranges->count; i++) {
+		const struct range *row = &ranges->rows[i];
+
+		if (!count || rows[count - 1].end < row->start)
+			rows[count++] = *row;
+		else if (rows[count - 1].end < row->end)
+			rows[count - 1].end = row->end;
+	}
+	*ranges = (struct ranges){rows, count};
 	return 0;
 }
 
-static int get_memory(struct memory_map *map, size_t count, size_t bytes)
+int clone_prepare(struct clone *clone, const struct image *image)
 {
-	*map = (struct memory_map){.segment_capacity = 4 * count};
-	map->mappings = own_memory(count * sizeof(*map->mappings));
-	map->segments = own_memory(map->segment_capacity * sizeof(*map->segments));
-	map->names = own_memory(bytes + LINE);
-	map->names_size = 1; /* "" */
-	return map->mappings && map->segments && map->names ? 0 : -1;
-}
-
-static int read_mappings(struct lines *lines, struct memory_map *map, size_t capacity)
-{
-	struct mapping *mapping = NULL;
-	const char *line;
-
-	if (open_lines("/proc/self/smaps", lines))
+	*clone = (struct clone){.image = image,
+				.order = *image->order,
+				.losses = {.status_fd = image->status_fd}};
+	if (clone_peek_open(&clone->peek) || clone_page_map_open(&clone->pages))
 		return -1;
-	while ((line = next_line(lines))) {
-		bool details = line[0] >= 'A' && line[0] <= 'Z';
-
-		if (details && mapping)
-			parse_detail(line, mapping);
-		if (details || map->count == capacity)
-			continue;
-		mapping = &map->mappings[map->count];
-		parse_mapping(map, line, mapping);
-		if (is_own(mapping->start) || !strcmp(name_of(map, mapping), "[vsyscall]"))
-			mapping = NULL;
-		else
-			map->count++;
-	}
-	return 0;
-}
-
-int memory_map_read(const struct image *image, struct memory_map *ret)
-{
-	struct lines lines = {0};
-	struct page_walk walk = {.page = getauxval(AT_PAGESZ), .image = image};
-	size_t count, bytes;
-
-	walk.entries = own_memory(PAGEMAP_ENTRIES * sizeof(*walk.entries));
-	if (!walk.entries || measure(&lines, &count, &bytes))
-		return -1;
-	count += MAX_OWN;
-	if (get_memory(ret, count, bytes) || read_mappings(&lines, ret, count))
-		return -1;
-	walk.pagemap =
-		(int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
-	for (size_t i = 0; i < ret->count; i++)
-		add_segments(ret, &ret->mappings[i], &walk);
-	syscall(SYS_close, walk.pagemap);
-	return 0;
-}
-
-const struct mapping *memory_map_find(const struct memory_map *map, uintptr_t address)
-{
-	size_t low = 0;
-	size_t high = map->count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-		const struct mapping *mapping = &map->mappings[middle];
-
-		if (address < mapping->start)
-			high = middle;
-		else if (address >= mapping->end)
-			low = middle + 1;
-		else
-			return mapping;
-	}
-	return NULL;
-}
-
-static void wipe(const struct mapping *mapping, uintptr_t start, uintptr_t end)
-{
-	if (!(mapping->flags & PF_W) || !(mapping->flags & PF_R))
-		syscall(SYS_mprotect, mapping->start, mapping->end - mapping->start,
-			PROT_READ | PROT_WRITE);
-	memset((void *)start, 0, end - start);
-}
-
-void memory_map_wipe(const struct memory_map *map, const struct ranges *excluded)
-{
-	for (size_t i = 0; i < excluded->count; i++) {
-		uintptr_t at = excluded->rows[i].start;
-		uintptr_t end = excluded->rows[i].end;
-		const struct mapping *mapping;
-
-		for (; at < end && (mapping = memory_map_find(map, at)); at = mapping->end) {
-			uintptr_t stop = mapping->end < end ? mapping->end : end;
-
-			if (!mapping->shared && !mapping->device)
-				wipe(mapping, at, stop);
-		}
-	}
+	return clone_copy_ranges(&clone->order.kept) || clone_copy_ranges(&clone->order.excluded)
+		       ? -1
+		       : 0;
 }

@@ -40,6 +40,7 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_RAISE] = "raise",
 	[STEP_MEMORY] = "memory",
 	[STEP_READ_MAPS] = "read-maps",
+	[STEP_EXCLUDE] = "exclude",
 	[STEP_WRITE_NOTES] = "write-notes",
 	[STEP_WRITE_CORE] = "write-core",
 	[STEP_READER_ENDED] = "reader-ended",
@@ -55,6 +56,7 @@ static const char *const content_names[CONTENTS] = {
 	[CONTENT_FULL] = "full",
 	[CONTENT_PRIVATE] = "private",
 	[CONTENT_STACKS] = "stacks",
+	[CONTENT_TRIAGE] = "triage",
 };
 
 static const char *const reasons[REASON_COUNT] = {
@@ -222,9 +224,9 @@ PyDoc_STRVAR(snapshot_to_elf_doc,
 "snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
 "                allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
-"Of anonymous memory, content \"stacks\" takes in the stacks and what is kept:\n"
-"a sequence of (start, end) in order, to which the clone adds the states of\n"
-"all Python threads. The memory in excluded is wiped.\n"
+"Of anonymous memory, the contents \"stacks\" and \"triage\" take in the stacks and\n"
+"what is kept: a sequence of (start, end) in order, to which the clone adds the\n"
+"states of all Python threads. The memory in excluded is wiped.\n"
 "Appends and raises what snapshot_for_kernel does.");
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
@@ -254,32 +256,36 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 	return result;
 }
 
-static const char *step_name(uint64_t step)
-{
-	return step < STEP_COUNT ? step_names[step] : "?";
-}
+static const char *const message_names[] = {
+	[MESSAGE_FAILURE] = "failure",
+	[MESSAGE_SIZE] = "size",
+	[MESSAGE_UNREADABLE] = "unreadable",
+	[MESSAGE_STEP] = "step",
+	[MESSAGE_DONE] = "done",
+	[MESSAGE_MORE_UNREADABLE] = "more-unreadable",
+	[MESSAGE_NOT_INHERITED] = "not-inherited",
+	[MESSAGE_WIPED] = "wiped",
+};
 
 static PyObject *describe_message(const struct snapshot_message *message)
 {
-	switch (message->kind) {
-	case MESSAGE_SIZE:
-		return Py_BuildValue("sKK", "size", message->first, message->second);
-	case MESSAGE_UNREADABLE:
-		return Py_BuildValue("sKK", "unreadable", message->first, message->second);
-	case MESSAGE_STEP:
-		return Py_BuildValue("ssK", "step", step_name(message->first), message->second);
-	case MESSAGE_DONE:
-		return Py_BuildValue("sKK", "done", message->first, message->second);
-	default:
-		return Py_BuildValue("ssK", "failure", step_name(message->first), message->second);
-	}
+	const char *name = message_names[message->kind];
+
+	if (message->kind == MESSAGE_FAILURE || message->kind == MESSAGE_STEP)
+		return Py_BuildValue("ssK", name,
+				     message->first < STEP_COUNT ? step_names[message->first] : "?",
+				     (unsigned long long)message->second);
+	return Py_BuildValue("sKK", name, (unsigned long long)message->first,
+			     (unsigned long long)message->second);
 }
 
 PyDoc_STRVAR(read_message_doc,
 "read_message($module, status_fd, /)\n--\n\n"
 "Wait for what the snapshot says next.\n\n"
-"Returns (\"size\", bytes, bytes before memory), (\"unreadable\", address, bytes),\n"
-"(\"step\", step, 0) when one begins, (\"failure\", step, errno), (\"done\", 0, 0) or\n"
+"Returns (\"size\", bytes, bytes before memory), (\"failure\", step, errno),\n"
+"(\"step\", step, 0) when one begins, (\"done\", 0, 0), (\"unreadable\", address,\n"
+"bytes), a number and the bytes of all with \"more-unreadable\" for ranges,\n"
+"\"not-inherited\" (MADV_DONTFORK) and \"wiped\" (MADV_WIPEONFORK) for mappings, or\n"
 "None once the snapshot has ended.");
 
 static PyObject *native_read_message(PyObject *module, PyObject *arg)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The notes of a core. Runs in the child; the contract of after_fork.c holds.
+ * The notes of a core. Runs in the clone; the contract of after_fork.c holds.
  *
  * Layouts: elf(5); struct elf_prstatus, elf_prpsinfo in include/linux/elfcore.h; NT_FILE in
  * fs/binfmt_elf.c. The core speaks of the parent: its ids, its threads' tids, no signal.
@@ -25,6 +25,8 @@ enum {
 	THREAD_LINE = 64,	 /* of our own note */
 	FRAME_SEARCH = 64 * 1024, /* bytes above a stack pointer */
 	MAX_FRAMES = 1024,
+	VIEW = 4096,
+	CALL = 8, /* no call instruction is longer */
 	NT_GENCORE = 0x47435231, /* "GCR1": no number that readers know under another owner */
 };
 
@@ -49,9 +51,36 @@ void *notes_add(struct notes *notes, const char *owner, uint32_t type, size_t si
 
 /* ------------------------------------------------------------------------------- the process */
 
-static void add_prpsinfo(const struct image *image, struct notes *notes)
+static void clone_make_path(char *path, pid_t pid, const char *name)
+{
+	char *end = append_text(append_decimal(append_text(path, "/proc/"), (uint64_t)pid), "/");
+
+	*append_text(end, name) = '\0';
+}
+
+/* Arguments as a line, or the program alone where the content is to be without the others. */
+static void clone_add_arguments(const struct clone *clone, char *text, size_t size)
+{
+	char path[32];
+	long length;
+
+	clone_make_path(path, clone->image->pid, "cmdline");
+	length = read_file(AT_FDCWD, path, text, size - 1);
+	if (length > 0 && is_limited(&clone->order)) {
+		long program = (long)strlen(text);
+
+		memset(text + program, 0, (size_t)(length - program));
+		length = program;
+	}
+	for (long i = 0; i < length - 1; i++)
+		if (!text[i])
+			text[i] = ' ';
+}
+
+static void clone_add_prpsinfo(const struct clone *clone, struct notes *notes)
 {
 	struct elf_prpsinfo info = {0};
+	const struct image *image = clone->image;
 	char path[32];
 	long length;
 
@@ -62,21 +91,16 @@ static void add_prpsinfo(const struct image *image, struct notes *notes)
 	info.pr_ppid = image->ppid;
 	info.pr_pgrp = image->pgrp;
 	info.pr_sid = image->sid;
-	*append_text(append_decimal(append_text(path, "/proc/"), (uint64_t)image->pid), "/comm") =
-		'\0';
+	clone_make_path(path, image->pid, "comm");
 	length = read_file(AT_FDCWD, path, info.pr_fname, sizeof(info.pr_fname) - 1);
 	if (length > 0 && info.pr_fname[length - 1] == '\n')
 		info.pr_fname[length - 1] = '\0';
-	length = read_file(AT_FDCWD, "/proc/self/cmdline", info.pr_psargs,
-			   sizeof(info.pr_psargs) - 1);
-	for (long i = 0; i < length - 1; i++)
-		if (!info.pr_psargs[i])
-			info.pr_psargs[i] = ' ';
+	clone_add_arguments(clone, info.pr_psargs, sizeof(info.pr_psargs));
 	memcpy(notes_add(notes, "CORE", NT_PRPSINFO, sizeof(info)), &info, sizeof(info));
 }
 
 /* The size is known only after reading: the note is made as large as it can be, then shrunk. */
-static void add_auxv(struct notes *notes)
+static void clone_add_auxv(struct notes *notes)
 {
 	size_t before = notes->size;
 	char *data = notes_add(notes, "CORE", NT_AUXV, AUXV_SIZE);
@@ -90,7 +114,7 @@ static void add_auxv(struct notes *notes)
 
 static bool in_file_note(const struct memory_map *map, const struct mapping *mapping)
 {
-	return mapping->file && map->names[mapping->name];
+	return mapping->inode && map->names[mapping->name];
 }
 
 /* What a note holds is aligned to four bytes only. */
@@ -101,7 +125,7 @@ static char *add_words(char *at, const uint64_t *words, size_t count)
 }
 
 /* NT_FILE: count, page size, {start, end, page of the file} for each, then the names. */
-static void add_file(const struct memory_map *map, struct notes *notes)
+static void clone_add_file(const struct memory_map *map, struct notes *notes)
 {
 	size_t page = getauxval(AT_PAGESZ);
 	size_t count = 0, names = 0;
@@ -129,26 +153,43 @@ static void add_file(const struct memory_map *map, struct notes *notes)
 
 /* ------------------------------------------------- the frame pointer of a thread that was read */
 
-static uintptr_t word_at(uintptr_t address)
+/* One page of the image, copied: whoever looks at words in order looks at few pages. */
+struct view {
+	const struct clone *clone;
+	uintptr_t page;
+	size_t size; /* bytes of it that could be read */
+	uint64_t words[VIEW / 8];
+};
+
+/* The word at an address that is a multiple of its size; 0 where it cannot be read. */
+static uintptr_t clone_word_at(struct view *view, uintptr_t address)
 {
-	return *(const uintptr_t *)address;
+	size_t offset = address % VIEW;
+
+	if (view->page != address - offset) {
+		view->page = address - offset;
+		view->size = clone_peek(&view->clone->peek, view->words, view->page, VIEW);
+	}
+	return offset < view->size ? view->words[offset / 8] : 0;
 }
 
-static bool is_return_address(const struct memory_map *map, uintptr_t address)
+static bool clone_is_return_address(const struct clone *clone, uintptr_t address)
 {
-	const struct mapping *mapping = memory_map_find(map, address);
+	const struct mapping *mapping = clone_find_mapping(&clone->map, address);
+	unsigned char code[CALL]; /* what is in front of it */
 
-	return mapping && mapping->flags & PF_X && mapping->flags & PF_R &&
-	       address - mapping->start >= 8 && arch_follows_call((const unsigned char *)address);
+	return mapping && mapping->flags & PF_X && address - mapping->start >= CALL &&
+	       clone_peek(&clone->peek, code, address - CALL, CALL) == CALL &&
+	       arch_follows_call(code + CALL);
 }
 
 /* Whether frame records lead from *record* up to the one that a thread starts with. */
-static bool leads_to_start(const struct memory_map *map, uintptr_t record, uintptr_t end)
+static bool clone_leads_to_start(struct view *view, uintptr_t record, uintptr_t end)
 {
 	for (int depth = 0; depth < MAX_FRAMES; depth++) {
-		uintptr_t next = word_at(record);
+		uintptr_t next = clone_word_at(view, record);
 
-		if (!is_return_address(map, word_at(record + sizeof(next))))
+		if (!clone_is_return_address(view->clone, clone_word_at(view, record + 8)))
 			return false;
 		if (!next)
 			return true;
@@ -163,19 +204,20 @@ static bool leads_to_start(const struct memory_map *map, uintptr_t record, uintp
  * Code built with frame pointers cannot be unwound without the frame pointer: take the first
  * frame record above the stack pointer. See docs/explanation/threads.md.
  */
-static uintptr_t recover_frame(const struct memory_map *map, uintptr_t sp)
+static uintptr_t clone_recover_frame(const struct clone *clone, uintptr_t sp)
 {
-	const struct mapping *stack = memory_map_find(map, sp);
+	const struct mapping *stack = clone_find_mapping(&clone->map, sp);
+	struct view search = {.clone = clone, .page = 1}, chain = search; /* no page yet */
 	uintptr_t end;
 
-	if (!stack || !(stack->flags & PF_R) || stack->file)
+	if (!stack || stack->inode)
 		return 0;
 	end = stack->end - sp > FRAME_SEARCH ? sp + FRAME_SEARCH : stack->end;
 	for (uintptr_t record = (sp + 7) & ~7ul; record + 16 <= end; record += 8) {
-		uintptr_t next = word_at(record);
+		uintptr_t next = clone_word_at(&search, record);
 		bool plausible = next > record && next <= stack->end - 16 && !(next & 7);
 
-		if (plausible && leads_to_start(map, record, stack->end))
+		if (plausible && clone_leads_to_start(&chain, record, stack->end))
 			return record;
 	}
 	return 0;
@@ -189,17 +231,47 @@ static const void *fp_of(const struct image *image, uint32_t index)
 
 	if (index == 0)
 		return image->order->threads == THREADS_CALLER ? NULL : image->threads.caller_fp;
-	return thread_state(thread) == THREAD_STOPPED ? arch_fp_state(thread->context) : NULL;
+	if (thread_state(thread) != THREAD_STOPPED || !thread->context)
+		return NULL;
+	return arch_fp_state(thread->context);
 }
 
-static bool has_registers(const struct thread *thread)
+static bool has_registers(const struct image *image, uint32_t index)
 {
-	return thread_state(thread) == THREAD_STOPPED || thread_state(thread) == THREAD_READ;
+	const struct thread *thread = &image->threads.threads[index];
+
+	if (thread_state(thread) == THREAD_STOPPED)
+		return index == 0 || thread->context;
+	return thread_state(thread) == THREAD_READ;
 }
 
-static void get_registers(const struct image *image, const struct memory_map *map, uint32_t index,
-			  arch_registers *ret)
+/* A stack under MADV_DONTFORK is not here, nor are the registers that the kernel put on it. */
+void clone_check_contexts(const struct clone *clone)
 {
+	const struct thread_table *table = &clone->image->threads;
+
+	for (uint32_t i = 1; i < table->count; i++) {
+		struct thread *thread = &table->threads[i];
+		const struct peek *peek = &clone->peek;
+		uintptr_t context = (uintptr_t)thread->context;
+		const void *fp;
+
+		if (thread_state(thread) != THREAD_STOPPED)
+			continue;
+		if (!clone_can_read(peek, context, sizeof(*thread->context))) {
+			thread->context = NULL;
+			continue;
+		}
+		fp = arch_fp_state(thread->context);
+		if (fp && (!clone_can_read(peek, (uintptr_t)fp, sizeof(arch_fp_registers)) ||
+			   !clone_can_read(peek, (uintptr_t)fp, arch_fp_image_size(fp))))
+			thread->context = NULL;
+	}
+}
+
+static void clone_get_registers(const struct clone *clone, uint32_t index, arch_registers *ret)
+{
+	const struct image *image = clone->image;
 	const struct thread *thread = &image->threads.threads[index];
 
 	if (index == 0)
@@ -207,16 +279,16 @@ static void get_registers(const struct image *image, const struct memory_map *ma
 	else if (thread_state(thread) == THREAD_STOPPED)
 		arch_registers_of_context(thread->context, thread->tls, ret);
 	else
-		arch_registers_of_call(&thread->call, recover_frame(map, thread->call.sp), ret);
+		arch_registers_of_call(&thread->call, clone_recover_frame(clone, thread->call.sp), ret);
 }
 
-static void add_prstatus(const struct image *image, const struct memory_map *map, uint32_t index,
-			 struct notes *notes)
+static void clone_add_prstatus(const struct clone *clone, uint32_t index, struct notes *notes)
 {
+	const struct image *image = clone->image;
 	struct elf_prstatus status = {0};
 	arch_registers regs;
 
-	get_registers(image, map, index, &regs);
+	clone_get_registers(clone, index, &regs);
 	memcpy(&status.pr_reg, &regs, sizeof(regs));
 	status.pr_pid = image->threads.threads[index].tid;
 	status.pr_ppid = image->ppid;
@@ -226,15 +298,16 @@ static void add_prstatus(const struct image *image, const struct memory_map *map
 	memcpy(notes_add(notes, "CORE", NT_PRSTATUS, sizeof(status)), &status, sizeof(status));
 }
 
-static void add_thread(const struct image *image, const struct memory_map *map, uint32_t index,
-		       struct notes *notes)
+static void clone_add_thread(const struct clone *clone, uint32_t index, struct notes *notes)
 {
-	add_prstatus(image, map, index, notes);
+	const struct image *image = clone->image;
+
+	clone_add_prstatus(clone, index, notes);
 	if (index == 0) { /* debuggers look for the process between the first two threads */
-		add_prpsinfo(image, notes);
+		clone_add_prpsinfo(clone, notes);
 		notes_add(notes, "CORE", NT_SIGINFO, SIGINFO_SIZE); /* zeros: no signal */
-		add_auxv(notes);
-		add_file(map, notes);
+		clone_add_auxv(notes);
+		clone_add_file(&clone->map, notes);
 	}
 	arch_add_fp_notes(notes, fp_of(image, index), image->threads.threads[index].tls);
 }
@@ -249,7 +322,7 @@ static void replace_control_characters(char *text, const char *end)
 			*text = '?';
 }
 
-static char *append_name(char *end, pid_t pid, pid_t tid)
+static char *clone_append_name(char *end, pid_t pid, pid_t tid)
 {
 	char path[64];
 	char *at = append_decimal(append_text(path, "/proc/"), (uint64_t)pid);
@@ -265,7 +338,7 @@ static char *append_name(char *end, pid_t pid, pid_t tid)
 }
 
 /* Lines of text: how long threads had been stopped, then "TID QUALITY NAME" for each. */
-static void add_own(const struct image *image, struct notes *notes)
+static void clone_add_own(const struct image *image, struct notes *notes)
 {
 	size_t before = notes->size;
 	const struct thread_table *table = &image->threads;
@@ -281,7 +354,7 @@ static void add_own(const struct image *image, struct notes *notes)
 			continue;
 		end = append_decimal(append_text(end, "\nthread "), (uint64_t)thread->tid);
 		end = append_text(append_text(end, " "), thread_quality(thread));
-		end = append_name(append_text(end, " "), image->pid, thread->tid);
+		end = clone_append_name(append_text(end, " "), image->pid, thread->tid);
 	}
 	end = append_text(end, "\n");
 	notes->size = before; /* now that the size is known */
@@ -298,15 +371,17 @@ static size_t room_for(const struct image *image, const struct memory_map *map)
 	return size;
 }
 
-int notes_of_image(const struct image *image, const struct memory_map *map, struct notes *ret)
+int clone_make_notes(const struct clone *clone, struct notes *ret)
 {
-	*ret = (struct notes){.capacity = room_for(image, map)};
-	ret->data = own_memory(ret->capacity);
+	const struct image *image = clone->image;
+
+	*ret = (struct notes){.capacity = room_for(image, &clone->map)};
+	ret->data = clone_memory(ret->capacity);
 	if (!ret->data)
 		return -1;
 	for (uint32_t i = 0; i < image->threads.count; i++)
-		if (has_registers(&image->threads.threads[i]))
-			add_thread(image, map, i, ret);
-	add_own(image, ret);
+		if (has_registers(image, i))
+			clone_add_thread(clone, i, ret);
+	clone_add_own(image, ret);
 	return 0;
 }

@@ -6,8 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct image;
-struct memory_map;
+struct clone;
 
 /* What a note takes besides its data: header, owner's name, and padding. */
 #define NOTE_OVERHEAD 32
@@ -22,7 +21,12 @@ struct notes {
 /* Add a note; returns where its *size* bytes of data go. Zeros before they are written. */
 void *notes_add(struct notes *notes, const char *owner, uint32_t type, size_t size);
 
-/* Runs in the child. All notes of the image; needs its map. Returns 0, or -1 with errno set. */
-int notes_of_image(const struct image *image, const struct memory_map *map, struct notes *ret);
+/* The rest runs in the clone. */
+
+/* Look whether the registers of stopped threads are here; a context that is not becomes NULL. */
+void clone_check_contexts(const struct clone *clone);
+
+/* All notes of the image; needs its map. Returns 0, or -1 with errno set. */
+int clone_make_notes(const struct clone *clone, struct notes *ret);
 
 #endif

@@ -106,7 +106,7 @@ int clone_keep_thread_states(uintptr_t state, struct ranges *kept)
 {
 	size_t capacity = kept->count + MAX_STATES;
 	size_t count = kept->count;
-	struct range *rows = own_memory((capacity + 2) * sizeof(*rows));
+	struct range *rows = clone_memory((capacity + 2) * sizeof(*rows));
 
 	if (!rows)
 		return -1;

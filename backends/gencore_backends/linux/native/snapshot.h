@@ -34,6 +34,7 @@ enum snapshot_step {
 	STEP_RAISE,
 	STEP_MEMORY,
 	STEP_READ_MAPS,
+	STEP_EXCLUDE,
 	STEP_WRITE_NOTES,
 	STEP_WRITE_CORE,
 	STEP_READER_ENDED,
@@ -50,7 +51,10 @@ struct step_failure {
 enum message_kind {
 	MESSAGE_FAILURE,    /* first: step, second: errno */
 	MESSAGE_SIZE,	    /* first: bytes of the whole core, second: of headers and notes */
-	MESSAGE_UNREADABLE, /* first: address, second: bytes written as zeros instead */
+	MESSAGE_UNREADABLE, /* first: address, second: bytes that the core does not have */
+	MESSAGE_MORE_UNREADABLE, /* first: number of such ranges, second: bytes of all */
+	MESSAGE_NOT_INHERITED,	 /* MADV_DONTFORK; first: number of mappings, second: bytes of all */
+	MESSAGE_WIPED,		 /* MADV_WIPEONFORK; the same */
 	MESSAGE_STEP,	    /* first: the step that begins */
 	MESSAGE_DONE,	    /* the core is as long as promised */
 };
@@ -66,6 +70,7 @@ enum core_content {
 	CONTENT_FULL,	 /* what coredump_filter 0xFF gives, see core(5) */
 	CONTENT_PRIVATE, /* without clean pages of files, but with the first page of ELF files */
 	CONTENT_STACKS,	 /* of anonymous memory, only the threads' stacks and what is kept */
+	CONTENT_TRIAGE,	 /* the same, without what lies beside the kept ranges */
 	CONTENTS,
 };
 
@@ -87,7 +92,7 @@ struct snapshot_order {
 	unsigned int coredump_filter;	/* kernel_writes: core(5), /proc/PID/coredump_filter */
 	int core_fd;			/* otherwise: a pipe, or an empty file */
 	enum core_content content;	/* otherwise */
-	struct ranges kept;		/* CONTENT_STACKS: what is written besides the stacks */
+	struct ranges kept;		/* what is written besides the stacks, to the byte */
 	struct ranges excluded;		/* wiped in the snapshot before anything is written */
 	bool with_dontdump;		/* take in what madvise(MADV_DONTDUMP) leaves out */
 	bool allow_undumpable;		/* the clone, and only it, makes itself dumpable */
@@ -117,7 +122,7 @@ static inline uintptr_t stack_pointer_of(const struct image *image, uint32_t ind
 	if (index == 0)
 		return arch_stack_pointer(&image->caller);
 	if (thread_state(thread) == THREAD_STOPPED)
-		return arch_sp(thread->context);
+		return thread->context ? arch_sp(thread->context) : 0;
 	return thread_state(thread) == THREAD_READ ? thread->call.sp : 0;
 }
 

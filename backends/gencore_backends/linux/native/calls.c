@@ -119,6 +119,22 @@ bool call_is_restarted(const struct blocking_call *call, const unsigned long *ar
 	return !call_has_socket_timeout(call, args);
 }
 
+/* pause(2), which the C library makes of ppoll(2) where there is no such call. */
+static bool waits_for_signals(const struct blocking_call *call, const unsigned long *args)
+{
+#ifdef SYS_pause
+	if (call->number == SYS_pause)
+		return true;
+#endif
+	return call->number == SYS_rt_sigsuspend ||
+	       (call->number == SYS_ppoll && !args[1] && !args[2]);
+}
+
+bool call_is_retried_by_cpython(const struct blocking_call *call, const unsigned long *args)
+{
+	return !call_has_socket_timeout(call, args) && !waits_for_signals(call, args);
+}
+
 /* struct io_uring_getevents_arg: sigmask, its size, the least wait, and a pointer to the timeout. */
 static bool io_uring_waits_so_long(const unsigned long *args)
 {

@@ -66,6 +66,12 @@ bool call_is_restarted(const struct blocking_call *call, const unsigned long *ar
 /* Whether a socket option limits how long a call with these arguments waits. */
 bool call_has_socket_timeout(const struct blocking_call *call, const unsigned long *args);
 
+/*
+ * Whether CPython, if it has made this call, calls again after EINTR for the time that is left
+ * (PEP 475). Not where a socket option has the timeout, nor where the call waits for signals.
+ */
+bool call_is_retried_by_cpython(const struct blocking_call *call, const unsigned long *args);
+
 /* Whether a call, set back onto its instruction, may wait longer than it was asked to. */
 bool call_loses_time(const struct blocking_call *call, const unsigned long *args);
 

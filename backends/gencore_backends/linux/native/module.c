@@ -384,11 +384,26 @@ static struct PyModuleDef definition = {
 
 PyMODINIT_FUNC PyInit__native(void);
 
+/* Modules that retries.c looks for; an application mostly has them anyway. */
+static void load_blocking_modules(void)
+{
+	static const char *const names[] = {"select", "_socket"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
+		PyObject *module = PyImport_ImportModule(names[i]);
+
+		if (!module)
+			PyErr_Clear();
+		Py_XDECREF(module);
+	}
+}
+
 PyMODINIT_FUNC PyInit__native(void)
 {
 	static int prepared; /* of the process, whatever interpreter it is that imports */
 
 	if (!prepared) {
+		load_blocking_modules();
 		retries_note_cpython((const void *)(uintptr_t)&PyErr_CheckSignals);
 		prepared = !pthread_atfork(NULL, NULL, threads_after_fork);
 	}

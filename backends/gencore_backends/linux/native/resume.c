@@ -63,12 +63,12 @@ static bool is_main(const struct thread *thread)
 /*
  * A call that CPython makes is left with its EINTR where it could not be resumed exactly, and in
  * the main thread: the EINTR makes it run the handlers of signals that another thread has taken
- * meanwhile. It knows nothing of timeouts that are options of a socket.
+ * meanwhile.
  */
 static bool is_left_to_caller(const struct thread *thread, const struct interrupted_call *found,
 			      const ucontext_t *context)
 {
-	return !call_has_socket_timeout(found->call, found->args) &&
+	return call_is_retried_by_cpython(found->call, found->args) &&
 	       (is_main(thread) || call_loses_time(found->call, found->args)) &&
 	       retries_at(arch_sp(context), arch_pc(context));
 }

@@ -51,6 +51,21 @@ static struct text text_of(const struct dl_phdr_info *info)
 	return text;
 }
 
+/* Extension modules of the standard library that make blocking calls, where they are not built in. */
+static bool is_extension_of_cpython(const char *name)
+{
+	static const char *const modules[] = {"select.", "_socket.", "_multiprocessing.", "fcntl.",
+					      "time."};
+	const char *file = strrchr(name, '/');
+
+	if (!file || !strstr(name, "/lib-dynload/"))
+		return false;
+	for (size_t i = 0; i < sizeof(modules) / sizeof(*modules); i++)
+		if (!strncmp(file + 1, modules[i], strlen(modules[i])))
+			return true;
+	return false;
+}
+
 /* Before glibc 2.34 the calls that block were in a library of their own. */
 static bool is_c_library(const char *name)
 {
@@ -62,7 +77,7 @@ static int note_object(struct dl_phdr_info *info, size_t size, void *function)
 	struct text text = text_of(info);
 	uintptr_t address = (uintptr_t)function;
 	bool cpython = (address >= text.start && address < text.end) ||
-		       strstr(info->dlpi_name, "/lib-dynload/");
+		       is_extension_of_cpython(info->dlpi_name);
 
 	(void)size;
 	text.c_library = is_c_library(info->dlpi_name);

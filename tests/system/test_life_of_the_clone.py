@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import select
 import signal
 import subprocess
@@ -26,7 +27,7 @@ from gencore_backends.linux.sigsegv import LinuxSigsegv
 WALL = 0x40000000
 
 HELD = """if True:
-    import ctypes, json, os, signal, sys
+    import ctypes, json, os, signal, struct, sys
     import gencore
     from gencore.output import Output
     from gencore_backends.linux.elf import LinuxElf
@@ -43,7 +44,18 @@ HELD = """if True:
 
     def tell(value):
         print(json.dumps(value), flush=True)
+
+    def refuse(number):
+        '''Let a system call fail with EPERM from now on; classic BPF, seccomp(2).'''
+        rules = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (6, 0, 0, 0x50001), (6, 0, 0, 0x7fff0000)]
+        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *r) for r in rules))
+        program = struct.pack("=HxxxxxxQ", len(rules), ctypes.addressof(code))
+        libc = ctypes.CDLL(None)
+        if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):
+            sys.exit()
 """
+VMSPLICE = {"x86_64": 278, "aarch64": 75}.get(platform.machine())
+PIDFD_OPEN = 434
 
 
 @pytest.fixture
@@ -132,9 +144,14 @@ def test_the_clone_holds_three_descriptors_and_has_a_session_of_its_own(start):
 # ------------------------------------------------------------------------------ whom it lives for
 
 
-def test_the_clone_ends_with_its_reader_whoever_else_holds_the_pipe(start):
+@pytest.mark.parametrize(
+    "refused", [None, VMSPLICE, PIDFD_OPEN], ids=["as it is", "no vmsplice", "no pidfd_open"]
+)
+def test_the_clone_ends_with_its_reader_whoever_else_holds_the_pipe(start, refused):
     """A worker that was forked meanwhile holds the reading end, and lives on."""
-    process, (clone, worker) = start("""
+    process, (clone, worker) = start(f"""
+    if {refused}:
+        refuse({refused})
     snapshot = hold(sys.argv[1])
     if (worker := os.fork()) == 0:
         signal.pause()

@@ -28,9 +28,7 @@ class Stay:
         self._in_child: list[Callable[[], object]] = []
         self._ended = Latch()
         _stays[id(self)] = weakref.ref(self)
-        if (
-            ended_by and get_native_id() not in ended_by
-        ):  # only exit functions may still ask for one
+        if ended_by and get_native_id() not in ended_by:  # exit functions may still ask for one
             self.end()
             raise Refused("the interpreter is shutting down")
 

@@ -1,6 +1,7 @@
 """The Linux backend below its public surface: the clone's end, and how its core is found."""
 
 import errno
+import mmap
 import os
 import platform
 import resource
@@ -23,6 +24,7 @@ from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.growing_file import GrowingFile
+from gencore_backends.linux.proc import mapped_files
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 from gencore_backends.linux.sigsegv_snapshot import _find_absolute
 from gencore_collectors.manifest import process
@@ -211,3 +213,21 @@ def test_no_limit_is_unlimited_where_infinity_is_positive(monkeypatch):
     assert not any("RLIMIT" in reason.text for reason in verdict.reasons)
     assert limits
     assert all(pair == {"soft": None, "hard": None} for pair in limits)
+
+
+@pytest.mark.parametrize("clone", [0, os.getppid()])
+def test_marks_of_memory_are_those_of_this_process_where_its_clone_has_ended(tmp_path, clone):
+    """Also if another process has the clone's number now."""
+    for name in ("marked", "plain"):
+        (tmp_path / name).write_bytes(bytes(mmap.PAGESIZE))
+    with (tmp_path / "marked").open("r+b") as one, (tmp_path / "plain").open("r+b") as two:
+        marked, plain = (mmap.mmap(file.fileno(), 0) for file in (one, two))
+    marked.madvise(mmap.MADV_DONTDUMP)
+
+    files = {Path(file.path).name: file for file in mapped_files(clone)}
+
+    assert [files[name].dontdump for name in ("marked", "plain")] == [True, False]
+    assert all(len(files[name].data) == 1 for name in ("marked", "plain"))
+    assert files[Path(os.path.realpath(sys.executable)).name].data == ()
+    marked.close()
+    plain.close()

@@ -15,6 +15,7 @@ import pytest
 
 import gencore
 from gencore.corefile import CoreFile
+from gencore_backends.linux.elf import LinuxElf
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 
 
@@ -286,3 +287,13 @@ def test_pages_of_files_that_nobody_changed_are_in_full_cores_only(tmp_path, con
     assert code
     for header in code:
         assert header.file_size == (header.memory_size if content == "full" else 0)
+
+
+def test_space_for_stacks_does_not_grow_with_the_heap(tmp_path):
+    """A dump of them is not refused because a dump of everything would not fit."""
+    ballast = bytearray(os.urandom(1 << 20) * 200)
+    verdict = LinuxElf().probe(gencore.DumpRequest(content="stacks"))
+
+    core = gencore.create_core(directory=tmp_path, content="stacks")
+
+    assert core.stat().st_blocks * 512 <= verdict.core_size < len(ballast)

@@ -10,12 +10,16 @@ from gencore import MappedFile
 from gencore_backends.linux.data_mappings import DataMapping, data_mappings
 from gencore_backends.linux.link_map import loaded_names
 
-__all__ = ["core_size", "mapped_files", "thread_name"]
+__all__ = ["core_size", "mapped_files", "stacks_size", "thread_name"]
 
 _SELF: Final = Path("/proc/thread-self")
 """The calling thread: /proc/self has no memory and no files once the main thread has ended."""
 _MAP_FILES: Final = Path("/proc/self/map_files")
 """Threads have none of their own."""
+_USUAL_STACK: Final = 8 << 20
+"""Bytes that a stack has at most, unless somebody asks for more: RLIMIT_STACK of most systems."""
+_READERS_DATA: Final = 64 << 20
+"""Bytes of the data of libraries, and of the interpreter's structures, in a core of stacks."""
 _DELETED: Final = " (deleted)"
 
 
@@ -101,12 +105,22 @@ def core_size(*, with_files: bool) -> int:
     Resident and swapped memory, and *with_files* everything that is mapped from files, read or
     not (proc(5), status and maps; smaps_rollup walks every page).
     """
-    kibibytes = dict.fromkeys(("RssAnon", "RssFile", "RssShmem", "VmSwap"), 0)
-    for line in (_SELF / "status").read_text(errors="replace").splitlines():
-        key, _, value = line.partition(":")
-        if key in kibibytes:
-            kibibytes[key] = int(value.split()[0])
-    return sum(kibibytes.values()) * 1024 + (_mapped_bytes() if with_files else 0)
+    kibibytes = _numbers_of_status("RssAnon", "RssFile", "RssShmem", "VmSwap")
+    return sum(kibibytes) * 1024 + (_mapped_bytes() if with_files else 0)
+
+
+def stacks_size() -> int:
+    """Estimate the bytes of a core of stacks and of the data that readers of them need."""
+    (threads,) = _numbers_of_status("Threads")
+    return threads * _USUAL_STACK + _READERS_DATA
+
+
+def _numbers_of_status(*keys: str) -> list[int]:
+    """Return the first number of each row of /proc/self/status that is there."""
+    rows = (
+        line.partition(":") for line in (_SELF / "status").read_text(errors="replace").split("\n")
+    )
+    return [int(value.split()[0]) for key, _, value in rows if key in keys]
 
 
 def _mapped_bytes() -> int:

@@ -11,10 +11,12 @@ from gencore import DumpRequest, Reason, Verdict
 from gencore_backends.linux import _native
 from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.dumpable import undumpable_reasons
-from gencore_backends.linux.proc import core_size
+from gencore_backends.linux.proc import core_size, stacks_size
 
 __all__ = ["probe_elf", "probe_kernel_core"]
 
+_WITH_HEAP: Final = {"full", "private"}
+"""Contents of which the heap is a part; the others have stacks, and what readers of them need."""
 _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
 
@@ -37,7 +39,9 @@ def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdic
 
 
 def _core_size(request: DumpRequest) -> int:
-    return core_size(with_files=request.content == "full")
+    if request.content in _WITH_HEAP:
+        return core_size(with_files=request.content == "full")
+    return min(core_size(with_files=False), stacks_size())
 
 
 def _verdict(

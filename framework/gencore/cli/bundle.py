@@ -68,7 +68,8 @@ def list_command(*, directory: Path, as_json: bool) -> None:
         raise Refused(f"{directory}: not a directory", remedy="name the directory of the bundles")
     places = (directory, *directory.glob(OWN_DIRECTORIES))
     found = (path for place in places for path in place.glob(f"*{_SUFFIX}"))
-    rows = [_row(path) for path in sorted(found) if path.is_file()]
+    in_order = sorted(found, key=lambda path: (path.name, path))
+    rows = [_row(path) for path in in_order if path.is_file()]
     if as_json:
         click.echo(json.dumps({"bundles": rows}, indent=1))
         return

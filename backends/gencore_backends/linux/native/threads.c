@@ -427,7 +427,8 @@ static enum thread_reason why_not_interrupt(const struct thread *thread, enum th
 		return REASON_NONE;
 	if (call_moves_in_part(call, at->args))
 		return REASON_TRANSFER;
-	if (mode != THREADS_AUTO || call_is_restarted(call, at->args))
+	if (mode != THREADS_AUTO ||
+	    (call_is_restarted(call, at->args) && !call_loses_time(call, at->args)))
 		return REASON_NONE;
 	if (retries_at(at->sp, at->pc) && !call_has_socket_timeout(call, at->args))
 		return REASON_NONE;

@@ -1,44 +1,11 @@
-"""Threads are stopped and go on without noticing: ten thousand times, in every blocking call."""
+"""Threads are stopped and go on without noticing, in every system call that blocks."""
 
 import json
 import subprocess
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
-BLOCKING = ROOT / "tests" / "native" / "blocking_calls.c"
-STOPPING = ("threads", "calls", "resume", "retries", "transfers", "memory_access", "proc_text")
-"""The files that stop threads; they need nothing of Python."""
-ODD = ROOT / "tests" / "native" / "odd_threads.c"
-
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture(scope="module")
-def build(tmp_path_factory):
-    """Return a function that builds a program with some options."""
-
-    def compile_with(source, *options):
-        program = tmp_path_factory.mktemp("program") / source.stem
-        sources = [source, *(NATIVE / f"{part}.c" for part in STOPPING)]
-        command = [
-            "cc",
-            "-std=gnu11",
-            "-g",
-            "-Wall",
-            "-Wextra",
-            "-Werror",
-            *options,
-            f"-I{NATIVE}",
-        ]
-        subprocess.run(
-            [*command, *sources, "-o", program, "-lpthread", "-lrt", "-Wl,-z,now"], check=True
-        )
-        return program
-
-    return compile_with
 
 
 def run(program, captures, mode):
@@ -52,8 +19,15 @@ def run(program, captures, mode):
 
 @pytest.fixture(scope="module")
 def captured(build):
-    """Capture the program's threads 10,000 times."""
-    return run(build(BLOCKING, "-O2"), 10_000, "auto")
+    """Capture a thread in each call 300 times, standing still for 2 ms or more each time."""
+    return run(build("blocking_calls", "-O2"), 300, "auto")
+
+
+def test_every_row_of_the_table_is_tried(captured):
+    """With and without a timeout, a timeout in read-only memory, and a transfer in part."""
+    _, summary = captured
+
+    assert summary["untested"] == []
 
 
 def test_no_call_returns_eintr(captured):
@@ -65,52 +39,57 @@ def test_no_call_returns_eintr(captured):
     }
 
 
+def test_what_becomes_of_a_thread_follows_from_its_call(captured):
+    """Stopped where it can go on exactly, and read where it cannot."""
+    calls, _ = captured
+
+    assert [call["call"] for call in calls if call["wrong"]] == []
+
+
 def test_every_timeout_is_what_it_would_have_been(captured):
-    """Within 20 ms, after hundreds of interruptions of each call; the kernel's timers add some."""
+    """Never short. Time that is not taken off, or begins anew, would be a multiple of it."""
     timed = [call for call in captured[0] if call["timed"]]
 
-    assert len(timed) == 14
+    assert len(timed) > 30
     for call in timed:
-        assert call["rounds"] > 0
-        assert call["late_median"] < 20, call
+        assert call["rounds"] > 0, call
+        assert 0.99 < call["shortest"] <= call["mean"] < 2, call
 
 
-def test_the_applications_own_signals_still_interrupt(captured):
-    """A signal that comes while a thread is stopped gives it its EINTR."""
+def test_every_thread_is_in_every_capture(captured):
+    """None is missing in the list, and no capture fails."""
     _, summary = captured
 
-    assert summary["sent"] > 1000
-    assert summary["lost"] == 0
+    assert (summary["failures"], summary["not_listed"]) == (0, 0)
 
 
-def test_most_threads_are_stopped_and_the_others_read(captured):
-    """Of 38 threads, 9 or so are in calls that cannot be resumed exactly."""
+def test_sigtimedwait_hardly_ever_takes_our_signal(captured):
+    """Only when it has timed out and not run since does it look like a thread that computes."""
     _, summary = captured
 
-    assert summary["stopped"] > 20 * summary["captures"]
-    assert summary["read"] > 5 * summary["captures"]
+    assert summary["taken"] < 10
 
 
 def test_signal_mode_stops_those_too_without_eintr(build):
-    """Only threads that block or await signals are left to be read."""
-    calls, summary = run(build(BLOCKING, "-O2"), 1000, "signal")
+    """Only threads that await signals, or move data, are left to be read."""
+    calls, summary = run(build("blocking_calls", "-O2"), 100, "signal")
 
-    assert all(call["eintr"] == call["failed"] == 0 for call in calls)
-    assert summary["read"] < 3 * summary["captures"]
+    assert all(call["eintr"] == call["failed"] == call["wrong"] == 0 for call in calls)
+    assert summary["untested"] == []
 
 
 def test_nothing_undefined_happens(build):
     """The same under the undefined behaviour sanitizer."""
     options = ["-O1", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
-    _, summary = run(build(BLOCKING, *options), 500, "auto")
+    _, summary = run(build("blocking_calls", *options), 100, "auto")
 
-    assert summary["captures"] == 500
+    assert (summary["captures"], summary["failures"]) == (100, 0)
 
 
 @pytest.fixture(scope="module")
 def odd(build):
     """Return a function that captures an odd thread 200 times: [stopped, read, missing]."""
-    program = build(ODD, "-O2")
+    program = build("odd_threads", "-O2")
 
     def capture(name):
         done = subprocess.run([program, "200", name], capture_output=True, check=True)

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A thread in each blocking system call of signal(7), and thousands of captures meanwhile.
+ * A thread in each system call of the table in calls.c, and hundreds of captures meanwhile.
  *
- *   blocking_calls CAPTURES MODE
+ *   blocking_calls CAPTURES auto|signal
  *
- * Prints one line of JSON for each call: how often it returned EINTR, and how much later than
- * asked it timed out (median and worst, in milliseconds). A last line counts the captures, and the
- * signals of the application whose EINTR was lost.
+ * Prints one line of JSON for each thread, and a last one with what of the table no thread has
+ * shown. What becomes of a thread follows from the call's row. A call of another program is never
+ * in the way: each thread has descriptors, queues and semaphores of its own.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/futex.h>
+#include <linux/io_uring.h>
 #include <mqueue.h>
 #include <poll.h>
 #include <pthread.h>
@@ -24,23 +26,50 @@
 #include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/mman.h>
 #include <sys/msg.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/sem.h>
-#include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "calls.h"
 #include "capture.h"
-#include "proc_text.h"
 #include "threads.h"
 
-enum { TIMEOUT_MS = 700, MAX_ROUNDS = 4096 };
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+#endif
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+enum {
+	TIMEOUT_MS = 600,
+	STANDSTILL_US = 2000, /* so long that time which is not taken off adds up */
+	SIZE = 1 << 20,
+};
+
+/* The call is the caller's own, not its last one: its number is read from the code around it. */
+#define RAW(...)                                     \
+	({                                           \
+		long raw_result = syscall(__VA_ARGS__); \
+		__asm__ volatile("");                \
+		raw_result;                          \
+	})
+
+static char block[SIZE];
+static struct iovec vector = {.iov_base = block, .iov_len = SIZE};
+static struct iovec byte_vector = {.iov_base = block, .iov_len = 1};
 
 static double now_ms(void)
 {
@@ -50,99 +79,469 @@ static double now_ms(void)
 	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static struct timespec relative(void)
+/* ------------------------------------------------------------------------- what calls wait for */
+
+static const struct timespec constant_span = {.tv_nsec = TIMEOUT_MS * 1000000L};
+static const struct timeval constant_timeval = {.tv_usec = TIMEOUT_MS * 1000};
+
+static struct timespec *relative(void)
 {
-	return (struct timespec){.tv_nsec = TIMEOUT_MS * 1000000L};
+	static _Thread_local struct timespec span;
+
+	span = constant_span;
+	return &span;
 }
 
-static struct timespec absolute(clockid_t clock)
+static struct timespec *absolute(clockid_t clock)
 {
-	struct timespec at;
+	static _Thread_local struct timespec at;
 
 	clock_gettime(clock, &at);
 	at.tv_nsec += TIMEOUT_MS * 1000000L;
 	at.tv_sec += at.tv_nsec / 1000000000;
 	at.tv_nsec %= 1000000000;
-	return at;
+	return &at;
+}
+
+static void give_up(const char *what)
+{
+	perror(what);
+	_exit(1);
+}
+
+static int check(int result, const char *what)
+{
+	if (result < 0)
+		give_up(what);
+	return result;
 }
 
 static int empty_pipe(void)
 {
 	int fds[2];
 
-	return pipe(fds) ? -1 : fds[0];
+	check(pipe(fds), "pipe");
+	return fds[0];
 }
 
+static int full_pipe(void)
+{
+	int fds[2];
+
+	check(pipe2(fds, O_NONBLOCK), "pipe");
+	while (write(fds[1], block, sizeof(block)) > 0)
+		;
+	fcntl(fds[1], F_SETFL, 0);
+	return fds[1];
+}
+
+/* Nothing to receive. One for each thread, so that a round finds it as the last one left it. */
 static int quiet_socket(void)
 {
-	int fds[2];
+	static _Thread_local int fds[2] = {-1, -1};
 
-	return socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) ? -1 : fds[0];
+	if (fds[0] < 0)
+		check(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), "socketpair");
+	return fds[0];
 }
 
-/* Each returns what the call returned, with errno set. */
-
-static long in_read(void)
+/* No room to send. */
+static int full_socket(void)
 {
+	static _Thread_local int fd = -1;
+
+	if (fd < 0) {
+		fd = quiet_socket();
+		while (send(fd, block, 1024, MSG_DONTWAIT) > 0)
+			;
+	}
+	return fd;
+}
+
+static int with_option(int fd, int option)
+{
+	setsockopt(fd, SOL_SOCKET, option, &constant_timeval, sizeof(constant_timeval));
+	return fd;
+}
+
+static int quiet_for_a_while(void)
+{
+	return with_option(quiet_socket(), SO_RCVTIMEO);
+}
+
+static int full_for_a_while(void)
+{
+	return with_option(full_socket(), SO_SNDTIMEO);
+}
+
+/* A listener to which nobody connects. */
+static int listener(void)
+{
+	static _Thread_local int fd = -1;
+
+	if (fd < 0) {
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		check(listen(fd, 1), "listen");
+	}
+	return fd;
+}
+
+/* A socket that waits for its turn in a full backlog. */
+static long connect_waits(int option)
+{
+	static _Thread_local int waiting = -1;
+	static _Thread_local struct sockaddr_un address;
+	static _Thread_local socklen_t size = sizeof(address);
+
+	if (waiting < 0) {
+		int server = socket(AF_UNIX, SOCK_STREAM, 0);
+		struct sockaddr_un unnamed = {.sun_family = AF_UNIX};
+
+		check(bind(server, (void *)&unnamed, sizeof(sa_family_t)), "bind");
+		getsockname(server, (void *)&address, &size);
+		listen(server, 0);
+		check(connect(socket(AF_UNIX, SOCK_STREAM, 0), (void *)&address, size), "connect");
+		waiting = socket(AF_UNIX, SOCK_STREAM, 0);
+		if (option)
+			with_option(waiting, option);
+	}
+	return connect(waiting, (void *)&address, size);
+}
+
+static int file_of(int size)
+{
+	int fd = memfd_create("file", 0);
+
+	return check(ftruncate(fd, size), "ftruncate") < 0 ? -1 : fd;
+}
+
+/* A queue with room for one message. */
+static mqd_t message_queue(void)
+{
+	static _Thread_local mqd_t queue = -1;
+	struct mq_attr attributes = {.mq_maxmsg = 1, .mq_msgsize = 16};
+	char name[64];
+
+	if (queue >= 0)
+		return queue;
+	snprintf(name, sizeof(name), "/gencore-test-%ld", syscall(SYS_gettid));
+	queue = check(mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attributes), "mq_open");
+	mq_unlink(name);
+	return queue;
+}
+
+static mqd_t full_message_queue(void)
+{
+	mqd_t queue = message_queue();
+
+	mq_timedsend(queue, "x", 1, 0, &(struct timespec){0});
+	return queue;
+}
+
+/* System V objects outlive the process: main() removes them. */
+static struct {
+	_Atomic int count;
+	int ids[32];
+	bool queues[32];
+} system_v;
+
+static int noted(int id, bool queue)
+{
+	int index = atomic_fetch_add(&system_v.count, 1);
+
+	system_v.ids[index] = check(id, "System V");
+	system_v.queues[index] = queue;
+	return id;
+}
+
+static void remove_system_v(void)
+{
+	for (int i = 0; i < system_v.count; i++)
+		if (system_v.queues[i])
+			msgctl(system_v.ids[i], IPC_RMID, NULL);
+		else
+			semctl(system_v.ids[i], 0, IPC_RMID);
+}
+
+static int semaphore(void)
+{
+	static _Thread_local int id = -1;
+
+	return id >= 0 ? id : (id = noted(semget(IPC_PRIVATE, 1, 0600), false));
+}
+
+static struct sembuf down = {.sem_op = -1};
+
+static struct {
+	long type;
+	char text[1024];
+} message = {.type = 1};
+
+static int epoll_set(void)
+{
+	static _Thread_local int fd = -1;
+
+	return fd >= 0 ? fd : (fd = epoll_create1(0));
+}
+
+static struct epoll_event event;
+
+static aio_context_t aio(void)
+{
+	static _Thread_local aio_context_t context;
+
+	if (!context)
+		check((int)syscall(SYS_io_setup, 1, &context), "io_setup");
+	return context;
+}
+
+static struct io_event io_event;
+
+static struct io_uring_params uring_parameters;
+
+static int uring(void)
+{
+	static _Thread_local int fd = -1;
+
+	if (fd < 0) {
+		struct io_uring_params parameters = {0};
+
+		fd = (int)syscall(SYS_io_uring_setup, 4, &parameters);
+		uring_parameters = parameters; /* the same in each thread */
+	}
+	return fd;
+}
+
+/* Queue an operation that does nothing. */
+static void queue_nop(int fd)
+{
+	const struct io_uring_params *at = &uring_parameters;
+	char *ring = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQ_RING);
+	struct io_uring_sqe *entries =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, IORING_OFF_SQES);
+
+	memset(entries, 0, sizeof(*entries)); /* IORING_OP_NOP is 0 */
+	((uint32_t *)(ring + at->sq_off.array))[0] = 0;
+	*(_Atomic uint32_t *)(ring + at->sq_off.tail) = 1;
+}
+
+/* A child that ends with this process. */
+static pid_t long_child(void)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	return child;
+}
+
+static int lock_file(void)
+{
+	static _Thread_local char name[64];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", file_of(1));
+	return open(name, O_RDWR); /* an open file of its own */
+}
+
+static struct flock whole_file = {.l_type = F_WRLCK};
+
+/* Another process holds the lock of a file. */
+static int locked_by_a_child(void)
+{
+	int fd = file_of(1);
+	int ready[2];
 	char byte;
-	return read(empty_pipe(), &byte, 1);
+
+	check(pipe(ready), "pipe");
+	if (fork() == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		fcntl(fd, F_SETLK, &whole_file);
+		if (write(ready[1], "x", 1))
+			for (;;)
+				pause();
+	}
+	check((int)read(ready[0], &byte, 1), "read");
+	return fd;
 }
 
-static long in_write(void)
+static char fifos[4][32];
+
+/* A FIFO that nobody opens for writing. */
+static const char *fifo(int index)
 {
-	int fds[2];
-	char block[4096] = {0};
-
-	if (pipe(fds))
-		return -1;
-	for (;;)
-		if (write(fds[1], block, sizeof(block)) < 0)
-			return -1;
+	snprintf(fifos[index], sizeof(*fifos), "/tmp/gencore-fifo-%d-%d", getpid(), index);
+	check(mkfifo(fifos[index], 0600), "mkfifo");
+	return fifos[index];
 }
 
-static long in_recv(void)
+static int zero;
+
+/* ---------------------------------------------------------------------------------- the calls */
+
+/* Each makes its call once: returns what it returned, with errno set. */
+#define CALL(name, ...)                 \
+	static long name(void)          \
+	{                               \
+		return (__VA_ARGS__);   \
+	}
+
+/* One byte, or one message of one byte; or what needs more room than there is. */
+static _Thread_local struct mmsghdr messages[2];
+
+static struct mmsghdr *two_of(struct iovec *piece)
 {
-	char byte;
-	return recv(quiet_socket(), &byte, 1, 0);
+	for (int i = 0; i < 2; i++)
+		messages[i].msg_hdr = (struct msghdr){.msg_iov = piece, .msg_iovlen = 1};
+	return messages;
 }
 
-static long in_accept(void)
+static struct msghdr *one_of(struct iovec *piece)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	if (bind(fd, (void *)&address, sizeof(address)) || listen(fd, 1))
-		return -1;
-	return accept(fd, NULL, NULL);
+	return &two_of(piece)->msg_hdr;
 }
 
-static long in_poll(void)
+CALL(read_pipe, read(empty_pipe(), block, 1))
+CALL(read_inotify, read(inotify_init(), block, 512))
+CALL(read_eventfd, read(eventfd(0, 0), block, 8))
+CALL(read_timerfd, read(timerfd_create(CLOCK_MONOTONIC, 0), block, 8))
+CALL(read_option, read(quiet_for_a_while(), block, 1))
+CALL(readv_pipe, readv(empty_pipe(), &byte_vector, 1))
+CALL(readv_option, readv(quiet_for_a_while(), &byte_vector, 1))
+CALL(recv_once, recv(quiet_socket(), block, 1, 0))
+CALL(recv_all, recv(quiet_socket(), block, SIZE, MSG_WAITALL))
+CALL(recv_option, recv(quiet_for_a_while(), block, 1, 0))
+CALL(recvmsg_once, recvmsg(quiet_socket(), one_of(&byte_vector), 0))
+CALL(recvmsg_all, recvmsg(quiet_socket(), one_of(&vector), MSG_WAITALL))
+CALL(recvmsg_option, recvmsg(quiet_for_a_while(), one_of(&byte_vector), 0))
+CALL(recvmmsg_first, recvmmsg(quiet_socket(), two_of(&byte_vector), 2, MSG_WAITFORONE, NULL))
+CALL(recvmmsg_all, recvmmsg(quiet_socket(), two_of(&byte_vector), 2, 0, NULL))
+CALL(recvmmsg_rest, recvmmsg(quiet_socket(), two_of(&byte_vector), 2, MSG_WAITFORONE, relative()))
+CALL(recvmmsg_option,
+     recvmmsg(quiet_for_a_while(), two_of(&byte_vector), 2, MSG_WAITFORONE, NULL))
+CALL(accept4_socket, accept4(listener(), NULL, NULL, 0))
+CALL(accept4_option, accept4(with_option(listener(), SO_RCVTIMEO), NULL, NULL, 0))
+CALL(accept_socket, RAW(SYS_accept, listener(), NULL, NULL))
+CALL(accept_option, RAW(SYS_accept, with_option(listener(), SO_RCVTIMEO), NULL, NULL))
+CALL(connect_backlog, connect_waits(0))
+CALL(connect_option, connect_waits(SO_SNDTIMEO))
+
+CALL(write_pipe, write(full_pipe(), block, SIZE))
+CALL(write_option, write(full_for_a_while(), block, SIZE))
+CALL(writev_pipe, writev(full_pipe(), &vector, 1))
+CALL(writev_option, writev(full_for_a_while(), &vector, 1))
+CALL(send_socket, send(full_socket(), block, SIZE, 0))
+CALL(send_option, send(full_for_a_while(), block, SIZE, 0))
+CALL(sendmsg_socket, sendmsg(full_socket(), one_of(&vector), 0))
+CALL(sendmsg_option, sendmsg(full_for_a_while(), one_of(&vector), 0))
+CALL(sendmmsg_socket, sendmmsg(full_socket(), two_of(&vector), 2, 0))
+CALL(sendmmsg_option, sendmmsg(full_for_a_while(), two_of(&vector), 2, 0))
+CALL(sendfile_socket, sendfile(full_socket(), file_of(SIZE), NULL, SIZE))
+CALL(sendfile_option, sendfile(full_for_a_while(), file_of(SIZE), NULL, SIZE))
+CALL(splice_pipes, splice(empty_pipe(), NULL, full_pipe(), NULL, SIZE, 0))
+CALL(tee_pipes, tee(empty_pipe(), full_pipe(), SIZE, 0))
+CALL(vmsplice_pipe, vmsplice(full_pipe(), &vector, 1, 0))
+
+static long getrandom_much(void)
 {
-	return poll(NULL, 0, -1);
+	static char random[SIZE];
+	long result = RAW(SYS_getrandom, random, SIZE, 0);
+
+	return result > 0 && result < SIZE ? -1 : result;
 }
 
-static long in_ppoll(void)
+CALL(openat_fifo, open(fifo(0), O_RDONLY))
+CALL(open_fifo, RAW(SYS_open, fifo(1), O_RDONLY))
+CALL(wait4_child, waitpid(long_child(), NULL, 0))
+CALL(waitid_child, waitid(P_PID, (id_t)long_child(), NULL, WEXITED))
+CALL(fcntl_lock, fcntl(locked_by_a_child(), F_SETLKW, &whole_file))
+
+static long fcntl_open_file_lock(void)
 {
-	return ppoll(NULL, 0, NULL, NULL);
+	char name[64];
+	int held = file_of(1);
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", held);
+	fcntl(held, F_OFD_SETLK, &whole_file);
+	return fcntl(open(name, O_RDWR), F_OFD_SETLKW, &whole_file);
 }
 
-static long in_select(void)
+static long flock_file(void)
 {
-	return select(0, NULL, NULL, NULL, NULL);
+	char name[64];
+	int held = lock_file();
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", held);
+	flock(held, LOCK_EX);
+	return flock(open(name, O_RDWR), LOCK_EX);
 }
 
-static long in_epoll_wait(void)
+CALL(mq_receive_queue, mq_receive(message_queue(), block, SIZE, NULL))
+CALL(mq_receive_until,
+     mq_timedreceive(message_queue(), block, SIZE, NULL, absolute(CLOCK_REALTIME)))
+CALL(mq_send_queue, mq_send(full_message_queue(), "x", 1, 0))
+CALL(mq_send_until, mq_timedsend(full_message_queue(), "x", 1, 0, absolute(CLOCK_REALTIME)))
+
+CALL(futex_wait, RAW(SYS_futex, &zero, FUTEX_WAIT_PRIVATE, 0, NULL))
+CALL(futex_rest, RAW(SYS_futex, &zero, FUTEX_WAIT_PRIVATE, 0, relative()))
+CALL(futex_constant, RAW(SYS_futex, &zero, FUTEX_WAIT_PRIVATE, 0, &constant_span))
+CALL(futex_until, RAW(SYS_futex, &zero, FUTEX_WAIT_BITSET_PRIVATE, 0, absolute(CLOCK_MONOTONIC),
+		      NULL, FUTEX_BITSET_MATCH_ANY))
+
+static struct {
+	uint64_t value, address;
+	uint32_t flags, reserved;
+} futex_wait_row = {0, (uint64_t)(uintptr_t)0, 2, 0}; /* struct futex_waitv, FUTEX2_SIZE_U32 */
+
+static long futex_waitv(struct timespec *until)
 {
-	struct epoll_event event;
-	return epoll_wait(epoll_create1(0), &event, 1, -1);
+	futex_wait_row.address = (uintptr_t)&zero;
+	return RAW(SYS_futex_waitv, &futex_wait_row, 1, 0, until, CLOCK_MONOTONIC);
 }
 
-static long in_pause(void)
+CALL(futex_waitv_wait, futex_waitv(NULL))
+CALL(futex_waitv_until, futex_waitv(absolute(CLOCK_MONOTONIC)))
+
+static long sem_until(void)
 {
-	return pause();
+	sem_t semaphore;
+
+	sem_init(&semaphore, 0, 0);
+	return sem_timedwait(&semaphore, absolute(CLOCK_REALTIME));
 }
 
-static long in_sigsuspend(void)
+static long condition_until(void)
+{
+	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+	pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
+
+	pthread_mutex_lock(&mutex);
+	errno = pthread_cond_timedwait(&condition, &mutex, absolute(CLOCK_REALTIME));
+	return -1;
+}
+
+CALL(ppoll_ever, ppoll(NULL, 0, NULL, NULL))
+CALL(ppoll_rest, ppoll(NULL, 0, relative(), NULL))
+CALL(ppoll_constant, RAW(SYS_ppoll, NULL, 0, &constant_span, NULL, 8))
+CALL(pselect_ever, pselect(0, NULL, NULL, NULL, NULL, NULL))
+CALL(pselect_rest, pselect(0, NULL, NULL, NULL, relative(), NULL))
+CALL(pselect_constant, RAW(SYS_pselect6, 0, NULL, NULL, NULL, &constant_span, NULL))
+
+static long select_of_libc(void)
+{
+	struct timeval span = constant_timeval;
+
+	return select(0, NULL, NULL, NULL, &span);
+}
+
+CALL(epoll_pwait_ever, RAW(SYS_epoll_pwait, epoll_set(), &event, 1, -1, NULL, 8))
+CALL(epoll_pwait_rest, RAW(SYS_epoll_pwait, epoll_set(), &event, 1, TIMEOUT_MS, NULL, 8))
+CALL(epoll_pwait2_ever, RAW(SYS_epoll_pwait2, epoll_set(), &event, 1, NULL, NULL, 8))
+CALL(epoll_pwait2_rest, RAW(SYS_epoll_pwait2, epoll_set(), &event, 1, relative(), NULL, 8))
+
+static long suspend(void)
 {
 	sigset_t none;
 
@@ -150,420 +549,420 @@ static long in_sigsuspend(void)
 	return sigsuspend(&none);
 }
 
-static long in_sigwaitinfo(void)
-{
-	sigset_t all;
+CALL(msgrcv_queue, msgrcv(noted(msgget(IPC_PRIVATE, 0600), true), &message, 8, 0, 0))
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	return sigwaitinfo(&all, NULL);
+static long msgsnd_queue(void)
+{
+	int queue = noted(msgget(IPC_PRIVATE, 0600), true);
+
+	while (!msgsnd(queue, &message, sizeof(message.text), IPC_NOWAIT))
+		;
+	return msgsnd(queue, &message, sizeof(message.text), 0);
 }
 
-static long in_msgrcv(void)
+CALL(semop_down, RAW(SYS_semop, semaphore(), &down, 1))
+CALL(semtimedop_ever, RAW(SYS_semtimedop, semaphore(), &down, 1, NULL))
+CALL(semtimedop_rest, semtimedop(semaphore(), &down, 1, relative()))
+CALL(nanosleep_rest, RAW(SYS_nanosleep, relative(), NULL))
+CALL(clock_nanosleep_rest, RAW(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, relative(), NULL))
+CALL(clock_nanosleep_until, RAW(SYS_clock_nanosleep, CLOCK_MONOTONIC, TIMER_ABSTIME,
+				absolute(CLOCK_MONOTONIC), NULL))
+CALL(io_getevents_ever, RAW(SYS_io_getevents, aio(), 1, 1, &io_event, NULL))
+CALL(io_getevents_rest, RAW(SYS_io_getevents, aio(), 1, 1, &io_event, relative()))
+CALL(io_pgetevents_ever, RAW(SYS_io_pgetevents, aio(), 1, 1, &io_event, NULL, NULL))
+CALL(io_pgetevents_rest, RAW(SYS_io_pgetevents, aio(), 1, 1, &io_event, relative(), NULL))
+CALL(uring_ever, RAW(SYS_io_uring_enter, uring(), 0, 1, IORING_ENTER_GETEVENTS, NULL, 0))
+
+static long uring_rest(void)
 {
 	struct {
-		long type;
-		char text[8];
-	} message;
-	return msgrcv(msgget(IPC_PRIVATE, 0600), &message, 8, 0, 0);
+		uint64_t mask;
+		uint32_t mask_size, reserved;
+		uint64_t timeout;
+	} argument = {.timeout = (uintptr_t)relative()};
+
+	return RAW(SYS_io_uring_enter, uring(), 0, 1,
+		   IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, &argument, sizeof(argument));
 }
 
-static long in_semop(void)
+/* What is submitted with it must not be submitted twice. */
+static long uring_submits(void)
 {
-	struct sembuf wait = {.sem_op = -1};
-	return semop(semget(IPC_PRIVATE, 1, 0600), &wait, 1);
+	int fd = uring();
+
+	if (fd >= 0)
+		queue_nop(fd);
+	return RAW(SYS_io_uring_enter, fd, 1, 2, IORING_ENTER_GETEVENTS, NULL, 0);
 }
 
-static long in_mq_receive(void)
+static long fallocate_memory(void)
 {
-	char name[64], buffer[8192];
-	mqd_t queue;
+	static _Thread_local int fd = -1;
 
-	snprintf(name, sizeof(name), "/gencore-test-%d", getpid());
-	queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, NULL);
-	mq_unlink(name);
-	return queue < 0 ? 0 : mq_receive(queue, buffer, sizeof(buffer), NULL);
+	if (fd < 0)
+		fd = file_of(0);
+	check(ftruncate(fd, 0), "ftruncate");
+	return fallocate(fd, 0, 0, 4 * SIZE);
 }
 
-static long in_flock(void)
+static long wait_for_signals(struct timespec *span)
 {
-	char name[] = "/tmp/gencore-flock-XXXXXX";
-	int holder = mkstemp(name);
-	int waiter = open(name, O_RDWR);
-
-	unlink(name);
-	flock(holder, LOCK_EX);
-	return flock(waiter, LOCK_EX);
-}
-
-static long in_futex(void)
-{
-	static int word;
-	return syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, NULL);
-}
-
-static long in_waitpid(void)
-{
-	pid_t child = fork();
-
-	if (child == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		pause();
-		_exit(0);
-	}
-	return waitpid(child, NULL, 0);
-}
-
-static long in_inotify(void)
-{
-	char buffer[512];
-	return read(inotify_init(), buffer, sizeof(buffer));
-}
-
-static long in_eventfd(void)
-{
-	uint64_t value;
-	return read(eventfd(0, 0), &value, sizeof(value));
-}
-
-static long in_timerfd(void)
-{
-	uint64_t value;
-	return read(timerfd_create(CLOCK_MONOTONIC, 0), &value, sizeof(value));
-}
-
-static char fifo_name[] = "/tmp/gencore-fifo-XXXXXX";
-
-static long in_open_fifo(void)
-{
-	close(mkstemp(fifo_name));
-	unlink(fifo_name);
-	if (mkfifo(fifo_name, 0600))
-		return 0;
-	return open(fifo_name, O_RDONLY); /* nobody ever opens its other end */
-}
-
-/* From here on with a timeout: 0, or -1 with one of ETIMEDOUT, EAGAIN, is as it should be. */
-
-static long until_clock_nanosleep(void)
-{
-	struct timespec at = absolute(CLOCK_MONOTONIC);
-
-	errno = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
-	return errno ? -1 : 0;
-}
-
-static long until_sem_timedwait(void)
-{
-	struct timespec at = absolute(CLOCK_REALTIME);
-	sem_t semaphore;
-
-	sem_init(&semaphore, 0, 0);
-	return sem_timedwait(&semaphore, &at);
-}
-
-static long until_cond_timedwait(void)
-{
-	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-	pthread_cond_t condition = PTHREAD_COND_INITIALIZER;
-	struct timespec at = absolute(CLOCK_REALTIME);
-
-	pthread_mutex_lock(&mutex);
-	errno = pthread_cond_timedwait(&condition, &mutex, &at);
-	return -1;
-}
-
-static long for_poll(void)
-{
-	return poll(NULL, 0, TIMEOUT_MS);
-}
-
-static long for_ppoll(void)
-{
-	struct timespec span = relative();
-	return ppoll(NULL, 0, &span, NULL);
-}
-
-static long for_select(void)
-{
-	struct timeval span = {.tv_usec = TIMEOUT_MS * 1000};
-	return select(0, NULL, NULL, NULL, &span);
-}
-
-static long for_pselect(void)
-{
-	struct timespec span = relative();
-	return pselect(0, NULL, NULL, NULL, &span, NULL);
-}
-
-static long for_epoll_wait(void)
-{
-	struct epoll_event event;
-	int fd = epoll_create1(0);
-	long result = epoll_wait(fd, &event, 1, TIMEOUT_MS);
-
-	close(fd);
-	return result;
-}
-
-static long for_nanosleep(void)
-{
-	struct timespec span = relative();
-	return nanosleep(&span, NULL);
-}
-
-static long for_clock_nanosleep(void)
-{
-	struct timespec span = relative();
-
-	errno = clock_nanosleep(CLOCK_MONOTONIC, 0, &span, NULL);
-	return errno ? -1 : 0;
-}
-
-static long for_semtimedop(void)
-{
-	static int semaphore = -1;
-	struct sembuf wait = {.sem_op = -1};
-	struct timespec span = relative();
-
-	if (semaphore < 0)
-		semaphore = semget(IPC_PRIVATE, 1, 0600);
-	return semtimedop(semaphore, &wait, 1, &span);
-}
-
-static long for_recv(void)
-{
-	static int fd = -1;
-	struct timeval span = {.tv_usec = TIMEOUT_MS * 1000};
-	char byte;
-
-	if (fd < 0) {
-		fd = quiet_socket();
-		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &span, sizeof(span));
-	}
-	return recv(fd, &byte, 1, 0);
-}
-
-static long for_sigtimedwait(void)
-{
-	struct timespec span = relative();
 	sigset_t all;
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_BLOCK, &all, NULL);
-	return sigtimedwait(&all, NULL, &span);
+	return sigtimedwait(&all, NULL, span);
 }
 
-static long for_futex(void)
+CALL(sigwait_ever, wait_for_signals(NULL))
+CALL(sigwait_rest, wait_for_signals(relative()))
+
+CALL(poll_ever, poll(NULL, 0, -1))
+CALL(poll_rest, poll(NULL, 0, TIMEOUT_MS))
+#ifdef SYS_poll
+static long select_rest(void)
 {
-	static int word;
-	struct timespec span = relative();
-	long result = syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &span);
+	struct timeval span = constant_timeval;
 
-	__asm__ volatile(""); /* no tail call: the number is read from the code that calls */
-	return result;
+	return RAW(SYS_select, 0, NULL, NULL, NULL, &span);
 }
+
+CALL(select_ever, RAW(SYS_select, 0, NULL, NULL, NULL, NULL))
+CALL(select_constant, RAW(SYS_select, 0, NULL, NULL, NULL, &constant_timeval))
+CALL(epoll_wait_ever, epoll_wait(epoll_set(), &event, 1, -1))
+CALL(epoll_wait_rest, epoll_wait(epoll_set(), &event, 1, TIMEOUT_MS))
+CALL(pause_ever, pause())
+#endif
+
+/* How long a thread waits in its call, and where that is kept. */
+enum span {
+	FOR_EVER,
+	UNTIL,	  /* a point in time */
+	REST,	  /* in memory that can be written, or in a register */
+	CONSTANT, /* in memory that is read-only */
+	OPTION,	  /* SO_RCVTIMEO or SO_SNDTIMEO */
+};
+
+/* How a call ends here, if nobody interrupts it. */
+enum end {
+	NEVER,
+	IN_TIME,
+	DONE,
+};
 
 static struct call {
-	const char *name;
+	const char *row; /* its name in the table */
 	long (*make)(void);
-	bool timed;
+	enum span span;
+	enum end end;
+	bool in_part; /* interrupted, it may return with a part */
+	const char *variant;
+	_Atomic pid_t tid;
 	_Atomic int rounds;
 	int interrupted;
 	int failed; /* errno of a return that should not have been */
-	double late[MAX_ROUNDS];
+	int seen;   /* captures that found it there */
+	int wrong;  /* of them, those in which something else became of it than the row says */
+	double shortest, sum; /* of its waits, in ms */
 } calls[] = {
-	{"read", in_read, 0, 0, 0, 0, {0}},
-	{"write", in_write, 0, 0, 0, 0, {0}},
-	{"recv", in_recv, 0, 0, 0, 0, {0}},
-	{"accept", in_accept, 0, 0, 0, 0, {0}},
-	{"poll", in_poll, 0, 0, 0, 0, {0}},
-	{"ppoll", in_ppoll, 0, 0, 0, 0, {0}},
-	{"select", in_select, 0, 0, 0, 0, {0}},
-	{"epoll_wait", in_epoll_wait, 0, 0, 0, 0, {0}},
-	{"pause", in_pause, 0, 0, 0, 0, {0}},
-	{"sigsuspend", in_sigsuspend, 0, 0, 0, 0, {0}},
-	{"sigwaitinfo", in_sigwaitinfo, 0, 0, 0, 0, {0}},
-	{"msgrcv", in_msgrcv, 0, 0, 0, 0, {0}},
-	{"semop", in_semop, 0, 0, 0, 0, {0}},
-	{"mq_receive", in_mq_receive, 0, 0, 0, 0, {0}},
-	{"flock", in_flock, 0, 0, 0, 0, {0}},
-	{"futex", in_futex, 0, 0, 0, 0, {0}},
-	{"waitpid", in_waitpid, 0, 0, 0, 0, {0}},
-	{"inotify", in_inotify, 0, 0, 0, 0, {0}},
-	{"eventfd", in_eventfd, 0, 0, 0, 0, {0}},
-	{"timerfd", in_timerfd, 0, 0, 0, 0, {0}},
-	{"open_fifo", in_open_fifo, 0, 0, 0, 0, {0}},
-	{"clock_nanosleep_abs", until_clock_nanosleep, 1, 0, 0, 0, {0}},
-	{"sem_timedwait", until_sem_timedwait, 1, 0, 0, 0, {0}},
-	{"cond_timedwait", until_cond_timedwait, 1, 0, 0, 0, {0}},
-	{"poll_ms", for_poll, 1, 0, 0, 0, {0}},
-	{"ppoll_rel", for_ppoll, 1, 0, 0, 0, {0}},
-	{"select_rel", for_select, 1, 0, 0, 0, {0}},
-	{"pselect_rel", for_pselect, 1, 0, 0, 0, {0}},
-	{"epoll_wait_ms", for_epoll_wait, 1, 0, 0, 0, {0}},
-	{"nanosleep", for_nanosleep, 1, 0, 0, 0, {0}},
-	{"clock_nanosleep_rel", for_clock_nanosleep, 1, 0, 0, 0, {0}},
-	{"semtimedop", for_semtimedop, 1, 0, 0, 0, {0}},
-	{"recv_timeo", for_recv, 1, 0, 0, 0, {0}},
-	{"sigtimedwait", for_sigtimedwait, 1, 0, 0, 0, {0}},
-	{"futex_rel", for_futex, 1, 0, 0, 0, {0}},
+#define EVER(name, function) {.row = #name, .make = function, .variant = #function}
+#define TIMED(name, function, kind) \
+	{.row = #name, .make = function, .span = kind, .end = IN_TIME, .variant = #function}
+#define PART(name, function) \
+	{.row = #name, .make = function, .in_part = true, .variant = #function}
+#define PART_OPTION(name, function)                                                           \
+	{.row = #name, .make = function, .span = OPTION, .end = IN_TIME, .in_part = true, \
+	 .variant = #function}
+	EVER(read, read_pipe),
+	EVER(read, read_inotify),
+	EVER(read, read_eventfd),
+	EVER(read, read_timerfd),
+	TIMED(read, read_option, OPTION),
+	EVER(readv, readv_pipe),
+	TIMED(readv, readv_option, OPTION),
+	EVER(recvfrom, recv_once),
+	PART(recvfrom, recv_all),
+	TIMED(recvfrom, recv_option, OPTION),
+	EVER(recvmsg, recvmsg_once),
+	PART(recvmsg, recvmsg_all),
+	TIMED(recvmsg, recvmsg_option, OPTION),
+	EVER(recvmmsg, recvmmsg_first),
+	PART(recvmmsg, recvmmsg_all),
+	/* the kernel looks at the time when a message has come */
+	{.row = "recvmmsg", .make = recvmmsg_rest, .span = REST, .variant = "recvmmsg_rest"},
+	TIMED(recvmmsg, recvmmsg_option, OPTION),
+	EVER(accept4, accept4_socket),
+	TIMED(accept4, accept4_option, OPTION),
+	EVER(accept, accept_socket),
+	TIMED(accept, accept_option, OPTION),
+	EVER(connect, connect_backlog),
+	TIMED(connect, connect_option, OPTION),
+	PART(write, write_pipe),
+	PART_OPTION(write, write_option),
+	PART(writev, writev_pipe),
+	PART_OPTION(writev, writev_option),
+	PART(sendto, send_socket),
+	PART_OPTION(sendto, send_option),
+	PART(sendmsg, sendmsg_socket),
+	PART_OPTION(sendmsg, sendmsg_option),
+	PART(sendmmsg, sendmmsg_socket),
+	PART_OPTION(sendmmsg, sendmmsg_option),
+	PART(sendfile, sendfile_socket),
+	PART_OPTION(sendfile, sendfile_option),
+	EVER(splice, splice_pipes),
+	EVER(tee, tee_pipes),
+	EVER(vmsplice, vmsplice_pipe),
+	{.row = "getrandom", .make = getrandom_much, .end = DONE, .in_part = true,
+	 .variant = "getrandom_much"},
+	EVER(openat, openat_fifo),
+	EVER(wait4, wait4_child),
+	EVER(waitid, waitid_child),
+	EVER(flock, flock_file),
+	EVER(fcntl, fcntl_lock),
+	EVER(fcntl, fcntl_open_file_lock),
+	EVER(mq_timedreceive, mq_receive_queue),
+	TIMED(mq_timedreceive, mq_receive_until, UNTIL),
+	EVER(mq_timedsend, mq_send_queue),
+	TIMED(mq_timedsend, mq_send_until, UNTIL),
+	EVER(futex, futex_wait),
+	TIMED(futex, futex_rest, REST),
+	TIMED(futex, futex_constant, CONSTANT),
+	TIMED(futex, futex_until, UNTIL),
+	TIMED(futex, sem_until, UNTIL),
+	TIMED(futex, condition_until, UNTIL),
+	EVER(futex_waitv, futex_waitv_wait),
+	TIMED(futex_waitv, futex_waitv_until, UNTIL),
+	EVER(ppoll, ppoll_ever),
+	TIMED(ppoll, ppoll_rest, REST),
+	TIMED(ppoll, ppoll_constant, CONSTANT),
+	EVER(pselect6, pselect_ever),
+	TIMED(pselect6, pselect_rest, REST),
+	TIMED(pselect6, pselect_constant, CONSTANT),
+	TIMED(pselect6, select_of_libc, REST),
+	EVER(epoll_pwait, epoll_pwait_ever),
+	TIMED(epoll_pwait, epoll_pwait_rest, REST),
+	EVER(epoll_pwait2, epoll_pwait2_ever),
+	TIMED(epoll_pwait2, epoll_pwait2_rest, REST),
+	EVER(rt_sigsuspend, suspend),
+	EVER(msgrcv, msgrcv_queue),
+	EVER(msgsnd, msgsnd_queue),
+	EVER(semop, semop_down),
+	EVER(semtimedop, semtimedop_ever),
+	TIMED(semtimedop, semtimedop_rest, REST),
+	TIMED(nanosleep, nanosleep_rest, REST),
+	TIMED(clock_nanosleep, clock_nanosleep_rest, REST),
+	TIMED(clock_nanosleep, clock_nanosleep_until, UNTIL),
+	EVER(io_getevents, io_getevents_ever),
+	TIMED(io_getevents, io_getevents_rest, REST),
+	EVER(io_pgetevents, io_pgetevents_ever),
+	TIMED(io_pgetevents, io_pgetevents_rest, REST),
+	EVER(io_uring_enter, uring_ever),
+	TIMED(io_uring_enter, uring_rest, REST),
+	PART(io_uring_enter, uring_submits),
+	{.row = "fallocate", .make = fallocate_memory, .end = DONE, .variant = "fallocate_memory"},
+	EVER(rt_sigtimedwait, sigwait_ever),
+	TIMED(rt_sigtimedwait, sigwait_rest, REST),
+#ifdef SYS_poll
+	EVER(open, open_fifo),
+	EVER(poll, poll_ever),
+	TIMED(poll, poll_rest, REST),
+	EVER(select, select_ever),
+	TIMED(select, select_rest, REST),
+	TIMED(select, select_constant, CONSTANT),
+	EVER(epoll_wait, epoll_wait_ever),
+	TIMED(epoll_wait, epoll_wait_rest, REST),
+	EVER(pause, pause_ever),
+#else
+	EVER(ppoll, poll_ever),
+	TIMED(ppoll, poll_rest, REST),
+#endif
 };
 
 enum { CALLS = sizeof(calls) / sizeof(*calls) };
 
-static _Atomic int started;
+static const struct blocking_call *row_of(const struct call *call)
+{
+	for (size_t i = 0; i < blocking_call_count; i++)
+		if (!strcmp(blocking_calls[i].name, call->row))
+			return &blocking_calls[i];
+	return NULL; /* rt_sigtimedwait(2) takes signals, ours too: none is sent to it */
+}
+
+/* What shall become of a thread in this call: it is stopped, or only read. */
+static enum thread_state expected(const struct call *call, enum thread_mode mode)
+{
+	const struct blocking_call *row = row_of(call);
+
+	if (!row || call->in_part)
+		return THREAD_READ;
+	if (mode == THREADS_SIGNAL || call->span == FOR_EVER || call->span == UNTIL)
+		return THREAD_STOPPED;
+	if (call->span == REST && (row->timeout == TIMESPEC_LEFT || row->timeout == TIMEVAL_LEFT))
+		return THREAD_STOPPED;
+	return THREAD_READ;
+}
+
+/* --------------------------------------------------------------------------------- the threads */
+
+/* Our signals that sigtimedwait(2) took for its own: it was about to return, and looked like any. */
+static int taken;
+
+/* Whether a return is what the call would have done without us. */
+static bool ended_well(const struct call *call, long result, int error)
+{
+	if (call->end == DONE)
+		return result >= 0;
+	if (!row_of(call) && result > 0) {
+		taken++;
+		return true;
+	}
+	return call->end == IN_TIME &&
+	       (result == 0 || error == ETIMEDOUT || error == EAGAIN || error == ETIME);
+}
 
 static void *run_call(void *argument)
 {
 	struct call *call = argument;
 
-	atomic_fetch_add(&started, 1);
+	call->shortest = 1e9;
+	atomic_store(&call->tid, (pid_t)syscall(SYS_gettid));
 	for (;;) {
 		double begin = now_ms();
 		long result = call->make();
-		int error = errno;
-		int round = atomic_load(&call->rounds);
+		int error = result < 0 ? errno : 0;
+		double wait = now_ms() - begin;
 
-		if (result == -1 && error == EINTR)
+		if (error == EINTR)
 			call->interrupted++;
-		else if (!call->timed || (result == -1 && error != ETIMEDOUT && error != EAGAIN))
+		else if (!ended_well(call, result, error))
 			call->failed = error ? error : -1;
 		if (call->failed)
 			return NULL;
-		if (round < MAX_ROUNDS)
-			call->late[round] = now_ms() - begin - TIMEOUT_MS;
-		atomic_store(&call->rounds, round + 1);
+		call->shortest = wait < call->shortest ? wait : call->shortest;
+		call->sum += wait;
+		atomic_fetch_add(&call->rounds, 1);
+		if (call->end == DONE)
+			usleep(2000);
 	}
 }
 
-/* ------------------------------------------------------- a signal of the application's own */
+/* -------------------------------------------------------------------------------- the captures */
 
-static _Atomic int interrupted_reads;
-static _Atomic int handled;
+static enum thread_mode mode;
+static int not_listed;
 
-static void on_usr1(int signal)
+/* Decided from what the call is, not for want of an answer. */
+static bool was_decided(const struct thread *thread)
 {
-	(void)signal;
-	atomic_fetch_add(&handled, 1);
+	enum thread_state state = thread_state(thread);
+
+	return state == THREAD_STOPPED ||
+	       (state == THREAD_READ &&
+		(thread->reason == REASON_REMAINING_TIME || thread->reason == REASON_TRANSFER ||
+		 thread->reason == REASON_HANDLER_BLOCKS || thread->reason == REASON_STACK_FULL ||
+		 thread->call.number == SYS_rt_sigtimedwait));
 }
 
-static _Atomic pid_t reader;
-
-static void *read_for_ever(void *argument)
+static void look_at_call(struct call *call, const struct thread *thread)
 {
-	int fd = empty_pipe();
-	char byte;
+	const struct blocking_call *row = row_of(call);
+	long number = row ? row->number : SYS_rt_sigtimedwait;
 
-	atomic_store(&reader, (pid_t)syscall(SYS_gettid));
-	while (read(fd, &byte, 1) == -1 && errno == EINTR)
-		atomic_fetch_add(&interrupted_reads, 1);
-	return argument;
+	if (!thread->blocked || thread->call.number != number || !was_decided(thread))
+		return;
+	call->seen++;
+	call->wrong += thread_state(thread) != expected(call, mode);
 }
 
-struct harassment {
-	pthread_t reader;
-	_Atomic bool stop;
-	int sent;
-	int lost;
-};
-
-/* A signal that comes before the call is lost to every program: wait until the reader is in it. */
-static void await_reader_blocked(void)
+static void look(const struct thread_table *table)
 {
-	struct thread_call call;
-	int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY);
+	int found = 0;
 
-	while (read_task_call(tasks, atomic_load(&reader), &call) || call.number != SYS_read)
-		usleep(50);
-	close(tasks);
+	for (int i = 0; i < CALLS; i++)
+		for (uint32_t j = 1; j < table->count; j++)
+			if (calls[i].tid == table->threads[j].tid) {
+				look_at_call(&calls[i], &table->threads[j]);
+				found++;
+			}
+	not_listed += CALLS - found;
+	usleep(STANDSTILL_US);
 }
 
-/* Send a signal, wait for its EINTR, and so on. One second is long enough to call it lost. */
-static void *harass(void *argument)
-{
-	struct harassment *harassment = argument;
-
-	while (!atomic_load(&harassment->stop)) {
-		int before = atomic_load(&interrupted_reads);
-		double deadline = now_ms() + 1000;
-
-		await_reader_blocked();
-		pthread_kill(harassment->reader, SIGUSR1);
-		harassment->sent++;
-		while (atomic_load(&interrupted_reads) == before && now_ms() < deadline)
-			usleep(50);
-		harassment->lost += atomic_load(&interrupted_reads) == before;
-	}
-	return NULL;
-}
-
-/* ------------------------------------------------------------------------------- the captures */
-
-static int compare(const void *first, const void *second)
-{
-	double difference = *(const double *)first - *(const double *)second;
-
-	return (difference > 0) - (difference < 0);
-}
-
-static void print_call(struct call *call)
+static void print_call(const struct call *call)
 {
 	int rounds = atomic_load(&call->rounds);
-	int count = rounds < MAX_ROUNDS ? rounds : MAX_ROUNDS;
 
-	qsort(call->late, (size_t)count, sizeof(*call->late), compare);
-	printf("{\"call\": \"%s\", \"timed\": %s, \"rounds\": %d, \"eintr\": %d, \"failed\": %d, "
-	       "\"late_median\": %.3f, \"late_worst\": %.3f}\n",
-	       call->name, call->timed ? "true" : "false", rounds, call->interrupted, call->failed,
-	       count ? call->late[count / 2] : 0, count ? call->late[count - 1] : 0);
+	printf("{\"call\": \"%s\", \"row\": \"%s\", \"timed\": %s, \"rounds\": %d, \"eintr\": %d, "
+	       "\"failed\": %d, \"seen\": %d, \"wrong\": %d, \"shortest\": %.4f, \"mean\": %.4f}\n",
+	       call->variant, call->row, call->end == IN_TIME ? "true" : "false", rounds,
+	       call->interrupted, call->failed, call->seen, call->wrong,
+	       rounds ? call->shortest / TIMEOUT_MS : 0,
+	       rounds ? call->sum / rounds / TIMEOUT_MS : 0);
 }
 
-static int states[THREAD_ENDED + 1];
-
-static int capture(enum thread_mode mode)
+/* Whether a thread was found in the row's call in this way. */
+static bool was_seen(const struct blocking_call *row, uint32_t spans, bool in_part)
 {
-	struct thread_table table;
+	for (int i = 0; i < CALLS; i++)
+		if (row_of(&calls[i]) == row && spans & 1u << calls[i].span &&
+		    (!in_part || calls[i].in_part) &&
+		    (calls[i].end == DONE ? calls[i].rounds : calls[i].seen))
+			return true;
+	return false;
+}
 
-	if (capture_threads(mode, &table, NULL))
-		return -1;
-	for (uint32_t i = 0; i < table.count; i++)
-		states[thread_state(&table.threads[i])]++;
-	return (int)table.count;
+static const char *comma = "";
+
+static void require(const struct blocking_call *row, const char *what, bool seen)
+{
+	if (seen)
+		return;
+	printf("%s\"%s: %s\"", comma, row->name, what);
+	comma = ", ";
+}
+
+static void print_untested(const struct blocking_call *row)
+{
+	const uint32_t any = ~0u, relative = 1u << REST | 1u << CONSTANT | 1u << OPTION;
+	bool left = row->timeout == TIMESPEC_LEFT || row->timeout == TIMEVAL_LEFT;
+	bool both = row->timeout == UNLESS_ABSOLUTE || row->timeout == FUTEX_TIMEOUT;
+
+	require(row, "waits", was_seen(row, any, false));
+	require(row, "has a timeout", row->timeout == NO_TIMEOUT || was_seen(row, relative, false));
+	require(row, "writes what is left", !left || was_seen(row, 1u << REST, false));
+	require(row, "cannot write what is left", !left || was_seen(row, 1u << CONSTANT, false));
+	require(row, "waits until", !both || was_seen(row, 1u << UNTIL, false));
+	require(row, "moves a part", row->transfer == NO_TRANSFER || was_seen(row, any, true));
 }
 
 int main(int argc, char **argv)
 {
-	int captures = argc > 1 ? atoi(argv[1]) : 1000;
-	enum thread_mode mode = argc > 2 && !strcmp(argv[2], "signal") ? THREADS_SIGNAL : THREADS_AUTO;
-	struct sigaction action = {.sa_handler = on_usr1};
-	static struct harassment harassment;
-	pthread_t thread, harasser;
-	double begin, in_captures = 0;
+	int captures = argc > 1 ? atoi(argv[1]) : 100;
+	struct thread_table table;
+	pthread_t thread;
+	int failures = 0;
 
-	sigaction(SIGUSR1, &action, NULL);
-	for (int i = 0; i < CALLS; i++)
+	mode = argc > 2 && !strcmp(argv[2], "signal") ? THREADS_SIGNAL : THREADS_AUTO;
+	for (int i = 0; i < CALLS; i++) {
 		pthread_create(&thread, NULL, run_call, &calls[i]);
-	pthread_create(&harassment.reader, NULL, read_for_ever, NULL);
-	pthread_create(&harasser, NULL, harass, &harassment);
-	while (atomic_load(&started) < CALLS)
-		usleep(1000);
-	for (int i = 0; i < captures; i++) {
-		begin = now_ms();
-		if (capture(mode) != CALLS + 3)
-			fprintf(stderr, "a thread is lost\n");
-		in_captures += now_ms() - begin;
-		usleep(300);
+		while (!atomic_load(&calls[i].tid))
+			usleep(100);
 	}
-	atomic_store(&harassment.stop, true);
-	pthread_join(harasser, NULL);
+	for (int i = 0; i < captures; i++) {
+		failures += capture_threads(mode, &table, look) != 0;
+		usleep(1000);
+	}
 	for (int i = 0; i < CALLS; i++)
 		print_call(&calls[i]);
-	printf("{\"captures\": %d, \"ms_each\": %.3f, \"stopped\": %d, \"read\": %d, \"missing\": %d, "
-	       "\"sent\": %d, \"lost\": %d}\n",
-	       captures, in_captures / captures, states[THREAD_STOPPED], states[THREAD_READ],
-	       states[THREAD_MISSING], harassment.sent, harassment.lost);
+	printf("{\"captures\": %d, \"failures\": %d, \"not_listed\": %d, \"taken\": %d, "
+	       "\"untested\": [",
+	       captures, failures, not_listed, taken);
+	for (size_t i = 0; i < blocking_call_count; i++)
+		print_untested(&blocking_calls[i]);
+	printf("]}\n");
 	fflush(stdout);
-	unlink(fifo_name);
+	remove_system_v();
+	for (int i = 0; i < 4; i++)
+		unlink(fifos[i]);
 	_exit(0);
 }

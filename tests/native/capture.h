@@ -10,6 +10,9 @@
 
 #include "threads.h"
 
+/* Generous: on a busy machine a thread is late, but not missing. */
+enum { CAPTURE_TIMEOUT_MS = 5000 };
+
 /*
  * Stop all threads, perhaps look at them while they are stopped, and let them go on.
  * Returns 0, or -1 if nothing could be prepared.
@@ -27,7 +30,7 @@ static inline int capture_threads(enum thread_mode mode, struct thread_table *re
 		return -1;
 	}
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
-	result = threads_stop(mode, 250, ret);
+	result = threads_stop(mode, CAPTURE_TIMEOUT_MS, ret);
 	if (!result && look)
 		look(ret);
 	if (!result) {

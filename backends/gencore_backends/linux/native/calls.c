@@ -71,7 +71,7 @@ const struct blocking_call blocking_calls[] = {
 	ROW(clock_nanosleep, SET_BACK,  UNLESS_ABSOLUTE,  2, NO_TRANSFER),
 	ROW(io_getevents,    SET_BACK,  RELATIVE,         4, NO_TRANSFER),
 	ROW(io_pgetevents,   SET_BACK,  RELATIVE,         4, NO_TRANSFER),
-	ROW(io_uring_enter,  SET_BACK,  IO_URING_TIMEOUT, 4, NO_TRANSFER),
+	ROW(io_uring_enter,  SET_BACK,  IO_URING_TIMEOUT, 4, SUBMISSIONS),
 	ROW(fallocate,       SET_BACK,  NO_TIMEOUT,       0, NO_TRANSFER),
 #ifdef SYS_poll /* and the others that newer architectures do without */
 	ROW(open,            RESTARTED, NO_TIMEOUT,       0, NO_TRANSFER),
@@ -140,8 +140,6 @@ static bool io_uring_waits_so_long(const unsigned long *args)
 {
 	uint64_t argument[3] = {0};
 
-	if (args[1]) /* what it submits before it waits must not be submitted twice */
-		return true;
 	return args[3] & IORING_ENTER_EXT_ARG &&
 	       (memory_read(args[4], argument, sizeof(argument)) || argument[2]);
 }
@@ -184,6 +182,8 @@ bool call_moves_in_part(const struct blocking_call *call, const unsigned long *a
 		return (args[2] & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL;
 	case MESSAGES: /* recvmmsg(2) may be asked to return after the first */
 		return !(args[3] & MSG_WAITFORONE);
+	case SUBMISSIONS:
+		return args[1] != 0;
 	default:
 		return true;
 	}

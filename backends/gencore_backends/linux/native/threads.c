@@ -427,7 +427,8 @@ static enum thread_reason why_not_interrupt(const struct thread *thread, enum th
 		return REASON_NONE;
 	if (call_moves_in_part(call, at->args))
 		return REASON_TRANSFER;
-	if (mode != THREADS_AUTO || call_is_restarted(call, at->args))
+	if (mode != THREADS_AUTO ||
+	    (call_is_restarted(call, at->args) && !call_loses_time(call, at->args)))
 		return REASON_NONE;
 	if (call_is_retried_by_cpython(call, at->args) && retries_at(at->sp, at->pc))
 		return REASON_NONE;

@@ -184,6 +184,24 @@ static long complete_pieces(const struct remainder *rest, long moved)
 	return move_rest(rest, find_piece(&pieces, 0, &piece), moved, move_pieces);
 }
 
+/*
+ * io_uring_enter(2) returns what it has submitted, whether it has waited or not: wait again, unless
+ * there is a timeout, which would begin anew.
+ */
+static void wait_for_completions(const struct remainder *rest)
+{
+	const unsigned long *args = rest->args;
+	uint32_t before;
+	long result;
+
+	if (call_loses_time(rest->call, args))
+		return;
+	do {
+		before = atomic_load(rest->ours);
+		result = syscall(SYS_io_uring_enter, args[0], 0, args[2], args[3], args[4], args[5]);
+	} while (result < 0 && errno == EINTR && atomic_load(rest->ours) != before);
+}
+
 long transfer_complete(const struct blocking_call *call, const unsigned long *args, long moved,
 		       const _Atomic uint32_t *ours)
 {
@@ -193,6 +211,9 @@ long transfer_complete(const struct blocking_call *call, const unsigned long *ar
 	if (!call_moves_in_part(call, args))
 		return moved;
 	switch (call->transfer) {
+	case SUBMISSIONS:
+		wait_for_completions(&rest);
+		return moved;
 	case RANDOM_BYTES:
 		return move_rest(&rest, args[1], moved, move_random);
 	case MESSAGES:

@@ -83,10 +83,10 @@ class Child:
 
         Returns the bytes of the whole core, and of the headers and notes at its beginning.
         """
-        message = _native.read_message(self._status_fd)
-        if message is not None and message[0] == "size":
-            return message[1], message[2]
-        self._note(message)
+        while (message := _native.read_message(self._status_fd)) is not None:
+            if message[0] == "size":
+                return message[1], message[2]
+            self._note(message)
         raise self._error("write-core", self._wait())
 
     def wait_for_core(self) -> None:
@@ -105,7 +105,7 @@ class Child:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the child could not read; complete once it has ended."""
-        return tuple(f"{row} could not be read; the core does not have them" for row in self._unreadable)
+        return tuple(f"{row} could not be read; the core lacks them" for row in self._unreadable)
 
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""
@@ -142,7 +142,7 @@ class Child:
                 self._ending = _Ending(info.si_code, info.si_status)
         return self._ending
 
-    def _note(self, message: "_native.Message | None") -> None:
+    def _note(self, message: "_native.Message") -> None:
         match message:
             case ("failure", step, number):
                 self._failure = step, number

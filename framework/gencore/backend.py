@@ -94,9 +94,9 @@ class DumpRequest:
     """Whose registers: ``auto`` every thread's, without any of them noticing; ``signal`` those too
     that can only be stopped at the price of a longer timeout; ``caller`` the calling thread's."""
     content: Content = attrs.field(default="full", validator=_check_choice)
-    """Which memory: ``full``; ``private``, without clean pages of files; ``stacks``, of which there
-    is neither heap, environment nor arguments; or ``triage``, which is ``stacks`` without what lies
-    beside the kept objects, and without arguments and environment in the manifest."""
+    """Which memory: ``full``; ``private``, without clean pages of files; ``stacks``, without heap,
+    arguments and environment; or ``triage``, to be handed out: ``stacks`` without what lies beside
+    the kept objects, and without arguments and environment in the manifest."""
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
     """Seconds until an unfinished dump is given up; None waits for ever."""
     annotations: Mapping[str, str] = attrs.field(factory=dict, validator=_check_annotations)

@@ -145,9 +145,7 @@ class Child:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the child could not read; complete once it has ended."""
-        return tuple(
-            f"{row} could not be read; the core does not have them" for row in self._unreadable
-        )
+        return tuple(f"{row} could not be read; the core lacks them" for row in self._unreadable)
 
     def kill(self) -> None:
         """End the child at once, if it still runs. From any thread."""

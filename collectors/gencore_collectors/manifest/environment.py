@@ -38,7 +38,10 @@ _MAX_VALUE: Final = 256
 
 
 def section(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return it, with values out of *environ*. Asks for one variable at a time: other threads may change the rest meanwhile."""
+    """Return it, with values out of *environ*.
+
+    Asks for one variable at a time: other threads may change the rest meanwhile.
+    """
     values = {name: environ.get(name) for name in _ALLOWED}
     allowed = {n: v for n, v in values.items() if v is not None and len(v) <= _MAX_VALUE}
     return {"allowed": allowed, "redacted": max(0, len(os.environ) - len(allowed))}

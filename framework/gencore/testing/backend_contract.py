@@ -1,10 +1,12 @@
 """The suite that every backend passes, on every platform where its module imports."""
 
 import contextlib
+import mmap
 import secrets
 import sys
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, Literal, TypeVar
 
@@ -167,15 +169,21 @@ class BackendContract(ContractSuite):
         assert report.path_of("copies") in set(tmp_path.iterdir())
 
     @_needs("dump")
-    def test_excluded_memory_is_not_in_the_core(self, backend: Backend, tmp_path: Path) -> None:
-        """`DumpRequest.excluded` is zeros there, or the dump fails and says why."""
-        secret = bytearray(secrets.randbelow(256) for _ in range(_SECRET_SIZE))
+    @pytest.mark.parametrize("memory", [bytearray, partial(mmap.mmap, -1)])
+    def test_excluded_memory_is_not_in_the_core(
+        self, backend: Backend, tmp_path: Path, memory: Callable[[int], bytearray]
+    ) -> None:
+        """`DumpRequest.excluded`, private or shared, is zeros there, or the dump says why not."""
+        secret = memory(_SECRET_SIZE)
+        for index in range(_SECRET_SIZE):
+            secret[index] = secrets.randbelow(256)
         pipeline = Pipeline(backend=backend, collectors=[_TakesFile], directory=tmp_path)
         with exclude(secret), contextlib.suppress(CoreFailed):
             pipeline.run()
 
-        found = [path for path in tmp_path.iterdir() if secret in path.read_bytes()]
+        found = [path for path in tmp_path.iterdir() if secret[:] in path.read_bytes()]
         assert not found, "rule: what is excluded is not in the core"
+        assert any(secret), "rule: what is excluded stays as it is in the process"
 
     @_needs("dump")
     def test_a_dump_that_is_given_up_leaves_nothing(

@@ -55,11 +55,17 @@ static void clone_report_sum(const struct clone *clone, enum message_kind kind,
 
 /* ----------------------------------------------------------------------- the parent's own map */
 
+/* By the thread that asked for the dump: where the first one has ended, /proc/PID has no map. */
 static bool clone_open_parent(const struct clone *clone, const char *name, struct lines *lines)
 {
-	char path[64];
+	pid_t caller = clone->image->threads.threads[0].tid;
+	char path[80];
 	char *end = append_decimal(append_text(path, "/proc/"), (uint64_t)clone->image->pid);
+	char *task = append_decimal(append_text(end, "/task/"), (uint64_t)caller);
 
+	*append_text(append_text(task, "/"), name) = '\0';
+	if (!clone_open_lines(path, lines))
+		return true;
 	*append_text(append_text(end, "/"), name) = '\0';
 	return clone_open_lines(path, lines) == 0;
 }

@@ -49,9 +49,9 @@ struct step_failure {
 
 /* What the snapshot tells its parent through the status pipe. Small enough to be atomic. */
 enum message_kind {
-	MESSAGE_FAILURE,    /* first: step, second: errno */
-	MESSAGE_SIZE,	    /* first: bytes of the whole core, second: of headers and notes */
-	MESSAGE_UNREADABLE, /* first: address, second: bytes that the core does not have */
+	MESSAGE_FAILURE,	 /* first: step, second: errno */
+	MESSAGE_SIZE,		 /* first: bytes of the whole core, second: of headers and notes */
+	MESSAGE_UNREADABLE,	 /* first: address, second: bytes that the core does not have */
 	MESSAGE_MORE_UNREADABLE, /* first: number of such ranges, second: bytes of all */
 	MESSAGE_NOT_INHERITED,	 /* MADV_DONTFORK; first: number of mappings, second: bytes of all */
 	MESSAGE_WIPED,		 /* MADV_WIPEONFORK; the same */

@@ -3,7 +3,7 @@
 subinterpreters.py DIRECTORY COUNT
 
 Each dumps on its own thread into DIRECTORY/NUMBER, as soon as all are ready. Prints the cores'
-paths. Needs Python 3.14.
+paths and the threads. Needs Python 3.14.
 """
 
 import json
@@ -27,6 +27,7 @@ with open({answer!r}, "w") as file:
 top, count = Path(sys.argv[1]), int(sys.argv[2])
 ready, tell_ready = os.pipe()
 wait, go = os.pipe()
+all_dumped = threading.Barrier(count)
 
 
 def dump(number):
@@ -35,6 +36,7 @@ def dump(number):
     names = {"path": sys.path, "directory": str(directory), "ready": tell_ready, "go": wait}
     interpreter = interpreters.create()
     interpreter.exec(CODE.format(answer=str(top / f"{number}.txt"), **names))
+    all_dumped.wait()
     interpreter.close()
 
 
@@ -46,4 +48,5 @@ for _ in threads:
 os.write(go, bytes(count))
 for thread in threads:
     thread.join()
-print(json.dumps([(top / f"{number}.txt").read_text() for number in range(count)]))
+cores = [(top / f"{number}.txt").read_text() for number in range(count)]
+print(json.dumps({"cores": cores, "threads": [thread.native_id for thread in threads]}))

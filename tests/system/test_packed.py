@@ -1,0 +1,31 @@
+"""A program that PyInstaller has packed dumps itself: its hook comes with the wheel."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import sys
+import gencore
+print(gencore.start(directory=sys.argv[1]).result().result)
+"""
+
+
+@pytest.mark.timeout(600)
+def test_a_packed_program_makes_a_bundle(wheel, tmp_path):
+    """With the plug-ins that are used if none is named."""
+    environment = tmp_path / "environment"
+    python = environment / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    subprocess.run([python, "-m", "pip", "install", "-q", wheel, "pyinstaller>=6.22"], check=True)
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    command = [python, "-m", "PyInstaller", "--log-level", "ERROR", "program.py"]
+    settings = {**os.environ, "PYINSTALLER_CONFIG_DIR": str(tmp_path)}
+    subprocess.run(command, cwd=tmp_path, env=settings, check=True)
+    packed = [tmp_path / "dist" / "program" / "program", tmp_path]
+    done = subprocess.run(packed, capture_output=True, text=True, check=False)
+
+    assert done.stdout == "complete\n", done.stderr

@@ -120,8 +120,8 @@ def test_a_partial_demo_says_what_is_missing_and_ends_with_3(inside, tmp_path, m
 
     describe = libraries.describe
 
-    def without_libc(file):
-        library = describe(file)
+    def without_libc(file, request=None):
+        library = describe(file, request)
         gone = "/libc.so.6" in file.path
         return attrs.evolve(library, status="unreadable", reason="gone") if gone else library
 

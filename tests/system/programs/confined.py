@@ -3,7 +3,8 @@
     confined.py PROGRAM ARGUMENT...
 
 The filter refuses ptrace and process_vm_readv with EPERM, clone3 and close_range with ENOSYS, as
-container runtimes do. Classic BPF, see seccomp(2) and linux/filter.h.
+container runtimes do, and calls that only help, as stricter ones do. Classic BPF, see seccomp(2)
+and linux/filter.h.
 """
 
 import ctypes
@@ -15,8 +16,9 @@ import sys
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, SECCOMP_MODE_FILTER = 22, 38, 2
 LOAD_NUMBER, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
-REFUSED = {101: 1, 310: 1, 311: 1, 435: 38, 436: 38}
-"""x86-64: ptrace, process_vm_readv, process_vm_writev, clone3, close_range."""
+REFUSED = {101: 1, 310: 1, 311: 1, 435: 38, 436: 38, 221: 1, 91: 1, 265: 13}
+"""x86-64: ptrace, process_vm_readv, process_vm_writev, clone3, close_range, and what a dump can do
+without: fadvise64, fchmod, linkat."""
 NOBODY = 65534
 
 

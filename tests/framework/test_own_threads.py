@@ -405,6 +405,7 @@ def test_no_thread_and_no_descriptor_outlives_a_dump_that_fails(python, failure)
 REENTRANT_WAIT = """
 import gencore, json, signal
 pipeline = gencore.Pipeline(directory=".", collectors=["raw"], content="stacks")
+pipeline.run()  # nothing is left to be imported
 seen = []
 signal.signal(signal.SIGALRM, lambda *_: seen.append(pipeline.start().result(50).result))
 for delay in range(1, 20):

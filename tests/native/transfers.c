@@ -418,6 +418,14 @@ static int capture(void)
 	return capture_threads(THREADS_AUTO, &table, NULL);
 }
 
+static bool all_have_moved(void)
+{
+	for (int i = 0; i < TRANSFERS; i++)
+		if (!transfers[i].calls && !transfers[i].failed)
+			return false;
+	return true;
+}
+
 static int move_much(int captures)
 {
 	for (int i = 0; i < TRANSFERS; i++)
@@ -425,7 +433,7 @@ static int move_much(int captures)
 			perror(transfers[i].name);
 			return 1;
 		}
-	for (int i = 0; i < captures; i++) {
+	for (int i = 0; i < captures || !all_have_moved(); i++) {
 		if (capture())
 			return 1;
 		usleep(1000);

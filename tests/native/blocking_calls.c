@@ -441,6 +441,7 @@ CALL(sendmmsg_option, sendmmsg(full_for_a_while(), two_of(&vector), 2, 0))
 CALL(sendfile_socket, sendfile(full_socket(), file_of(SIZE), NULL, SIZE))
 CALL(sendfile_option, sendfile(full_for_a_while(), file_of(SIZE), NULL, SIZE))
 CALL(splice_pipes, splice(empty_pipe(), NULL, full_pipe(), NULL, SIZE, 0))
+CALL(splice_to_socket, splice(empty_pipe(), NULL, full_socket(), NULL, SIZE, 0))
 CALL(tee_pipes, tee(empty_pipe(), full_pipe(), SIZE, 0))
 CALL(vmsplice_pipe, vmsplice(full_pipe(), &vector, 1, 0))
 
@@ -710,6 +711,7 @@ static struct call {
 	PART(sendfile, sendfile_socket),
 	PART_OPTION(sendfile, sendfile_option),
 	EVER(splice, splice_pipes),
+	PART(splice, splice_to_socket),
 	EVER(tee, tee_pipes),
 	EVER(vmsplice, vmsplice_pipe),
 	{.row = "getrandom", .make = getrandom_much, .end = DONE, .in_part = true,

@@ -45,7 +45,7 @@ const struct blocking_call blocking_calls[] = {
 	ROW(sendmsg,         RESTARTED, SEND_TIMEOUT,     0, MESSAGE),
 	ROW(sendmmsg,        RESTARTED, SEND_TIMEOUT,     0, MESSAGES),
 	ROW(sendfile,        RESTARTED, SEND_TIMEOUT,     0, FILE_TO_SOCKET),
-	ROW(splice,          RESTARTED, NO_TIMEOUT,       0, NO_TRANSFER),
+	ROW(splice,          RESTARTED, NO_TIMEOUT,       0, PIPE_TO_SOCKET),
 	ROW(tee,             RESTARTED, NO_TIMEOUT,       0, NO_TRANSFER),
 	ROW(vmsplice,        RESTARTED, NO_TIMEOUT,       0, NO_TRANSFER),
 	ROW(getrandom,       RESTARTED, NO_TIMEOUT,       0, RANDOM_BYTES),
@@ -90,6 +90,14 @@ const struct blocking_call *blocking_call_find(long number)
 		if (blocking_calls[i].number == number)
 			return &blocking_calls[i];
 	return NULL;
+}
+
+static bool is_socket(unsigned long fd)
+{
+	int type;
+	socklen_t size = sizeof(type);
+
+	return !getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size);
 }
 
 static bool has_socket_timeout(unsigned long fd, int option)
@@ -182,6 +190,8 @@ bool call_moves_in_part(const struct blocking_call *call, const unsigned long *a
 		return (args[2] & (MSG_WAITALL | MSG_PEEK)) == MSG_WAITALL;
 	case MESSAGES: /* recvmmsg(2) may be asked to return after the first */
 		return !(args[3] & MSG_WAITFORONE);
+	case PIPE_TO_SOCKET:
+		return is_socket(args[2]);
 	case SUBMISSIONS:
 		return args[1] != 0;
 	default:

@@ -39,6 +39,7 @@ enum call_transfer {
 	MESSAGE_IF_WAITALL,
 	MESSAGES,	   /* argument 1: struct mmsghdr, 2: their number */
 	FILE_TO_SOCKET,	   /* argument 0: socket, 3: bytes */
+	PIPE_TO_SOCKET,	   /* argument 2: perhaps a socket, 4: bytes */
 	RANDOM_BYTES,	   /* argument 0: buffer, 1: bytes */
 	SUBMISSIONS,	   /* argument 1: how many; it returns them instead of waiting on */
 };

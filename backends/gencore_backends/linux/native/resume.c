@@ -23,7 +23,7 @@
 
 enum {
 	SMALLEST_PAGE = 4096,
-	LOOK_BACK = 16, /* bytes of code before the call that may be looked at */
+	LOOK_BACK = 24, /* bytes of code before the call that may be looked at */
 };
 
 static bool page_holds(uintptr_t address, uintptr_t before)
@@ -195,19 +195,21 @@ static bool run_handlers(const struct interrupted_call *interrupted, const ucont
 		if (!ran)
 			break;
 		pending &= ~resume_pending(context);
-		interrupts |= interrupted->how == WAS_SET_BACK || one_interrupts(pending);
+		interrupts |= interrupted->how != KERNEL_RESTARTS || one_interrupts(pending);
 	}
 	return interrupts;
 }
 
-void resume_finish(const struct interrupted_call *interrupted, ucontext_t *context,
+void resume_finish(struct interrupted_call *interrupted, ucontext_t *context,
 		   uint64_t stopped_ns)
 {
 	if (interrupted->how == WAS_SET_BACK)
 		call_shorten_timeout(interrupted->call, interrupted->args, stopped_ns);
-	if (run_handlers(interrupted, context) &&
-	    (interrupted->how == KERNEL_RESTARTS || interrupted->how == WAS_SET_BACK))
+	if (!run_handlers(interrupted, context))
+		return;
+	if (interrupted->how == KERNEL_RESTARTS || interrupted->how == WAS_SET_BACK)
 		arch_return_eintr(context);
+	interrupted->how = NOT_IN_CALL; /* a transfer in part is due to them now */
 }
 
 /* The application's signals are let through meanwhile: they end the transfer, as ever. */

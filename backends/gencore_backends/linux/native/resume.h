@@ -35,7 +35,7 @@ void resume_examine(const struct thread *thread, ucontext_t *context, struct int
  * After the stop: run the handlers of the application's signals that came meanwhile, and let the
  * call end as it would have.
  */
-void resume_finish(const struct interrupted_call *interrupted, ucontext_t *context,
+void resume_finish(struct interrupted_call *interrupted, ucontext_t *context,
 		   uint64_t stopped_ns);
 
 /*

@@ -12,6 +12,8 @@
 #include "transfers.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -23,11 +25,18 @@
 
 #include "memory_access.h"
 
+/*
+ * include/linux/errno.h: recvmmsg(2) keeps the error that has ended it for the next call, and so
+ * this one comes to light.
+ */
+#define ERESTARTSYS 512
+
 /* One call for a part of what is left: returns what it moved, or -1. */
 struct remainder {
 	const struct blocking_call *call;
 	const unsigned long *args;
 	const _Atomic uint32_t *ours;
+	struct pollfd ready; /* what is waited for before; fd is -1 if nothing is */
 };
 
 static bool is_stream_socket(int fd)
@@ -52,11 +61,65 @@ static bool waits_for_all(int fd)
 	       (S_ISCHR(status.st_mode) && !syscall(SYS_ioctl, fd, TCGETS, &terminal));
 }
 
+/*
+ * Wait until a call can move something at once. Where it has moved a part, any handler of the
+ * application ends it; before that, one with SA_RESTART would not, but ppoll(2) ends in any case.
+ */
+static bool wait_until_ready(const struct remainder *rest)
+{
+	struct pollfd ready = rest->ready;
+	uint32_t before;
+	long result;
+
+	if (ready.fd < 0)
+		return true;
+	do {
+		before = atomic_load(rest->ours);
+		result = syscall(SYS_ppoll, &ready, 1, NULL, NULL, 0);
+	} while (result < 0 && errno == EINTR && atomic_load(rest->ours) != before);
+	return result >= 0;
+}
+
+static bool receives(const struct blocking_call *call)
+{
+	return call->transfer == BYTES_IF_WAITALL || call->transfer == MESSAGE_IF_WAITALL ||
+	       call->number == SYS_recvmmsg;
+}
+
+/* The flags of send(2) and recv(2) and their likes, or 0. */
+static unsigned long flags_of(const struct blocking_call *call, const unsigned long *args)
+{
+	switch (call->transfer) {
+	case MESSAGE:
+	case MESSAGE_IF_WAITALL:
+		return args[2];
+	case BYTES:
+		return call->number == SYS_sendto ? args[3] : 0;
+	case BYTES_IF_WAITALL:
+	case MESSAGES:
+		return args[3];
+	default:
+		return 0;
+	}
+}
+
+/* A call that does not wait, or not for ever, is not waited for either. */
+static struct pollfd ready_for(const struct blocking_call *call, const unsigned long *args)
+{
+	int fd = (int)args[call->transfer == PIPE_TO_SOCKET ? 2 : 0];
+	long flags = syscall(SYS_fcntl, fd, F_GETFL);
+
+	if (call->transfer == RANDOM_BYTES || flags < 0 || flags & O_NONBLOCK ||
+	    flags_of(call, args) & MSG_DONTWAIT || call_loses_time(call, args))
+		return (struct pollfd){.fd = -1};
+	return (struct pollfd){.fd = fd, .events = receives(call) ? POLLIN : POLLOUT};
+}
+
 /* Repeat a call from *done* on, until *size* is moved. */
 static long move_rest(const struct remainder *rest, size_t size, long done,
 		      long (*move)(const struct remainder *rest, size_t done, size_t left))
 {
-	while ((size_t)done < size) {
+	while ((size_t)done < size && wait_until_ready(rest)) {
 		uint32_t before = atomic_load(rest->ours);
 		long part = move(rest, (size_t)done, size - (size_t)done);
 		bool by_us = atomic_load(rest->ours) != before;
@@ -90,12 +153,14 @@ static long move_file(const struct remainder *rest, size_t done, size_t left)
 	return syscall(SYS_sendfile, rest->args[0], rest->args[1], rest->args[2], left);
 }
 
-static long move_messages(const struct remainder *rest, size_t done, size_t left)
+/* What the pipe does not hold any more is not waited for: the kernel would not do that either. */
+static long move_from_pipe(const struct remainder *rest, size_t done, size_t left)
 {
 	const unsigned long *args = rest->args;
 
-	return syscall(rest->call->number, args[0], args[1] + done * sizeof(struct mmsghdr), left,
-		       args[3], args[4]);
+	(void)done;
+	return syscall(SYS_splice, args[0], args[1], args[2], args[3], left,
+		       args[5] | SPLICE_F_NONBLOCK);
 }
 
 /* Move one piece of memory the way the call moves many; what went with its begin is done. */
@@ -185,6 +250,47 @@ static long complete_pieces(const struct remainder *rest, long moved)
 }
 
 /*
+ * sendmmsg(2) ends with a message that it has sent in part. Returns whether the message is whole
+ * now. recvmmsg(2) goes on with the next one, and cannot be put right on a stream.
+ */
+static bool complete_last_message(const struct remainder *rest, size_t count)
+{
+	struct mmsghdr *message = (struct mmsghdr *)rest->args[1] + count - 1;
+	const unsigned long args[] = {rest->args[0], (unsigned long)&message->msg_hdr, rest->args[3]};
+	const struct remainder one = {blocking_call_find(SYS_sendmsg), args, rest->ours,
+				      rest->ready};
+	const struct pieces pieces = {message->msg_hdr.msg_iov, message->msg_hdr.msg_iovlen};
+	struct iovec piece;
+
+	if (rest->call->number != SYS_sendmmsg || !is_stream_socket((int)args[0]))
+		return true;
+	message->msg_len = (unsigned int)complete_pieces(&one, message->msg_len);
+	return message->msg_len == find_piece(&pieces, 0, &piece);
+}
+
+static long move_messages(const struct remainder *rest, size_t done, size_t left)
+{
+	const unsigned long *args = rest->args;
+
+	long result;
+
+	if (!complete_last_message(rest, done))
+		return 0;
+	do
+		result = syscall(rest->call->number, args[0],
+				 args[1] + done * sizeof(struct mmsghdr), left, args[3], args[4]);
+	while (result < 0 && errno == ERESTARTSYS);
+	return result;
+}
+
+static long complete_messages(const struct remainder *rest, long moved)
+{
+	moved = move_rest(rest, rest->args[2], moved, move_messages);
+	complete_last_message(rest, (size_t)moved);
+	return moved;
+}
+
+/*
  * io_uring_enter(2) returns what it has submitted, whether it has waited or not: wait again, unless
  * there is a timeout, which would begin anew.
  */
@@ -205,7 +311,7 @@ static void wait_for_completions(const struct remainder *rest)
 long transfer_complete(const struct blocking_call *call, const unsigned long *args, long moved,
 		       const _Atomic uint32_t *ours)
 {
-	const struct remainder rest = {call, args, ours};
+	const struct remainder rest = {call, args, ours, ready_for(call, args)};
 	int fd = (int)args[0];
 
 	if (!call_moves_in_part(call, args))
@@ -217,7 +323,9 @@ long transfer_complete(const struct blocking_call *call, const unsigned long *ar
 	case RANDOM_BYTES:
 		return move_rest(&rest, args[1], moved, move_random);
 	case MESSAGES:
-		return move_rest(&rest, args[2], moved, move_messages);
+		return complete_messages(&rest, moved);
+	case PIPE_TO_SOCKET:
+		return move_rest(&rest, args[4], moved, move_from_pipe);
 	case FILE_TO_SOCKET:
 		return is_stream_socket(fd) ? move_rest(&rest, args[3], moved, move_file) : moved;
 	case BYTES:

@@ -260,14 +260,14 @@ static inline long arch_number_on_stack(const unsigned char *code, uintptr_t sp)
 
 /*
  * The number that is put into eax shortly before the system call; -1 if that is not seen. Some
- * functions of glibc load an argument in between.
+ * functions of glibc load one or two arguments in between: splice(), sendto(), recvfrom().
  */
 static inline long arch_decode_number(uintptr_t syscall_pc, uintptr_t sp)
 {
 	const unsigned char *code = (const unsigned char *)syscall_pc;
 	int32_t number;
 
-	for (int distance = 5; distance <= 10; distance++) {
+	for (int distance = 5; distance <= 15; distance++) {
 		memcpy(&number, code - distance + 1, sizeof(number));
 		if (code[-distance] == 0xb8 && number >= 0 && number < 1024) /* mov $imm32, %eax */
 			return number;

@@ -1,0 +1,45 @@
+"""Calls that move much data are neither cut short nor garbled by captures."""
+
+import json
+import subprocess
+
+import pytest
+
+pytestmark = pytest.mark.timeout(400)
+
+SA_RESTART = 0x10000000
+
+
+def run(program, *arguments):
+    done = subprocess.run([program, *map(str, arguments)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def transfers(build):
+    """Move half a MiB at a time in each way, with slow peers, while captures are made."""
+    return run(build("transfers", "-O2"), 150)
+
+
+def test_no_transfer_returns_early(transfers):
+    """By none of the calls that return a part only when a handler interrupts them."""
+    assert len(transfers) == 18
+    assert {row["transfer"]: (row["early"], row["failed"]) for row in transfers} == {
+        row["transfer"]: (0, 0) for row in transfers
+    }
+    assert all(row["calls"] for row in transfers)
+
+
+def test_what_is_moved_is_what_was_sent(transfers):
+    """Nothing is left out, moved twice, or moved in another order."""
+    assert [row["transfer"] for row in transfers if row["garbled"]] == []
+
+
+@pytest.mark.parametrize("flags", [0, SA_RESTART])
+def test_a_signal_of_the_application_still_ends_a_transfer(build, flags):
+    """With what it has moved by then. It is lost only if it comes with two captures at once."""
+    (row,) = run(build("transfers", "-O2"), 1000, "interrupted", flags)
+
+    assert row["sent"] > 100
+    assert row["lost"] <= 2 + row["sent"] / 100

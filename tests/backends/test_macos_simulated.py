@@ -416,6 +416,11 @@ def test_a_note_is_part_of_the_core(mac, dump):
     assert [part.reason for part in dump().failed] == ["truncated: 4,104 of 5,016 bytes"]
 
 
+def about_memory(report):
+    """Return the warnings but the one that counts threads: fork(2) copies only the caller."""
+    return [warning for warning in report.warnings if "have no registers" not in warning]
+
+
 @pytest.mark.parametrize(("lacking", "result"), [(4096, "complete"), (1 << 60, "partial")])
 def test_memory_that_was_not_written_is_named(mac, dump, lacking, result):
     """Devices' memory is none of the core's; but more than the disk had free was not written."""
@@ -424,7 +429,7 @@ def test_memory_that_was_not_written_is_named(mac, dump, lacking, result):
     report = dump()
 
     assert report.result == result
-    (warning,) = report.warnings
+    (warning,) = about_memory(report)
     assert f"{lacking:,} bytes of memory in 1 regions are not in the core" in warning
     assert bool(report.failed) == (result == "partial")
 
@@ -433,7 +438,7 @@ def test_memory_that_nobody_may_read_is_not_missed(mac, dump):
     """A guard page is empty in every core."""
     mac.source.write_bytes(mach_core(bytes(8), segment(0x9000, 4096, 0, 0, protection=0)))
 
-    assert dump().warnings == ()
+    assert about_memory(dump()) == []
 
 
 def test_no_core_is_a_failure_with_the_commands_that_help(mac, dump):

@@ -17,7 +17,7 @@ struct memory_size regions_measure(void);
 
 /* The rest runs in the child. */
 
-/* Overwrite private memory with zeros. Returns 0, or -1 with errno set. */
+/* Overwrite private memory with zeros, and cover shared memory. Returns 0, or -1 with errno set. */
 int regions_wipe(const struct ranges *excluded);
 
 /* Let this process have the first page of every region. */

@@ -23,6 +23,12 @@
 
 #include "memory_access.h"
 
+/*
+ * recvmmsg(2) that was interrupted after some messages leaves the kernel's own error number to the
+ * next call on that socket (net/socket.c, do_recvmmsg()).
+ */
+enum { ERESTARTSYS = 512 };
+
 /* One call for a part of what is left: returns what it moved, or -1. */
 struct remainder {
 	const struct blocking_call *call;
@@ -93,9 +99,12 @@ static long move_file(const struct remainder *rest, size_t done, size_t left)
 static long move_messages(const struct remainder *rest, size_t done, size_t left)
 {
 	const unsigned long *args = rest->args;
+	unsigned long first = args[1] + done * sizeof(struct mmsghdr);
+	long moved = syscall(rest->call->number, args[0], first, left, args[3], args[4]);
 
-	return syscall(rest->call->number, args[0], args[1] + done * sizeof(struct mmsghdr), left,
-		       args[3], args[4]);
+	if (moved < 0 && errno == ERESTARTSYS)
+		moved = syscall(rest->call->number, args[0], first, left, args[3], args[4]);
+	return moved;
 }
 
 /* Move one piece of memory the way the call moves many; what went with its begin is done. */

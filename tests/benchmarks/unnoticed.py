@@ -1,6 +1,7 @@
 """Count what the application notices of captures: per system call, and per kind of signal.
 
-    python tests/benchmarks/unnoticed.py [--captures N] [--signals N] [--quick] [--page FILE]
+    python tests/benchmarks/unnoticed.py [--captures N] [--signals N] [--jobs N] [--quick]
+                                         [--page FILE]
 
 Prints two tables in Markdown, and puts them into FILE between its two markers. A cell is "n / N":
 noticed n times of N. Each is measured as root and as an ordinary user, without load and with two
@@ -17,7 +18,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from measuring import introduced, workplace
@@ -48,6 +51,7 @@ NATIVE_SIGNALS = [
     ("process", "sigwaitinfo", 0, 0),
 ]
 """Target, call, SA_RESTART, full mask: the arguments of unnoticed_signals.c."""
+DOING = {"run": "computes", "queue": "computes, queued real-time signals"}
 CPYTHON_CALLS = ("sleep", "poll", "lock", "read")
 
 Cell = tuple[bool, bool]
@@ -73,8 +77,7 @@ def compile_all(directory: Path) -> None:
 def run(directory: Path, cell: Cell, command: list[object]) -> list[dict[str, object]]:
     """Run a program in a directory of its own; returns the objects that it printed."""
     as_user = cell[0] and os.geteuid() == 0
-    place = directory / "place"
-    place.mkdir()
+    place = Path(tempfile.mkdtemp(dir=directory))
     ids: dict[str, object] = {}
     if as_user:
         os.chown(place, NOBODY, NOBODY)
@@ -129,22 +132,33 @@ def measure_calls(directory: Path, cell: Cell, captures: int) -> dict[str, dict]
     return {f"`{row['call']}` {KINDS[row['kind']]}": row for row in rows}
 
 
-def measure_signals(directory: Path, cell: Cell, signals: int, capture: int) -> dict[str, dict]:
-    """Return what was counted for each kind of signal."""
-    found = {}
+def signal_commands(directory: Path, cell: Cell) -> dict[str, list[object]]:
+    """Return the command for each kind of signal, but for what comes last in it."""
+    commands: dict[str, list[object]] = {}
     for to, call, restarts, full in NATIVE_SIGNALS:
-        command = [directory / "signals", to, call, restarts, full, signals, capture]
-        where = "the main thread" if to == "process" else "a thread"
-        does = {"run": "computes", "queue": "computes, queued real-time signals"}
-        doing = does.get(call, f"is in {call}()")
-        name = f"{'kill()' if to == 'process' else 'tgkill()'}; {where} {doing}"
-        found[name + HANDLERS[restarts, full]] = run(directory, cell, command)[0]
+        where = "kill(); the main thread" if to == "process" else "tgkill(); a thread"
+        doing = DOING.get(call, f"is in {call}()")
+        name = f"{where} {doing}{HANDLERS[restarts, full]}"
+        commands[name] = [directory / "signals", to, call, restarts, full]
     python = python_for(cell)
     for call in CPYTHON_CALLS if python else ():
-        command = [python, "-I", "-S", directory / "service.py", directory / "signals.so"]
         name = f"kill(); CPython's main thread is in a {call}"
-        found[name] = run(directory, cell, [*command, call, signals, capture])[0]
-    return found
+        commands[name] = [python, "-I", "-S", directory / "service.py", directory / "signals.so"]
+        commands[name].append(call)
+    return commands
+
+
+def measure_signals(
+    directory: Path, cell: Cell, signals: int, capture: int, jobs: int
+) -> dict[str, dict]:
+    """Return what was counted for each kind of signal."""
+    commands = signal_commands(directory, cell)
+    with ThreadPoolExecutor(jobs) as pool:
+        found = pool.map(
+            lambda command: run(directory, cell, [*command, signals, capture])[0],
+            commands.values(),
+        )
+        return dict(zip(commands, found, strict=True))
 
 
 def share(row: dict) -> str:
@@ -199,8 +213,8 @@ def measure(arguments: argparse.Namespace) -> str:
         for cell in cells:
             with load(wanted=cell[1]):
                 calls.append(measure_calls(directory, cell, arguments.captures))
-                signals.append(measure_signals(directory, cell, each, 1))
-                controls.append(measure_signals(directory, cell, each // 10, 0))
+                signals.append(measure_signals(directory, cell, each, 1, arguments.jobs))
+                controls.append(measure_signals(directory, cell, each // 10, 0, arguments.jobs))
     call_rows = {
         name: [share(row), *(call_cell(found[name]) for found in calls)]
         for name, row in calls[0].items()
@@ -230,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--captures", type=int, default=2000, help="of each cell's calls")
     parser.add_argument("--signals", type=int, default=10_000, help="of each kind, in all")
+    parser.add_argument("--jobs", type=int, default=1, help="kinds of signals at once")
     parser.add_argument("--quick", action="store_true", help="one column, few of all")
     parser.add_argument("--page", type=Path, help="with the two markers")
     arguments = parser.parse_args()

@@ -12,6 +12,7 @@ import argparse
 import collections
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import resource
@@ -25,6 +26,7 @@ from pathlib import Path
 from measuring import workplace
 
 import gencore
+from gencore.backend import Content
 
 SOURCE = Path(__file__).with_name("soak_load.c")
 PR_GET_DUMPABLE = 3
@@ -147,17 +149,20 @@ class Soak:
 
     def dump(self, number: int) -> None:
         """Make one dump; every tenth has all memory, every fiftieth is a bundle."""
-        collectors = ["manifest", "archive"] if number % 50 == 49 else ["raw"]
-        content = "full" if number % 10 == 9 else "stacks"
+        collectors = ("manifest", "archive") if number % 50 == 49 else ("raw",)
+        content: Content = "full" if number % 10 == 9 else "stacks"
         there = thread_ids()
         before = self._counts.sent
-        dump = gencore.start(directory=self._directory, collectors=collectors, content=content)
-        report = dump.result()
+        report = self._pipeline(collectors, content).run()
         self._look_at(report, there & thread_ids())
         for artifact in report.artifacts:
             if artifact.path:
                 artifact.path.unlink()
         self._await_signals(before)
+
+    @functools.cache  # noqa: B019 -- there is one Soak
+    def _pipeline(self, collectors: tuple[str, ...], content: Content) -> gencore.Pipeline:
+        return gencore.Pipeline(directory=self._directory, collectors=collectors, content=content)
 
     def _look_at(self, report: gencore.Report, lasts: set[int]) -> None:
         self.pauses.append(report.pause.total)
@@ -197,6 +202,8 @@ def soak(dumps: int) -> dict[str, object]:
             before = quiet_state(directory)
             begin, resident = time.monotonic(), resident_mib()
             for number in range(dumps):
+                if number % 100 == 0:
+                    print(f"{number} of {dumps}", file=sys.stderr)
                 seen.dump(number)
                 seen.check(before)
             seconds, grown = time.monotonic() - begin, resident_mib() - resident

@@ -36,7 +36,7 @@ NEVER = ("wrong", "eintr", "cut", "garbled", "early_or_late")
 
 
 COUNTED = (
-    *("sent", "taken", "handled", "wrong", "eintr", "cut", "garbled", "early_or_late"),
+    *("sent", "taken", "handled", "woken", "wrong", "eintr", "cut", "garbled", "early_or_late"),
     *("transfers", "waits", "threads", "forks", "stop"),
 )
 

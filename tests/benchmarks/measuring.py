@@ -41,17 +41,27 @@ def _text(number: int) -> bytes:
     return (line * (MIB // len(line) + 1))[:MIB]
 
 
-def introduce(title: str) -> None:
-    """Print what is measured, when, where and by which command."""
+def introduced(title: str, *, heading: bool = True) -> str:
+    """Return what is measured, when, where and by which command."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    print(f"# {title}\n")
-    print(f"- date: {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC")
-    print(f"- machine: {os.cpu_count()} CPUs, {platform.machine()}, {memory:.1f} GiB of memory")
-    print(f"- kernel: {platform.system()} {platform.release()}")
-    print(f"- Python: {platform.python_implementation()} {platform.python_version()}")
     tunables = os.environ.get("GLIBC_TUNABLES")
     before = f"GLIBC_TUNABLES={tunables} " if tunables else ""
-    print(f"- command: {before}python {shlex.join(sys.argv)}\n", flush=True)
+    lines = [
+        f"- date: {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC",
+        (
+            f"- machine: {os.cpu_count()} CPUs, {platform.machine()}, {memory:.1f} GiB of memory, "
+            f"load {os.getloadavg()[0]:.1f} at the beginning"
+        ),
+        f"- kernel: {platform.system()} {platform.release()}",
+        f"- Python: {platform.python_implementation()} {platform.python_version()}",
+        f"- command: {before}python {shlex.join(sys.argv)}",
+    ]
+    return "\n".join([*([f"# {title}", ""] if heading else []), *lines, ""])
+
+
+def introduce(title: str) -> None:
+    """Print that."""
+    print(introduced(title), flush=True)
 
 
 @contextlib.contextmanager

@@ -421,8 +421,9 @@ static enum thread_reason why_not_interrupt(const struct thread *thread, enum th
 
 	if (at->number == SYS_rt_sigtimedwait) /* it waits for signals, perhaps for all */
 		return REASON_BLOCKS_SIGNALS;
-	if (at->number == SYS_restart_syscall) /* was interrupted before: its number is lost */
-		return REASON_REMAINING_TIME;
+	/* was interrupted before: its number is lost, but it is none that a socket's timeout limits */
+	if (at->number == SYS_restart_syscall)
+		return retries_at(at->sp, at->pc) ? REASON_NONE : REASON_REMAINING_TIME;
 	if (!call)
 		return REASON_NONE;
 	if (call_moves_in_part(call, at->args))

@@ -108,9 +108,17 @@ def test_threads_that_must_not_be_signalled_are_read(odd, name):
     assert read > 160
 
 
-@pytest.mark.parametrize("name", ["large_alternate_stack", "computes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "large_alternate_stack",
+        "beside_small_alternate_stack",
+        "beside_large_alternate_stack",
+        "computes",
+    ],
+)
 def test_threads_that_can_be_stopped_are_stopped(odd, name):
-    """On an alternate stack, and on the processor."""
+    """On an alternate stack, beside one that they must not be put on, and on the processor."""
     stopped, _, _ = odd(name)
 
     assert stopped > 150

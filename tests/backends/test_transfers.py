@@ -11,8 +11,9 @@ SA_RESTART = 0x10000000
 
 
 def run(program, *arguments):
-    command = [program, *map(str, arguments)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [program, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return [json.loads(line) for line in done.stdout.splitlines()]
 

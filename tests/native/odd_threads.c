@@ -99,6 +99,33 @@ static void *on_alternate_stack(void *argument)
 	return NULL;
 }
 
+static void *beside_stack(size_t size, int protection)
+{
+	stack_t stack = {.ss_size = size};
+
+	stack.ss_sp = mmap(NULL, size, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (stack.ss_sp == MAP_FAILED || sigaltstack(&stack, NULL))
+		abort();
+	wait_for_ever();
+	return NULL;
+}
+
+/* Registered, but too small for our frame on some processors: whoever uses it is killed. */
+static void *beside_alternate_stack(void *argument)
+{
+	(void)argument;
+	return beside_stack(4096, PROT_NONE);
+}
+
+/* The application's runtime handles signals on alternate stacks, as Go's does. */
+static void *in_a_runtime_like_gos(void *argument)
+{
+	struct sigaction action = {.sa_handler = wait_in_handler, .sa_flags = SA_ONSTACK};
+
+	sigaction(SIGURG, &action, NULL);
+	return beside_stack((size_t)argument, PROT_READ | PROT_WRITE);
+}
+
 static void *compute(void *argument)
 {
 	for (volatile unsigned long count = 0;; count++)
@@ -135,6 +162,8 @@ static struct odd {
 	{"full_stack", fill_stack, NULL, 64 * 1024, true, 0, {0}},
 	{"small_alternate_stack", on_alternate_stack, (void *)2048, 0, true, 0, {0}},
 	{"large_alternate_stack", on_alternate_stack, (void *)65536, 0, true, 0, {0}},
+	{"beside_small_alternate_stack", beside_alternate_stack, NULL, 0, true, 0, {0}},
+	{"beside_large_alternate_stack", in_a_runtime_like_gos, (void *)32768, 0, true, 0, {0}},
 	{"computes", compute, NULL, 0, false, 0, {0}},
 	{"starts_threads", start_threads, NULL, 0, false, 0, {0}},
 };

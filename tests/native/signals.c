@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * The application's own signals, sent from outside while captures are made one after the other.
+ * The application's own signals, sent from outside or in a pause, while captures are made.
  *
  *   signals ROUNDS
  *
@@ -38,8 +38,11 @@ static struct shared {
 	_Atomic int word;	/* a futex */
 	_Atomic int sent[KINDS], lost[KINDS], ended_early[KINDS];
 	_Atomic int elsewhere;	/* signals of the process that another thread has taken */
+	_Atomic int wanted;	/* the round whose signal shall be sent in the pause */
 	_Atomic bool done;
 } *shared;
+
+static pid_t process;
 
 static int channel[2];
 
@@ -166,13 +169,11 @@ static void wait_in_calls(int rounds)
 /* Whatever it waits for. */
 static void end_call(int round)
 {
-	pid_t parent = getppid();
-
 	while (atomic_load(&shared->ended) != round) {
 		atomic_store(&shared->word, 1);
 		syscall(SYS_futex, &shared->word, FUTEX_WAKE, 1, NULL, NULL, 0);
 		if (call_of(round % KINDS) == 1)
-			syscall(SYS_tgkill, parent, parent, SIGUSR2);
+			syscall(SYS_tgkill, process, process, SIGUSR2);
 		else if (write(channel[1], "x", 1) < 0)
 			_exit(1);
 		wait_for(&shared->ended, round, 20);
@@ -181,12 +182,26 @@ static void end_call(int round)
 
 static void send_signal(int kind)
 {
-	pid_t parent = getppid();
-
 	if (to_process(kind))
-		kill(parent, SIGUSR1);
+		kill(process, SIGUSR1);
 	else
-		syscall(SYS_tgkill, parent, parent, SIGUSR1);
+		syscall(SYS_tgkill, process, process, SIGUSR1);
+}
+
+/* Every second signal of a kind comes in a pause, the others at any time. */
+static bool comes_in_pause(int round)
+{
+	return round / KINDS & 1;
+}
+
+/* While all others stand still. */
+static void send_what_is_wanted(const struct thread_table *table)
+{
+	int round = atomic_exchange(&shared->wanted, 0);
+
+	(void)table;
+	if (round)
+		send_signal(round % KINDS);
 }
 
 static void harass(int round)
@@ -195,7 +210,10 @@ static void harass(int round)
 	bool handled, ended;
 
 	usleep((useconds_t)(200 + rand() % 1500));
-	send_signal(kind);
+	if (comes_in_pause(round))
+		atomic_store(&shared->wanted, round);
+	else
+		send_signal(kind);
 	handled = wait_for(&shared->handled, round, PATIENCE_MS);
 	ended = shall_end(kind) ? wait_for(&shared->ended, round, PATIENCE_MS)
 				: wait_for(&shared->ended, round, 1);
@@ -235,10 +253,10 @@ static void *capture_often(void *argument)
 	struct thread_table table;
 
 	while (!atomic_load(&shared->done)) {
-		if (capture_threads(THREADS_AUTO, &table, NULL))
+		if (capture_threads(THREADS_AUTO, &table, send_what_is_wanted))
 			abort();
 		atomic_fetch_add(&captures, 1);
-		usleep(100);
+		usleep((useconds_t)(rand() % 3000)); /* on a busy machine the others need their turn */
 	}
 	return argument;
 }
@@ -262,6 +280,7 @@ int main(int argc, char **argv)
 		      0);
 	if (shared == MAP_FAILED || pipe(channel))
 		return 1;
+	process = getpid();
 	sigaction(SIGUSR2, &action, NULL);
 	set_handler(0);
 	if (fork() == 0)

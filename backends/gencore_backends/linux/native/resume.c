@@ -146,7 +146,7 @@ void resume_examine(const struct thread *thread, ucontext_t *context, struct int
 
 /* -------------------------------------------------------------------------- before it goes on */
 
-static uint64_t blocked_by(const ucontext_t *context)
+uint64_t resume_mask(const ucontext_t *context)
 {
 	uint64_t blocked;
 
@@ -160,7 +160,7 @@ uint64_t resume_pending(const ucontext_t *context)
 
 	if (syscall(SYS_rt_sigpending, &pending, sizeof(pending)))
 		return 0;
-	return pending & ~blocked_by(context);
+	return pending & ~resume_mask(context);
 }
 
 /* Whether the handler of one of these signals ends a call that the kernel would restart. */
@@ -176,36 +176,36 @@ static bool one_interrupts(uint64_t signals)
 	return false;
 }
 
-/*
- * Run the handlers of what is pending here, in our handler, where their effect is known: ppoll(2)
- * with the mask of the interrupted code ends with EINTR if, and only if, one has run. Returns
- * whether the call ends with EINTR because of that.
- */
-static bool run_handlers(const struct interrupted_call *interrupted, const ucontext_t *context)
+void resume_unblock(const ucontext_t *context)
 {
-	const struct timespec at_once = {0};
-	uint64_t mask = blocked_by(context);
-	uint64_t pending;
-	bool interrupts = false;
+	uint64_t mask = resume_mask(context);
 
-	while ((pending = resume_pending(context))) {
-		bool ran = syscall(SYS_ppoll, NULL, 0, &at_once, &mask, sizeof(mask)) < 0 &&
-			   errno == EINTR;
-
-		if (!ran)
-			break;
-		pending &= ~resume_pending(context);
-		interrupts |= interrupted->how != KERNEL_RESTARTS || one_interrupts(pending);
-	}
-	return interrupts;
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 }
 
-void resume_finish(struct interrupted_call *interrupted, ucontext_t *context,
-		   uint64_t stopped_ns)
+/* ppoll(2) with the mask of the interrupted code ends with EINTR if, and only if, one has run. */
+void resume_run_handlers(struct interrupted_call *interrupted, const ucontext_t *context)
+{
+	const struct timespec at_once = {0};
+	uint64_t mask = resume_mask(context);
+	uint64_t pending;
+
+	while ((pending = resume_pending(context))) {
+		if (syscall(SYS_ppoll, NULL, 0, &at_once, &mask, sizeof(mask)) >= 0 ||
+		    errno != EINTR)
+			return;
+		pending &= ~resume_pending(context);
+		interrupted->handled |= interrupted->how != KERNEL_RESTARTS ||
+					one_interrupts(pending);
+	}
+}
+
+void resume_finish(struct interrupted_call *interrupted, ucontext_t *context, uint64_t stopped_ns)
 {
 	if (interrupted->how == WAS_SET_BACK)
 		call_shorten_timeout(interrupted->call, interrupted->args, stopped_ns);
-	if (!run_handlers(interrupted, context))
+	resume_run_handlers(interrupted, context);
+	if (!interrupted->handled)
 		return;
 	if (interrupted->how == KERNEL_RESTARTS || interrupted->how == WAS_SET_BACK)
 		arch_return_eintr(context);
@@ -216,11 +216,9 @@ void resume_finish(struct interrupted_call *interrupted, ucontext_t *context,
 void resume_transfer(const struct interrupted_call *interrupted, ucontext_t *context,
 		     const _Atomic uint32_t *ours)
 {
-	uint64_t mask = blocked_by(context);
-
 	if (interrupted->how != CUT_SHORT)
 		return;
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	resume_unblock(context);
 	arch_set_result(context, transfer_complete(interrupted->call, interrupted->args,
 						   interrupted->result, ours));
 }

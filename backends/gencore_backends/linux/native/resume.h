@@ -4,6 +4,7 @@
 #define GENCORE_RESUME_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <ucontext.h>
 
 #include "calls.h"
@@ -23,6 +24,7 @@ struct interrupted_call {
 	const struct blocking_call *call; /* NULL if it is not known */
 	unsigned long args[CALL_ARGUMENTS];
 	long result;
+	bool handled; /* a handler of the application has run that ends such a call */
 };
 
 /*
@@ -32,11 +34,22 @@ struct interrupted_call {
 void resume_examine(const struct thread *thread, ucontext_t *context, struct interrupted_call *ret);
 
 /*
+ * Run the handlers of the application's signals that are pending here, in our handler, where their
+ * effect is known, and note it.
+ */
+void resume_run_handlers(struct interrupted_call *interrupted, const ucontext_t *context);
+
+/* The signals that the interrupted code blocks. */
+uint64_t resume_mask(const ucontext_t *context);
+
+/* Let signals through like the interrupted code. */
+void resume_unblock(const ucontext_t *context);
+
+/*
  * After the stop: run the handlers of the application's signals that came meanwhile, and let the
  * call end as it would have.
  */
-void resume_finish(struct interrupted_call *interrupted, ucontext_t *context,
-		   uint64_t stopped_ns);
+void resume_finish(struct interrupted_call *interrupted, ucontext_t *context, uint64_t stopped_ns);
 
 /*
  * Last, and perhaps for long: move what the call has not moved because of us. *ours* changes with

@@ -22,6 +22,7 @@ enum {
 	SAME_STACK = 8 << 20,	 /* a value so near the stack pointer points into the stack */
 	LOWEST_CODE = 0x10000,
 	CALL_SIZE = 8,		 /* bytes before a return address that are looked at */
+	LONGEST_FUNCTION = 2048, /* of the C library's functions that make blocking calls */
 };
 
 struct text {
@@ -108,9 +109,20 @@ static bool is_return_address(uintptr_t value, uintptr_t sp)
 	       arch_follows_call((const unsigned char *)value);
 }
 
+/* Whether an address may be in the C library's function that begins there. */
+static bool is_within(uintptr_t address, uintptr_t function)
+{
+	return function && address >= function && address - function < LONGEST_FUNCTION;
+}
+
+/*
+ * Old return addresses lie in the frames too, of calls that have returned. The right one is that of
+ * a call of the C library's function that is being run.
+ */
 bool retries_at(uintptr_t sp, uintptr_t pc)
 {
 	const struct text *text = text_with(pc);
+	uintptr_t running = pc;
 
 	if (!text || !text->c_library)
 		return text != NULL;
@@ -119,10 +131,13 @@ bool retries_at(uintptr_t sp, uintptr_t pc)
 
 		if (memory_read(at, &value, sizeof(value)))
 			return false;
-		text = text_with(value);
-		if ((text && text->c_library) || !is_return_address(value, sp))
+		if (!is_return_address(value, sp) ||
+		    !is_within(running, arch_called_function(value)))
 			continue;
-		return text != NULL;
+		text = text_with(value);
+		if (!text || !text->c_library)
+			return text != NULL;
+		running = value;
 	}
 	return false;
 }

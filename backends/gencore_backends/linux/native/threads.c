@@ -17,8 +17,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -43,6 +45,7 @@ enum {
 	RETRIES = 20,
 	RETRY_NS = 100000,
 	CHECK_MS = 2,		  /* between two looks whether a thread that is awaited has ended */
+	LOOK_AGAIN_MS = 10,
 	STANDSTILL_MS = 60000,	  /* after which a thread goes on by itself */
 	MAIN_MS = 20,		  /* how long the others wait for the main thread's signals */
 	ALTERNATE_SEARCH = 32 * 1024,
@@ -66,9 +69,11 @@ static struct {
 	struct thread *threads;
 	uint32_t capacity;
 	uint32_t count;
+	_Atomic uint32_t entries; /* into our handler, by any thread */
 	int tasks;		/* /proc/self/task */
+	int main_release;	/* an eventfd(2) that the main thread may wait for */
 	int reserve;		/* given back when threads are looked at, which needs one */
-	bool open;		/* the two above are */
+	bool open;		/* the three above are */
 	int signal;		/* ours, while its disposition is */
 	bool kept;		/* from the last capture: a thread has not taken it yet */
 	bool collides;		/* the application uses it after all */
@@ -106,6 +111,13 @@ static bool is_main(pid_t tid)
 
 /* --------------------------------------------------------------------------- in the handler */
 
+static void block_all(void)
+{
+	const uint64_t all = ~(uint64_t)0;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof(all));
+}
+
 /* Wait until the word changes, or the standstill has lasted too long. Returns whether it has. */
 static bool wait_for_release(_Atomic uint32_t *word, uint32_t generation)
 {
@@ -118,6 +130,56 @@ static bool wait_for_release(_Atomic uint32_t *word, uint32_t generation)
 			return false;
 	}
 	return true;
+}
+
+/*
+ * Wait with the mask of the interrupted code. ppoll(2) ends with EINTR if, and only if, a handler has
+ * run, with SA_RESTART or without, like the calls that are never restarted. It looks again now and
+ * then: if it was late, the descriptor may be closed by now.
+ */
+static bool wait_in_poll(uint32_t generation, const ucontext_t *context,
+			 struct interrupted_call *call)
+{
+	const uint64_t deadline = now_ns() + STANDSTILL_MS * 1000000ull;
+	const uint64_t mask = resume_mask(context);
+	struct pollfd release = {.fd = stopping.main_release, .events = POLLIN};
+
+	while (atomic_load(&stopping.main_generation) == generation) {
+		struct timespec look_again = milliseconds(LOOK_AGAIN_MS);
+
+		if (syscall(SYS_ppoll, &release, 1, &look_again, &mask, sizeof(mask)) < 0 &&
+		    errno == EINTR)
+			call->handled = true;
+		if (now_ns() >= deadline)
+			return false;
+	}
+	return true;
+}
+
+/* The same, but a handler with SA_RESTART does not count, as in the calls that the kernel restarts. */
+static bool wait_in_futex(uint32_t generation, const ucontext_t *context,
+			  struct interrupted_call *call)
+{
+	while (atomic_load(&stopping.main_generation) == generation) {
+		resume_run_handlers(call, context);
+		resume_unblock(context);
+		if (futex(&stopping.main_generation, FUTEX_WAIT, generation, NULL) &&
+		    errno == EINTR)
+			call->handled = true;
+		block_all();
+	}
+	return true;
+}
+
+/*
+ * The main thread goes on taking signals, so that none of the process's goes to a thread that is
+ * only read.
+ */
+static bool wait_with_signals(uint32_t generation, const ucontext_t *context,
+			      struct interrupted_call *call)
+{
+	return call->how == KERNEL_RESTARTS ? wait_in_futex(generation, context, call)
+					    : wait_in_poll(generation, context, call);
 }
 
 static void announce_arrival(void)
@@ -147,19 +209,19 @@ static void let_main_go_first(const ucontext_t *context)
 	}
 }
 
-static void stop_here(struct thread *thread, uint32_t generation, ucontext_t *context)
+static void stop_here(struct thread *thread, uint32_t generation, ucontext_t *context,
+		      struct interrupted_call *call)
 {
 	uint32_t asked = generation << 8 | THREAD_ASKED;
 	uint32_t stopped = generation << 8 | THREAD_STOPPED;
-	_Atomic uint32_t *word =
-		is_main(thread->tid) ? &stopping.main_generation : &stopping.generation;
 
 	thread->context = context;
 	thread->tls = arch_thread_pointer();
 	if (!atomic_compare_exchange_strong(&thread->state, &asked, stopped))
 		return;
 	announce_arrival();
-	if (wait_for_release(word, generation))
+	if (is_main(thread->tid) ? wait_with_signals(generation, context, call)
+				 : wait_for_release(&stopping.generation, generation))
 		return;
 	thread->reason = REASON_LEFT_EARLY;
 	atomic_store(&thread->state, generation << 8 | THREAD_MISSING);
@@ -172,13 +234,13 @@ static void stop_this_thread(struct thread *thread, uint32_t generation, ucontex
 	bool first = is_main(thread->tid);
 
 	resume_examine(thread, context, &call);
-	stop_here(thread, generation, context);
+	stop_here(thread, generation, context, &call);
 	if (!first)
 		let_main_go_first(context);
 	resume_finish(&call, context, now_ns() - begin);
 	if (first)
 		threads_main_has_signals();
-	resume_transfer(&call, context, &stopping.generation);
+	resume_transfer(&call, context, &stopping.entries);
 }
 
 /* One that was given up; what we were asked for is over. */
@@ -189,7 +251,7 @@ static void go_on_at_once(ucontext_t *context)
 
 	resume_examine(&unknown, context, &call);
 	resume_finish(&call, context, 0);
-	resume_transfer(&call, context, &stopping.generation);
+	resume_transfer(&call, context, &stopping.entries);
 }
 
 static void handle_signal(int number, siginfo_t *info, void *opaque)
@@ -202,6 +264,7 @@ static void handle_signal(int number, siginfo_t *info, void *opaque)
 	(void)number;
 	if (info->si_code != SI_QUEUE || info->si_pid != getpid())
 		return;
+	atomic_fetch_add(&stopping.entries, 1);
 	if (index == 0)
 		keep_caller_fp(opaque);
 	else if (atomic_load(&stopping.generation) == generation && index < stopping.count)
@@ -324,23 +387,38 @@ static int make_room(uint32_t count)
 	return 0;
 }
 
-static int open_tasks(void)
+static void close_descriptors(void)
 {
+	const int opened[] = {stopping.tasks, stopping.main_release, stopping.reserve};
+
+	for (size_t i = 0; i < sizeof(opened) / sizeof(*opened); i++)
+		if (opened[i] >= 0)
+			close(opened[i]);
+	stopping.tasks = stopping.main_release = stopping.reserve = -1;
+	stopping.open = false;
+}
+
+static int open_descriptors(void)
+{
+	int err;
+
 	stopping.tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (stopping.tasks < 0)
-		return -1;
+	stopping.main_release = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	stopping.reserve = fcntl(stopping.tasks, F_DUPFD_CLOEXEC, 0);
-	stopping.open = stopping.reserve >= 0;
-	if (!stopping.open)
-		close(stopping.tasks);
-	return stopping.open ? 0 : -1;
+	stopping.open = true;
+	if (stopping.tasks >= 0 && stopping.main_release >= 0 && stopping.reserve >= 0)
+		return 0;
+	err = errno == EBADF ? EMFILE : errno;
+	close_descriptors();
+	errno = err;
+	return -1;
 }
 
 int threads_prepare(enum thread_mode mode)
 {
 	int count = count_tasks();
 
-	if (count < 0 || make_room((uint32_t)count) || open_tasks())
+	if (count < 0 || make_room((uint32_t)count) || open_descriptors())
 		return -1;
 	return mode == THREADS_CALLER ? 0 : take_signal();
 }
@@ -540,38 +618,48 @@ static bool is_known(pid_t tid)
 	return false;
 }
 
-static void add_thread(pid_t tid, enum thread_mode mode)
+static void add_thread(pid_t tid)
 {
 	struct thread *thread = &stopping.threads[stopping.count++];
 
 	memset(thread, 0, sizeof(*thread));
 	thread->tid = tid;
-	if (mode == THREADS_CALLER) {
-		thread->reason = REASON_NOT_ASKED;
-		set_state(thread, THREAD_MISSING);
-	} else {
-		take_thread(thread, stopping.count - 1, mode);
-	}
 }
 
-/*
- * Take the threads that are not in the table yet, the main one only *with_main*. Returns how many
- * there were.
- */
-static uint32_t take_new_threads(enum thread_mode mode, bool with_main)
+/* Add the threads that are not in the table yet, the main one only *with_main*. */
+static void add_new_threads(bool with_main)
 {
 	uint32_t before = stopping.count;
 	struct task_list list = {.fd = stopping.tasks};
 	pid_t tid;
 
 	lseek(stopping.tasks, 0, SEEK_SET);
-	while (!stopping.collides && (tid = next_task(&list)) > 0) {
-		if ((!with_main && is_main(tid)) || tid == stopping.threads[0].tid ||
-		    (before > 1 && is_known(tid)))
-			continue;
-		if (stopping.count == stopping.capacity)
-			break;
-		add_thread(tid, mode);
+	while ((tid = next_task(&list)) > 0 && stopping.count < stopping.capacity)
+		if ((with_main || !is_main(tid)) && tid != stopping.threads[0].tid &&
+		    !(before > 1 && is_known(tid)))
+			add_thread(tid);
+}
+
+/*
+ * Take the threads that are not in the table yet. Returns how many there were.
+ *
+ * The last one first: what a thread blocks by entering our handler, the kernel passes on to the next
+ * one that does not, in the order of their creation, and after the last comes the main thread
+ * (retarget_shared_pending() in kernel/signal.c). So a signal of the process that came at that
+ * moment stays with the main thread, or goes back to it.
+ */
+static uint32_t take_new_threads(enum thread_mode mode, bool with_main)
+{
+	uint32_t before = stopping.count;
+
+	add_new_threads(with_main);
+	for (uint32_t i = stopping.count; i-- > before && !stopping.collides;) {
+		if (mode == THREADS_CALLER) {
+			stopping.threads[i].reason = REASON_NOT_ASKED;
+			set_state(&stopping.threads[i], THREAD_MISSING);
+		} else {
+			take_thread(&stopping.threads[i], i, mode);
+		}
 	}
 	return stopping.count - before;
 }
@@ -702,6 +790,9 @@ static uint32_t count_unlisted(void)
 static void begin_stop(void)
 {
 	uint32_t generation = atomic_load(&stopping.generation) + 1;
+	eventfd_t released;
+
+	eventfd_read(stopping.main_release, &released); /* of an attempt before */
 
 	stopping.collides = false;
 	atomic_store(&stopping.arrived, 0);
@@ -809,6 +900,7 @@ void threads_release(void)
 	atomic_store(&stopping.main_done, 0);
 	atomic_store(&stopping.main_generation, generation);
 	futex(&stopping.main_generation, FUTEX_WAKE, 1, NULL);
+	eventfd_write(stopping.main_release, 1);
 	atomic_store(&stopping.generation, generation);
 	futex(&stopping.generation, FUTEX_WAKE, INT_MAX, NULL);
 }
@@ -894,12 +986,8 @@ void threads_finish(struct thread_table *table)
 	if (table->moved)
 		munmap((void *)table->moved, table->moved_size);
 	table->moved = NULL;
-	if (!stopping.open)
-		return;
-	close(stopping.tasks);
-	if (stopping.reserve >= 0)
-		close(stopping.reserve);
-	stopping.open = false;
+	if (stopping.open)
+		close_descriptors();
 }
 
 void threads_after_fork(void)

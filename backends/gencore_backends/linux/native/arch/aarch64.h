@@ -187,6 +187,13 @@ static inline uintptr_t arch_thread_pointer(void)
 	return tls;
 }
 
+/* Not looked for. */
+static inline uintptr_t arch_called_function(uintptr_t return_address)
+{
+	(void)return_address;
+	return 0;
+}
+
 static inline int arch_follows_call(const unsigned char *code)
 {
 	uint32_t before;

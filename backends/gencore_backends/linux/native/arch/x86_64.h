@@ -11,6 +11,8 @@
 #include <unistd.h>
 #include <ucontext.h>
 
+#include "../memory_access.h"
+
 #define ARCH_ELF_MACHINE EM_X86_64
 
 typedef struct user_regs_struct arch_registers;
@@ -314,6 +316,37 @@ static inline uintptr_t arch_thread_pointer(void)
 
 	__asm__("movq %%fs:0, %0" : "=r"(tls));
 	return tls;
+}
+
+/*
+ * The function that was called by the instruction before a return address, through the procedure
+ * linkage table or the global offset table; 0 if that cannot be seen in the code.
+ */
+static inline uintptr_t arch_called_function(uintptr_t return_address)
+{
+	const unsigned char *code = (const unsigned char *)return_address;
+	const unsigned char *stub = code;
+	uintptr_t function = 0;
+	int32_t offset;
+
+	if (code[-5] == 0xe8) { /* call rel32 */
+		memcpy(&offset, code - 4, sizeof(offset));
+		stub = code + offset;
+		if (memory_read((uintptr_t)stub, &(char[16]){0}, 16))
+			return 0;
+		stub += memcmp(stub, "\xf3\x0f\x1e\xfa", 4) ? 0 : 4; /* endbr64 */
+		stub += *stub == 0xf2 ? 1 : 0;			    /* bnd */
+		if (memcmp(stub, "\xff\x25", 2)) /* jmp *disp32(%rip) */
+			return (uintptr_t)(code + offset);
+		stub += 6;
+	} else if (memcmp(code - 6, "\xff\x15", 2)) { /* call *disp32(%rip) */
+		return 0;
+	}
+	memcpy(&offset, stub - 4, sizeof(offset));
+	return memory_read((uintptr_t)stub + (uintptr_t)(intptr_t)offset, &function,
+			   sizeof(function))
+		       ? 0
+		       : function;
 }
 
 /* Whether an address is one that a call instruction returns to. */

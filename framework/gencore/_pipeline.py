@@ -88,14 +88,15 @@ class Pipeline:
         Raises `Unsupported`, `Refused`, `PluginError` and `CoreFailed`, with nothing left behind.
         """
         stay = Stay()
-        check_room(self._request.timeout)
-        backend, verdict = self._choose()
-        _check_identity()
-        dump = self._begin(backend)
-        stay.in_child(dump.output.close)
+        dump: DumpInProgress | None = None
         snapshot: Snapshot | None = None
         worker: Worker | None = None
         try:
+            check_room(self._request.timeout)
+            backend, verdict = self._choose()
+            _check_identity()
+            dump = self._begin(backend)
+            stay.in_child(dump.output.close)
             members = self._selection.make_members(partial(note_failure, dump))
             dump.packed = any(member.packs for member in members)
             if any(member.makes_files for member in members):
@@ -109,7 +110,7 @@ class Pipeline:
             worker.start(stay)
         except BaseException:  # Ctrl-C too, at whatever line
             if worker is None or not worker.give_up():
-                _undo(snapshot, dump.output)
+                _undo(snapshot, dump)
                 stay.end()
             raise
         return handle
@@ -177,13 +178,14 @@ class Pipeline:
         return first
 
 
-def _undo(snapshot: Snapshot | None, output: Output) -> None:
+def _undo(snapshot: Snapshot | None, dump: DumpInProgress | None) -> None:
     """Leave nothing. That this fails too does not hide why it is done."""
     with suppress(Exception):
         if snapshot is not None:
             snapshot.close()
     with suppress(OSError):
-        output.close()
+        if dump is not None:
+            dump.output.close()
 
 
 def _check_identity() -> None:

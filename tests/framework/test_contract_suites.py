@@ -110,6 +110,13 @@ SHOWS_WHAT_IS_EXCLUDED = """
             self._memory = ctypes.string_at(start, end - start)
         return super().snapshot(request, output, to_file=to_file)
 """
+WIPES_THE_PROCESS = """
+    def snapshot(self, request, output, *, to_file):
+        import ctypes
+        for start, end in request.excluded:
+            ctypes.memset(start, 0, end - start)
+        return super().snapshot(request, output, to_file=to_file)
+"""
 
 
 @pytest.fixture
@@ -180,10 +187,11 @@ def test_a_bad_collector_is_told_the_rule(run, bad, rule):
         (SNAPSHOT.format(body=CHANGES), "", "a dump leaves the process as it was"),
         (SNAPSHOT.format(body=KEEPS_WHEN_GIVEN_UP), "", r"close\(\) release everything"),
         (SHOWS_WHAT_IS_EXCLUDED, "", "what is excluded is not in the core"),
+        (WIPES_THE_PROCESS, "", "what is excluded stays as it is"),
     ],
     ids=[
         *("priority", "side-effect", "verdict", "unable", "unclaimed", "mapped-files", "same"),
-        *("text", "row", "caller", "whole", "absolute", "changes", "abort", "excluded"),
+        *("text", "row", "caller", "whole", "absolute", "changes", "abort", "excluded", "wiped"),
     ],
 )  # fmt: skip
 def test_a_bad_backend_is_told_the_rule(run, bad, claim, rule):

@@ -61,9 +61,22 @@ def test_cancel_leaves_nothing(tmp_path, big):
 
 
 def children():
-    """Return the children of every thread, those that were not waited for included."""
+    """Return the clones that are children of a thread, those that were not waited for included.
+
+    A clone has the command line of this process; multiprocessing may have left another child.
+    """
+    own = Path("/proc/self/cmdline").read_bytes()
     files = Path("/proc/self/task").glob("*/children")
-    return [child for file in files for child in file.read_text().split()]
+    pids = [child for file in files for child in file.read_text().split()]
+    return [pid for pid in pids if command_line(pid) in {own, b""}]
+
+
+def command_line(pid):
+    """Return it; nothing for a process that has ended and was not waited for."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_what_is_read_while_the_kernel_writes_is_the_whole_core(tmp_path, big):

@@ -82,8 +82,10 @@ def test_snapshot_holds_none_of_the_services_descriptors_without_close_range(too
     told = run_confined(tool, "descriptors.py")
 
     assert told["result"] == "complete"
-    ends = sorted(link.split(":")[0] for link in told["links"])
-    assert ends == ["anon_inode", "pipe", "pipe"]  # the first is its reader's pidfd
+    kinds = {link.split(":")[0].rpartition("/")[2] for link in told["links"]}
+    # its reader's pidfd; core, messages, and what it looks at memory through; its own page map
+    assert kinds == {"anon_inode", "pipe", "pagemap"}
+    assert len(told["links"]) == 6
 
 
 def test_standard_output_is_enough(tool, open_directory, extension):

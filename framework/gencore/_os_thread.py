@@ -68,6 +68,8 @@ get_native_id: Final[Callable[[], int]] = _thread.get_native_id
 
 STACK: Final = 1 << 20
 """Bytes of stack of each thread. isal's one-shot calls need more than 96 KiB."""
+_SLICE: Final = 1.0
+"""Seconds between two looks of a thread that waits."""
 _GLANCE: Final = 0.01
 """Seconds between two looks of a greenlet that waits."""
 _SETTLED_AFTER: Final = 0.1
@@ -107,9 +109,11 @@ class Latch:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Block this thread until it is open, *timeout* seconds at most. Return whether it is."""
-        limit = -1 if timeout is None else max(0.0, min(timeout, _thread.TIMEOUT_MAX))
-        if not self.is_open and self._closed.acquire(timeout=limit):
-            self._closed.release()
+        end = float("inf") if timeout is None else time.monotonic() + timeout
+        while not self.is_open and (left := end - time.monotonic()) > 0:
+            # In slices: Ctrl-C between the two would keep all others waiting.
+            if self._closed.acquire(timeout=min(left, _SLICE)):
+                self._closed.release()
         return self.is_open
 
     def wait_as_application(self, timeout: float | None = None) -> bool:
@@ -211,10 +215,12 @@ def settle() -> None:
             Latch().wait(0.0005)
 
 
-def try_to_start(limit: float) -> None:
-    """Start a thread that ends at once. Raises `NoThread`, within *limit* seconds."""
-    if not OsThread(lambda: None).join(limit):
-        raise NoThread("a thread was started and did not begin")
+def try_to_start(limit: float) -> bool:
+    """Start a thread that ends at once. Return whether it has, within *limit* seconds.
+
+    Raises `NoThread`.
+    """
+    return OsThread(lambda: None).join(limit)
 
 
 def wait_for_descriptors(wanted: Mapping[int, int], timeout: float | None) -> dict[int, int]:

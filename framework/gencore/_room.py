@@ -10,7 +10,7 @@ import os
 from typing import Final
 
 from gencore._os_thread import STACK, NoThread, try_to_start
-from gencore.errors import Refused
+from gencore.errors import Refused, TimedOut
 
 try:
     import resource
@@ -27,13 +27,23 @@ _THREAD_LIMIT: Final = 5.0
 
 
 def check_room(timeout: float | None) -> None:
-    """Raise `Refused` where a dump would fail for want of descriptors or of any thread."""
+    """Raise `Refused` where a dump would fail for want of descriptors or of any thread.
+
+    Raises `TimedOut` where a thread takes longer than the dump may.
+    """
     _check_descriptors()
     try:
-        try_to_start(min(_THREAD_LIMIT, timeout or _THREAD_LIMIT))
+        begins = try_to_start(min(_THREAD_LIMIT, timeout or _THREAD_LIMIT))
     except NoThread as error:
         if not error.at_exit:  # there, who asks for the dump makes it
             raise Refused(f"no thread for the dump: {error}", remedy=_thread_remedy()) from error
+        return
+    if begins:
+        return
+    if timeout is not None and timeout < _THREAD_LIMIT:
+        raise TimedOut(timeout)
+    text = "no thread for the dump: one was started and did not begin"
+    raise Refused(text, remedy=_thread_remedy())
 
 
 def _check_descriptors() -> None:

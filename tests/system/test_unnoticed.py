@@ -62,7 +62,6 @@ print(json.dumps([waited, registers_of(os.getpid(), reports)]))
     assert registers == [["exact", None]] * 3
 
 
-@pytest.mark.xfail(reason="stale return addresses in the frame of poll() look like CPython's")
 def test_an_extension_that_waits_with_a_timeout_gets_no_eintr(python, tmp_path):
     """Nobody would call again for the time that is left, so its thread is read, not stopped."""
     built = tmp_path / "polling.so"

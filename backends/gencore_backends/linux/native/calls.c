@@ -27,6 +27,9 @@
 #define IORING_ENTER_EXT_ARG 8 /* include/uapi/linux/io_uring.h */
 #endif
 
+/* Beyond it nanoseconds do not fit into 64 bits, and some milliseconds do not matter. */
+enum { LONGEST_S = 1000000000 };
+
 #define ROW(name, ...) {#name, SYS_##name, __VA_ARGS__}
 
 const struct blocking_call blocking_calls[] = {
@@ -208,7 +211,7 @@ void call_shorten_timeout(const struct blocking_call *call, const unsigned long 
 	int64_t left;
 
 	if ((call->timeout != TIMESPEC_LEFT && call->timeout != TIMEVAL_LEFT) || !address ||
-	    !memory_is_writable(address))
+	    !memory_is_writable(address) || span->tv_sec > LONGEST_S)
 		return;
 	left = (int64_t)span->tv_sec * 1000000000 + span->tv_nsec * unit - (int64_t)stopped_ns;
 	left = left > 0 ? left : 0;

@@ -415,6 +415,17 @@ static bool is_whole_file(const struct choice *choice)
 	       is_data(choice->mapping);
 }
 
+/* Where reading a hole would fill it, in the target's own memory: only what is there is read. */
+static bool is_shared_memory(const struct choice *choice)
+{
+	const struct mapping *mapping = choice->mapping;
+	static const char posix[] = "/dev/shm/"; /* of shm_open(3) */
+
+	return mapping->shared &&
+	       (mapping->device == choice->clone->map.shared_device ||
+		!strncmp(name_of(&choice->clone->map, mapping), posix, sizeof(posix) - 1));
+}
+
 static void clone_choose_file(struct choice *choice)
 {
 	const struct mapping *mapping = choice->mapping;
@@ -422,8 +433,7 @@ static void clone_choose_file(struct choice *choice)
 
 	if (is_limited(&choice->clone->order) && !elf)
 		clone_add_whole(choice, false);
-	else if (mapping->shared && mapping->device == choice->clone->map.shared_device &&
-		 !mapping->huge && !mapping->swapped_kb)
+	else if (is_shared_memory(choice) && !mapping->huge && !mapping->swapped_kb)
 		clone_add_shared(choice);
 	else if (!(mapping->flags & (PF_R | PF_W | PF_X))) /* a gap that the linker closes off */
 		clone_add_changed(choice, mapping->start);

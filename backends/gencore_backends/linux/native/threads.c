@@ -46,7 +46,7 @@ enum {
 	RETRY_NS = 100000,
 	CHECK_MS = 2,		  /* between two looks whether a thread that is awaited has ended */
 	LOOK_AGAIN_MS = 10,
-	STANDSTILL_MS = 60000,	  /* after which a thread goes on by itself */
+	STANDSTILL_MS = 60000,	  /* after which a thread goes on by itself, if it looks */
 	MAIN_MS = 20,		  /* how long the others wait for the main thread's signals */
 	ALTERNATE_SEARCH = 32 * 1024,
 	FP_STATE = 16 * 1024,	  /* XSAVE needs 11 KiB with AMX */
@@ -75,6 +75,7 @@ static struct {
 	int reserve;		/* given back when threads are looked at, which needs one */
 	bool open;		/* the three above are */
 	int signal;		/* ours, while its disposition is */
+	bool listed;		/* the table is of this capture */
 	bool kept;		/* from the last capture: a thread has not taken it yet */
 	bool collides;		/* the application uses it after all */
 	bool delayed;		/* a handler of the application may block it for a while */
@@ -215,16 +216,20 @@ static void stop_here(struct thread *thread, uint32_t generation, ucontext_t *co
 	uint32_t asked = generation << 8 | THREAD_ASKED;
 	uint32_t stopped = generation << 8 | THREAD_STOPPED;
 
+	/* A late one must not write into the row, which may be another thread's by now. */
+	if (!atomic_compare_exchange_strong(&thread->state, &asked,
+					    generation << 8 | THREAD_ARRIVES))
+		return;
 	thread->context = context;
 	thread->tls = arch_thread_pointer();
-	if (!atomic_compare_exchange_strong(&thread->state, &asked, stopped))
-		return;
+	atomic_store(&thread->state, stopped);
 	announce_arrival();
 	if (is_main(thread->tid) ? wait_with_signals(generation, context, call)
 				 : wait_for_release(&stopping.generation, generation))
 		return;
-	thread->reason = REASON_LEFT_EARLY;
-	atomic_store(&thread->state, generation << 8 | THREAD_MISSING);
+	if (atomic_compare_exchange_strong(&thread->state, &stopped,
+					   generation << 8 | THREAD_MISSING))
+		thread->reason = REASON_LEFT_EARLY;
 }
 
 static void stop_this_thread(struct thread *thread, uint32_t generation, ucontext_t *context)
@@ -267,7 +272,8 @@ static void handle_signal(int number, siginfo_t *info, void *opaque)
 	atomic_fetch_add(&stopping.entries, 1);
 	if (index == 0)
 		keep_caller_fp(opaque);
-	else if (atomic_load(&stopping.generation) == generation && index < stopping.count)
+	else if (atomic_load(&stopping.generation) == generation && index < stopping.count &&
+		 stopping.threads[index].tid == (pid_t)syscall(SYS_gettid))
 		stop_this_thread(&stopping.threads[index], generation, opaque);
 	else
 		go_on_at_once(opaque);
@@ -673,6 +679,7 @@ static void give_up(struct thread *thread, enum thread_state state)
 	if (!atomic_compare_exchange_strong(&thread->state, &asked, generation | state))
 		return;
 	thread->reason = REASON_NO_ANSWER;
+	thread->unanswered = true;
 	atomic_fetch_sub(&stopping.expected, 1);
 }
 
@@ -804,6 +811,7 @@ static void begin_stop(void)
 	memset(&stopping.threads[0], 0, sizeof(struct thread));
 	stopping.threads[0].tid = (pid_t)syscall(SYS_gettid);
 	stopping.count = 1;
+	stopping.listed = true;
 	set_state(&stopping.threads[0], THREAD_STOPPED);
 }
 
@@ -821,7 +829,8 @@ static int stop_by_free_signal(enum thread_mode mode, uint64_t deadline_ns)
 		threads_release();
 		stopping.in_use |= bit_of(stopping.signal);
 		put_back_disposition();
-		if (take_signal())
+		errno = EBUSY;
+		if (stopping.kept || take_signal())
 			return -1;
 	}
 }
@@ -948,7 +957,10 @@ void threads_yield_signals(uint64_t mask)
 	threads_main_has_signals();
 }
 
-/* Whether a thread that was given up has our signal still before it. */
+/*
+ * Whether our signal may still be queued to a thread that was given up, in this capture or, if the
+ * handler was kept, in an earlier one. What cannot be looked at may have it.
+ */
 static bool is_still_queued(void)
 {
 	struct thread_status status;
@@ -956,10 +968,14 @@ static bool is_still_queued(void)
 	for (uint32_t i = 1; i < stopping.count; i++) {
 		const struct thread *thread = &stopping.threads[i];
 
-		if ((thread->reason == REASON_NO_ANSWER || stopping.kept) &&
-		    !read_task_status(stopping.tasks, thread->tid, &status) &&
-		    status.pending & bit_of(stopping.signal))
+		if (!thread->unanswered && !stopping.kept)
+			continue;
+		if (read_task_status(stopping.tasks, thread->tid, &status)) {
+			if (errno != ENOENT && errno != ESRCH)
+				return true;
+		} else if (status.pending & bit_of(stopping.signal)) {
 			return true;
+		}
 	}
 	return false;
 }
@@ -971,7 +987,7 @@ static bool is_still_queued(void)
  */
 static void put_back_disposition(void)
 {
-	if (stopping.signal <= 0)
+	if (stopping.signal <= 0 || (stopping.kept && !stopping.listed))
 		return;
 	stopping.kept = is_still_queued();
 	if (stopping.kept)
@@ -986,6 +1002,7 @@ void threads_finish(struct thread_table *table)
 	if (table->moved)
 		munmap((void *)table->moved, table->moved_size);
 	table->moved = NULL;
+	stopping.listed = false;
 	if (stopping.open)
 		close_descriptors();
 }
@@ -995,6 +1012,7 @@ void threads_after_fork(void)
 	struct thread_table none = {.count = 0};
 
 	stopping.count = 0;
+	stopping.kept = false; /* what was queued is not inherited */
 	atomic_store(&stopping.generation, (atomic_load(&stopping.generation) + 1) & ~1u);
 	threads_finish(&none);
 }

@@ -23,6 +23,7 @@ enum thread_mode {
 enum thread_state {
 	THREAD_NEW,
 	THREAD_ASKED,	/* a signal is on its way */
+	THREAD_ARRIVES, /* in our handler; its context is being noted */
 	THREAD_STOPPED, /* it waits in our handler; its context is complete */
 	THREAD_READ,	/* blocked in the kernel; stack and program counter were read */
 	THREAD_MISSING,
@@ -63,6 +64,7 @@ struct thread {
 	struct thread_call call;
 	uint64_t switches;	   /* context switches when it was read */
 	uint64_t sleeps;	   /* how often it had gone to sleep when it was asked to stop */
+	bool unanswered;	   /* it was asked and given up: our signal may still be queued */
 	bool delayed;		   /* a handler of the application may have delayed our signal */
 	const ucontext_t *context; /* on the stopped thread's own stack */
 	uintptr_t tls;

@@ -6,7 +6,7 @@
  *
  * Whether a short return is due to our signal cannot be seen. Asking for the rest is right in any
  * case, for descriptors on which the kernel itself would have waited: pipes, stream sockets,
- * terminals. Where there was another reason, the next call meets it too, and moves nothing.
+ * terminals. Where there was another reason, the next call of the application meets it.
  */
 #define _GNU_SOURCE
 #include "transfers.h"
@@ -36,7 +36,8 @@ struct remainder {
 	const struct blocking_call *call;
 	const unsigned long *args;
 	const _Atomic uint32_t *ours;
-	struct pollfd ready; /* what is waited for before; fd is -1 if nothing is */
+	struct pollfd ready; /* what must be ready before; fd is -1 if nothing must */
+	bool waits;	     /* until it is */
 };
 
 static bool is_stream_socket(int fd)
@@ -64,10 +65,13 @@ static bool waits_for_all(int fd)
 /*
  * Wait until a call can move something at once. Where it has moved a part, any handler of the
  * application ends it; before that, one with SA_RESTART would not, but ppoll(2) ends in any case.
+ * An error is left for the application's own next call, which the kernel reports only once, and of
+ * which a send would die by SIGPIPE.
  */
 static bool wait_until_ready(const struct remainder *rest)
 {
 	struct pollfd ready = rest->ready;
+	struct timespec at_once = {0};
 	uint32_t before;
 	long result;
 
@@ -75,9 +79,12 @@ static bool wait_until_ready(const struct remainder *rest)
 		return true;
 	do {
 		before = atomic_load(rest->ours);
-		result = syscall(SYS_ppoll, &ready, 1, NULL, NULL, 0);
+		result = syscall(SYS_ppoll, &ready, 1, rest->waits ? NULL : &at_once, NULL, 0);
 	} while (result < 0 && errno == EINTR && atomic_load(rest->ours) != before);
-	return result >= 0;
+	if (rest->call->number == SYS_recvmmsg) /* the error is its own, see ERESTARTSYS */
+		return result > 0;
+	return result > 0 && !(ready.revents & POLLERR) &&
+	       !(ready.events & POLLOUT && ready.revents & POLLHUP);
 }
 
 static bool receives(const struct blocking_call *call)
@@ -104,14 +111,20 @@ static unsigned long flags_of(const struct blocking_call *call, const unsigned l
 }
 
 /* A call that does not wait, or not for ever, is not waited for either. */
+static bool waits(const struct blocking_call *call, const unsigned long *args, int fd)
+{
+	long flags = syscall(SYS_fcntl, fd, F_GETFL);
+
+	return flags >= 0 && !(flags & O_NONBLOCK) && !(flags_of(call, args) & MSG_DONTWAIT) &&
+	       !call_loses_time(call, args);
+}
+
 static struct pollfd ready_for(const struct blocking_call *call, const unsigned long *args)
 {
 	int fd = (int)args[call->transfer == PIPE_TO_SOCKET ? 2 : 0];
-	long flags = syscall(SYS_fcntl, fd, F_GETFL);
 
-	if (call->transfer == RANDOM_BYTES || flags < 0 || flags & O_NONBLOCK ||
-	    flags_of(call, args) & MSG_DONTWAIT || call_loses_time(call, args))
-		return (struct pollfd){.fd = -1};
+	if (call->transfer == RANDOM_BYTES)
+		fd = -1;
 	return (struct pollfd){.fd = fd, .events = receives(call) ? POLLIN : POLLOUT};
 }
 
@@ -239,12 +252,21 @@ static long move_pieces(const struct remainder *rest, size_t done, size_t left)
 	return moved;
 }
 
+/* Descriptors that come with the rest of a message would be lost. */
+static bool wants_ancillary_data(const struct remainder *rest)
+{
+	struct msghdr message = {0};
+
+	return rest->call->transfer == MESSAGE_IF_WAITALL &&
+	       (memory_read(rest->args[1], &message, sizeof(message)) || message.msg_control);
+}
+
 static long complete_pieces(const struct remainder *rest, long moved)
 {
 	struct pieces pieces;
 	struct iovec piece;
 
-	if (find_pieces(rest, &pieces))
+	if (wants_ancillary_data(rest) || find_pieces(rest, &pieces))
 		return moved;
 	return move_rest(rest, find_piece(&pieces, 0, &piece), moved, move_pieces);
 }
@@ -258,7 +280,7 @@ static bool complete_last_message(const struct remainder *rest, size_t count)
 	struct mmsghdr *message = (struct mmsghdr *)rest->args[1] + count - 1;
 	const unsigned long args[] = {rest->args[0], (unsigned long)&message->msg_hdr, rest->args[3]};
 	const struct remainder one = {blocking_call_find(SYS_sendmsg), args, rest->ours,
-				      rest->ready};
+				      rest->ready, rest->waits};
 	const struct pieces pieces = {message->msg_hdr.msg_iov, message->msg_hdr.msg_iovlen};
 	struct iovec piece;
 
@@ -311,7 +333,8 @@ static void wait_for_completions(const struct remainder *rest)
 long transfer_complete(const struct blocking_call *call, const unsigned long *args, long moved,
 		       const _Atomic uint32_t *ours)
 {
-	const struct remainder rest = {call, args, ours, ready_for(call, args)};
+	const struct pollfd ready = ready_for(call, args);
+	const struct remainder rest = {call, args, ours, ready, waits(call, args, ready.fd)};
 	int fd = (int)args[0];
 
 	if (!call_moves_in_part(call, args))

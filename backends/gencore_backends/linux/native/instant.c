@@ -52,6 +52,16 @@ static __attribute__((noinline)) long clone_image(struct image *image, int *pidf
 	return pid;
 }
 
+/* The C library reads a file for that, and the pause is not to wait for it. */
+static long count_processors(void)
+{
+	static long count;
+
+	if (!count)
+		count = sysconf(_SC_NPROCESSORS_ONLN);
+	return count;
+}
+
 static void note_ids(struct image *image)
 {
 	image->pid = getpid();
@@ -60,7 +70,7 @@ static void note_ids(struct image *image)
 	image->sid = getsid(0);
 	image->uid = getuid();
 	image->gid = getgid();
-	image->cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	image->cpus = count_processors();
 }
 
 /* Threads stand still from the first line to threads_release(). Returns 0, or -1 with errno set. */

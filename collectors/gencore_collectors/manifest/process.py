@@ -38,7 +38,7 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
     argv = _names_only(sys.orig_argv, only_program=only_program)
     return {
         "pid": os.getpid(),
-        "vpid": [int(pid) for pid in status.get("NSpid", "").split()],
+        "vpid": [int(pid) for pid in status.get("NStgid", "").split()],
         "parent_pid": os.getppid() if hasattr(os, "getppid") else None,
         "creation": {"time": _creation_time()},
         "state": status.get("State"),

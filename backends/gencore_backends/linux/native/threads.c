@@ -900,6 +900,7 @@ void clone_threads_checked(const struct thread_table *table)
 	for (uint32_t i = 1; i < table->count; i++)
 		if (atomic_load(&table->moved[i]))
 			set_state(&table->threads[i], THREAD_MISSING);
+	syscall(SYS_munmap, table->moved, table->moved_size); /* it is no part of the image */
 }
 
 void threads_release(void)

@@ -92,7 +92,15 @@ def test_the_module_is_hardened():
 def parts(tmp_path_factory):
     """Return a function that does a part of the clone's work under both sanitizers."""
     program = tmp_path_factory.mktemp("parts") / "clone_parts"
-    names = ("descriptors", "lifeline", "python_threads", "memory_map", "proc_text")
+    names = (
+        "descriptors",
+        "lifeline",
+        "python_threads",
+        "memory_map",
+        "page_map",
+        "peek",
+        "proc_text",
+    )
     sources = [PARTS, *(NATIVE / f"{name}.c" for name in names)]
     command = ["cc", "-std=gnu11", "-O1", "-g", *WARNINGS, "-fsanitize=address", *UNDEFINED]
     subprocess.run([*command, f"-I{NATIVE}", *sources, "-o", program], check=True)

@@ -588,7 +588,6 @@ def test_memory_map_survives_any_file_name(python, tmp_path):
 # The process and where it runs
 
 
-@pytest.mark.xfail(strict=False, reason="the main thread's id beside another thread's")
 def test_process_is_described_as_the_kernel_sees_it(python):
     """Start, parent, name, users and protection, of a process made for it."""
     code = """

@@ -33,7 +33,8 @@ _START_TIME: Final = 19
 
 def section(dump: DumpInProgress) -> dict[str, Any]:
     """Return it."""
-    status = key_values("/proc/thread-self/status")
+    status = key_values("/proc/thread-self/status")  # has the memory if the main thread has ended
+    main = key_values("/proc/self/status")
     only_program = dump.request.content == "triage"
     argv = _names_only(sys.orig_argv, only_program=only_program)
     return {
@@ -41,8 +42,8 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
         "vpid": [int(pid) for pid in status.get("NStgid", "").split()],
         "parent_pid": os.getppid() if hasattr(os, "getppid") else None,
         "creation": {"time": _creation_time()},
-        "state": status.get("State"),
-        "title": status.get("Name"),
+        "state": main.get("State"),
+        "title": main.get("Name"),
         "executable": _executable(dump),
         "argv": argv,
         "argv_redactions": sum(a != b for a, b in zip(argv, sys.orig_argv, strict=True)),

@@ -17,7 +17,7 @@ def section(status: dict[str, str]) -> dict[str, Any]:
         "seccomp": number(status.get("Seccomp")),
         "cap_eff": status.get("CapEff"),
         "lsm": read("/proc/self/attr/current") or None,
-        "coredump_filter": read("/proc/thread-self/coredump_filter"),
+        "coredump_filter": read("/proc/self/coredump_filter"),
     }
 
 

@@ -94,9 +94,10 @@ static int show_states(const char *shape)
 	static const struct range before[] = {{0x1000, 0x2000}, {0x1800, 0x3000}, {0x5000, 0x6000}};
 	struct ranges kept = {before, 3};
 	uintptr_t state = make_states(shape);
+	struct peek peek;
 	size_t bytes = 0;
 
-	if (clone_keep_thread_states(state, &kept))
+	if (clone_peek_open(&peek) || clone_keep_thread_states(&peek, state, &kept))
 		return 1;
 	for (size_t i = 0; i < kept.count; i++) {
 		if (i && kept.rows[i].start <= kept.rows[i - 1].end)

@@ -256,7 +256,8 @@ static void clone_complete_order(struct clone *clone)
 {
 	struct snapshot_order *order = &clone->order;
 
-	if (order->kept.count && clone_keep_thread_states(order->thread_state, &order->kept))
+	if (order->kept.count &&
+	    clone_keep_thread_states(&clone->peek, order->thread_state, &order->kept))
 		clone_fail(clone->image, STEP_MEMORY);
 }
 

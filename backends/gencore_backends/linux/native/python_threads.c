@@ -10,11 +10,6 @@
 #define _GNU_SOURCE
 #include "python_threads.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <unistd.h>
-
-#include "kernel_abi.h"
 #include "memory_map.h"
 
 enum {
@@ -30,11 +25,9 @@ struct state_head {
 	uintptr_t interpreter;
 };
 
-/* Read the image's memory through a pipe: a wrong address is an error of the system call. */
-static bool clone_read_head(const int *pipe, uintptr_t state, struct state_head *ret)
+static bool clone_read_head(const struct peek *peek, uintptr_t state, struct state_head *ret)
 {
-	return syscall(SYS_write, pipe[1], state, sizeof(*ret)) == (long)sizeof(*ret) &&
-	       syscall(SYS_read, pipe[0], ret, sizeof(*ret)) == (long)sizeof(*ret);
+	return clone_peek(peek, ret, state, sizeof(*ret)) == sizeof(*ret);
 }
 
 static void clone_add(struct range *rows, size_t *count, uintptr_t start, size_t size)
@@ -43,14 +36,14 @@ static void clone_add(struct range *rows, size_t *count, uintptr_t start, size_t
 }
 
 /* Add the states of the same interpreter that follow *head* in one direction. */
-static void clone_follow(const int *pipe, struct state_head head, bool forward, struct range *rows,
-			 size_t *count, size_t capacity)
+static void clone_follow(const struct peek *peek, struct state_head head, bool forward,
+			 struct range *rows, size_t *count, size_t capacity)
 {
 	uintptr_t interpreter = head.interpreter;
 	uintptr_t state;
 
 	while ((state = forward ? head.next : head.previous) && *count < capacity) {
-		if (!clone_read_head(pipe, state, &head) || head.interpreter != interpreter)
+		if (!clone_read_head(peek, state, &head) || head.interpreter != interpreter)
 			return;
 		clone_add(rows, count, state, STATE_SIZE);
 	}
@@ -84,25 +77,20 @@ static size_t clone_join(struct range *rows, size_t count)
 	return count ? last + 1 : 0;
 }
 
-static int clone_add_states(uintptr_t state, struct range *rows, size_t *count, size_t capacity)
+static void clone_add_states(const struct peek *peek, uintptr_t state, struct range *rows,
+			     size_t *count, size_t capacity)
 {
 	struct state_head head;
-	int pipe[2];
 
-	if (syscall(SYS_pipe2, pipe, O_CLOEXEC))
-		return -1;
-	if (clone_read_head(pipe, state, &head)) {
-		clone_add(rows, count, head.interpreter, INTERPRETER_SIZE);
-		clone_add(rows, count, state, STATE_SIZE);
-		clone_follow(pipe, head, true, rows, count, capacity);
-		clone_follow(pipe, head, false, rows, count, capacity);
-	}
-	syscall(SYS_close, pipe[0]);
-	syscall(SYS_close, pipe[1]);
-	return 0;
+	if (!clone_read_head(peek, state, &head))
+		return;
+	clone_add(rows, count, head.interpreter, INTERPRETER_SIZE);
+	clone_add(rows, count, state, STATE_SIZE);
+	clone_follow(peek, head, true, rows, count, capacity);
+	clone_follow(peek, head, false, rows, count, capacity);
 }
 
-int clone_keep_thread_states(uintptr_t state, struct ranges *kept)
+int clone_keep_thread_states(const struct peek *peek, uintptr_t state, struct ranges *kept)
 {
 	size_t capacity = kept->count + MAX_STATES;
 	size_t count = kept->count;
@@ -112,8 +100,7 @@ int clone_keep_thread_states(uintptr_t state, struct ranges *kept)
 		return -1;
 	for (size_t i = 0; i < count; i++)
 		rows[i] = kept->rows[i];
-	if (clone_add_states(state, rows, &count, capacity))
-		return -1;
+	clone_add_states(peek, state, rows, &count, capacity);
 	clone_sort(rows, count);
 	*kept = (struct ranges){rows, clone_join(rows, count)};
 	return 0;

@@ -1,5 +1,6 @@
 """The files that stop threads, and native programs built from them."""
 
+import json
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,3 +38,16 @@ def build(native, tmp_path_factory):
         return built[name, options]
 
     return compile_with
+
+
+@pytest.fixture(scope="session")
+def run():
+    """Return a function that runs a native program; it returns what JSON that prints."""
+
+    def rows_of(program, *arguments):
+        command = [program, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return rows_of

@@ -1,23 +1,12 @@
 """Signals of the application's own have the effect that they have without captures."""
 
-import json
-import subprocess
-
 import pytest
 
 pytestmark = pytest.mark.timeout(400)
 
 
-def run(program, *arguments):
-    done = subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
-def signals(build):
+def signals(build, run):
     """Send 256 signals, of 32 kinds, while captures are made one after the other."""
     *kinds, summary = run(build("signals", "-O2"), 256)
     assert len(kinds) == 32
@@ -50,7 +39,7 @@ def test_a_call_that_is_restarted_does_not_end(signals):
     assert count(signals, "ended_early") <= 4
 
 
-def test_real_time_signals_are_neither_taken_nor_lost(build):
+def test_real_time_signals_are_neither_taken_nor_lost(build, run):
     """Awaited, read from a descriptor, handled, or only queued, of the numbers that look free."""
     uses = run(build("realtime_signals", "-O2"), 300)
 

@@ -8,19 +8,11 @@ import pytest
 pytestmark = pytest.mark.timeout(400)
 
 
-def run(program, captures, mode):
-    done = subprocess.run(
-        [program, str(captures), mode], capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
-    *calls, summary = map(json.loads, done.stdout.splitlines())
-    return calls, summary
-
-
 @pytest.fixture(scope="module")
-def captured(build):
+def captured(build, run):
     """Capture a thread in each call 300 times, standing still for 2 ms or more each time."""
-    return run(build("blocking_calls", "-O2"), 300, "auto")
+    *calls, summary = run(build("blocking_calls", "-O2"), 300, "auto")
+    return calls, summary
 
 
 def test_every_row_of_the_table_is_tried(captured):
@@ -70,18 +62,18 @@ def test_sigtimedwait_hardly_ever_takes_our_signal(captured):
     assert summary["taken"] < 10
 
 
-def test_signal_mode_stops_those_too_without_eintr(build):
+def test_signal_mode_stops_those_too_without_eintr(build, run):
     """Only threads that await signals, or move data, are left to be read."""
-    calls, summary = run(build("blocking_calls", "-O2"), 100, "signal")
+    *calls, summary = run(build("blocking_calls", "-O2"), 100, "signal")
 
     assert all(call["eintr"] == call["failed"] == call["wrong"] == 0 for call in calls)
     assert summary["untested"] == []
 
 
-def test_nothing_undefined_happens(build):
+def test_nothing_undefined_happens(build, run):
     """The same under the undefined behaviour sanitizer."""
     options = ["-O1", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]
-    _, summary = run(build("blocking_calls", *options), 100, "auto")
+    *_, summary = run(build("blocking_calls", *options), 100, "auto")
 
     assert (summary["captures"], summary["failures"]) == (100, 0)
 

@@ -1,8 +1,5 @@
 """Calls that move much data are neither cut short nor garbled by captures."""
 
-import json
-import subprocess
-
 import pytest
 
 pytestmark = pytest.mark.timeout(400)
@@ -10,16 +7,8 @@ pytestmark = pytest.mark.timeout(400)
 SA_RESTART = 0x10000000
 
 
-def run(program, *arguments):
-    done = subprocess.run(
-        [program, *map(str, arguments)], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
-def transfers(build):
+def transfers(build, run):
     """Move half a MiB at a time in each way, with slow peers, while captures are made."""
     return run(build("transfers", "-O2"), 150)
 
@@ -39,7 +28,7 @@ def test_what_is_moved_is_what_was_sent(transfers):
 
 
 @pytest.mark.parametrize("flags", [0, SA_RESTART])
-def test_a_signal_of_the_application_still_ends_a_transfer(build, flags):
+def test_a_signal_of_the_application_still_ends_a_transfer(build, run, flags):
     """With what it has moved by then. It is lost only if it comes with two captures at once."""
     (row,) = run(build("transfers", "-O2"), 1000, "interrupted", flags)
 

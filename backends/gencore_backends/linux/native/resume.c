@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/futex.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -55,11 +54,6 @@ static bool may_return_eintr(const struct blocking_call *call, const unsigned lo
 	return true;
 }
 
-static bool is_main(const struct thread *thread)
-{
-	return thread->tid == getpid();
-}
-
 /*
  * A call that CPython makes is left with its EINTR where it could not be resumed exactly, and in
  * the main thread: the EINTR makes it run the handlers of signals that another thread has taken
@@ -69,7 +63,7 @@ static bool is_left_to_caller(const struct thread *thread, const struct interrup
 			      const ucontext_t *context)
 {
 	return call_is_retried_by_cpython(found->call, found->args) &&
-	       (is_main(thread) || call_loses_time(found->call, found->args)) &&
+	       (thread_is_main(thread->tid) || call_loses_time(found->call, found->args)) &&
 	       retries_at(arch_sp(context), arch_pc(context));
 }
 

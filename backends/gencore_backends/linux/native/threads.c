@@ -105,11 +105,6 @@ static int count_bits(uint64_t set)
 	return __builtin_popcountll(set);
 }
 
-static bool is_main(pid_t tid)
-{
-	return tid == getpid();
-}
-
 /* --------------------------------------------------------------------------- in the handler */
 
 static void block_all(void)
@@ -224,7 +219,7 @@ static void stop_here(struct thread *thread, uint32_t generation, ucontext_t *co
 	thread->tls = arch_thread_pointer();
 	atomic_store(&thread->state, stopped);
 	announce_arrival();
-	if (is_main(thread->tid) ? wait_with_signals(generation, context, call)
+	if (thread_is_main(thread->tid) ? wait_with_signals(generation, context, call)
 				 : wait_for_release(&stopping.generation, generation))
 		return;
 	if (atomic_compare_exchange_strong(&thread->state, &stopped,
@@ -236,7 +231,7 @@ static void stop_this_thread(struct thread *thread, uint32_t generation, ucontex
 {
 	struct interrupted_call call;
 	uint64_t begin = now_ns();
-	bool first = is_main(thread->tid);
+	bool first = thread_is_main(thread->tid);
 
 	resume_examine(thread, context, &call);
 	stop_here(thread, generation, context, &call);
@@ -641,7 +636,7 @@ static void add_new_threads(bool with_main)
 
 	lseek(stopping.tasks, 0, SEEK_SET);
 	while ((tid = next_task(&list)) > 0 && stopping.count < stopping.capacity)
-		if ((with_main || !is_main(tid)) && tid != stopping.threads[0].tid &&
+		if ((with_main || !thread_is_main(tid)) && tid != stopping.threads[0].tid &&
 		    !(before > 1 && is_known(tid)))
 			add_thread(tid);
 }
@@ -926,7 +921,7 @@ void threads_main_has_signals(void)
 static bool main_is_stopped(void)
 {
 	for (uint32_t i = 1; i < stopping.count; i++)
-		if (is_main(stopping.threads[i].tid))
+		if (thread_is_main(stopping.threads[i].tid))
 			return thread_state(&stopping.threads[i]) == THREAD_STOPPED;
 	return false;
 }
@@ -949,7 +944,7 @@ void threads_yield_signals(uint64_t mask)
 	const struct timespec limit = milliseconds(MAIN_MS);
 	const struct timespec moment = {.tv_nsec = RETRY_NS / 2};
 
-	if (is_main(stopping.threads[0].tid))
+	if (thread_is_main(stopping.threads[0].tid))
 		return;
 	while (main_is_stopped() && !atomic_load(&stopping.main_done) && now_ns() < deadline)
 		futex(&stopping.main_done, FUTEX_WAIT, 0, &limit);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 /* Whose registers are taken. The names are those of DumpRequest.threads. */
 enum thread_mode {
@@ -83,6 +84,11 @@ struct thread_table {
 static inline enum thread_state thread_state(const struct thread *thread)
 {
 	return (enum thread_state)(atomic_load(&thread->state) & 0xff);
+}
+
+static inline bool thread_is_main(pid_t tid)
+{
+	return tid == getpid();
 }
 
 /* The word for what is known, as ThreadRecord.registers has it. */

@@ -20,9 +20,6 @@ EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
 PHDR = struct.Struct("<IIQQQQQQ")
 IDENT = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
 
-# eventlet, which another test may have imported into this process, warns of forks.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 
 def core(headers=(), *, count=None, extra=b"", section_offset=0):
     """Return the beginning of an ELF core."""

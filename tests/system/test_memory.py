@@ -176,7 +176,6 @@ def test_without_a_scan_the_page_map_is_read(python, tmp_path):
     assert read_core(Path(core), address, 64 * PAGE) in {expected, b"A" * 64 * PAGE}
 
 
-@pytest.mark.xfail(strict=False, reason="the estimate of space counts the whole mapping")
 def test_a_file_mapped_beyond_its_end_costs_what_its_pages_cost(report_of, tmp_path):
     """One row in the report, and neither zeros on the disk nor in the stream."""
     path = tmp_path / "data.mdb"

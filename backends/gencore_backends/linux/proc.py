@@ -20,6 +20,8 @@ _USUAL_STACK: Final = 8 << 20
 """Bytes that a stack has at most, unless somebody asks for more: RLIMIT_STACK of most systems."""
 _READERS_DATA: Final = 64 << 20
 """Bytes of the data of libraries, and of the interpreter's structures, in a core of stacks."""
+_LARGE: Final = 64 << 20
+"""Bytes of a mapping that is worth a look at its file: it may go on far beyond its end."""
 _DELETED: Final = " (deleted)"
 
 
@@ -124,9 +126,16 @@ def _numbers_of_status(*keys: str) -> list[int]:
 
 
 def _mapped_bytes() -> int:
-    total = 0
-    for span, _, _, _, inode, *_ in _map_rows():
-        if inode != "0":
-            start, end = span.split("-")
-            total += int(end, 16) - int(start, 16)
-    return total
+    return sum(_bytes_of_file(row) for row in _map_rows() if row[4] != "0")
+
+
+def _bytes_of_file(row: list[str]) -> int:
+    """Return the bytes of a file that a row of the map can show: none are behind its end."""
+    start, end = (int(address, 16) for address in row[0].split("-"))
+    if end - start < _LARGE or len(row) == 5:  # noqa: PLR2004 - a path is the sixth
+        return end - start
+    try:
+        size = os.stat(row[5]).st_size  # noqa: PTH116 - no objects
+    except OSError:  # deleted, perhaps
+        return end - start
+    return min(end - start, max(0, size - int(row[2], 16)))

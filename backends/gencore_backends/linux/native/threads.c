@@ -789,6 +789,21 @@ static uint32_t count_unlisted(void)
 	return counted > listed ? (uint32_t)(counted - listed) : 0;
 }
 
+/*
+ * One that is not stopped may start another behind our back. Returns how many are still missing in
+ * the table.
+ */
+static uint32_t take_late_starters(enum thread_mode mode, uint64_t deadline_ns)
+{
+	uint32_t unlisted = 0;
+
+	for (int round = 0; round < ROUNDS && (unlisted = count_unlisted()); round++) {
+		take_new_threads(mode, true);
+		wait_for_arrivals(deadline_ns);
+	}
+	return unlisted;
+}
+
 static void begin_stop(void)
 {
 	uint32_t generation = atomic_load(&stopping.generation) + 1;
@@ -855,17 +870,21 @@ static void capture_caller_fp(void)
 
 int threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_table *ret)
 {
+	const uint64_t deadline = now_ns() + timeout_ms * 1000000ull;
+	uint32_t unlisted;
+
 	close(stopping.reserve);
 	stopping.reserve = -1;
-	if (stop_by_free_signal(mode, now_ns() + timeout_ms * 1000000ull))
+	if (stop_by_free_signal(mode, deadline))
 		return -1;
+	unlisted = take_late_starters(mode, deadline);
 	if (mode != THREADS_CALLER) {
 		reread_threads();
 		capture_caller_fp();
 	}
 	*ret = (struct thread_table){.threads = stopping.threads,
 				     .count = stopping.count,
-				     .unlisted = count_unlisted(),
+				     .unlisted = unlisted,
 				     .caller_fp = stopping.caller_fp};
 	if (!share_marks(ret))
 		return 0;

@@ -26,4 +26,4 @@ def test_a_computing_threads_registers_are_captured(native, tool, tmp_path):
     command = [tool("qemu-aarch64"), program, "50"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
 
-    assert int(done.stdout) >= 45  # the emulator may take longer than a capture waits
+    assert int(done.stdout) >= 45  # qemu-user holds a signal back at times: it looks taken

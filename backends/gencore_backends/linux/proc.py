@@ -40,13 +40,14 @@ def mapped_files(clone: int) -> tuple[MappedFile, ...]:
     """
     executable = os.readlink(_SELF / "exe")
     sources = {executable: str(_SELF / "exe")}
-    for fields in _map_rows():
+    rows = list(_map_rows())
+    for fields in rows:
         if len(fields) == 6 and fields[5].startswith("/") and fields[4] != "0":  # noqa: PLR2004
             path = fields[5].replace("\\012", "\n")
             sources.setdefault(path, str(_MAP_FILES / _as_named_there(fields[0])))
     known = loaded_names()
     aliases = None if known is None else _aliases(known)
-    data = data_mappings(_map_rows(), clone)
+    data = data_mappings(rows, clone)
     return tuple(_mapped_file(path, sources, aliases, data) for path in sources)
 
 

@@ -68,14 +68,13 @@ static struct {
 	_Atomic uint32_t main_done; /* the main thread has its signals; a futex */
 	struct thread *threads;
 	uint32_t capacity;
-	uint32_t count;
+	uint32_t count;		  /* of the capture in progress; 0 outside one */
 	_Atomic uint32_t entries; /* into our handler, by any thread */
 	int tasks;		/* /proc/self/task */
 	int main_release;	/* an eventfd(2) that the main thread may wait for */
 	int reserve;		/* given back when threads are looked at, which needs one */
 	bool open;		/* the three above are */
 	int signal;		/* ours, while its disposition is */
-	bool listed;		/* the table is of this capture */
 	bool kept;		/* from the last capture: a thread has not taken it yet */
 	bool collides;		/* the application uses it after all */
 	bool delayed;		/* a handler of the application may block it for a while */
@@ -153,7 +152,7 @@ static bool wait_in_poll(uint32_t generation, const ucontext_t *context,
 }
 
 /* The same, but a handler with SA_RESTART does not count, as in the calls that the kernel restarts. */
-static bool wait_in_futex(uint32_t generation, const ucontext_t *context,
+static void wait_in_futex(uint32_t generation, const ucontext_t *context,
 			  struct interrupted_call *call)
 {
 	while (atomic_load(&stopping.main_generation) == generation) {
@@ -164,7 +163,6 @@ static bool wait_in_futex(uint32_t generation, const ucontext_t *context,
 			call->handled = true;
 		block_all();
 	}
-	return true;
 }
 
 /*
@@ -174,8 +172,10 @@ static bool wait_in_futex(uint32_t generation, const ucontext_t *context,
 static bool wait_with_signals(uint32_t generation, const ucontext_t *context,
 			      struct interrupted_call *call)
 {
-	return call->how == KERNEL_RESTARTS ? wait_in_futex(generation, context, call)
-					    : wait_in_poll(generation, context, call);
+	if (call->how != KERNEL_RESTARTS)
+		return wait_in_poll(generation, context, call);
+	wait_in_futex(generation, context, call);
+	return true;
 }
 
 static void announce_arrival(void)
@@ -821,7 +821,6 @@ static void begin_stop(void)
 	memset(&stopping.threads[0], 0, sizeof(struct thread));
 	stopping.threads[0].tid = (pid_t)syscall(SYS_gettid);
 	stopping.count = 1;
-	stopping.listed = true;
 	set_state(&stopping.threads[0], THREAD_STOPPED);
 }
 
@@ -1002,7 +1001,7 @@ static bool is_still_queued(void)
  */
 static void put_back_disposition(void)
 {
-	if (stopping.signal <= 0 || (stopping.kept && !stopping.listed))
+	if (stopping.signal <= 0 || (stopping.kept && !stopping.count))
 		return;
 	stopping.kept = is_still_queued();
 	if (stopping.kept)
@@ -1017,7 +1016,7 @@ void threads_finish(struct thread_table *table)
 	if (table->moved)
 		munmap((void *)table->moved, table->moved_size);
 	table->moved = NULL;
-	stopping.listed = false;
+	stopping.count = 0;
 	if (stopping.open)
 		close_descriptors();
 }

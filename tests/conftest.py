@@ -117,6 +117,25 @@ def refuse_thread(monkeypatch):
 
 
 @pytest.fixture
+def new_children():
+    """Return a function that returns the children this process has got since the test began.
+
+    Those that were not waited for included. Others belong to other tests, or to the library:
+    multiprocessing keeps a tracker of its shared memory.
+    """
+    before = _children()
+    return lambda: _children() - before
+
+
+def _children():
+    children = set()
+    for file in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            children |= {int(child) for child in file.read_text().split()}
+    return children
+
+
+@pytest.fixture
 def settled():
     """Return a function that waits until no thread of gencore's own is left in this process."""
 

@@ -5,7 +5,6 @@ import hashlib
 import logging
 import os
 from concurrent.futures import CancelledError
-from pathlib import Path
 
 import pytest
 
@@ -47,9 +46,8 @@ def test_the_loop_runs_on_while_a_dump_is_awaited(tmp_path, big):
     assert big
 
 
-def test_cancel_leaves_nothing(tmp_path, big):
+def test_cancel_leaves_nothing(tmp_path, big, new_children):
     """A cancelled dump has no artefact, no child and no temporary directory."""
-    before = children()  # of other tests in this process
     dump = gencore.start(collectors=["raw"], directory=tmp_path)
 
     assert dump.cancel()
@@ -57,14 +55,8 @@ def test_cancel_leaves_nothing(tmp_path, big):
         dump.result(30)
     assert dump.cancelled()
     assert os.listdir(tmp_path) == []
-    assert children() - before == set()
+    assert new_children() == set()
     assert big
-
-
-def children():
-    """Return the children of every thread, those that were not waited for included."""
-    files = Path("/proc/self/task").glob("*/children")
-    return {child for file in files for child in file.read_text().split()}
 
 
 def test_what_is_read_while_the_kernel_writes_is_the_whole_core(tmp_path, big):

@@ -1,5 +1,6 @@
 """The clone from its beginning to its end: what it takes along, whom it lives for, its words."""
 
+import contextlib
 import json
 import os
 import platform
@@ -192,10 +193,16 @@ def test_a_forked_worker_does_not_keep_the_end_of_a_core_from_its_reader(tmp_pat
 
 
 def _core_fd_of(held):
-    """Find the descriptor at which the clone holds the pipe whose end the snapshot reads."""
+    """Find the descriptor at which the clone holds the pipe whose end the snapshot reads.
+
+    The clone may be closing its others meanwhile.
+    """
     pipe = os.readlink(f"/proc/self/fd/{held._reader.fileno()}")
-    folder = Path(f"/proc/{held._child.pid}/fd")
-    return next(fd.name for fd in folder.iterdir() if os.readlink(fd) == pipe)
+    for descriptor in Path(f"/proc/{held._child.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(descriptor) == pipe:
+                return descriptor.name
+    raise AssertionError("the clone does not hold the pipe")
 
 
 # ---------------------------------------------------------------------------- how its end is known

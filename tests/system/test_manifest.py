@@ -14,6 +14,7 @@ import sys
 import tarfile
 import threading
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -103,6 +104,7 @@ class KillsTheClone(gencore.Collector):
 
     name = "kills-the-clone"
     api_version = (1, 0)
+    new_children: Callable[[], set[int]]
 
     def begin(self, _dump):
         return _KillingSink()
@@ -113,9 +115,8 @@ class KillsTheClone(gencore.Collector):
 
 class _KillingSink(gencore.CoreSink):
     def write(self, _chunk):
-        for task in os.listdir("/proc/self/task"):
-            for pid in Path(f"/proc/self/task/{task}/children").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+        for pid in KillsTheClone.new_children():
+            os.kill(pid, signal.SIGKILL)
 
 
 # The form
@@ -308,8 +309,9 @@ def test_failed_core_is_told(tmp_path, monkeypatch, validate):
     assert [row["name"] for row in found["files"]] == os.listdir(tmp_path)
 
 
-def test_truncated_core_is_told_with_both_sizes(tmp_path, validate):
+def test_truncated_core_is_told_with_both_sizes(tmp_path, validate, new_children, monkeypatch):
     """The clone ended early: what is there, what should be, and no hash of the padded member."""
+    monkeypatch.setattr(KillsTheClone, "new_children", new_children, raising=False)
     report, found = run(tmp_path, KillsTheClone, "manifest", "archive", backend="linux-elf")
     core = found["core"]
     bundle = tmp_path / f"{report.name}.tar.gz"

@@ -393,14 +393,14 @@ def test_the_applications_signal_settings_neither_matter_nor_change(python, tmp_
     assert unchanged
 
 
-def test_the_clone_is_the_first_to_be_killed_when_memory_runs_out(tmp_path):
+def test_the_clone_is_the_first_to_be_killed_when_memory_runs_out(tmp_path, new_children):
     """It has the highest oom_score_adj, and the service keeps its own."""
     ballast = bytearray(os.urandom(1 << 20) * 200)
     own = Path("/proc/self/oom_score_adj").read_text()
     seen = set()
     dump = gencore.start(collectors=["raw"], directory=tmp_path, backend="linux-sigsegv")
     while not dump.done():
-        for child in children():
+        for child in new_children():
             with contextlib.suppress(OSError):
                 seen.add(Path(f"/proc/{child}/oom_score_adj").read_text().strip())
 
@@ -409,13 +409,13 @@ def test_the_clone_is_the_first_to_be_killed_when_memory_runs_out(tmp_path):
     assert len(ballast) == 200 << 20
 
 
-def test_the_clone_blocks_every_signal_but_its_own(tmp_path):
+def test_the_clone_blocks_every_signal_but_its_own(tmp_path, new_children):
     """Ctrl-C goes to the whole process group, and must not cost the dump."""
     ballast = bytearray(os.urandom(1 << 20) * 200)
     seen = set()
     dump = gencore.start(collectors=["raw"], directory=tmp_path, backend="linux-sigsegv")
     while not dump.done():
-        for child in children():
+        for child in new_children():
             with contextlib.suppress(OSError):
                 seen |= set(Path(f"/proc/{child}/status").read_text().splitlines())
     never = {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV}
@@ -423,10 +423,6 @@ def test_the_clone_blocks_every_signal_but_its_own(tmp_path):
 
     assert f"SigBlk:\t{blocked:016x}" in seen
     assert len(ballast) == 200 << 20
-
-
-def children():
-    return Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
 
 
 def test_another_thread_in_waitpid_does_not_get_our_child(python, tmp_path):
@@ -514,7 +510,10 @@ def test_fifty_dumps_at_once_from_fifty_threads(tmp_path):
 
 
 def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
-    """No descriptor, thread, child or temporary file is left, and memory does not grow."""
+    """No descriptor, thread, child or temporary file is left, and memory does not grow.
+
+    The least memory of many dumps is compared: which buffers the allocator keeps varies by 16 MiB.
+    """
     code = """if True:
         import gencore, json, os, sys, threading
         pipeline = gencore.Pipeline(
@@ -529,12 +528,12 @@ def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
         def dump():
             for artifact in pipeline.run().artifacts:
                 artifact.path.unlink()
-        for _ in range(20):
-            dump()
-        before, memory = state(), rss()
-        for _ in range(180):
-            dump()
-        print(json.dumps([before, state(), rss() - memory]))
+        def least_of_dumps(number):
+            return min((dump(), rss())[1] for _ in range(number))
+        dump()
+        before, first = state(), least_of_dumps(100)
+        growth = least_of_dumps(100) - first
+        print(json.dumps([before, state(), growth]))
     """
     before, after, growth = python(code, tmp_path)
 

@@ -13,6 +13,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from gencore._application_errors import pass_on_the_applications
 from gencore.errors import OutputError, Refused
 
 __all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "refusal", "sync"]
@@ -173,6 +174,7 @@ def sync(fd: int) -> bool:
 
 def refusal(path: Path, error: OSError) -> OutputError:
     """Return an error that says what is wrong with *path*, and what to do about it."""
+    pass_on_the_applications(error)
     code = error.errno or errno.EIO
     if code in {errno.ELOOP, errno.ENOTDIR} and path.is_symlink():
         return OutputError(
@@ -194,6 +196,10 @@ _EXPLANATIONS: Final = {
     errno.ENOSPC: ("no space is left on the device", "free some space, or name another directory"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or name another directory"),
     errno.EEXIST: ("exists already", "name another directory"),
+    errno.EFBIG: (
+        "is larger than files may become here",
+        "raise the process's limit: ulimit -Sf unlimited; or use a file system for larger files",
+    ),
     errno.EMFILE: ("no descriptor is free", "raise the limit on open files: ulimit -n 4096"),
 }
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
+from gencore._application_errors import pass_on_the_applications
 from gencore._members import Member
 from gencore._os_thread import lock_that_no_child_inherits, settle
 from gencore._outcome import note_failure
@@ -62,6 +63,7 @@ def _observe(dump: DumpInProgress, members: list[Member], process: ObservedProce
         try:
             member.collector.observe(process)
         except Exception as error:
+            pass_on_the_applications(error)
             _take_out(dump, members, member, error)
 
 
@@ -105,6 +107,7 @@ def _take(
     except GencoreError:
         raise
     except Exception as error:
+        pass_on_the_applications(error)
         detail = f"the backend raised {type(error).__name__}: {error}"
         raise CoreFailed("snapshot", detail=detail) from error
     if not isinstance(snapshot, Snapshot):
@@ -118,6 +121,7 @@ def _phases_told_by(snapshot: Snapshot) -> dict[str, float]:
     try:
         return {name: _seconds(value) for name, value in snapshot.phases.items()}
     except Exception as error:
+        pass_on_the_applications(error)
         detail = f"the phases of the backend's snapshot are not seconds by name: {error}"
         raise CoreFailed("snapshot", detail=detail) from error
 

@@ -69,8 +69,14 @@ class Pipeline:
 
     @property
     def directory(self) -> Path:
-        """Where the artefacts go."""
-        return Path(self._directory or Path.cwd())
+        """Where the artefacts go. Raises `OutputError`."""
+        try:
+            return Path(self._directory or Path.cwd())
+        except (FileNotFoundError, PermissionError) as error:
+            what = "the working directory was removed, or cannot be reached"
+            raise OutputError(
+                ".", error.errno or errno.EIO, what, remedy="name a directory"
+            ) from error
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:

@@ -19,8 +19,8 @@ except ImportError:  # Windows
 
 __all__ = ["check_room"]
 
-_DESCRIPTORS: Final = 11
-"""A dump with the built-in plug-ins has up to nine open at a time; two are for what the rest of
+_DESCRIPTORS: Final = 12
+"""A dump with the built-in plug-ins has up to ten open at a time; two are for what the rest of
 the process opens meanwhile."""
 _THREAD_LIMIT: Final = 5.0
 """Seconds that a thread has to begin, and to end."""

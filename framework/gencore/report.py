@@ -72,6 +72,8 @@ class Failed:
     @property
     def reason(self) -> str:
         """The error's message, with its remedy if it has one."""
+        if isinstance(self.error, MemoryError):
+            return "the process can get no more memory: see ulimit -d and -v, and the container's"
         return str(self.error) or type(self.error).__name__
 
 

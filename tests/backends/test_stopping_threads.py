@@ -122,3 +122,10 @@ def test_a_thread_that_starts_others_is_in_every_capture(odd):
 
     assert stopped + read + missing == 200
     assert stopped > 0
+
+
+def test_memory_that_vanishes_is_not_there(build, run):
+    """A thread that ends takes its stack with it, whether we are looking at it or not."""
+    (seen,) = run(build("vanishing_memory", "-O2"))
+
+    assert min(seen.values()) > 0

@@ -4,11 +4,14 @@ import asyncio
 import hashlib
 import logging
 import os
+import signal
 from concurrent.futures import CancelledError
+from functools import partial
 
 import pytest
 
 import gencore
+from gencore._application_errors import pass_on_the_applications
 
 
 @pytest.fixture
@@ -259,15 +262,18 @@ import gencore, gc, json, os, pathlib, random, signal, sys, time
 pipeline = gencore.Pipeline(collectors=["raw"], content="stacks", backend=sys.argv[1])
 pipeline.run()
 moments, hits, dumps = random.Random(1), 0, []
+class Limit(Exception): pass
+class SystemsLimit(TimeoutError): pass
+kind = eval(sys.argv[2])
 def interrupt(*_):
-    raise KeyboardInterrupt
+    raise kind
 signal.signal(signal.SIGALRM, interrupt)
 for _ in range(80):
     try:
         signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.0001, 0.02))
         dumps.append(pipeline.start())
         signal.setitimer(signal.ITIMER_REAL, 0)
-    except KeyboardInterrupt:
+    except kind:
         hits += 1
 signal.setitimer(signal.ITIMER_REAL, 0)
 for dump in dumps:
@@ -280,10 +286,39 @@ print(json.dumps([hits, sum(children, []), [n for n in os.listdir() if n.endswit
 """
 
 
-def test_ctrl_c_at_any_moment_of_start_leaves_nothing(python):
-    """No clone, no private directory: at whatever line it comes."""
-    hits, children, directories = python(INTERRUPTED, "linux-elf")
+@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "Limit", "SystemsLimit"])
+def test_what_a_signal_handler_raises_in_start_reaches_its_caller_and_leaves_nothing(python, kind):
+    """No clone, no private directory: at whatever line it comes, Ctrl-C or a time limit."""
+    hits, children, directories = python(INTERRUPTED, "linux-elf", kind)
 
     assert hits > 10
     assert children == []
     assert directories == []
+
+
+class Handler:
+    """Raises in whatever form a handler may have."""
+
+    def __call__(self, *_):
+        """Raise."""
+        raise ValueError
+
+    def method(self, *_):
+        """Raise."""
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    "handler", [Handler(), Handler().method, partial(Handler().method), lambda *_: 1 / 0]
+)
+def test_an_error_of_a_handler_is_known_by_its_frame(handler):
+    """A function, a method, an object or a part of one."""
+    before = signal.signal(signal.SIGUSR2, handler)
+    try:
+        with pytest.raises((ValueError, ZeroDivisionError)) as raised:
+            signal.raise_signal(signal.SIGUSR2)
+        with pytest.raises((ValueError, ZeroDivisionError)):
+            pass_on_the_applications(raised.value)
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    pass_on_the_applications(raised.value)  # no handler any more

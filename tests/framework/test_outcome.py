@@ -206,3 +206,18 @@ def test_threads_that_nobody_asked_for_are_no_warning(tmp_path):
     ).run()
 
     assert report.warnings == ()
+
+
+def test_a_collector_for_which_memory_does_not_do_is_told_with_the_limits(tmp_path):
+    """MemoryError has no text of its own."""
+
+    class Large(Silent):
+        def finish(self, _dump):
+            raise MemoryError
+
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=[Large, Own], directory=tmp_path
+    ).run()
+
+    assert report.result == "partial"
+    assert "ulimit -d and -v" in report.failed[0].reason

@@ -337,6 +337,40 @@ def test_soft_limits_neither_matter_nor_change(python, tmp_path, limit):
     assert python(code, tmp_path, limit) == [True, True]
 
 
+SOFT_FILE_LIMIT = """if True:
+    import gencore, json, resource, sys
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+    try:
+        print(json.dumps([gencore.Pipeline(directory=".", %s).run().failed[0].reason]))
+    except gencore.GencoreError as error:
+        print(json.dumps([str(error)]))
+"""
+
+
+@pytest.mark.parametrize("options", ["backend='linux-sigsegv', collectors=['raw']", ""])
+def test_a_soft_limit_that_stops_the_process_itself_is_told_with_a_remedy(python, options):
+    """It adds the notes to the kernel's core, and it writes bundles."""
+    (told,) = python(SOFT_FILE_LIMIT % options)
+
+    assert "ulimit -Sf unlimited" in told
+
+
+def test_a_working_directory_that_was_removed_is_refused(python, tmp_path):
+    """Unless another directory is named."""
+    code = """if True:
+        import gencore, json, os, sys
+        os.mkdir("gone")
+        os.chdir("gone")
+        os.rmdir("../gone")
+        gencore.create_core(directory=sys.argv[1])
+        try:
+            gencore.create_core()
+        except gencore.OutputError as error:
+            print(json.dumps(str(error)))
+    """
+    assert "name a directory" in python(code, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("pattern", "uses_pid"),
     [

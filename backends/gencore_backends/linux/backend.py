@@ -24,7 +24,7 @@ class LinuxBackend(Backend):
             return Verdict.no(Reason(text, _WITH_THE_GIL))
         try:
             return self._probe(request)
-        except OSError as error:
+        except (FileNotFoundError, PermissionError) as error:
             return Verdict.no(Reason(f"/proc cannot be read: {error}", "mount /proc"))
 
     @abstractmethod

@@ -29,9 +29,12 @@ def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdic
     """Tell whether the kernel would write a core. Raises OSError where /proc is missing."""
     pattern = CorePattern.read()
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    file_soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     need = _core_size(request)
     facts = {"core_pattern": pattern.text, "RLIMIT_CORE hard": _bytes_of(hard)}
     reasons = [*_pattern_reasons(pattern), *_limit_reasons("RLIMIT_CORE", hard, need)]
+    if file_soft != resource.getrlimit(resource.RLIMIT_FSIZE)[1]:  # this process adds the notes
+        reasons += _limit_reasons("RLIMIT_FSIZE", file_soft, need, "soft")
     if request.with_dontdump:
         text = "the kernel leaves out what is marked with MADV_DONTDUMP"
         reasons.append(Reason(text, "use the backend linux-elf"))
@@ -97,13 +100,13 @@ def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
     return []
 
 
-def _limit_reasons(name: str, hard: int, need: int) -> list[Reason]:
-    if hard == resource.RLIM_INFINITY or hard >= need:
+def _limit_reasons(name: str, limit: int, need: int, which: str = "hard") -> list[Reason]:
+    if limit == resource.RLIM_INFINITY or limit >= need:
         return []
     shell, container = {"RLIMIT_CORE": ("c", "core"), "RLIMIT_FSIZE": ("f", "fsize")}[name]
-    text = f"{name} has a hard limit of {hard:,} bytes; the core may need {need:,}"
+    text = f"{name} has a {which} limit of {limit:,} bytes; the core may need {need:,}"
     remedy = (
-        f"start the process with a higher one: ulimit -H{shell} unlimited, "
+        f"start the process with a higher one: ulimit -{which[0].upper()}{shell} unlimited, "
         f"or the container with --ulimit {container}=-1"
     )
     return [Reason(text, remedy)]

@@ -32,11 +32,11 @@ class LinuxSnapshot(Snapshot):
         taken: list[_native.Snapshot] = []
         self._child = Child(taken)
         try:
-            take(taken)
-        except OSError as error:
-            step = str(error.filename)
-            raise CoreFailed(step, error.errno or 0, remedy=_remedy(step, error)) from error
-        *_, self.phases, self._threads, self._unlisted = taken[0]
+            _take(take, taken)
+            *_, self.phases, self._threads, self._unlisted = taken[0]
+        except BaseException:  # who keeps the exception keeps this frame
+            self._child.close()
+            raise
 
     def pause_ended(self) -> None:
         """Let the child begin."""
@@ -69,6 +69,18 @@ class LinuxSnapshot(Snapshot):
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Read /proc/thread-self/maps, a moment after the instant."""
         return mapped_files(self._child.pid)
+
+
+def _take(
+    take: "Callable[[list[_native.Snapshot]], None]", taken: "list[_native.Snapshot]"
+) -> None:
+    try:
+        take(taken)
+    except OSError as error:
+        if error.filename is None:  # a signal handler's TimeoutError, not the native part's
+            raise
+        step = str(error.filename)
+        raise CoreFailed(step, error.errno or 0, remedy=_remedy(step, error)) from error
 
 
 def _remedy(step: str, error: OSError) -> str | None:

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Looks at memory of this process that may be gone or protected, without a fault. */
+/*
+ * Looks at memory of this process that may be protected, or gone at any moment: another thread ends
+ * and takes its stack with it.
+ */
 #ifndef GENCORE_MEMORY_ACCESS_H
 #define GENCORE_MEMORY_ACCESS_H
 
@@ -11,7 +14,17 @@
 bool memory_is_readable(uintptr_t address);
 bool memory_is_writable(uintptr_t address);
 
-/* Copy *size* bytes, each of which is looked at first. Returns 0, or -1 if one cannot be read. */
+/*
+ * Between these two, memory_read() of the calling thread does not fault whatever the others do.
+ * memory_open() returns 0, or -1 with errno set for want of a descriptor.
+ */
+int memory_open(void);
+void memory_close(void);
+
+/*
+ * Copy *size* bytes. Returns 0, or -1 if one cannot be read. Outside memory_open() it is for what
+ * only the calling thread frees: each word is looked at before it is loaded.
+ */
 int memory_read(uintptr_t address, void *ret, size_t size);
 
 #endif

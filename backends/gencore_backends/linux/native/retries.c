@@ -103,10 +103,12 @@ static const struct text *text_with(uintptr_t address)
 
 static bool is_return_address(uintptr_t value, uintptr_t sp)
 {
+	unsigned char before[CALL_SIZE];
+
 	if (value < LOWEST_CODE || value - (sp - SAME_STACK) < 2 * SAME_STACK)
 		return false;
-	return memory_is_readable(value - CALL_SIZE) && memory_is_readable(value - 1) &&
-	       arch_follows_call((const unsigned char *)value);
+	return !memory_read(value - CALL_SIZE, before, CALL_SIZE) &&
+	       arch_follows_call(before + CALL_SIZE);
 }
 
 /* Whether an address may be in the C library's function that begins there. */

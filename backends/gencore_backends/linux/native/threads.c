@@ -49,6 +49,7 @@ enum {
 	STANDSTILL_MS = 60000,	  /* after which a thread goes on by itself, if it looks */
 	MAIN_MS = 20,		  /* how long the others wait for the main thread's signals */
 	ALTERNATE_SEARCH = 32 * 1024,
+	FRAME_PIECE = 1024,	  /* of it, looked at in one go; a part of a page */
 	FP_STATE = 16 * 1024,	  /* XSAVE needs 11 KiB with AMX */
 	FEW_SIGNALS = 8,	  /* a thread that blocks no more real-time signals names them */
 };
@@ -78,6 +79,7 @@ static struct {
 	bool kept;		/* from the last capture: a thread has not taken it yet */
 	bool collides;		/* the application uses it after all */
 	bool delayed;		/* a handler of the application may block it for a while */
+	bool on_stacks;		/* a handler of the application may be on an alternate stack */
 	uint64_t in_use;	/* signals that did collide */
 	struct sigaction before;
 	_Alignas(64) char caller_fp[FP_STATE];
@@ -152,17 +154,23 @@ static bool wait_in_poll(uint32_t generation, const ucontext_t *context,
 }
 
 /* The same, but a handler with SA_RESTART does not count, as in the calls that the kernel restarts. */
-static void wait_in_futex(uint32_t generation, const ucontext_t *context,
+static bool wait_in_futex(uint32_t generation, const ucontext_t *context,
 			  struct interrupted_call *call)
 {
+	const uint64_t deadline = now_ns() + STANDSTILL_MS * 1000000ull;
+	const struct timespec limit = milliseconds(STANDSTILL_MS);
+
 	while (atomic_load(&stopping.main_generation) == generation) {
 		resume_run_handlers(call, context);
 		resume_unblock(context);
-		if (futex(&stopping.main_generation, FUTEX_WAIT, generation, NULL) &&
+		if (futex(&stopping.main_generation, FUTEX_WAIT, generation, &limit) &&
 		    errno == EINTR)
 			call->handled = true;
 		block_all();
+		if (now_ns() >= deadline)
+			return false;
 	}
+	return true;
 }
 
 /*
@@ -172,10 +180,8 @@ static void wait_in_futex(uint32_t generation, const ucontext_t *context,
 static bool wait_with_signals(uint32_t generation, const ucontext_t *context,
 			      struct interrupted_call *call)
 {
-	if (call->how != KERNEL_RESTARTS)
-		return wait_in_poll(generation, context, call);
-	wait_in_futex(generation, context, call);
-	return true;
+	return call->how == KERNEL_RESTARTS ? wait_in_futex(generation, context, call)
+					    : wait_in_poll(generation, context, call);
 }
 
 static void announce_arrival(void)
@@ -322,6 +328,18 @@ static bool may_be_delayed(int ours)
 	return false;
 }
 
+/* Whether a thread may be in a handler on an alternate stack. */
+static bool may_be_on_alternate_stack(void)
+{
+	struct sigaction action;
+
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (!sigaction(number, NULL, &action) && has_handler(&action) &&
+		    action.sa_flags & SA_ONSTACK)
+			return true;
+	return false;
+}
+
 /* What this thread blocks by name, and what is queued for it or the process. */
 static uint64_t signals_in_use_here(void)
 {
@@ -347,14 +365,12 @@ static int find_free_signal(void)
 	return -1;
 }
 
-static int take_signal(void)
+static int borrow_signal(void)
 {
 	struct sigaction action = {.sa_sigaction = handle_signal,
 				   .sa_flags = SA_SIGINFO | SA_RESTART};
 	int number;
 
-	if (stopping.kept)
-		return 0;
 	number = find_free_signal();
 	if (number < 0)
 		return -1;
@@ -364,7 +380,15 @@ static int take_signal(void)
 	if (sigaction(number, &action, &stopping.before))
 		return -1;
 	stopping.signal = number;
-	stopping.delayed = may_be_delayed(number);
+	return 0;
+}
+
+static int take_signal(void)
+{
+	if (!stopping.kept && borrow_signal())
+		return -1;
+	stopping.delayed = may_be_delayed(stopping.signal);
+	stopping.on_stacks = may_be_on_alternate_stack();
 	return 0;
 }
 
@@ -396,6 +420,7 @@ static void close_descriptors(void)
 		if (opened[i] >= 0)
 			close(opened[i]);
 	stopping.tasks = stopping.main_release = stopping.reserve = -1;
+	memory_close();
 	stopping.open = false;
 }
 
@@ -403,6 +428,8 @@ static int open_descriptors(void)
 {
 	int err;
 
+	if (memory_open())
+		return -1;
 	stopping.tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	stopping.main_release = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	stopping.reserve = fcntl(stopping.tasks, F_DUPFD_CLOEXEC, 0);
@@ -426,25 +453,39 @@ int threads_prepare(enum thread_mode mode)
 
 /* ------------------------------------------------------------------------------- the instant */
 
+/* The alternate stack that a signal frame tells of, if *sp* is on it; or 0. */
+static uintptr_t stack_of_frame(uintptr_t frame, uintptr_t sp)
+{
+	stack_t stack;
+
+	if (memory_read(frame + sizeof(uintptr_t) + offsetof(ucontext_t, uc_stack), &stack,
+			sizeof(stack)))
+		return 0;
+	return sp - (uintptr_t)stack.ss_sp < stack.ss_size ? (uintptr_t)stack.ss_sp : 0;
+}
+
 /*
  * The lowest address of the alternate signal stack that a thread runs on, or 0. The signal frame
  * at its top tells; it begins where a handler returns to.
  */
 static uintptr_t alternate_stack(uintptr_t sp)
 {
+	uintptr_t words[FRAME_PIECE / sizeof(uintptr_t)];
 	uintptr_t restorer = arch_restorer(stopping.signal);
 	uintptr_t end = sp + ALTERNATE_SEARCH;
 
-	for (uintptr_t at = sp & ~7ul; restorer && at < end; at += 8) {
-		const stack_t *stack;
-
-		if ((at % 4096 == 0 || at < sp + 8) && !memory_is_readable(at + 4095 - at % 4096))
+	for (uintptr_t at = sp & ~(FRAME_PIECE - 1ul); restorer && at < end; at += FRAME_PIECE) {
+		if (memory_read(at, words, FRAME_PIECE))
 			return 0;
-		if (*(const uintptr_t *)at != restorer)
-			continue;
-		stack = &((const ucontext_t *)(at + sizeof(restorer)))->uc_stack;
-		if (sp - (uintptr_t)stack->ss_sp < stack->ss_size)
-			return (uintptr_t)stack->ss_sp;
+		for (size_t i = 0; i < FRAME_PIECE / sizeof(*words); i++) {
+			uintptr_t frame = at + i * sizeof(*words);
+			uintptr_t found = words[i] == restorer && frame >= sp
+						  ? stack_of_frame(frame, sp)
+						  : 0;
+
+			if (found)
+				return found;
+		}
 	}
 	return 0;
 }
@@ -454,7 +495,7 @@ static bool has_room(uintptr_t sp)
 {
 	unsigned long frame = getauxval(AT_MINSIGSTKSZ);
 	uintptr_t lowest = sp - HANDLER_STACK - (frame ? frame : 4096);
-	uintptr_t alternate = alternate_stack(sp);
+	uintptr_t alternate = stopping.on_stacks ? alternate_stack(sp) : 0;
 
 	if (alternate && lowest < alternate)
 		return false;

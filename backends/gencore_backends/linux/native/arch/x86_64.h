@@ -324,32 +324,34 @@ static inline uintptr_t arch_thread_pointer(void)
  */
 static inline uintptr_t arch_called_function(uintptr_t return_address)
 {
-	const unsigned char *code = (const unsigned char *)return_address;
-	const unsigned char *stub = code;
+	unsigned char call[6]; /* the instruction ends with these */
+	unsigned char stub[16];
 	uintptr_t function = 0;
+	uintptr_t next = return_address;
 	int32_t offset;
+	int skipped;
 
-	if (code[-5] == 0xe8) { /* call rel32 */
-		memcpy(&offset, code - 4, sizeof(offset));
-		stub = code + offset;
-		if (memory_read((uintptr_t)stub, &(char[16]){0}, 16))
+	if (memory_read(return_address - sizeof(call), call, sizeof(call)))
+		return 0;
+	memcpy(&offset, call + 2, sizeof(offset));
+	if (call[1] == 0xe8) { /* call rel32 */
+		next += (uintptr_t)(intptr_t)offset;
+		if (memory_read(next, stub, sizeof(stub)))
 			return 0;
-		stub += memcmp(stub, "\xf3\x0f\x1e\xfa", 4) ? 0 : 4; /* endbr64 */
-		stub += *stub == 0xf2 ? 1 : 0;			    /* bnd */
-		if (memcmp(stub, "\xff\x25", 2)) /* jmp *disp32(%rip) */
-			return (uintptr_t)(code + offset);
-		stub += 6;
-	} else if (memcmp(code - 6, "\xff\x15", 2)) { /* call *disp32(%rip) */
+		skipped = memcmp(stub, "\xf3\x0f\x1e\xfa", 4) ? 0 : 4; /* endbr64 */
+		skipped += stub[skipped] == 0xf2;			  /* bnd */
+		if (memcmp(stub + skipped, "\xff\x25", 2)) /* jmp *disp32(%rip) */
+			return next;
+		memcpy(&offset, stub + skipped + 2, sizeof(offset));
+		next += (uintptr_t)skipped + 6;
+	} else if (memcmp(call, "\xff\x15", 2)) { /* call *disp32(%rip) */
 		return 0;
 	}
-	memcpy(&offset, stub - 4, sizeof(offset));
-	return memory_read((uintptr_t)stub + (uintptr_t)(intptr_t)offset, &function,
-			   sizeof(function))
-		       ? 0
-		       : function;
+	next += (uintptr_t)(intptr_t)offset;
+	return memory_read(next, &function, sizeof(function)) ? 0 : function;
 }
 
-/* Whether an address is one that a call instruction returns to. */
+/* Whether the bytes before *code* are a call instruction, which returns to there. */
 static inline int arch_follows_call(const unsigned char *code)
 {
 	if (code[-5] == 0xe8)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from gencore._application_errors import pass_on_the_applications
+from gencore._os_thread import open_descriptor
 from gencore.errors import OutputError, Refused
 
 __all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "refusal", "sync"]
@@ -71,7 +72,7 @@ class FinalDirectory:
         """Make a directory in it, for this user alone; return its descriptor. Raises OSError."""
         self._mkdir(name)
         try:
-            return os.open(name, _DIRECTORY, dir_fd=self.fd)
+            return open_descriptor(name, _DIRECTORY, dir_fd=self.fd)
         except OSError:
             os.rmdir(name, dir_fd=self.fd)
             raise
@@ -206,7 +207,7 @@ _EXPLANATIONS: Final = {
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, _DIRECTORY)
+        return open_descriptor(path, _DIRECTORY)
     except OSError as error:
         raise refusal(path, error) from error
 
@@ -217,7 +218,7 @@ def _make_and_open(name: str, dir_fd: int) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode=0o700, dir_fd=dir_fd)
         with contextlib.suppress(FileNotFoundError):  # another dump has removed it
-            return os.open(name, _DIRECTORY, dir_fd=dir_fd)
+            return open_descriptor(name, _DIRECTORY, dir_fd=dir_fd)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
@@ -237,7 +238,7 @@ def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
     except FileExistsError:
         raise
     except OSError:
-        os.close(os.open(target, NEW_FILE, 0o600, dir_fd=target_fd))
+        os.close(open_descriptor(target, NEW_FILE, 0o600, dir_fd=target_fd))
         try:
             os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
         except BaseException:
@@ -254,7 +255,7 @@ def _empty(fd: int) -> None:
         if not entry.is_dir(follow_symlinks=False):
             os.unlink(entry.name, dir_fd=fd)
             continue
-        inner = os.open(entry.name, _DIRECTORY, dir_fd=fd)
+        inner = open_descriptor(entry.name, _DIRECTORY, dir_fd=fd)
         try:
             _empty(inner)
         finally:

@@ -24,6 +24,7 @@ None of them is in a core, but where two dumps overlap or a plug-in hangs; none 
 """
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import threading
@@ -44,6 +45,7 @@ __all__ = [
     "get_native_id",
     "leave",
     "lock_that_no_child_inherits",
+    "open_descriptor",
     "settle",
     "try_to_start",
     "wait_for_descriptors",
@@ -183,7 +185,6 @@ def _start_with_own_stack(function: Callable[[], object]) -> None:
 
 def _name_for_the_kernel(name: str) -> None:
     """Set the name that ps, top and a core show, see proc_pid_comm(5); elsewhere nothing."""
-    # Not os.open, which with eventlet makes an event loop for each thread.
     with contextlib.suppress(OSError), open("/proc/thread-self/comm", "wb", 0) as comm:  # noqa: PTH123
         comm.write(name.encode())
 
@@ -235,6 +236,10 @@ def wait_for_descriptors(wanted: Mapping[int, int], timeout: float | None) -> di
     for fd, events in wanted.items():
         poll.register(fd, events)
     return dict(poll.poll(None if timeout is None else timeout * 1000))
+
+
+open_descriptor: Final[Callable[..., int]] = importlib.import_module(os.name).open
+"""os.open, as it is without eventlet, whose own makes an event loop for each thread."""
 
 
 def lock_that_no_child_inherits() -> Any:

@@ -4,6 +4,8 @@ import io
 import os
 import stat
 
+from gencore._os_thread import open_descriptor
+
 __all__ = ["open_regular"]
 
 
@@ -13,7 +15,7 @@ def open_regular(path: str, *, flags: int = 0, dir_fd: int | None = None) -> io.
     Raises OSError, with no descriptor left open.
     """
     flags |= os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-    fd = os.open(path, flags, dir_fd=dir_fd)
+    fd = open_descriptor(path, flags, dir_fd=dir_fd)
     try:
         if stat.S_ISREG(os.fstat(fd).st_mode):
             return io.FileIO(fd, "rb")

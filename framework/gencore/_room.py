@@ -9,7 +9,7 @@ import mmap
 import os
 from typing import Final
 
-from gencore._os_thread import STACK, NoThread, try_to_start
+from gencore._os_thread import STACK, NoThread, open_descriptor, try_to_start
 from gencore.errors import Refused, TimedOut
 
 try:
@@ -52,7 +52,7 @@ def _check_descriptors() -> None:
     with contextlib.ExitStack() as taken:
         try:
             for _ in range(_DESCRIPTORS):
-                taken.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+                taken.callback(os.close, open_descriptor(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         except OSError as error:
             if error.errno not in _REMEDIES:
                 raise Refused(f"{os.devnull} cannot be opened: {error.strerror}") from error

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
-from gencore._os_thread import Latch, Lock, wait_for_descriptors
+from gencore._os_thread import Latch, Lock, open_descriptor, wait_for_descriptors
 from gencore.annotations import check_annotations
 from gencore.errors import UsageError
 
@@ -52,6 +52,7 @@ __all__ = [
     "ThreadRecord",
     "Threads",
     "Verdict",
+    "open_descriptor",
     "wait_for_descriptors",
 ]
 

@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, Self
 from weakref import WeakSet
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
+from gencore._os_thread import open_descriptor
 from gencore._regular import open_regular
 from gencore.report import Artifact
 
@@ -114,7 +115,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def new_file(self, name: str) -> int:
         """Create a file in the private directory; return its descriptor. Raises OSError."""
-        return os.open(name, NEW_FILE, 0o600, dir_fd=self.fd)
+        return open_descriptor(name, NEW_FILE, 0o600, dir_fd=self.fd)
 
     def open(self, name: str) -> io.FileIO:
         """Open the regular file *name* in the private directory for reading. Raises OSError."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gencore import CoreFailed
+from gencore.backend import open_descriptor
 from gencore.corefile import CoreFile
 from gencore.output import Output
 from gencore_backends.linux.child import Child
@@ -83,7 +84,7 @@ class KernelCore(GrowingFile):
 
     def _write(self, data: bytes, offset: int) -> None:
         flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self.file, flags, dir_fd=self._output.fd)
+        fd = open_descriptor(self.file, flags, dir_fd=self._output.fd)
         try:
             os.pwrite(fd, data, offset)
         finally:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
+from gencore.backend import open_descriptor
 from gencore_backends.linux import _native
 
 __all__ = ["linker_ranges", "loaded_names"]
@@ -59,7 +60,7 @@ def _ranges(links: Iterator[_Link]) -> Iterator[tuple[int, int]]:
 def _read(use: Callable[[Iterator[_Link]], _Result]) -> _Result | None:
     """Return what *use* makes of the list. Not /proc/self: the main thread may have ended."""
     try:
-        fd = os.open("/proc/thread-self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_descriptor("/proc/thread-self/mem", os.O_RDONLY | os.O_CLOEXEC)
         try:
             return use(islice(_links(fd, _first_link(fd)), _MAX_NAMES))
         finally:

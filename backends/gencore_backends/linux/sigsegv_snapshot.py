@@ -87,6 +87,6 @@ def _move(source: Path, output: Output) -> None:
     try:
         os.rename(source, _CORE, dst_dir_fd=output.fd)
     except OSError:  # another file system
-        with source.open("rb") as reader, os.fdopen(output.new_file(_CORE), "wb") as writer:
+        with source.open("rb") as reader, open(output.new_file(_CORE), "wb") as writer:  # noqa: PTH123 - a descriptor
             shutil.copyfileobj(reader, writer, 1 << 20)
         source.unlink()

@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
 PROGRAMS = ROOT / "tests" / "native"
-STOPPING = ("threads", "calls", "resume", "retries", "transfers", "memory_access", "proc_text")
+STOPPING = (
+    *("threads", "stoppable", "borrowed_signal", "calls", "resume", "retries", "transfers"),
+    *("memory_access", "proc_text"),
+)
 """They need nothing of Python."""
 
 

@@ -27,7 +27,10 @@ from measuring import introduced, workplace
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "backends" / "gencore_backends" / "linux" / "native"
-STOPPING = ("threads", "calls", "resume", "retries", "transfers", "memory_access", "proc_text")
+STOPPING = (
+    *("threads", "stoppable", "borrowed_signal", "calls", "resume", "retries", "transfers"),
+    *("memory_access", "proc_text"),
+)
 BEGIN, END = "<!-- unnoticed: begin -->", "<!-- unnoticed: end -->"
 NOBODY = 65534
 COMPILE = ["cc", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{NATIVE}"]

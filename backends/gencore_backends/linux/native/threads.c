@@ -19,7 +19,6 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -27,20 +26,16 @@
 #include <unistd.h>
 
 #include "arch.h"
+#include "borrowed_signal.h"
 #include "calls.h"
 #include "clock.h"
 #include "memory_access.h"
 #include "proc_text.h"
 #include "resume.h"
-#include "retries.h"
+#include "stoppable.h"
 #include "threads.h"
 
-#ifndef AT_MINSIGSTKSZ
-#define AT_MINSIGSTKSZ 51
-#endif
-
 enum {
-	HANDLER_STACK = 4 * 1024, /* of our handler and what it calls, generously */
 	ROUNDS = 8,		  /* of looking for threads that started meanwhile */
 	RETRIES = 20,
 	RETRY_NS = 100000,
@@ -48,14 +43,8 @@ enum {
 	LOOK_AGAIN_MS = 10,
 	STANDSTILL_MS = 60000,	  /* after which a thread goes on by itself, if it looks */
 	MAIN_MS = 20,		  /* how long the others wait for the main thread's signals */
-	ALTERNATE_SEARCH = 32 * 1024,
-	FRAME_PIECE = 1024,	  /* of it, looked at in one go; a part of a page */
 	FP_STATE = 16 * 1024,	  /* XSAVE needs 11 KiB with AMX */
-	FEW_SIGNALS = 8,	  /* a thread that blocks no more real-time signals names them */
 };
-
-/* The real-time signals; the C library keeps the first two for itself, see signal(7). */
-#define REAL_TIME (~(uint64_t)0 << 33)
 
 /*
  * One for the process. A thread may enter the handler late, after we have stopped waiting for it:
@@ -75,13 +64,7 @@ static struct {
 	int main_release;	/* an eventfd(2) that the main thread may wait for */
 	int reserve;		/* given back when threads are looked at, which needs one */
 	bool open;		/* the three above are */
-	int signal;		/* ours, while its disposition is */
-	bool kept;		/* from the last capture: a thread has not taken it yet */
 	bool collides;		/* the application uses it after all */
-	bool delayed;		/* a handler of the application may block it for a while */
-	bool on_stacks;		/* a handler of the application may be on an alternate stack */
-	uint64_t in_use;	/* signals that did collide */
-	struct sigaction before;
 	_Alignas(64) char caller_fp[FP_STATE];
 } stopping;
 
@@ -94,16 +77,6 @@ static long futex(_Atomic uint32_t *word, int operation, uint32_t value,
 static struct timespec milliseconds(unsigned int count)
 {
 	return (struct timespec){.tv_sec = count / 1000, .tv_nsec = count % 1000 * 1000000};
-}
-
-static uint64_t bit_of(int number)
-{
-	return (uint64_t)1 << (number - 1);
-}
-
-static int count_bits(uint64_t set)
-{
-	return __builtin_popcountll(set);
 }
 
 /* --------------------------------------------------------------------------- in the handler */
@@ -153,24 +126,22 @@ static bool wait_in_poll(uint32_t generation, const ucontext_t *context,
 	return true;
 }
 
-/* The same, but a handler with SA_RESTART does not count, as in the calls that the kernel restarts. */
-static bool wait_in_futex(uint32_t generation, const ucontext_t *context,
+/*
+ * The same, but a handler with SA_RESTART does not count, as in the calls that the kernel restarts.
+ * That is so of a futex without a limit only: with one the kernel ends the wait after any handler
+ * (ERESTART_RESTARTBLOCK in kernel/futex/waitwake.c).
+ */
+static void wait_in_futex(uint32_t generation, const ucontext_t *context,
 			  struct interrupted_call *call)
 {
-	const uint64_t deadline = now_ns() + STANDSTILL_MS * 1000000ull;
-	const struct timespec limit = milliseconds(STANDSTILL_MS);
-
 	while (atomic_load(&stopping.main_generation) == generation) {
 		resume_run_handlers(call, context);
 		resume_unblock(context);
-		if (futex(&stopping.main_generation, FUTEX_WAIT, generation, &limit) &&
+		if (futex(&stopping.main_generation, FUTEX_WAIT, generation, NULL) &&
 		    errno == EINTR)
 			call->handled = true;
 		block_all();
-		if (now_ns() >= deadline)
-			return false;
 	}
-	return true;
 }
 
 /*
@@ -180,8 +151,10 @@ static bool wait_in_futex(uint32_t generation, const ucontext_t *context,
 static bool wait_with_signals(uint32_t generation, const ucontext_t *context,
 			      struct interrupted_call *call)
 {
-	return call->how == KERNEL_RESTARTS ? wait_in_futex(generation, context, call)
-					    : wait_in_poll(generation, context, call);
+	if (call->how != KERNEL_RESTARTS)
+		return wait_in_poll(generation, context, call);
+	wait_in_futex(generation, context, call);
+	return true;
 }
 
 static void announce_arrival(void)
@@ -283,115 +256,6 @@ static void handle_signal(int number, siginfo_t *info, void *opaque)
 
 /* ------------------------------------------------------------------------- before the instant */
 
-static bool has_handler(const struct sigaction *action)
-{
-	return action->sa_flags & SA_SIGINFO ||
-	       (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
-}
-
-/*
- * Whether handlers must run on alternate stacks here. The frame of a signal kills a process whose
- * alternate stack is registered and too small, so ours asks for one only where threads may be on
- * tiny stacks. Go's runtime is: it preempts its threads by SIGURG, on stacks that it has registered
- * for that.
- */
-static bool has_tiny_stacks(void)
-{
-	struct sigaction action;
-
-	return !sigaction(SIGURG, NULL, &action) && has_handler(&action) &&
-	       action.sa_flags & SA_ONSTACK;
-}
-
-/* Signals that a thread causes itself, at the instruction that its context shows. */
-static bool is_synchronous(int number)
-{
-	const uint64_t faults = bit_of(SIGSEGV) | bit_of(SIGBUS) | bit_of(SIGFPE) | bit_of(SIGILL) |
-				bit_of(SIGTRAP) | bit_of(SIGSYS) | bit_of(SIGABRT);
-
-	return faults & bit_of(number);
-}
-
-/*
- * Whether a handler of the application blocks our signal while it runs. Ours then comes when that
- * handler has returned, and its EINTR looks like one of ours.
- */
-static bool may_be_delayed(int ours)
-{
-	struct sigaction action;
-
-	for (int number = 1; number <= SIGRTMAX; number++)
-		if (number != ours && !is_synchronous(number) &&
-		    !sigaction(number, NULL, &action) && has_handler(&action) &&
-		    sigismember(&action.sa_mask, ours) == 1)
-			return true;
-	return false;
-}
-
-/* Whether a thread may be in a handler on an alternate stack. */
-static bool may_be_on_alternate_stack(void)
-{
-	struct sigaction action;
-
-	for (int number = 1; number <= SIGRTMAX; number++)
-		if (!sigaction(number, NULL, &action) && has_handler(&action) &&
-		    action.sa_flags & SA_ONSTACK)
-			return true;
-	return false;
-}
-
-/* What this thread blocks by name, and what is queued for it or the process. */
-static uint64_t signals_in_use_here(void)
-{
-	uint64_t blocked = 0;
-	uint64_t pending = 0;
-
-	syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
-	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
-	return pending | (count_bits(blocked & REAL_TIME) <= FEW_SIGNALS ? blocked : 0);
-}
-
-static int find_free_signal(void)
-{
-	uint64_t in_use = stopping.in_use | signals_in_use_here();
-	struct sigaction action;
-
-	for (int number = SIGRTMAX - 1; number > SIGRTMIN; number--)
-		if (!(in_use & bit_of(number)) && !sigaction(number, NULL, &action) &&
-		    !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
-			return number;
-	stopping.in_use = 0;
-	errno = EBUSY;
-	return -1;
-}
-
-static int borrow_signal(void)
-{
-	struct sigaction action = {.sa_sigaction = handle_signal,
-				   .sa_flags = SA_SIGINFO | SA_RESTART};
-	int number;
-
-	number = find_free_signal();
-	if (number < 0)
-		return -1;
-	if (has_tiny_stacks())
-		action.sa_flags |= SA_ONSTACK;
-	sigfillset(&action.sa_mask);
-	if (sigaction(number, &action, &stopping.before))
-		return -1;
-	stopping.signal = number;
-	return 0;
-}
-
-static int take_signal(void)
-{
-	if (!stopping.kept && borrow_signal())
-		return -1;
-	stopping.delayed = may_be_delayed(stopping.signal);
-	stopping.on_stacks = may_be_on_alternate_stack();
-	return 0;
-}
-
 /* Room for twice the threads there are. What is outgrown stays: a late handler may look at it. */
 static int make_room(uint32_t count)
 {
@@ -448,133 +312,10 @@ int threads_prepare(enum thread_mode mode)
 
 	if (count < 0 || make_room((uint32_t)count) || open_descriptors())
 		return -1;
-	return mode == THREADS_CALLER ? 0 : take_signal();
+	return mode == THREADS_CALLER ? 0 : borrowed_signal_take(handle_signal);
 }
 
 /* ------------------------------------------------------------------------------- the instant */
-
-/* The alternate stack that a signal frame tells of, if *sp* is on it; or 0. */
-static uintptr_t stack_of_frame(uintptr_t frame, uintptr_t sp)
-{
-	stack_t stack;
-
-	if (memory_read(frame + sizeof(uintptr_t) + offsetof(ucontext_t, uc_stack), &stack,
-			sizeof(stack)))
-		return 0;
-	return sp - (uintptr_t)stack.ss_sp < stack.ss_size ? (uintptr_t)stack.ss_sp : 0;
-}
-
-/*
- * The lowest address of the alternate signal stack that a thread runs on, or 0. The signal frame
- * at its top tells; it begins where a handler returns to.
- */
-static uintptr_t alternate_stack(uintptr_t sp)
-{
-	uintptr_t words[FRAME_PIECE / sizeof(uintptr_t)];
-	uintptr_t restorer = arch_restorer(stopping.signal);
-	uintptr_t end = sp + ALTERNATE_SEARCH;
-
-	for (uintptr_t at = sp & ~(FRAME_PIECE - 1ul); restorer && at < end; at += FRAME_PIECE) {
-		if (memory_read(at, words, FRAME_PIECE))
-			return 0;
-		for (size_t i = 0; i < FRAME_PIECE / sizeof(*words); i++) {
-			uintptr_t frame = at + i * sizeof(*words);
-			uintptr_t found = words[i] == restorer && frame >= sp
-						  ? stack_of_frame(frame, sp)
-						  : 0;
-
-			if (found)
-				return found;
-		}
-	}
-	return 0;
-}
-
-/* The kernel kills a process whose signal frame does not fit. */
-static bool has_room(uintptr_t sp)
-{
-	unsigned long frame = getauxval(AT_MINSIGSTKSZ);
-	uintptr_t lowest = sp - HANDLER_STACK - (frame ? frame : 4096);
-	uintptr_t alternate = stopping.on_stacks ? alternate_stack(sp) : 0;
-
-	if (alternate && lowest < alternate)
-		return false;
-	for (uintptr_t page = sp; page > lowest; page -= 4096)
-		if (!memory_is_readable(page))
-			return false;
-	return memory_is_readable(lowest);
-}
-
-/* Whether a set names our signal, rather than taking in all there are. */
-static bool names_ours(uint64_t set)
-{
-	return set & bit_of(stopping.signal) && count_bits(set & REAL_TIME) <= FEW_SIGNALS;
-}
-
-/* The set that a thread waits for in sigtimedwait(2), which its mask leaves out meanwhile. */
-static uint64_t awaited_set(const struct thread *thread)
-{
-	uint64_t set = 0;
-
-	if (thread->blocked && thread->call.number == SYS_rt_sigtimedwait)
-		memory_read(thread->call.args[0], &set, sizeof(set));
-	return set;
-}
-
-/*
- * Whether the application uses our signal too: it is queued, or somebody blocks it or waits for it
- * by name. A thread that blocks all signals says nothing.
- */
-static bool is_in_use(const struct thread *thread, const struct thread_status *status)
-{
-	uint64_t pending = status->pending | status->shared_pending;
-
-	return !stopping.kept && ((pending & bit_of(stopping.signal)) ||
-				  names_ours(status->blocked) || names_ours(awaited_set(thread)));
-}
-
-/* Whether a thread that blocks in a call may be interrupted there. */
-static enum thread_reason why_not_interrupt(const struct thread *thread, enum thread_mode mode)
-{
-	const struct thread_call *at = &thread->call;
-	const struct blocking_call *call = blocking_call_find(at->number);
-
-	if (at->number == SYS_rt_sigtimedwait) /* it waits for signals, perhaps for all */
-		return REASON_BLOCKS_SIGNALS;
-	/* was interrupted before: its number is lost, but it is none that a socket's timeout limits */
-	if (at->number == SYS_restart_syscall)
-		return retries_at(at->sp, at->pc) ? REASON_NONE : REASON_REMAINING_TIME;
-	if (!call)
-		return REASON_NONE;
-	if (call_moves_in_part(call, at->args))
-		return REASON_TRANSFER;
-	if (mode != THREADS_AUTO ||
-	    (call_is_restarted(call, at->args) && !call_loses_time(call, at->args)))
-		return REASON_NONE;
-	if (call_is_retried_by_cpython(call, at->args) && retries_at(at->sp, at->pc))
-		return REASON_NONE;
-	if (call_loses_time(call, at->args))
-		return REASON_REMAINING_TIME;
-	return stopping.delayed ? REASON_HANDLER_BLOCKS : REASON_NONE;
-}
-
-/* Decide whether a thread can be stopped, from what /proc says of it just now. */
-static enum thread_reason why_not_stop(const struct thread *thread, enum thread_mode mode,
-				       const struct thread_status *status)
-{
-	enum thread_reason reason;
-
-	if (status->blocked & bit_of(stopping.signal))
-		return REASON_BLOCKS_SIGNALS;
-	if (status->state == 'D' || status->state == 'Z' || status->state == 'X')
-		return REASON_UNINTERRUPTIBLE;
-	if (!thread->blocked)
-		return REASON_NONE;
-	reason = why_not_interrupt(thread, mode);
-	if (reason != REASON_NONE)
-		return reason;
-	return has_room(thread->call.sp) ? REASON_NONE : REASON_STACK_FULL;
-}
 
 static enum thread_reason send_signal(const struct thread *thread, uint32_t index)
 {
@@ -584,7 +325,7 @@ static enum thread_reason send_signal(const struct thread *thread, uint32_t inde
 	info.si_pid = getpid();
 	info.si_uid = getuid();
 	info.si_value.sival_ptr = (void *)(uintptr_t)((uint64_t)generation << 32 | index);
-	if (!syscall(SYS_rt_tgsigqueueinfo, info.si_pid, thread->tid, stopping.signal, &info))
+	if (!syscall(SYS_rt_tgsigqueueinfo, info.si_pid, thread->tid, borrowed_signal.number, &info))
 		return REASON_NONE;
 	return errno == ESRCH ? REASON_RAN : REASON_QUEUE_FULL;
 }
@@ -630,7 +371,7 @@ static void take_thread(struct thread *thread, uint32_t index, enum thread_mode 
 	if (look_at(thread, &status))
 		return;
 	thread->blocked = !read_task_call(stopping.tasks, thread->tid, &thread->call);
-	if (is_in_use(thread, &status)) {
+	if (thread_uses_our_signal(thread, &status)) {
 		stopping.collides = true;
 		return;
 	}
@@ -639,7 +380,7 @@ static void take_thread(struct thread *thread, uint32_t index, enum thread_mode 
 	if (thread->reason == REASON_NONE && !thread->blocked && !look_at(thread, &status))
 		thread->reason = why_not_stop(thread, mode, &status);
 	thread->sleeps = status.voluntary;
-	thread->delayed = stopping.delayed;
+	thread->delayed = borrowed_signal.delayed;
 	if (thread->reason == REASON_NONE) {
 		set_state(thread, THREAD_ASKED);
 		atomic_fetch_add(&stopping.expected, 1);
@@ -743,7 +484,7 @@ static void give_up_hopeless(void)
 		if (thread_state(thread) != THREAD_ASKED)
 			continue;
 		if (!read_task_status(stopping.tasks, thread->tid, &status)) {
-			if (status.state == 'S' && !(status.pending & bit_of(stopping.signal)))
+			if (status.state == 'S' && !(status.pending & signal_bit(borrowed_signal.number)))
 				give_up(thread, THREAD_MISSING);
 		} else if (errno == ENOENT || errno == ESRCH) {
 			give_up(thread, THREAD_ENDED);
@@ -877,10 +618,10 @@ static int stop_by_free_signal(enum thread_mode mode, uint64_t deadline_ns)
 			return 0;
 		give_up_all();
 		threads_release();
-		stopping.in_use |= bit_of(stopping.signal);
+		borrowed_signal_avoid();
 		put_back_disposition();
 		errno = EBUSY;
-		if (stopping.kept || take_signal())
+		if (borrowed_signal.kept || borrowed_signal_take(handle_signal))
 			return -1;
 	}
 }
@@ -901,7 +642,7 @@ static int share_marks(struct thread_table *table)
 /* The caller's own floating-point state, by way of the handler. */
 static void capture_caller_fp(void)
 {
-	uint64_t ours = bit_of(stopping.signal);
+	uint64_t ours = signal_bit(borrowed_signal.number);
 
 	syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &ours, NULL, sizeof(ours));
 	send_signal(&stopping.threads[0], 0);
@@ -1023,32 +764,22 @@ static bool is_still_queued(void)
 	for (uint32_t i = 1; i < stopping.count; i++) {
 		const struct thread *thread = &stopping.threads[i];
 
-		if (!thread->unanswered && !stopping.kept)
+		if (!thread->unanswered && !borrowed_signal.kept)
 			continue;
 		if (read_task_status(stopping.tasks, thread->tid, &status)) {
 			if (errno != ENOENT && errno != ESRCH)
 				return true;
-		} else if (status.pending & bit_of(stopping.signal)) {
+		} else if (status.pending & signal_bit(borrowed_signal.number)) {
 			return true;
 		}
 	}
 	return false;
 }
 
-/*
- * The default action of a real-time signal ends the process, and to ignore it for a moment would
- * throw away what the application has queued: so our handler stays while one of ours is queued.
- * The next capture uses the same signal.
- */
 static void put_back_disposition(void)
 {
-	if (stopping.signal <= 0 || (stopping.kept && !stopping.count))
-		return;
-	stopping.kept = is_still_queued();
-	if (stopping.kept)
-		return;
-	sigaction(stopping.signal, &stopping.before, NULL);
-	stopping.signal = 0;
+	if (borrowed_signal.number && (stopping.count || !borrowed_signal.kept))
+		borrowed_signal_give_back(is_still_queued());
 }
 
 void threads_finish(struct thread_table *table)
@@ -1067,7 +798,7 @@ void threads_after_fork(void)
 	struct thread_table none = {.count = 0};
 
 	stopping.count = 0;
-	stopping.kept = false; /* what was queued is not inherited */
+	borrowed_signal.kept = false; /* what was queued is not inherited */
 	atomic_store(&stopping.generation, (atomic_load(&stopping.generation) + 1) & ~1u);
 	threads_finish(&none);
 }

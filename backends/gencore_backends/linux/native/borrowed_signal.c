@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "borrowed_signal.h"
+
+#include <errno.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The real-time signals; the C library keeps the first two for itself, see signal(7). */
+#define REAL_TIME (~(uint64_t)0 << 33)
+
+enum { FEW_SIGNALS = 8 }; /* a thread that blocks no more real-time signals names them */
+
+struct borrowed_signal borrowed_signal;
+
+static uint64_t avoided; /* signals that the application turned out to use */
+static struct sigaction before;
+
+static bool has_handler(const struct sigaction *action)
+{
+	return action->sa_flags & SA_SIGINFO ||
+	       (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
+
+/*
+ * Whether handlers must run on alternate stacks here. The frame of a signal kills a process whose
+ * alternate stack is registered and too small, so ours asks for one only where threads may be on
+ * tiny stacks. Go's runtime is: it preempts its threads by SIGURG, on stacks that it has registered
+ * for that.
+ */
+static bool has_tiny_stacks(void)
+{
+	struct sigaction action;
+
+	return !sigaction(SIGURG, NULL, &action) && has_handler(&action) &&
+	       action.sa_flags & SA_ONSTACK;
+}
+
+/* Signals that a thread causes itself, at the instruction that its context shows. */
+static bool is_synchronous(int number)
+{
+	const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL) |
+				signal_bit(SIGTRAP) | signal_bit(SIGSYS) | signal_bit(SIGABRT);
+
+	return faults & signal_bit(number);
+}
+
+/*
+ * Whether a handler of the application blocks our signal while it runs. Ours then comes when that
+ * handler has returned, and its EINTR looks like one of ours.
+ */
+static bool may_be_delayed(int ours)
+{
+	struct sigaction action;
+
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (number != ours && !is_synchronous(number) &&
+		    !sigaction(number, NULL, &action) && has_handler(&action) &&
+		    sigismember(&action.sa_mask, ours) == 1)
+			return true;
+	return false;
+}
+
+/* Whether a thread may be in a handler on an alternate stack. */
+static bool may_be_on_alternate_stack(void)
+{
+	struct sigaction action;
+
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (!sigaction(number, NULL, &action) && has_handler(&action) &&
+		    action.sa_flags & SA_ONSTACK)
+			return true;
+	return false;
+}
+
+/* What this thread blocks by name, and what is queued for it or the process. */
+static uint64_t signals_in_use_here(void)
+{
+	uint64_t blocked = 0;
+	uint64_t pending = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
+	syscall(SYS_rt_sigpending, &pending, sizeof(pending));
+	return pending | (__builtin_popcountll(blocked & REAL_TIME) <= FEW_SIGNALS ? blocked : 0);
+}
+
+static int find_free_signal(void)
+{
+	uint64_t in_use = avoided | signals_in_use_here();
+	struct sigaction action;
+
+	for (int number = SIGRTMAX - 1; number > SIGRTMIN; number--)
+		if (!(in_use & signal_bit(number)) && !sigaction(number, NULL, &action) &&
+		    !(action.sa_flags & SA_SIGINFO) && action.sa_handler == SIG_DFL)
+			return number;
+	avoided = 0;
+	errno = EBUSY;
+	return -1;
+}
+
+static int borrow(void (*handler)(int number, siginfo_t *info, void *context))
+{
+	struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
+	int number = find_free_signal();
+
+	if (number < 0)
+		return -1;
+	if (has_tiny_stacks())
+		action.sa_flags |= SA_ONSTACK;
+	sigfillset(&action.sa_mask);
+	if (sigaction(number, &action, &before))
+		return -1;
+	borrowed_signal.number = number;
+	return 0;
+}
+
+int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *context))
+{
+	if (!borrowed_signal.kept && borrow(handler))
+		return -1;
+	borrowed_signal.delayed = may_be_delayed(borrowed_signal.number);
+	borrowed_signal.on_stacks = may_be_on_alternate_stack();
+	return 0;
+}
+
+bool borrowed_signal_is_in(uint64_t set)
+{
+	return set & signal_bit(borrowed_signal.number) &&
+	       __builtin_popcountll(set & REAL_TIME) <= FEW_SIGNALS;
+}
+
+void borrowed_signal_avoid(void)
+{
+	avoided |= signal_bit(borrowed_signal.number);
+}
+
+void borrowed_signal_give_back(bool queued)
+{
+	borrowed_signal.kept = queued;
+	if (queued)
+		return;
+	sigaction(borrowed_signal.number, &before, NULL);
+	borrowed_signal.number = 0;
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The real-time signal that stops threads: one that nobody else uses, as long as ours is needed. */
+#ifndef GENCORE_BORROWED_SIGNAL_H
+#define GENCORE_BORROWED_SIGNAL_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct borrowed_signal {
+	int number;	/* 0: none is borrowed */
+	bool kept;	/* from the last capture: a thread has not taken it yet */
+	bool delayed;	/* a handler of the application may block it for a while */
+	bool on_stacks; /* a handler of the application may be on an alternate stack */
+};
+
+/* There is one. Others only read it. */
+extern struct borrowed_signal borrowed_signal;
+
+static inline uint64_t signal_bit(int number)
+{
+	return (uint64_t)1 << (number - 1);
+}
+
+/* Have *handler* called for it, with all signals blocked. Returns 0, or -1 with errno set. */
+int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *context));
+
+/* Whether a set of signals names ours, rather than taking in all there are. */
+bool borrowed_signal_is_in(uint64_t set);
+
+/* The application uses it after all: another one is to be taken the next time. */
+void borrowed_signal_avoid(void);
+
+/*
+ * Put the application's disposition back, unless ours is still *queued* to a thread. The default
+ * action of a real-time signal ends the process, and to ignore it for a moment would throw away
+ * what the application has queued: so our handler stays then, and the next capture uses the same
+ * signal.
+ */
+void borrowed_signal_give_back(bool queued);
+
+#endif

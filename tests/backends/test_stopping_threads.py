@@ -129,3 +129,11 @@ def test_memory_that_vanishes_is_not_there(build, run):
     (seen,) = run(build("vanishing_memory", "-O2"))
 
     assert min(seen.values()) > 0
+
+
+def test_a_thread_that_has_run_since_it_was_read_is_missing(build, run):
+    """Its registers are of a moment before; one that has stayed where it was is partial."""
+    (ran,) = run(build("moving_threads", "-O2"), 20)
+
+    assert ran["moving"] > 0
+    assert ran["resting"] == 0

@@ -3,8 +3,9 @@
  * The application's own real-time signals while captures are made: realtime_signals CAPTURES.
  *
  * Of the highest numbers, which a capture would choose, one is awaited, one is read from a
- * signalfd, one is blocked and queued all the time, for the process and for a thread, and one has a
- * handler. Prints one line of JSON for each: how many were sent, and how many came, in order.
+ * signalfd, one is blocked and queued all the time, for the process, for another thread and for
+ * the one that captures, and one has a handler. Prints one line of JSON for each: how many were
+ * sent, how many came, and how often one came out of order or its disposition was another one.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -26,12 +27,12 @@ enum { QUEUED = 10 };
 static struct use {
 	const char *name;
 	int below; /* SIGRTMAX */
-	int sent;
+	_Atomic int sent;
 	_Atomic int came;
 	_Atomic int wrong;
 } awaited = {"awaited", 1, 0, 0, 0}, read_from = {"read", 2, 0, 0, 0},
   handled = {"handled", 3, 0, 0, 0}, queued = {"queued", 4, 0, 0, 0},
-  for_thread = {"queued for a thread", 5, 0, 0, 0};
+  for_thread = {"queued for a thread", 5, 0, 0, 0}, own = {"queued for the caller", 6, 0, 0, 0};
 
 static int number_of(const struct use *use)
 {
@@ -91,21 +92,46 @@ static void *read_signals(void *argument)
 
 static _Atomic bool taking;
 
-/* What was queued for this thread is still there. */
-static void *keep_queued(void *argument)
+/* No other thread blocks this one. */
+static void queue_here(struct use *use)
+{
+	block(use);
+	for (; use->sent < QUEUED; use->sent++)
+		pthread_sigqueue(pthread_self(), number_of(use),
+				 (union sigval){.sival_int = use->sent});
+}
+
+static void take_queued(struct use *use)
 {
 	const struct timespec at_once = {0};
-	sigset_t set = set_of(&for_thread);
+	sigset_t set = set_of(use);
 	siginfo_t info;
 
-	for (; for_thread.sent < QUEUED; for_thread.sent++)
-		pthread_sigqueue(pthread_self(), number_of(&for_thread),
-				 (union sigval){.sival_int = for_thread.sent});
+	while (sigtimedwait(&set, &info, &at_once) > 0)
+		note(use, info.si_value.sival_int);
+}
+
+static void *keep_queued(void *argument)
+{
+	queue_here(&for_thread);
 	while (!taking)
 		usleep(1000);
-	while (sigtimedwait(&set, &info, &at_once) > 0)
-		note(&for_thread, info.si_value.sival_int);
+	take_queued(&for_thread);
 	return argument;
+}
+
+/* While threads stand still: none of these signals is the one that stops them. */
+static void look(const struct thread_table *table)
+{
+	struct use *const unhandled[] = {&awaited, &read_from, &queued, &for_thread, &own};
+
+	(void)table;
+	for (size_t i = 0; i < sizeof(unhandled) / sizeof(*unhandled); i++) {
+		struct sigaction action;
+
+		sigaction(number_of(unhandled[i]), NULL, &action);
+		unhandled[i]->wrong += action.sa_handler != SIG_DFL;
+	}
 }
 
 static void handle(int number, siginfo_t *info, void *context)
@@ -113,16 +139,6 @@ static void handle(int number, siginfo_t *info, void *context)
 	(void)number;
 	(void)context;
 	note(&handled, info->si_value.sival_int);
-}
-
-static void take_queued(void)
-{
-	const struct timespec at_once = {0};
-	sigset_t set = set_of(&queued);
-	siginfo_t info;
-
-	while (sigtimedwait(&set, &info, &at_once) > 0)
-		note(&queued, info.si_value.sival_int);
 }
 
 static void wait_until_came(const struct use *use)
@@ -147,24 +163,27 @@ int main(int argc, char **argv)
 	block(&awaited);
 	block(&read_from);
 	block(&queued);
-	block(&for_thread);
 	sigaction(number_of(&handled), &action, NULL);
 	while (queued.sent < QUEUED)
 		send_next(&queued);
 	pthread_create(&waiter, NULL, await, NULL);
 	pthread_create(&reader, NULL, read_signals, NULL);
 	pthread_create(&keeper, NULL, keep_queued, NULL);
+	queue_here(&own);
+	while (for_thread.sent < QUEUED)
+		usleep(1000);
 	for (int i = 0; i < captures; i++) {
 		send_next(&awaited);
 		send_next(&read_from);
 		send_next(&handled);
-		if (capture_threads(THREADS_AUTO, &table, NULL))
+		if (capture_threads(THREADS_AUTO, &table, look))
 			return 1;
 		usleep(500);
 	}
 	taking = true;
 	pthread_join(keeper, NULL);
-	take_queued();
+	take_queued(&queued);
+	take_queued(&own);
 	wait_until_came(&awaited);
 	wait_until_came(&read_from);
 	wait_until_came(&handled);
@@ -173,6 +192,7 @@ int main(int argc, char **argv)
 	print(&handled);
 	print(&queued);
 	print(&for_thread);
+	print(&own);
 	fflush(stdout);
 	_exit(0);
 }

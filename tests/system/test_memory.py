@@ -10,6 +10,7 @@ import sys
 from multiprocessing import shared_memory, sharedctypes
 from pathlib import Path
 
+import drgn
 import pytest
 
 import gencore
@@ -276,6 +277,10 @@ def test_memory_beside_used_memory_is_zeros_for_every_reader(tmp_path, tool):
         check=True,
     )
     assert f"{address:#x}: 0x00000000" in shown.stdout
+    program = drgn.Program()
+    program.set_core_dump(core)
+    assert program.read(address, PAGE) == bytes(PAGE)
+    assert program.read(address_of(area), MIB) == b"A" * MIB
 
 
 def test_the_core_holds_what_memory_holds(tmp_path):

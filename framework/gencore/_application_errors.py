@@ -1,32 +1,46 @@
-"""Tells the exceptions of the application's signal handlers from those of plug-ins.
+"""Tells the exceptions of the application's signal handlers from those of plug-ins and the system.
 
 Python runs a handler between any two lines of the main thread, and what it raises (a time limit by
-SIGALRM, most often) goes through whatever is being done there. It is for whoever called `start`,
-and no failure of the backend or collector it met.
+SIGALRM, most often a `TimeoutError`, which is an `OSError`) goes through whatever is being done
+there. It is for whoever called `start`, and no failure of what it met. Not known are handlers that
+were compiled by Cython, which have no frames.
 """
 
-import functools
-import signal
+import contextlib
 import traceback
-from types import CodeType
+from collections.abc import Iterator
+from itertools import pairwise
+from types import FrameType
 
-__all__ = ["pass_on_the_applications"]
+__all__ = ["ignored", "reraise_if_from_handler"]
 
 
-def pass_on_the_applications(error: BaseException) -> None:
-    """Raise *error* again if a signal handler was being run where it was raised."""
-    handlers = {_code_of(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
-    if any(frame.f_code in handlers for frame, _ in traceback.walk_tb(error.__traceback__)):
-        try:
+def reraise_if_from_handler(error: BaseException) -> None:
+    """Raise *error* again if a signal handler was being run where it was raised.
+
+    For the beginning of every ``except`` clause that makes something else of an error, and that
+    the main thread may come to.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    try:
+        if any(_is_handler(inner, outer) for outer, inner in pairwise(frames)):
             raise error
-        finally:
-            del error  # or it would keep this frame, which keeps it
+    finally:
+        del error, frames  # or they would keep this frame, which keeps them
 
 
-def _code_of(handler: object) -> CodeType | None:
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    if not callable(handler):
-        return None
-    code: CodeType | None = getattr(handler, "__code__", None)  # a method passes its function's on
-    return code or getattr(handler.__call__, "__code__", None)
+@contextlib.contextmanager
+def ignored(*errors: type[Exception]) -> Iterator[None]:
+    """Suppress *errors*, but for those that a signal handler has raised."""
+    try:
+        yield
+    except errors as error:
+        reraise_if_from_handler(error)
+
+
+def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
+    """Return whether a function was called as a handler is: with the frame that it interrupts."""
+    for value in frame.f_locals.values():
+        if value is interrupted or (isinstance(value, tuple) and interrupted in value):
+            return True
+    return False

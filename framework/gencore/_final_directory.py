@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from gencore._application_errors import pass_on_the_applications
+from gencore._application_errors import ignored, reraise_if_from_handler
 from gencore._os_thread import open_descriptor
 from gencore.errors import OutputError, Refused
 
@@ -50,7 +50,7 @@ class FinalDirectory:
         """Where it is now: it may have been renamed by whoever may write around it."""
         path = self._named / (self._own or "")
         if not _leads_to(path, self.fd):
-            with contextlib.suppress(OSError):
+            with ignored(OSError):
                 return Path(os.readlink(f"/proc/self/fd/{self.fd}"))
         return path
 
@@ -64,7 +64,8 @@ class FinalDirectory:
         """Bytes that this user can still write there; None where the file system does not say."""
         try:
             space = os.fstatvfs(self.fd)
-        except OSError:
+        except OSError as error:
+            reraise_if_from_handler(error)
             return None
         return space.f_bavail * space.f_frsize if space.f_blocks else None
 
@@ -98,7 +99,7 @@ class FinalDirectory:
         Raises OSError, with nothing here.
         """
         _move(source, source_fd, name, self.fd)
-        with contextlib.suppress(OSError):
+        with ignored(OSError):
             return sync(self.fd)
         return False
 
@@ -108,7 +109,7 @@ class FinalDirectory:
         if named_fd < 0:
             return
         if self._own is not None and _leads_to(self._own, self.fd, named_fd):
-            with contextlib.suppress(OSError):  # not empty
+            with ignored(OSError):  # not empty
                 os.rmdir(self._own, dir_fd=named_fd)
         for fd in {self.fd, named_fd}:
             os.close(fd)
@@ -175,7 +176,7 @@ def sync(fd: int) -> bool:
 
 def refusal(path: Path, error: OSError) -> OutputError:
     """Return an error that says what is wrong with *path*, and what to do about it."""
-    pass_on_the_applications(error)
+    reraise_if_from_handler(error)
     code = error.errno or errno.EIO
     if code in {errno.ELOOP, errno.ENOTDIR} and path.is_symlink():
         return OutputError(
@@ -266,6 +267,7 @@ def _empty(fd: int) -> None:
 def _leads_to(path: Path | str, fd: int, dir_fd: int | None = None) -> bool:
     try:
         there = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
-    except OSError:
+    except OSError as error:
+        reraise_if_from_handler(error)
         return False
     return os.path.samestat(there, os.fstat(fd))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from gencore._application_errors import pass_on_the_applications
+from gencore._application_errors import reraise_if_from_handler
 from gencore._members import Member
 from gencore._os_thread import lock_that_no_child_inherits, settle
 from gencore._outcome import note_failure
@@ -63,7 +63,7 @@ def _observe(dump: DumpInProgress, members: list[Member], process: ObservedProce
         try:
             member.collector.observe(process)
         except Exception as error:
-            pass_on_the_applications(error)
+            reraise_if_from_handler(error)
             _take_out(dump, members, member, error)
 
 
@@ -79,6 +79,7 @@ def _observe_on_another_thread(dump: DumpInProgress, members: list[Member]) -> N
             try:
                 yield Call(observe, _OBSERVE_LIMIT, error)
             except Exception as raised:
+                reraise_if_from_handler(raised)  # where no thread of ours could be started
                 _take_out(dump, members, member, raised)
 
     if others:
@@ -107,7 +108,7 @@ def _take(
     except GencoreError:
         raise
     except Exception as error:
-        pass_on_the_applications(error)
+        reraise_if_from_handler(error)
         detail = f"the backend raised {type(error).__name__}: {error}"
         raise CoreFailed("snapshot", detail=detail) from error
     if not isinstance(snapshot, Snapshot):
@@ -121,7 +122,7 @@ def _phases_told_by(snapshot: Snapshot) -> dict[str, float]:
     try:
         return {name: _seconds(value) for name, value in snapshot.phases.items()}
     except Exception as error:
-        pass_on_the_applications(error)
+        reraise_if_from_handler(error)
         detail = f"the phases of the backend's snapshot are not seconds by name: {error}"
         raise CoreFailed("snapshot", detail=detail) from error
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from gencore._application_errors import pass_on_the_applications
+from gencore._application_errors import reraise_if_from_handler
 from gencore._catalogue import GROUPS, CatalogueEntry, Family, read_catalogue
 from gencore.backend import Backend
 from gencore.collector import Collector
@@ -94,7 +94,7 @@ def load(entry: CatalogueEntry) -> LoadedPlugin:
         reason = f"its import calls sys.exit({error.code!r})"
         return LoadedPlugin(entry=entry, status="failed", reason=reason)
     except BaseException as error:
-        pass_on_the_applications(error)
+        reraise_if_from_handler(error)
         reason = f"its import raises {type(error).__name__}: {error}"
         return LoadedPlugin(entry=entry, status="failed", reason=reason)
     fault = _why_incompatible(entry, plugin)

@@ -12,6 +12,7 @@ from typing import Any, Self, Unpack
 import attrs
 
 from gencore._announcer import Announcer
+from gencore._application_errors import reraise_if_from_handler
 from gencore._dump import Dump
 from gencore._instant import take_instant
 from gencore._lifetime import Stay
@@ -72,7 +73,8 @@ class Pipeline:
         """Where the artefacts go. Raises `OutputError`."""
         try:
             return Path(self._directory or Path.cwd())
-        except (FileNotFoundError, PermissionError) as error:
+        except OSError as error:
+            reraise_if_from_handler(error)
             what = "the working directory was removed, or cannot be reached"
             raise OutputError(
                 ".", error.errno or errno.EIO, what, remedy="name a directory"

@@ -9,6 +9,7 @@ import mmap
 import os
 from typing import Final
 
+from gencore._application_errors import reraise_if_from_handler
 from gencore._os_thread import STACK, NoThread, open_descriptor, try_to_start
 from gencore.errors import Refused, TimedOut
 
@@ -72,7 +73,8 @@ def _plenty_are_free() -> bool:
         return False
     try:
         used = os.stat("/proc/self/fd").st_size  # noqa: PTH116 - no objects
-    except OSError:
+    except OSError as error:
+        reraise_if_from_handler(error)
         return False
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return used > 0 and (limit == resource.RLIM_INFINITY or limit - used >= _DESCRIPTORS)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gencore import _loader
-from gencore._application_errors import pass_on_the_applications
+from gencore._application_errors import reraise_if_from_handler
 from gencore._catalogue import BUILT_IN
 from gencore._members import Member
 from gencore._options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
@@ -76,7 +76,7 @@ class Selection:
             try:
                 members.append(self._make_member(recipe))
             except Exception as raised:
-                pass_on_the_applications(raised)
+                reraise_if_from_handler(raised)
                 error = raised
                 note_failure(recipe.name, raised, required=recipe.spec.required)
         if not members:
@@ -172,7 +172,7 @@ def _make_backend(plugin: _loader.LoadedPlugin) -> Candidate:
     try:
         backend = plugin.plugin()
     except (Exception, SystemExit) as error:
-        pass_on_the_applications(error)
+        reraise_if_from_handler(error)
         reason = f"its constructor raises {type(error).__name__}: {error}"
         raise _loader.refusal(attrs.evolve(plugin, status="failed", reason=reason)) from error
     if not isinstance(getattr(backend, "priority", None), int):
@@ -189,7 +189,7 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
     except TimedOut as error:
         return Verdict.no(Reason(error.message))
     except Exception as error:
-        pass_on_the_applications(error)
+        reraise_if_from_handler(error)
         return Verdict.no(Reason(f"its probe raises {type(error).__name__}: {error}"))
     if not isinstance(verdict, Verdict):
         return Verdict.no(Reason(f"its probe returns {verdict!r}, not a Verdict"))

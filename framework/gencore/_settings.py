@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from gencore._application_errors import reraise_if_from_handler
 from gencore._options import (
     BackendChoice,
     CollectorChoice,
@@ -85,6 +86,7 @@ def _read_file(path: str) -> Options:
             _check_file(os.fstat(file.fileno()), origin, path)
             text = file.read(_LARGEST_FILE + 1)
     except OSError as error:
+        reraise_if_from_handler(error)
         raise UsageError(f"{origin} cannot be read: {error.strerror}") from error
     if len(text) > _LARGEST_FILE:
         raise UsageError(f"{origin} is larger than {_LARGEST_FILE:,} bytes")

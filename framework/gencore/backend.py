@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
+from gencore._application_errors import ignored, reraise_if_from_handler
 from gencore._os_thread import Latch, Lock, open_descriptor, wait_for_descriptors
 from gencore.annotations import check_annotations
 from gencore.errors import UsageError
@@ -52,7 +53,9 @@ __all__ = [
     "ThreadRecord",
     "Threads",
     "Verdict",
+    "ignored",
     "open_descriptor",
+    "reraise_if_from_handler",
     "wait_for_descriptors",
 ]
 

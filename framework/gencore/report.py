@@ -71,9 +71,10 @@ class Failed:
 
     @property
     def reason(self) -> str:
-        """The error's message, with its remedy if it has one."""
+        """The error's message, with its remedy if there is one."""
         if isinstance(self.error, MemoryError):
-            return "the process can get no more memory: see ulimit -d and -v, and the container's"
+            text = "the process can get no more memory: see ulimit -d and -v, and the container's"
+            return f"{text}: {self.error}" if str(self.error) else text
         return str(self.error) or type(self.error).__name__
 
 

@@ -20,8 +20,7 @@ def test_twenty_dumps_of_a_service_under_load_change_nothing():
     assert done.stdout, done.stderr
     figures = json.loads(done.stdout)
 
-    # some transfers in 100,000 are still cut short where the machine is very busy
-    assert figures["violations"] in ({}, {"cut": 1})
+    assert figures["violations"] == {}
     assert figures["incomplete"] == {}
     assert figures["load"]["transfers"] > 0
     assert figures["load"]["forks"] > 0

@@ -208,7 +208,7 @@ def test_threads_that_nobody_asked_for_are_no_warning(tmp_path):
     assert report.warnings == ()
 
 
-def test_a_collector_for_which_memory_does_not_do_is_told_with_the_limits(tmp_path):
+def test_a_collector_that_runs_out_of_memory_is_told_with_the_limits(tmp_path):
     """MemoryError has no text of its own."""
 
     class Large(Silent):

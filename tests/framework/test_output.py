@@ -7,7 +7,8 @@ import stat
 
 import pytest
 
-from gencore import Artifact, OutputError
+from gencore import Artifact, OutputError, _final_directory, _regular
+from gencore import output as output_module
 from gencore.output import Output
 
 
@@ -151,22 +152,32 @@ def test_a_directory_that_cannot_be_removed_costs_no_descriptor(tmp_path, monkey
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-@pytest.mark.parametrize("name", ["fstat", "fstatvfs", "mkdir", "open", "fdopen", "link", "fsync"])
+CALLS = {
+    **{name: [os] for name in ("fstat", "fstatvfs", "mkdir", "link", "fsync")},
+    "open_descriptor": [_final_directory, _regular, output_module],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
 def test_whatever_call_fails_nothing_stays_open_or_half_made(tmp_path, monkeypatch, name):
     """With an error that network file systems have for any call."""
+    failed = []
 
     def fail(*_, **__):
+        failed.append(name)
         raise OSError(errno.EIO, "Input/output error")
 
     before = set(os.listdir("/proc/self/fd"))
     tmp_path.chmod(0o777)
     output = Output(tmp_path, "dump")
     with contextlib.suppress(OSError), monkeypatch.context() as changed:
-        changed.setattr(os, name, fail)
+        for module in CALLS[name]:
+            changed.setattr(module, name, fail)
         _ = output.prepare().free
         output.publish(write(output, "core"))
     output.close()
 
+    assert failed
     assert set(os.listdir("/proc/self/fd")) == before
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] in ([], ["dump.core"])
     assert list(tmp_path.rglob(".*")) == []

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Two threads that block all signals and wait in read(2), so that they are only read. While the
- * others stand still, one of them gets a byte, and waits for the next: moving_threads CAPTURES.
- * Prints one line of JSON: how often each was taken for one that has run since it was read.
+ * Three threads that block all signals and wait in read(2), so that they are only read. While the
+ * others stand still, two of them get a byte: one waits for the next, one computes until the
+ * capture is over. moving_threads CAPTURES prints one line of JSON: how often each was taken for one
+ * that has run since it was read.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -19,8 +21,9 @@ static struct reader {
 	int pipe[2];
 	_Atomic pid_t tid;
 	_Atomic int taken;
+	_Atomic bool computes;
 	int ran;
-} moving, resting;
+} moving, computing, resting;
 
 static void *read_bytes(void *argument)
 {
@@ -31,8 +34,11 @@ static void *read_bytes(void *argument)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, NULL);
 	reader->tid = gettid();
-	while (read(reader->pipe[0], &byte, 1) == 1)
+	while (read(reader->pipe[0], &byte, 1) == 1) {
 		reader->taken++;
+		while (reader->computes)
+			;
+	}
 	return NULL;
 }
 
@@ -46,15 +52,37 @@ static void begin(struct reader *reader)
 		usleep(1000);
 }
 
+static void wake(struct reader *reader)
+{
+	int before = reader->taken;
+
+	if (write(reader->pipe[1], "", 1) != 1)
+		_exit(2);
+	while (reader->taken == before)
+		usleep(100);
+}
+
+/* While the others stand still. */
 static void move(const struct thread_table *table)
 {
-	int before = moving.taken;
-
 	(void)table;
-	if (write(moving.pipe[1], "", 1) != 1)
-		_exit(2);
-	while (moving.taken == before)
-		usleep(100);
+	wake(&moving);
+	wake(&computing);
+}
+
+/* Whoever is not in its call would not be read. */
+static void await_blocked(const struct reader *reader)
+{
+	char path[64], state = 'R';
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", reader->tid);
+	while (state != 'S') {
+		FILE *file = fopen(path, "r");
+
+		if (!file || fscanf(file, "%*d %*s %c", &state) != 1)
+			exit(2);
+		fclose(file);
+	}
 }
 
 static void count(const struct thread_table *table, struct reader *reader)
@@ -71,15 +99,22 @@ int main(int argc, char **argv)
 	struct thread_table table;
 
 	begin(&moving);
+	begin(&computing);
 	begin(&resting);
 	for (int i = 0; i < captures; i++) {
-		usleep(10000);
+		await_blocked(&moving);
+		await_blocked(&computing);
+		await_blocked(&resting);
+		computing.computes = true;
 		if (capture_threads(THREADS_AUTO, &table, move))
 			return 2;
+		computing.computes = false;
 		count(&table, &moving);
+		count(&table, &computing);
 		count(&table, &resting);
 	}
-	printf("{\"moving\": %d, \"resting\": %d}\n", moving.ran, resting.ran);
+	printf("{\"moving\": %d, \"computing\": %d, \"resting\": %d}\n", moving.ran,
+	       computing.ran, resting.ran);
 	fflush(stdout);
 	_exit(0);
 }

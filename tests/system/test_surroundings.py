@@ -325,13 +325,17 @@ def test_process_that_is_not_dumpable_is_refused(python, tmp_path):
 
 @pytest.mark.parametrize("limit", ["RLIMIT_CORE", "RLIMIT_FSIZE"])
 def test_soft_limits_neither_matter_nor_change(python, tmp_path, limit):
-    """The clone raises its own to the hard ones; RLIMIT_CORE is 0 almost everywhere."""
+    """The clone raises its own to the hard ones; RLIMIT_CORE is 0 almost everywhere.
+
+    But linux-sigsegv, whose core this process itself makes longer, depends on RLIMIT_FSIZE.
+    """
     code = """if True:
         import gencore, json, resource, sys
         limit = getattr(resource, sys.argv[2])
         limits = (0 if sys.argv[2] == "RLIMIT_CORE" else 1 << 20, resource.getrlimit(limit)[1])
         resource.setrlimit(limit, limits)
-        core = gencore.create_core(directory=sys.argv[1])
+        backend = "linux-sigsegv" if sys.argv[2] == "RLIMIT_CORE" else "linux-elf"
+        core = gencore.create_core(directory=sys.argv[1], backend=backend)
         print(json.dumps([core.stat().st_size > 1 << 20, resource.getrlimit(limit) == limits]))
     """
     assert python(code, tmp_path, limit) == [True, True]
@@ -543,7 +547,7 @@ def test_fifty_dumps_at_once_from_fifty_threads(tmp_path):
     assert len(set(cores)) == 50
 
 
-def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
+def test_dumps_leave_no_trace_in_the_process(python, tmp_path):
     """No descriptor, thread, child or temporary file is left, and memory does not grow.
 
     The least memory of many dumps is compared: which buffers the allocator keeps varies by 16 MiB.
@@ -551,7 +555,7 @@ def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
     code = """if True:
         import gencore, json, os, sys, threading
         pipeline = gencore.Pipeline(
-            collectors=["raw", "manifest"], directory=sys.argv[1], content="private"
+            collectors=["raw", "manifest"], directory=sys.argv[1], content="stacks"
         )
         def state():
             children = open(f"/proc/self/task/{os.getpid()}/children").read().split()
@@ -564,15 +568,16 @@ def test_two_hundred_dumps_leave_no_trace_in_the_process(python, tmp_path):
                 artifact.path.unlink()
         def least_of_dumps(number):
             return min((dump(), rss())[1] for _ in range(number))
-        dump()
-        before, first = state(), least_of_dumps(100)
-        growth = least_of_dumps(100) - first
+        for _ in range(20):
+            dump()
+        before, first = state(), least_of_dumps(60)
+        growth = least_of_dumps(60) - first
         print(json.dumps([before, state(), growth]))
     """
     before, after, growth = python(code, tmp_path)
 
     assert before == after
-    assert growth < 4 << 20
+    assert growth < 2 << 20
 
 
 def test_failed_dump_leaves_no_child(tmp_path, core_pattern):

@@ -1,11 +1,13 @@
 """What both Linux backends answer where there is no Linux, or no /proc."""
 
+import errno
 import platform
 import sys
 from abc import abstractmethod
 from typing import Final
 
 from gencore import Backend, DumpRequest, Reason, Verdict
+from gencore.backend import reraise_if_from_handler
 
 __all__ = ["LinuxBackend"]
 
@@ -24,8 +26,11 @@ class LinuxBackend(Backend):
             return Verdict.no(Reason(text, _WITH_THE_GIL))
         try:
             return self._probe(request)
-        except (FileNotFoundError, PermissionError) as error:
-            return Verdict.no(Reason(f"/proc cannot be read: {error}", "mount /proc"))
+        except OSError as error:
+            reraise_if_from_handler(error)
+            few = error.errno in {errno.EMFILE, errno.ENFILE}
+            remedy = "raise the limit on open files (ulimit -n)" if few else "mount /proc"
+            return Verdict.no(Reason(f"/proc cannot be read: {error}", remedy))
 
     @abstractmethod
     def _probe(self, request: DumpRequest) -> Verdict:

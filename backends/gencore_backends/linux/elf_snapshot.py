@@ -1,6 +1,5 @@
 """A clone that writes its own core, into a pipe or a file, and that core as it comes."""
 
-import contextlib
 import fcntl
 import io
 import os
@@ -9,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from gencore import CoreStream, DumpRequest
-from gencore.backend import CHUNK_SIZE
+from gencore.backend import CHUNK_SIZE, ignored
 from gencore.output import Output
 from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
@@ -69,7 +68,7 @@ class PipeSnapshot(LinuxSnapshot):
         os.set_blocking(reader, False)
         # Made before the clone: after it, each page that is written to is copied first.
         self._reader = io.FileIO(reader, "rb")
-        with contextlib.suppress(OSError):  # more than an unprivileged user may have
+        with ignored(OSError):  # more than an unprivileged user may have
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
         try:
             super().__init__(partial(_clone, request, writer))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
-from gencore.backend import open_descriptor
+from gencore.backend import open_descriptor, reraise_if_from_handler
 from gencore_backends.linux import _native
 
 __all__ = ["linker_ranges", "loaded_names"]
@@ -65,7 +65,8 @@ def _read(use: Callable[[Iterator[_Link]], _Result]) -> _Result | None:
             return use(islice(_links(fd, _first_link(fd)), _MAX_NAMES))
         finally:
             os.close(fd)
-    except (OSError, LookupError, OverflowError, struct.error):
+    except (OSError, LookupError, OverflowError, struct.error) as error:
+        reraise_if_from_handler(error)
         return None
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gencore import MappedFile
+from gencore.backend import reraise_if_from_handler
 from gencore_backends.linux.data_mappings import DataMapping, data_mappings
 from gencore_backends.linux.link_map import loaded_names
 
@@ -29,7 +30,8 @@ def thread_name(tid: int) -> str:
     """Return a thread's name, or nothing if it has ended."""
     try:
         return Path(f"/proc/self/task/{tid}/comm").read_text(errors="replace").rstrip("\n")
-    except OSError:
+    except OSError as error:
+        reraise_if_from_handler(error)
         return ""
 
 
@@ -137,6 +139,7 @@ def _bytes_of_file(row: list[str]) -> int:
         return end - start
     try:
         size = os.stat(row[5]).st_size  # noqa: PTH116 - no objects
-    except OSError:  # deleted, perhaps
+    except OSError as error:  # deleted, perhaps
+        reraise_if_from_handler(error)
         return end - start
     return min(end - start, max(0, size - int(row[2], 16)))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
+from gencore.backend import reraise_if_from_handler
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.proc import mapped_files, thread_name
 
@@ -77,8 +78,7 @@ def _take(
     try:
         take(taken)
     except OSError as error:
-        if error.filename is None:  # a signal handler's TimeoutError, not the native part's
-            raise
+        reraise_if_from_handler(error)
         step = str(error.filename)
         raise CoreFailed(step, error.errno or 0, remedy=_remedy(step, error)) from error
 

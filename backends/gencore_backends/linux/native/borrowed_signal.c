@@ -61,14 +61,13 @@ static bool may_be_delayed(int ours)
 	return false;
 }
 
-/* Whether a thread may be in a handler on an alternate stack. */
+/* Whether a thread may be in a handler on an alternate stack. SA_RESETHAND leaves the flags. */
 static bool may_be_on_alternate_stack(void)
 {
 	struct sigaction action;
 
 	for (int number = 1; number <= SIGRTMAX; number++)
-		if (!sigaction(number, NULL, &action) && has_handler(&action) &&
-		    action.sa_flags & SA_ONSTACK)
+		if (!sigaction(number, NULL, &action) && action.sa_flags & SA_ONSTACK)
 			return true;
 	return false;
 }

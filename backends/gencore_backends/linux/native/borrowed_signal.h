@@ -25,7 +25,7 @@ static inline uint64_t signal_bit(int number)
 /* Have *handler* called for it, with all signals blocked. Returns 0, or -1 with errno set. */
 int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *context));
 
-/* Whether a set of signals names ours, rather than taking in all there are. */
+/* Whether a set names our signal, rather than including every one. */
 bool borrowed_signal_is_in(uint64_t set);
 
 /* The application uses it after all: another one is to be taken the next time. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Asks the kernel, by system calls that fail with EFAULT and have no other effect. They are ones
- * that no seccomp profile refuses: a program cannot do without them. Safe in a signal handler.
+ * Asks the kernel: through /proc/self/mem, or by system calls that fail with EFAULT and have no
+ * other effect, of which no seccomp profile refuses any: a program cannot do without them. All of
+ * it is safe in a signal handler.
  */
 #define _GNU_SOURCE
 #include "memory_access.h"
@@ -15,20 +16,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { WORD = 8 };
+enum { WORD = 8, SMALLEST_PAGE = 4096 };
 
 static struct {
-	int fd;			/* /proc/self/mem */
+	int fd;			/* /proc/thread-self/mem */
 	_Atomic pid_t by;	/* the thread that may use it; 0 if it is not open */
 } memory;
 
 /*
  * No right is needed for one's own memory, but for the file: a process that may not be dumped has
- * none to its own (proc(5)). It is left with words that are looked at first.
+ * none to its own (proc(5)). It is left with pages that are looked at first. Not /proc/self: the
+ * main thread may have ended.
  */
 int memory_open(void)
 {
-	memory.fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	memory.fd = open("/proc/thread-self/mem", O_RDONLY | O_CLOEXEC);
 	if (memory.fd < 0)
 		return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -1 : 0;
 	atomic_store(&memory.by, (pid_t)syscall(SYS_gettid));
@@ -65,7 +67,7 @@ int memory_read(uintptr_t address, void *ret, size_t size)
 	if (atomic_load(&memory.by) == (pid_t)syscall(SYS_gettid))
 		return pread(memory.fd, ret, size, (off_t)address) == (ssize_t)size ? 0 : -1;
 
-	for (uintptr_t at = address & ~(uintptr_t)7; at <= last; at += WORD)
+	for (uintptr_t at = address; at <= last; at = (at | (SMALLEST_PAGE - 1)) + 1)
 		if (!memory_is_readable(at))
 			return -1;
 	memcpy(ret, (const void *)address, size);

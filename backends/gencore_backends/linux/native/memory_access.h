@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Looks at memory of this process that may be protected, or gone at any moment: another thread ends
- * and takes its stack with it.
+ * Looks at memory of this process that may not be there, or be gone at any moment: another thread
+ * ends and takes its stack with it.
  */
 #ifndef GENCORE_MEMORY_ACCESS_H
 #define GENCORE_MEMORY_ACCESS_H
@@ -22,8 +22,9 @@ int memory_open(void);
 void memory_close(void);
 
 /*
- * Copy *size* bytes. Returns 0, or -1 if one cannot be read. Outside memory_open() it is for what
- * only the calling thread frees: each word is looked at before it is loaded.
+ * Copy *size* bytes. Returns 0, or -1 if they are not there. Outside memory_open() it is for what
+ * only the calling thread frees: each page is looked at before it is loaded. Between the two calls
+ * it reads pages without PROT_READ as well.
  */
 int memory_read(uintptr_t address, void *ret, size_t size);
 

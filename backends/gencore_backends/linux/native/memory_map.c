@@ -282,20 +282,29 @@ int clone_read_map(struct memory_map *ret)
 	return clone_read_mappings(&lines, ret, count);
 }
 
-size_t clone_mapping_behind(const struct memory_map *map, uintptr_t address)
+/* The first of *count* rows, in order of address, whose end is behind one. */
+static size_t clone_search(const void *rows, size_t count, size_t row_size, size_t end_at,
+			   uintptr_t address)
 {
 	size_t low = 0;
-	size_t high = map->count;
+	size_t high = count;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
+		const char *end = (const char *)rows + middle * row_size + end_at;
 
-		if (map->mappings[middle].end <= address)
+		if (*(const uintptr_t *)end <= address)
 			low = middle + 1;
 		else
 			high = middle;
 	}
 	return low;
+}
+
+size_t clone_mapping_behind(const struct memory_map *map, uintptr_t address)
+{
+	return clone_search(map->mappings, map->count, sizeof(*map->mappings),
+			    offsetof(struct mapping, end), address);
 }
 
 struct mapping *clone_find_mapping(const struct memory_map *map, uintptr_t address)
@@ -324,18 +333,8 @@ int clone_allow(const struct mapping *mapping, uint32_t access)
 
 size_t clone_first_behind(const struct ranges *ranges, uintptr_t address)
 {
-	size_t low = 0;
-	size_t high = ranges->count;
-
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (ranges->rows[middle].end <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	return clone_search(ranges->rows, ranges->count, sizeof(*ranges->rows),
+			    offsetof(struct range, end), address);
 }
 
 bool clone_overlaps(const struct ranges *ranges, uintptr_t start, uintptr_t end)

@@ -179,6 +179,25 @@ int read_task_status(int tasks, pid_t tid, struct thread_status *ret)
 	return read_thread_status(tasks, path, ret);
 }
 
+/* "NANOSECONDS-RUN NANOSECONDS-WAITED TIMES"; see Documentation/scheduler/sched-stats.rst. */
+int read_task_arrivals(int tasks, pid_t tid, uint64_t *ret)
+{
+	char path[32], text[96];
+	const char *at = text;
+	long length;
+
+	make_task_path(path, tid, "schedstat");
+	length = read_file(tasks, path, text, sizeof(text) - 1);
+	if (length <= 0)
+		return -1;
+	text[length] = '\0';
+	for (int i = 0; i < 3; i++) {
+		at += *at == ' ';
+		*ret = parse_decimal(&at);
+	}
+	return 0;
+}
+
 int count_tasks(void)
 {
 	struct thread_status status;

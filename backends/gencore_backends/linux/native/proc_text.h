@@ -38,6 +38,9 @@ int count_tasks(void);
 int read_thread_status(int directory, const char *path, struct thread_status *ret);
 int read_task_status(int tasks, pid_t tid, struct thread_status *ret);
 
+/* How often a thread was given a processor. Returns 0, or -1 if the kernel does not count that. */
+int read_task_arrivals(int tasks, pid_t tid, uint64_t *ret);
+
 /* Returns 0, or -1 if the thread is running or its file cannot be read. */
 int read_task_call(int tasks, pid_t tid, struct thread_call *ret);
 

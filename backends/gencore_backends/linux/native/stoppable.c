@@ -21,7 +21,7 @@
 enum {
 	HANDLER_STACK = 4 * 1024, /* of our handler and what it calls, generously */
 	ALTERNATE_SEARCH = 32 * 1024,
-	FRAME_PIECE = 1024, /* of it, looked at in one go; a part of a page */
+	FRAME_PIECE = 4096, /* of it, looked at in one go; at most a page */
 };
 
 /* The alternate stack that a signal frame tells of, if *sp* is on it; or 0. */

@@ -10,7 +10,7 @@
 
 /*
  * Whether the application uses our signal too: it is queued, or this thread blocks it or waits for
- * it by name. A thread that blocks all signals says nothing.
+ * it by name. A thread that blocks every signal says nothing.
  */
 bool thread_uses_our_signal(const struct thread *thread, const struct thread_status *status);
 

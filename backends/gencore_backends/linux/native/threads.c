@@ -292,12 +292,15 @@ static int open_descriptors(void)
 {
 	int err;
 
-	if (memory_open())
+	stopping.tasks = stopping.main_release = stopping.reserve = -1;
+	stopping.open = true; /* a child of fork(2) closes what is there by then */
+	if (memory_open()) {
+		close_descriptors();
 		return -1;
+	}
 	stopping.tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	stopping.main_release = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	stopping.reserve = fcntl(stopping.tasks, F_DUPFD_CLOEXEC, 0);
-	stopping.open = true;
 	if (stopping.tasks >= 0 && stopping.main_release >= 0 && stopping.reserve >= 0)
 		return 0;
 	err = errno == EBADF ? EMFILE : errno;
@@ -673,16 +676,30 @@ int threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_t
 	return -1;
 }
 
-void threads_check(struct thread_table *table)
+/*
+ * Whether a thread is where it was read. One that was woken has no more context switches until it
+ * leaves the processor again; that it has got there is counted in schedstat, and while it waits
+ * for one, both are the same.
+ */
+static bool is_where_it_was(const struct thread *thread)
 {
 	struct thread_status status;
+	uint64_t arrivals;
 
+	if (read_task_status(stopping.tasks, thread->tid, &status) ||
+	    status.switches != thread->switches)
+		return false;
+	return status.state != 'R' ||
+	       (!read_task_arrivals(stopping.tasks, thread->tid, &arrivals) &&
+		arrivals == status.switches);
+}
+
+void threads_check(struct thread_table *table)
+{
 	for (uint32_t i = 1; i < table->count; i++) {
 		struct thread *thread = &table->threads[i];
 
-		if (thread_state(thread) != THREAD_READ ||
-		    (!read_task_status(stopping.tasks, thread->tid, &status) &&
-		     status.switches == thread->switches))
+		if (thread_state(thread) != THREAD_READ || is_where_it_was(thread))
 			continue;
 		atomic_store(&table->moved[i], 1);
 		thread->reason = REASON_RAN;

@@ -568,10 +568,10 @@ def test_dumps_leave_no_trace_in_the_process(python, tmp_path):
                 artifact.path.unlink()
         def least_of_dumps(number):
             return min((dump(), rss())[1] for _ in range(number))
-        for _ in range(20):
+        for _ in range(10):
             dump()
-        before, first = state(), least_of_dumps(60)
-        growth = least_of_dumps(60) - first
+        before, first = state(), least_of_dumps(30)
+        growth = least_of_dumps(30) - first
         print(json.dumps([before, state(), growth]))
     """
     before, after, growth = python(code, tmp_path)

@@ -237,6 +237,12 @@ class CoreFile:
         return bool(self._elf.header["e_phnum"] == _PN_XNUM)
 
     @property
+    def end_of_headers(self) -> int:
+        """Bytes that the file must have for every program header to be readable."""
+        end: int = self._elf["e_phoff"] + self._segment_count * _PROGRAM_HEADER.size
+        return end
+
+    @property
     def end_of_notes(self) -> int:
         """Bytes that the file must have for every note to be readable."""
         return max((s.offset + s.file_size for s in self._note_segments), default=0)
@@ -297,15 +303,19 @@ class CoreFile:
         self.close()
 
     @cached_property
-    def _segments(self) -> list[tuple[int, ProgramHeader]]:
-        """Every program header, with its type."""
+    def _segment_count(self) -> int:
         try:
-            count = self._elf.num_segments()
+            count: int = self._elf.num_segments()
         except MALFORMED as error:
             raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
         if count > _MOST or (count and self._elf["e_phentsize"] != _PROGRAM_HEADER.size):
             raise IntegrityError(f"{self._path}: {count:,} program headers, or odd ones")
-        table = self._read(self._elf["e_phoff"], count * _PROGRAM_HEADER.size)
+        return count
+
+    @cached_property
+    def _segments(self) -> list[tuple[int, ProgramHeader]]:
+        """Every program header, with its type."""
+        table = self._read(self._elf["e_phoff"], self._segment_count * _PROGRAM_HEADER.size)
         return [
             (kind, ProgramHeader(address, memory_size, offset, file_size, flags))
             for kind, flags, offset, address, _, file_size, memory_size, _ in (

@@ -24,6 +24,7 @@ from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.growing_file import GrowingFile
+from gencore_backends.linux.kernel_core import KernelCore
 from gencore_backends.linux.proc import mapped_files
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 from gencore_backends.linux.sigsegv_snapshot import _find_absolute
@@ -175,20 +176,24 @@ def test_a_core_on_another_file_system_is_moved_from_there(tmpfs, core_pattern, 
         assert opened.why_incomplete() is None
 
 
+class SlowChild:
+    """Writes the next piece of a core whenever it is looked at."""
+
+    def __init__(self, path, pieces):
+        self.path, self.left = path, list(pieces)
+
+    def ended(self, _timeout):
+        """Write it."""
+        if not self.left:
+            return True
+        with self.path.open("ab") as file:
+            file.write(self.left.pop(0))
+        return False
+
+
 def test_reading_waits_for_a_slower_writer(tmp_path):
     """The bytes are those of the whole core, however often the reader is ahead of the kernel."""
     pieces = [bytes([number]) * (3 << 18) for number in range(8)]  # chunks end within pieces
-
-    class SlowChild:
-        def __init__(self, path):
-            self.path, self.left = path, list(pieces)
-
-        def ended(self, _timeout):
-            if not self.left:
-                return True
-            with self.path.open("ab") as file:
-                file.write(self.left.pop(0))
-            return False
 
     class SlowFile(GrowingFile):
         size = sum(map(len, pieces))
@@ -198,9 +203,25 @@ def test_reading_waits_for_a_slower_writer(tmp_path):
 
     with Output(tmp_path, "dump") as output:
         (output.path / "core").touch()
-        core = SlowFile(output, "core", SlowChild(output.path / "core"))
+        core = SlowFile(output, "core", SlowChild(output.path / "core", pieces))
 
         assert b"".join(map(bytes, core)) == b"".join(pieces)
+
+
+def test_program_headers_are_waited_for_page_by_page(tmp_path):
+    """A process with many mappings has more of them than fit into the page that comes first."""
+    core = gencore.create_core(directory=tmp_path, backend="linux-elf", content="stacks")
+    data = core.read_bytes()
+    pages = [data[at : at + mmap.PAGESIZE] for at in range(0, len(data), mmap.PAGESIZE)]
+
+    with Output(tmp_path, "dump") as output, CoreFile(core) as whole:
+        assert whole.end_of_headers > 2 * mmap.PAGESIZE
+        output_core = output.path / "core"
+        output_core.touch()
+        (output.path / "notes").touch()
+        KernelCore(output, "core", SlowChild(output_core, pages))
+
+        assert whole.end_of_notes <= output_core.stat().st_size < len(data)
 
 
 def test_no_limit_is_unlimited_where_infinity_is_positive(monkeypatch):

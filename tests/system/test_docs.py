@@ -174,7 +174,7 @@ class Reader:
             command,
             cwd=self.here,
             env=self.environment,
-            timeout=100,
+            timeout=300,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

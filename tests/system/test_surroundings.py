@@ -535,7 +535,7 @@ def test_fifty_dumps_at_once_from_fifty_threads(tmp_path):
     cores = []
 
     def dump():
-        cores.append(gencore.create_core(directory=tmp_path, content="private"))
+        cores.append(gencore.create_core(directory=tmp_path, content="stacks"))
 
     threads = [threading.Thread(target=dump) for _ in range(50)]
     for thread in threads:

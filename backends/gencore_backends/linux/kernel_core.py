@@ -66,11 +66,14 @@ class KernelCore(GrowingFile):
                 if core.counts_at_end and not self._child.ended(0):
                     self._child.ended(None)  # the last bytes count the headers
                     continue
-                if need >= core.end_of_notes:
+                if need < core.end_of_headers:
+                    need = core.end_of_headers
+                elif need < core.end_of_notes:
+                    need = core.end_of_notes
+                else:
                     self._kernel_size = core.promised_size
                     self._notes_at = (self._kernel_size + 7) & ~7
                     return
-                need = core.end_of_notes
         self._child.wait_for_core()
         raise CoreFailed("kernel-dump", detail=f"only {self._written():,} bytes were written")
 

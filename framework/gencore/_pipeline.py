@@ -93,7 +93,8 @@ class Pipeline:
     def start(self) -> Dump:
         """Take the instant, and return once the process runs on.
 
-        Raises `Unsupported`, `Refused`, `PluginError` and `CoreFailed`, with nothing left behind.
+        Raises `Unsupported`, `Refused`, `PluginError` and `CoreFailed`, and whatever a handler of
+        a signal raises meanwhile, with nothing left behind.
         """
         stay = Stay()
         dump: DumpInProgress | None = None

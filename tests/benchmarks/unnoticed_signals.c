@@ -95,6 +95,7 @@ static void send_one(pid_t pid, int value)
 		kill(pid, wanted.signal);
 }
 
+/* After a wake-up for a signal that another thread took, the call has another number. */
 static bool is_in_call(int tasks)
 {
 	struct thread_call call;
@@ -102,7 +103,8 @@ static bool is_in_call(int tasks)
 
 	if (wanted.number < 0)
 		return true;
-	return !read_task_call(tasks, tid, &call) && call.number == wanted.number;
+	return !read_task_call(tasks, tid, &call) &&
+	       (call.number == wanted.number || call.number == SYS_restart_syscall);
 }
 
 static bool await(bool (*condition)(int), int argument, uint64_t ns)
@@ -134,8 +136,10 @@ static void send_round(pid_t pid, int tasks)
 	int handled = atomic_load(&shared->handled) + wanted.burst;
 	int ended = atomic_load(&shared->ended) + 1;
 
-	if (!await(is_in_call, tasks, PATIENCE_S * 1000000000ull))
+	if (!await(is_in_call, tasks, PATIENCE_S * 1000000000ull)) {
+		kill(pid, SIGABRT); /* or it would wait for ever */
 		abort();
+	}
 	sleep_us(rand() % (PAUSE_US + BETWEEN_US));
 	for (int i = 0; i < wanted.burst; i++) {
 		shared->sent_in_pause += atomic_load(&shared->in_pause);

@@ -61,15 +61,19 @@ static bool may_be_delayed(int ours)
 	return false;
 }
 
-/* Whether a thread may be in a handler on an alternate stack. SA_RESETHAND leaves the flags. */
-static bool may_be_on_alternate_stack(void)
+/* Which handlers run on alternate stacks. SA_RESETHAND resets the handler, but not the flags. */
+static void note_alternate_stacks(void)
 {
 	struct sigaction action;
 
-	for (int number = 1; number <= SIGRTMAX; number++)
-		if (!sigaction(number, NULL, &action) && action.sa_flags & SA_ONSTACK)
-			return true;
-	return false;
+	borrowed_signal.on_stacks = 0;
+	borrowed_signal.nested = false;
+	for (int number = 1; number <= SIGRTMAX; number++) {
+		if (sigaction(number, NULL, &action) || !(action.sa_flags & SA_ONSTACK))
+			continue;
+		borrowed_signal.on_stacks |= signal_bit(number);
+		borrowed_signal.nested |= action.sa_flags & SA_NODEFER;
+	}
 }
 
 /* What this thread blocks by name, and what is queued for it or the process. */
@@ -118,7 +122,7 @@ int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *cont
 	if (!borrowed_signal.kept && borrow(handler))
 		return -1;
 	borrowed_signal.delayed = may_be_delayed(borrowed_signal.number);
-	borrowed_signal.on_stacks = may_be_on_alternate_stack();
+	note_alternate_stacks();
 	return 0;
 }
 

@@ -61,12 +61,18 @@ static uintptr_t alternate_stack(uintptr_t sp)
 	return 0;
 }
 
+/* A handler blocks its own signal while it runs; CPython sets SA_ONSTACK for each of its own. */
+static bool may_be_on_alternate_stack(const struct thread_status *status)
+{
+	return borrowed_signal.nested || status->blocked & borrowed_signal.on_stacks;
+}
+
 /* The kernel kills a process whose signal frame does not fit. */
-static bool has_room(uintptr_t sp)
+static bool has_room(uintptr_t sp, const struct thread_status *status)
 {
 	unsigned long frame = getauxval(AT_MINSIGSTKSZ);
 	uintptr_t lowest = sp - HANDLER_STACK - (frame ? frame : 4096);
-	uintptr_t alternate = borrowed_signal.on_stacks ? alternate_stack(sp) : 0;
+	uintptr_t alternate = may_be_on_alternate_stack(status) ? alternate_stack(sp) : 0;
 
 	if (alternate && lowest < alternate)
 		return false;
@@ -133,5 +139,5 @@ enum thread_reason why_not_stop(const struct thread *thread, enum thread_mode mo
 	reason = why_not_interrupt(thread, mode);
 	if (reason != REASON_NONE)
 		return reason;
-	return has_room(thread->call.sp) ? REASON_NONE : REASON_STACK_FULL;
+	return has_room(thread->call.sp, status) ? REASON_NONE : REASON_STACK_FULL;
 }

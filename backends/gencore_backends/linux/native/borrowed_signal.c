@@ -39,8 +39,9 @@ static bool has_tiny_stacks(void)
 /* Signals that a thread causes itself, at the instruction that its context shows. */
 static bool is_synchronous(int number)
 {
-	const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) | signal_bit(SIGILL) |
-				signal_bit(SIGTRAP) | signal_bit(SIGSYS) | signal_bit(SIGABRT);
+	const uint64_t faults = signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) |
+				signal_bit(SIGILL) | signal_bit(SIGTRAP) | signal_bit(SIGSYS) |
+				signal_bit(SIGABRT);
 
 	return faults & signal_bit(number);
 }

@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 struct borrowed_signal {
-	int number;	/* 0: none is borrowed */
-	bool kept;	/* from the last capture: a thread has not taken it yet */
-	bool delayed;	/* a handler of the application may block it for a while */
-	uint64_t on_stacks; /* the application's handlers of these run on alternate stacks, */
-	bool nested;	    /* of which one does not block its own signal meanwhile */
+	int number;	    /* 0: none is borrowed */
+	bool kept;	    /* from the last capture: a thread has not taken it yet */
+	bool delayed;	    /* a handler of the application may block it for a while */
+	uint64_t on_stacks; /* the application's handlers of these run on alternate stacks */
+	bool nested;	    /* one of those does not block its own signal meanwhile */
 };
 
 /* There is one. Others only read it. */

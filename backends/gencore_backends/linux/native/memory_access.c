@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Asks the kernel: through /proc/self/mem, or by system calls that fail with EFAULT and have no
+ * Asks the kernel: through /proc/thread-self/mem, or by system calls that fail with EFAULT and have no
  * other effect, of which no seccomp profile refuses any: a program cannot do without them. All of
  * it is safe in a signal handler.
  */

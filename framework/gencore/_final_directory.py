@@ -17,7 +17,7 @@ from gencore._application_errors import ignored, reraise_if_from_handler
 from gencore._os_thread import open_descriptor
 from gencore.errors import OutputError, Refused
 
-__all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "refusal", "sync"]
+__all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "names_in", "refusal", "sync"]
 
 NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags of open(2) for a file that must not be there yet."""
@@ -57,7 +57,7 @@ class FinalDirectory:
     @property
     def names(self) -> list[str]:
         """What is in it."""
-        return os.listdir(self.fd)
+        return names_in(self.fd)
 
     @property
     def free(self) -> int | None:
@@ -250,18 +250,31 @@ def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
             os.unlink(source, dir_fd=source_fd)
 
 
+def names_in(fd: int) -> list[str]:
+    """Return what is in a directory, whoever else lists it through the same descriptor.
+
+    A descriptor and its duplicates, which os.listdir and os.scandir read, share one position: two
+    threads that list at once see names twice, or not at all.
+    """
+    own = open_descriptor(".", _DIRECTORY, dir_fd=fd)
+    try:
+        return os.listdir(own)
+    finally:
+        os.close(own)
+
+
 def _empty(fd: int) -> None:
     """Remove everything in a directory."""
-    for entry in list(os.scandir(fd)):
-        if not entry.is_dir(follow_symlinks=False):
-            os.unlink(entry.name, dir_fd=fd)
+    for name in names_in(fd):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=fd)
             continue
-        inner = open_descriptor(entry.name, _DIRECTORY, dir_fd=fd)
+        inner = open_descriptor(name, _DIRECTORY, dir_fd=fd)
         try:
             _empty(inner)
         finally:
             os.close(inner)
-        os.rmdir(entry.name, dir_fd=fd)
+        os.rmdir(name, dir_fd=fd)
 
 
 def _leads_to(path: Path | str, fd: int, dir_fd: int | None = None) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 from weakref import WeakSet
 
-from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
+from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
 from gencore._os_thread import open_descriptor
 from gencore._regular import open_regular
 from gencore.report import Artifact
@@ -120,6 +120,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
     def open(self, name: str) -> io.FileIO:
         """Open the regular file *name* in the private directory for reading. Raises OSError."""
         return open_regular(name, flags=os.O_NOFOLLOW, dir_fd=self.fd)
+
+    @property
+    def names(self) -> list[str]:
+        """What is in the private directory. Raises OSError."""
+        return names_in(self.fd)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a file within the private directory."""

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+import threading
 
 import pytest
 
@@ -274,3 +275,21 @@ def test_a_private_directory_that_was_renamed_is_removed_all_the_same(tmp_path):
             file.write(b"data")
 
     assert os.listdir(tmp_path) == ["dump.core"]
+
+
+def test_threads_that_list_the_private_directory_at_once_see_each_file_once(tmp_path):
+    """Whoever asks for the progress lists it while the dump's own thread does."""
+    rounds, wrong = 4_000, []
+
+    def look(output):
+        wrong.extend(names for _ in range(rounds) if (names := output.names) != ["core"])
+
+    with Output(tmp_path, "dump") as output:
+        os.close(output.new_file("core"))
+        lookers = [threading.Thread(target=look, args=(output,)) for _ in range(2)]
+        for looker in lookers:
+            looker.start()
+        for looker in lookers:
+            looker.join()
+
+    assert not wrong

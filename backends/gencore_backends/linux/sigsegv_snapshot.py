@@ -56,7 +56,8 @@ class KernelSnapshot(LinuxSnapshot):
     def written(self) -> int:
         """Bytes on disk of what is in the private directory."""
         with contextlib.suppress(OSError):
-            return sum(entry.stat().st_blocks * 512 for entry in os.scandir(self._output.fd))
+            directory = self._output.fd
+            return sum(os.stat(n, dir_fd=directory).st_blocks * 512 for n in self._output.names)
         return 0
 
     def _find(self) -> None:
@@ -70,7 +71,7 @@ class KernelSnapshot(LinuxSnapshot):
         self._output.rename(names[0], _CORE)
 
     def _names(self) -> list[str]:
-        return [name for name in os.listdir(self._output.fd) if name != NOTES]
+        return [name for name in self._output.names if name != NOTES]
 
 
 def _find_absolute(pattern: CorePattern, child_pid: int) -> Path:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from gencore import _os_thread
 from gencore import cli as command_line
+from gencore._runtime import os_thread
 from gencore.bundle.writer import BundleWriter
 
 SYSCTL = Path("/proc/sys/kernel")
@@ -103,15 +103,15 @@ def python(tmp_path):
 @pytest.fixture
 def refuse_thread(monkeypatch):
     """Return a function after which no thread of that name can be started."""
-    make = _os_thread.OsThread.__init__
+    make = os_thread.OsThread.__init__
 
     def refuse(name):
         def make_another(thread, function, its_name=None):
             if its_name == name:
-                raise _os_thread.NoThread("can't start new thread")
+                raise os_thread.NoThread("can't start new thread")
             make(thread, function, its_name)
 
-        monkeypatch.setattr(_os_thread.OsThread, "__init__", make_another)
+        monkeypatch.setattr(os_thread.OsThread, "__init__", make_another)
 
     return refuse
 

@@ -10,7 +10,7 @@ dumped pays almost nothing for the import.
 
 from typing import TYPE_CHECKING, Any
 
-from gencore import _exit  # noqa: F401 - takes its place
+from gencore._runtime import interpreter_exit  # noqa: F401 - takes its place
 from gencore._version import __version__
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from _queue import SimpleQueue  # not from queue, where gevent has put another
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from gencore._os_thread import Lock, NoThread, OsThread
+from gencore._runtime.os_thread import Lock, NoThread, OsThread
 from gencore.events import (
     DumpFinished,
     Event,

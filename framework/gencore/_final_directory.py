@@ -13,8 +13,8 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from gencore._application_errors import ignored, reraise_if_from_handler
-from gencore._os_thread import open_descriptor
+from gencore._runtime.application_errors import ignored, reraise_if_from_handler
+from gencore._runtime.os_thread import open_descriptor
 from gencore.errors import OutputError, Refused
 
 __all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "names_in", "refusal", "sync"]

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from gencore._application_errors import reraise_if_from_handler
 from gencore._members import Member
-from gencore._os_thread import lock_that_no_child_inherits, settle
 from gencore._outcome import note_failure
-from gencore._supervisor import Call, Steps, Supervisor
+from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
+from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.backend import Backend, DumpRequest, Snapshot
 from gencore.collector import Collector, DumpInProgress
 from gencore.errors import CoreFailed, GencoreError, TimedOut

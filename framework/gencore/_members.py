@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gencore._supervisor import Call, Steps
+from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Collector, CoreSink
 from gencore.errors import TimedOut
 

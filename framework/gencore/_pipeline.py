@@ -12,15 +12,15 @@ from typing import Any, Self, Unpack
 import attrs
 
 from gencore._announcer import Announcer
-from gencore._application_errors import reraise_if_from_handler
 from gencore._dump import Dump
 from gencore._instant import take_instant
-from gencore._lifetime import Stay
 from gencore._log_records import write_record
 from gencore._members import Member
 from gencore._options import Options
 from gencore._outcome import note_failure
 from gencore._room import check_room
+from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.lifetime import Stay
 from gencore._selection import Selection, ask
 from gencore._settings import options_from_mapping, request_of, with_defaults
 from gencore._space import check_space

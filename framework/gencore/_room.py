@@ -9,8 +9,8 @@ import mmap
 import os
 from typing import Final
 
-from gencore._application_errors import reraise_if_from_handler
-from gencore._os_thread import STACK, NoThread, open_descriptor, try_to_start
+from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.os_thread import STACK, NoThread, open_descriptor, try_to_start
 from gencore.errors import Refused, TimedOut
 
 try:

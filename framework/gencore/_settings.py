@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from gencore._application_errors import reraise_if_from_handler
 from gencore._options import (
     BackendChoice,
     CollectorChoice,
@@ -23,6 +22,7 @@ from gencore._options import (
     Options,
     specs_of,
 )
+from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore.backend import Backend, DumpRequest
 from gencore.errors import UsageError
 from gencore.naming import check_template

@@ -17,10 +17,10 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gencore._announcer import Announcer
-from gencore._dump import StopSwitch
 from gencore._members import Member
 from gencore._outcome import make_report, note_failure, result_of
-from gencore._supervisor import Call, Steps
+from gencore._runtime.stop_switch import StopSwitch
+from gencore._runtime.supervisor import Call, Steps
 from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord
 from gencore.collector import CoreSink, DumpInProgress
 from gencore.errors import CoreFailed, IntegrityError

@@ -8,13 +8,14 @@ from typing import Final
 import attrs
 
 from gencore._announcer import Announcer
-from gencore._dump import Dump, Ending, StopSwitch
-from gencore._lifetime import Stay, is_closed
+from gencore._dump import Dump, Ending
 from gencore._members import Member
-from gencore._os_thread import Latch, NoThread, OsThread, leave
 from gencore._outcome import make_report
+from gencore._runtime.lifetime import Stay, is_closed
+from gencore._runtime.os_thread import Latch, NoThread, OsThread, leave
+from gencore._runtime.stop_switch import StopSwitch
+from gencore._runtime.supervisor import Supervisor
 from gencore._stages import Stages
-from gencore._supervisor import Supervisor
 from gencore.backend import Snapshot
 from gencore.collector import DumpInProgress
 from gencore.errors import TimedOut

@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
 
 import attrs
 
-from gencore._application_errors import ignored, reraise_if_from_handler
-from gencore._os_thread import Latch, Lock, open_descriptor, wait_for_descriptors
+from gencore._runtime.application_errors import ignored, reraise_if_from_handler
+from gencore._runtime.os_thread import Latch, Lock, open_descriptor, wait_for_descriptors
 from gencore.annotations import check_annotations
 from gencore.errors import UsageError
 

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import attrs
 
-from gencore import _regular
+from gencore._runtime import regular_file
 from gencore.backend import CHUNK_SIZE, DumpRequest, MappedFile
 from gencore.errors import IntegrityError
 
@@ -113,7 +113,7 @@ def open_regular(path: str) -> io.BufferedReader:
 
     Raises OSError.
     """
-    return io.BufferedReader(_regular.open_regular(path), CHUNK_SIZE)
+    return io.BufferedReader(regular_file.open_regular(path), CHUNK_SIZE)
 
 
 def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Library:

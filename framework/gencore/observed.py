@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from gencore._os_thread import get_ident, get_native_id
+from gencore._runtime.os_thread import get_ident, get_native_id
 from gencore.python_frames import current_frames
 
 __all__ = ["MAX_FRAMES", "ObservedProcess", "PythonFrame", "PythonThread"]

@@ -16,8 +16,8 @@ from typing import BinaryIO, Final, Self
 from weakref import WeakSet
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
-from gencore._os_thread import open_descriptor
-from gencore._regular import open_regular
+from gencore._runtime.os_thread import open_descriptor
+from gencore._runtime.regular_file import open_regular
 from gencore.report import Artifact
 
 __all__ = ["ArtifactWriter", "Output", "sync"]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Final
 
-from gencore._os_thread import get_ident
+from gencore._runtime.os_thread import get_ident
 
 __all__ = ["current_frames"]
 

@@ -11,7 +11,7 @@ from functools import partial
 import pytest
 
 import gencore
-from gencore._application_errors import reraise_if_from_handler
+from gencore._runtime.application_errors import reraise_if_from_handler
 
 
 @pytest.fixture
@@ -219,9 +219,10 @@ def test_content_that_no_backend_offers_is_unsupported(tmp_path):
 
 REENTRANT = """
 import gencore, itertools, json, os, signal, sys, threading
-from gencore import CollectorSpec, _supervisor
+from gencore import CollectorSpec
+from gencore._runtime import supervisor
 
-_supervisor._BEGIN_LIMIT = 0.3
+supervisor._BEGIN_LIMIT = 0.3
 
 class Foreign(gencore.Collector):
     name = "foreign"

@@ -270,7 +270,7 @@ def test_a_collector_whose_time_is_used_up_is_not_called_again(tmp_path):
 
 def test_what_was_cancelled_is_cleaned_up_however_long_that_takes(tmp_path, monkeypatch):
     """A second's grace is for what still works, not for what ends it."""
-    monkeypatch.setattr("gencore._supervisor._GRACE", 0)
+    monkeypatch.setattr("gencore._runtime.supervisor._GRACE", 0)
     steps, entered, stopped = [], threading.Event(), threading.Event()
     backend = SimulatedBackend()
     take = backend.snapshot

@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from gencore import Artifact, OutputError, _final_directory, _regular
+from gencore import Artifact, OutputError, _final_directory
 from gencore import output as output_module
+from gencore._runtime import regular_file
 from gencore.output import Output
 
 
@@ -155,7 +156,7 @@ def test_a_directory_that_cannot_be_removed_costs_no_descriptor(tmp_path, monkey
 
 CALLS = {
     **{name: [os] for name in ("fstat", "fstatvfs", "mkdir", "link", "fsync")},
-    "open_descriptor": [_final_directory, _regular, output_module],
+    "open_descriptor": [_final_directory, regular_file, output_module],
 }
 
 

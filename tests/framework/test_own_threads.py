@@ -26,7 +26,7 @@ def test_threads_bring_their_own_stack(python, size):
 
 STACKS_OF_OTHERS = """
 import json, os, sys, threading
-from gencore._os_thread import OsThread
+from gencore._runtime.os_thread import OsThread
 sys.setswitchinterval(1e-6)
 threading.stack_size(256 << 10)
 sizes, over = set(), False

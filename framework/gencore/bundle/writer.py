@@ -14,7 +14,7 @@ from collections import deque
 from functools import partial
 from typing import BinaryIO, Final
 
-from gencore._os_thread import Latch, NoThread, OsThread
+from gencore._runtime.os_thread import Latch, NoThread, OsThread
 from gencore.backend import CHUNK_SIZE
 from gencore.bundle.contents import Member, encode
 

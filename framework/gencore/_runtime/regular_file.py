@@ -4,7 +4,7 @@ import io
 import os
 import stat
 
-from gencore._os_thread import open_descriptor
+from gencore._runtime.os_thread import open_descriptor
 
 __all__ = ["open_regular"]
 

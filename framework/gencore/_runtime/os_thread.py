@@ -132,7 +132,7 @@ class OsThread:
     """A thread that runs *function* once, begun by being made. Raises `NoThread`.
 
     Making it does not wait for it: `begun` is opened by its first step. The interpreter's end does
-    not wait for it either, see `gencore._lifetime`.
+    not wait for it either, see `gencore._runtime.lifetime`.
     """
 
     def __init__(self, function: Callable[[], object], name: str | None = None) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
-from gencore._dump import StopSwitch
-from gencore._os_thread import Latch, Lock, NoThread, OsThread
+from gencore._runtime.os_thread import Latch, Lock, NoThread, OsThread
+from gencore._runtime.stop_switch import StopSwitch
 from gencore.errors import TimedOut
 
 __all__ = ["Call", "Steps", "Supervisor"]

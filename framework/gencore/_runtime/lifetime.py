@@ -7,8 +7,8 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
-from gencore._exit import ended_by, last_functions
-from gencore._os_thread import Latch, get_native_id
+from gencore._runtime.interpreter_exit import ended_by, last_functions
+from gencore._runtime.os_thread import Latch, get_native_id
 from gencore.errors import Refused
 
 __all__ = ["Stay", "is_closed"]

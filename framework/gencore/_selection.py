@@ -8,10 +8,10 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gencore import _loader
-from gencore._catalogue import BUILT_IN
 from gencore._members import Member
 from gencore._options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
+from gencore._plugins import loader
+from gencore._plugins.catalogue import BUILT_IN
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.backend import Backend, DumpRequest, Reason, Verdict
@@ -48,7 +48,7 @@ class Selection:
     """The plug-ins of one pipeline. Raises `UsageError` and `PluginError`."""
 
     def __init__(self, backend: BackendChoice, collectors: Sequence[CollectorChoice]) -> None:
-        self._loaded: list[_loader.LoadedPlugin] = []
+        self._loaded: list[loader.LoadedPlugin] = []
         self._optional: list[str] = []
         self.backends = self._load_backends(backend)
         self._recipes = self._load_collectors(collectors)
@@ -92,13 +92,13 @@ class Selection:
         if isinstance(choice, Backend):
             return [Candidate(choice)]
         if choice:
-            self._loaded.append(_loader.load_named("backend", choice))
+            self._loaded.append(loader.load_named("backend", choice))
             return [_make_backend(self._loaded[-1])]
-        loaded = _loader.load_all("backend")
+        loaded = loader.load_all("backend")
         made = [self._try_to_make(plugin) for plugin in loaded]
         return [candidate for candidate in made if candidate is not None]
 
-    def _try_to_make(self, plugin: _loader.LoadedPlugin) -> Candidate | None:
+    def _try_to_make(self, plugin: loader.LoadedPlugin) -> Candidate | None:
         try:
             candidate = _make_backend(plugin) if plugin.status == "ok" else None
         except PluginError as error:
@@ -116,7 +116,7 @@ class Selection:
             name = _name_of(spec.use)
             return _Recipe(name=name, make=_with_options(spec.use, spec, name), spec=spec)
         try:
-            loaded = _loader.load_named("collector", spec.use)
+            loaded = loader.load_named("collector", spec.use)
         except PluginError as error:
             if spec.required:
                 raise
@@ -167,17 +167,17 @@ def _member(recipe: _Recipe) -> Member:
     )
 
 
-def _make_backend(plugin: _loader.LoadedPlugin) -> Candidate:
+def _make_backend(plugin: loader.LoadedPlugin) -> Candidate:
     """Return a loaded backend's object. Raises `PluginError`."""
     try:
         backend = plugin.plugin()
     except (Exception, SystemExit) as error:
         reraise_if_from_handler(error)
         reason = f"its constructor raises {type(error).__name__}: {error}"
-        raise _loader.refusal(attrs.evolve(plugin, status="failed", reason=reason)) from error
+        raise loader.refusal(attrs.evolve(plugin, status="failed", reason=reason)) from error
     if not isinstance(getattr(backend, "priority", None), int):
         reason = "its priority is not a whole number"
-        raise _loader.refusal(attrs.evolve(plugin, status="failed", reason=reason))
+        raise loader.refusal(attrs.evolve(plugin, status="failed", reason=reason))
     return Candidate(backend, built_in=plugin.entry.distribution == BUILT_IN)
 
 
@@ -196,7 +196,7 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
     return verdict
 
 
-def verdict_of(plugin: _loader.LoadedPlugin) -> Verdict:
+def verdict_of(plugin: loader.LoadedPlugin) -> Verdict:
     """Return what a loaded backend says to a dump without any wish."""
     try:
         return ask(_make_backend(plugin), DumpRequest())

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import gencore
-from gencore import _loader
+from gencore._plugins import loader
 
 GOOD = """
 from gencore import Collector
@@ -39,7 +39,7 @@ def install(tmp_path, monkeypatch):
 
 
 def status_of(name):
-    return {p.entry.name: (p.status, p.reason) for p in _loader.load_all("collector")}[name]
+    return {p.entry.name: (p.status, p.reason) for p in loader.load_all("collector")}[name]
 
 
 def test_a_third_party_collector_is_loaded(install, tmp_path_factory):
@@ -86,7 +86,7 @@ def test_a_duplicated_name_is_refused_and_both_claimants_named(install):
 
     with pytest.raises(gencore.PluginError, match=r"sample-one 1.0 and sample-two 1.0"):
         gencore.Pipeline(collectors=["sample"])
-    assert _loader.load_named("collector", "sample-two:sample").entry.distribution == "sample-two"
+    assert loader.load_named("collector", "sample-two:sample").entry.distribution == "sample-two"
 
 
 def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
@@ -100,7 +100,7 @@ def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
     (info / "entry_points.txt").write_text("[gencore.collectors]\nsample = sample_good:C\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(info.parent)])
 
-    loaded = _loader.load_named("collector", "sample")
+    loaded = loader.load_named("collector", "sample")
 
     assert loaded.entry.version == "1.0"
 
@@ -132,10 +132,10 @@ def test_the_policy_may_name_the_distribution(install, monkeypatch):
     install("sample-two", "sample", GOOD.format(name="sample", version=(1, 0)))
     monkeypatch.setenv("GENCORE_PLUGINS", "sample-two:sample")
 
-    loaded = _loader.load_named("collector", "sample-two:sample")
+    loaded = loader.load_named("collector", "sample-two:sample")
     assert (loaded.status, loaded.entry.distribution) == ("ok", "sample-two")
     with pytest.raises(gencore.PluginError, match="not named in GENCORE_PLUGINS"):
-        _loader.load_named("collector", "sample-one:sample")
+        loader.load_named("collector", "sample-one:sample")
 
 
 def test_the_policy_holds_for_one_that_is_chosen_by_its_distribution(install, monkeypatch):
@@ -155,7 +155,7 @@ def test_a_disabled_plug_in_takes_no_name(install, monkeypatch, tmp_path_factory
     assert status_of("raw")[0] == "conflict"
     monkeypatch.setenv("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    statuses = {p.entry.distribution: p.status for p in _loader.load_all("collector")}
+    statuses = {p.entry.distribution: p.status for p in loader.load_all("collector")}
     path = gencore.create_core(directory=tmp_path_factory.mktemp("out"))
 
     assert (statuses["a-raw"], statuses["gencore"]) == ("disabled", "ok")
@@ -210,6 +210,6 @@ def test_rows_are_json(install):
     """What `gencore plugins --json` prints can be printed for bad plug-ins too."""
     install("sample-bad", "sample", "import no_such_module")
 
-    rows = [plugin.as_dict() for plugin in _loader.load_all("collector")]
+    rows = [plugin.as_dict() for plugin in loader.load_all("collector")]
 
     assert "no_such_module" in json.dumps(rows)

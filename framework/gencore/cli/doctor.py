@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import attrs
 import click
 
-from gencore import _loader
 from gencore._pipeline import Pipeline
+from gencore._plugins import loader
 from gencore._selection import verdict_of
 from gencore.backend import Verdict
 from gencore.cli.options import directory_option, json_option
@@ -53,7 +53,7 @@ def _look_at_settings(directory: str | None) -> tuple[Path, GencoreError | None]
 
 
 def _verdicts() -> dict[str, Verdict]:
-    loaded = [plugin for plugin in _loader.load_all("backend") if plugin.status == "ok"]
+    loaded = [plugin for plugin in loader.load_all("backend") if plugin.status == "ok"]
     return {plugin.entry.name: verdict_of(plugin) for plugin in loaded}
 
 

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from gencore import _loader
+from gencore._plugins import loader
 from gencore._selection import verdict_of
 from gencore.cli.options import json_option
 
@@ -30,11 +30,11 @@ def plugins(*, as_json: bool) -> None:
 
 
 def _rows(family: str) -> list[dict[str, object]]:
-    loaded = _loader.load_all("backend" if family == "backend" else "collector")
+    loaded = loader.load_all("backend" if family == "backend" else "collector")
     return [_row(plugin) for plugin in loaded]
 
 
-def _row(plugin: _loader.LoadedPlugin) -> dict[str, object]:
+def _row(plugin: loader.LoadedPlugin) -> dict[str, object]:
     row = plugin.as_dict()
     if plugin.status == "ok" and plugin.entry.family == "backend":
         verdict = verdict_of(plugin)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final
 
 import pytest
 
-from gencore._loader import API_CURRENT, API_FLOOR
+from gencore._plugins.loader import API_CURRENT, API_FLOOR
 
 __all__ = ["ContractSuite", "assert_named_well", "surroundings", "watched"]
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from gencore._catalogue import GROUPS, CatalogueEntry, Family, read_catalogue
+from gencore._plugins.catalogue import GROUPS, CatalogueEntry, Family, read_catalogue
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore.backend import Backend
 from gencore.collector import Collector

@@ -15,8 +15,8 @@ from gencore._version import __version__
 
 if TYPE_CHECKING:
     from gencore._dump import Dump
-    from gencore._options import CollectorSpec
     from gencore._pipeline import Pipeline, collect_core, create_core, start
+    from gencore._settings.options import CollectorSpec
     from gencore.annotations import annotate
     from gencore.backend import (
         Backend,
@@ -88,7 +88,7 @@ __all__ = [
 
 _PUBLIC_MODULES = (
     "_dump",
-    "_options",
+    "_settings.options",
     "_pipeline",
     "annotations",
     "backend",

@@ -11,20 +11,20 @@ from typing import Any, Self, Unpack
 
 import attrs
 
-from gencore._announcer import Announcer
 from gencore._dump import Dump
 from gencore._instant import take_instant
-from gencore._log_records import write_record
+from gencore._listeners.announcer import Announcer
+from gencore._listeners.log_records import write_record
+from gencore._listeners.spans import span_listener, trace_ids
 from gencore._members import Member
-from gencore._options import Options
 from gencore._outcome import note_failure
 from gencore._room import check_room
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
 from gencore._selection import Selection, ask
-from gencore._settings import options_from_mapping, request_of, with_defaults
+from gencore._settings.options import Options
+from gencore._settings.resolution import options_from_mapping, request_of, with_defaults
 from gencore._space import check_space
-from gencore._spans import span_listener, trace_ids
 from gencore._worker import Worker
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot, Verdict

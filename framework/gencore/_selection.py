@@ -9,11 +9,11 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gencore._members import Member
-from gencore._options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
 from gencore._plugins import loader
 from gencore._plugins.catalogue import BUILT_IN
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.supervisor import Call, Steps, Supervisor
+from gencore._settings.options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
 from gencore.backend import Backend, DumpRequest, Reason, Verdict
 from gencore.collector import Collector
 from gencore.errors import PluginError, TimedOut, UsageError

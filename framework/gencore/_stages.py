@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gencore._announcer import Announcer
+from gencore._listeners.announcer import Announcer
 from gencore._members import Member
 from gencore._outcome import make_report, note_failure, result_of
 from gencore._runtime.stop_switch import StopSwitch

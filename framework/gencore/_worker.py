@@ -7,8 +7,8 @@ from typing import Final
 
 import attrs
 
-from gencore._announcer import Announcer
 from gencore._dump import Dump, Ending
+from gencore._listeners.announcer import Announcer
 from gencore._members import Member
 from gencore._outcome import make_report
 from gencore._runtime.lifetime import Stay, is_closed

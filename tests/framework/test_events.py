@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import gencore
-from gencore._announcer import Announcer
+from gencore._listeners.announcer import Announcer
 from gencore.events import DumpFinished, StageFinished, StageProgress, StageStarted
 from gencore.testing import SimulatedBackend
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 import gencore
-from gencore import _settings
-from gencore._options import Options
+from gencore._settings.options import Options
 from gencore.testing import SimulatedBackend
 
 
@@ -195,7 +194,7 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
         "force": True,
     }
 
-    assert _settings.options_from_mapping(values) == values
+    assert resolution.options_from_mapping(values) == values
     assert values.keys() == Options.__annotations__.keys() - {"on_event"}
 
 

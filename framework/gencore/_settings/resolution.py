@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from gencore._options import (
+from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._settings.options import (
     BackendChoice,
     CollectorChoice,
     CollectorSpec,
@@ -22,7 +23,6 @@ from gencore._options import (
     Options,
     specs_of,
 )
-from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore.backend import Backend, DumpRequest
 from gencore.errors import UsageError
 from gencore.naming import check_template

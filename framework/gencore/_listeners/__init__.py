@@ -1,0 +1,1 @@
+"""Who hears of a dump while it goes on: the callback of its caller, the log, OpenTelemetry."""

@@ -1,0 +1,1 @@
+"""The options of a pipeline: what they are, and where those come from that nobody gave."""

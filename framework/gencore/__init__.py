@@ -14,8 +14,8 @@ from gencore._runtime import interpreter_exit  # noqa: F401 - takes its place
 from gencore._version import __version__
 
 if TYPE_CHECKING:
-    from gencore._dump import Dump
-    from gencore._pipeline import Pipeline, collect_core, create_core, start
+    from gencore._pipeline.dump import Dump
+    from gencore._pipeline.pipeline import Pipeline, collect_core, create_core, start
     from gencore._settings.options import CollectorSpec
     from gencore.annotations import annotate
     from gencore.backend import (
@@ -87,9 +87,9 @@ __all__ = [
 ]
 
 _PUBLIC_MODULES = (
-    "_dump",
+    "_pipeline.dump",
     "_settings.options",
-    "_pipeline",
+    "_pipeline.pipeline",
     "annotations",
     "backend",
     "collector",

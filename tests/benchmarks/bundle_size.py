@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measuring import MIB, introduce, verdict, workplace
 
-from gencore._space import USUAL_RATIO
+from gencore._pipeline.space import USUAL_RATIO
 
 _MEASURE = """
 import os, sys

@@ -10,7 +10,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 import gencore
-from gencore._selection import Candidate
+from gencore._pipeline.selection import Candidate
 from gencore.output import Output
 from gencore_collectors.raw import RawCollector
 

@@ -216,7 +216,7 @@ os._exit(0)
 @pytest.mark.parametrize("old_kernel", [False, True])
 def test_with_few_descriptors_a_dump_is_whole_or_refused(python, collectors, old_kernel):
     """With the remedy, nothing left, and never an error of the system's as it is."""
-    blind = "import gencore._room; gencore._room._plenty_are_free = lambda: False\n"
+    blind = "from gencore._pipeline import room; room._plenty_are_free = lambda: False\n"
     code = blind * old_kernel + FEW_DESCRIPTORS
     seen = python(code, "linux-elf", *collectors)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import gencore
+from gencore._settings import resolution
 from gencore._settings.options import Options
 from gencore.testing import SimulatedBackend
 

@@ -4,8 +4,8 @@ import attrs
 import pytest
 
 from gencore import OutputError, UsageError
-from gencore._pipeline import Pipeline
-from gencore._space import check_space
+from gencore._pipeline.pipeline import Pipeline
+from gencore._pipeline.space import check_space
 from gencore.backend import Verdict
 from gencore.output import Output
 from gencore.testing import SimulatedBackend

@@ -11,12 +11,12 @@ from typing import Any, Final
 import attrs
 import click
 
-from gencore import _progress
 from gencore._final_directory import OWN_DIRECTORIES
 from gencore.bundle.extraction import extract
 from gencore.bundle.field import Field
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
+from gencore.cli import progress
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
 from gencore.printable import printable
@@ -52,7 +52,7 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 def progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
     """Show a bar on a terminal; give the function that takes the bytes of each step."""
     total = sum(member.size for member in bundle.members)
-    with _progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
+    with progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
         yield count
 
 

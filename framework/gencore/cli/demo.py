@@ -13,9 +13,9 @@ from typing import IO, Any, Final, NoReturn
 
 import click
 
-from gencore import _progress
-from gencore._dump import Dump
-from gencore._pipeline import Pipeline
+from gencore._pipeline.dump import Dump
+from gencore._pipeline.pipeline import Pipeline
+from gencore.cli import progress
 from gencore.cli.options import directory_option, json_option
 from gencore.errors import IntegrityError
 from gencore.report import Report
@@ -147,7 +147,7 @@ def _wait(dump: Dump, *, quiet: bool) -> Report:
     """Wait for the report. Ctrl-C ends the dump too, and nothing is left of it."""
     try:
         if not quiet:
-            _progress.show_until_done(dump)
+            progress.show_until_done(dump)
         return dump.result()
     except KeyboardInterrupt:
         dump.cancel()

@@ -9,9 +9,9 @@ from typing import Any, NoReturn
 import attrs
 import click
 
-from gencore._pipeline import Pipeline
+from gencore._pipeline.pipeline import Pipeline
+from gencore._pipeline.selection import verdict_of
 from gencore._plugins import loader
-from gencore._selection import verdict_of
 from gencore.backend import Verdict
 from gencore.cli.options import directory_option, json_option
 from gencore.errors import GencoreError

@@ -4,8 +4,8 @@ import json
 
 import click
 
+from gencore._pipeline.selection import verdict_of
 from gencore._plugins import loader
-from gencore._selection import verdict_of
 from gencore.cli.options import json_option
 
 __all__ = ["plugins"]

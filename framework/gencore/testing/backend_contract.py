@@ -12,7 +12,7 @@ from typing import ClassVar, Final, Literal, TypeVar
 
 import pytest
 
-from gencore._pipeline import Pipeline
+from gencore._pipeline.pipeline import Pipeline
 from gencore.backend import Backend, DumpRequest, MappedFile, Verdict
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.corefile import CoreFile

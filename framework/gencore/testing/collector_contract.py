@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gencore._pipeline import Pipeline
+from gencore._pipeline.pipeline import Pipeline
 from gencore.collector import Collector
 from gencore.errors import CoreFailed
 from gencore.observed import ObservedProcess

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gencore._dump import Dump
-from gencore._pipeline import Pipeline
+from gencore._pipeline.dump import Dump
+from gencore._pipeline.pipeline import Pipeline
 from gencore.backend import Backend
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.report import Artifact

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from gencore._members import Member
-from gencore._outcome import note_failure
+from gencore._pipeline.outcome import note_failure
+from gencore._pipeline.participant import Member
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
 from gencore._runtime.supervisor import Call, Steps, Supervisor

@@ -11,21 +11,21 @@ from typing import Any, Self, Unpack
 
 import attrs
 
-from gencore._dump import Dump
-from gencore._instant import take_instant
 from gencore._listeners.announcer import Announcer
 from gencore._listeners.log_records import write_record
 from gencore._listeners.spans import span_listener, trace_ids
-from gencore._members import Member
-from gencore._outcome import note_failure
-from gencore._room import check_room
+from gencore._pipeline.dump import Dump
+from gencore._pipeline.instant import take_instant
+from gencore._pipeline.outcome import note_failure
+from gencore._pipeline.participant import Member
+from gencore._pipeline.room import check_room
+from gencore._pipeline.selection import Selection, ask
+from gencore._pipeline.space import check_space
+from gencore._pipeline.worker import Worker
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
-from gencore._selection import Selection, ask
 from gencore._settings.options import Options
 from gencore._settings.resolution import options_from_mapping, request_of, with_defaults
-from gencore._space import check_space
-from gencore._worker import Worker
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot, Verdict
 from gencore.collector import DumpInProgress

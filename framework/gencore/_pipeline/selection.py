@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gencore._members import Member
+from gencore._pipeline.participant import Member
 from gencore._plugins import loader
 from gencore._plugins.catalogue import BUILT_IN
 from gencore._runtime.application_errors import reraise_if_from_handler

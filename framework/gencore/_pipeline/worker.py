@@ -7,15 +7,15 @@ from typing import Final
 
 import attrs
 
-from gencore._dump import Dump, Ending
 from gencore._listeners.announcer import Announcer
-from gencore._members import Member
-from gencore._outcome import make_report
+from gencore._pipeline.dump import Dump, Ending
+from gencore._pipeline.outcome import make_report
+from gencore._pipeline.participant import Member
+from gencore._pipeline.stages import Stages
 from gencore._runtime.lifetime import Stay, is_closed
 from gencore._runtime.os_thread import Latch, NoThread, OsThread, leave
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Supervisor
-from gencore._stages import Stages
 from gencore.backend import Snapshot
 from gencore.collector import DumpInProgress
 from gencore.errors import TimedOut

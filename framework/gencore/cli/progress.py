@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from gencore._dump import Dump
+from gencore._pipeline.dump import Dump
 
 if TYPE_CHECKING:
     from tqdm import tqdm

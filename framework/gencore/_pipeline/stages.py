@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gencore._listeners.announcer import Announcer
-from gencore._members import Member
-from gencore._outcome import make_report, note_failure, result_of
+from gencore._pipeline.outcome import make_report, note_failure, result_of
+from gencore._pipeline.participant import Member
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord

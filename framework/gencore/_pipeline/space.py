@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterable
 from typing import Final
 
-from gencore._members import Member
+from gencore._pipeline.participant import Member
 from gencore.errors import OutputError
 from gencore.output import Output
 

@@ -16,11 +16,11 @@ CORE = 90 << 20
 def need(tmp_path, monkeypatch, collectors, free, **how):
     """Return the warnings of a check of that much free space."""
     monkeypatch.setattr(Output, "free", free)
-    members = Pipeline(backend=SimulatedBackend(), collectors=collectors)._selection.make_members(
-        lambda *_: None
-    )
+    participants = Pipeline(
+        backend=SimulatedBackend(), collectors=collectors
+    )._selection.make_participants(lambda *_: None)
     with Output(tmp_path, "dump") as output:
-        return check_space(output, members, CORE, **{"streams": True, "force": False, **how})
+        return check_space(output, participants, CORE, **{"streams": True, "force": False, **how})
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final
 
 from gencore._pipeline.outcome import note_failure
-from gencore._pipeline.participant import Member
+from gencore._pipeline.participant import Participant
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
 from gencore._runtime.supervisor import Call, Steps, Supervisor
@@ -28,20 +28,22 @@ _OBSERVE_LIMIT: Final = 1.0
 _LONGEST_PAUSE: Final = 86400.0
 
 
-def take_instant(dump: DumpInProgress, backend: Backend, members: list[Member]) -> Snapshot:
+def take_instant(
+    dump: DumpInProgress, backend: Backend, participants: list[Participant]
+) -> Snapshot:
     """Let the collectors observe, and take the snapshot; note the pause in *dump*.
 
-    A collector that cannot observe is taken out of *members*. Raises `CoreFailed`.
+    A collector that cannot observe is taken out of *participants*. Raises `CoreFailed`.
     """
     process = ObservedProcess()
-    to_file = any(member.keeps_core for member in members)
-    _observe_on_another_thread(dump, members)
+    to_file = any(participant.keeps_core for participant in participants)
+    _observe_on_another_thread(dump, participants)
     settle()
     with _one_at_a_time:
         began_at, begin = datetime.now(UTC), time.perf_counter()
         if dump.request.sources:
             process.python_threads()
-        _observe(dump, members, process)
+        _observe(dump, participants, process)
         observed = time.perf_counter()
         request = dump.request.without(excluded_ranges())
         snapshot = _take(request, dump, backend, to_file=to_file)
@@ -57,47 +59,52 @@ def take_instant(dump: DumpInProgress, backend: Backend, members: list[Member]) 
     return snapshot
 
 
-def _observe(dump: DumpInProgress, members: list[Member], process: ObservedProcess) -> None:
+def _observe(
+    dump: DumpInProgress, participants: list[Participant], process: ObservedProcess
+) -> None:
     """Let our own collectors observe, on this thread: what they see is of the instant."""
-    for member in _observers(members, built_in=True):
+    for participant in _observers(participants, built_in=True):
         try:
-            member.collector.observe(process)
+            participant.collector.observe(process)
         except Exception as error:
             reraise_if_from_handler(error)
-            _take_out(dump, members, member, error)
+            _take_out(dump, participants, participant, error)
 
 
-def _observe_on_another_thread(dump: DumpInProgress, members: list[Member]) -> None:
+def _observe_on_another_thread(dump: DumpInProgress, participants: list[Participant]) -> None:
     """Let those of others observe a moment before, where they can be left behind if they hang."""
-    others = list(_observers(members, built_in=False))
+    others = list(_observers(participants, built_in=False))
     process, context = ObservedProcess(), copy_context()
 
     def steps() -> Steps[None]:
-        for member in others:
-            observe = partial(context.run, member.collector.observe, process)
-            error = TimedOut(_OBSERVE_LIMIT, f"collector {member.name!r}")
+        for participant in others:
+            observe = partial(context.run, participant.collector.observe, process)
+            error = TimedOut(_OBSERVE_LIMIT, f"collector {participant.name!r}")
             try:
                 yield Call(observe, _OBSERVE_LIMIT, error)
             except Exception as raised:
                 reraise_if_from_handler(raised)  # where no thread of ours could be started
-                _take_out(dump, members, member, raised)
+                _take_out(dump, participants, participant, raised)
 
     if others:
         Supervisor(steps()).run()
 
 
-def _observers(members: list[Member], *, built_in: bool) -> Iterable[Member]:
-    for member in list(members):
-        overrides = type(member.collector).observe is not Collector.observe
-        if overrides and member.built_in == built_in:
-            yield member
+def _observers(participants: list[Participant], *, built_in: bool) -> Iterable[Participant]:
+    for participant in list(participants):
+        overrides = type(participant.collector).observe is not Collector.observe
+        if overrides and participant.built_in == built_in:
+            yield participant
 
 
 def _take_out(
-    dump: DumpInProgress, members: list[Member], member: Member, error: Exception
+    dump: DumpInProgress,
+    participants: list[Participant],
+    participant: Participant,
+    error: Exception,
 ) -> None:
-    members.remove(member)
-    note_failure(dump, member.name, error, required=member.required)
+    participants.remove(participant)
+    note_failure(dump, participant.name, error, required=participant.required)
 
 
 def _take(

@@ -12,7 +12,7 @@ from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Collector, CoreSink
 from gencore.errors import TimedOut
 
-__all__ = ["Member"]
+__all__ = ["Participant"]
 
 T = TypeVar("T")
 _log: Final = logging.getLogger("gencore")
@@ -21,7 +21,7 @@ _ABORT_LIMIT: Final = 5.0
 
 
 @attrs.define(kw_only=True, eq=False)
-class Member:
+class Participant:
     """One collector in one dump, with what its class says about it: that is read once."""
 
     collector: Collector

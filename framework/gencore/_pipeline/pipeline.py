@@ -17,7 +17,7 @@ from gencore._listeners.spans import span_listener, trace_ids
 from gencore._pipeline.dump import Dump
 from gencore._pipeline.instant import take_instant
 from gencore._pipeline.outcome import note_failure
-from gencore._pipeline.participant import Member
+from gencore._pipeline.participant import Participant
 from gencore._pipeline.room import check_room
 from gencore._pipeline.selection import Selection, ask
 from gencore._pipeline.space import check_space
@@ -106,15 +106,15 @@ class Pipeline:
             _check_identity()
             dump = self._begin(backend)
             stay.in_child(dump.output.close)
-            members = self._selection.make_members(partial(note_failure, dump))
-            dump.packed = any(member.packs for member in members)
-            if any(member.makes_files for member in members):
-                warnings = self._check_space(dump.output.prepare(), members, backend, verdict)
+            participants = self._selection.make_participants(partial(note_failure, dump))
+            dump.packed = any(participant.packs for participant in participants)
+            if any(participant.makes_files for participant in participants):
+                warnings = self._check_space(dump.output.prepare(), participants, backend, verdict)
                 dump.warnings.extend(warnings)
                 _check_name(dump.output)
             announcers = self._announcers(dump.name)
-            snapshot = take_instant(dump, backend, members)
-            worker = Worker(dump, snapshot, members, verdict.core_size, announcers)
+            snapshot = take_instant(dump, backend, participants)
+            worker = Worker(dump, snapshot, participants, verdict.core_size, announcers)
             handle = worker.handle()
             worker.start(stay)
         except BaseException:  # Ctrl-C too, at whatever line
@@ -129,10 +129,10 @@ class Pipeline:
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
-        members = self._selection.make_members(lambda *_, **__: None)
-        if any(member.makes_files for member in members):
+        participants = self._selection.make_participants(lambda *_, **__: None)
+        if any(participant.makes_files for participant in participants):
             with Output(self.directory, "check") as output:
-                self._check_space(output.prepare(), members, backend, verdict)
+                self._check_space(output.prepare(), participants, backend, verdict)
 
     def run(self) -> Report:
         """Make a dump and wait for its end."""
@@ -164,10 +164,10 @@ class Pipeline:
         return [Announcer(name, ours), *own]
 
     def _check_space(
-        self, output: Output, members: list[Member], backend: Backend, verdict: Verdict
+        self, output: Output, participants: list[Participant], backend: Backend, verdict: Verdict
     ) -> list[str]:
         streams, force = backend.streams, self._request.force
-        return check_space(output, members, verdict.core_size, streams=streams, force=force)
+        return check_space(output, participants, verdict.core_size, streams=streams, force=force)
 
     def _choose(self) -> tuple[Backend, Verdict]:
         verdicts = [

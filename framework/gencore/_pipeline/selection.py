@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from gencore._pipeline.participant import Member
+from gencore._pipeline.participant import Participant
 from gencore._plugins import loader
 from gencore._plugins.catalogue import BUILT_IN
 from gencore._runtime.application_errors import reraise_if_from_handler
@@ -65,27 +65,27 @@ class Selection:
         rows = (f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken)
         return (*rows, *self._optional)
 
-    def make_members(self, note_failure: Callable[..., None]) -> list[Member]:
+    def make_participants(self, note_failure: Callable[..., None]) -> list[Participant]:
         """Make the collectors of one dump; note those that cannot be made.
 
         Raises `PluginError` if none can.
         """
-        members = []
+        participants = []
         error: Exception | None = None
         for recipe in self._recipes:
             try:
-                members.append(self._make_member(recipe))
+                participants.append(self._make_participant(recipe))
             except Exception as raised:
                 reraise_if_from_handler(raised)
                 error = raised
                 note_failure(recipe.name, raised, required=recipe.spec.required)
-        if not members:
+        if not participants:
             reason = f"none of the collectors can be used: {error or '; '.join(self._optional)}"
             raise PluginError(family="collector", name="*", status="failed", reason=reason)
-        return members
+        return participants
 
-    def _make_member(self, recipe: _Recipe) -> Member:
-        make = partial(_member, recipe)
+    def _make_participant(self, recipe: _Recipe) -> Participant:
+        make = partial(_participant, recipe)
         return make() if recipe.built_in else _watched(make, f"collector {recipe.name!r}")
 
     def _load_backends(self, choice: BackendChoice) -> list[Candidate]:
@@ -150,12 +150,12 @@ def _with_options(maker: Callable[..., Any], spec: CollectorSpec, name: str) -> 
     return partial(maker, **spec.options)
 
 
-def _member(recipe: _Recipe) -> Member:
+def _participant(recipe: _Recipe) -> Participant:
     collector: object = recipe.make()
     if not isinstance(collector, Collector):
         raise TypeError(f"{collector!r} is not a Collector")
     limit = collector.time_limit if recipe.spec.timeout is None else recipe.spec.timeout
-    return Member(
+    return Participant(
         collector=collector,
         name=collector.name,
         packs=bool(collector.packs),

@@ -4,7 +4,7 @@ import errno
 from collections.abc import Iterable
 from typing import Final
 
-from gencore._pipeline.participant import Member
+from gencore._pipeline.participant import Participant
 from gencore.errors import OutputError
 from gencore.output import Output
 
@@ -17,7 +17,12 @@ and for small processes, of which most is libraries: then there is a warning."""
 
 
 def check_space(
-    output: Output, members: Iterable[Member], core_size: int | None, *, streams: bool, force: bool
+    output: Output,
+    participants: Iterable[Participant],
+    core_size: int | None,
+    *,
+    streams: bool,
+    force: bool,
 ) -> list[str]:
     """Return warnings about the space for a core of *core_size* bytes at most.
 
@@ -27,7 +32,7 @@ def check_space(
     free = output.free
     if core_size is None or free is None:
         return []
-    usual, most = _need(list(members), core_size, streams=streams)
+    usual, most = _need(list(participants), core_size, streams=streams)
     if free < usual and not force:
         raise OutputError(
             str(output.directory),
@@ -42,10 +47,14 @@ def check_space(
     return []
 
 
-def _need(members: list[Member], core_size: int, *, streams: bool) -> tuple[int, int]:
+def _need(participants: list[Participant], core_size: int, *, streams: bool) -> tuple[int, int]:
     """Return the bytes that are needed usually, and where nothing can be compressed."""
-    as_file = core_size if not streams or any(member.keeps_core for member in members) else 0
-    packed = core_size if any(member.packs for member in members) else 0
+    as_file = (
+        core_size
+        if not streams or any(participant.keeps_core for participant in participants)
+        else 0
+    )
+    packed = core_size if any(participant.packs for participant in participants) else 0
     return as_file + packed // USUAL_RATIO, as_file + packed
 
 

@@ -18,7 +18,7 @@ import attrs
 
 from gencore._listeners.announcer import Announcer
 from gencore._pipeline.outcome import make_report, note_failure, result_of
-from gencore._pipeline.participant import Member
+from gencore._pipeline.participant import Participant
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord
@@ -43,14 +43,14 @@ class Stages:
         self,
         dump: DumpInProgress,
         snapshot: Snapshot,
-        members: list[Member],
+        participants: list[Participant],
         stop: StopSwitch,
         announcers: list[Announcer],
     ) -> None:
         self.progress = Progress("core")
         self._dump = dump
         self._snapshot = snapshot
-        self._members = members
+        self._members = participants
         self._stop = stop
         self._announcers = announcers
 
@@ -59,8 +59,8 @@ class Stages:
         try:
             return (yield from self._all())
         finally:
-            for member in self._members:
-                yield from member.abort()
+            for participant in self._members:
+                yield from participant.abort()
             yield from self._release()
 
     def _all(self) -> Steps[Report]:
@@ -152,7 +152,7 @@ class Stages:
         try:
             yield from self._open_sinks()
             given: int | None = None
-            if any(member.sink for member in self._members):
+            if any(participant.sink for participant in self._members):
                 given = yield from self._give(core)
             yield Call(core.wait)
             yield Call(partial(_check_length, core, given))
@@ -161,15 +161,15 @@ class Stages:
             gaps = yield Call(lambda: dict(self._snapshot.gaps))
             self._stop.check()
         except BaseException:
-            for member in self._members:
-                yield from member.abort()
+            for participant in self._members:
+                yield from participant.abort()
             raise
         self._dump.warnings.extend(warnings)
         for part, reason in gaps.items():
             self._dump.skip(part, reason)
-        for member in list(self._members):
-            if member.sink is not None:
-                yield from self._attempt(member, member.sink.close)
+        for participant in list(self._members):
+            if participant.sink is not None:
+                yield from self._attempt(participant, participant.sink.close)
         return incomplete
 
     def _give(self, core: CoreStream) -> Steps[int]:
@@ -188,60 +188,60 @@ class Stages:
         while (chunk := (yield Call(following))) is not _END:
             self._stop.check()
             digest.update(chunk)
-            for member in list(self._members):
-                if member.sink is not None:
-                    yield from self._attempt(member, member.sink.write, chunk)
+            for participant in list(self._members):
+                if participant.sink is not None:
+                    yield from self._attempt(participant, participant.sink.write, chunk)
             self.progress = Progress("collect", self.progress.done + len(chunk), size)
         self._dump.core_sha256 = digest.hexdigest()
         return self.progress.done
 
     def _open_sinks(self) -> Steps[None]:
-        for member in list(self._members):
-            sink = yield from self._attempt(member, member.collector.begin, self._dump)
+        for participant in list(self._members):
+            sink = yield from self._attempt(participant, participant.collector.begin, self._dump)
             if isinstance(sink, CoreSink):
-                member.take_sink(sink)
+                participant.take_sink(sink)
             elif sink is not None:
-                yield from self._give_up(member, TypeError(f"begin() returned {sink!r}"))
+                yield from self._give_up(participant, TypeError(f"begin() returned {sink!r}"))
 
-    def _attempt(self, member: Member, function: Any, *args: Any) -> Steps[Any]:
+    def _attempt(self, participant: Participant, function: Any, *args: Any) -> Steps[Any]:
         """Make a call of a collector's; if it fails, go on without that collector."""
         try:
-            return (yield from member.call(function, *args))
+            return (yield from participant.call(function, *args))
         except Exception as error:
             self._stop.check()
-            yield from self._give_up(member, error)
+            yield from self._give_up(participant, error)
             return None
 
-    def _give_up(self, member: Member, error: Exception) -> Steps[None]:
-        self._members.remove(member)
-        note_failure(self._dump, member.name, error, required=member.required)
-        yield from member.abort()
+    def _give_up(self, participant: Participant, error: Exception) -> Steps[None]:
+        self._members.remove(participant)
+        note_failure(self._dump, participant.name, error, required=participant.required)
+        yield from participant.abort()
 
     def _finish_each(self) -> Steps[list[Artifact]]:
         """Let every collector finish; return what is to be published beside each other."""
         beside = self._dump.artifacts
-        for member in sorted(self._members, key=lambda member: member.packs):
+        for participant in sorted(self._members, key=lambda participant: participant.packs):
             self._stop.check()
-            member.release_sink()
+            participant.release_sink()
             try:
-                made = yield from self._stage(member.name, self._finish(member))
+                made = yield from self._stage(participant.name, self._finish(participant))
             except Exception as error:
                 self._stop.check()
-                note_failure(self._dump, member.name, error, required=member.required)
+                note_failure(self._dump, participant.name, error, required=participant.required)
             else:
-                if member.packs and made:
+                if participant.packs and made:
                     beside.clear()
                 beside.extend(made)
         return beside
 
-    def _finish(self, member: Member) -> Steps[list[Artifact]]:
+    def _finish(self, participant: Participant) -> Steps[list[Artifact]]:
         def finish() -> tuple[Artifact, ...]:
-            return _checked(member.collector.finish(self._dump), Artifact)
+            return _checked(participant.collector.finish(self._dump), Artifact)
 
-        made = yield from member.call(finish)
+        made = yield from participant.call(finish)
         for artifact in made:
             _check_name(artifact.name)
-        return [attrs.evolve(artifact, collector=member.name) for artifact in made]
+        return [attrs.evolve(artifact, collector=participant.name) for artifact in made]
 
     def _publish_all(self, artifacts: list[Artifact]) -> Steps[tuple[Artifact, ...]]:
         published = []

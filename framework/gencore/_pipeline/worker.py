@@ -10,7 +10,7 @@ import attrs
 from gencore._listeners.announcer import Announcer
 from gencore._pipeline.dump import Dump, Ending
 from gencore._pipeline.outcome import make_report
-from gencore._pipeline.participant import Member
+from gencore._pipeline.participant import Participant
 from gencore._pipeline.stages import Stages
 from gencore._runtime.lifetime import Stay, is_closed
 from gencore._runtime.os_thread import Latch, NoThread, OsThread, leave
@@ -35,7 +35,7 @@ class Worker:
         self,
         dump: DumpInProgress,
         snapshot: Snapshot,
-        members: list[Member],
+        participants: list[Participant],
         core_size: int | None,
         announcers: list[Announcer],
     ) -> None:
@@ -47,7 +47,7 @@ class Worker:
         self._snapshot = snapshot
         self._core_size = core_size
         self._announcers = announcers
-        self._stages = Stages(dump, snapshot, members, self.stop, announcers)
+        self._stages = Stages(dump, snapshot, participants, self.stop, announcers)
 
     def handle(self) -> Dump:
         """Return the dump as its caller sees it."""

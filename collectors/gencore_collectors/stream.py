@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from gencore import Artifact, Collector, CoreSink, DumpInProgress
-from gencore.backend import wait_for_descriptors
+from gencore.runtime import wait_for_descriptors
 
 __all__ = ["StreamCollector"]
 

@@ -18,21 +18,11 @@ if TYPE_CHECKING:
     from gencore._pipeline.pipeline import Pipeline, collect_core, create_core, start
     from gencore._settings.options import CollectorSpec
     from gencore.annotations import annotate
-    from gencore.backend import (
-        Backend,
-        CoreStream,
-        DumpRequest,
-        FileCoreStream,
-        MappedFile,
-        Reason,
-        Snapshot,
-        ThreadRecord,
-        Verdict,
-    )
+    from gencore.backend import Backend, Snapshot
     from gencore.collector import Collector, CoreSink, DumpInProgress
+    from gencore.core_stream import CoreStream, FileCoreStream
     from gencore.errors import (
         CoreFailed,
-        DumpIncomplete,
         GencoreError,
         IntegrityError,
         OutputError,
@@ -43,10 +33,25 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gencore.exclusion import Exclusion, exclude
-    from gencore.report import Artifact, Failed, Pause, Progress, Report, Skipped
+    from gencore.libraries import Library
+    from gencore.output import ArtifactWriter, Output
+    from gencore.process import MappedFile, ObservedProcess, ThreadRecord
+    from gencore.report import (
+        Artifact,
+        DumpIncomplete,
+        Failed,
+        Pause,
+        Phase,
+        Progress,
+        Report,
+        Skipped,
+    )
+    from gencore.request import DumpRequest
+    from gencore.verdict import Reason, Verdict
 
 __all__ = [
     "Artifact",
+    "ArtifactWriter",
     "Backend",
     "Collector",
     "CollectorSpec",
@@ -62,9 +67,13 @@ __all__ = [
     "FileCoreStream",
     "GencoreError",
     "IntegrityError",
+    "Library",
     "MappedFile",
+    "ObservedProcess",
+    "Output",
     "OutputError",
     "Pause",
+    "Phase",
     "Pipeline",
     "PluginError",
     "Progress",
@@ -88,14 +97,20 @@ __all__ = [
 
 _PUBLIC_MODULES = (
     "_pipeline.dump",
-    "_settings.options",
     "_pipeline.pipeline",
+    "_settings.options",
     "annotations",
     "backend",
     "collector",
+    "core_stream",
     "errors",
     "exclusion",
+    "libraries",
+    "output",
+    "process",
     "report",
+    "request",
+    "verdict",
 )
 
 

@@ -17,21 +17,19 @@ name. docs/how-to/write-a-collector.md walks through a working one.
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import attrs
 
-from gencore.report import Artifact, Pause, Skipped
-
-if TYPE_CHECKING:
-    from datetime import datetime
-
-    from gencore.backend import CoreStream, DumpRequest, MappedFile, ThreadRecord
-    from gencore.libraries import Library
-    from gencore.observed import ObservedProcess
-    from gencore.output import ArtifactWriter, Output
-    from gencore.report import Failed, Phase
+from gencore.core_stream import CoreStream
+from gencore.libraries import Library, describe
+from gencore.output import ArtifactWriter, Output
+from gencore.process import MappedFile, ObservedProcess, ThreadRecord
+from gencore.report import Artifact, Failed, Pause, Phase, Skipped
+from gencore.request import DumpRequest
+from gencore.sources import describe_sources
 
 __all__ = ["Collector", "CoreSink", "DumpInProgress"]
 
@@ -44,55 +42,51 @@ class DumpInProgress:
     """The dump's name, and the bundle's top folder."""
     id: str
     """A UUID of version 7, its own."""
-    created_at: "datetime"
+    created_at: datetime
     """When the dump began, a moment before the pause; UTC."""
-    request: "DumpRequest"
+    request: DumpRequest
     backend: str
     method: str
     """The backend's `Backend.method`."""
     plugins: tuple[Mapping[str, object], ...]
     """Every plug-in of this dump: family, name, distribution, version, api_version, status."""
-    output: "Output"
+    output: Output
     packed: bool = False
     """Whether a collector with `packs` takes part, so that artefacts end up inside its file."""
     trace: tuple[str, str] | None = None
     """OpenTelemetry's trace ID and span ID, in hexadecimal, that were current for the caller."""
-    pause: "Pause" = attrs.field(factory=lambda: Pause(total=0.0))
-    threads: "tuple[ThreadRecord, ...]" = ()
-    mapped_files: "tuple[MappedFile, ...]" = ()
+    pause: Pause = attrs.field(factory=lambda: Pause(total=0.0))
+    threads: tuple[ThreadRecord, ...] = ()
+    mapped_files: tuple[MappedFile, ...] = ()
     """Every file that was mapped at the instant, the executable first."""
     python_files: tuple[str, ...] = ()
     """The names of the files on the Python stacks, as code objects have them; empty unless
     `DumpRequest.sources`."""
-    core: "CoreStream | None" = None
+    core: CoreStream | None = None
     """The core; None where it failed."""
     core_sha256: str | None = None
     """Of the whole core; known in `finish`, if any collector read the bytes."""
     artifacts: list[Artifact] = attrs.field(factory=list)
     """What the collectors before this one have finished."""
-    phases: "list[Phase]" = attrs.field(factory=list)
+    phases: list[Phase] = attrs.field(factory=list)
     """The steps that have ended so far."""
     skipped: list[Skipped] = attrs.field(factory=list)
-    failed: "list[Failed]" = attrs.field(factory=list)
-    tolerated: "list[Failed]" = attrs.field(factory=list)
+    failed: list[Failed] = attrs.field(factory=list)
+    tolerated: list[Failed] = attrs.field(factory=list)
     """Failures of optional collectors: each is a warning, unless nothing at all is saved."""
     warnings: list[str] = attrs.field(factory=list)
 
     @cached_property
-    def libraries(self) -> "tuple[Library, ...]":
+    def libraries(self) -> tuple[Library, ...]:
         """The facts of each mapped file. Reads them all, at the first use."""
-        from gencore.libraries import describe
-
         return tuple(describe(file, self.request) for file in self.mapped_files)
 
     @cached_property
-    def sources(self) -> "tuple[Library, ...]":
+    def sources(self) -> tuple[Library, ...]:
         """The facts of each Python file that goes into a bundle. Reads them, at the first use."""
-        from gencore.sources import describe_sources
-
         return describe_sources(self.python_files, self.mapped_files) if self.python_files else ()
 
-    def create(self, name: str) -> "ArtifactWriter":
+    def create(self, name: str) -> ArtifactWriter:
         """Create the file of an artefact, to be written and closed. Raises OSError."""
         return self.output.create(name)
 
@@ -140,7 +134,7 @@ class Collector(ABC):
     """Whether it makes files: the output directory is then checked before the pause. Where no
     collector does, and the backend needs none, no directory is touched."""
 
-    def observe(self, process: "ObservedProcess") -> None:  # noqa: B027
+    def observe(self, process: ObservedProcess) -> None:  # noqa: B027
         """Note what only the live process knows. Called just before the pause. Default: nothing.
 
         Must be quick and bounded; must not import, wait, or open files. On a thread of its own,

@@ -4,7 +4,7 @@
 
     GencoreError                 exit code 1
       UsageError (ValueError)              2   an argument is wrong
-      DumpIncomplete                       3   a dump ended without all that was asked for
+      DumpIncomplete                       3   not all that was asked for; see `gencore.report`
       Refused                              4   the surroundings do not permit the dump
         OutputError (OSError)              4   the output directory cannot take it
       Unsupported                          5   no backend works here
@@ -19,15 +19,12 @@ Decide by type, never by message text. Every error may carry a *remedy*: what to
 import errno as errno_names
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:
-    from gencore.backend import Reason, Verdict
-    from gencore.report import Report
+from gencore.verdict import Reason, Verdict
 
 __all__ = [
     "CoreFailed",
-    "DumpIncomplete",
     "GencoreError",
     "IntegrityError",
     "OutputError",
@@ -59,20 +56,6 @@ class UsageError(GencoreError, ValueError):
     exit_code = 2
 
 
-class DumpIncomplete(GencoreError):
-    """A call that promises one whole artefact could not keep the promise.
-
-    ``report`` tells what was saved nevertheless.
-    """
-
-    exit_code = 3
-
-    def __init__(self, report: "Report") -> None:
-        reasons = "; ".join(f"{part.part}: {part.reason}" for part in report.problems)
-        super().__init__(f"the dump is {report.result}: {reasons}")
-        self.report = report
-
-
 class Refused(GencoreError):
     """The surroundings do not permit the dump; nothing was done."""
 
@@ -101,7 +84,7 @@ class Unsupported(GencoreError):
 
     exit_code = 5
 
-    def __init__(self, verdicts: "dict[str, Verdict]") -> None:
+    def __init__(self, verdicts: dict[str, Verdict]) -> None:
         reasons = [(name, reason) for name, no in verdicts.items() for reason in no.reasons]
         text = "; ".join(f"{name}: {reason.text}" for name, reason in reasons)
         super().__init__(
@@ -172,6 +155,6 @@ def _errno_name(errno: int) -> str:
     return errno_names.errorcode.get(errno, f"errno {errno}")
 
 
-def _join_remedies(reasons: "Iterable[Reason]") -> str | None:
+def _join_remedies(reasons: Iterable[Reason]) -> str | None:
     remedies = dict.fromkeys(reason.remedy for reason in reasons if reason.remedy)
     return "; or ".join(remedies) or None

@@ -9,8 +9,10 @@ from typing import Final, Literal
 import attrs
 
 from gencore._runtime import regular_file
-from gencore.backend import CHUNK_SIZE, DumpRequest, MappedFile
+from gencore.core_stream import CHUNK_SIZE
 from gencore.errors import IntegrityError
+from gencore.process import MappedFile
+from gencore.request import DumpRequest
 
 __all__ = ["Library", "describe", "open_regular"]
 

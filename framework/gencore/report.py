@@ -7,10 +7,20 @@ from typing import Any, Literal
 
 import attrs
 
-from gencore.backend import ThreadRecord
-from gencore.errors import DumpIncomplete, GencoreError
+from gencore.errors import GencoreError
+from gencore.process import ThreadRecord
 
-__all__ = ["Artifact", "Failed", "Pause", "Phase", "Progress", "Report", "Result", "Skipped"]
+__all__ = [
+    "Artifact",
+    "DumpIncomplete",
+    "Failed",
+    "Pause",
+    "Phase",
+    "Progress",
+    "Report",
+    "Result",
+    "Skipped",
+]
 
 Result = Literal["complete", "partial", "failed"]
 
@@ -142,6 +152,20 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON knows it: paths and errors become text."""
         return attrs.asdict(self, value_serializer=_to_json)
+
+
+class DumpIncomplete(GencoreError):
+    """A call that promises one whole artefact could not keep the promise.
+
+    ``report`` tells what was saved nevertheless.
+    """
+
+    exit_code = 3
+
+    def __init__(self, report: Report) -> None:
+        reasons = "; ".join(f"{part.part}: {part.reason}" for part in report.problems)
+        super().__init__(f"the dump is {report.result}: {reasons}")
+        self.report = report
 
 
 def _to_json(_: object, __: object, value: object) -> object:

@@ -7,8 +7,8 @@ from typing import Final
 
 import attrs
 
-from gencore.backend import MappedFile
 from gencore.libraries import Library, describe
+from gencore.process import MappedFile
 
 __all__ = ["LARGEST_TOTAL", "describe_sources"]
 

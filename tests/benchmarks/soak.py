@@ -26,7 +26,7 @@ from pathlib import Path
 from measuring import workplace
 
 import gencore
-from gencore.backend import Content
+from gencore.request import Content
 
 SOURCE = Path(__file__).with_name("soak_load.c")
 PR_GET_DUMPABLE = 3

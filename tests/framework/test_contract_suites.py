@@ -93,7 +93,7 @@ TOO_SHORT = """
                 self._stream._core = self._stream._core[:-1]
                 return self._stream
 """
-RELATIVE = "def mapped_files(self): return (gencore.backend.MappedFile(path='bin/it'),)"
+RELATIVE = "def mapped_files(self): return (gencore.process.MappedFile(path='bin/it'),)"
 CHANGES = "def close(self): os.environ['LEFT'] = str(time.time())"
 KEEPS_WHEN_GIVEN_UP = """
             def core(self):

@@ -13,9 +13,9 @@ from typing import get_args
 import pytest
 
 from gencore import DumpRequest, MappedFile
-from gencore.backend import Content
 from gencore.bundle.writer import BundleWriter
 from gencore.libraries import describe
+from gencore.request import Content
 
 ELF = os.path.realpath(sys.executable)
 

@@ -79,7 +79,7 @@ class WaitsForTheLoop(gencore.Collector):
         end = time.monotonic() + 30
         while len(ticks) < begin + 20:
             assert time.monotonic() < end, "the event loop stands still"
-            gencore.backend.Latch().wait(0.001)
+            gencore.runtime.Latch().wait(0.001)
         return []
 
 pipeline = gencore.Pipeline(

@@ -1,8 +1,8 @@
 """Which Python files go into a bundle, and which do not."""
 
 import gencore
-from gencore.backend import MappedFile
 from gencore.bundle.reader import BundleReader
+from gencore.process import MappedFile
 from gencore.sources import LARGEST_TOTAL, describe_sources
 
 

@@ -6,9 +6,9 @@ import pytest
 from gencore import OutputError, UsageError
 from gencore._pipeline.pipeline import Pipeline
 from gencore._pipeline.space import check_space
-from gencore.backend import Verdict
 from gencore.output import Output
 from gencore.testing import SimulatedBackend
+from gencore.verdict import Verdict
 
 CORE = 90 << 20
 

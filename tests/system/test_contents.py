@@ -16,9 +16,9 @@ from typing import get_args
 import pytest
 
 import gencore
-from gencore.backend import Content
 from gencore.bundle.reader import BundleReader
 from gencore.corefile import CoreFile
+from gencore.request import Content
 
 PROGRAMS = Path(__file__).parent / "programs"
 MIB = 1 << 20

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import Final
 
 from gencore import Backend, DumpRequest, Reason, Verdict
-from gencore.backend import reraise_if_from_handler
+from gencore.runtime import reraise_if_from_handler
 
 __all__ = ["LinuxBackend"]
 

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from gencore import CoreFailed
-from gencore.backend import Lock, wait_for_descriptors
+from gencore.runtime import Lock, wait_for_descriptors
 from gencore_backends.linux import _native
 
 __all__ = ["Child"]

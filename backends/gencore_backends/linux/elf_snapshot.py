@@ -8,8 +8,9 @@ from functools import partial
 from typing import Final
 
 from gencore import CoreStream, DumpRequest
-from gencore.backend import CHUNK_SIZE, ignored
+from gencore.core_stream import CHUNK_SIZE
 from gencore.output import Output
+from gencore.runtime import ignored
 from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.completeness import why_incomplete

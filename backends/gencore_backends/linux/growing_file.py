@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from gencore import CoreStream
-from gencore.backend import CHUNK_SIZE
+from gencore.core_stream import CHUNK_SIZE
 from gencore.output import Output, sync
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.completeness import why_incomplete

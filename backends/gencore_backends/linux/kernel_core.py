@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from gencore import CoreFailed
-from gencore.backend import open_descriptor
 from gencore.corefile import CoreFile
 from gencore.output import Output
+from gencore.runtime import open_descriptor
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.growing_file import GrowingFile
 

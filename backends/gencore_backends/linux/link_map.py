@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, TypeVar
 
-from gencore.backend import open_descriptor, reraise_if_from_handler
+from gencore.runtime import open_descriptor, reraise_if_from_handler
 from gencore_backends.linux import _native
 
 __all__ = ["linker_ranges", "loaded_names"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gencore import MappedFile
-from gencore.backend import reraise_if_from_handler
+from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux.data_mappings import DataMapping, data_mappings
 from gencore_backends.linux.link_map import loaded_names
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
-from gencore.backend import reraise_if_from_handler
+from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.proc import mapped_files, thread_name
 

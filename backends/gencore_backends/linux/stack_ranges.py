@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from types import CodeType, FrameType
 from typing import Final
 
-from gencore.python_frames import current_frames
+from gencore.process import current_frames
 from gencore_backends.linux.link_map import linker_ranges
 
 __all__ = ["stack_ranges"]

@@ -7,7 +7,7 @@ import signal
 from typing import Final
 
 from gencore import CoreFailed
-from gencore.backend import Latch, Lock
+from gencore.runtime import Latch, Lock
 
 __all__ = ["Child"]
 

@@ -11,7 +11,7 @@ import time
 from typing import Final
 
 from gencore import CoreFailed, CoreStream, DumpRequest, MappedFile, Snapshot, ThreadRecord
-from gencore.backend import CHUNK_SIZE
+from gencore.core_stream import CHUNK_SIZE
 from gencore.output import Output
 from gencore_backends.macos.child import Child
 from gencore_backends.macos.core_pattern import CorePattern

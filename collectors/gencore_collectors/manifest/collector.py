@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gencore import Artifact, Collector, CoreSink, DumpInProgress
-from gencore.observed import ObservedProcess
+from gencore.process import ObservedProcess
 from gencore_collectors.manifest import (
     container,
     contents,

@@ -5,8 +5,8 @@ import os
 from typing import Any, Final
 
 from gencore import CoreSink, CoreStream, DumpInProgress
-from gencore.backend import Content
 from gencore.errors import IntegrityError
+from gencore.request import Content
 
 __all__ = ["CoreReader", "section"]
 

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from gencore import DumpInProgress
-from gencore.observed import PythonThread
+from gencore.process import PythonThread
 
 __all__ = ["section"]
 

@@ -7,8 +7,8 @@ from typing import Final
 
 from gencore._runtime.os_thread import Latch, Lock
 from gencore._runtime.stop_switch import StopSwitch
-from gencore.backend import ThreadRecord
 from gencore.errors import Refused
+from gencore.process import ThreadRecord
 from gencore.report import Pause, Progress, Report
 
 __all__ = ["Dump", "Ending"]

@@ -12,12 +12,13 @@ from gencore._pipeline.participant import Participant
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
 from gencore._runtime.supervisor import Call, Steps, Supervisor
-from gencore.backend import Backend, DumpRequest, Snapshot
+from gencore.backend import Backend, Snapshot
 from gencore.collector import Collector, DumpInProgress
 from gencore.errors import CoreFailed, GencoreError, TimedOut
 from gencore.exclusion import excluded_ranges
-from gencore.observed import ObservedProcess
+from gencore.process import ObservedProcess
 from gencore.report import Pause, Phase
+from gencore.request import DumpRequest
 
 __all__ = ["take_instant"]
 

@@ -27,12 +27,13 @@ from gencore._runtime.lifetime import Stay
 from gencore._settings.options import Options
 from gencore._settings.resolution import options_from_mapping, request_of, with_defaults
 from gencore.annotations import with_standing
-from gencore.backend import Backend, Snapshot, Verdict
+from gencore.backend import Backend, Snapshot
 from gencore.collector import DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.naming import DEFAULT_NAME, dump_id, dump_name
 from gencore.output import Output
 from gencore.report import Report
+from gencore.verdict import Verdict
 
 __all__ = ["Pipeline", "collect_core", "create_core", "start"]
 

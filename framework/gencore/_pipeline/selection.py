@@ -14,9 +14,11 @@ from gencore._plugins.catalogue import BUILT_IN
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore._settings.options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
-from gencore.backend import Backend, DumpRequest, Reason, Verdict
+from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import PluginError, TimedOut, UsageError
+from gencore.request import DumpRequest
+from gencore.verdict import Reason, Verdict
 
 __all__ = ["Candidate", "Selection", "ask", "verdict_of"]
 

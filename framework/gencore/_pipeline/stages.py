@@ -21,10 +21,12 @@ from gencore._pipeline.outcome import make_report, note_failure, result_of
 from gencore._pipeline.participant import Participant
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
-from gencore.backend import CoreStream, MappedFile, Snapshot, ThreadRecord
+from gencore.backend import Snapshot
 from gencore.collector import CoreSink, DumpInProgress
+from gencore.core_stream import CoreStream
 from gencore.errors import CoreFailed, IntegrityError
 from gencore.events import StageFinished, StageStarted
+from gencore.process import MappedFile, ThreadRecord
 from gencore.report import Artifact, Failed, Phase, Progress, Report
 
 __all__ = ["Stages"]

@@ -6,10 +6,11 @@ from typing import Any, TypedDict
 
 import attrs
 
-from gencore.backend import Backend, Content, Threads, is_time_limit
+from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import UsageError
 from gencore.events import Listener
+from gencore.request import Content, Threads, is_time_limit
 
 __all__ = [
     "BackendChoice",

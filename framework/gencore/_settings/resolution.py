@@ -23,9 +23,10 @@ from gencore._settings.options import (
     Options,
     specs_of,
 )
-from gencore.backend import Backend, DumpRequest
+from gencore.backend import Backend
 from gencore.errors import UsageError
 from gencore.naming import check_template
+from gencore.request import DumpRequest
 
 if TYPE_CHECKING:
     from cattrs import Converter

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO, Final, Self
 
 from isal import igzip, isal_zlib
 
-from gencore.backend import CHUNK_SIZE
 from gencore.bundle.contents import Member, read_contents
 from gencore.bundle.seeking import LazySeeking
+from gencore.core_stream import CHUNK_SIZE
 from gencore.errors import IntegrityError
 
 __all__ = ["BundleReader", "MemberFile", "check_header", "decompress", "read_or_end", "read_some"]

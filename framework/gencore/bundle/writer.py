@@ -15,8 +15,8 @@ from functools import partial
 from typing import BinaryIO, Final
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
-from gencore.backend import CHUNK_SIZE
 from gencore.bundle.contents import Member, encode
+from gencore.core_stream import CHUNK_SIZE
 
 __all__ = ["BundleWriter"]
 

@@ -12,9 +12,9 @@ import click
 from gencore._pipeline.pipeline import Pipeline
 from gencore._pipeline.selection import verdict_of
 from gencore._plugins import loader
-from gencore.backend import Verdict
 from gencore.cli.options import directory_option, json_option
 from gencore.errors import GencoreError
+from gencore.verdict import Verdict
 
 __all__ = ["doctor"]
 

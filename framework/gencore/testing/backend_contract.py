@@ -13,14 +13,17 @@ from typing import ClassVar, Final, Literal, TypeVar
 import pytest
 
 from gencore._pipeline.pipeline import Pipeline
-from gencore.backend import Backend, DumpRequest, MappedFile, Verdict
+from gencore.backend import Backend
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.corefile import CoreFile
 from gencore.errors import CoreFailed, Unsupported
 from gencore.exclusion import exclude
+from gencore.process import MappedFile
 from gencore.report import Artifact
+from gencore.request import DumpRequest
 from gencore.testing.giving_up import give_up_at
 from gencore.testing.rules import ContractSuite, assert_named_well, surroundings
+from gencore.verdict import Verdict
 
 __all__ = ["BackendContract"]
 

@@ -9,7 +9,7 @@ import pytest
 from gencore._pipeline.pipeline import Pipeline
 from gencore.collector import Collector
 from gencore.errors import CoreFailed
-from gencore.observed import ObservedProcess
+from gencore.process import ObservedProcess
 from gencore.report import Report
 from gencore.testing.giving_up import give_up_at
 from gencore.testing.rules import ContractSuite, assert_named_well, surroundings, watched

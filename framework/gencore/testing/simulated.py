@@ -6,9 +6,13 @@ import threading
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from gencore.backend import Backend, CoreStream, DumpRequest, Snapshot, ThreadRecord, Verdict
+from gencore.backend import Backend, Snapshot
+from gencore.core_stream import CoreStream
 from gencore.errors import CoreFailed
 from gencore.output import Output
+from gencore.process import ThreadRecord
+from gencore.request import DumpRequest
+from gencore.verdict import Verdict
 
 __all__ = ["SimulatedBackend", "simulated_core"]
 

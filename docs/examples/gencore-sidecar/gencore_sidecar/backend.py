@@ -18,7 +18,7 @@ from gencore import (
     ThreadRecord,
     Verdict,
 )
-from gencore.backend import CHUNK_SIZE
+from gencore.core_stream import CHUNK_SIZE
 from gencore.output import Output
 from gencore_sidecar.protocol import Answer, NotDone
 

@@ -1,21 +1,62 @@
-"""What only the live process knows: the Python stacks of its threads, without values."""
+"""The process that is dumped: its threads and mapped files, and Python's stacks without values."""
 
 import os
+import sys
 import threading
+from collections.abc import Mapping
 from types import FrameType
-from typing import Final
+from typing import Final, Literal
 
 import attrs
 
 from gencore._runtime.os_thread import get_ident, get_native_id
-from gencore.python_frames import current_frames
 
-__all__ = ["MAX_FRAMES", "ObservedProcess", "PythonFrame", "PythonThread"]
+__all__ = [
+    "MAX_FRAMES",
+    "MappedFile",
+    "ObservedProcess",
+    "PythonFrame",
+    "PythonThread",
+    "ThreadRecord",
+    "current_frames",
+]
 
 MAX_FRAMES: Final = 500
 """Frames noted of one thread, innermost first; bounds the pause under runaway recursion."""
 _IMPORTED_BY: Final = (get_ident(), get_native_id())
 """Usually the main thread."""
+_MIXES_INTERPRETERS: Final = (3, 12) <= sys.version_info < (3, 14)
+
+
+@attrs.frozen(kw_only=True)
+class ThreadRecord:
+    """One thread of the process at the instant, and how well the core knows it."""
+
+    tid: int
+    name: str
+    registers: Literal["exact", "partial", "missing"]
+    reason: str | None = None
+    """Why the registers are not exact."""
+
+
+@attrs.frozen(kw_only=True)
+class MappedFile:
+    """A file that was mapped into the process."""
+
+    path: str
+    """Absolute, as the process sees it. The kernel's " (deleted)" stays only where the file that
+    took its place is mapped too."""
+    deleted: bool = False
+    """Whether that path no longer leads to the mapped file: it was removed or replaced."""
+    read_from: str | None = None
+    """Where its bytes can be read if not at `path`: in /proc/self/map_files, for instance."""
+    aliases: tuple[str, ...] | None = None
+    """Other absolute paths under which the dynamic linker knows it; None if they are unknown."""
+    data: tuple[tuple[int, int], ...] = ()
+    """Where it is mapped, as (start, end), if it is mapped as data only; nowhere if some of it is
+    code."""
+    dontdump: bool = False
+    """Whether some of `data` was marked with MADV_DONTDUMP, see madvise(2)."""
 
 
 @attrs.frozen
@@ -105,3 +146,21 @@ def _walk(frame: FrameType | None) -> tuple[tuple[PythonFrame, ...], bool]:
         frames.append(PythonFrame(code.co_filename, frame.f_lineno, code.co_qualname))
         frame = frame.f_back
     return tuple(frames), frame is not None
+
+
+def current_frames() -> Mapping[int, FrameType]:
+    """Return the innermost frame of each Python thread by its `threading.get_ident`.
+
+    Only the calling thread's where CPython 3.12 or 3.13 runs other interpreters: there
+    `sys._current_frames` takes in their threads too, and makes for them, with this interpreter's
+    allocator, objects that they free with their own. It aborts the process.
+    """
+    if _MIXES_INTERPRETERS and _other_interpreters():
+        return {get_ident(): sys._getframe(1)}  # noqa: SLF001 - the caller's
+    return sys._current_frames()  # noqa: SLF001 - the documented way, see its own docs
+
+
+def _other_interpreters() -> bool:
+    """Whether any was made through the module of the standard library that makes them."""
+    module = sys.modules.get("_interpreters") or sys.modules.get("_xxsubinterpreters")
+    return module is not None and len(module.list_all()) > 1

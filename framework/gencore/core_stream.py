@@ -1,0 +1,68 @@
+"""The bytes of one core, as a backend gives them."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Final
+
+from gencore.output import Output
+
+__all__ = ["CHUNK_SIZE", "CoreStream", "FileCoreStream"]
+
+CHUNK_SIZE: Final = 1 << 20
+"""Bytes in one chunk of a core stream, at most."""
+
+
+class CoreStream(ABC):
+    """The bytes of one core, in file order, to be read once."""
+
+    file: str | None = None
+    """The core's name in the output's private directory, if it is a file there."""
+    incomplete: str | None = None
+    """Why the core is not whole; known after `wait`."""
+    missing: int = 0
+    """Bytes that are promised and not there, at the end; known after `wait`."""
+    warnings: tuple[str, ...] = ()
+    """What the core does not hold although it is as long as promised; known after `wait`."""
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Bytes that the core's program headers promise."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield chunks of at most `CHUNK_SIZE` bytes, each valid until the next one is taken.
+
+        May begin while the core is still being written. Ends early where the rest is missing.
+        Raises `CoreFailed` where there is no core.
+        """
+
+    def wait(self) -> None:  # noqa: B027 - a core that is there already needs no waiting
+        """Block until the core is written, and check it. Default: it is there already.
+
+        Called once: after the last chunk, or instead of reading where nobody wants the bytes.
+        Raises `CoreFailed`.
+        """
+
+
+class FileCoreStream(CoreStream):
+    """A core that the backend has as a file in the output's private directory."""
+
+    def __init__(self, output: Output, file: str, incomplete: str | None = None) -> None:
+        self.file: str = file
+        self.incomplete = incomplete
+        self._output = output
+        self._size = os.stat(file, dir_fd=output.fd, follow_symlinks=False).st_size
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file."""
+        return self._size
+
+    def __iter__(self) -> Iterator[memoryview]:
+        """Yield the file's bytes."""
+        chunk = memoryview(bytearray(CHUNK_SIZE))
+        with self._output.open(self.file) as core:
+            while length := core.readinto(chunk):
+                yield chunk[:length]

@@ -1,0 +1,43 @@
+"""The answer to "would it work here?": yes, or no with reasons and what to do about each."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import attrs
+
+__all__ = ["Reason", "Verdict"]
+
+
+@attrs.frozen
+class Reason:
+    """One reason why something does not work, and what to do about it."""
+
+    text: str
+    remedy: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Verdict:
+    """A backend's answer to "would it work here?"."""
+
+    reasons: tuple[Reason, ...] = ()
+    """Why not. Empty means yes."""
+    core_size: int | None = None
+    """Bytes that the core will need on disk, estimated from above; None if unknown."""
+    facts: Mapping[str, str] = attrs.field(factory=dict)
+    """What the backend looked at, for ``gencore doctor``."""
+
+    @classmethod
+    def yes(cls, *, core_size: int | None = None, facts: Mapping[str, str] | None = None) -> Self:
+        """Say that the backend works here."""
+        return cls(core_size=core_size, facts=facts or {})
+
+    @classmethod
+    def no(cls, *reasons: Reason, facts: Mapping[str, str] | None = None) -> Self:
+        """Say that the backend does not work here, and why."""
+        return cls(reasons=reasons, facts=facts or {})
+
+    @property
+    def ok(self) -> bool:
+        """Whether the backend works here."""
+        return not self.reasons

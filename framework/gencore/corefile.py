@@ -28,7 +28,7 @@ __all__ = [
     "NT_PRSTATUS",
     "NT_SIGINFO",
     "CoreFile",
-    "MappedRange",
+    "FileMapping",
     "Note",
     "ProgramHeader",
     "RecordedThread",
@@ -95,7 +95,7 @@ class Note:
 
 
 @attrs.frozen
-class MappedRange:
+class FileMapping:
     """One row of NT_FILE. Addresses and the offset in the file are in bytes."""
 
     path: str
@@ -179,12 +179,12 @@ class CoreFile:
         return tuple(_PR_PID.unpack_from(n.data)[0] for n in own if len(n.data) >= _PR_PID.size)
 
     @cached_property
-    def mapped_ranges(self) -> tuple[MappedRange, ...]:
+    def mapped_ranges(self) -> tuple[FileMapping, ...]:
         """The rows of NT_FILE, in order of address."""
         tables = [note.data for note in self.notes if note.type == "NT_FILE"]
         return tuple(row for table in tables for row in self._file_rows(table))
 
-    def _file_rows(self, table: bytes) -> Iterator[MappedRange]:
+    def _file_rows(self, table: bytes) -> Iterator[FileMapping]:
         head = table[: _FILE_TABLE.size].ljust(_FILE_TABLE.size, b"\0")
         count, unit = _FILE_TABLE.unpack(head)
         rows, names = len(head), len(head) + count * _FILE_ROW.size
@@ -193,7 +193,7 @@ class CoreFile:
             raise IntegrityError(f"{self._path}: unreadable list of {count:,} mapped files")
         ranges = _FILE_ROW.iter_unpack(table[rows:names])
         for (start, end, offset), name in zip(ranges, found, strict=False):
-            yield MappedRange(_text(name), start, end, offset * unit)
+            yield FileMapping(_text(name), start, end, offset * unit)
 
     @cached_property
     def build_ids(self) -> dict[str, str | None]:

@@ -63,7 +63,7 @@ class DumpRequest:
     memory of the process's clone; the process itself stays as it is."""
     sources: bool = False
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB; see
-    `gencore.sources`."""
+    `gencore.python_sources`."""
     force: bool = False
     """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
     excluded: tuple[tuple[int, int], ...] = ()

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 import gencore
-from gencore.bundle import passing
+from gencore.bundle import streamed_member
 from gencore.bundle.reader import BundleReader
 
 
@@ -87,7 +87,7 @@ def test_verify_finds_everything_in_order(cli, bundle):
     ]
 
 
-@pytest.mark.parametrize(("kept", "again"), [(passing._KEPT, 0), (0, 1)])
+@pytest.mark.parametrize(("kept", "again"), [(streamed_member._KEPT, 0), (0, 1)])
 def test_verify_reads_the_core_once_if_it_can(cli, bundle, monkeypatch, kept, again):
     """Only where the core leads backwards is it read again, to the same result."""
     opened = []
@@ -97,7 +97,7 @@ def test_verify_reads_the_core_once_if_it_can(cli, bundle, monkeypatch, kept, ag
         opened.append(path)
         return whole(self, path)
 
-    monkeypatch.setattr(passing, "_KEPT", kept)
+    monkeypatch.setattr(streamed_member, "_KEPT", kept)
     monkeypatch.setattr(BundleReader, "open", counting)
 
     code, out, _ = cli("verify", bundle)

@@ -3,7 +3,7 @@
 import gencore
 from gencore.bundle.reader import BundleReader
 from gencore.process import MappedFile
-from gencore.sources import LARGEST_TOTAL, describe_sources
+from gencore.python_sources import LARGEST_TOTAL, describe_sources
 
 
 def test_only_files_have_a_row(tmp_path):

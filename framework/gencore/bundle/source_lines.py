@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.errors import IntegrityError
 
@@ -39,7 +39,7 @@ class SourceLines:
 
     def of_stacks(self, manifest: Mapping[str, Any]) -> dict[tuple[str, int], str]:
         """Return the lines of a manifest's Python stacks, by file and number, that are there."""
-        frames = [f for row in Field(manifest)["threads"] for f in row["python"]["frames"]]
+        frames = [f for row in ManifestValue(manifest)["threads"] for f in row["python"]["frames"]]
         places = {(f["file"].text or "", int(f["line"].amount or 0)) for f in frames}
         found = {place: self.find(*place) for place in sorted(places)}  # each file is read once
         return {place: line for place, line in found.items() if line}

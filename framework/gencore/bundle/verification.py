@@ -9,14 +9,9 @@ import attrs
 from isal import igzip
 
 from gencore.bundle.contents import Member
-from gencore.bundle.passing import OnlyForwards, PassingMember
-from gencore.bundle.reader import (
-    BundleReader,
-    check_header,
-    decompress,
-    read_or_end,
-    read_some,
-)
+from gencore.bundle.reader import BundleReader
+from gencore.bundle.stream import check_header, decompress, read_or_end, read_some
+from gencore.bundle.streamed_member import AlreadyPassed, StreamedMember
 from gencore.corefile import CoreFile
 from gencore.elf_identity import BEGINNING, build_id_of
 from gencore.errors import IntegrityError
@@ -50,7 +45,7 @@ def verify(
         if path == "core":
             try:
                 cores.append(_Core.look_at(member))
-            except (OnlyForwards, IntegrityError):
+            except (AlreadyPassed, IntegrityError):
                 if not member.missed:
                     raise
         hashes[path] = member.hash()
@@ -79,7 +74,7 @@ class _Core:
 
 def _walk(
     bundle: BundleReader, progress: Callable[[int], object]
-) -> Iterator[tuple[str, PassingMember]]:
+) -> Iterator[tuple[str, StreamedMember]]:
     """Read the whole archive once, as tar would, and yield each member, to be hashed.
 
     It must consist of the members that the table of contents tells, in that order, and no more.
@@ -88,7 +83,7 @@ def _walk(
         stream = decompress(file)
         for member in bundle.members:
             check_header(stream, bundle.top, member)
-            yield member.path, PassingMember(stream, member.size, progress)
+            yield member.path, StreamedMember(stream, member.size, progress)
             _expect_zeros(stream, -member.size % tarfile.BLOCKSIZE)
         _expect_zeros(stream, 2 * tarfile.BLOCKSIZE)
         _expect_end(stream)

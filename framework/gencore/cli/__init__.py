@@ -15,7 +15,7 @@ from gencore.cli.plugins import plugins
 from gencore.cli.report import report
 from gencore.cli.stacks import stacks_command
 from gencore.errors import GencoreError
-from gencore.printable import printable
+from gencore.escaping import escape_unprintable
 
 __all__ = ["main"]
 
@@ -60,9 +60,9 @@ def main() -> NoReturn:
 
 
 def _tell(error: GencoreError) -> None:
-    click.echo(f"gencore: {printable(error.message)}", err=True)
+    click.echo(f"gencore: {escape_unprintable(error.message)}", err=True)
     if error.remedy is not None:
-        click.echo(f"  remedy: {printable(error.remedy)}", err=True)
+        click.echo(f"  remedy: {escape_unprintable(error.remedy)}", err=True)
     if "--json" in sys.argv:
         shown = {
             "error": type(error).__name__,

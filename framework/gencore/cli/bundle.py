@@ -13,13 +13,13 @@ import click
 
 from gencore._final_directory import OWN_DIRECTORIES
 from gencore.bundle.extraction import extract
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
-from gencore.printable import printable
+from gencore.escaping import escape_unprintable
 
 __all__ = [
     "extract_command",
@@ -74,9 +74,10 @@ def list_command(*, directory: Path, as_json: bool) -> None:
         click.echo(json.dumps({"bundles": rows}, indent=1))
         return
     for row in rows:
-        told = printable(row["error"] or f"{row['result']}  {row['pid']}  {row['title']}")
+        told = escape_unprintable(row["error"] or f"{row['result']}  {row['pid']}  {row['title']}")
         when = row["created_at"] or ""
-        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {printable(row['path'])}  {told}")
+        path = escape_unprintable(row["path"])
+        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {path}  {told}")
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -98,8 +99,8 @@ def _row(path: Path) -> dict[str, Any]:
 
 def _text(manifest: Mapping[str, Any], *path: str) -> str | None:
     """Return a field of a manifest that anybody may have written, fit for a terminal."""
-    text = reduce(Field.__getitem__, path, Field(manifest)).text
-    return None if text is None else printable(text[:_LONGEST])
+    text = reduce(ManifestValue.__getitem__, path, ManifestValue(manifest)).text
+    return None if text is None else escape_unprintable(text[:_LONGEST])
 
 
 def _size(size: int) -> str:
@@ -122,7 +123,7 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
             click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
         click.echo(f"{'files':<12}{len(bundle.members)}")
         for member in bundle.members if files else ():
-            click.echo(f"{_size(member.size):>14}  {printable(member.path)}")
+            click.echo(f"{_size(member.size):>14}  {escape_unprintable(member.path)}")
 
 
 _FACTS: Final = (
@@ -157,7 +158,7 @@ def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
         for check in checks:
             click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
             for problem in check.problems:
-                click.echo(f"            {printable(problem)}")
+                click.echo(f"            {escape_unprintable(problem)}")
     if not all(check.ok for check in checks):
         raise SystemExit(IntegrityError.exit_code)
 

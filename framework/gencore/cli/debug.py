@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
+from gencore.bundle.cache import UnpackedBundle, remove_all, unpack
 from gencore.cli.bundle import open_bundle, progress_of
 from gencore.cli.options import json_option
 from gencore.errors import UsageError
-from gencore.unpacked import Unpacked, remove_all, unpack
 
 __all__ = ["open_command"]
 
@@ -56,14 +56,14 @@ def open_command(
         _start(command)
 
 
-def _gdb(unpacked: Unpacked) -> list[str]:
+def _gdb(unpacked: UnpackedBundle) -> list[str]:
     """Nothing is loaded automatically: no .gdbinit, no script that belongs to a library."""
     settings = ("auto-load off", f"sysroot {unpacked.folder}", "debuginfod enabled off")
     options = [option for text in settings for option in ("-iex", f"set {text}")]
     return ["gdb", "-nx", *options, str(unpacked.executable), str(unpacked.core)]
 
 
-def _lldb(unpacked: Unpacked) -> list[str]:
+def _lldb(unpacked: UnpackedBundle) -> list[str]:
     commands = (
         "settings set target.load-script-from-symbol-file false",
         f"platform select --sysroot {shlex.quote(str(unpacked.folder))} remote-linux",

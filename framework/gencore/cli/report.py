@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import click
 
-from gencore.bundle.reader import LARGEST_MANIFEST, parse_manifest
+from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, OutputError, UsageError
-from gencore.printable import printable
+from gencore.escaping import escape_unprintable
 
 __all__ = ["report"]
 
@@ -43,7 +43,7 @@ def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps({"path": str(path), "size": len(page)}, indent=1))
     else:
-        click.echo(f"report     {printable(str(path))} ({len(page) / 2**10:.0f} KiB)")
+        click.echo(f"report     {escape_unprintable(str(path))} ({len(page) / 2**10:.0f} KiB)")
 
 
 def _stem(name: str) -> str:

@@ -11,14 +11,14 @@ from typing import Final
 
 import click
 
-from gencore.bundle.field import Field
+from gencore.bundle.cache import UnpackedBundle, unpack
+from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle, progress_of
 from gencore.cli.options import json_option
 from gencore.errors import IntegrityError
-from gencore.printable import printable
-from gencore.unpacked import Unpacked, unpack
+from gencore.escaping import escape_unprintable
 
 __all__ = ["stacks_command"]
 
@@ -48,7 +48,7 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> N
     click.echo(json.dumps({"source": "pystack", "text": text}) if as_json else text)
 
 
-def _run_pystack(unpacked: Unpacked, *, native: bool) -> str:
+def _run_pystack(unpacked: UnpackedBundle, *, native: bool) -> str:
     command = [sys.executable, "-m", "pystack", "--no-color", "core"]
     command += [*(["--native"] if native else []), "--lib-search-root", str(unpacked.folder)]
     command += [str(unpacked.core), str(unpacked.executable)]
@@ -64,12 +64,12 @@ def _with_sources(text: str, sources: SourceLines) -> str:
     replaced = False
     for line in text.splitlines():
         if not (replaced and line.startswith(_SOURCE_LINE)):
-            shown_lines.append(printable(line))
+            shown_lines.append(escape_unprintable(line))
         frame = _PYTHON_FRAME.match(line)
         source = sources.find(frame[1], int(frame[2])) if frame else None
         replaced = source is not None
         if source is not None:
-            shown_lines.append(_SOURCE_LINE + printable(source))
+            shown_lines.append(_SOURCE_LINE + escape_unprintable(source))
     return "\n".join(shown_lines)
 
 
@@ -82,11 +82,11 @@ def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
     click.echo(_MISSING, err=True)
     sources = SourceLines(bundle)
     for row in rows:
-        for line in _lines(Field(row), sources):
-            click.echo(printable(line))
+        for line in _lines(ManifestValue(row), sources):
+            click.echo(escape_unprintable(line))
 
 
-def _lines(row: Field, sources: SourceLines) -> Iterator[str]:
+def _lines(row: ManifestValue, sources: SourceLines) -> Iterator[str]:
     python = row["python"]
     yield f"Thread {row['tid'].text} {python['name'].text or row['name'].text}"
     for frame in reversed(python["frames"].rows):

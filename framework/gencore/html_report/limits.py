@@ -4,7 +4,7 @@ from typing import Final
 
 import attrs
 
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 from gencore.html_report.wording import size
 
 __all__ = ["Limit", "read_limits"]
@@ -34,16 +34,16 @@ class Limit:
     values: tuple[str, ...]
 
 
-def read_limits(limits: Field) -> list[Limit]:
+def read_limits(limits: ManifestValue) -> list[Limit]:
     """Return the rows of a manifest's ``process.limits``."""
     return [Limit(key, _NAMES.get(key, key), _values(key, pair)) for key, pair in limits.entries]
 
 
-def _values(key: str, pair: Field) -> tuple[str, ...]:
+def _values(key: str, pair: ManifestValue) -> tuple[str, ...]:
     return tuple(_value(key, pair[end]) for end in ("soft", "hard")) if pair.known else ()
 
 
-def _value(key: str, limit: Field) -> str:
+def _value(key: str, limit: ManifestValue) -> str:
     """Return a value of a pair, in which null means that there is no limit."""
     if not limit.known:
         return "unlimited"

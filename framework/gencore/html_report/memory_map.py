@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 from gencore.html_report.treemap import Box, squarify
 from gencore.html_report.wording import count, percent, size, visible
 
@@ -117,7 +117,7 @@ class Drawing:
     groups: tuple[Group, ...]
 
 
-def read_memory(rows: Sequence[Field]) -> MemoryMap:
+def read_memory(rows: Sequence[ManifestValue]) -> MemoryMap:
     """Group the rows of a manifest's ``memory``. Rows without a size are left out."""
     by_kind: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -141,12 +141,12 @@ def draw(memory: MemoryMap, width: int, height: int) -> Drawing:
     return Drawing(width, height, tuple(_group(kind, box) for kind, box in drawn if _is_seen(box)))
 
 
-def _key(row: Field) -> str:
+def _key(row: ManifestValue) -> str:
     kind = row["kind"].text
     return kind if kind in _LABELS else "other"
 
 
-def _name(row: Field) -> str:
+def _name(row: ManifestValue) -> str:
     """Return the path, or the address: memory without a name is not one block."""
     return row["path"].text or str(row["start"])
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 from gencore.errors import UsageError
 from gencore.html_report import wording
 from gencore.html_report.limits import read_limits
@@ -34,7 +34,7 @@ def render(
     *lines* are source lines by file and number, for the frames of the stacks. Raises `UsageError`
     without jinja2.
     """
-    fields = Field(manifest)
+    fields = ManifestValue(manifest)
     threads = read_threads(fields["threads"], lines)
     memory = read_memory(fields["memory"].rows)
     style, script = _read("style.css"), _read("script.js")

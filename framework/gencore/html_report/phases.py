@@ -6,9 +6,9 @@ from typing import Final
 
 import attrs
 
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 
-__all__ = ["Part", "Pause", "after_pause", "read_pause"]
+__all__ = ["Part", "PauseBar", "after_pause", "read_pause"]
 
 _FIRST_AFTER: Final = ("libraries", "core")
 """The first step that is no part of the pause is one of these; see the manifest's reference."""
@@ -29,34 +29,34 @@ class Part:
 
 
 @attrs.frozen
-class Pause:
+class PauseBar:
     """The parts of the pause in order, and its length in milliseconds."""
 
     parts: tuple[Part, ...]
     total: float | None
 
 
-def read_pause(status: Field) -> Pause:
+def read_pause(status: ManifestValue) -> PauseBar:
     """Return the pause. What its parts leave over is a part too: the steps between them."""
     inside = list(takewhile(_is_inside, status["phases"]))
     spent = sum(step["duration_ms"].amount or 0 for step in inside)
     total = status["pause_ms"].amount
     whole = max(total or 0, spent)
     rest = {"name": _REST, "duration_ms": whole - spent}
-    steps = [*inside, Field(rest)] if whole > spent else inside
-    return Pause(tuple(_parts(steps, whole)), total)
+    steps = [*inside, ManifestValue(rest)] if whole > spent else inside
+    return PauseBar(tuple(_parts(steps, whole)), total)
 
 
-def after_pause(status: Field) -> list[Field]:
+def after_pause(status: ManifestValue) -> list[ManifestValue]:
     """Return the steps during which the process ran on."""
     return list(dropwhile(_is_inside, status["phases"]))
 
 
-def _is_inside(step: Field) -> bool:
+def _is_inside(step: ManifestValue) -> bool:
     return step["name"].text not in _FIRST_AFTER
 
 
-def _parts(steps: Iterable[Field], whole: float) -> Iterable[Part]:
+def _parts(steps: Iterable[ManifestValue], whole: float) -> Iterable[Part]:
     start = 0.0
     for index, step in enumerate(steps):
         name, duration = str(step["name"]), step["duration_ms"].amount or 0.0

@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Frame", "Thread", "read_threads", "registers_summary"]
 
@@ -39,7 +39,7 @@ class Thread:
     truncated: bool
 
 
-def read_threads(rows: Field, lines: Mapping[tuple[str, int], str]) -> list[Thread]:
+def read_threads(rows: ManifestValue, lines: Mapping[tuple[str, int], str]) -> list[Thread]:
     """Return the rows of a manifest's ``threads``, with the source lines that are at hand."""
     return [_thread(row, lines) for row in rows]
 
@@ -50,7 +50,7 @@ def registers_summary(threads: list[Thread]) -> list[tuple[str, int]]:
     return [(state, found[state]) for state in (*_REGISTERS, "unknown") if found[state]]
 
 
-def _thread(row: Field, lines: Mapping[tuple[str, int], str]) -> Thread:
+def _thread(row: ManifestValue, lines: Mapping[tuple[str, int], str]) -> Thread:
     python, registers = row["python"], row["registers"].text
     return Thread(
         name=python["name"].text or str(row["name"]),
@@ -64,13 +64,13 @@ def _thread(row: Field, lines: Mapping[tuple[str, int], str]) -> Thread:
     )
 
 
-def _facts(row: Field) -> list[str]:
+def _facts(row: ManifestValue) -> list[str]:
     name, python = row["name"].text, row["python"]
     facts = [f"named {name} by the kernel"] if name and name != python["name"].text else []
     return [*facts, "daemon"] if python["daemon"].text == "yes" else facts
 
 
-def _frame(frame: Field, lines: Mapping[tuple[str, int], str]) -> Frame:
+def _frame(frame: ManifestValue, lines: Mapping[tuple[str, int], str]) -> Frame:
     file, line = str(frame["file"]), frame["line"].text
     source = lines.get((file, int(frame["line"].amount or 0)))
     return Frame(str(frame["function"]), f"{file}:{line}" if line else file, source)

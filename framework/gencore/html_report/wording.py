@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from gencore.bundle.field import Field
-from gencore.printable import printable
+from gencore.bundle.manifest import ManifestValue
+from gencore.escaping import escape_unprintable
 
 __all__ = ["count", "instant", "milliseconds", "percent", "shown", "size", "visible"]
 
@@ -20,7 +20,7 @@ def visible(text: str) -> str:
     """Return a text of which every character can be seen, cut if it is endless."""
     cut = len(text) - _LONGEST
     text = f"{text[:_LONGEST]}… ({cut:,} more characters)" if cut > 0 else text
-    return printable(text)
+    return escape_unprintable(text)
 
 
 def shown(value: Any) -> Any:
@@ -30,7 +30,7 @@ def shown(value: Any) -> Any:
     return visible(_UNKNOWN if value is None else str(value))
 
 
-def size(value: "Field | float | None") -> str:
+def size(value: "ManifestValue | float | None") -> str:
     """Return a number of bytes in the unit in which it has one to four digits."""
     number = _amount(value)
     if number is None:
@@ -46,7 +46,7 @@ def _power(number: float) -> int:
     return 0 if number < _KIBI else 1 + _power(number / _KIBI)
 
 
-def milliseconds(value: "Field | float | None") -> str:
+def milliseconds(value: "ManifestValue | float | None") -> str:
     """Return a duration that is given in milliseconds."""
     number = _amount(value)
     if number is None:
@@ -60,14 +60,14 @@ def percent(share: float) -> str:
     return f"{share:.1%}" if share >= smallest or share == 0 else "< 0.1%"
 
 
-def count(number: "Field | float | None", singular: str, plural: str = "") -> str:
+def count(number: "ManifestValue | float | None", singular: str, plural: str = "") -> str:
     """Return a number with its noun."""
     amount = _amount(number)
     noun = singular if amount == 1 else plural or f"{singular}s"
     return f"{_UNKNOWN} {noun}" if amount is None else f"{amount:,.0f} {noun}"
 
 
-def instant(value: Field) -> str:
+def instant(value: ManifestValue) -> str:
     """Return an instant in UTC; text that is none stays as it is."""
     text = str(value)
     try:
@@ -77,5 +77,5 @@ def instant(value: Field) -> str:
     return f"{when.day} {when:%B %Y, %H:%M:%S} UTC"
 
 
-def _amount(value: "Field | float | None") -> float | None:
-    return value.amount if isinstance(value, Field) else value
+def _amount(value: "ManifestValue | float | None") -> float | None:
+    return value.amount if isinstance(value, ManifestValue) else value

@@ -6,20 +6,20 @@ from typing import Final
 
 from isal import igzip
 
-from gencore.bundle.reader import read_some
 from gencore.bundle.seeking import LazySeeking
+from gencore.bundle.stream import read_some
 
-__all__ = ["OnlyForwards", "PassingMember"]
+__all__ = ["AlreadyPassed", "StreamedMember"]
 
 _KEPT: Final = 1 << 20
 """Bytes of the beginning that can be read again: a core's headers."""
 
 
-class OnlyForwards(Exception):
+class AlreadyPassed(Exception):
     """What is asked for has passed."""
 
 
-class PassingMember(LazySeeking):
+class StreamedMember(LazySeeking):
     """The next *size* bytes of a stream, each of which is hashed once, read or not."""
 
     def __init__(
@@ -35,7 +35,7 @@ class PassingMember(LazySeeking):
         self._position = 0
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read *size* bytes, or to the end. Raises `OnlyForwards` and `IntegrityError`."""
+        """Read *size* bytes, or to the end. Raises `AlreadyPassed` and `IntegrityError`."""
         end = self.size if size is None or size < 0 else min(self.size, self._wanted + size)
         if self._wanted >= self._position:
             self._pass(self._wanted)
@@ -44,7 +44,7 @@ class PassingMember(LazySeeking):
             data = bytes(self._beginning[self._wanted : end])
         else:
             self.missed = True
-            raise OnlyForwards
+            raise AlreadyPassed
         self._wanted = end
         return data
 

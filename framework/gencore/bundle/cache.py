@@ -10,15 +10,15 @@ from pathlib import Path
 import attrs
 
 from gencore.bundle.extraction import extract
-from gencore.bundle.field import Field
+from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.errors import IntegrityError, OutputError
 
-__all__ = ["Unpacked", "remove_all", "unpack"]
+__all__ = ["UnpackedBundle", "remove_all", "unpack"]
 
 
 @attrs.frozen
-class Unpacked:
+class UnpackedBundle:
     """Where a bundle's files are."""
 
     folder: Path
@@ -27,7 +27,9 @@ class Unpacked:
     executable: Path
 
 
-def unpack(bundle: BundleReader, progress: Callable[[int], object] = lambda _: None) -> Unpacked:
+def unpack(
+    bundle: BundleReader, progress: Callable[[int], object] = lambda _: None
+) -> UnpackedBundle:
     """Return the bundle's copy in the cache, made if it is not there yet.
 
     Raises `IntegrityError` and `OutputError`.
@@ -47,7 +49,7 @@ def unpack(bundle: BundleReader, progress: Callable[[int], object] = lambda _: N
     finally:
         with contextlib.suppress(OSError):
             place.rmdir()  # it is empty where that failed
-    return Unpacked(folder, folder / "core", folder / executable)
+    return UnpackedBundle(folder, folder / "core", folder / executable)
 
 
 def remove_all() -> int:
@@ -76,7 +78,7 @@ def _key(path: Path) -> str:
 
 def _executable(bundle: BundleReader) -> str:
     """Return the path below the folder, if the manifest tells one that is in the bundle."""
-    path = Field(bundle.manifest())["process"]["executable"]["path"].text
+    path = ManifestValue(bundle.manifest())["process"]["executable"]["path"].text
     member = bundle.find(path) if path is not None else None
     if member is None:
         raise IntegrityError(f"{bundle.path}: the executable {path!r} is not in the bundle")

@@ -23,9 +23,9 @@ class LinuxElf(LinuxBackend):
 
     def _probe(self, request: DumpRequest) -> Verdict:
         """Look at the dumpable attribute and the limit on file sizes."""
-        from gencore_backends.linux import elf_snapshot, requirements
+        from gencore_backends.linux import elf_snapshot, preflight
 
-        return requirements.probe_elf(request, elf_snapshot.CONTENTS)
+        return preflight.probe_elf(request, elf_snapshot.CONTENTS)
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
         """Clone. The child writes into a file or a pipe."""

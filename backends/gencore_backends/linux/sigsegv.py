@@ -21,9 +21,9 @@ class LinuxSigsegv(LinuxBackend):
 
     def _probe(self, request: DumpRequest) -> Verdict:
         """Look at core_pattern, the limits and the dumpable attribute."""
-        from gencore_backends.linux import requirements, sigsegv_snapshot
+        from gencore_backends.linux import preflight, sigsegv_snapshot
 
-        return requirements.probe_kernel_core(request, sigsegv_snapshot.CONTENTS)
+        return preflight.probe_kernel_core(request, sigsegv_snapshot.CONTENTS)
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002 - the kernel always writes a file
         """Clone. The child enters *output* and dies there."""

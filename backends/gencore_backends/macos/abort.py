@@ -26,9 +26,9 @@ class MacosAbort(Backend):
         if sys.platform != "darwin":
             return Verdict.no(Reason(f"this is {platform.system()}, not macOS"))
         try:
-            from gencore_backends.macos import requirements, snapshot  # noqa: F401 - for snapshot()
+            from gencore_backends.macos import preflight, snapshot  # noqa: F401 - for snapshot()
 
-            return requirements.probe(request)
+            return preflight.probe(request)
         except ImportError as error:
             remedy = "install gencore on the Mac itself, with a C compiler"
             return Verdict.no(Reason(f"the native part is missing: {error}", remedy))

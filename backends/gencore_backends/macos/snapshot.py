@@ -17,7 +17,7 @@ from gencore_backends.macos.child import Child
 from gencore_backends.macos.core_pattern import CorePattern
 from gencore_backends.macos.dyld import mapped_files
 from gencore_backends.macos.macho_core import MachCore
-from gencore_backends.macos.requirements import signing_remedy
+from gencore_backends.macos.preflight import signing_remedy
 
 __all__ = ["AbortSnapshot"]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
-from gencore.bundle.writer import BundleWriter
+from gencore.bundle import BundleWriter
 from gencore.core_stream import CHUNK_SIZE
 from gencore.libraries import Library, open_regular
 from gencore.output import ArtifactWriter

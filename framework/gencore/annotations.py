@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from gencore.errors import UsageError
 
-__all__ = ["MAX_ANNOTATIONS", "MAX_VALUE_SIZE", "annotate", "check_annotations", "with_standing"]
+__all__ = ["MAX_ANNOTATIONS", "MAX_VALUE_SIZE", "annotate"]
 
 MAX_ANNOTATIONS: Final = 64
 """Annotations in one manifest."""

@@ -23,11 +23,11 @@ from typing import ClassVar
 
 import attrs
 
+from gencore._python_sources import describe_sources
 from gencore.core_stream import CoreStream
 from gencore.libraries import Library, describe
 from gencore.output import ArtifactWriter, Output
 from gencore.process import MappedFile, ObservedProcess, ThreadRecord
-from gencore.python_sources import describe_sources
 from gencore.report import Artifact, Failed, Pause, Phase, Skipped
 from gencore.request import DumpRequest
 

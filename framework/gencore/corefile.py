@@ -20,7 +20,7 @@ import attrs
 from elftools.elf.elffile import ELFFile
 from elftools.elf.enums import ENUM_CORE_NOTE_N_TYPE
 
-from gencore.elf_identity import BEGINNING, MALFORMED, build_id_of
+from gencore._elf_identity import BEGINNING, MALFORMED, build_id_of
 from gencore.errors import IntegrityError
 
 __all__ = [

@@ -5,7 +5,7 @@ from typing import Final, Self
 
 from gencore.errors import UsageError
 
-__all__ = ["Exclusion", "exclude", "excluded_ranges"]
+__all__ = ["Exclusion", "exclude"]
 
 _ADDRESSES: Final = frozenset("&OPXZz")
 """Formats of PEP 3118 and ctypes for pointers, objects, functions and texts elsewhere."""

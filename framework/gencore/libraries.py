@@ -14,7 +14,7 @@ from gencore.errors import IntegrityError
 from gencore.process import MappedFile
 from gencore.request import DumpRequest
 
-__all__ = ["Library", "describe", "open_regular"]
+__all__ = ["Library", "open_regular"]
 
 _ELF_MAGIC: Final = b"\x7fELF"
 _NO_FILES: Final = ("/dev/", "/memfd:", "/SYSV")
@@ -134,7 +134,7 @@ def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Libra
 
 
 def _identify(library: Library, file: io.BufferedReader) -> Library:
-    from gencore.elf_identity import read_identity
+    from gencore._elf_identity import read_identity
 
     try:
         build_id, soname = read_identity(file)

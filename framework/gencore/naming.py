@@ -15,7 +15,7 @@ from typing import Final
 
 from gencore.errors import UsageError
 
-__all__ = ["DEFAULT_NAME", "FIELDS", "check_template", "dump_id", "dump_name"]
+__all__ = ["DEFAULT_NAME", "FIELDS"]
 
 DEFAULT_NAME: Final = "core_{time}.{pid}.{seq}"
 """The template that is taken where none is given."""

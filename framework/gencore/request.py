@@ -10,7 +10,7 @@ import attrs
 from gencore.annotations import check_annotations
 from gencore.errors import UsageError
 
-__all__ = ["Content", "DumpRequest", "Threads", "is_time_limit"]
+__all__ = ["Content", "DumpRequest", "Threads"]
 
 Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks", "triage"]
@@ -63,7 +63,7 @@ class DumpRequest:
     memory of the process's clone; the process itself stays as it is."""
     sources: bool = False
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB; see
-    `gencore.python_sources`."""
+    `gencore._python_sources`."""
     force: bool = False
     """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
     excluded: tuple[tuple[int, int], ...] = ()

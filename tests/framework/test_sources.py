@@ -1,9 +1,9 @@
 """Which Python files go into a bundle, and which do not."""
 
 import gencore
+from gencore._python_sources import LARGEST_TOTAL, describe_sources
 from gencore.bundle.reader import BundleReader
 from gencore.process import MappedFile
-from gencore.python_sources import LARGEST_TOTAL, describe_sources
 
 
 def test_only_files_have_a_row(tmp_path):

@@ -15,8 +15,6 @@ import gencore
 from gencore.cli import gencore as command_line
 
 ROOT = Path(__file__).parents[2]
-BEHIND_A_PACKAGE = ("gencore.cli.", "gencore.html_report.", "gencore.testing.")
-"""Their packages say what is public of them."""
 BEHIND_THE_ROOT = ("gencore.annotations", "gencore.exclusion", "gencore.cli")
 """`gencore` says what is public of them; the command line's interface is its commands."""
 
@@ -34,10 +32,9 @@ def inventory(tmp_path_factory):
 
 
 def public_modules():
-    """Return the modules whose names anybody may use."""
-    found = (module.name for module in pkgutil.walk_packages(gencore.__path__, "gencore."))
-    public = (name for name in found if "._" not in name)
-    return {n for n in public if not n.startswith(BEHIND_A_PACKAGE)} - set(BEHIND_THE_ROOT)
+    """Return the modules that anybody may use; a folder says itself what is public of it."""
+    found = (module.name for module in pkgutil.iter_modules(gencore.__path__, "gencore."))
+    return {name for name in found if "._" not in name} - set(BEHIND_THE_ROOT)
 
 
 def test_every_public_name_is_documented(inventory):
@@ -89,3 +86,11 @@ def test_what_the_page_points_to_is_there(architecture):
 
     assert len(named) > 20
     assert [n for n in named if not any((ROOT / root / n).exists() for root in roots)] == []
+
+
+def test_the_page_names_every_folder(architecture):
+    """A newcomer reads there what each one of the framework is for."""
+    table = architecture.partition("## The folders")[2].partition("##")[0]
+    folders = {path.parent.name for path in (ROOT / "framework/gencore").glob("*/__init__.py")}
+
+    assert set(re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE)) == folders

@@ -1,8 +1,37 @@
 """The bundle: writing it, and reading one that nobody vouches for.
 
-`writer` packs; `reader` opens single members, `extraction` unpacks, `verification` checks all of
-it, and `cache` keeps what debuggers work on. They share `stream`, the bytes and tar headers, and
-`manifest`, which parses one of which nothing is certain. `contents` is the table of contents that
-is written and read. Each is imported where it is needed: a process that is dumped needs `writer`
-only.
+`BundleWriter` packs. `BundleReader` opens single members, `extract` unpacks, and `verify` checks
+all of it. Each name is loaded with its first use: a process that is dumped needs the writer only.
+
+Inside, the two halves share the format: `contents` is the table of contents, `stream` the bytes
+and tar headers, `manifest` parses one of which nothing is certain, and `cache` keeps the copies
+that debuggers work on.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from gencore.bundle.contents import Member
+    from gencore.bundle.extraction import extract
+    from gencore.bundle.reader import BundleReader, MemberFile
+    from gencore.bundle.verification import Check, verify
+    from gencore.bundle.writer import BundleWriter
+
+__all__ = ["BundleReader", "BundleWriter", "Check", "Member", "MemberFile", "extract", "verify"]
+
+_MODULES: Final = {
+    "BundleReader": "reader",
+    "BundleWriter": "writer",
+    "Check": "verification",
+    "Member": "contents",
+    "MemberFile": "reader",
+    "extract": "extraction",
+    "verify": "verification",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'gencore.bundle' has no attribute {name!r}")
+    return getattr(import_module(f"gencore.bundle.{_MODULES[name]}"), name)

@@ -8,12 +8,12 @@ from typing import Any
 import attrs
 from isal import igzip
 
+from gencore._elf_identity import BEGINNING, build_id_of
 from gencore.bundle.contents import Member
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.stream import check_header, decompress, read_or_end, read_some
 from gencore.bundle.streamed_member import AlreadyPassed, StreamedMember
 from gencore.corefile import CoreFile
-from gencore.elf_identity import BEGINNING, build_id_of
 from gencore.errors import IntegrityError
 
 __all__ = ["Check", "verify"]

@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import click
 
+from gencore._escaping import escape_unprintable
 from gencore._version import __version__
 from gencore.cli.bundle import extract_command, info_command, list_command, verify_command
 from gencore.cli.debug import open_command
@@ -15,7 +16,6 @@ from gencore.cli.plugins import plugins
 from gencore.cli.report import report
 from gencore.cli.stacks import stacks_command
 from gencore.errors import GencoreError
-from gencore.escaping import escape_unprintable
 
 __all__ = ["main"]
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 import click
 
+from gencore._escaping import escape_unprintable
 from gencore._final_directory import OWN_DIRECTORIES
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
@@ -19,7 +20,6 @@ from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
-from gencore.escaping import escape_unprintable
 
 __all__ = [
     "extract_command",

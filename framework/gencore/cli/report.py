@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import click
 
+from gencore._escaping import escape_unprintable
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, OutputError, UsageError
-from gencore.escaping import escape_unprintable
 
 __all__ = ["report"]
 

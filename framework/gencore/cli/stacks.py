@@ -11,6 +11,7 @@ from typing import Final
 
 import click
 
+from gencore._escaping import escape_unprintable
 from gencore.bundle.cache import UnpackedBundle, unpack
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
@@ -18,7 +19,6 @@ from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle, progress_of
 from gencore.cli.options import json_option
 from gencore.errors import IntegrityError
-from gencore.escaping import escape_unprintable
 
 __all__ = ["stacks_command"]
 

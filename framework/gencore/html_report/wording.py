@@ -3,8 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from gencore._escaping import escape_unprintable
 from gencore.bundle.manifest import ManifestValue
-from gencore.escaping import escape_unprintable
 
 __all__ = ["count", "instant", "milliseconds", "percent", "shown", "size", "visible"]
 

@@ -1,7 +1,7 @@
 """Hands a dump's events to whoever listens, on a thread of its own."""
 
 import logging
-from _queue import SimpleQueue  # not from queue, where gevent has put another
+from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections.abc import Callable, Sequence
 from typing import Final
 

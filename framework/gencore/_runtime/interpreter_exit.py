@@ -5,7 +5,7 @@ dump, which may be made by one of them.
 """
 
 import atexit
-from _thread import get_native_id
+from _thread import get_native_id  # noqa: PLC2701 - gevent changes threading's
 from collections.abc import Callable
 from typing import Final
 

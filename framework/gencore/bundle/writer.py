@@ -9,7 +9,7 @@ import contextlib
 import io
 import os
 import tarfile
-from _queue import Empty, SimpleQueue  # not from queue, where gevent has put another
+from _queue import Empty, SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections import deque
 from functools import partial
 from typing import BinaryIO, Final

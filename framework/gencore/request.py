@@ -62,8 +62,7 @@ class DumpRequest:
     it changed its user. While its core is written, other processes of the user can read the
     memory of the process's clone; the process itself stays as it is."""
     sources: bool = False
-    """Whether a bundle takes in the Python files on the stacks, up to 16 MiB; see
-    `gencore._python_sources`."""
+    """Whether a bundle takes in the Python files on the stacks, up to 16 MiB."""
     force: bool = False
     """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
     excluded: tuple[tuple[int, int], ...] = ()

@@ -125,7 +125,7 @@ def test_a_partial_demo_says_what_is_missing_and_ends_with_3(inside, tmp_path, m
         gone = "/libc.so.6" in file.path
         return attrs.evolve(library, status="unreadable", reason="gone") if gone else library
 
-    monkeypatch.setattr(libraries, "describe", without_libc)
+    monkeypatch.setattr("gencore.collector.describe", without_libc)
 
     code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
 

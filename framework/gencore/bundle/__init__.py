@@ -3,9 +3,9 @@
 `BundleWriter` packs. `BundleReader` opens single members, `extract` unpacks, and `verify` checks
 all of it. Each name is loaded with its first use: a process that is dumped needs the writer only.
 
-Inside, the two halves share the format: `contents` is the table of contents, `stream` the bytes
-and tar headers, `manifest` parses one of which nothing is certain, and `cache` keeps the copies
-that debuggers work on.
+Inside, the two halves share the format: ``contents`` is the table of contents, ``stream`` the
+bytes and tar headers, ``manifest`` parses one of which nothing is certain, and ``cache`` keeps the
+copies that debuggers work on.
 """
 
 from importlib import import_module

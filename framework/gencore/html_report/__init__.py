@@ -1,7 +1,7 @@
 """A manifest as one HTML page that needs no other file and no network.
 
 Everything in a manifest is taken for hostile text, and nothing in it is expected to be there:
-`gencore.bundle.manifest` reads it, ``wording`` makes it safe to look at, one module prepares each
+``bundle/manifest.py`` reads it, ``wording`` makes it safe to look at, one module prepares each
 drawing or list, and ``page`` fills the template. The page's Content-Security-Policy permits its
 own style and script, by their hashes, and nothing else.
 """

@@ -1,22 +1,29 @@
 """The collector ``archive``: core, executable, libraries and the other artefacts in one tar.gz."""
 
-from collections.abc import Iterable
-from typing import BinaryIO
+from collections.abc import Iterator
+from typing import BinaryIO, Final
 
 from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
-from gencore.bundle import BundleWriter
+from gencore.bundle import LEVEL, BundleWriter
+from gencore.collector import PackedFile, Packing
 from gencore.core_stream import CHUNK_SIZE
 from gencore.libraries import Library, open_regular
 from gencore.output import ArtifactWriter
 
 __all__ = ["ArchiveCollector"]
 
+_CORE: Final = "core"
+_EXECUTABLE: Final = "application/x-executable"
+_LIBRARY: Final = "application/x-sharedlib"
+_SOURCE: Final = "text/x-python"
+_TAKEN: Final = "the bundle has a file of that name already"
+
 
 class ArchiveCollector(Collector):
     """Packs everything into one tar.gz, while the core is read: no uncompressed copy is made."""
 
     name = "archive"
-    api_version = (1, 0)
+    api_version = (1, 1)
     time_limit = None
     packs = True
 
@@ -26,29 +33,34 @@ class ArchiveCollector(Collector):
             return None
         self._file = dump.create("tar.gz")
         self._bundle = BundleWriter(self._file, dump.name, dump.created_at.timestamp())
-        self._bundle.begin("core", dump.core.size)
+        self._bundle.begin(_CORE, dump.core.size)
         return _CoreMember(dump.core, self._bundle, self._file)
 
-    def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
+    def packing(self, dump: DumpInProgress) -> Packing:
+        """State the core, the mapped files and the sources."""
+        return Packing(compression="gzip", level=LEVEL, core=_CORE, files=tuple(_files(dump)))
+
+    def finish(self, dump: DumpInProgress) -> None:
         """Add the libraries, the sources and the artefacts of the other collectors."""
         if dump.core is None:
-            return []
+            return
         try:
             for library in (*dump.libraries, *dump.sources):
                 self._add_library(library, dump)
             for artifact in dump.artifacts:
-                if artifact.name.rpartition(".")[2] != "core":  # it is in the bundle already
+                if not artifact.streamed:
                     self._add_artifact(artifact, dump)
             self._bundle.close()
         except BaseException:
             self._bundle.abort()
-            self._file.close()
             raise
-        return [self._file.artifact()]
 
     def _add_library(self, library: Library, dump: DumpInProgress) -> None:
         """Add it under each of its names: a bundle has no links."""
         for archive_path in library.archive_paths:
+            if archive_path in self._bundle:
+                dump.skip(library.path, _TAKEN)
+                continue
             try:
                 file = open_regular(library.source or library.path)
             except OSError as error:
@@ -66,6 +78,9 @@ class ArchiveCollector(Collector):
         self._bundle.end()
 
     def _add_artifact(self, artifact: Artifact, dump: DumpInProgress) -> None:
+        if artifact.name in self._bundle:
+            dump.skip(artifact.name, _TAKEN)
+            return
         with dump.output.open(artifact.name) as file:
             self._bundle.begin(artifact.name, artifact.size, sha256=artifact.sha256)
             self._copy(file)
@@ -86,3 +101,22 @@ class _CoreMember(CoreSink):
     def abort(self) -> None:
         self._bundle.abort()
         self._file.close()
+
+
+def _files(dump: DumpInProgress) -> Iterator[PackedFile]:
+    if dump.core is not None:
+        # A member has the size that was promised: zeros stand for what is missing, and then the
+        # hash of the core is not that of the member.
+        sha256 = None if dump.core.missing else dump.core_sha256
+        yield PackedFile(
+            name=_CORE, media_type="application/x-coredump", size=dump.core.size, sha256=sha256
+        )
+    for index, library in enumerate(dump.libraries):
+        yield from _names_of(library, _LIBRARY if index else _EXECUTABLE)
+    for source in dump.sources:
+        yield from _names_of(source, _SOURCE)
+
+
+def _names_of(file: Library, media_type: str) -> Iterator[PackedFile]:
+    for path in file.archive_paths:
+        yield PackedFile(name=path, media_type=media_type, size=file.size, sha256=file.sha256)

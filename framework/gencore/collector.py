@@ -4,39 +4,69 @@ A complete collector::
 
     class Uptime(Collector):
         name = "uptime"
-        api_version = (1, 0)
+        api_version = (1, 1)
 
         def finish(self, dump):
             with dump.create("uptime.txt") as file:
                 file.write(Path("/proc/uptime").read_bytes())
-            yield file.artifact()
 
 published by its distribution as an entry point in the group ``gencore.collectors`` under the same
 name. docs/how-to/write-a-collector.md walks through a working one.
 """
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import attrs
 
-from gencore._python_sources import describe_sources
 from gencore.core_stream import CoreStream
-from gencore.libraries import Library, describe
-from gencore.output import ArtifactWriter, Output
+from gencore.libraries import Library
+from gencore.output import ArtifactWriter
 from gencore.process import MappedFile, ObservedProcess, ThreadRecord
 from gencore.report import Artifact, Failed, Pause, Phase, Skipped
 from gencore.request import DumpRequest
 
-__all__ = ["Collector", "CoreSink", "DumpInProgress"]
+__all__ = ["Collector", "CoreSink", "DumpInProgress", "FinishedArtifacts", "PackedFile", "Packing"]
 
 
-@attrs.define(kw_only=True)
-class DumpInProgress:
-    """One dump as its collectors see it, after the pause."""
+@attrs.frozen(kw_only=True)
+class PackedFile:
+    """One file that a collector with `packs` brings along itself."""
+
+    name: str
+    """Its path in the packed file."""
+    media_type: str
+    """As in RFC 6838: ``application/x-sharedlib``."""
+    size: int | None = None
+    """Bytes."""
+    sha256: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Packing:
+    """What a collector with `packs` will make, as the manifest repeats it."""
+
+    compression: str | None
+    """The codec: ``gzip``, ``zstd``; None if the files are stored."""
+    level: int | None = None
+    core: str | None
+    """The core's path in the packed file; None if it is not in it."""
+    files: tuple[PackedFile, ...]
+    """Everything but the artefacts of other collectors, the core included."""
+
+
+class FinishedArtifacts(Protocol):
+    """The artefacts that the collectors before this one have finished."""
+
+    def open(self, name: str) -> io.FileIO:
+        """Open one of them for reading. Raises OSError."""
+
+
+class DumpInProgress(ABC):
+    """One dump as one of its collectors sees it, after the pause. Nothing of it can be changed."""
 
     name: str
     """The dump's name, and the bundle's top folder."""
@@ -50,49 +80,61 @@ class DumpInProgress:
     """The backend's `Backend.method`."""
     plugins: tuple[Mapping[str, object], ...]
     """Every plug-in of this dump: family, name, distribution, version, api_version, status."""
-    output: Output
-    packed: bool = False
+    packed: bool
     """Whether a collector with `packs` takes part, so that artefacts end up inside its file."""
-    trace: tuple[str, str] | None = None
+    packing: Packing | None
+    """What that collector says it will make; None if it does not say, or there is none."""
+    trace: tuple[str, str] | None
     """OpenTelemetry's trace ID and span ID, in hexadecimal, that were current for the caller."""
-    pause: Pause = attrs.field(factory=lambda: Pause(total=0.0))
-    threads: tuple[ThreadRecord, ...] = ()
-    mapped_files: tuple[MappedFile, ...] = ()
-    """Every file that was mapped at the instant, the executable first."""
-    python_files: tuple[str, ...] = ()
+    pause: Pause
+    threads: tuple[ThreadRecord, ...]
+    mapped_files: tuple[MappedFile, ...]
+    """Every file that was mapped at the instant, the executable first, each path once."""
+    python_files: tuple[str, ...]
     """The names of the files on the Python stacks, as code objects have them; empty unless
     `DumpRequest.sources`."""
-    core: CoreStream | None = None
-    """The core; None where it failed."""
-    core_sha256: str | None = None
+    core: CoreStream | None
+    """The core; None if it failed."""
+    core_sha256: str | None
     """Of the whole core; known in `finish`, if any collector read the bytes."""
-    artifacts: list[Artifact] = attrs.field(factory=list)
-    """What the collectors before this one have finished."""
-    phases: list[Phase] = attrs.field(factory=list)
-    """The steps that have ended so far."""
-    skipped: list[Skipped] = attrs.field(factory=list)
-    failed: list[Failed] = attrs.field(factory=list)
-    tolerated: list[Failed] = attrs.field(factory=list)
+    artifacts: tuple[Artifact, ...]
+    """What the collectors before this one have finished, and what is to be packed."""
+    output: FinishedArtifacts
+    """Where these can be read."""
+    phases: tuple[Phase, ...]
+    """The stages that have ended so far."""
+    skipped: tuple[Skipped, ...]
+    failed: tuple[Failed, ...]
+    tolerated: tuple[Failed, ...]
     """Failures of optional collectors: each is a warning, unless nothing at all is saved."""
-    warnings: list[str] = attrs.field(factory=list)
+    warnings: tuple[str, ...]
 
-    @cached_property
+    @property
+    @abstractmethod
     def libraries(self) -> tuple[Library, ...]:
         """The facts of each mapped file. Reads them all, at the first use."""
-        return tuple(describe(file, self.request) for file in self.mapped_files)
 
-    @cached_property
+    @property
+    @abstractmethod
     def sources(self) -> tuple[Library, ...]:
         """The facts of each Python file that goes into a bundle. Reads them, at the first use."""
-        return describe_sources(self.python_files, self.mapped_files) if self.python_files else ()
 
+    @abstractmethod
     def create(self, name: str) -> ArtifactWriter:
-        """Create the file of an artefact, to be written and closed. Raises OSError."""
-        return self.output.create(name)
+        """Create the file of an artefact, to be written and closed.
 
+        *name* is what follows the dump's own name: printable text of at most 200 bytes without
+        ``/``. What was created by the time that `Collector.finish` returns is what the collector
+        has made: the framework measures and hashes it. Raises `ValueError` and OSError.
+        """
+
+    @abstractmethod
+    def take_core(self, name: str) -> None:
+        """Make the core, which the backend has as a file (`CoreStream.file`), an artefact."""
+
+    @abstractmethod
     def skip(self, part: str, reason: str) -> None:
         """Put into the report that *part* was left out; the dump becomes ``partial``."""
-        self.skipped.append(Skipped(part, reason))
 
 
 class CoreSink(ABC):
@@ -100,7 +142,7 @@ class CoreSink(ABC):
 
     @abstractmethod
     def write(self, chunk: memoryview) -> None:
-        """Take the next bytes. *chunk* is valid only during the call."""
+        """Take the next bytes. *chunk* is read-only, and valid only during the call."""
 
     def close(self) -> None:  # noqa: B027 - doing nothing is the default, not an omission
         """Be told that the core is whole. Default: nothing."""
@@ -121,11 +163,13 @@ class Collector(ABC):
     name: ClassVar[str]
     """The entry point's name: lower-case letters, digits and hyphens."""
     api_version: ClassVar[tuple[int, int]]
-    """The version of this contract that the collector was written for; now (1, 0)."""
+    """The version of this contract that the collector was written for; now (1, 1)."""
     packs: ClassVar[bool] = False
-    """Whether it finishes after the others and takes their artefacts into its own."""
+    """Whether it finishes after the others and takes their artefacts into its own. A dump has at
+    most one such collector."""
     keeps_core: ClassVar[bool] = False
-    """Whether it publishes the core as a file: a backend that can then writes one at once."""
+    """Whether it publishes the core as a file: a backend that can then writes one at once. Its
+    artefacts are not packed, but published beside the packed file."""
     time_limit: ClassVar[float | None] = 60.0
     """Seconds that all its calls after the pause may take in one dump; a pipeline may say
     otherwise. Then it is left behind and reported as failed, and the dump goes on. None: as long
@@ -133,6 +177,14 @@ class Collector(ABC):
     makes_files: ClassVar[bool] = True
     """Whether it makes files: the output directory is then checked before the pause. Where no
     collector does, and the backend needs none, no directory is touched."""
+
+    def check(self) -> None:  # noqa: B027 - nothing to check is the default, not an omission
+        """Raise what is wrong with options, credentials, recipients. Default: nothing is.
+
+        Called before the pause of each dump, by `Pipeline.check` and by ``gencore doctor``; for
+        five seconds at most. A dump goes on without the collector, or is refused if the pipeline
+        says ``required="before"``. Must leave nothing behind.
+        """
 
     def observe(self, process: ObservedProcess) -> None:  # noqa: B027
         """Note what only the live process knows. Called just before the pause. Default: nothing.
@@ -149,10 +201,20 @@ class Collector(ABC):
         """
         return None
 
+    def packing(self, dump: DumpInProgress) -> Packing | None:  # noqa: ARG002
+        """State what it will make, if it `packs`, for the manifest to repeat.
+
+        Called before any collector finishes. Default: None, nothing is known of it.
+        """
+        return None
+
     @abstractmethod
-    def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
+    def finish(self, dump: DumpInProgress) -> Iterable[Artifact] | None:
         """Make the artefacts, through `DumpInProgress.create`.
 
         Called after the core's last byte. If the core failed, ``dump.core`` is None: a collector
-        that is of no use without it returns nothing.
+        that is of no use without it makes nothing.
+
+        What it returns may name its artefacts once more, and is compared with what they are; an
+        `Artifact` that was ``streamed`` has no file, and is reported as it is.
         """

@@ -62,6 +62,8 @@ class StageFinished:
     seconds: float
     error: str | None
     """Why it failed; None if it did not."""
+    traceback: str | None = attrs.field(default=None, repr=False)
+    """Where it failed, in Python's words."""
 
 
 @attrs.frozen(kw_only=True)

@@ -109,7 +109,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         except BaseException:
             os.close(fd)
             raise
-        writer = ArtifactWriter(name, file, self.directory / f"{self.name}.{name}")
+        writer = ArtifactWriter(name, file, self)
         self._writers.add(writer)
         return writer
 
@@ -129,6 +129,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
     def rename(self, old: str, new: str) -> None:
         """Rename a file within the private directory."""
         os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+
+    def remove(self, name: str) -> None:
+        """Remove a file of the private directory. Raises OSError."""
+        os.unlink(name, dir_fd=self.fd)
 
     def publish(self, artifact: Artifact) -> Path:
         """Sync the file ``artifact.name`` and give it its final name. Never replaces a file."""
@@ -185,10 +189,12 @@ class Output(contextlib.AbstractContextManager["Output"]):
 class ArtifactWriter(io.BufferedIOBase):
     """A file in the private directory that measures and hashes what is written to it."""
 
-    def __init__(self, name: str, file: BinaryIO, final: Path) -> None:
-        self._name = name
+    def __init__(self, name: str, file: BinaryIO, output: Output) -> None:
+        self.name = name
+        """What it is called in the private directory, and behind the dump's own name."""
         self._file = file
-        self._final = final
+        self._final = output.directory / f"{output.name}.{name}"
+        self._identity = _identity(os.fstat(file.fileno()))
         self._digest = hashlib.sha256()
         self._size = 0
         self._sent = 0
@@ -232,4 +238,13 @@ class ArtifactWriter(io.BufferedIOBase):
     def artifact(self) -> Artifact:
         """Close the file and describe it."""
         self.close()
-        return Artifact(name=self._name, size=self._size, sha256=self._digest.hexdigest())
+        return Artifact(name=self.name, size=self._size, sha256=self._digest.hexdigest())
+
+    def check(self, found: os.stat_result) -> None:
+        """Raise `ValueError` unless the file *found* is this one, as it was written."""
+        if _identity(found) != self._identity or found.st_size != self._size:
+            raise ValueError(f"{self.name!r} was replaced or changed behind its writer")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino

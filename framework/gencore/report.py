@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -23,6 +23,8 @@ __all__ = [
 ]
 
 Result = Literal["complete", "partial", "failed"]
+_LONGEST_REASON: Final = 4000
+"""Characters of an error's message: it goes into the report, the manifest and the log."""
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +46,8 @@ class Phase:
     seconds: float
     error: str | None = None
     """Why it failed; None if it did not."""
+    traceback: str | None = attrs.field(default=None, repr=False)
+    """Where it failed, in Python's words; not in `Report.as_dict`."""
 
 
 @attrs.frozen(kw_only=True)
@@ -78,14 +82,25 @@ class Failed:
 
     part: str
     error: Exception
+    traceback: str | None = attrs.field(default=None, repr=False)
+    """Where it failed, in Python's words; not in `Report.as_dict`."""
 
     @property
     def reason(self) -> str:
-        """The error's message, with its remedy if there is one."""
-        if isinstance(self.error, MemoryError):
-            text = "the process can get no more memory: see ulimit -d and -v, and the container's"
-            return f"{text}: {self.error}" if str(self.error) else text
-        return str(self.error) or type(self.error).__name__
+        """The error's message, with its remedy if there is one; see `describe_error`."""
+        return describe_error(self.error)
+
+
+def describe_error(error: BaseException) -> str:
+    """Return what an error says, with its type unless it is gencore's own; cut if it is long."""
+    text = str(error)
+    if isinstance(error, MemoryError):
+        what = "the process can get no more memory: see ulimit -d and -v, and the container's"
+        text = f"{what}: {text}" if text else what
+    elif not isinstance(error, GencoreError):
+        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    more = len(text) - _LONGEST_REASON
+    return text if more <= 0 else f"{text[:_LONGEST_REASON]} ... ({more:,} more characters)"
 
 
 @attrs.frozen
@@ -151,7 +166,7 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON knows it: paths and errors become text."""
-        return attrs.asdict(self, value_serializer=_to_json)
+        return attrs.asdict(self, filter=_is_for_json, value_serializer=_to_json)
 
 
 class DumpIncomplete(GencoreError):
@@ -166,6 +181,10 @@ class DumpIncomplete(GencoreError):
         reasons = "; ".join(f"{part.part}: {part.reason}" for part in report.problems)
         super().__init__(f"the dump is {report.result}: {reasons}")
         self.report = report
+
+
+def _is_for_json(attribute: "attrs.Attribute[Any]", _: object) -> bool:
+    return attribute.name != "traceback"
 
 
 def _to_json(_: object, __: object, value: object) -> object:

@@ -55,24 +55,13 @@ class Bad(Good):
 """
 WRITES_BESIDE = """
 class Bad(Good):
-    "Writes where the artefacts are published."
-    def finish(self, dump):
-        (dump.output.directory / "x").write_text("")
-        return []
+    "Writes where it happens to be."
+    def finish(self, dump): Path("x").write_text("")
 """
 NEEDS_A_CORE = """
 class Bad(Good):
     "Forgets that there may be none."
     def finish(self, dump): return [][:dump.core.size]
-"""
-PUBLISHES_BESIDE = """
-class Bad(Good):
-    "Publishes by itself, for everybody."
-    def finish(self, dump):
-        path = dump.output.directory / "x"
-        path.write_text("")
-        path.chmod(0o644)
-        return [Artifact(name="x", size=0, sha256="", path=path, streamed=True)]
 """
 NOT_EVEN_THE_SAME = """
     answers = [Verdict.yes(), Verdict.no(Reason("no"))] * 9
@@ -149,12 +138,11 @@ def run(pytester, monkeypatch):
             NEEDS_A_CORE,
             r"finish\(\) works without a core",
         ),
-        (PUBLISHES_BESIDE, "files are private"),
         (LEAKS, r"abort\(\) releases everything"),
     ],
     ids=[
         *("name", "no-name", "no-version", "version", "docstring", "observe", "files", "no-core"),
-        *("private", "leak"),
+        "leak",
     ],
 )
 def test_a_bad_collector_is_told_the_rule(run, bad, rule):

@@ -59,7 +59,8 @@ def test_a_stage_that_fails_says_why(tmp_path):
     dump(tmp_path, events, Raises, "raw")
 
     errors = {e.stage: e.error for e in events if isinstance(e, StageFinished)}
-    assert errors == {"pause": None, "core": None, "raises": "no", "raw": None, "publish": None}
+    passed = dict.fromkeys(("pause", "core", "raw", "publish"))
+    assert errors == {**passed, "raises": "OSError: no"}
 
 
 def test_progress_is_told_while_a_stage_goes_on(tmp_path):
@@ -213,7 +214,7 @@ def test_a_dump_leaves_structured_log_records(tmp_path, caplog):
     (failed,) = [
         f for level, f in records if level == "WARNING" and f["event"] == "stage-finished"
     ]
-    assert (failed["stage"], failed["error"]) == ("raises", "no")
+    assert (failed["stage"], failed["error"]) == ("raises", "OSError: no")
     assert failed["seconds"] >= 0
     assert records[-1] == (
         "WARNING",
@@ -224,7 +225,7 @@ def test_a_dump_leaves_structured_log_records(tmp_path, caplog):
             "backend": "simulated",
             "pause": report.pause.total,
             "artifacts": [str(report.path_of("raw"))],
-            "problems": ["raises: no"],
+            "problems": ["raises: OSError: no"],
         },
     )
 

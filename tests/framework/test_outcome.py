@@ -73,7 +73,7 @@ class Rival(Own):
 
     def finish(self, dump):
         """Take it."""
-        (dump.output.directory / f"{dump.name}.rival.txt").touch()
+        (self.directory / f"{dump.name}.rival.txt").touch()
         with dump.create("rival.txt") as file:
             file.write(b"own")
         return [file.artifact()]
@@ -84,6 +84,7 @@ def optional(collector):
 
 
 def run(tmp_path, *collectors, backend=None):
+    Rival.directory = tmp_path
     pipeline = gencore.Pipeline(
         backend=backend or SimulatedBackend(), collectors=collectors, directory=tmp_path
     )

@@ -1,10 +1,9 @@
 """Puts the sections of the manifest together and writes them as JSON."""
 
 import os
-from collections.abc import Iterable
 from typing import Any, Final
 
-from gencore import Artifact, Collector, CoreSink, DumpInProgress
+from gencore import Collector, CoreSink, DumpInProgress
 from gencore.process import ObservedProcess
 from gencore_collectors.manifest import (
     container,
@@ -33,7 +32,7 @@ class ManifestCollector(Collector):
     """Writes ``manifest.json``."""
 
     name = "manifest"
-    api_version = (1, 0)
+    api_version = (1, 1)
     time_limit = None
 
     def __init__(self) -> None:
@@ -53,11 +52,10 @@ class ManifestCollector(Collector):
         self._core = core.CoreReader()
         return self._core
 
-    def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
+    def finish(self, dump: DumpInProgress) -> None:
         """Write the manifest."""
         with dump.create("manifest.json") as file:
             file.write(encode(self._manifest(dump)))
-        return [file.artifact()]
 
     def _manifest(self, dump: DumpInProgress) -> dict[str, Any]:
         mapped = self._mapped or memory.mapped_ranges()

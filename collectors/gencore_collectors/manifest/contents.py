@@ -4,22 +4,27 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from gencore import Artifact, DumpInProgress
-from gencore.libraries import Library
+from gencore.collector import Packing
 
 __all__ = ["in_bundle", "integrity", "section"]
 
 _CORE: Final = "application/x-coredump"
-_EXECUTABLE: Final = "application/x-executable"
-_LIBRARY: Final = "application/x-sharedlib"
-_SOURCE: Final = "text/x-python"
+_CORES: Final = {"core", "truncated.core"}
+_PRIVACY: Final = {
+    _CORE: "secret",
+    "application/x-executable": "open",
+    "application/x-sharedlib": "open",
+    "text/x-python": "identifying",
+}
+"""By media type; of what is none of them, nobody said what is in it: it may be secret."""
 _UNKNOWN: Final = "application/octet-stream"
 
 
 def section(dump: DumpInProgress) -> list[dict[str, Any]]:
     """Return ``files``: all that will be in the bundle, or is beside the manifest so far."""
     prefix = "" if in_bundle(dump) else f"{dump.name}."
-    packed = list(_packed(dump)) if in_bundle(dump) else []
-    artifacts = [_artifact(prefix, a) for a in dump.artifacts if not (packed and _is_core(a))]
+    packed = list(_packed(dump.packing)) if dump.packing is not None else []
+    artifacts = [_artifact(prefix, artifact) for artifact in dump.artifacts]
     manifest = _row(f"{prefix}manifest.json", "application/json", "identifying", "manifest")
     return [*packed, *artifacts, manifest]
 
@@ -35,29 +40,18 @@ def integrity(files: list[dict[str, Any]]) -> dict[str, Any]:
     return {"algorithm": "sha256", "members": members, "signature": None}
 
 
-def _packed(dump: DumpInProgress) -> Iterator[dict[str, Any]]:
-    """Yield what the collector that packs brings along itself."""
-    if dump.core is not None:
-        # A member has the size that was promised: zeros stand for what is missing, and then the
-        # hash of the core is not that of the member.
-        sha256 = None if dump.core.missing else dump.core_sha256
-        yield _row("core", _CORE, "secret", size=dump.core.size, sha256=sha256)
-    for index, library in enumerate(dump.libraries):
-        yield from _members(library, _LIBRARY if index else _EXECUTABLE, "open")
-    for source in dump.sources:
-        yield from _members(source, _SOURCE, "identifying")
-
-
-def _members(file: Library, media_type: str, privacy: str) -> Iterator[dict[str, Any]]:
-    for path in file.archive_paths:
-        yield _row(path, media_type, privacy, size=file.size, sha256=file.sha256)
+def _packed(packing: Packing) -> Iterator[dict[str, Any]]:
+    """Yield what the collector that packs brings along itself, in its own words."""
+    for file in packing.files:
+        privacy = _PRIVACY.get(file.media_type, "secret")
+        yield _row(file.name, file.media_type, privacy, size=file.size, sha256=file.sha256)
 
 
 def _artifact(prefix: str, artifact: Artifact) -> dict[str, Any]:
     """Describe what another collector made. Nobody said what is in it: it may be secret."""
     return _row(
         prefix + artifact.name,
-        _CORE if _is_core(artifact) else _media_type(artifact.name),
+        _media_type(artifact.name),
         "secret",
         artifact.collector,
         size=artifact.size,
@@ -65,12 +59,10 @@ def _artifact(prefix: str, artifact: Artifact) -> dict[str, Any]:
     )
 
 
-def _is_core(artifact: Artifact) -> bool:
-    return artifact.name.rpartition(".")[2] == "core"
-
-
 def _media_type(name: str) -> str:
     """Look at the ending only, and not at the machine's own tables: they differ."""
+    if name in _CORES:
+        return _CORE
     import mimetypes
 
     known = mimetypes.MimeTypes(filenames=()).guess_type(name)[0]

@@ -5,6 +5,7 @@ import os
 from typing import Any, Final
 
 from gencore import CoreSink, CoreStream, DumpInProgress
+from gencore.collector import Packing
 from gencore.errors import IntegrityError
 from gencore.request import Content
 
@@ -16,12 +17,10 @@ _LEFT_OUT: Final[dict[Content, list[str]]] = {
     "stacks": ["all-but-stacks"],
     "triage": ["all-but-stacks"],
 }
-_BUNDLE_CODEC: Final = {"compression": "gzip", "level": 2}
 _BEGINNING: Final = 4 << 20
 """Bytes: 70,000 program headers, more than the mappings that a kernel permits by default."""
 _FORMATS: Final = {b"\x7fELF": "elf", b"MDMP": "minidump", b"\xcf\xfa\xed\xfe": "mach-o"}
 """What a file begins with: elf(5), MINIDUMP_HEADER of Windows, and MH_MAGIC_64 of macOS."""
-_NO_CODEC: Final = {"compression": None, "level": None}
 
 
 class CoreReader(CoreSink):
@@ -68,17 +67,22 @@ def section(dump: DumpInProgress, reader: CoreReader | None) -> dict[str, Any] |
         "load_segments": reader.load_segments if reader is not None else None,
         "threads": sum(record.registers != "missing" for record in dump.threads),
         "pid_in_core": os.getpid(),
-        "codec": _codec(packed=dump.packed),
+        "codec": _codec(dump.packing),
     }
 
 
-def _file(dump: DumpInProgress, core: CoreStream) -> str:
+def _file(dump: DumpInProgress, core: CoreStream) -> str | None:
+    """Return where the core is: a collector that packs says so itself, or nobody knows."""
     if dump.packed:
-        return "core"
+        return dump.packing.core if dump.packing is not None else None
     truncated = "truncated." if core.incomplete is not None else ""
     return f"{dump.name}.{truncated}core"
 
 
-def _codec(*, packed: bool) -> dict[str, Any]:
-    codec = _BUNDLE_CODEC if packed else _NO_CODEC
-    return {**codec, "encryption": None, "recipients": []}
+def _codec(packing: Packing | None) -> dict[str, Any]:
+    return {
+        "compression": packing.compression if packing is not None else None,
+        "level": packing.level if packing is not None else None,
+        "encryption": None,
+        "recipients": [],
+    }

@@ -33,11 +33,24 @@ def write_record(event: Event) -> None:
             how = "finished" if error is None else "failed"
             text = f"{stage} {how} after {seconds:.3f} s{'' if error is None else f': {error}'}"
             level = logging.DEBUG if error in {None, "cancelled"} else logging.WARNING
-            _write(event, level, text, stage=stage, seconds=seconds, error=error)
+            trace = event.traceback
+            _write(event, level, text, trace, stage=stage, seconds=seconds, error=error)
         case DumpFinished():
             facts = _end_of(event)
             problems = "".join(f"; {problem}" for problem in facts["problems"])
-            _write(event, _LEVELS[facts["result"]], f"{facts['result']}{problems}", **facts)
+            traces = _tracebacks(event)
+            _write(
+                event, _LEVELS[facts["result"]], f"{facts['result']}{problems}", traces, **facts
+            )
+
+
+def _tracebacks(event: DumpFinished) -> str | None:
+    """Return where the parts failed, of which no stage has told."""
+    if event.report is None:
+        return None
+    told = {phase.name for phase in event.report.phases if phase.traceback}
+    failed = (f for f in event.report.failed if f.part not in told and f.traceback)
+    return "\n".join(f.traceback or "" for f in failed) or None
 
 
 def _end_of(event: DumpFinished) -> dict[str, Any]:
@@ -64,7 +77,14 @@ _NAMES: Final = {
 }
 
 
-def _write(event: Event, level: int, text: str, **facts: Any) -> None:
+def _write(event: Event, level: int, text: str, trace: str | None = None, **facts: Any) -> None:
     fields = {"event": _NAMES[type(event)], "dump": event.dump, **facts}
     extra = {f"gencore_{name}": value for name, value in fields.items()}
-    _log.log(level, "dump %s: %s", event.dump, text, extra=extra)
+    if trace is not None and _log.isEnabledFor(level):
+        record = _log.makeRecord(
+            _log.name, level, __file__, 0, "dump %s: %s", (event.dump, text), None, extra=extra
+        )
+        record.exc_text = trace  # as `logging` would format it; the frames themselves are gone
+        _log.handle(record)
+    else:
+        _log.log(level, "dump %s: %s", event.dump, text, extra=extra)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gencore._version import __version__
 from gencore.events import DumpFinished, Event, Listener
-from gencore.report import Report
+from gencore.report import Phase, Report
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -68,9 +68,19 @@ def _make_spans(tracer: "Tracer", parent: "Context", report: Report) -> None:
         child = tracer.start_span(f"gencore.{phase.name}", below, start_time=started)
         if phase.error is not None:
             child.set_status(trace.StatusCode.ERROR, phase.error)
+            if phase.traceback is not None:
+                child.add_event("exception", _exception(phase), timestamp=ended)
         child.end(ended)
         end = max(end or ended, ended)
     span.end(end)
+
+
+def _exception(phase: Phase) -> dict[str, Any]:
+    """Return the attributes that OpenTelemetry's semantic conventions give to an exception."""
+    return {
+        "exception.message": phase.error,
+        "exception.stacktrace": phase.traceback,
+    }
 
 
 def _facts(report: Report) -> dict[str, Any]:

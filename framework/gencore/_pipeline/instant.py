@@ -9,11 +9,12 @@ from typing import Final
 
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
+from gencore._pipeline.state import DumpState
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.backend import Backend, Snapshot
-from gencore.collector import Collector, DumpInProgress
+from gencore.collector import Collector
 from gencore.errors import CoreFailed, GencoreError, TimedOut
 from gencore.exclusion import excluded_ranges
 from gencore.process import ObservedProcess
@@ -29,9 +30,7 @@ _OBSERVE_LIMIT: Final = 1.0
 _LONGEST_PAUSE: Final = 86400.0
 
 
-def take_instant(
-    dump: DumpInProgress, backend: Backend, participants: list[Participant]
-) -> Snapshot:
+def take_instant(dump: DumpState, backend: Backend, participants: list[Participant]) -> Snapshot:
     """Let the collectors observe, and take the snapshot; note the pause in *dump*.
 
     A collector that cannot observe is taken out of *participants*. Raises `CoreFailed`.
@@ -60,9 +59,7 @@ def take_instant(
     return snapshot
 
 
-def _observe(
-    dump: DumpInProgress, participants: list[Participant], process: ObservedProcess
-) -> None:
+def _observe(dump: DumpState, participants: list[Participant], process: ObservedProcess) -> None:
     """Let our own collectors observe, on this thread: what they see is of the instant."""
     for participant in _observers(participants, built_in=True):
         try:
@@ -72,7 +69,7 @@ def _observe(
             _take_out(dump, participants, participant, error)
 
 
-def _observe_on_another_thread(dump: DumpInProgress, participants: list[Participant]) -> None:
+def _observe_on_another_thread(dump: DumpState, participants: list[Participant]) -> None:
     """Let those of others observe a moment before, where they can be left behind if they hang."""
     others = list(_observers(participants, built_in=False))
     process, context = ObservedProcess(), copy_context()
@@ -99,7 +96,7 @@ def _observers(participants: list[Participant], *, built_in: bool) -> Iterable[P
 
 
 def _take_out(
-    dump: DumpInProgress,
+    dump: DumpState,
     participants: list[Participant],
     participant: Participant,
     error: Exception,
@@ -108,9 +105,7 @@ def _take_out(
     note_failure(dump, participant.name, error, required=participant.required)
 
 
-def _take(
-    request: DumpRequest, dump: DumpInProgress, backend: Backend, *, to_file: bool
-) -> Snapshot:
+def _take(request: DumpRequest, dump: DumpState, backend: Backend, *, to_file: bool) -> Snapshot:
     try:
         snapshot = backend.snapshot(request, dump.output, to_file=to_file)
     except GencoreError:

@@ -1,8 +1,9 @@
 """What becomes of a dump: its failures as they are noted, its result, and its report."""
 
+import traceback
 from typing import Final
 
-from gencore.collector import DumpInProgress
+from gencore._pipeline.state import DumpState
 from gencore.report import Artifact, Failed, Report, Result
 
 __all__ = ["make_report", "note_failure", "result_of"]
@@ -11,9 +12,10 @@ _RANKS: Final = {"core": 0, "libraries": 2}
 """Which failures come first and last in a report: the first decides the exit code."""
 
 
-def note_failure(dump: DumpInProgress, part: str, error: Exception, *, required: bool) -> None:
+def note_failure(dump: DumpState, part: str, error: Exception, *, required: bool = True) -> None:
     """Put a failure into the report: of an optional part, it is a warning."""
-    failed = Failed(part, error)
+    failed = Failed(part, error, "".join(traceback.format_exception(error)))
+    _forget_frames(error)
     if required:
         dump.failed.append(failed)
     else:
@@ -21,7 +23,7 @@ def note_failure(dump: DumpInProgress, part: str, error: Exception, *, required:
         dump.warnings.append(f"optional collector {part!r} failed: {failed.reason}")
 
 
-def result_of(dump: DumpInProgress, artifacts: tuple[Artifact, ...]) -> Result:
+def result_of(dump: DumpState, artifacts: tuple[Artifact, ...]) -> Result:
     """Return how a dump ended that has saved *artifacts*."""
     lacking = bool(dump.failed or dump.skipped)
     if dump.core is None or (not artifacts and (lacking or dump.tolerated)):
@@ -29,9 +31,7 @@ def result_of(dump: DumpInProgress, artifacts: tuple[Artifact, ...]) -> Result:
     return "partial" if lacking else "complete"
 
 
-def make_report(
-    dump: DumpInProgress, result: Result, artifacts: tuple[Artifact, ...] = ()
-) -> Report:
+def make_report(dump: DumpState, result: Result, artifacts: tuple[Artifact, ...] = ()) -> Report:
     """Sum a dump up."""
     failed = dump.failed if artifacts else [*dump.failed, *dump.tolerated]
     return Report(
@@ -46,3 +46,13 @@ def make_report(
         failed=tuple(sorted(failed, key=lambda failure: _RANKS.get(failure.part, 1))),
         warnings=tuple(dump.warnings),
     )
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """Let go of the frames that an error and its causes hold: a kept report keeps no file open."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        error.__traceback__ = None
+        _forget_frames(error.__cause__)
+        error = error.__context__

@@ -21,6 +21,7 @@ from gencore._pipeline.participant import Participant
 from gencore._pipeline.room import check_room
 from gencore._pipeline.selection import Selection, ask
 from gencore._pipeline.space import check_space
+from gencore._pipeline.state import DumpState
 from gencore._pipeline.worker import Worker
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
@@ -28,11 +29,10 @@ from gencore._settings.options import Options
 from gencore._settings.resolution import options_from_mapping, request_of, with_defaults
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
-from gencore.collector import DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.naming import DEFAULT_NAME, dump_id, dump_name
 from gencore.output import Output
-from gencore.report import Report
+from gencore.report import Report, describe_error
 from gencore.verdict import Verdict
 
 __all__ = ["Pipeline", "collect_core", "create_core", "start"]
@@ -98,7 +98,7 @@ class Pipeline:
         a signal raises meanwhile, with nothing left behind.
         """
         stay = Stay()
-        dump: DumpInProgress | None = None
+        dump: DumpState | None = None
         snapshot: Snapshot | None = None
         worker: Worker | None = None
         try:
@@ -126,11 +126,15 @@ class Pipeline:
         return handle
 
     def check(self) -> None:
-        """Raise what `start` would raise before the pause. Nothing is left behind."""
+        """Raise what `start` would raise before the pause, or what would fail then already.
+
+        A required collector that cannot be made, or that fails its own check, is `Refused`.
+        Nothing is left behind.
+        """
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
-        participants = self._selection.make_participants(lambda *_, **__: None)
+        participants = self._selection.make_participants(_refuse)
         if any(participant.makes_files for participant in participants):
             with Output(self.directory, "check") as output:
                 self._check_space(output.prepare(), participants, backend, verdict)
@@ -139,12 +143,12 @@ class Pipeline:
         """Make a dump and wait for its end."""
         return self.start().result()
 
-    def _begin(self, backend: Backend) -> DumpInProgress:
+    def _begin(self, backend: Backend) -> DumpState:
         created_at = datetime.now(UTC)
         own_id = dump_id(created_at)
         name = dump_name(self._name, created_at, own_id)
         annotations = with_standing(self._request.annotations)
-        return DumpInProgress(
+        return DumpState(
             name=name,
             id=own_id,
             created_at=created_at,
@@ -188,7 +192,12 @@ class Pipeline:
         return first
 
 
-def _undo(snapshot: Snapshot | None, dump: DumpInProgress | None) -> None:
+def _refuse(name: str, error: Exception, *, required: bool) -> None:
+    if required:
+        raise Refused(f"collector {name!r} would fail: {describe_error(error)}") from error
+
+
+def _undo(snapshot: Snapshot | None, dump: DumpState | None) -> None:
     """Leave nothing. That this fails too does not hide why it is done."""
     with suppress(Exception):
         if snapshot is not None:

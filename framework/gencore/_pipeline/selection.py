@@ -16,8 +16,9 @@ from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore._settings.options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
 from gencore.backend import Backend
 from gencore.collector import Collector
-from gencore.errors import PluginError, TimedOut, UsageError
-from gencore.request import DumpRequest
+from gencore.errors import PluginError, Refused, TimedOut, UsageError
+from gencore.report import describe_error
+from gencore.request import DumpRequest, is_time_limit
 from gencore.verdict import Reason, Verdict
 
 __all__ = ["Candidate", "Selection", "ask", "verdict_of"]
@@ -68,9 +69,9 @@ class Selection:
         return (*rows, *self._optional)
 
     def make_participants(self, note_failure: Callable[..., None]) -> list[Participant]:
-        """Make the collectors of one dump; note those that cannot be made.
+        """Make the collectors of one dump, and let each check itself; note those that fail.
 
-        Raises `PluginError` if none can.
+        Raises `PluginError` if none is left, and `Refused` without one that is required before.
         """
         participants = []
         error: Exception | None = None
@@ -79,11 +80,14 @@ class Selection:
                 participants.append(self._make_participant(recipe))
             except Exception as raised:
                 reraise_if_from_handler(raised)
+                if recipe.spec.required == "before":
+                    raise Refused(_why_unusable(recipe.name, raised)) from raised
                 error = raised
-                note_failure(recipe.name, raised, required=recipe.spec.required)
+                note_failure(recipe.name, raised, required=bool(recipe.spec.required))
         if not participants:
             reason = f"none of the collectors can be used: {error or '; '.join(self._optional)}"
             raise PluginError(family="collector", name="*", status="failed", reason=reason)
+        _check_packers(participants)
         return participants
 
     def _make_participant(self, recipe: _Recipe) -> Participant:
@@ -133,6 +137,20 @@ class Selection:
         )
 
 
+def _check_packers(participants: list[Participant]) -> None:
+    """Raise `UsageError` if more than one packs: one file would have what the other lacks."""
+    packers = [repr(participant.name) for participant in participants if participant.packs]
+    if len(packers) > 1:
+        raise UsageError(
+            f"collectors {' and '.join(packers)} both pack the artefacts of the others",
+            remedy="make one dump with each",
+        )
+
+
+def _why_unusable(name: str, error: Exception) -> str:
+    return f"collector {name!r} cannot be used: {describe_error(error)}"
+
+
 def _name_of(maker: Callable[..., Any]) -> str:
     """Return how to call what makes a collector before there is one."""
     try:
@@ -157,14 +175,20 @@ def _participant(recipe: _Recipe) -> Participant:
     if not isinstance(collector, Collector):
         raise TypeError(f"{collector!r} is not a Collector")
     limit = collector.time_limit if recipe.spec.timeout is None else recipe.spec.timeout
+    if not is_time_limit(limit):
+        raise TypeError(f"time_limit={limit!r} is not a positive number of seconds")
+    name = type(collector).name  # of the class: an object could take another's
+    if not isinstance(name, str):
+        raise TypeError(f"name={name!r} is not text")
+    collector.check()
     return Participant(
         collector=collector,
-        name=collector.name,
+        name=name,
         packs=bool(collector.packs),
         keeps_core=bool(collector.keeps_core),
         makes_files=bool(collector.makes_files),
         timeout=None if limit is None else float(limit),
-        required=recipe.spec.required,
+        required=bool(recipe.spec.required),
         built_in=recipe.built_in,
     )
 

@@ -9,18 +9,18 @@ import attrs
 
 from gencore._listeners.announcer import Announcer
 from gencore._pipeline.dump import Dump, Ending
-from gencore._pipeline.outcome import make_report
+from gencore._pipeline.outcome import make_report, note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.stages import Stages
+from gencore._pipeline.state import DumpState
 from gencore._runtime.lifetime import Stay, is_closed
 from gencore._runtime.os_thread import Latch, NoThread, OsThread, leave
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Supervisor
 from gencore.backend import Snapshot
-from gencore.collector import DumpInProgress
 from gencore.errors import TimedOut
 from gencore.events import DumpFinished
-from gencore.report import Failed, Progress, Report
+from gencore.report import Progress, Report
 
 __all__ = ["Worker"]
 
@@ -33,7 +33,7 @@ class Worker:
 
     def __init__(
         self,
-        dump: DumpInProgress,
+        dump: DumpState,
         snapshot: Snapshot,
         participants: list[Participant],
         core_size: int | None,
@@ -114,7 +114,7 @@ class Worker:
                 announcer.start()
             report = Supervisor(self._stages.run(), self.stop).run(self._look)
         except TimedOut as passed:
-            self._dump.failed.insert(0, Failed("core", passed))
+            note_failure(self._dump, "core", passed)
             report = make_report(self._dump, "failed")
         except BaseException as raised:  # whoever waits must be told
             error = raised

@@ -19,7 +19,7 @@ from gencore.errors import PluginError
 
 __all__ = ["API_CURRENT", "API_FLOOR", "LoadedPlugin", "load", "load_all", "load_named", "refusal"]
 
-API_CURRENT: Final = (1, 0)
+API_CURRENT: Final = (1, 1)
 API_FLOOR: Final = (1, 0)
 """The contract versions that this framework accepts, from the floor to any minor of current."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 import attrs
 
@@ -22,6 +22,7 @@ __all__ = [
     "specs_of",
 ]
 
+Required = bool | Literal["before"]
 Maker = Callable[[], Collector]
 """A collector's class, or whatever else returns a new one for each dump."""
 
@@ -34,8 +35,10 @@ class CollectorSpec:
     """The collector's name, ``DISTRIBUTION:NAME``, or what makes a new one for each dump."""
     options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
     """Keyword arguments that it is made with."""
-    required: bool = attrs.field(default=True, kw_only=True)
-    """False: a dump is complete without it. That it cannot be loaded or fails is a warning."""
+    required: Required = attrs.field(default=True, kw_only=True)
+    """True: a dump without it is partial. False: a dump is complete without it; that it cannot be
+    loaded or fails is a warning. ``before``: like True, and if it cannot be made or its
+    `Collector.check` fails, there is no dump."""
     timeout: float | None = attrs.field(default=None, kw_only=True)
     """Seconds that all its calls in one dump may take; None is `Collector.time_limit`."""
 
@@ -84,5 +87,9 @@ def _check_spec(spec: CollectorSpec) -> None:
         raise UsageError(f"{spec.use!r} is neither the name nor the class of a collector")
     if not isinstance(spec.options, Mapping):
         raise UsageError(f"options={spec.options!r} of {spec.use!r} is not a mapping")
+    if spec.required not in {True, False, "before"}:
+        raise UsageError(
+            f"required={spec.required!r} of {spec.use!r} is not true, false or 'before'"
+        )
     if not is_time_limit(spec.timeout):
         raise UsageError(f"timeout={spec.timeout!r} of {spec.use!r} is not a number of seconds")

@@ -21,6 +21,7 @@ from gencore._settings.options import (
     Directory,
     Maker,
     Options,
+    Required,
     specs_of,
 )
 from gencore.backend import Backend
@@ -154,6 +155,7 @@ def _converter() -> "Converter":
         bool: _exactly("true or false", bool),
         bool | None: _exactly("true or false", bool),
         float | None: _exactly("a number", int, float),
+        Required: _required,
         BackendChoice: _exactly("text", str),
         Directory: _exactly("text", str),
         str | Maker: _exactly("text", str),
@@ -190,6 +192,12 @@ def _exactly(what: str, *kinds: type) -> Callable[[Any, Any], Any]:
         raise TypeError(f"expected {what}, not {value!r}")
 
     return take
+
+
+def _required(value: Any, _: object) -> Required:
+    if value in (True, False, "before"):
+        return value  # type: ignore[no-any-return]  # it is one of the three
+    raise TypeError(f"expected true, false or 'before', not {value!r}")
 
 
 def _explain(error: BaseException, kind: type | None) -> str:

@@ -16,11 +16,21 @@ if TYPE_CHECKING:
     from gencore.bundle.extraction import extract
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
-    from gencore.bundle.writer import BundleWriter
+    from gencore.bundle.writer import LEVEL, BundleWriter
 
-__all__ = ["BundleReader", "BundleWriter", "Check", "Member", "MemberFile", "extract", "verify"]
+__all__ = [
+    "LEVEL",
+    "BundleReader",
+    "BundleWriter",
+    "Check",
+    "Member",
+    "MemberFile",
+    "extract",
+    "verify",
+]
 
 _MODULES: Final = {
+    "LEVEL": "writer",
     "BundleReader": "reader",
     "BundleWriter": "writer",
     "Check": "verification",

@@ -18,7 +18,7 @@ from attrs.validators import instance_of, optional
 
 from gencore.errors import IntegrityError
 
-__all__ = ["Member", "encode", "read_contents"]
+__all__ = ["Member", "check_path", "encode", "read_contents"]
 
 _HEADER: Final = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
 """Magic, deflate, FEXTRA, no time, no flags, unknown system."""
@@ -139,14 +139,19 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
     if not _is_safe(top) or "/" in top or not top.isprintable():
         raise IntegrityError(f"the top folder's name {top!r} is not one")
     for path in paths:
-        if not _is_safe(path):
-            raise IntegrityError(f"{path!r} is not a path below the top folder")
+        check_path(path)
     if len(set(paths)) != len(paths):
         raise IntegrityError("two members have the same path")
     if offsets != sorted(set(offsets)) or any(not 0 <= offset < end for offset in offsets):
         raise _no_table("impossible offsets")
     if any(m.size < 0 or m.size > _EXPANSION * (end + 1) for m in members):
         raise IntegrityError("a member is larger than its compressed bytes could be")
+
+
+def check_path(path: str) -> None:
+    """Raise `IntegrityError` unless a member can have this path."""
+    if not _is_safe(path):
+        raise IntegrityError(f"{path!r} is not a path below the top folder")
 
 
 def _is_safe(path: str) -> bool:

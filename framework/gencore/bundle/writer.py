@@ -15,12 +15,12 @@ from functools import partial
 from typing import BinaryIO, Final
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
-from gencore.bundle.contents import Member, encode
+from gencore.bundle.contents import Member, check_path, encode
 from gencore.core_stream import CHUNK_SIZE
 
-__all__ = ["BundleWriter"]
+__all__ = ["LEVEL", "BundleWriter"]
 
-_LEVEL: Final = 2
+LEVEL: Final = 2
 """isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
 _WORKERS: Final = min(4, os.cpu_count() or 1)
 _NAME: Final = "gencore-pack"
@@ -34,15 +34,25 @@ class BundleWriter:
         self._file = file
         self._top = top
         self._members: list[tuple[str, int, str | None]] = []
+        self._paths: set[str] = set()
         self._mtime = int(mtime)
         self._left = 0
         self._padding = 0
 
+    def __contains__(self, path: str) -> bool:
+        """Whether a member has this path."""
+        return path in self._paths
+
     def begin(self, path: str, size: int, *, mode: int = 0o600, sha256: str | None = None) -> None:
         """Begin the member *path* of exactly *size* bytes, to be given to `write`.
 
-        *sha256* is that of its bytes, where it is known.
+        *sha256* is that of its bytes, if it is known. Raises `ValueError` for what a reader would
+        refuse: a path that is not in normal form below the top folder, or a second file of one.
         """
+        check_path(path)
+        if path in self._paths:
+            raise ValueError(f"{path!r} is in the bundle already")
+        self._paths.add(path)
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = size, mode, self._mtime
         self._members.append((path, size, sha256))
@@ -199,7 +209,7 @@ class _Block:
         try:
             from isal import igzip
 
-            self.data = igzip.compress(self.data, _LEVEL)
+            self.data = igzip.compress(self.data, LEVEL)
         except BaseException as error:  # belongs to who waits
             self.error = error
         self.done.open()

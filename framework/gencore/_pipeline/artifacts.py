@@ -1,0 +1,165 @@
+"""What collectors make: created, measured, and checked before anything packs or publishes it."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import attrs
+
+from gencore.core_stream import CoreStream
+from gencore.output import ArtifactWriter, Output
+from gencore.report import Artifact
+
+__all__ = ["OwnArtifacts", "check_name"]
+
+_LONGEST_NAME: Final = 200
+"""Bytes: with the dump's own name before it, less than the 255 of NAME_MAX."""
+_CORE: Final = "core"
+_INCOMPLETE_CORE: Final = "truncated.core"
+"""What a core that is not whole is called, so that nobody takes it for one that is."""
+_MOST_CLAIMS: Final = 10_000
+"""Values that `Collector.finish` may return, so that an endless generator ends."""
+_FACTS: Final = ("name", "size", "sha256")
+
+
+class OwnArtifacts:
+    """What one collector has made in one dump."""
+
+    def __init__(self, output: Output, collector: str, *, keeps_core: bool) -> None:
+        self._output = output
+        self._collector = collector
+        self._keeps_core = keeps_core
+        self._open = True
+        self._writers: list[ArtifactWriter] = []
+        self._taken: list[Artifact] = []
+        """A core that the backend had made a file of."""
+
+    def create(self, name: str) -> ArtifactWriter:
+        """Create a file. Raises `ValueError` for its name, and OSError."""
+        self._check(name)
+        writer = self._output.create(name)
+        self._writers.append(writer)
+        return writer
+
+    def take_core(self, core: CoreStream | None, sha256: str | None, name: str) -> None:
+        """Rename the backend's file. Raises `ValueError` if there is none."""
+        self._check(name)
+        if core is None or core.file is None:
+            raise ValueError("the core is not a file")
+        if core.file != name:
+            self._output.rename(core.file, name)
+        self._taken.append(Artifact(name=name, size=core.size - core.missing, sha256=sha256))
+
+    def close(self) -> None:
+        """Let the collector make nothing more."""
+        self._open = False
+        for writer in self._writers:
+            writer.close()
+
+    def discard(self) -> None:
+        """Let the collector make nothing more, and forget what it has made."""
+        self._open = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Remove what it has made so far: it was of a core that has failed."""
+        writers, self._writers = self._writers, []
+        for writer in writers:
+            with contextlib.suppress(Exception):
+                writer.close()
+            with contextlib.suppress(Exception):
+                self._output.remove(writer.name)
+
+    def finished(self, claims: Iterable[Artifact] | None, *, whole: bool) -> list[Artifact]:
+        """Return them, with what was streamed elsewhere, if *claims* says nothing else.
+
+        *claims* is what `Collector.finish` returned; *whole* is whether the core is. Raises
+        `TypeError`, `ValueError` and OSError.
+        """
+        named = list(self._gather(claims)) if claims is not None else []
+        self.close()
+        made = [*self._taken, *map(self._measured, self._writers)]
+        streamed = _check_claims(named, made)
+        if not whole:
+            made = [self._marked(artifact) for artifact in made]
+        return [attrs.evolve(a, collector=self._collector) for a in (*made, *streamed)]
+
+    def _gather(self, claims: Any) -> Iterator[Artifact]:
+        """Yield what `Collector.finish` returned, each of the right types, until it is given up.
+
+        A generator makes its artefacts only now.
+        """
+        try:
+            values = iter(claims)
+        except TypeError:
+            raise TypeError(
+                f"finish() returned {type(claims).__name__}, expected None or artefacts"
+            ) from None
+        names: set[str] = set()
+        for claim in values:
+            _check_claim(claim)
+            if claim.name in names or not self._open:
+                raise ValueError(f"finish() returned {claim.name!r} twice, or too late")
+            names.add(claim.name)
+            if len(names) > _MOST_CLAIMS:
+                raise ValueError(f"finish() returned more than {_MOST_CLAIMS:,} artefacts")
+            yield claim
+
+    def _measured(self, writer: ArtifactWriter) -> Artifact:
+        with self._output.open(writer.name) as file:
+            writer.check(os.fstat(file.fileno()))
+        return writer.artifact()
+
+    def _marked(self, artifact: Artifact) -> Artifact:
+        if artifact.name != _CORE:
+            return artifact
+        self._output.rename(_CORE, _INCOMPLETE_CORE)
+        return attrs.evolve(artifact, name=_INCOMPLETE_CORE)
+
+    def _check(self, name: str) -> None:
+        if not self._open:
+            raise ValueError(f"collector {self._collector!r} has ended")
+        check_name(name)
+        if name in {_CORE, _INCOMPLETE_CORE} and not self._keeps_core:
+            raise ValueError(f"the name {name!r} is reserved for collectors that keep the core")
+
+
+def check_name(name: Any) -> None:
+    """Raise `ValueError` unless an artefact can have this name on any system."""
+    if type(name) is not str:
+        raise TypeError(f"an artefact's name is text, not {type(name).__name__}")
+    size = len(name.encode(errors="surrogatepass"))
+    if not name.isprintable() or "/" in name or name in {"", ".", ".."} or size > _LONGEST_NAME:
+        raise ValueError(
+            f"{name[:_LONGEST_NAME]!r} is no name for an artefact: expected printable text "
+            f"without '/', of at most {_LONGEST_NAME} bytes"
+        )
+
+
+def _check_claims(claims: Iterable[Artifact], made: Iterable[Artifact]) -> list[Artifact]:
+    """Return what was streamed; raise `ValueError` for whatever contradicts what was *made*."""
+    by_name = {artifact.name: artifact for artifact in made}
+    for claim in claims:
+        if not claim.streamed:
+            _compare(claim, by_name.get(claim.name))
+    return [claim for claim in claims if claim.streamed]
+
+
+def _check_claim(claim: Any) -> None:
+    if not isinstance(claim, Artifact):
+        raise TypeError(f"finish() returned {type(claim).__name__}, expected an Artifact")
+    check_name(claim.name)
+    if type(claim.size) is not int or claim.size < 0:
+        raise ValueError(f"{claim.name!r} has the size {claim.size!r}")
+    if claim.sha256 is not None and type(claim.sha256) is not str:
+        raise TypeError(f"{claim.name!r} has the hash {claim.sha256!r}")
+
+
+def _compare(claim: Artifact, made: Artifact | None) -> None:
+    if made is None:
+        raise ValueError(f"finish() returned {claim.name!r}, not made with dump.create()")
+    for fact in _FACTS:
+        said, counted = getattr(claim, fact), getattr(made, fact)
+        if said is not None and said != counted:
+            raise ValueError(f"finish() says {fact}={said!r} of {claim.name!r}, not {counted!r}")

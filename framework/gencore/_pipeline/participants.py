@@ -1,0 +1,87 @@
+"""All collectors of one dump: calls them, and goes on without those that fail."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from gencore._pipeline.artifacts import OwnArtifacts
+from gencore._pipeline.outcome import note_failure
+from gencore._pipeline.participant import Participant
+from gencore._pipeline.state import DumpState
+from gencore._pipeline.view import view_of
+from gencore._runtime.stop_switch import StopSwitch
+from gencore._runtime.supervisor import Steps
+from gencore.collector import DumpInProgress
+from gencore.report import Artifact
+
+__all__ = ["Participants"]
+
+T = TypeVar("T")
+
+
+class Participants:
+    """Those that take part still, in the order in which they were named."""
+
+    def __init__(self, participants: list[Participant], dump: DumpState, stop: StopSwitch) -> None:
+        self._participants = participants
+        self._dump = dump
+        self._stop = stop
+        self._own = {
+            p: OwnArtifacts(dump.output, p.name, keeps_core=p.keeps_core) for p in participants
+        }
+
+    def __iter__(self) -> Iterator[Participant]:
+        return iter(list(self._participants))
+
+    @property
+    def packer(self) -> Participant | None:
+        """The one that packs, if there is one."""
+        return next((p for p in self._participants if p.packs), None)
+
+    def view(self, participant: Participant) -> DumpInProgress:
+        """Return the dump as it is now, for one of them."""
+        return view_of(self._dump, self._own[participant])
+
+    def attempt(
+        self, participant: Participant, function: Callable[..., T], *args: Any
+    ) -> Steps[Any]:
+        """Make a call of a collector's; if it fails, go on without that collector."""
+        try:
+            return (yield from participant.call(function, *args))
+        except Exception as error:
+            self._stop.check()
+            yield from self.give_up(participant, error)
+            return None
+
+    def give_up(self, participant: Participant, error: Exception) -> Steps[None]:
+        """Go on without one, which made nothing."""
+        self._participants.remove(participant)
+        note_failure(self._dump, participant.name, error, required=participant.required)
+        self._own[participant].discard()
+        yield from participant.abort()
+
+    def finish(self, participant: Participant) -> Steps[list[Artifact]]:
+        """Let one finish; return what it has made. Raises what is wrong with that."""
+        view, own, core = self.view(participant), self._own[participant], self._dump.core
+        whole = core is None or core.incomplete is None
+
+        def finish() -> list[Artifact]:
+            return own.finished(participant.collector.finish(view), whole=whole)
+
+        try:
+            made: list[Artifact] = yield from participant.call(finish)
+        except BaseException:
+            own.discard()
+            raise
+        return made
+
+    def core_failed(self) -> Steps[None]:
+        """Tell every sink so, and forget what they have made of it."""
+        for participant in self:
+            if participant.sink is not None:
+                yield from participant.abort()
+                self._own[participant].forget()
+
+    def abort(self) -> Steps[None]:
+        """Tell every sink that no more bytes will come."""
+        for participant in self:
+            yield from participant.abort()

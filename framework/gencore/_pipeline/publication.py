@@ -1,0 +1,89 @@
+"""Lets every collector finish, and gives what they made its final names."""
+
+from functools import partial
+
+import attrs
+
+from gencore._pipeline.outcome import note_failure
+from gencore._pipeline.participant import Participant
+from gencore._pipeline.participants import Participants
+from gencore._pipeline.stage import StageLog
+from gencore._pipeline.state import DumpState
+from gencore._runtime.stop_switch import StopSwitch
+from gencore._runtime.supervisor import Call, Steps
+from gencore.collector import Packing
+from gencore.report import Artifact
+
+__all__ = ["Publication"]
+
+
+class Publication:
+    """The stages of the collectors, and ``publish``. Used once."""
+
+    def __init__(
+        self, dump: DumpState, participants: Participants, stages: StageLog, stop: StopSwitch
+    ) -> None:
+        self._dump = dump
+        self._participants = participants
+        self._stages = stages
+        self._stop = stop
+        self._beside: list[Artifact] = []
+        """What is published although the rest is packed."""
+
+    def finish_each(self) -> Steps[list[Artifact]]:
+        """Return what is to be published. Who packs comes last."""
+        yield from self._ask_for_packing()
+        for participant in sorted(self._participants, key=lambda p: p.packs):
+            self._stop.check()
+            participant.release_sink()
+            finish = self._participants.finish(participant)
+            try:
+                made = yield from self._stages.stage(participant.name, finish)
+            except Exception as error:
+                self._stop.check()
+                note_failure(self._dump, participant.name, error, required=participant.required)
+            else:
+                self._keep(participant, made)
+        return [*self._dump.artifacts, *self._beside]
+
+    def _keep(self, participant: Participant, made: list[Artifact]) -> None:
+        """Sort what one has made: only what is packed, or could be, is shown to the packer."""
+        if participant.packs and made:
+            self._beside += [a for a in self._dump.artifacts if a.streamed]
+            self._dump.artifacts.clear()
+        if participant.keeps_core and self._dump.packed:
+            self._beside += made
+        else:
+            self._dump.artifacts += made
+
+    def _ask_for_packing(self) -> Steps[None]:
+        packer = self._participants.packer
+        if packer is None or self._dump.core is None:
+            return
+        ask = partial(_packing_of, packer, self._participants)
+        self._dump.packing = yield from self._participants.attempt(packer, ask)
+
+    def publish(self, artifacts: list[Artifact]) -> Steps[tuple[Artifact, ...]]:
+        """Give each its final name; return those that have one, and what was streamed."""
+        published = []
+        for artifact in artifacts:
+            done = artifact if artifact.streamed else (yield from self._publish(artifact))
+            if done is not None:
+                published.append(done)
+        self._dump.warnings.extend(self._dump.output.warnings)
+        return tuple(published)
+
+    def _publish(self, artifact: Artifact) -> Steps[Artifact | None]:
+        try:
+            path = yield Call(partial(self._dump.output.publish, artifact))
+        except Exception as error:
+            note_failure(self._dump, artifact.collector, error, required=True)
+            return None
+        return attrs.evolve(artifact, path=path)
+
+
+def _packing_of(packer: Participant, participants: Participants) -> Packing | None:
+    packing: object = packer.collector.packing(participants.view(packer))
+    if packing is not None and not isinstance(packing, Packing):
+        raise TypeError(f"packing() returned {type(packing).__name__}, expected a Packing")
+    return packing

@@ -1,0 +1,67 @@
+"""Times the stages of a dump, for its report and for whoever listens."""
+
+import time
+import traceback
+from collections.abc import Iterable
+from concurrent.futures import CancelledError
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from gencore._listeners.announcer import Announcer
+from gencore._pipeline.state import DumpState
+from gencore._runtime.supervisor import Steps
+from gencore.events import StageFinished, StageStarted
+from gencore.report import Phase, describe_error
+
+__all__ = ["StageLog"]
+
+T = TypeVar("T")
+
+
+class StageLog:
+    """The stages of one dump."""
+
+    def __init__(self, dump: DumpState, announcers: Iterable[Announcer]) -> None:
+        self._dump = dump
+        self._announcers = announcers
+
+    def pause_is_over(self) -> None:
+        """Announce the pause, of which nobody was told while it went on."""
+        begin, seconds = self._dump.phases[0].started_at, self._dump.pause.total
+        self._announce(StageStarted(dump=self._dump.name, stage="pause", at=begin))
+        self._announce(self._finished(Phase(name="pause", started_at=begin, seconds=seconds)))
+
+    def stage(self, name: str, steps: Steps[T]) -> Steps[T]:
+        """Go through *steps* as the stage *name*."""
+        started_at, begin = datetime.now(UTC), time.perf_counter()
+        self._announce(StageStarted(dump=self._dump.name, stage=name, at=started_at))
+        error: str | None = None
+        trace: str | None = None
+        try:
+            return (yield from steps)
+        except BaseException as raised:
+            cancelled = isinstance(raised, CancelledError)
+            error = "cancelled" if cancelled else describe_error(raised)
+            trace = None if cancelled else "".join(traceback.format_exception(raised))
+            raise
+        finally:
+            seconds = time.perf_counter() - begin
+            phase = Phase(
+                name=name, started_at=started_at, seconds=seconds, error=error, traceback=trace
+            )
+            self._dump.phases.append(phase)
+            self._announce(self._finished(phase))
+
+    def _finished(self, phase: Phase) -> StageFinished:
+        return StageFinished(
+            dump=self._dump.name,
+            stage=phase.name,
+            at=phase.started_at + timedelta(seconds=phase.seconds),
+            seconds=phase.seconds,
+            error=phase.error,
+            traceback=phase.traceback,
+        )
+
+    def _announce(self, event: StageStarted | StageFinished) -> None:
+        for announcer in self._announcers:
+            announcer.tell(event)

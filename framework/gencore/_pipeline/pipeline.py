@@ -19,12 +19,12 @@ from gencore._pipeline.instant import take_instant
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.room import check_room
-from gencore._pipeline.selection import Selection, ask
+from gencore._pipeline.selection import Selection
 from gencore._pipeline.space import check_space
 from gencore._pipeline.worker import Worker
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
-from gencore._settings.options import Options
+from gencore._settings.options import Options, specs_of
 from gencore._settings.resolution import options_from_mapping, request_of, with_defaults
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
@@ -45,7 +45,8 @@ class Pipeline:
 
     Args:
         backend: A backend's name, or an object of it; default: ``GENCORE_BACKEND``, or else the
-            one of highest priority that works here.
+            one of highest priority that works here, of gencore's own and those that
+            ``GENCORE_PLUGINS`` names.
         collectors: Names of collectors, callables that return a new one for each dump, or a
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
@@ -66,7 +67,7 @@ class Pipeline:
         self._on_event = options.get("on_event")
         self._request = request_of(options)
         self._selection = Selection(
-            options.get("backend"), options.get("collectors", ("manifest", "archive"))
+            options.get("backend"), specs_of(options.get("collectors", ("manifest", "archive")))
         )
 
     @property
@@ -171,13 +172,11 @@ class Pipeline:
         return check_space(output, participants, verdict.core_size, streams=streams, force=force)
 
     def _choose(self) -> tuple[Backend, Verdict]:
-        verdicts = [
-            (candidate.backend, ask(candidate, self._request))
-            for candidate in self._selection.backends
-        ]
+        verdicts = self._selection.ask_backends(self._request)
         willing = [(backend, verdict) for backend, verdict in verdicts if verdict.ok]
         if not willing:
-            raise Unsupported({backend.name: verdict for backend, verdict in verdicts})
+            answers = {backend.name: verdict for backend, verdict in verdicts}
+            raise Unsupported({**answers, **self._selection.passed_over})
         best = max(backend.priority for backend, _ in willing)
         first, *others = [choice for choice in willing if choice[0].priority == best]
         if others:

@@ -24,13 +24,14 @@ from gencore._pipeline.space import check_space
 from gencore._pipeline.worker import Worker
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
-from gencore._settings.options import Options, specs_of
-from gencore._settings.resolution import options_from_mapping, request_of, with_defaults
+from gencore._settings.mapping import options_from_mapping
+from gencore._settings.options import Options
+from gencore._settings.sources import resolve_settings
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.collector import DumpInProgress
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
-from gencore.naming import DEFAULT_NAME, dump_id, dump_name
+from gencore.naming import dump_id, dump_name
 from gencore.output import Output
 from gencore.report import Report
 from gencore.verdict import Verdict
@@ -61,14 +62,12 @@ class Pipeline:
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
-        options = with_defaults(options)
-        self._directory = options.get("directory")
-        self._name = options.get("name") or DEFAULT_NAME
-        self._on_event = options.get("on_event")
-        self._request = request_of(options)
-        self._selection = Selection(
-            options.get("backend"), specs_of(options.get("collectors", ("manifest", "archive")))
-        )
+        settings = resolve_settings(options)
+        self._directory = settings.directory
+        self._name = settings.name
+        self._on_event = settings.on_event
+        self._request = settings.request
+        self._selection = Selection(settings.backend, settings.collectors)
 
     @property
     def directory(self) -> Path:

@@ -2,7 +2,7 @@
 
 import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -14,7 +14,7 @@ from gencore._plugins import loader
 from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.supervisor import Call, Steps, Supervisor
-from gencore._settings.options import BackendChoice, CollectorSpec
+from gencore._settings.options import BackendSpec, CollectorSpec
 from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import PluginError, TimedOut, UsageError
@@ -52,7 +52,9 @@ class Candidate:
 class Selection:
     """The plug-ins of one pipeline. Raises `UsageError` and `PluginError`."""
 
-    def __init__(self, backend: BackendChoice, collectors: Sequence[CollectorSpec]) -> None:
+    def __init__(
+        self, backend: Backend | BackendSpec | None, collectors: Sequence[CollectorSpec]
+    ) -> None:
         self._loaded: list[loader.LoadedPlugin] = []
         self._optional: list[str] = []
         self.passed_over: dict[str, Verdict] = {}
@@ -100,15 +102,20 @@ class Selection:
         make = partial(_participant, recipe)
         return make() if recipe.built_in else _watched(make, f"collector {recipe.name!r}")
 
-    def _load_backends(self, choice: BackendChoice) -> list[Candidate]:
+    def _load_backends(self, choice: Backend | BackendSpec | None) -> list[Candidate]:
         if isinstance(choice, Backend):
             return [Candidate(choice)]
-        if choice:
-            self._loaded.append(loader.load_named("backend", choice))
-            return [_make_backend(self._loaded[-1])]
+        if choice is not None:
+            return [self._load_backend(choice)]
         entries = [entry for entry in read_catalogue() if entry.family == "backend"]
         made = [self._load_default(entry) for entry in entries]
         return [candidate for candidate in made if candidate is not None]
+
+    def _load_backend(self, spec: BackendSpec) -> Candidate:
+        if not isinstance(spec.use, str):
+            return Candidate(spec.use(**spec.options))
+        self._loaded.append(loader.load_named("backend", spec.use))
+        return _make_backend(self._loaded[-1], spec.options)
 
     def _load_default(self, entry: CatalogueEntry) -> Candidate | None:
         """Load a backend that may be chosen although nobody named it; note why another may not."""
@@ -207,13 +214,15 @@ def _participant(recipe: _Recipe) -> Participant:
     )
 
 
-def _make_backend(plugin: loader.LoadedPlugin) -> Candidate:
+def _make_backend(
+    plugin: loader.LoadedPlugin, options: Mapping[str, Any] | None = None
+) -> Candidate:
     """Return a loaded backend's object. Raises `PluginError`."""
     if plugin.status != "ok":
         raise loader.refusal(plugin)
     doing = "its constructor"
     try:
-        backend = plugin.plugin()
+        backend = plugin.plugin(**(options or {}))
         doing = "reading its attributes"
         fault = _why_unusable(backend)
     except (Exception, SystemExit) as error:

@@ -16,7 +16,7 @@ from gencore._version import __version__
 if TYPE_CHECKING:
     from gencore._pipeline.dump import Dump
     from gencore._pipeline.pipeline import Pipeline, collect_core, create_core, start
-    from gencore._settings.options import CollectorSpec
+    from gencore._settings.options import BackendSpec, CollectorSpec
     from gencore.annotations import annotate
     from gencore.backend import Backend, Snapshot
     from gencore.collector import Collector, CoreSink, DumpInProgress
@@ -53,6 +53,7 @@ __all__ = [
     "Artifact",
     "ArtifactWriter",
     "Backend",
+    "BackendSpec",
     "Collector",
     "CollectorSpec",
     "CoreFailed",

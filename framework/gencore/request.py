@@ -16,8 +16,19 @@ Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks", "triage"]
 
 
-def _check_annotations(_: object, __: object, value: Mapping[str, str]) -> None:
+def _own_copy(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _check_annotations(_: object, __: object, value: Any) -> None:
+    if not isinstance(value, Mapping):
+        raise UsageError(f"annotations={value!r} is not a mapping")
     check_annotations(value)
+
+
+def _check_flag(_: object, attribute: "attrs.Attribute[bool]", value: object) -> None:
+    if not isinstance(value, bool):
+        raise UsageError(f"{attribute.name}={value!r} is neither True nor False")
 
 
 def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
@@ -42,7 +53,7 @@ def _check_timeout(_: object, __: object, value: Any) -> None:
 
 @attrs.frozen(kw_only=True)
 class DumpRequest:
-    """What one dump was asked to contain."""
+    """What one dump was asked to contain. Raises `UsageError`."""
 
     threads: Threads = attrs.field(default="auto", validator=_check_choice)
     """Whose registers: ``auto`` every thread's, without any of them noticing; ``signal`` those too
@@ -53,17 +64,19 @@ class DumpRequest:
     the kept objects, and without arguments and environment in the manifest."""
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
     """Seconds until an unfinished dump is given up; None waits for ever."""
-    annotations: Mapping[str, str] = attrs.field(factory=dict, validator=_check_annotations)
+    annotations: Mapping[str, str] = attrs.field(
+        factory=dict, converter=_own_copy, validator=_check_annotations
+    )
     """Free text for the manifest: 64 keys at most, 1,024 bytes each."""
-    with_dontdump: bool = False
+    with_dontdump: bool = attrs.field(default=False, validator=_check_flag)
     """Whether to take in memory that was marked with MADV_DONTDUMP, see madvise(2)."""
-    allow_undumpable: bool = False
+    allow_undumpable: bool = attrs.field(default=False, validator=_check_flag)
     """Whether to dump a process that the kernel made "not dumpable" (prctl(2)), most often because
     it changed its user. While its core is written, other processes of the user can read the
     memory of the process's clone; the process itself stays as it is."""
-    sources: bool = False
+    sources: bool = attrs.field(default=False, validator=_check_flag)
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB."""
-    force: bool = False
+    force: bool = attrs.field(default=False, validator=_check_flag)
     """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""

@@ -246,7 +246,7 @@ def test_the_environment_names_the_directory(tool, tmp_path):
     [
         ("", 0, None),
         ("timeout = 'x'", 2, "expected a number, not 'x' @ $.timeout"),
-        ("collectors = ['nonesuch']", 9, "no installed distribution brings it"),
+        ("collectors = ['nonesuch']", 9, "not installed"),
         ("directory = '/nonexistent'", 4, "does not exist"),
         ("backend = 'aix'", 5, "this is Linux, not AIX"),
     ],
@@ -279,6 +279,59 @@ def test_plugins_lists_origin_and_status(cli):
     assert rows["raw"]["distribution"] == "gencore"
     assert rows["aix"]["status"] == "unsupported"
     assert rows["aix"]["reason"] == "this is Linux, not AIX"
+
+
+STRANGER = """
+print("imported")
+from gencore import Backend, Verdict
+class Stranger(Backend):
+    name = "stranger"
+    priority = 10**9
+    api_version = (1, 0)
+    def probe(self, request):
+        return Verdict.yes(facts={"seen": "here"})
+    def snapshot(self, *arguments, **options):
+        raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def stranger(tmp_path, monkeypatch):
+    """Install a third party's backend that works."""
+    (tmp_path / "stranger.py").write_text(STRANGER)
+    info = tmp_path / "stranger-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[gencore.backends]\nstranger = stranger:Stranger\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.mark.usefixtures("stranger")
+def test_doctor_lists_a_third_partys_backend_without_importing_it(cli):
+    """With what names it; named, it is asked like any other."""
+    unnamed = cli("doctor")
+    named = json.loads(cli("doctor", "--json").stdout)["backends"]["stranger"]
+
+    assert "stranger: no\n  because installed by stranger 1.0" in unnamed.stdout
+    assert "imported" not in unnamed.stdout
+    assert [reason["remedy"] for reason in named["reasons"]] == ["GENCORE_BACKEND=stranger"]
+
+
+@pytest.mark.usefixtures("stranger")
+def test_doctor_asks_the_backend_that_is_named(cli, monkeypatch):
+    """By GENCORE_BACKEND."""
+    monkeypatch.setenv("GENCORE_BACKEND", "stranger")
+
+    assert "stranger: yes\n  seen: here" in cli("doctor").stdout
+
+
+@pytest.mark.usefixtures("stranger")
+def test_plugins_says_how_a_third_partys_backend_is_used(cli):
+    """It works, and nobody has named it."""
+    shown = cli("plugins").stdout
+
+    assert re.search(r"stranger +stranger 1\.0 +unnamed\n", shown)
+    assert "remedy: GENCORE_BACKEND=stranger" in shown
 
 
 @pytest.mark.parametrize(

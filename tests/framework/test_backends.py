@@ -218,6 +218,8 @@ def test_a_sink_that_raises_is_aborted_and_gets_no_more_bytes(tmp_path):
             made.append(self)
 
     class Raises(Keeps):
+        name = "raises"
+
         def write(self, chunk):
             super().write(chunk)
             raise OSError("no")

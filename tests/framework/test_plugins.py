@@ -1,5 +1,6 @@
 """Finding and loading plug-ins, good and bad."""
 
+import functools
 import json
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 import gencore
 from gencore._plugins import loader
+from gencore.testing import SimulatedBackend
 
 GOOD = """
 from gencore import Collector
@@ -16,14 +18,25 @@ class C(Collector):
     def finish(self, dump):
         return []
 """
+BACKEND = """
+from gencore import Backend, Verdict
+class C(Backend):
+    name = "{name}"
+    priority = {priority}
+    api_version = (1, 0)
+    def probe(self, request):
+        return Verdict.yes()
+    def snapshot(self, *arguments, **options):
+        raise NotImplementedError
+"""
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Return a function that puts a distribution with one collector on sys.path."""
+    """Return a function that puts a distribution with one plug-in on sys.path."""
     monkeypatch.syspath_prepend(tmp_path)
 
-    def add(distribution, name, code):
+    def add(distribution, name, code, group="collectors"):
         module = distribution.replace("-", "_")
         (tmp_path / f"{module}.py").write_text(code)
         info = tmp_path / f"{module}-1.0.dist-info"
@@ -31,15 +44,18 @@ def install(tmp_path, monkeypatch):
         (info / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
         )
-        (info / "entry_points.txt").write_text(f"[gencore.collectors]\n{name} = {module}:C\n")
+        (info / "entry_points.txt").write_text(f"[gencore.{group}]\n{name} = {module}:C\n")
 
     yield add
     for module in [m for m in sys.modules if m.startswith("sample_")]:
         del sys.modules[module]
 
 
-def status_of(name):
-    return {p.entry.name: (p.status, p.reason) for p in loader.load_all("collector")}[name]
+def status_of(name, distribution=None):
+    for plugin in loader.load_all("collector"):
+        if plugin.entry.name == name and distribution in {None, plugin.entry.distribution}:
+            return plugin.status, plugin.reason
+    raise LookupError(name)
 
 
 def test_a_third_party_collector_is_loaded(install, tmp_path_factory):
@@ -60,10 +76,14 @@ def test_a_third_party_collector_is_loaded(install, tmp_path_factory):
         ("raise AssertionError('broken')", "failed", "AssertionError: broken"),
         ("import sys; sys.exit(3)", "failed", "sys.exit(3)"),
         ("C = 1", "incompatible", "not a subclass of gencore.Collector"),
-        (GOOD.format(name="sample", version=(0, 9)), "incompatible", "accepts 1.0 to 1.x"),
+        (GOOD.format(name="sample", version=(0, 9)), "incompatible", "accepts 1.0 to 1.1"),
         (GOOD.format(name="sample", version=(2, 0)), "incompatible", "version 2.0"),
-        (GOOD.format(name="sample", version="'1'"), "incompatible", "version '1'"),
+        (GOOD.format(name="sample", version=(1, 2)), "incompatible", "version 1.2"),
+        (GOOD.format(name="sample", version=(True, False)), "incompatible", "(True, False)"),
+        (GOOD.format(name="sample", version="'1'"), "incompatible", "version is '1'"),
+        (GOOD.format(name="sample", version=[1, 0]), "incompatible", "version is [1, 0]"),
         (GOOD.format(name="other", version=(1, 0)), "incompatible", "must be one"),
+        (GOOD.format(name="other", version=(1, 0)) + "    name = 5", "incompatible", "name is 5"),
     ],
 )
 def test_a_bad_plug_in_becomes_a_status_with_its_reason(install, code, status, words):
@@ -77,6 +97,174 @@ def test_a_bad_plug_in_becomes_a_status_with_its_reason(install, code, status, w
     with pytest.raises(gencore.PluginError) as caught:
         gencore.Pipeline(collectors=["sample"])
     assert caught.value.status == status
+
+
+@pytest.mark.parametrize("attribute", ["name", "api_version"])
+@pytest.mark.parametrize("error", ["OSError('no licence')", "SystemExit('no licence')"])
+def test_a_class_whose_attribute_raises_is_a_row(install, attribute, error):
+    """The others are listed, and the reason names what it raised."""
+    code = GOOD.format(name="sample", version=(1, 0))
+    meta = f"""
+class Meta(type(C)):
+    @property
+    def {attribute}(cls):
+        raise {error}
+C = Meta("D", (C,), {{}})
+"""
+    install("sample-bad", "sample", code + meta)
+
+    status, reason = status_of("sample")
+
+    assert (status, status_of("raw")[0]) == ("failed", "ok")
+    assert reason.startswith("reading its attributes ")
+    assert "no licence" in reason
+
+
+def test_an_error_that_cannot_be_shown_is_a_reason_too(install):
+    """Its class is named."""
+    code = """
+class Odd(Exception):
+    def __str__(self):
+        raise ValueError
+raise Odd
+"""
+    install("sample-odd", "sample", code)
+
+    assert status_of("sample") == ("failed", "its import raises Odd, which cannot be shown")
+
+
+@pytest.mark.parametrize(
+    ("version", "remedy"),
+    [((1, 2), "--upgrade gencore"), ((0, 9), "--upgrade sample-other")],
+)
+def test_the_outdated_one_of_two_contracts_is_to_be_upgraded(install, version, remedy):
+    """A plug-in for a newer contract needs a newer gencore, an older one its own next version."""
+    install("sample-other", "sample", GOOD.format(name="sample", version=version))
+
+    with pytest.raises(gencore.PluginError) as caught:
+        loader.load_named("collector", "sample")
+    assert caught.value.remedy == f"pip install {remedy}"
+
+
+def test_a_built_in_plug_in_keeps_its_name(install, tmp_path_factory):
+    """Another of that name is shadowed, not imported, and can be named in full."""
+    install("a-raw", "raw", GOOD.format(name="raw", version=(1, 0)))
+
+    path = gencore.create_core(directory=tmp_path_factory.mktemp("out"))
+
+    assert path.exists()
+    assert "a_raw" not in sys.modules
+    assert status_of("raw", "gencore") == ("ok", None)
+    assert status_of("raw", "a-raw")[0] == "shadowed"
+    assert loader.load_named("collector", "raw").entry.distribution == "gencore"
+    assert loader.load_named("collector", "a-raw:raw").entry.distribution == "a-raw"
+
+
+def test_no_policy_gives_a_built_in_name_away(install, monkeypatch):
+    """Allowed is not preferred."""
+    install("a-raw", "raw", GOOD.format(name="raw", version=(1, 0)))
+    monkeypatch.setenv("GENCORE_PLUGINS", "raw, a-raw:raw")
+
+    assert loader.load_named("collector", "raw").entry.distribution == "gencore"
+
+
+def test_a_third_party_backend_is_not_even_imported_unless_it_is_named(install):
+    """Whatever its priority, and however its import ends."""
+    install("sample-high", "high", BACKEND.format(name="high", priority=10**9), "backends")
+    install("sample-slow", "slow", "raise SystemExit('imported')", "backends")
+
+    pipeline = gencore.Pipeline(collectors=["raw"])
+
+    assert {c.backend.name for c in pipeline._selection.backends}.isdisjoint({"high", "slow"})
+    assert not {"sample_high", "sample_slow"} & sys.modules.keys()
+    assert pipeline._selection.warnings == ()
+
+
+def test_a_third_party_backend_can_be_chosen_by_name_or_by_policy(install, monkeypatch):
+    """An argument and GENCORE_BACKEND name it, GENCORE_PLUGINS lets its priority count."""
+    install("sample-high", "high", BACKEND.format(name="high", priority=10**9), "backends")
+
+    def chosen(**options):
+        return gencore.Pipeline(**options)._choose()[0].name
+
+    assert chosen(backend="high") == "high"
+    assert chosen(backend="sample-high:high") == "high"
+    with monkeypatch.context() as patch:
+        patch.setenv("GENCORE_BACKEND", "high")
+        assert chosen() == "high"
+    assert chosen() != "high"
+    monkeypatch.setenv("GENCORE_PLUGINS", "high")
+    assert chosen() == "high"
+
+
+def test_where_no_built_in_backend_works_the_others_are_offered(install, monkeypatch):
+    """With what names each, and why each was not asked."""
+    monkeypatch.setattr(sys, "platform", "plan9")
+    code = BACKEND.format(name="high", priority=10**9)
+    install("sample-high", "high", code, "backends")
+    install("sample-elf", "linux-elf", code, "backends")
+    install("sample-one", "twin", code, "backends")
+    install("sample-two", "twin", code, "backends")
+
+    with pytest.raises(gencore.Unsupported) as caught:
+        gencore.start()
+
+    verdicts = caught.value.verdicts
+    remedies = {
+        name: reason.remedy for name, verdict in verdicts.items() for reason in verdict.reasons
+    }
+    assert "used only if it is named" in verdicts["high"].reasons[0].text
+    assert remedies["high"] == "GENCORE_BACKEND=high"
+    assert remedies["sample-elf:linux-elf"] == "GENCORE_BACKEND=sample-elf:linux-elf"
+    assert remedies["sample-two:twin"] == "GENCORE_BACKEND=sample-two:twin"
+    assert "linux-elf" in verdicts
+    assert "GENCORE_BACKEND=high" in caught.value.remedy
+
+
+def test_a_backend_whose_object_has_an_attribute_that_raises_is_passed_over(install, monkeypatch):
+    """With a warning: it was allowed, and cannot be used."""
+    code = BACKEND.format(name="high", priority=1)
+    code += "    @property\n    def method(self):\n        raise OSError('no licence')\n"
+    install("sample-bad", "high", code, "backends")
+    monkeypatch.setenv("GENCORE_PLUGINS", "high")
+
+    (warning,) = gencore.Pipeline()._selection.warnings
+
+    assert "reading its attributes raises OSError: no licence" in warning
+
+
+class Named(gencore.Collector):
+    """Has the name of another one."""
+
+    name = "raw"
+    api_version = (1, 0)
+
+    def finish(self, _dump):
+        return []
+
+
+@pytest.mark.parametrize(
+    "collectors",
+    [["raw", Named], ["raw", "gencore:raw"], ["raw", functools.partial(Named)]],
+)
+def test_two_collectors_of_one_name_are_refused(collectors):
+    """When the pipeline is built: their files would have one name too."""
+    with pytest.raises(gencore.UsageError, match="'raw' is given 2 times"):
+        gencore.Pipeline(collectors=collectors)
+
+
+def test_collectors_made_by_functions_are_compared_before_the_pause(tmp_path):
+    """Only what they return has a name."""
+    backend = SimulatedBackend()
+    backend.snapshot = None
+
+    def make():
+        return Named()
+
+    pipeline = gencore.Pipeline(backend=backend, collectors=[make, Named], directory=tmp_path)
+
+    with pytest.raises(gencore.UsageError, match="'raw' is given 2 times"):
+        pipeline.start()
 
 
 def test_a_duplicated_name_is_refused_and_both_claimants_named(install):
@@ -152,7 +340,6 @@ def test_the_policy_holds_for_one_that_is_chosen_by_its_distribution(install, mo
 def test_a_disabled_plug_in_takes_no_name(install, monkeypatch, tmp_path_factory):
     """One that claims a built-in name is out of the way; `a-` sorts before `gencore`."""
     install("a-raw", "raw", GOOD.format(name="raw", version=(1, 0)))
-    assert status_of("raw")[0] == "conflict"
     monkeypatch.setenv("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     statuses = {p.entry.distribution: p.status for p in loader.load_all("collector")}

@@ -5,11 +5,13 @@ import os
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 
 import gencore
-from gencore._settings import resolution
+from gencore._settings.mapping import options_from_mapping
 from gencore._settings.options import Options
+from gencore._settings.sources import resolve_settings
 from gencore.testing import SimulatedBackend
 
 
@@ -94,7 +96,7 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
     [
         ("timeout = '5'", r"expected a number, not '5' @ \$.timeout"),
         ("timeout = true", r"expected a number, not True @ \$.timeout"),
-        ("backend = 3", r"expected text, not 3 @ \$.backend"),
+        ("backend = 3", r"expected text or a table, not 3 @ \$.backend"),
         ("sources = 1", r"expected true or false, not 1 @ \$.sources"),
         ("threads = 'all'", r"'?all'? not in .* @ \$.threads"),
         ("annotations = { a = 1 }", r"expected text, not 1 @ \$.annotations\['a'\]"),
@@ -110,7 +112,7 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
         ("timeout = ", "is not TOML"),
         ("timeout = -1", "GENCORE_CONFIG=.*not a positive number"),
         ("collectors = []", "GENCORE_CONFIG=.*not a list of collectors"),
-        ("collectors = ['raw', 'raw']", "GENCORE_CONFIG=.*more than once"),
+        ("collectors = ['raw', 'raw']", "'raw' is given 2 times"),
         ("collectors = [{ use = 'raw', timeout = -1 }]", "GENCORE_CONFIG=.*number of seconds"),
         ("name = '{x}'", "GENCORE_CONFIG=.*a field that is not known"),
         ("name = ''", "GENCORE_CONFIG=.*names nothing"),
@@ -125,6 +127,60 @@ def test_a_wrong_value_is_named_with_its_path(config, text, fault):
 
     with pytest.raises(gencore.UsageError, match=fault):
         gencore.Pipeline()
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"backend": 3}, "backend=3 is neither a name nor a Backend"),
+        ({"backend": ""}, "backend='' is neither a name nor a Backend"),
+        ({"collectors": "raw"}, "collectors='raw' is not a list"),
+        ({"collectors": [3]}, "3 is neither the name nor the class of a collector"),
+        ({"directory": 3}, "directory=3 is not a path"),
+        ({"directory": ""}, "directory='' names nothing"),
+        ({"name": 3}, "name=3 is not text"),
+        ({"threads": "all"}, "threads='all' is not one of auto"),
+        ({"content": 3}, "content=3 is not one of full"),
+        ({"timeout": "5"}, "timeout='5' is not a positive number"),
+        ({"annotations": [("a", "b")]}, "annotations=.* is not a mapping"),
+        ({"annotations": {"a": 1}}, "annotation 'a'=1 is not text"),
+        ({"sources": 1}, "sources=1 is neither True nor False"),
+        ({"on_event": 3}, "on_event=3 cannot be called"),
+        ({"directry": "x"}, "unknown option 'directry'. Remedy: did you mean 'directory'?"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_its_value(options, fault):
+    """Whatever it is an argument of."""
+    with pytest.raises(gencore.UsageError, match=fault):
+        gencore.Pipeline(**options)
+
+
+def test_the_settings_are_one_frozen_object(tmp_path, monkeypatch, config):
+    """Each value from the strongest of its sources, the request's options among them."""
+    config("content = 'private'\ntimeout = 5\nname = '{id}'")
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(tmp_path))
+    annotations = {"a": "b"}
+
+    settings = resolve_settings({"timeout": 6, "annotations": annotations, "content": None})
+    annotations["c"] = "d"
+
+    assert (settings.directory, settings.name) == (str(tmp_path), "{id}")
+    assert settings.collectors == (
+        gencore.CollectorSpec("manifest"),
+        gencore.CollectorSpec("archive"),
+    )
+    assert settings.request == gencore.DumpRequest(
+        content="private", timeout=6, annotations={"a": "b"}
+    )
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        settings.name = "x"
+
+
+def test_a_value_of_the_file_that_an_argument_replaces_does_not_matter(config):
+    """It is in nobody's way, as long as it is of its type."""
+    config("timeout = -1")
+
+    assert gencore.Pipeline(timeout=5)._request.timeout == 5
 
 
 def test_every_fault_is_told_at_once(config):
@@ -172,7 +228,9 @@ def test_a_pipeline_is_built_from_a_mapping(tmp_path):
     )
 
     assert pipeline.run().path_of("raw").parent == tmp_path
-    with pytest.raises(gencore.UsageError, match=r"expected text, not None @ \$.backend"):
+    with pytest.raises(
+        gencore.UsageError, match=r"expected text or a table, not None @ \$.backend"
+    ):
         gencore.Pipeline.from_mapping({"backend": None})
     with pytest.raises(gencore.UsageError, match="keys that are text"):
         gencore.Pipeline.from_mapping({1: 2})
@@ -195,7 +253,7 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
         "force": True,
     }
 
-    assert resolution.options_from_mapping(values) == values
+    assert options_from_mapping(values) == values
     assert values.keys() == Options.__annotations__.keys() - {"on_event"}
 
 
@@ -242,7 +300,7 @@ def test_a_dump_is_complete_without_an_optional_collector(tmp_path):
     required = report_of(tmp_path, gencore.CollectorSpec(Fails), "raw")
 
     assert (optional.result, optional.exit_code) == ("complete", 0)
-    assert optional.warnings == ("optional collector 'told' failed: no",)
+    assert optional.warnings == ("optional collector 'told' failed: OSError: no",)
     assert (required.result, required.exit_code) == ("partial", 3)
 
 
@@ -258,7 +316,7 @@ def test_an_optional_collector_may_fail_anywhere(tmp_path, method):
     report = report_of(tmp_path, gencore.CollectorSpec(bad, required=False), "raw")
 
     assert report.result == "complete"
-    assert report.warnings == ("optional collector 'told' failed: no",)
+    assert report.warnings == ("optional collector 'told' failed: OSError: no",)
 
 
 def test_an_optional_collector_need_not_be_installed(tmp_path):

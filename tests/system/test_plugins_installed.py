@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
-TWINS = "claimed by sample-twin-one 1.0 and sample-twin-two 1.0; choose one as DISTRIBUTION:twin"
+TWINS = "claimed by sample-twin-one 1.0 and sample-twin-two 1.0"
 BAD = {
     "sample-import-error": ("failed", "ModuleNotFoundError: No module named 'no_such_module'"),
     "sample-exit": ("failed", "its import calls sys.exit(3)"),
     "sample-twin-one": ("conflict", TWINS),
     "sample-twin-two": ("conflict", TWINS),
-    "sample-too-old": ("incompatible", "contract version 0.9; this gencore accepts 1.0 to 1.x"),
-    "sample-too-new": ("incompatible", "contract version 2.0; this gencore accepts 1.0 to 1.x"),
+    "sample-too-old": ("incompatible", "contract version 0.9; this gencore accepts 1.0"),
+    "sample-too-new": ("incompatible", "contract version 2.0; this gencore accepts 1.0"),
     "sample-no-collector": ("incompatible", "is not a subclass of gencore.Collector"),
     "sample-unsupported": ("unsupported", "this is not the right machine"),
 }

@@ -19,18 +19,19 @@ from gencore._pipeline.instant import take_instant
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.room import check_room
-from gencore._pipeline.selection import Selection, ask
+from gencore._pipeline.selection import Selection
 from gencore._pipeline.space import check_space
 from gencore._pipeline.state import DumpState
 from gencore._pipeline.worker import Worker
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
+from gencore._settings.mapping import options_from_mapping
 from gencore._settings.options import Options
-from gencore._settings.resolution import options_from_mapping, request_of, with_defaults
+from gencore._settings.sources import resolve_settings
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
-from gencore.naming import DEFAULT_NAME, dump_id, dump_name
+from gencore.naming import dump_id, dump_name
 from gencore.output import Output
 from gencore.report import Report, describe_error
 from gencore.verdict import Verdict
@@ -45,7 +46,8 @@ class Pipeline:
 
     Args:
         backend: A backend's name, or an object of it; default: ``GENCORE_BACKEND``, or else the
-            one of highest priority that works here.
+            one of highest priority that works here, of gencore's own and those that
+            ``GENCORE_PLUGINS`` names.
         collectors: Names of collectors, callables that return a new one for each dump, or a
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
@@ -60,14 +62,12 @@ class Pipeline:
     """
 
     def __init__(self, **options: Unpack[Options]) -> None:
-        options = with_defaults(options)
-        self._directory = options.get("directory")
-        self._name = options.get("name") or DEFAULT_NAME
-        self._on_event = options.get("on_event")
-        self._request = request_of(options)
-        self._selection = Selection(
-            options.get("backend"), options.get("collectors", ("manifest", "archive"))
-        )
+        settings = resolve_settings(options)
+        self._directory = settings.directory
+        self._name = settings.name
+        self._on_event = settings.on_event
+        self._request = settings.request
+        self._selection = Selection(settings.backend, settings.collectors)
 
     @property
     def directory(self) -> Path:
@@ -175,13 +175,11 @@ class Pipeline:
         return check_space(output, participants, verdict.core_size, streams=streams, force=force)
 
     def _choose(self) -> tuple[Backend, Verdict]:
-        verdicts = [
-            (candidate.backend, ask(candidate, self._request))
-            for candidate in self._selection.backends
-        ]
+        verdicts = self._selection.ask_backends(self._request)
         willing = [(backend, verdict) for backend, verdict in verdicts if verdict.ok]
         if not willing:
-            raise Unsupported({backend.name: verdict for backend, verdict in verdicts})
+            answers = {backend.name: verdict for backend, verdict in verdicts}
+            raise Unsupported({**answers, **self._selection.passed_over})
         best = max(backend.priority for backend, _ in willing)
         first, *others = [choice for choice in willing if choice[0].priority == best]
         if others:

@@ -1,7 +1,8 @@
 """Which backends and collectors a pipeline uses: loads them, and makes those of each dump."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -10,10 +11,10 @@ import attrs
 
 from gencore._pipeline.participant import Participant
 from gencore._plugins import loader
-from gencore._plugins.catalogue import BUILT_IN
+from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.supervisor import Call, Steps, Supervisor
-from gencore._settings.options import BackendChoice, CollectorChoice, CollectorSpec, specs_of
+from gencore._settings.options import BackendSpec, CollectorSpec
 from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import PluginError, Refused, TimedOut, UsageError
@@ -21,7 +22,7 @@ from gencore.report import describe_error
 from gencore.request import DumpRequest, is_time_limit
 from gencore.verdict import Reason, Verdict
 
-__all__ = ["Candidate", "Selection", "ask", "verdict_of"]
+__all__ = ["Candidate", "Selection", "ask", "verdict_of", "why_not_default"]
 
 T = TypeVar("T")
 _ANSWER_LIMIT: Final = 5.0
@@ -33,6 +34,8 @@ class _Recipe:
     """How to make one collector of a dump."""
 
     name: str
+    name_is_certain: bool = True
+    """False for that of a function, which says nothing of the collector that it returns."""
     make: Callable[[], Collector]
     spec: CollectorSpec
     built_in: bool = False
@@ -50,9 +53,13 @@ class Candidate:
 class Selection:
     """The plug-ins of one pipeline. Raises `UsageError` and `PluginError`."""
 
-    def __init__(self, backend: BackendChoice, collectors: Sequence[CollectorChoice]) -> None:
+    def __init__(
+        self, backend: Backend | BackendSpec | None, collectors: Sequence[CollectorSpec]
+    ) -> None:
         self._loaded: list[loader.LoadedPlugin] = []
         self._optional: list[str] = []
+        self.passed_over: dict[str, Verdict] = {}
+        """Why the backends that are not asked are not, by name."""
         self.backends = self._load_backends(backend)
         self._recipes = self._load_collectors(collectors)
 
@@ -68,6 +75,10 @@ class Selection:
         rows = (f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken)
         return (*rows, *self._optional)
 
+    def ask_backends(self, request: DumpRequest) -> list[tuple[Backend, Verdict]]:
+        """Return what each backend says to *request*."""
+        return [(candidate.backend, ask(candidate, request)) for candidate in self.backends]
+
     def make_participants(self, note_failure: Callable[..., None]) -> list[Participant]:
         """Make the collectors of one dump, and let each check itself; note those that fail.
 
@@ -81,46 +92,67 @@ class Selection:
             except Exception as raised:
                 reraise_if_from_handler(raised)
                 if recipe.spec.required == "before":
-                    raise Refused(_why_unusable(recipe.name, raised)) from raised
+                    raise Refused(_unusable(recipe.name, raised)) from raised
                 error = raised
                 note_failure(recipe.name, raised, required=bool(recipe.spec.required))
         if not participants:
             reason = f"none of the collectors can be used: {error or '; '.join(self._optional)}"
             raise PluginError(family="collector", name="*", status="failed", reason=reason)
         _check_packers(participants)
+        _refuse_same_names(participant.name for participant in participants)
         return participants
 
     def _make_participant(self, recipe: _Recipe) -> Participant:
         make = partial(_participant, recipe)
         return make() if recipe.built_in else _watched(make, f"collector {recipe.name!r}")
 
-    def _load_backends(self, choice: BackendChoice) -> list[Candidate]:
+    def _load_backends(self, choice: Backend | BackendSpec | None) -> list[Candidate]:
         if isinstance(choice, Backend):
             return [Candidate(choice)]
-        if choice:
-            self._loaded.append(loader.load_named("backend", choice))
-            return [_make_backend(self._loaded[-1])]
-        loaded = loader.load_all("backend")
-        made = [self._try_to_make(plugin) for plugin in loaded]
+        if choice is not None:
+            return [self._load_backend(choice)]
+        entries = [entry for entry in read_catalogue() if entry.family == "backend"]
+        made = [self._load_default(entry) for entry in entries]
         return [candidate for candidate in made if candidate is not None]
 
-    def _try_to_make(self, plugin: loader.LoadedPlugin) -> Candidate | None:
+    def _load_backend(self, spec: BackendSpec) -> Candidate:
+        if not isinstance(spec.use, str):
+            return Candidate(spec.use(**spec.options))
+        self._loaded.append(loader.load_named("backend", spec.use))
+        return _make_backend(self._loaded[-1], spec.options)
+
+    def _load_default(self, entry: CatalogueEntry) -> Candidate | None:
+        """Load a backend that may be chosen although nobody named it; note why another may not."""
+        refusal = why_not_default(entry)
+        if refusal is not None:
+            self.passed_over[entry.distinct_name] = Verdict.no(refusal)
+            return None
+        plugin = loader.load(entry)
+        candidate = None
         try:
-            candidate = _make_backend(plugin) if plugin.status == "ok" else None
+            candidate = _make_backend(plugin)
         except PluginError as error:
-            plugin = attrs.evolve(plugin, status="failed", plugin=None, reason=error.reason)
-            candidate = None
+            if plugin.status == "ok":
+                plugin = attrs.evolve(plugin, status="failed", plugin=None, reason=error.reason)
+            self.passed_over[entry.distinct_name] = Verdict.no(Reason(error.reason, error.remedy))
         self._loaded.append(plugin)
         return candidate
 
-    def _load_collectors(self, choices: Sequence[CollectorChoice]) -> list[_Recipe]:
-        recipes = (self._load_collector(spec) for spec in specs_of(choices))
-        return [recipe for recipe in recipes if recipe is not None]
+    def _load_collectors(self, specs: Sequence[CollectorSpec]) -> list[_Recipe]:
+        found = [self._load_collector(spec) for spec in specs]
+        recipes = [recipe for recipe in found if recipe is not None]
+        _refuse_same_names(recipe.name for recipe in recipes if recipe.name_is_certain)
+        return recipes
 
     def _load_collector(self, spec: CollectorSpec) -> _Recipe | None:
         if not isinstance(spec.use, str):
-            name = _name_of(spec.use)
-            return _Recipe(name=name, make=_with_options(spec.use, spec, name), spec=spec)
+            name, is_certain = _name_of(spec.use)
+            return _Recipe(
+                name=name,
+                name_is_certain=is_certain,
+                make=_with_options(spec.use, spec, name),
+                spec=spec,
+            )
         try:
             loaded = loader.load_named("collector", spec.use)
         except PluginError as error:
@@ -133,7 +165,7 @@ class Selection:
             name=loaded.entry.name,
             make=_with_options(loaded.plugin, spec, loaded.entry.name),
             spec=spec,
-            built_in=loaded.entry.distribution == BUILT_IN,
+            built_in=loaded.entry.built_in,
         )
 
 
@@ -147,16 +179,29 @@ def _check_packers(participants: list[Participant]) -> None:
         )
 
 
-def _why_unusable(name: str, error: Exception) -> str:
+def _unusable(name: str, error: Exception) -> str:
     return f"collector {name!r} cannot be used: {describe_error(error)}"
 
 
-def _name_of(maker: Callable[..., Any]) -> str:
-    """Return how to call what makes a collector before there is one."""
+def _name_of(maker: Callable[..., Any]) -> tuple[str, bool]:
+    """Return how to call what makes a collector, and whether the collector has that name too."""
+    while isinstance(maker, partial):
+        maker = maker.func
     try:
-        return str(getattr(maker, "name", None) or maker.__name__)
-    except Exception:
-        return repr(maker)
+        name = getattr(maker, "name", None)
+        return (name, True) if isinstance(name, str) else (str(maker.__name__), False)
+    except Exception as error:
+        reraise_if_from_handler(error)
+        return repr(maker), False
+
+
+def _refuse_same_names(names: Iterable[str]) -> None:
+    """Raise `UsageError` if two collectors would make the same files."""
+    for name, number in Counter(names).items():
+        if number > 1:
+            raise UsageError(
+                f"collectors: {name!r} is given {number} times", remedy="give each collector once"
+            )
 
 
 def _with_options(maker: Callable[..., Any], spec: CollectorSpec, name: str) -> Callable[[], Any]:
@@ -193,18 +238,45 @@ def _participant(recipe: _Recipe) -> Participant:
     )
 
 
-def _make_backend(plugin: loader.LoadedPlugin) -> Candidate:
+def _make_backend(
+    plugin: loader.LoadedPlugin, options: Mapping[str, Any] | None = None
+) -> Candidate:
     """Return a loaded backend's object. Raises `PluginError`."""
+    if plugin.status != "ok":
+        raise loader.refusal(plugin)
+    doing = "its constructor"
     try:
-        backend = plugin.plugin()
+        backend = plugin.plugin(**(options or {}))
+        doing = "reading its attributes"
+        fault = _why_unusable(backend)
     except (Exception, SystemExit) as error:
         reraise_if_from_handler(error)
-        reason = f"its constructor raises {type(error).__name__}: {error}"
+        reason = f"{doing} {loader.how_raised(error)}"
         raise loader.refusal(attrs.evolve(plugin, status="failed", reason=reason)) from error
+    if fault is not None:
+        raise loader.refusal(attrs.evolve(plugin, status="failed", reason=fault))
+    return Candidate(backend, built_in=plugin.entry.built_in)
+
+
+def _why_unusable(backend: Any) -> str | None:
+    """Read what the choice and the report need of a backend: its attributes may be code."""
+    if not isinstance(backend, Backend):
+        return f"its constructor returns {backend!r}"
     if not isinstance(getattr(backend, "priority", None), int):
-        reason = "its priority is not a whole number"
-        raise loader.refusal(attrs.evolve(plugin, status="failed", reason=reason))
-    return Candidate(backend, built_in=plugin.entry.distribution == BUILT_IN)
+        return "its priority is not a whole number"
+    if not all(isinstance(getattr(backend, text), str) for text in ("name", "method")):
+        return "its name and method are not both text"
+    return None
+
+
+def why_not_default(entry: CatalogueEntry) -> Reason | None:
+    """Return why a backend is not chosen unless it is named; None if it may be."""
+    if entry.is_default:
+        return None
+    if entry.obstacle is not None:
+        return Reason(entry.obstacle.reason, entry.obstacle.remedy)
+    reason = f"installed by {entry.origin}, and used only if it is named"
+    return Reason(reason, remedy_by_name(entry))
 
 
 def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
@@ -216,7 +288,7 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
         return Verdict.no(Reason(error.message))
     except Exception as error:
         reraise_if_from_handler(error)
-        return Verdict.no(Reason(f"its probe raises {type(error).__name__}: {error}"))
+        return Verdict.no(Reason(f"its probe {loader.how_raised(error)}"))
     if not isinstance(verdict, Verdict):
         return Verdict.no(Reason(f"its probe returns {verdict!r}, not a Verdict"))
     return verdict
@@ -227,7 +299,7 @@ def verdict_of(plugin: loader.LoadedPlugin) -> Verdict:
     try:
         return ask(_make_backend(plugin), DumpRequest())
     except PluginError as error:
-        return Verdict.no(Reason(error.reason))
+        return Verdict.no(Reason(error.reason, error.remedy))
 
 
 def _watched(function: Callable[[], T], who: str) -> T:

@@ -1,4 +1,4 @@
-"""Which plug-ins are installed, who brings them, and whether they may be loaded.
+"""Which plug-ins are installed, by which distributions, and whether they may be loaded.
 
 Read from the live metadata of the installed distributions and never from a cache: stevedore's own
 cache is keyed by times of modification with a resolution of minutes, lies below the home
@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 import attrs
 
-__all__ = ["GROUPS", "CatalogueEntry", "Family", "read_catalogue"]
+__all__ = ["GROUPS", "CatalogueEntry", "Family", "Obstacle", "read_catalogue", "remedy_by_name"]
 
 Family = Literal["backend", "collector"]
 
@@ -22,7 +22,16 @@ GROUPS: Final[Mapping[Family, str]] = {
     "collector": "gencore.collectors",
 }
 BUILT_IN: Final = "gencore"
-"""The distribution whose plug-ins no policy turns off."""
+"""The distribution whose plug-ins no policy turns off, and whose names no other one takes."""
+
+
+@attrs.frozen(kw_only=True)
+class Obstacle:
+    """Why a plug-in is not loaded under its plain name."""
+
+    status: Literal["disabled", "shadowed", "conflict"]
+    reason: str
+    remedy: str
 
 
 @attrs.frozen(kw_only=True)
@@ -36,21 +45,43 @@ class CatalogueEntry:
     location: str
     """The folder in which the distribution is installed."""
     entry_point: EntryPoint
-    obstacle: "tuple[Literal['disabled', 'conflict'], str] | None" = None
-    """Status and reason why it must not be loaded, if so."""
+    obstacle: Obstacle | None = None
+    is_default: bool = False
+    """Whether it may be chosen without being named: it is built in, or GENCORE_PLUGINS names it,
+    and its plain name is its own."""
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with gencore."""
+        return self.distribution == BUILT_IN
+
+    @property
+    def full_name(self) -> str:
+        """The name that no other distribution can claim."""
+        return f"{self.distribution}:{self.name}"
+
+    @property
+    def distinct_name(self) -> str:
+        """The plain name if it means this plug-in, else the full one."""
+        return self.name if self.obstacle is None else self.full_name
+
+    @property
+    def origin(self) -> str:
+        """The distribution with its version."""
+        return f"{self.distribution} {self.version}"
 
 
 def read_catalogue(environ: Mapping[str, str] = os.environ) -> tuple[CatalogueEntry, ...]:
     """List every installed backend and collector by family and name, with policy applied."""
     entries = [
-        attrs.evolve(entry, obstacle=_policy(entry, environ))
+        _apply_policy(entry, environ)
         for entry in sorted(_installed(), key=lambda e: (e.family, e.name, e.distribution))
     ]
-    rivals = defaultdict(list)
+    claimants = defaultdict(list)
     for entry in entries:
-        if entry.obstacle is None:  # what is disabled takes nobody's name
-            rivals[entry.family, entry.name].append(entry)
-    return tuple(_judge(entry, rivals[entry.family, entry.name]) for entry in entries)
+        if entry.obstacle is None:  # what is disabled claims no name
+            claimants[entry.family, entry.name].append(entry)
+    return tuple(_settle_claim(entry, claimants[entry.family, entry.name]) for entry in entries)
 
 
 def _installed() -> Iterator[CatalogueEntry]:
@@ -78,27 +109,42 @@ def _plugins_of(distribution: Distribution) -> Iterator[CatalogueEntry]:
             )
 
 
-def _judge(entry: CatalogueEntry, same_name: list[CatalogueEntry]) -> CatalogueEntry:
-    if entry.obstacle is not None or len(same_name) == 1:
-        return entry
-    rivals = " and ".join(f"{e.distribution} {e.version}" for e in same_name)
-    reason = f"the name is claimed by {rivals}; choose one as DISTRIBUTION:{entry.name}"
-    return attrs.evolve(entry, obstacle=("conflict", reason))
-
-
-def _policy(
-    entry: CatalogueEntry, environ: Mapping[str, str]
-) -> tuple[Literal["disabled"], str] | None:
-    reason = None if entry.distribution == BUILT_IN else _disabled_by(entry, environ)
-    return ("disabled", reason) if reason else None
-
-
-def _disabled_by(entry: CatalogueEntry, environ: Mapping[str, str]) -> str | None:
+def _apply_policy(entry: CatalogueEntry, environ: Mapping[str, str]) -> CatalogueEntry:
+    if entry.built_in:
+        return attrs.evolve(entry, is_default=True)
     allowed = environ.get("GENCORE_PLUGINS")
+    if allowed is not None and {entry.name, entry.full_name} & _split(allowed):
+        return attrs.evolve(entry, is_default=True)
     if allowed is not None:
-        names = {part.strip() for part in allowed.split(",")}
-        named = names & {entry.name, f"{entry.distribution}:{entry.name}"}
-        return None if named else "not named in GENCORE_PLUGINS"
-    if environ.get("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "0") not in {"", "0"}:
-        return "GENCORE_DISABLE_PLUGIN_AUTOLOAD is set, and GENCORE_PLUGINS does not name it"
-    return None
+        reason = "not named in GENCORE_PLUGINS"
+    elif environ.get("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "0") not in {"", "0"}:
+        reason = "GENCORE_DISABLE_PLUGIN_AUTOLOAD is set, and GENCORE_PLUGINS does not name it"
+    else:
+        return entry
+    named = ",".join(sorted(_split(allowed or "") | {entry.full_name}))
+    remedy = f"GENCORE_PLUGINS={named}"
+    return attrs.evolve(entry, obstacle=Obstacle(status="disabled", reason=reason, remedy=remedy))
+
+
+def _split(names: str) -> set[str]:
+    return {name.strip() for name in names.split(",")} - {""}
+
+
+def _settle_claim(entry: CatalogueEntry, claimants: list[CatalogueEntry]) -> CatalogueEntry:
+    """Give a name to gencore's own plug-in, else to its only claimant, else to none of them."""
+    if entry.obstacle is not None or entry.built_in or len(claimants) == 1:
+        return entry
+    status: Literal["shadowed", "conflict"]
+    if any(claimant.built_in for claimant in claimants):
+        status, reason = "shadowed", f"the name belongs to gencore's own {entry.family}"
+    else:
+        rivals = " and ".join(claimant.origin for claimant in claimants)
+        status, reason = "conflict", f"the name is claimed by {rivals}"
+    obstacle = Obstacle(status=status, reason=reason, remedy=remedy_by_name(entry, full=True))
+    return attrs.evolve(entry, obstacle=obstacle, is_default=False)
+
+
+def remedy_by_name(entry: CatalogueEntry, *, full: bool = False) -> str:
+    """Return what to write in order to use a plug-in that is not used by itself."""
+    name = entry.full_name if full else entry.name
+    return f"GENCORE_BACKEND={name}" if entry.family == "backend" else f"collectors=['{name}']"

@@ -7,6 +7,7 @@ exactly one entry point, from our catalogue.
 
 import re
 from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 
 import attrs
@@ -17,13 +18,22 @@ from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import PluginError
 
-__all__ = ["API_CURRENT", "API_FLOOR", "LoadedPlugin", "load", "load_all", "load_named", "refusal"]
+__all__ = [
+    "API_CURRENT",
+    "API_FLOOR",
+    "LoadedPlugin",
+    "how_raised",
+    "load",
+    "load_all",
+    "load_named",
+    "refusal",
+]
 
 API_CURRENT: Final = (1, 1)
 API_FLOOR: Final = (1, 0)
-"""The contract versions that this framework accepts, from the floor to any minor of current."""
+"""The contract versions that this framework accepts, from the floor to the current one."""
 
-Status = Literal["ok", "disabled", "conflict", "incompatible", "failed"]
+Status = Literal["ok", "disabled", "shadowed", "conflict", "incompatible", "failed"]
 _CONTRACTS: Final[dict[str, type]] = {"backend": Backend, "collector": Collector}
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -36,21 +46,34 @@ class LoadedPlugin:
     status: Status
     reason: str | None = None
     """Why the status is not ``ok``."""
+    remedy: str | None = None
+    """What to do about that, where it is known."""
     plugin: Any = None
     """The plug-in's class; None unless the status is ``ok``."""
+    api_version: tuple[int, int] | None = None
+    """The contract version that the class states; None unless the status is ``ok``."""
 
     def as_dict(self) -> dict[str, object]:
-        """Return the row of ``gencore plugins --json`` and of the manifest."""
-        version = getattr(self.plugin, "api_version", None)
+        """Return the row of the manifest, and the beginning of that of ``gencore plugins``."""
+        version = self.api_version
         return {
             "family": self.entry.family,
             "name": self.entry.name,
             "distribution": self.entry.distribution,
             "version": self.entry.version,
-            "api_version": ".".join(map(str, version)) if version else None,
+            "api_version": _shown(version) if version else None,
             "status": self.status,
             "reason": self.reason,
         }
+
+
+class _Incompatible(Exception):
+    """What was loaded is no plug-in for this gencore."""
+
+    def __init__(self, reason: str, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
 
 
 def load_all(family: Family) -> tuple[LoadedPlugin, ...]:
@@ -77,30 +100,41 @@ def refusal(loaded: LoadedPlugin) -> PluginError:
         name=loaded.entry.name,
         status=loaded.status,
         reason=loaded.reason or loaded.status,
-        remedy="see 'gencore plugins'",
+        remedy=loaded.remedy or f"gencore plugins show {loaded.entry.full_name}",
     )
 
 
 def load(entry: CatalogueEntry) -> LoadedPlugin:
     """Load one plug-in. Whatever it does wrong becomes its status and reason."""
-    if entry.obstacle is not None:
-        status, reason = entry.obstacle
-        return LoadedPlugin(entry=entry, status=status, reason=reason)
+    if (obstacle := entry.obstacle) is not None:
+        return LoadedPlugin(
+            entry=entry, status=obstacle.status, reason=obstacle.reason, remedy=obstacle.remedy
+        )
+    doing = "its import"
     try:
         plugin = _load_with_stevedore(entry)
+        doing = "reading its attributes"
+        version = _check(entry, plugin)
     except KeyboardInterrupt:
         raise
-    except SystemExit as error:
-        reason = f"its import calls sys.exit({error.code!r})"
-        return LoadedPlugin(entry=entry, status="failed", reason=reason)
+    except _Incompatible as fault:
+        return LoadedPlugin(
+            entry=entry, status="incompatible", reason=fault.reason, remedy=fault.remedy
+        )
     except BaseException as error:
         reraise_if_from_handler(error)
-        reason = f"its import raises {type(error).__name__}: {error}"
-        return LoadedPlugin(entry=entry, status="failed", reason=reason)
-    fault = _why_incompatible(entry, plugin)
-    if fault is not None:
-        return LoadedPlugin(entry=entry, status="incompatible", reason=fault)
-    return LoadedPlugin(entry=entry, status="ok", plugin=plugin)
+        return LoadedPlugin(entry=entry, status="failed", reason=f"{doing} {how_raised(error)}")
+    return LoadedPlugin(entry=entry, status="ok", plugin=plugin, api_version=version)
+
+
+def how_raised(error: BaseException) -> str:
+    """Return what was raised, as the end of a sentence. Survives errors that cannot be shown."""
+    try:
+        if isinstance(error, SystemExit):
+            return f"calls sys.exit({error.code!r})"
+        return f"raises {type(error).__name__}: {error}"
+    except Exception:
+        return f"raises {type(error).__name__}, which cannot be shown"
 
 
 def _find(family: Family, name: str, catalogue: Iterable[CatalogueEntry]) -> CatalogueEntry:
@@ -112,16 +146,28 @@ def _find(family: Family, name: str, catalogue: Iterable[CatalogueEntry]) -> Cat
             family=family,
             name=name,
             status="unknown",
-            reason=f"no installed distribution brings it; installed: {known}",
-            remedy="check the spelling, or install the package that brings it",
+            reason=f"not installed; installed: {known}",
+            remedy=_remedy_for_unknown(plain, catalogue),
         )
-    chosen = min(matches, key=lambda e: _status(e) == "disabled")  # another may have its name
-    by_distribution = distribution and _status(chosen) == "conflict"
-    return attrs.evolve(chosen, obstacle=None) if by_distribution else chosen
+    return _under_its_full_name(matches[0]) if distribution else min(matches, key=_precedence)
 
 
-def _status(entry: CatalogueEntry) -> str | None:
-    return entry.obstacle[0] if entry.obstacle else None
+def _remedy_for_unknown(name: str, catalogue: Iterable[CatalogueEntry]) -> str:
+    close = get_close_matches(name, [entry.name for entry in catalogue], 1)
+    return f"did you mean {close[0]!r}?" if close else "install the package that it is part of"
+
+
+def _under_its_full_name(entry: CatalogueEntry) -> CatalogueEntry:
+    """Return the entry without the obstacles that only its plain name has."""
+    disabled = entry.obstacle is not None and entry.obstacle.status == "disabled"
+    return entry if disabled else attrs.evolve(entry, obstacle=None)
+
+
+def _precedence(entry: CatalogueEntry) -> int:
+    """Put first what a plain name means, and last what was turned off: it claims no name."""
+    if entry.obstacle is None:
+        return 0
+    return 2 if entry.obstacle.status == "disabled" else 1
 
 
 def _load_with_stevedore(entry: CatalogueEntry) -> object:
@@ -142,25 +188,36 @@ def _load_with_stevedore(entry: CatalogueEntry) -> object:
     return next(extension.plugin for extension in manager)
 
 
-def _why_incompatible(entry: CatalogueEntry, plugin: object) -> str | None:
+def _check(entry: CatalogueEntry, plugin: Any) -> tuple[int, int]:
+    """Return the contract version of what was loaded. Raises `_Incompatible`, or what it raises.
+
+    Its attributes are its own code, if it has a metaclass: each is read once, and here.
+    """
     contract = _CONTRACTS[entry.family]
     if not (isinstance(plugin, type) and issubclass(plugin, contract)):
-        return f"{entry.entry_point.value} is not a subclass of gencore.{contract.__name__}"
+        what = f"{entry.entry_point.value} is not a subclass of gencore.{contract.__name__}"
+        raise _Incompatible(what)
     name = getattr(plugin, "name", None)
-    if name != entry.name or not _NAME.fullmatch(entry.name):
-        return (
+    if not isinstance(name, str) or name != entry.name or not _NAME.fullmatch(entry.name):
+        raise _Incompatible(
             f"its name is {name!r}, its entry point's {entry.name!r}: they must be one, [a-z0-9-]"
         )
-    return _why_outside_api_window(getattr(plugin, "api_version", None))
+    return _check_version(getattr(plugin, "api_version", None), entry.distribution)
 
 
-def _why_outside_api_window(version: object) -> str | None:
-    match version:
-        case (int() as major, int() as minor):
-            if (major, minor) >= API_FLOOR and major <= API_CURRENT[0]:
-                return None
-            shown = f"{major}.{minor}"
-        case _:
-            shown = repr(version)
-    window = f"{API_FLOOR[0]}.{API_FLOOR[1]} to {API_CURRENT[0]}.x"
-    return f"it was written for contract version {shown}; this gencore accepts {window}"
+def _check_version(version: Any, distribution: str) -> tuple[int, int]:
+    if type(version) is not tuple or [type(number) for number in version] != [int, int]:
+        raise _Incompatible(f"its contract version is {version!r}, not a pair of whole numbers")
+    major, minor = version
+    if API_FLOOR <= (major, minor) <= API_CURRENT:
+        return major, minor
+    accepted = " to ".join(dict.fromkeys((_shown(API_FLOOR), _shown(API_CURRENT))))
+    outdated = "gencore" if (major, minor) > API_CURRENT else distribution
+    raise _Incompatible(
+        f"it was written for contract version {_shown(version)}; this gencore accepts {accepted}",
+        remedy=f"pip install --upgrade {outdated}",
+    )
+
+
+def _shown(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))

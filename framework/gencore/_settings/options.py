@@ -14,36 +14,70 @@ from gencore.request import Content, Threads, is_time_limit
 
 __all__ = [
     "BackendChoice",
+    "BackendMaker",
+    "BackendSpec",
     "CollectorChoice",
     "CollectorSpec",
     "Directory",
     "Maker",
     "Options",
-    "specs_of",
 ]
 
 Required = bool | Literal["before"]
-Maker = Callable[[], Collector]
+Maker = Callable[..., Collector]
 """A collector's class, or whatever else returns a new one for each dump."""
+BackendMaker = Callable[..., Backend]
+"""A backend's class, or whatever else returns a new object of it."""
+
+
+def _check_use(spec: Any, _: object, use: Any) -> None:
+    if not isinstance(use, str) and not callable(use):
+        family = type(spec).__name__.removesuffix("Spec").lower()
+        raise UsageError(f"{use!r} is neither the name nor the class of a {family}")
+
+
+def _check_options(spec: Any, _: object, options: Any) -> None:
+    if not isinstance(options, Mapping):
+        raise UsageError(f"options={options!r} of {spec.use!r} is not a mapping")
+
+
+def _check_required(spec: "CollectorSpec", _: object, required: Any) -> None:
+    if required not in {True, False, "before"}:
+        raise UsageError(f"required={required!r} of {spec.use!r} is not true, false or 'before'")
+
+
+def _check_timeout(spec: "CollectorSpec", _: object, timeout: Any) -> None:
+    if not is_time_limit(timeout):
+        raise UsageError(f"timeout={timeout!r} of {spec.use!r} is not a number of seconds")
+
+
+@attrs.frozen
+class BackendSpec:
+    """The backend of a pipeline, with its options. Raises `UsageError`."""
+
+    use: str | BackendMaker = attrs.field(validator=_check_use)
+    """The backend's name, ``DISTRIBUTION:NAME``, or what makes an object of it."""
+    options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_check_options)
+    """Keyword arguments that it is made with."""
 
 
 @attrs.frozen
 class CollectorSpec:
-    """A collector of a pipeline, with what it is told and how much it matters."""
+    """A collector of a pipeline, with its options and how much it matters. Raises `UsageError`."""
 
-    use: str | Maker
+    use: str | Maker = attrs.field(validator=_check_use)
     """The collector's name, ``DISTRIBUTION:NAME``, or what makes a new one for each dump."""
-    options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True)
+    options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_check_options)
     """Keyword arguments that it is made with."""
-    required: Required = attrs.field(default=True, kw_only=True)
+    required: Required = attrs.field(default=True, kw_only=True, validator=_check_required)
     """True: a dump without it is partial. False: a dump is complete without it; that it cannot be
     loaded or fails is a warning. ``before``: like True, and if it cannot be made or its
     `Collector.check` fails, there is no dump."""
-    timeout: float | None = attrs.field(default=None, kw_only=True)
+    timeout: float | None = attrs.field(default=None, kw_only=True, validator=_check_timeout)
     """Seconds that all its calls in one dump may take; None is `Collector.time_limit`."""
 
 
-BackendChoice = str | Backend | None
+BackendChoice = str | Backend | BackendSpec | None
 CollectorChoice = str | Maker | CollectorSpec
 Directory = str | PathLike[str] | None
 
@@ -64,32 +98,3 @@ class Options(TypedDict, total=False):
     sources: bool
     force: bool | None
     on_event: Listener | None
-
-
-def specs_of(choices: object) -> list[CollectorSpec]:
-    """Return what is said of each collector. Raises `UsageError` unless each is there once."""
-    if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
-        raise UsageError(
-            f"collectors={choices!r} is not a list of collectors",
-            remedy="give names, as in collectors=['raw']",
-        )
-    specs = [c if isinstance(c, CollectorSpec) else CollectorSpec(c) for c in choices]
-    uses = [spec.use for spec in specs]
-    if any(uses.count(use) > 1 for use in uses):
-        raise UsageError(f"collectors={choices!r} names one more than once")
-    for spec in specs:
-        _check_spec(spec)
-    return specs
-
-
-def _check_spec(spec: CollectorSpec) -> None:
-    if not isinstance(spec.use, str) and not callable(spec.use):
-        raise UsageError(f"{spec.use!r} is neither the name nor the class of a collector")
-    if not isinstance(spec.options, Mapping):
-        raise UsageError(f"options={spec.options!r} of {spec.use!r} is not a mapping")
-    if spec.required not in {True, False, "before"}:
-        raise UsageError(
-            f"required={spec.required!r} of {spec.use!r} is not true, false or 'before'"
-        )
-    if not is_time_limit(spec.timeout):
-        raise UsageError(f"timeout={spec.timeout!r} of {spec.use!r} is not a number of seconds")

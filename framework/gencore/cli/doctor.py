@@ -10,11 +10,12 @@ import attrs
 import click
 
 from gencore._pipeline.pipeline import Pipeline
-from gencore._pipeline.selection import verdict_of
+from gencore._pipeline.selection import Selection, verdict_of
 from gencore._plugins import loader
 from gencore.cli.options import directory_option, json_option
-from gencore.errors import GencoreError
-from gencore.verdict import Verdict
+from gencore.errors import GencoreError, PluginError
+from gencore.request import DumpRequest
+from gencore.verdict import Reason, Verdict
 
 __all__ = ["doctor"]
 
@@ -28,8 +29,8 @@ def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
     Exit code 0: it would. 5: no backend works, or not the one of the settings. 4: the directory
     will not do. 2 or 9: the settings are wrong.
     """
-    verdicts = _verdicts()
     where, refusal = _look_at_settings(directory)
+    verdicts = _verdicts()
     surroundings = {**_surroundings(where), "refused": refusal and str(refusal)}
     if as_json:
         backends = {n: {"ok": v.ok, **attrs.asdict(v)} for n, v in verdicts.items()}
@@ -53,8 +54,20 @@ def _look_at_settings(directory: str | None) -> tuple[Path, GencoreError | None]
 
 
 def _verdicts() -> dict[str, Verdict]:
-    loaded = [plugin for plugin in loader.load_all("backend") if plugin.status == "ok"]
-    return {plugin.entry.name: verdict_of(plugin) for plugin in loaded}
+    """Ask the backends that are chosen from by default, and that of ``GENCORE_BACKEND``."""
+    selection = Selection(None, ())
+    asked = {backend.name: verdict for backend, verdict in selection.ask_backends(DumpRequest())}
+    return {**asked, **selection.passed_over, **_verdict_of_named()}
+
+
+def _verdict_of_named() -> dict[str, Verdict]:
+    name = os.environ.get("GENCORE_BACKEND")
+    if not name:
+        return {}
+    try:
+        return {name: verdict_of(loader.load_named("backend", name))}
+    except PluginError as error:
+        return {name: Verdict.no(Reason(error.reason, error.remedy))}
 
 
 def _surroundings(directory: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from gencore._pipeline.selection import verdict_of
+from gencore._pipeline.selection import verdict_of, why_not_default
 from gencore._plugins import loader
 from gencore.cli.options import json_option
 
@@ -27,6 +27,8 @@ def plugins(*, as_json: bool) -> None:
         click.echo("  ".join((*columns, str(row["status"]))))
         if row["reason"]:
             click.echo(f"           {row['reason']}")
+        if row["remedy"]:
+            click.echo(f"           remedy: {row['remedy']}")
 
 
 def _rows(family: str) -> list[dict[str, object]]:
@@ -35,10 +37,14 @@ def _rows(family: str) -> list[dict[str, object]]:
 
 
 def _row(plugin: loader.LoadedPlugin) -> dict[str, object]:
-    row = plugin.as_dict()
+    row = {**plugin.as_dict(), "remedy": plugin.remedy}
     if plugin.status == "ok" and plugin.entry.family == "backend":
         verdict = verdict_of(plugin)
+        unnamed = why_not_default(plugin.entry)
         if not verdict.ok:
             row["status"] = "unsupported"
             row["reason"] = "; ".join(reason.text for reason in verdict.reasons)
+            row["remedy"] = "; ".join(r.remedy for r in verdict.reasons if r.remedy) or None
+        elif unnamed is not None:
+            row.update(status="unnamed", reason=unnamed.text, remedy=unnamed.remedy)
     return row

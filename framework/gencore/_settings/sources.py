@@ -1,0 +1,60 @@
+"""Where a pipeline's options come from: arguments, environment, the file of GENCORE_CONFIG.
+
+In that order; what none of them gives has its default.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Any, Final
+
+from gencore._settings.config_file import read_config_file
+from gencore._settings.options import Options
+from gencore._settings.settings import Settings
+from gencore.errors import UsageError
+
+__all__ = ["resolve_settings"]
+
+_VARIABLES: Final = {"backend": "GENCORE_BACKEND", "directory": "GENCORE_DIRECTORY"}
+
+
+def resolve_settings(
+    arguments: Mapping[str, Any], environ: Mapping[str, str] = os.environ
+) -> Settings:
+    """Return the settings that these arguments give here; one that is None was not given.
+
+    Raises `UsageError` for the first value that is wrong, with the source it came from.
+    """
+    merged = {
+        option: (value, origin)
+        for origin, options in _sources(arguments, environ)
+        for option, value in options.items()
+        if value is not None
+    }
+    settings = Settings()
+    for option, (value, origin) in merged.items():
+        try:
+            settings = settings.with_option(option, value)
+        except UsageError as error:
+            raise UsageError(f"{origin}{error.message}", remedy=error.remedy) from error
+    return settings
+
+
+def _sources(
+    arguments: Mapping[str, Any], environ: Mapping[str, str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each source with the beginning of its error messages, the weakest first."""
+    _check_names(arguments)
+    path = environ.get("GENCORE_CONFIG")
+    if path:
+        yield f"GENCORE_CONFIG={path}: ", read_config_file(path)
+    for option, variable in _VARIABLES.items():
+        yield f"{variable}: ", {option: environ.get(variable) or None}
+    yield "", arguments
+
+
+def _check_names(arguments: Mapping[str, Any]) -> None:
+    for name in arguments.keys() - Options.__annotations__.keys():
+        close = get_close_matches(name, Options.__annotations__, 1)
+        remedy = f"did you mean {close[0]!r}?" if close else None
+        raise UsageError(f"unknown option {name!r}", remedy=remedy)

@@ -14,11 +14,10 @@ published by its distribution as an entry point in the group ``gencore.collector
 name. docs/how-to/write-a-collector.md walks through a working one.
 """
 
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import ClassVar, Protocol
+from typing import BinaryIO, ClassVar, Protocol
 
 import attrs
 
@@ -61,7 +60,7 @@ class Packing:
 class FinishedArtifacts(Protocol):
     """The artefacts that the collectors before this one have finished."""
 
-    def open(self, name: str) -> io.FileIO:
+    def open(self, name: str) -> BinaryIO:
         """Open one of them for reading. Raises OSError."""
 
 

@@ -13,7 +13,7 @@ import os
 import secrets
 from pathlib import Path
 from typing import BinaryIO, Final, Self
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
 from gencore._runtime.os_thread import open_descriptor
@@ -22,6 +22,8 @@ from gencore.report import Artifact
 
 __all__ = ["ArtifactWriter", "Output", "sync"]
 
+_Identity = tuple[int, int]
+"""Device and inode."""
 _WRITE_BACK: Final = 8 << 20
 """Bytes that an artefact grows by until they are sent to the disk."""
 
@@ -39,7 +41,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """What the file system could not do for an artefact that is published all the same."""
         self._named = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
         self._private_name = f".{name}.{secrets.token_hex(8)}.part"
-        self._writers: WeakSet[ArtifactWriter] = WeakSet()
+        self._writers: WeakKeyDictionary[ArtifactWriter, _Identity] = WeakKeyDictionary()
         self._closed = False
         self._made = False
         self._owner = os.getpid()
@@ -106,12 +108,21 @@ class Output(contextlib.AbstractContextManager["Output"]):
         fd = self.new_file(name)
         try:
             file = io.BufferedWriter(io.FileIO(fd, "wb"))
+            identity = _identity(os.fstat(fd))
         except BaseException:
             os.close(fd)
             raise
-        writer = ArtifactWriter(name, file, self)
-        self._writers.add(writer)
+        writer = ArtifactWriter(name, file, str(self.directory / f"{self.name}.{name}"))
+        self._writers[writer] = identity
         return writer
+
+    def check(self, writer: "ArtifactWriter") -> None:
+        """Raise `ValueError` unless the file of *writer* is there as it was written, or OSError."""
+        with self.open(writer.name) as file:
+            found = os.fstat(file.fileno())
+        written = (self._writers[writer], writer.size)
+        if (_identity(found), found.st_size) != written:
+            raise ValueError(f"{writer.name!r} was replaced or changed behind its writer")
 
     def new_file(self, name: str) -> int:
         """Create a file in the private directory; return its descriptor. Raises OSError."""
@@ -126,9 +137,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """What is in the private directory. Raises OSError."""
         return names_in(self.fd)
 
-    def rename(self, old: str, new: str) -> None:
-        """Rename a file within the private directory."""
+    def rename(self, old: str, new: str) -> bool:
+        """Rename a file within the private directory; return True. Raises OSError."""
         os.rename(old, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file of the private directory. Raises OSError."""
@@ -187,16 +199,16 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
 
 class ArtifactWriter(io.BufferedIOBase):
-    """A file in the private directory that measures and hashes what is written to it."""
+    """A file that measures and hashes what is written to it. Made by `DumpInProgress.create`."""
 
-    def __init__(self, name: str, file: BinaryIO, output: Output) -> None:
+    def __init__(self, name: str, file: BinaryIO, target: str) -> None:
         self.name = name
-        """What it is called in the private directory, and behind the dump's own name."""
+        """What the artefact is called behind the dump's own name."""
+        self.size = 0
+        """Bytes written so far."""
         self._file = file
-        self._final = output.directory / f"{output.name}.{name}"
-        self._identity = _identity(os.fstat(file.fileno()))
+        self._target = target
         self._digest = hashlib.sha256()
-        self._size = 0
         self._sent = 0
 
     def writable(self) -> bool:
@@ -208,10 +220,10 @@ class ArtifactWriter(io.BufferedIOBase):
         try:
             self._file.write(data)
         except OSError as error:
-            raise refusal(self._final, error) from error
+            raise refusal(Path(self._target), error) from error
         self._digest.update(data)
-        self._size += len(data)
-        if self._size - self._sent >= _WRITE_BACK:
+        self.size += len(data)
+        if self.size - self._sent >= _WRITE_BACK:
             self._send_to_disk()
         return len(data)
 
@@ -221,30 +233,26 @@ class ArtifactWriter(io.BufferedIOBase):
         It also keeps a large artefact from pushing the service's own files out of memory.
         """
         if hasattr(os, "posix_fadvise"):
-            fd, length = self._file.fileno(), self._size - self._sent
-            with contextlib.suppress(OSError):  # a filter of system calls may refuse it
+            length = self.size - self._sent
+            with contextlib.suppress(OSError):  # no file, or a filter of system calls refuses it
+                fd = self._file.fileno()
                 os.posix_fadvise(fd, self._sent, length, os.POSIX_FADV_DONTNEED)
-        self._sent = self._size
+        self._sent = self.size
 
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
         try:
             self._file.close()
         except OSError as error:
-            raise refusal(self._final, error) from error
+            raise refusal(Path(self._target), error) from error
         finally:
             super().close()
 
     def artifact(self) -> Artifact:
         """Close the file and describe it."""
         self.close()
-        return Artifact(name=self.name, size=self._size, sha256=self._digest.hexdigest())
-
-    def check(self, found: os.stat_result) -> None:
-        """Raise `ValueError` unless the file *found* is this one, as it was written."""
-        if _identity(found) != self._identity or found.st_size != self._size:
-            raise ValueError(f"{self.name!r} was replaced or changed behind its writer")
+        return Artifact(name=self.name, size=self.size, sha256=self._digest.hexdigest())
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
+def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino

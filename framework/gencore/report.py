@@ -62,8 +62,12 @@ class Artifact:
     """Hexadecimal; None where the bytes never passed through gencore: a core that was moved."""
     collector: str = ""
     path: Path | None = None
-    """Where it is; None while the dump is in progress, for what went into a bundle, and for what
-    was `streamed`."""
+    """Where it is; None while the dump is in progress, for what went into a bundle, for what was
+    `streamed`, and if a destination has no paths."""
+    url: str | None = None
+    """Where a destination that has no paths says that it is."""
+    filters: tuple[str, ...] = ()
+    """What its bytes have passed; `size` and `sha256` are of what came out."""
     streamed: bool = False
     """Whether it went elsewhere than into a file of the output directory."""
 
@@ -123,6 +127,8 @@ class Report:
     core, or nothing was saved)."""
     name: str
     """The dump's name, with which the names of its artefacts begin."""
+    id: str = ""
+    """The dump's own UUID of version 7, as in the manifest."""
     backend: str
     pause: Pause
     phases: tuple[Phase, ...] = ()

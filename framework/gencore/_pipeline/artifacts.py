@@ -1,14 +1,14 @@
 """What collectors make: created, measured, and checked before anything packs or publishes it."""
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import attrs
 
+from gencore._pipeline.stores import Stores
 from gencore.core_stream import CoreStream
-from gencore.output import ArtifactWriter, Output
+from gencore.output import ArtifactWriter
 from gencore.report import Artifact
 
 __all__ = ["OwnArtifacts", "check_name"]
@@ -26,8 +26,9 @@ _FACTS: Final = ("name", "size", "sha256")
 class OwnArtifacts:
     """What one collector has made in one dump."""
 
-    def __init__(self, output: Output, collector: str, *, keeps_core: bool) -> None:
-        self._output = output
+    def __init__(self, stores: Stores, collector: str, *, keeps_core: bool, packed: bool) -> None:
+        self._stores = stores
+        self._store = stores.packed if packed else stores.published
         self._collector = collector
         self._keeps_core = keeps_core
         self._open = True
@@ -38,18 +39,21 @@ class OwnArtifacts:
     def create(self, name: str) -> ArtifactWriter:
         """Create a file. Raises `ValueError` for its name, and OSError."""
         self._check(name)
-        writer = self._output.create(name)
+        writer = self._store.create(name)
         self._writers.append(writer)
         return writer
 
     def take_core(self, core: CoreStream | None, sha256: str | None, name: str) -> None:
-        """Rename the backend's file. Raises `ValueError` if there is none."""
+        """Take the backend's file. Raises `ValueError` if there is none."""
         self._check(name)
         if core is None or core.file is None:
             raise ValueError("the core is not a file")
-        if core.file != name:
-            self._output.rename(core.file, name)
-        self._taken.append(Artifact(name=name, size=core.size - core.missing, sha256=sha256))
+        if self._stores.move(core.file, name):
+            size = core.size - core.missing
+            self._taken.append(Artifact(name=name, size=size, sha256=sha256))
+        else:
+            with self.create(name) as writer:
+                self._stores.copy(core.file, writer)
 
     def close(self) -> None:
         """Let the collector make nothing more."""
@@ -69,7 +73,7 @@ class OwnArtifacts:
             with contextlib.suppress(Exception):
                 writer.close()
             with contextlib.suppress(Exception):
-                self._output.remove(writer.name)
+                self._store.remove(writer.name)
 
     def finished(self, claims: Iterable[Artifact] | None, *, whole: bool) -> list[Artifact]:
         """Return them, with what was streamed elsewhere, if *claims* says nothing else.
@@ -107,15 +111,14 @@ class OwnArtifacts:
             yield claim
 
     def _measured(self, writer: ArtifactWriter) -> Artifact:
-        with self._output.open(writer.name) as file:
-            writer.check(os.fstat(file.fileno()))
+        self._store.check(writer)
         return writer.artifact()
 
     def _marked(self, artifact: Artifact) -> Artifact:
         if artifact.name != _CORE:
             return artifact
-        self._output.rename(_CORE, _INCOMPLETE_CORE)
-        return attrs.evolve(artifact, name=_INCOMPLETE_CORE)
+        renamed = self._store.rename(_CORE, _INCOMPLETE_CORE)
+        return attrs.evolve(artifact, name=_INCOMPLETE_CORE) if renamed else artifact
 
     def _check(self, name: str) -> None:
         if not self._open:

@@ -37,6 +37,7 @@ def make_report(dump: DumpState, result: Result, artifacts: tuple[Artifact, ...]
     return Report(
         result=result,
         name=dump.name,
+        id=dump.id,
         backend=dump.backend,
         pause=dump.pause,
         phases=tuple(dump.phases),

@@ -25,9 +25,7 @@ class Participants:
         self._participants = participants
         self._dump = dump
         self._stop = stop
-        self._own = {
-            p: OwnArtifacts(dump.output, p.name, keeps_core=p.keeps_core) for p in participants
-        }
+        self._own = {p: _artifacts_of(p, dump) for p in participants}
 
     def __iter__(self) -> Iterator[Participant]:
         return iter(list(self._participants))
@@ -85,3 +83,10 @@ class Participants:
         """Tell every sink that no more bytes will come."""
         for participant in self:
             yield from participant.abort()
+
+
+def _artifacts_of(participant: Participant, dump: DumpState) -> OwnArtifacts:
+    packed = dump.packed and not participant.packs and not participant.keeps_core
+    return OwnArtifacts(
+        dump.stores, participant.name, keeps_core=participant.keeps_core, packed=packed
+    )

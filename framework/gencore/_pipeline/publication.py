@@ -2,8 +2,6 @@
 
 from functools import partial
 
-import attrs
-
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.participants import Participants
@@ -75,11 +73,11 @@ class Publication:
 
     def _publish(self, artifact: Artifact) -> Steps[Artifact | None]:
         try:
-            path = yield Call(partial(self._dump.output.publish, artifact))
+            published: Artifact = yield Call(partial(self._dump.stores.publish, artifact))
         except Exception as error:
             note_failure(self._dump, artifact.collector, error, required=True)
             return None
-        return attrs.evolve(artifact, path=path)
+        return published
 
 
 def _packing_of(packer: Participant, participants: Participants) -> Packing | None:

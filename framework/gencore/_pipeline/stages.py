@@ -119,7 +119,7 @@ class Stages:
             note_failure(self._dump, "core", IntegrityError(incomplete))
 
     def _release(self) -> Steps[None]:
-        for part in (self._snapshot, self._dump.output):
+        for part in (self._snapshot, self._dump.stores):
             try:
                 yield Call(part.close, _RELEASE_LIMIT, cleans_up=True)
             except Exception:

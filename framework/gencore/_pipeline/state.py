@@ -6,6 +6,7 @@ from functools import cached_property
 
 import attrs
 
+from gencore._pipeline.stores import Stores
 from gencore._python_sources import describe_sources
 from gencore.collector import Packing
 from gencore.core_stream import CoreStream
@@ -30,6 +31,8 @@ class DumpState:
     method: str
     plugins: tuple[Mapping[str, object], ...]
     output: Output
+    """The private directory."""
+    stores: Stores
     packed: bool = False
     packing: Packing | None = None
     trace: tuple[str, str] | None = None

@@ -1,22 +1,25 @@
 """A dump as one collector sees it: everything that is known, and nothing that it could change."""
 
 import errno
-import io
 import os
 from collections.abc import Iterable
+from typing import BinaryIO
 
 import attrs
 
 from gencore._pipeline.artifacts import OwnArtifacts
 from gencore._pipeline.state import DumpState
+from gencore._pipeline.stores import Stores
 from gencore.collector import DumpInProgress
 from gencore.libraries import Library
-from gencore.output import ArtifactWriter, Output
+from gencore.output import ArtifactWriter
 from gencore.report import Artifact
 
 __all__ = ["view_of"]
 
-_COPIED = tuple(field.name for field in attrs.fields(DumpState) if field.name != "output")
+_COPIED = tuple(
+    field.name for field in attrs.fields(DumpState) if field.name not in {"output", "stores"}
+)
 
 
 class _View(DumpInProgress):
@@ -28,7 +31,7 @@ class _View(DumpInProgress):
     def __init__(self, state: DumpState, own: OwnArtifacts) -> None:
         facts = {name: getattr(state, name) for name in _COPIED}
         facts = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
-        files = _Finished(state.output, state.artifacts)
+        files = _Finished(state.stores, state.artifacts)
         vars(self).update(facts, output=files, _state=state, _own=own)
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -57,14 +60,14 @@ class _View(DumpInProgress):
 class _Finished:
     """Opens artefacts that are finished, and no other file of the private directory."""
 
-    def __init__(self, output: Output, artifacts: Iterable[Artifact]) -> None:
-        self._output = output
+    def __init__(self, stores: Stores, artifacts: Iterable[Artifact]) -> None:
+        self._stores = stores
         self._names = {artifact.name for artifact in artifacts if not artifact.streamed}
 
-    def open(self, name: str) -> io.FileIO:
+    def open(self, name: str) -> BinaryIO:
         if name not in self._names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
-        return self._output.open(name)
+        return self._stores.open(name)
 
 
 def view_of(state: DumpState, own: OwnArtifacts) -> DumpInProgress:

@@ -1,0 +1,155 @@
+"""Sends artefacts to a destination while they are made, through the filters on the way."""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import attrs
+
+from gencore.destination import Destination, Upload
+from gencore.errors import GencoreError, PluginError
+from gencore.filter import ByteSink, Filter
+from gencore.output import ArtifactWriter
+from gencore.report import Artifact, describe_error
+
+__all__ = ["Outgoing"]
+
+
+class Outgoing:
+    """The uploads of one dump."""
+
+    def __init__(self, destination: Destination, filters: Sequence[Filter], dump: str) -> None:
+        self._destination = destination
+        self._filters = filters
+        self._dump = dump
+        self._uploads: dict[str, _Upload] = {}
+
+    def create(self, name: str, size_hint: int | None = None) -> ArtifactWriter:
+        """Begin an artefact. Raises what the destination and the filters raise."""
+        upload = _Upload(self._destination, self._filters, f"{self._dump}.{name}", size_hint)
+        self._uploads[name] = upload
+        return ArtifactWriter(name, cast("BinaryIO", upload), upload.name)
+
+    def check(self, writer: ArtifactWriter) -> None:
+        """Do nothing: there is no file that could have been changed."""
+
+    def rename(self, old: str, new: str) -> bool:  # noqa: ARG002 - as of any store
+        """Return False: the destination got the name with the first byte."""
+        return False
+
+    def remove(self, name: str) -> None:
+        """Leave nothing of an artefact. Raises what the destination raises."""
+        upload = self._uploads.pop(name, None)
+        if upload is not None:
+            upload.abort()
+
+    def publish(self, artifact: Artifact) -> Artifact:
+        """Commit an artefact; return it with what was sent of it, and where that is."""
+        return self._uploads.pop(artifact.name).commit(artifact)
+
+    def send(self, artifact: Artifact, file: BinaryIO) -> Artifact:
+        """Send what was kept to be packed, and was not. Closes *file*."""
+        with file, self.create(artifact.name, artifact.size) as writer:
+            writer.write(file.read())
+        return self.publish(artifact)
+
+    def close(self) -> None:
+        """Abort what is left."""
+        for name in list(self._uploads):
+            self.remove(name)
+
+
+class _Upload(io.RawIOBase):
+    """One artefact on its way: takes bytes, and counts those that leave the last filter."""
+
+    def __init__(
+        self, destination: Destination, filters: Sequence[Filter], name: str, hint: int | None
+    ) -> None:
+        self._suffix = "".join(used.suffix for used in filters)
+        self.name = name + self._suffix
+        self._destination = destination
+        self._upload: Upload = self._ask(destination, destination.open, self.name, hint)
+        self._sent = _Counted(lambda data: self._ask(destination, self._upload.write, data))
+        self._steps: list[tuple[Filter, ByteSink]] = []
+        sink: Any = self._sent
+        try:
+            for used in reversed(filters):
+                sink = self._ask(used, used.open, sink)
+                self._steps.insert(0, (used, sink))
+        except BaseException:
+            self._upload.abort()
+            raise
+        self._filters = tuple(used.name for used in filters)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        chunk = memoryview(data).cast("B").toreadonly()
+        if self._steps:
+            used, sink = self._steps[0]
+            self._ask(used, sink.write, chunk)
+        else:
+            self._sent.write(chunk)
+        return len(chunk)
+
+    def close(self) -> None:
+        """Let each filter write the rest, the first one first."""
+        if not self.closed:
+            super().close()
+            for used, sink in self._steps:
+                self._ask(used, sink.close)
+
+    def commit(self, artifact: Artifact) -> Artifact:
+        place = self._ask(self._destination, self._upload.commit)
+        path = place if isinstance(place, Path) else None
+        return attrs.evolve(
+            artifact,
+            name=artifact.name + self._suffix,
+            size=self._sent.size,
+            sha256=self._sent.sha256,
+            path=path,
+            url=None if path is not None else str(place),
+            filters=self._filters,
+        )
+
+    def abort(self) -> None:
+        self._upload.abort()
+
+    def _ask(self, plugin: Any, function: Callable[..., Any], *args: Any) -> Any:
+        """Make a call of a plug-in's; what it raises names the plug-in, not who wrote."""
+        try:
+            return function(*args)
+        except GencoreError:
+            raise
+        except Exception as error:
+            family = "filter" if isinstance(plugin, Filter) else "destination"
+            reason = describe_error(error)
+            raise PluginError(
+                family=family, name=type(plugin).name, status="failed", reason=reason
+            ) from error
+
+
+class _Counted(io.RawIOBase):
+    """Counts and hashes what is sent."""
+
+    def __init__(self, send: Callable[[memoryview], object]) -> None:
+        self._send = send
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        chunk = memoryview(data).cast("B").toreadonly()
+        self._send(chunk)
+        self._digest.update(chunk)
+        self.size += len(chunk)
+        return len(chunk)

@@ -1,0 +1,85 @@
+"""The contract between the framework and a destination: where artefacts go.
+
+A complete destination::
+
+    class Inbox(Destination):
+        name = "inbox"
+        api_version = (1, 1)
+
+        def __init__(self, url: str):
+            self.url = url
+
+        def open(self, name, size_hint):
+            return _Post(f"{self.url}/{name}")
+
+    class _Post(Upload):
+        def __init__(self, url):
+            self._url, self._body = url, io.BytesIO()
+
+        def write(self, data):
+            self._body.write(data)
+
+        def commit(self):
+            request = urllib.request.Request(self._url, self._body.getvalue(), method="PUT")
+            urllib.request.urlopen(request).close()
+            return self._url
+
+        def abort(self):
+            self._body.close()
+
+published by its distribution as an entry point in the group ``gencore.destinations`` under the
+same name. docs/how-to/write-a-destination.md walks through a working one.
+"""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+__all__ = ["Destination", "Upload"]
+
+
+class Upload(ABC):
+    """One artefact on its way. Ends with `commit` or `abort`, called once, and not both."""
+
+    @abstractmethod
+    def write(self, data: memoryview) -> None:
+        """Take the next bytes, valid only during the call. They come while they are made."""
+
+    @abstractmethod
+    def commit(self) -> str | Path:
+        """Make it appear, whole; return where it is: a URL, or a path in this file system.
+
+        Called at the end of the dump, when every collector has finished.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Leave nothing of it. Called from any thread, also while `write` goes on."""
+
+
+class Destination(ABC):
+    """Takes the artefacts of one dump. Options are keyword arguments; one object serves one dump.
+
+    Everything is called after the pause, on the dump's worker thread, but for `check`. An
+    exception costs the artefact that was being written.
+    """
+
+    name: ClassVar[str]
+    """The entry point's name: lower-case letters, digits and hyphens."""
+    api_version: ClassVar[tuple[int, int]]
+    """The version of this contract that the destination was written for; now (1, 1)."""
+
+    def check(self) -> None:  # noqa: B027 - nothing to check is the default, not an omission
+        """Raise what is wrong with options, credentials, the place. Default: nothing is.
+
+        Called before the pause of each dump, by `Pipeline.check` and by ``gencore doctor``; for
+        five seconds at most. What it raises refuses the dump. Must leave nothing behind.
+        """
+
+    @abstractmethod
+    def open(self, name: str, size_hint: int | None) -> Upload:
+        """Begin an artefact. Must not replace one of that name, at the latest in `Upload.commit`.
+
+        *name* is that of a file: the dump's name, the artefact's, and the suffixes of filters.
+        *size_hint* is about how many bytes it will have; None if nobody knows.
+        """

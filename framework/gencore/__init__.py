@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gencore._pipeline.dump import Dump
     from gencore._pipeline.pipeline import Pipeline, collect_core, create_core, start
     from gencore._settings.options import BackendSpec, CollectorSpec
+    from gencore._settings.plugin_options import Range
     from gencore.annotations import annotate
     from gencore.backend import Backend, Snapshot
     from gencore.collector import Collector, CoreSink, DumpInProgress
@@ -78,6 +79,7 @@ __all__ = [
     "Pipeline",
     "PluginError",
     "Progress",
+    "Range",
     "Reason",
     "Refused",
     "Report",
@@ -100,6 +102,7 @@ _PUBLIC_MODULES = (
     "_pipeline.dump",
     "_pipeline.pipeline",
     "_settings.options",
+    "_settings.plugin_options",
     "annotations",
     "backend",
     "collector",

@@ -117,7 +117,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         return writer
 
     def check(self, writer: "ArtifactWriter") -> None:
-        """Raise `ValueError` unless the file of *writer* is there as it was written, or OSError."""
+        """Raise `ValueError` or OSError unless the file of *writer* is there, as written."""
         with self.open(writer.name) as file:
             found = os.fstat(file.fileno())
         written = (self._writers[writer], writer.size)

@@ -119,6 +119,19 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
         ("directory = ''", "GENCORE_CONFIG=.*names nothing"),
         ("directory = 'x'", r"expected an absolute path @ \$.directory"),
         ("a = " + "[" * 5000, "is not TOML"),
+        ("backend = {}", r"required field missing @ \$.backend.use"),
+        (
+            "backend = { use = 'aix', options = 3 }",
+            r"expected a table, not 3 @ \$.backend.options",
+        ),
+        (
+            "backend = { use = 'aix', options = { pace = 3 } }",
+            "GENCORE_CONFIG=.*: backend 'aix': unknown option pace=3: expected none",
+        ),
+        (
+            "collectors = [{ use = 'stream', options = { file = 'x' } }]",
+            "GENCORE_CONFIG=.*: collector 'stream': option file='x': expected int or ",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_path(config, text, fault):
@@ -276,7 +289,7 @@ def test_an_option_that_a_collector_does_not_take_is_a_usage_error(tmp_path):
         gencore.CollectorSpec(Told, options={"bottom": 3}),
         gencore.CollectorSpec("raw", options={"bottom": 3}),
     ):
-        with pytest.raises(gencore.UsageError, match=r"options of collector '\w+'.*'bottom'"):
+        with pytest.raises(gencore.UsageError, match=r"collector '\w+': unknown option bottom=3"):
             report_of(tmp_path, spec)
 
 

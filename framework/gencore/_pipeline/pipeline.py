@@ -45,9 +45,9 @@ class Pipeline:
     What is not given, or None, is what the file named by ``GENCORE_CONFIG`` says, or the default.
 
     Args:
-        backend: A backend's name, or an object of it; default: ``GENCORE_BACKEND``, or else the
-            one of highest priority that works here, of gencore's own and those that
-            ``GENCORE_PLUGINS`` names.
+        backend: A backend's name, an object of it, or a `BackendSpec`; default:
+            ``GENCORE_BACKEND``, or else the one of highest priority that works here, of gencore's
+            own and those that ``GENCORE_PLUGINS`` names.
         collectors: Names of collectors, callables that return a new one for each dump, or a
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
@@ -86,8 +86,9 @@ class Pipeline:
         """Build a pipeline from data: JSON, TOML, YAML that was read already.
 
         The keys are those of the arguments, without ``on_event``; a collector is a name, or a
-        table with the fields of `CollectorSpec`. Raises `UsageError` with the path of each wrong
-        value, such as ``$.collectors[1].timeout``, and `PluginError`.
+        table with the fields of `CollectorSpec`, and a backend in the same way. Raises
+        `UsageError` with the path of each wrong value, such as ``$.collectors[1].timeout``, and
+        `PluginError`.
         """
         return cls(**options_from_mapping(mapping))
 

@@ -1,8 +1,7 @@
 """Which backends and collectors a pipeline uses: loads them, and makes those of each dump."""
 
-import inspect
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -15,6 +14,7 @@ from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore._settings.options import BackendSpec, CollectorSpec
+from gencore._settings.plugin_options import check_options
 from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import PluginError, Refused, TimedOut, UsageError
@@ -117,9 +117,14 @@ class Selection:
 
     def _load_backend(self, spec: BackendSpec) -> Candidate:
         if not isinstance(spec.use, str):
-            return Candidate(spec.use(**spec.options))
-        self._loaded.append(loader.load_named("backend", spec.use))
-        return _make_backend(self._loaded[-1], spec.options)
+            backend: object = _with_options(spec, spec.use, f"backend {_name_of(spec.use)[0]!r}")()
+            if not isinstance(backend, Backend):
+                raise UsageError(f"{spec.use!r} returns {backend!r}, which is not a Backend")
+            return Candidate(backend)
+        plugin = loader.load_named("backend", spec.use)
+        self._loaded.append(plugin)
+        make = _with_options(spec, plugin.plugin, f"backend {plugin.entry.name!r}")
+        return _make_backend(plugin, make)
 
     def _load_default(self, entry: CatalogueEntry) -> Candidate | None:
         """Load a backend that may be chosen although nobody named it; note why another may not."""
@@ -150,7 +155,7 @@ class Selection:
             return _Recipe(
                 name=name,
                 name_is_certain=is_certain,
-                make=_with_options(spec.use, spec, name),
+                make=_with_options(spec, spec.use, f"collector {name!r}"),
                 spec=spec,
             )
         try:
@@ -163,7 +168,7 @@ class Selection:
         self._loaded.append(loaded)
         return _Recipe(
             name=loaded.entry.name,
-            make=_with_options(loaded.plugin, spec, loaded.entry.name),
+            make=_with_options(spec, loaded.plugin, f"collector {loaded.entry.name!r}"),
             spec=spec,
             built_in=loaded.entry.built_in,
         )
@@ -181,6 +186,13 @@ def _check_packers(participants: list[Participant]) -> None:
 
 def _unusable(name: str, error: Exception) -> str:
     return f"collector {name!r} cannot be used: {describe_error(error)}"
+
+
+def _with_options(
+    spec: BackendSpec | CollectorSpec, maker: Callable[..., T], plugin: str
+) -> Callable[[], T]:
+    """Return what makes the plug-in as *spec* says. Raises `UsageError` for a wrong option."""
+    return partial(maker, **check_options(maker, spec.options, plugin))
 
 
 def _name_of(maker: Callable[..., Any]) -> tuple[str, bool]:
@@ -202,17 +214,6 @@ def _refuse_same_names(names: Iterable[str]) -> None:
             raise UsageError(
                 f"collectors: {name!r} is given {number} times", remedy="give each collector once"
             )
-
-
-def _with_options(maker: Callable[..., Any], spec: CollectorSpec, name: str) -> Callable[[], Any]:
-    """Return what makes the collector. Raises `UsageError` for an option that it does not take."""
-    if not spec.options:
-        return maker
-    try:
-        inspect.signature(maker).bind(**spec.options)
-    except TypeError as error:
-        raise UsageError(f"options of collector {name!r}: {error}") from error
-    return partial(maker, **spec.options)
 
 
 def _participant(recipe: _Recipe) -> Participant:
@@ -238,15 +239,13 @@ def _participant(recipe: _Recipe) -> Participant:
     )
 
 
-def _make_backend(
-    plugin: loader.LoadedPlugin, options: Mapping[str, Any] | None = None
-) -> Candidate:
+def _make_backend(plugin: loader.LoadedPlugin, make: Callable[[], Any] | None = None) -> Candidate:
     """Return a loaded backend's object. Raises `PluginError`."""
     if plugin.status != "ok":
         raise loader.refusal(plugin)
     doing = "its constructor"
     try:
-        backend = plugin.plugin(**(options or {}))
+        backend = (make or plugin.plugin)()
         doing = "reading its attributes"
         fault = _why_unusable(backend)
     except (Exception, SystemExit) as error:

@@ -6,7 +6,7 @@ exactly one entry point, from our catalogue.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
@@ -25,6 +25,7 @@ __all__ = [
     "how_raised",
     "load",
     "load_all",
+    "load_matching",
     "load_named",
     "refusal",
 ]
@@ -87,10 +88,18 @@ def load_named(family: Family, name: str) -> LoadedPlugin:
     Raises `PluginError` unless it can be used.
     """
     catalogue = [entry for entry in read_catalogue() if entry.family == family]
-    loaded = load(_find(family, name, catalogue))
+    loaded = load(_find(family, name, catalogue)[0])
     if loaded.status != "ok":
         raise refusal(loaded)
     return loaded
+
+
+def load_matching(name: str) -> tuple[LoadedPlugin, ...]:
+    """Load every plug-in of a name or ``distribution:name``, of whatever family.
+
+    Raises `PluginError` if none is installed.
+    """
+    return tuple(load(entry) for entry in _find("plug-in", name, read_catalogue()))
 
 
 def refusal(loaded: LoadedPlugin) -> PluginError:
@@ -137,7 +146,10 @@ def how_raised(error: BaseException) -> str:
         return f"raises {type(error).__name__}, which cannot be shown"
 
 
-def _find(family: Family, name: str, catalogue: Iterable[CatalogueEntry]) -> CatalogueEntry:
+def _find(
+    family: Family | Literal["plug-in"], name: str, catalogue: Sequence[CatalogueEntry]
+) -> list[CatalogueEntry]:
+    """Return the plug-ins of a name, what it means first. Raises `PluginError` if none has it."""
     distribution, _, plain = name.rpartition(":")
     matches = [e for e in catalogue if e.name == plain and distribution in {"", e.distribution}]
     if not matches:
@@ -149,7 +161,9 @@ def _find(family: Family, name: str, catalogue: Iterable[CatalogueEntry]) -> Cat
             reason=f"not installed; installed: {known}",
             remedy=_remedy_for_unknown(plain, catalogue),
         )
-    return _under_its_full_name(matches[0]) if distribution else min(matches, key=_precedence)
+    if distribution:
+        matches = [_under_its_full_name(entry) for entry in matches]
+    return sorted(matches, key=_precedence)
 
 
 def _remedy_for_unknown(name: str, catalogue: Iterable[CatalogueEntry]) -> str:

@@ -1,0 +1,74 @@
+"""``gencore plugins``: every installed plug-in, what became of loading it, and its options."""
+
+import json
+
+import click
+
+from gencore._plugins import loader
+from gencore.cli.options import json_option
+from gencore.cli.plugins.new import new
+from gencore.cli.plugins.rows import Row, describe, rows_of
+
+__all__ = ["plugins"]
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def plugins(context: click.Context, *, as_json: bool) -> None:
+    """List backends and collectors: distribution, version, status, reason, remedy."""
+    if context.invoked_subcommand is not None:
+        return
+    rows = [*rows_of("backend"), *rows_of("collector")]
+    if as_json:
+        click.echo(json.dumps({"plugins": rows}, indent=1))
+        return
+    origins = [f"{row['distribution']} {row['version']}" for row in rows]
+    widest = max(map(len, origins), default=0)
+    longest = max((len(row["name"]) for row in rows), default=0)
+    for row, origin in zip(rows, origins, strict=True):
+        columns = (f"{row['family']:9}", f"{row['name']:{longest}}", f"{origin:{widest}}")
+        click.echo("  ".join((*columns, row["status"])))
+        _echo_reason(row, indent=11)
+
+
+@plugins.command()
+@click.argument("name")
+@json_option
+def show(*, name: str, as_json: bool) -> None:
+    """Show one plug-in: what it does, its options with type and default, its attributes.
+
+    NAME is a plug-in's name, or DISTRIBUTION:NAME; all of that name are shown.
+    """
+    rows = [describe(plugin) for plugin in loader.load_matching(name)]
+    if as_json:
+        click.echo(json.dumps({"plugins": rows}, indent=1))
+        return
+    for row in rows:
+        _echo_plugin(row)
+
+
+plugins.add_command(new)
+
+
+def _echo_plugin(row: Row) -> None:
+    click.echo(f"{row['family']} {row['name']}: {row['status']}")
+    _echo_reason(row, indent=2)
+    click.echo(f"  distribution: {row['distribution']} {row['version']}")
+    click.echo(f"  contract version: {row['api_version'] or 'unknown'}")
+    if row["description"]:
+        click.echo(f"  {row['description']}")
+    for option in row["options"]:
+        default = "required" if option["required"] else f"default {option['default']!r}"
+        click.echo(f"  option {option['name']}: {option['type']}, {default}")
+    if row["other_options"]:
+        click.echo(f"  any other option: {row['other_options']}")
+    for attribute, value in row["attributes"].items():
+        click.echo(f"  {attribute}: {value!r}")
+
+
+def _echo_reason(row: Row, *, indent: int) -> None:
+    if row["reason"]:
+        click.echo(f"{' ' * indent}{row['reason']}")
+    if row["remedy"]:
+        click.echo(f"{' ' * indent}remedy: {row['remedy']}")

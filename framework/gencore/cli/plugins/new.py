@@ -1,0 +1,90 @@
+"""``gencore plugins new``: the package of a new plug-in, which passes its suite at once."""
+
+import errno
+import re
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Final
+
+import click
+
+from gencore._plugins.catalogue import GROUPS, Family, read_catalogue
+from gencore._plugins.loader import API_CURRENT
+from gencore.errors import OutputError, UsageError
+
+__all__ = ["new"]
+
+_KINDS: Final[dict[str, Family]] = {"backend": "backend", "collector": "collector"}
+"""What can be written: each kind has a folder of templates, and is of a family of plug-ins."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_RESERVED: Final = {"backends", "collectors"}
+"""Names whose modules would be gencore's own packages."""
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(list(_KINDS)))
+@click.argument("name")
+@click.option(
+    "-o",
+    "directory",
+    default=".",
+    type=click.Path(path_type=Path),
+    help="Where the package's folder is made; else in the current directory.",
+)
+def new(*, kind: str, name: str, directory: Path) -> None:
+    """Write the package of a new plug-in: entry point, module, README and tests.
+
+    NAME is the plug-in's name: lower-case letters, digits and hyphens. The folder is gencore-NAME,
+    and must not exist.
+    """
+    _check_name(name)
+    package = directory / f"gencore-{name}"
+    try:
+        package.mkdir()
+        for path, text in _files(kind, name):
+            (package / path).parent.mkdir(exist_ok=True)
+            (package / path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        what = "exists already" if error.errno == errno.EEXIST else "cannot be written"
+        raise OutputError(
+            str(package), error.errno or errno.EIO, what, remedy="name another directory with -o"
+        ) from error
+    click.echo(f"{package}: next, pip install '{package}[test]' && pytest {package / 'tests'}")
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"invalid name {name!r}",
+            remedy="use lower-case letters, digits and hyphens, as in heap-stats",
+        )
+    built_in = {entry.name for entry in read_catalogue() if entry.built_in}
+    if name in built_in | _RESERVED:
+        raise UsageError(f"the name {name!r} is gencore's own", remedy="choose another name")
+
+
+def _files(kind: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the path and the text of each file of a package."""
+    parts = name.split("-")
+    class_parts = parts if len(parts) > 1 and parts[-1] == kind else [*parts, kind]
+    words = {
+        "kind": kind,
+        "name": name,
+        "group": GROUPS[_KINDS[kind]],
+        "distribution": f"gencore-{name}",
+        "module": f"gencore_{name.replace('-', '_')}",
+        "cls": "".join(map(str.capitalize, class_parts)),
+        "api_version": str(API_CURRENT),
+    }
+    paths = {
+        "pyproject.toml": "package/pyproject.toml.in",
+        "README.md": f"{kind}/README.md.in",
+        f"{words['module']}.py": f"{kind}/module.py.in",
+        f"tests/test_{words['module']}.py": f"{kind}/test_module.py.in",
+    }
+    templates = files("gencore.cli.plugins") / "templates"
+    for path, template in paths.items():
+        text = (templates / template).read_text(encoding="utf-8")
+        yield path, Template(text).substitute(words)

@@ -1,0 +1,224 @@
+"""`gencore plugins show` and `gencore plugins new`."""
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+DESCRIBED = """
+from typing import Annotated
+from gencore import Collector, Range
+class C(Collector):
+    \"\"\"Saves nothing,
+    in two lines.
+
+    And says more.
+    \"\"\"
+    name = "described"
+    api_version = (1, 0)
+    keeps_core = True
+    def __init__(self, *, key: str, level: Annotated[int, Range(1, 22)] = 3, **others: bool):
+        pass
+    def finish(self, dump):
+        return []
+"""
+BROKEN = """
+class Meta(type(C)):
+    @property
+    def packs(cls):
+        raise OSError("no licence")
+    @property
+    def __doc__(cls):
+        raise SystemError
+class D(C, metaclass=Meta):
+    name = "described"
+C = D
+"""
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """Return a function that runs the command line where distributions can be installed."""
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "gencore", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            check=False,
+            timeout=100,
+        )
+
+    return run
+
+
+@pytest.fixture
+def install(tmp_path):
+    """Return a function that puts a distribution with one collector there."""
+
+    def add(code, distribution="sample", name="described"):
+        module = distribution.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(code)
+        info = tmp_path / f"{module}-1.0.dist-info"
+        info.mkdir()
+        about = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
+        (info / "METADATA").write_text(about)
+        (info / "entry_points.txt").write_text(f"[gencore.collectors]\n{name} = {module}:C\n")
+
+    return add
+
+
+def shown(done):
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)["plugins"]
+
+
+def test_show_has_everything_that_is_known_of_a_plug_in(cli, install):
+    """Origin, contract, status, description, options with type and default, attributes."""
+    install(DESCRIBED)
+
+    (row,) = shown(cli("plugins", "show", "described", "--json"))
+
+    assert row == {
+        "family": "collector",
+        "name": "described",
+        "distribution": "sample",
+        "version": "1.0",
+        "api_version": "1.0",
+        "status": "ok",
+        "reason": None,
+        "remedy": None,
+        "description": "Saves nothing, in two lines.",
+        "options": [
+            {"name": "key", "type": "str", "required": True, "default": None},
+            {"name": "level", "type": "int from 1 to 22", "required": False, "default": 3},
+        ],
+        "other_options": "bool",
+        "attributes": row["attributes"],
+    }
+    assert row["attributes"].items() >= {"keeps_core": True, "packs": False}.items()
+
+
+def test_show_is_readable(cli, install):
+    """One line for each option and attribute."""
+    install(DESCRIBED)
+
+    lines = cli("plugins", "show", "described").stdout.splitlines()
+
+    assert lines[0] == "collector described: ok"
+    assert {
+        "  distribution: sample 1.0",
+        "  contract version: 1.0",
+        "  Saves nothing, in two lines.",
+        "  option key: str, required",
+        "  option level: int from 1 to 22, default 3",
+        "  any other option: bool",
+        "  keeps_core: True",
+    } <= set(lines)
+
+
+def test_show_survives_what_a_class_does_when_it_is_looked_at(cli, install):
+    """What raises is shown as that."""
+    install(DESCRIBED + BROKEN)
+
+    (row,) = shown(cli("plugins", "show", "described", "--json"))
+
+    assert row["status"] == "ok"
+    assert row["description"] == "(raises SystemError: )"
+    assert row["attributes"]["packs"] == "(raises OSError: no licence)"
+
+
+def test_show_knows_why_a_plug_in_cannot_be_used(cli, install):
+    """And shows every plug-in of a name, the one that it means first."""
+    install(DESCRIBED, name="raw")
+
+    ours, theirs = shown(cli("plugins", "show", "raw", "--json"))
+    (named,) = shown(cli("plugins", "show", "sample:raw", "--json"))
+
+    assert (ours["distribution"], ours["status"]) == ("gencore", "ok")
+    assert (theirs["status"], theirs["options"]) == ("shadowed", [])
+    assert theirs["remedy"] == "collectors=['sample:raw']"
+    assert named["status"] == "incompatible"
+
+
+def test_show_answers_an_unknown_name_with_the_nearest(cli):
+    """With the exit code of plug-ins."""
+    done = cli("plugins", "show", "archiv")
+
+    assert done.returncode == 9
+    assert "plug-in 'archiv': not installed" in done.stderr
+    assert "did you mean 'archive'?" in done.stderr
+
+
+@pytest.mark.parametrize("kind", ["backend", "collector"])
+@pytest.mark.parametrize("name", ["heap-stats", "collector", "x-backend", "simulated"])
+def test_new_writes_a_package_that_python_can_read(cli, tmp_path, kind, name):
+    """Every placeholder is filled in, and the entry point names the module's class."""
+    done = cli("plugins", "new", kind, name)
+
+    assert done.returncode == 0, done.stderr
+    package = tmp_path / f"gencore-{name}"
+    texts = {
+        str(path.relative_to(package)): path.read_text()
+        for path in package.rglob("*")
+        if path.is_file()
+    }
+    module = f"gencore_{name.replace('-', '_')}"
+    assert set(texts) == {
+        "pyproject.toml",
+        "README.md",
+        f"{module}.py",
+        f"tests/test_{module}.py",
+    }
+    project = tomllib.loads(texts["pyproject.toml"])["project"]
+    where, _, cls = project["entry-points"][f"gencore.{kind}s"][name].partition(":")
+    assert where == module
+    assert f"\nclass {cls}({kind.capitalize()}):\n" in texts[f"{module}.py"]
+    for path in (path for path in texts if path.endswith(".py")):
+        compile(texts[path], path, "exec")
+
+
+@pytest.mark.parametrize("name", ["Heap", "heap_stats", "-x", "x-", "3d", "", "../x", "a b"])
+def test_new_refuses_an_invalid_name(cli, tmp_path, name):
+    """Before anything is written."""
+    done = cli("plugins", "new", "collector", "--", name)
+
+    assert done.returncode == 2
+    assert f"invalid name {name!r}" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["archive", "linux-elf", "backends"])
+def test_new_refuses_a_name_of_gencores_own(cli, tmp_path, name):
+    """Another plug-in of it could be used by its full name only."""
+    done = cli("plugins", "new", "collector", name)
+
+    assert done.returncode == 2
+    assert f"the name {name!r} is gencore's own" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_new_replaces_nothing(cli, tmp_path):
+    """A folder that exists is left as it is; one to put it in must exist."""
+    (tmp_path / "gencore-heap-stats").mkdir()
+
+    there = cli("plugins", "new", "collector", "heap-stats")
+    nowhere = cli("plugins", "new", "collector", "heap-stats", "-o", "nowhere")
+
+    assert (there.returncode, nowhere.returncode) == (4, 4)
+    assert "gencore-heap-stats: exists already" in there.stderr
+    assert "nowhere/gencore-heap-stats: cannot be written" in nowhere.stderr
+    assert list((tmp_path / "gencore-heap-stats").iterdir()) == []
+
+
+def test_new_knows_its_kinds(cli):
+    """And names them."""
+    done = cli("plugins", "new", "listener", "x")
+
+    assert done.returncode == 2
+    assert "'backend', 'collector'" in done.stderr

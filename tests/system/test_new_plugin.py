@@ -1,0 +1,57 @@
+"""A package made by `gencore plugins new` is installed and passes its suite, as it is."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def environment(wheel, tmp_path_factory):
+    """Install the wheel, and what the suites and the build need, into a new environment."""
+    made = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", made], check=True)
+    install = [made / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*install, "hatchling", f"{wheel}[testing]"], check=True)
+    return made / "bin"
+
+
+@pytest.fixture
+def run(environment, tmp_path):
+    """Return a function that runs a program of the environment; it returns what that prints."""
+    ours = ("GENCORE_", "PYTHON", "PYTEST_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+    def run_there(program, *arguments, **variables):
+        done = subprocess.run(
+            [environment / program, *arguments],
+            cwd=tmp_path,
+            env={**kept, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run_there
+
+
+@pytest.mark.parametrize(("kind", "status"), [("backend", "unsupported"), ("collector", "ok")])
+def test_a_new_package_passes_its_suite_at_once(run, tmp_path, kind, status):
+    """It was written by the installed wheel, templates and all."""
+    package = tmp_path / f"gencore-new-{kind}"
+    run("gencore", "plugins", "new", kind, f"new-{kind}")
+    run("python", "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps", package)
+
+    said = run("python", "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", package / "tests")
+    (row,) = json.loads(run("gencore", "plugins", "show", f"new-{kind}", "--json"))["plugins"]
+
+    assert int(re.search(r"^(\d+) passed", said, re.MULTILINE)[1]) > 5
+    assert "failed" not in said
+    assert (row["distribution"], row["status"]) == (f"gencore-new-{kind}", status)

@@ -16,12 +16,18 @@ from gencore._version import __version__
 if TYPE_CHECKING:
     from gencore._pipeline.dump import Dump
     from gencore._pipeline.pipeline import Pipeline, collect_core, create_core, start
-    from gencore._settings.options import BackendSpec, CollectorSpec
+    from gencore._settings.options import (
+        BackendSpec,
+        CollectorSpec,
+        DestinationSpec,
+        FilterSpec,
+    )
     from gencore._settings.plugin_options import Range
     from gencore.annotations import annotate
     from gencore.backend import Backend, Snapshot
     from gencore.collector import Collector, CoreSink, DumpInProgress
     from gencore.core_stream import CoreStream, FileCoreStream
+    from gencore.destination import Destination, Upload
     from gencore.errors import (
         CoreFailed,
         GencoreError,
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from gencore.exclusion import Exclusion, exclude
+    from gencore.filter import Filter
     from gencore.libraries import Library
     from gencore.output import ArtifactWriter, Output
     from gencore.process import MappedFile, ObservedProcess, ThreadRecord
@@ -60,6 +67,8 @@ __all__ = [
     "CoreFailed",
     "CoreSink",
     "CoreStream",
+    "Destination",
+    "DestinationSpec",
     "Dump",
     "DumpInProgress",
     "DumpIncomplete",
@@ -67,6 +76,8 @@ __all__ = [
     "Exclusion",
     "Failed",
     "FileCoreStream",
+    "Filter",
+    "FilterSpec",
     "GencoreError",
     "IntegrityError",
     "Library",
@@ -88,6 +99,7 @@ __all__ = [
     "ThreadRecord",
     "TimedOut",
     "Unsupported",
+    "Upload",
     "UsageError",
     "Verdict",
     "__version__",
@@ -107,8 +119,10 @@ _PUBLIC_MODULES = (
     "backend",
     "collector",
     "core_stream",
+    "destination",
     "errors",
     "exclusion",
+    "filter",
     "libraries",
     "output",
     "process",

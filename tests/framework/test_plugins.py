@@ -400,3 +400,24 @@ def test_rows_are_json(install):
     rows = [plugin.as_dict() for plugin in loader.load_all("collector")]
 
     assert "no_such_module" in json.dumps(rows)
+
+
+def test_a_listener_is_installed_and_named_like_any_plug_in(install, tmp_path):
+    """TOML can name a notifier; it gets the final report, with the dump's id in it."""
+    install("sample-note", "note", "told = []\ndef C(event): told.append(event)", "listeners")
+    mapping = {"collectors": ["raw"], "directory": str(tmp_path / "out"), "listeners": ["note"]}
+    (tmp_path / "out").mkdir()
+
+    report = gencore.Pipeline.from_mapping({**mapping, "backend": "linux-elf"}).run()
+
+    last = sys.modules["sample_note"].told[-1]
+    assert (last.report.id, last.report.result) == (report.id, "complete")
+    assert len(report.id) == 36
+
+
+def test_what_is_no_listener_is_a_row_with_its_reason(install):
+    """It must be callable."""
+    install("sample-note", "note", "C = 1", "listeners")
+
+    (loaded,) = loader.load_all("listener")
+    assert (loaded.status, loaded.reason) == ("incompatible", "sample_note:C is not callable")

@@ -36,7 +36,7 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
     A collector that cannot observe is taken out of *participants*. Raises `CoreFailed`.
     """
     process = ObservedProcess()
-    to_file = any(participant.keeps_core for participant in participants)
+    to_file = dump.stores.are_files and any(p.keeps_core for p in participants)
     _observe_on_another_thread(dump, participants)
     settle()
     with _one_at_a_time:

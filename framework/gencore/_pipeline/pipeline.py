@@ -22,6 +22,8 @@ from gencore._pipeline.room import check_room
 from gencore._pipeline.selection import Selection
 from gencore._pipeline.space import check_space
 from gencore._pipeline.state import DumpState
+from gencore._pipeline.stores import Stores
+from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
@@ -34,7 +36,7 @@ from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.naming import dump_id, dump_name
 from gencore.output import Output
 from gencore.report import Report, describe_error
-from gencore.verdict import Verdict
+from gencore.verdict import Reason, Verdict
 
 __all__ = ["Pipeline", "collect_core", "create_core", "start"]
 
@@ -51,12 +53,17 @@ class Pipeline:
         collectors: Names of collectors, callables that return a new one for each dump, or a
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
+        destination: Where they go instead: a destination's name, what returns a new one for each
+            dump, or a `DestinationSpec` of either. An artefact is sent while it is made.
+        filters: What their bytes pass on the way, the first one first: names, callables, or a
+            `FilterSpec` of either. Nothing unfiltered is written to a disk.
         name: A template for the names of the dumps, see `gencore.naming`.
         threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources, force:
             see `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a
             thread of that dump's own. A dump waits a second for it at its end, at most; its
             exceptions are logged.
+        listeners: More of them: callables, or the names of installed ones.
 
     Raises `UsageError` and `PluginError`.
     """
@@ -68,6 +75,7 @@ class Pipeline:
         self._on_event = settings.on_event
         self._request = settings.request
         self._selection = Selection(settings.backend, settings.collectors)
+        self._ways_out = WaysOut(settings)
 
     @property
     def directory(self) -> Path:
@@ -110,7 +118,7 @@ class Pipeline:
             stay.in_child(dump.output.close)
             participants = self._selection.make_participants(partial(note_failure, dump))
             dump.packed = any(participant.packs for participant in participants)
-            if any(participant.makes_files for participant in participants):
+            if dump.stores.are_files and any(p.makes_files for p in participants):
                 warnings = self._check_space(dump.output.prepare(), participants, backend, verdict)
                 dump.warnings.extend(warnings)
                 _check_name(dump.output)
@@ -135,8 +143,9 @@ class Pipeline:
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
+        outgoing = self._ways_out.make("check")
         participants = self._selection.make_participants(_refuse)
-        if any(participant.makes_files for participant in participants):
+        if outgoing is None and any(p.makes_files for p in participants):
             with Output(self.directory, "check") as output:
                 self._check_space(output.prepare(), participants, backend, verdict)
 
@@ -149,6 +158,8 @@ class Pipeline:
         own_id = dump_id(created_at)
         name = dump_name(self._name, created_at, own_id)
         annotations = with_standing(self._request.annotations)
+        outgoing = self._ways_out.make(name)
+        output = Output(self.directory, name)
         return DumpState(
             name=name,
             id=own_id,
@@ -156,8 +167,9 @@ class Pipeline:
             request=attrs.evolve(self._request, annotations=annotations),
             backend=backend.name,
             method=backend.method,
-            plugins=self._selection.plugins,
-            output=Output(self.directory, name),
+            plugins=(*self._selection.plugins, *self._ways_out.plugins),
+            output=output,
+            stores=Stores(output, outgoing),
             trace=trace_ids(),
             warnings=list(self._selection.warnings),
         )
@@ -166,8 +178,8 @@ class Pipeline:
         """Return who is told: what the caller listens with can hold up nothing else."""
         spans = span_listener()
         ours = [write_record] if spans is None else [write_record, spans]
-        own = [] if self._on_event is None else [Announcer(name, [self._on_event])]
-        return [Announcer(name, ours), *own]
+        theirs = [*self._ways_out.listeners, *filter(None, [self._on_event])]
+        return [Announcer(name, ours), *(Announcer(name, [listener]) for listener in theirs)]
 
     def _check_space(
         self, output: Output, participants: list[Participant], backend: Backend, verdict: Verdict
@@ -176,7 +188,10 @@ class Pipeline:
         return check_space(output, participants, verdict.core_size, streams=streams, force=force)
 
     def _choose(self) -> tuple[Backend, Verdict]:
-        verdicts = self._selection.ask_backends(self._request)
+        answered = self._selection.ask_backends(self._request)
+        verdicts = [
+            (backend, self._with_filters(backend, verdict)) for backend, verdict in answered
+        ]
         willing = [(backend, verdict) for backend, verdict in verdicts if verdict.ok]
         if not willing:
             answers = {backend.name: verdict for backend, verdict in verdicts}
@@ -189,6 +204,14 @@ class Pipeline:
                 f"the backends {names} have the same priority", remedy="name one: backend=..."
             )
         return first
+
+    def _with_filters(self, backend: Backend, verdict: Verdict) -> Verdict:
+        """Say no for a backend that writes what the filters are to see first."""
+        if not self._ways_out.filters or backend.streams:
+            return verdict
+        names = ", ".join(self._ways_out.filters)
+        text = f"it writes the core to a disk before it can be filtered ({names})"
+        return Verdict.no(*verdict.reasons, Reason(text, "backend='linux-elf'"))
 
 
 def _refuse(name: str, error: Exception, *, required: bool) -> None:
@@ -203,7 +226,7 @@ def _undo(snapshot: Snapshot | None, dump: DumpState | None) -> None:
             snapshot.close()
     with suppress(OSError):
         if dump is not None:
-            dump.output.close()
+            dump.stores.close()
 
 
 def _check_identity() -> None:

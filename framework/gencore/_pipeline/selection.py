@@ -2,17 +2,16 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import copy_context
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
 from gencore._pipeline.participant import Participant
+from gencore._pipeline.watched import watched
 from gencore._plugins import loader
 from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by_name
 from gencore._runtime.application_errors import reraise_if_from_handler
-from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore._settings.options import BackendSpec, CollectorSpec
 from gencore._settings.plugin_options import check_options
 from gencore.backend import Backend
@@ -25,8 +24,6 @@ from gencore.verdict import Reason, Verdict
 __all__ = ["Candidate", "Selection", "ask", "verdict_of", "why_not_default"]
 
 T = TypeVar("T")
-_ANSWER_LIMIT: Final = 5.0
-"""Seconds that a plug-in has for an answer before the pause."""
 
 
 @attrs.frozen(kw_only=True)
@@ -104,7 +101,7 @@ class Selection:
 
     def _make_participant(self, recipe: _Recipe) -> Participant:
         make = partial(_participant, recipe)
-        return make() if recipe.built_in else _watched(make, f"collector {recipe.name!r}")
+        return make() if recipe.built_in else watched(make, f"collector {recipe.name!r}")
 
     def _load_backends(self, choice: Backend | BackendSpec | None) -> list[Candidate]:
         if isinstance(choice, Backend):
@@ -282,7 +279,7 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
     """Return a backend's verdict; one that raises, hangs or answers nonsense means no."""
     probe = partial(candidate.backend.probe, request)
     try:
-        verdict: object = probe() if candidate.built_in else _watched(probe, "its probe")
+        verdict: object = probe() if candidate.built_in else watched(probe, "its probe")
     except TimedOut as error:
         return Verdict.no(Reason(error.message))
     except Exception as error:
@@ -299,17 +296,3 @@ def verdict_of(plugin: loader.LoadedPlugin) -> Verdict:
         return ask(_make_backend(plugin), DumpRequest())
     except PluginError as error:
         return Verdict.no(Reason(error.reason, error.remedy))
-
-
-def _watched(function: Callable[[], T], who: str) -> T:
-    """Return what code of another distribution returns, or raise `TimedOut` if it hangs.
-
-    It runs on another thread, with the context variables of this one.
-    """
-    run = partial(copy_context().run, function)
-
-    def steps() -> Steps[T]:
-        result: T = yield Call(run, _ANSWER_LIMIT, TimedOut(_ANSWER_LIMIT, who))
-        return result
-
-    return Supervisor(steps()).run()

@@ -15,11 +15,14 @@ import attrs
 
 __all__ = ["GROUPS", "CatalogueEntry", "Family", "Obstacle", "read_catalogue", "remedy_by_name"]
 
-Family = Literal["backend", "collector"]
+Family = Literal["backend", "collector", "destination", "filter", "listener"]
 
 GROUPS: Final[Mapping[Family, str]] = {
     "backend": "gencore.backends",
     "collector": "gencore.collectors",
+    "destination": "gencore.destinations",
+    "filter": "gencore.filters",
+    "listener": "gencore.listeners",
 }
 BUILT_IN: Final = "gencore"
 """The distribution whose plug-ins no policy turns off, and whose names no other one takes."""
@@ -72,7 +75,7 @@ class CatalogueEntry:
 
 
 def read_catalogue(environ: Mapping[str, str] = os.environ) -> tuple[CatalogueEntry, ...]:
-    """List every installed backend and collector by family and name, with policy applied."""
+    """List every installed plug-in by family and name, with policy applied."""
     entries = [
         _apply_policy(entry, environ)
         for entry in sorted(_installed(), key=lambda e: (e.family, e.name, e.distribution))

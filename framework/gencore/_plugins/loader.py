@@ -16,7 +16,9 @@ from gencore._plugins.catalogue import GROUPS, CatalogueEntry, Family, read_cata
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore.backend import Backend
 from gencore.collector import Collector
+from gencore.destination import Destination
 from gencore.errors import PluginError
+from gencore.filter import Filter
 
 __all__ = [
     "API_CURRENT",
@@ -35,7 +37,13 @@ API_FLOOR: Final = (1, 0)
 """The contract versions that this framework accepts, from the floor to the current one."""
 
 Status = Literal["ok", "disabled", "shadowed", "conflict", "incompatible", "failed"]
-_CONTRACTS: Final[dict[str, type]] = {"backend": Backend, "collector": Collector}
+_CONTRACTS: Final[dict[Family, type]] = {
+    "backend": Backend,
+    "collector": Collector,
+    "destination": Destination,
+    "filter": Filter,
+}
+"""A listener is any callable: it has no class, no name of its own and no version."""
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -207,7 +215,11 @@ def _check(entry: CatalogueEntry, plugin: Any) -> tuple[int, int]:
 
     Its attributes are its own code, if it has a metaclass: each is read once, and here.
     """
-    contract = _CONTRACTS[entry.family]
+    contract = _CONTRACTS.get(entry.family)
+    if contract is None:
+        if not callable(plugin):
+            raise _Incompatible(f"{entry.entry_point.value} is not callable")
+        return API_CURRENT
     if not (isinstance(plugin, type) and issubclass(plugin, contract)):
         what = f"{entry.entry_point.value} is not a subclass of gencore.{contract.__name__}"
         raise _Incompatible(what)

@@ -12,7 +12,14 @@ from gencore._settings.options import (
     BackendSpec,
     CollectorChoice,
     CollectorSpec,
+    DestinationChoice,
+    DestinationMaker,
+    DestinationSpec,
     Directory,
+    FilterChoice,
+    FilterMaker,
+    FilterSpec,
+    ListenerChoice,
     Maker,
     Options,
     Required,
@@ -49,14 +56,28 @@ def _converter(origin: str) -> "Converter":
         Directory: exactly("text", str),
         str | Maker: exactly("text", str),
         str | BackendMaker: exactly("text", str),
+        str | DestinationMaker: exactly("text", str),
+        str | FilterMaker: exactly("text", str),
+        ListenerChoice: exactly("text", str),
     }
     for kind, hook in kinds.items():
         converter.register_structure_hook(kind, hook)
-    for choice, spec in ((BackendChoice, BackendSpec), (CollectorChoice, CollectorSpec)):
+    specs = {
+        BackendChoice: BackendSpec,
+        CollectorChoice: CollectorSpec,
+        DestinationChoice: DestinationSpec,
+        FilterChoice: FilterSpec,
+    }
+    for choice, spec in specs.items():
         converter.register_structure_hook(choice, partial(_name_or_table, converter, spec))
     generics: dict[Any, Callable[[Any, Any], Any]] = {
         Mapping[str, Any]: partial(_options, origin),
-        Sequence[CollectorChoice]: partial(_choices, converter),
+        **{
+            Sequence[choice]: partial(  # type: ignore[valid-type]  # an alias, in a loop
+                _choices, converter, choice
+            )
+            for choice in (CollectorChoice, FilterChoice, ListenerChoice)
+        },
     }
     for kind, hook in generics.items():
         converter.register_structure_hook_func(partial(eq, kind), hook)
@@ -77,10 +98,10 @@ def _name_or_table(converter: "Converter", spec: type, value: object, _: object)
     return converter.structure(value, spec)
 
 
-def _choices(converter: "Converter", value: object, _: object) -> list[CollectorChoice]:
+def _choices(converter: "Converter", choice: Any, value: object, _: object) -> Any:
     if not isinstance(value, list | tuple):
         raise TypeError(f"expected a list, not {value!r}")
-    return converter.structure(value, list[CollectorChoice])
+    return converter.structure(value, list[choice])
 
 
 def _required(value: Any, _: object) -> Required:

@@ -8,8 +8,10 @@ import attrs
 
 from gencore.backend import Backend
 from gencore.collector import Collector
+from gencore.destination import Destination
 from gencore.errors import UsageError
 from gencore.events import Listener
+from gencore.filter import Filter
 from gencore.request import Content, Threads, is_time_limit
 
 __all__ = [
@@ -18,7 +20,14 @@ __all__ = [
     "BackendSpec",
     "CollectorChoice",
     "CollectorSpec",
+    "DestinationChoice",
+    "DestinationMaker",
+    "DestinationSpec",
     "Directory",
+    "FilterChoice",
+    "FilterMaker",
+    "FilterSpec",
+    "ListenerChoice",
     "Maker",
     "Options",
 ]
@@ -26,6 +35,10 @@ __all__ = [
 Required = bool | Literal["before"]
 Maker = Callable[..., Collector]
 """A collector's class, or whatever else returns a new one for each dump."""
+DestinationMaker = Callable[..., Destination]
+"""A destination's class, or whatever else returns a new one for each dump."""
+FilterMaker = Callable[..., Filter]
+"""A filter's class, or whatever else returns a new one for each dump."""
 BackendMaker = Callable[..., Backend]
 """A backend's class, or whatever else returns a new object of it."""
 
@@ -62,6 +75,26 @@ class BackendSpec:
 
 
 @attrs.frozen
+class DestinationSpec:
+    """The destination of a pipeline, with its options. Raises `UsageError`."""
+
+    use: str | DestinationMaker = attrs.field(validator=_check_use)
+    """The destination's name, ``DISTRIBUTION:NAME``, or what makes a new one for each dump."""
+    options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_check_options)
+    """Keyword arguments that it is made with."""
+
+
+@attrs.frozen
+class FilterSpec:
+    """A filter of a pipeline, with its options. Raises `UsageError`."""
+
+    use: str | FilterMaker = attrs.field(validator=_check_use)
+    """The filter's name, ``DISTRIBUTION:NAME``, or what makes a new one for each dump."""
+    options: Mapping[str, Any] = attrs.field(factory=dict, kw_only=True, validator=_check_options)
+    """Keyword arguments that it is made with."""
+
+
+@attrs.frozen
 class CollectorSpec:
     """A collector of a pipeline, with its options and how much it matters. Raises `UsageError`."""
 
@@ -79,6 +112,9 @@ class CollectorSpec:
 
 BackendChoice = str | Backend | BackendSpec | None
 CollectorChoice = str | Maker | CollectorSpec
+DestinationChoice = str | DestinationMaker | DestinationSpec | None
+FilterChoice = str | FilterMaker | FilterSpec
+ListenerChoice = str | Listener
 Directory = str | PathLike[str] | None
 
 
@@ -88,6 +124,8 @@ class Options(TypedDict, total=False):
     backend: BackendChoice
     collectors: Sequence[CollectorChoice]
     directory: Directory
+    destination: DestinationChoice
+    filters: Sequence[FilterChoice]
     name: str | None
     threads: Threads
     content: Content
@@ -98,3 +136,4 @@ class Options(TypedDict, total=False):
     sources: bool
     force: bool | None
     on_event: Listener | None
+    listeners: Sequence[ListenerChoice]

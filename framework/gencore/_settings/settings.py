@@ -6,7 +6,14 @@ from typing import Any, Self
 
 import attrs
 
-from gencore._settings.options import BackendSpec, CollectorSpec, Directory
+from gencore._settings.options import (
+    BackendSpec,
+    CollectorSpec,
+    DestinationSpec,
+    Directory,
+    FilterSpec,
+    ListenerChoice,
+)
 from gencore.backend import Backend
 from gencore.errors import UsageError
 from gencore.events import Listener
@@ -33,6 +40,25 @@ def _to_collectors(choices: Any) -> tuple[CollectorSpec, ...]:
             remedy="give names, as in collectors=['raw']",
         )
     return tuple(c if isinstance(c, CollectorSpec) else CollectorSpec(c) for c in choices)
+
+
+def _to_destination(choice: Any) -> DestinationSpec | None:
+    return choice if isinstance(choice, DestinationSpec | None) else DestinationSpec(choice)
+
+
+def _to_filters(choices: Any) -> tuple[FilterSpec, ...]:
+    if isinstance(choices, str) or not isinstance(choices, Sequence):
+        raise UsageError(f"filters={choices!r} is not a list of filters")
+    return tuple(c if isinstance(c, FilterSpec) else FilterSpec(c) for c in choices)
+
+
+def _to_listeners(choices: Any) -> tuple[ListenerChoice, ...]:
+    if isinstance(choices, str) or not isinstance(choices, Sequence):
+        raise UsageError(f"listeners={choices!r} is not a list of listeners")
+    for choice in choices:
+        if not isinstance(choice, str) and not callable(choice):
+            raise UsageError(f"listeners: {choice!r} is neither a name nor callable")
+    return tuple(choices)
 
 
 def _check_directory(_: object, __: object, value: Any) -> None:
@@ -62,8 +88,12 @@ class Settings:
     )
     directory: Directory = attrs.field(default=None, validator=_check_directory)
     """None: the current directory, at the time of each dump."""
+    destination: DestinationSpec | None = attrs.field(default=None, converter=_to_destination)
+    """None: files in the directory."""
+    filters: tuple[FilterSpec, ...] = attrs.field(default=(), converter=_to_filters)
     name: str = attrs.field(default=DEFAULT_NAME, validator=_check_name)
     on_event: Listener | None = attrs.field(default=None, validator=_check_listener)
+    listeners: tuple[ListenerChoice, ...] = attrs.field(default=(), converter=_to_listeners)
     request: DumpRequest = attrs.field(factory=DumpRequest)
 
     def with_option(self, option: str, value: Any) -> Self:

@@ -79,6 +79,7 @@ class SimulatedBackend(Backend):
     priority = 1
     api_version = (1, 0)
     method = "simulated"
+    streams = True
 
     def __init__(
         self,

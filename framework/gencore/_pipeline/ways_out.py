@@ -1,0 +1,108 @@
+"""The destination, the filters and the listeners of a pipeline: loads and makes them."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import attrs
+
+from gencore._pipeline.outgoing import Outgoing
+from gencore._pipeline.watched import watched
+from gencore._plugins import loader
+from gencore._plugins.catalogue import Family
+from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._settings.options import DestinationSpec, FilterSpec
+from gencore._settings.plugin_options import check_options
+from gencore._settings.settings import Settings
+from gencore.destination import Destination
+from gencore.errors import Refused
+from gencore.events import Listener
+from gencore.filter import Filter
+from gencore.report import describe_error
+
+__all__ = ["WaysOut"]
+
+T = TypeVar("T", Destination, Filter)
+_DIRECTORY: Final = "directory"
+
+
+@attrs.frozen
+class _Recipe:
+    """How to make a destination or a filter of one dump."""
+
+    name: str
+    who: str
+    """Family and name, for messages."""
+    make: Callable[[], Any]
+    built_in: bool = False
+
+
+class WaysOut:
+    """What a pipeline says of where its artefacts go. Raises `UsageError` and `PluginError`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._loaded: list[loader.LoadedPlugin] = []
+        self._filters = [self._recipe("filter", spec) for spec in settings.filters]
+        spec = settings.destination
+        if spec is None and self._filters:
+            spec = DestinationSpec(_DIRECTORY)
+        if spec is not None and spec.use == _DIRECTORY and settings.directory is not None:
+            spec = attrs.evolve(spec, options={"path": Path(settings.directory), **spec.options})
+        self._destination = None if spec is None else self._recipe("destination", spec)
+        self.listeners = [self._listener(choice) for choice in settings.listeners]
+
+    @property
+    def plugins(self) -> tuple[dict[str, object], ...]:
+        """A row for each plug-in, as the manifest has it."""
+        return tuple(plugin.as_dict() for plugin in self._loaded)
+
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """The names of the filters, the first one first."""
+        return tuple(recipe.name for recipe in self._filters)
+
+    def make(self, dump: str) -> Outgoing | None:
+        """Make those of one dump, and let each check itself; None if there is no destination.
+
+        Raises `Refused`.
+        """
+        if self._destination is None:
+            return None
+        filters = [_made(recipe, Filter) for recipe in self._filters]
+        return Outgoing(_made(self._destination, Destination), filters, dump)
+
+    def _recipe(self, family: Family, spec: DestinationSpec | FilterSpec) -> _Recipe:
+        maker: Any = spec.use
+        name, built_in = str(getattr(maker, "name", None) or maker), False
+        if isinstance(spec.use, str):
+            plugin = self._load(family, spec.use)
+            name, built_in, maker = plugin.entry.name, plugin.entry.built_in, plugin.plugin
+        options = check_options(maker, spec.options, f"{family} {name!r}")
+        return _Recipe(name, f"{family} {name!r}", partial(maker, **options), built_in)
+
+    def _listener(self, choice: str | Listener) -> Listener:
+        return self._load("listener", choice).plugin if isinstance(choice, str) else choice
+
+    def _load(self, family: Family, name: str) -> loader.LoadedPlugin:
+        self._loaded.append(loader.load_named(family, name))
+        return self._loaded[-1]
+
+
+def _made(recipe: _Recipe, kind: Callable[..., T]) -> T:
+    make: Callable[[], T] = partial(_make, recipe, kind)
+    try:
+        return make() if recipe.built_in else watched(make, recipe.who)
+    except Refused:
+        raise
+    except Exception as error:
+        reraise_if_from_handler(error)
+        raise Refused(f"{recipe.who} cannot be used: {describe_error(error)}") from error
+
+
+def _make(recipe: _Recipe, kind: Any) -> Any:
+    made: object = recipe.make()
+    if not isinstance(made, kind):
+        raise TypeError(f"{made!r} is not a {kind.__name__}")
+    made.check()
+    return made

@@ -54,7 +54,7 @@ class Sidecar(Backend):
         if not self._path:
             return Verdict.no(Reason("GENCORE_SIDECAR is not set", _START))
         if request.content != "full":
-            return Verdict.no(Reason("gcore writes full cores only", "ask for content='full'"))
+            return Verdict.no(Reason("gcore writes only full cores", "pass content='full'"))
         try:
             Answer(self._path, "probe", _PROBE_TIMEOUT).close()
         except (OSError, NotDone) as error:
@@ -64,7 +64,7 @@ class Sidecar(Backend):
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002 - it always streams
         """Wait until gcore has written the core: that is the pause."""
         if request.excluded:
-            remedy = "name another backend, or release what was excluded"
+            remedy = "use another backend, or release the excluded memory"
             raise CoreFailed("sidecar", detail="gcore cannot exclude memory", remedy=remedy)
         before, begin = _tids(), time.perf_counter()
         try:
@@ -111,7 +111,7 @@ class _SidecarSnapshot(Snapshot):
 def _record(tid: int, *, sure: bool) -> ThreadRecord:
     if sure:
         return ThreadRecord(tid=tid, name="", registers="exact")
-    reason = "it began or ended while gcore was called"
+    reason = "it started or ended while gcore ran"
     return ThreadRecord(tid=tid, name="", registers="missing", reason=reason)
 
 

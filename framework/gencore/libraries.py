@@ -111,7 +111,7 @@ def _without_facts(mapped: MappedFile, status: Status, reason: str | None = None
 
 
 def open_regular(path: str) -> io.BufferedReader:
-    """Open a regular file for reading, without being held up by a FIFO or device in its place.
+    """Open a regular file for reading, without blocking on a FIFO or device in its place.
 
     Raises OSError.
     """

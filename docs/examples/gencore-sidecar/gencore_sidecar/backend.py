@@ -48,7 +48,7 @@ class Sidecar(Backend):
         self._timeout = timeout
 
     def probe(self, request: DumpRequest) -> Verdict:
-        """Ask the sidecar, which looks whether it could."""
+        """Ask the sidecar whether it could make a core."""
         if sys.platform != "linux":
             return Verdict.no(Reason(f"this is {sys.platform}, not Linux"))
         if not self._path:
@@ -80,7 +80,7 @@ def _tids() -> set[int]:
 
 
 class _SidecarSnapshot(Snapshot):
-    """A core that is on its way."""
+    """A core that is being received."""
 
     def __init__(
         self, answer: Answer, phases: dict[str, float], before: set[int], after: set[int]
@@ -134,7 +134,7 @@ class _SidecarCore(CoreStream):
             yield chunk[:length]
         if self.missing:
             done = self.size - self.missing
-            self.incomplete = f"the sidecar ended after {done:,} of {self.size:,} bytes"
+            self.incomplete = f"the sidecar exited after {done:,} of {self.size:,} bytes"
 
     def _read_into(self, buffer: memoryview) -> int:
         try:
@@ -142,5 +142,5 @@ class _SidecarCore(CoreStream):
         except OSError as error:
             raise CoreFailed("sidecar", error.errno or 0, "reading the core") from error
         if self.given_up:
-            raise CoreFailed("sidecar", detail="the dump was given up")
+            raise CoreFailed("sidecar", detail="the dump was aborted")
         return length

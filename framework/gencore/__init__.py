@@ -1,11 +1,11 @@
 """Core dumps of a live Python process, from inside it, without stopping it and without ptrace.
 
 `create_core` and `collect_core` do the whole job in one call; `start` returns a handle as soon as
-the process runs on; `Pipeline` is the same, built once and used many times. Plug-ins subclass
+the pause is over; `Pipeline` is the same, built once and used many times. Plug-ins subclass
 `Backend` and `Collector`.
 
-The public names are loaded when the first of them is used, so that a service that only might be
-dumped pays almost nothing for the import.
+The public names are loaded on first use, so that a service that may never be dumped pays almost
+nothing for the import.
 """
 
 from typing import TYPE_CHECKING, Any

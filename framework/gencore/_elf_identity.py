@@ -1,4 +1,4 @@
-"""What identifies an ELF file that is no core: its GNU build ID and its soname.
+"""Identifies an ELF file other than a core by its GNU build ID and its soname.
 
 pyelftools reads the format, elf(5).
 """
@@ -19,9 +19,9 @@ from gencore.errors import IntegrityError
 __all__ = ["BEGINNING", "MALFORMED", "build_id_of", "read_identity"]
 
 BEGINNING: Final = 1 << 16
-"""Bytes of a file in which its build ID is looked for where the rest is not at hand."""
+"""Bytes of a file in which its build ID is sought if the rest is not available."""
 MALFORMED: Final = (ELFError, ConstructError, struct.error, OverflowError, ValueError)
-"""What pyelftools raises for a file that is not as it should be."""
+"""What pyelftools raises for a malformed file."""
 
 
 def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
@@ -42,7 +42,7 @@ def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
 
 
 def build_id_of(image: bytes) -> str | None:
-    """Return the GNU build ID of an ELF file of which only the beginning is at hand, or None."""
+    """Return the GNU build ID of an ELF file of which only the beginning is available, or None."""
     sections = slice(40, 48), slice(58, 64)  # e_shoff; e_shentsize, e_shnum, e_shstrndx: elf(5)
     data = bytearray(image)
     for place in sections:

@@ -1,8 +1,8 @@
 """The directory in which artefacts get their final names.
 
 It is opened and checked once; every later step goes through its descriptor, so ``os.chdir`` and
-renames do no harm. Where others may rename and remove files (a Kubernetes ``emptyDir`` has mode
-0777 and no sticky bit), it is a directory of this user's own inside the one that was named.
+renames do no harm. If others may rename and remove files in the named directory (a Kubernetes
+``emptyDir`` has mode 0777 and no sticky bit), it is a private directory inside that one.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from gencore.errors import OutputError, Refused
 __all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "names_in", "refusal", "sync"]
 
 NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Flags of open(2) for a file that must not be there yet."""
+"""Flags of open(2) for a file that must not exist yet."""
 OWN_DIRECTORIES: Final = "gencore-*"
-"""What the directories inside those that others may write to are called; then comes the user."""
+"""The names of our directories inside those that others may write to; * is the user's id."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TRIES: Final = 100
-"""How often our own directory is entered, which other dumps remove if they leave it empty."""
+"""How often to try to enter our own directory: other dumps remove it when they leave it empty."""
 _CANNOT: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
-"""What a file system or a filter of system calls answers where it does not do such a thing."""
+"""The errors of a file system, or of a seccomp filter, that does not support the call."""
 
 
 class FinalDirectory:
@@ -47,7 +47,7 @@ class FinalDirectory:
 
     @property
     def path(self) -> Path:
-        """Where it is now: it may have been renamed by whoever may write around it."""
+        """Where it is now: anyone who can write to its parent may have renamed it."""
         path = self._named / (self._own or "")
         if not _leads_to(path, self.fd):
             with ignored(OSError):
@@ -56,12 +56,12 @@ class FinalDirectory:
 
     @property
     def names(self) -> list[str]:
-        """What is in it."""
+        """The names in it."""
         return names_in(self.fd)
 
     @property
     def free(self) -> int | None:
-        """Bytes that this user can still write there; None where the file system does not say."""
+        """Bytes that this user can still write there; None if the file system does not say."""
         try:
             space = os.fstatvfs(self.fd)
         except OSError as error:
@@ -79,9 +79,9 @@ class FinalDirectory:
             raise
 
     def remove(self, name: str, fd: int | None) -> None:
-        """Remove a directory that `make` has made, with all that is in it, whatever its name is.
+        """Remove a directory made by `make` with its contents, even if it was renamed since.
 
-        *fd* is its descriptor, if there is one. Raises OSError.
+        *fd* is its descriptor, or None if it was never opened. Raises OSError.
         """
         if fd is not None:
             _empty(fd)
@@ -94,9 +94,9 @@ class FinalDirectory:
                 os.rmdir(now, dir_fd=self.fd)
 
     def take(self, source: str, source_fd: int, name: str) -> bool:
-        """Move a file here without replacing one; return whether that is on the disk for sure.
+        """Move a file here without replacing one; return whether the move is synced to disk.
 
-        Raises OSError, with nothing here.
+        Raises OSError, having left nothing here.
         """
         _move(source, source_fd, name, self.fd)
         with ignored(OSError):
@@ -104,7 +104,7 @@ class FinalDirectory:
         return False
 
     def close(self) -> None:
-        """Let go of it; a directory of our own that is empty is removed. May be called twice."""
+        """Close it; a directory of our own is removed if it is empty. May be called twice."""
         named_fd, self._named_fd = self._named_fd, -1
         if named_fd < 0:
             return
@@ -127,7 +127,7 @@ class FinalDirectory:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def _enter(self, own: str) -> int:
-        """Open the directory of our own, made if it is not there. Raises `Refused`."""
+        """Open the directory of our own, created if missing. Raises `Refused`."""
         path = self._named / own
         try:
             fd = _make_and_open(own, self._named_fd)
@@ -147,23 +147,23 @@ class FinalDirectory:
             raise self._not_ours(path, f"{path}: belongs to another user (uid {status.st_uid})")
         if status.st_mode & 0o077:
             raise Refused(
-                f"{path}: others may use this directory (mode {stat.S_IMODE(status.st_mode):04o})",
+                f"{path}: accessible to others (mode {stat.S_IMODE(status.st_mode):04o})",
                 remedy=f"chmod 700 {shlex.quote(str(path))}",
             )
 
     def _not_ours(self, path: Path, why: str) -> Refused:
-        """Refuse what somebody else may have put where our own directory should be."""
+        """Refuse what another user may have put in the place of our own directory."""
         other = shlex.quote(f"{self._named}/dumps-of-{os.geteuid()}")
         return Refused(
-            f"{why}; anybody may rename files in {path.parent}, and dumps would go to {path}",
-            remedy=f"mkdir -m 700 {other}, and name that directory",
+            f"{why}; dumps would go there, because anyone can rename files in {path.parent}",
+            remedy=f"mkdir -m 700 {other}, and use that directory",
         )
 
 
 def sync(fd: int) -> bool:
-    """Wait until a file or directory is on the disk; return whether its file system does that.
+    """Wait until a file or directory is on the disk; return whether the file system supports that.
 
-    Raises OSError where bytes are lost.
+    Raises OSError if data was lost.
     """
     try:
         os.fsync(fd)
@@ -183,26 +183,26 @@ def refusal(path: Path, error: OSError) -> OutputError:
             str(path),
             errno.ELOOP,
             "is a symbolic link",
-            remedy=f"name the directory itself: {os.path.realpath(path)}",
+            remedy=f"use the directory itself: {os.path.realpath(path)}",
         )
     what, remedy = _EXPLANATIONS.get(code, (os.strerror(code), None))
     return OutputError(str(path), code, what, remedy=remedy)
 
 
 _EXPLANATIONS: Final = {
-    errno.ENOENT: ("does not exist", "create the directory, or name another one"),
-    errno.ENOTDIR: ("is not a directory", "name a directory"),
-    errno.EACCES: ("this user may not write here", "name a directory that this user may write to"),
-    errno.EPERM: ("this user may not write here", "name a directory that this user may write to"),
-    errno.EROFS: ("is on a read-only file system", "name a directory on a writable file system"),
-    errno.ENOSPC: ("no space is left on the device", "free some space, or name another directory"),
-    errno.EDQUOT: ("the disk quota is used up", "free some space, or name another directory"),
-    errno.EEXIST: ("exists already", "name another directory"),
+    errno.ENOENT: ("does not exist", "create the directory, or choose another one"),
+    errno.ENOTDIR: ("is not a directory", "choose a directory"),
+    errno.EACCES: ("not writable by this user", "choose a directory that this user can write to"),
+    errno.EPERM: ("not writable by this user", "choose a directory that this user can write to"),
+    errno.EROFS: ("is on a read-only file system", "choose a directory that can be written to"),
+    errno.ENOSPC: ("no space left on the device", "free some space, or choose another directory"),
+    errno.EDQUOT: ("disk quota exceeded", "free some space, or choose another directory"),
+    errno.EEXIST: ("already exists", "choose another directory"),
     errno.EFBIG: (
-        "is larger than files may become here",
+        "exceeds the maximum file size",
         "raise the process's limit: ulimit -Sf unlimited; or use a file system for larger files",
     ),
-    errno.EMFILE: ("no descriptor is free", "raise the limit on open files: ulimit -n 4096"),
+    errno.EMFILE: ("no free descriptors", "raise the limit on open files: ulimit -n 4096"),
 }
 
 
@@ -214,7 +214,7 @@ def _open(path: Path) -> int:
 
 
 def _make_and_open(name: str, dir_fd: int) -> int:
-    """Open a directory, made for this user alone if it is not there."""
+    """Open a directory, created for this user alone if missing."""
     for _ in range(_TRIES):
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode=0o700, dir_fd=dir_fd)
@@ -229,10 +229,10 @@ def _others_may_rename(fd: int) -> bool:
 
 
 def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
-    """Move a file to a new name without replacing, as rename(2) cannot.
+    """Move a file to a new name without replacing one, which rename(2) cannot do.
 
-    Where hard links are refused (FAT, some FUSE and network file systems, security modules), an
-    empty file of that name is made exclusively, and the whole one renamed over it.
+    If hard links are refused (FAT, some FUSE and network file systems, security modules), an
+    empty file of that name is created exclusively, and the real one renamed over it.
     """
     try:
         os.link(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
@@ -251,10 +251,10 @@ def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
 
 
 def names_in(fd: int) -> list[str]:
-    """Return what is in a directory, whoever else lists it through the same descriptor.
+    """Return the names in a directory, safely when others list it through the same descriptor.
 
     A descriptor and its duplicates, which os.listdir and os.scandir read, share one position: two
-    threads that list at once see names twice, or not at all.
+    threads that list at once see names twice or miss them.
     """
     own = open_descriptor(".", _DIRECTORY, dir_fd=fd)
     try:

@@ -1,4 +1,4 @@
-"""Which Python files a bundle takes in so that stacks show their lines on another machine."""
+"""Selects the Python sources for a bundle, so that stacks show lines on another machine."""
 
 import os.path
 from collections.abc import Iterable, Iterator
@@ -22,8 +22,8 @@ def describe_sources(
 ) -> tuple[Library, ...]:
     """Return the facts of the files *on_stacks* and of the interpreter's helper for gdb.
 
-    Names that are no absolute path (``<frozen runpy>``) have no file and no row. Whatever else
-    cannot be taken has a row with the reason.
+    Names that are not absolute paths (``<frozen runpy>``) have no file and no row. Any other file
+    that cannot be included has a row with the reason.
     """
     absolute = (os.path.normpath(path) for path in on_stacks if Path(path).is_absolute())
     paths = dict.fromkeys((*absolute, *_gdb_helpers(mapped)))
@@ -46,7 +46,7 @@ def _within_limit(sources: Iterable[Library]) -> Iterator[Library]:
     left = LARGEST_TOTAL
     for source in sources:
         if (source.size or 0) > left:
-            reason = f"{source.size:,} bytes; the sources of one dump may have {LARGEST_TOTAL:,}"
+            reason = f"{source.size:,} bytes; all sources of a dump may have {LARGEST_TOTAL:,}"
             yield attrs.evolve(source, status="skipped", reason=reason, sha256=None)
         else:
             left -= source.size or 0

@@ -1,4 +1,4 @@
-"""Notes that the process keeps about itself, for the manifest of any dump to come."""
+"""Annotations that a process keeps about itself, for the manifests of later dumps."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,11 +16,11 @@ _standing: Final[dict[str, str]] = {}
 
 
 def annotate(**annotations: str | None) -> None:
-    """Set annotations that every dump from now on has, and remove those that are None.
+    """Set annotations for every later dump, and remove those that are None.
 
-    Cheap, and safe from any thread: call it whenever what the process is busy with changes.
-    Annotations of a dump itself have precedence. Raises `UsageError`, having changed nothing,
-    where there would be more than 64 or one is longer than 1,024 bytes.
+    Cheap, and safe from any thread: call it whenever the process turns to other work. Annotations
+    given to a single dump take precedence. Raises `UsageError`, and changes nothing, if there
+    would be more than 64 or one is longer than 1,024 bytes.
     """
     changed = {**_standing, **annotations}
     check_annotations({key: value for key, value in changed.items() if value is not None})
@@ -32,19 +32,19 @@ def annotate(**annotations: str | None) -> None:
 
 
 def check_annotations(annotations: Mapping[Any, Any]) -> None:
-    """Raise `UsageError` unless a manifest takes them."""
+    """Raise `UsageError` unless they are strings that fit into a manifest."""
     if len(annotations) > MAX_ANNOTATIONS:
         raise UsageError(
-            f"{len(annotations)} annotations are given; a manifest takes {MAX_ANNOTATIONS}"
+            f"too many annotations: {len(annotations)}; the limit is {MAX_ANNOTATIONS}"
         )
     for key, text in annotations.items():
         if not isinstance(key, str) or not isinstance(text, str):
-            raise UsageError(f"annotation {key!r}={text!r} is not text")
+            raise UsageError(f"annotation {key!r}={text!r} is not a string")
         if max(len(part.encode(errors="replace")) for part in (key, text)) > MAX_VALUE_SIZE:
             raise UsageError(f"annotation {key[:80]!r} is longer than {MAX_VALUE_SIZE:,} bytes")
 
 
 def with_standing(own: Mapping[str, str]) -> dict[str, str]:
-    """Return a dump's *own* annotations, and as many of the standing ones as there is room for."""
+    """Return a dump's *own* annotations, and as many of the standing ones as fit."""
     others = [(key, value) for key, value in _standing.copy().items() if key not in own]
     return {**own, **dict(others[: MAX_ANNOTATIONS - len(own)])}

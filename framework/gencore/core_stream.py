@@ -1,4 +1,4 @@
-"""The bytes of one core, as a backend gives them."""
+"""The bytes of one core, as a backend delivers them."""
 
 import os
 from abc import ABC, abstractmethod
@@ -19,11 +19,11 @@ class CoreStream(ABC):
     file: str | None = None
     """The core's name in the output's private directory, if it is a file there."""
     incomplete: str | None = None
-    """Why the core is not whole; known after `wait`."""
+    """Why the core is incomplete; known after `wait`."""
     missing: int = 0
-    """Bytes that are promised and not there, at the end; known after `wait`."""
+    """Promised bytes that are missing at the end; known after `wait`."""
     warnings: tuple[str, ...] = ()
-    """What the core does not hold although it is as long as promised; known after `wait`."""
+    """What the core lacks although it is as long as promised; known after `wait`."""
 
     @property
     @abstractmethod
@@ -34,14 +34,14 @@ class CoreStream(ABC):
     def __iter__(self) -> Iterator[memoryview]:
         """Yield chunks of at most `CHUNK_SIZE` bytes, each valid until the next one is taken.
 
-        May begin while the core is still being written. Ends early where the rest is missing.
-        Raises `CoreFailed` where there is no core.
+        May begin while the core is still being written. Ends early if the rest is missing.
+        Raises `CoreFailed` if there is no core.
         """
 
     def wait(self) -> None:  # noqa: B027 - a core that is there already needs no waiting
-        """Block until the core is written, and check it. Default: it is there already.
+        """Block until the core is written, and check it. Default: it is already written.
 
-        Called once: after the last chunk, or instead of reading where nobody wants the bytes.
+        Called once: after the last chunk, or instead of reading if no collector takes the bytes.
         Raises `CoreFailed`.
         """
 

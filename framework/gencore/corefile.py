@@ -1,8 +1,8 @@
 """A read-only view of an ELF core: program headers, notes, threads, mapped files, completeness.
 
 The formats are those of elf(5), core(5) and the kernel's ``fs/binfmt_elf.c``. pyelftools reads
-the file header. The tables are read here: a hostile core may claim any number of rows, and is to
-cost no more memory than an honest one.
+the file header. The tables are parsed here: a hostile core may claim any number of rows, and must
+not cost more memory than an honest one.
 """
 
 import io
@@ -52,20 +52,20 @@ _NOTE: Final = struct.Struct("<III")
 """``Elf64_Nhdr``: the sizes of name and data, the type; both are padded to four bytes."""
 _NOTE_TYPES: Final = {number: name for name, number in ENUM_CORE_NOTE_N_TYPE.items()}
 _FILE_TABLE: Final = struct.Struct("<QQ")
-"""NT_FILE: the number of rows, the unit of their offsets; the names come behind the rows."""
+"""NT_FILE: the number of rows, the unit of their offsets; the names follow the rows."""
 _FILE_ROW: Final = struct.Struct("<QQQ")
 _PN_XNUM: Final = 0xFFFF
 _NT_GENCORE: Final = 0x47435231
 """The type of the note in which our Linux backends list the threads; its owner is GENCORE."""
 _NEEDED: Final = {
     "NT_PRSTATUS": "no registers",
-    "NT_AUXV": "no auxiliary vector: gdb finds no library",
-    "NT_PRPSINFO": "no process information: pystack refuses the core",
-    "NT_FILE": "no list of mapped files: lldb and py-spy find no library",
+    "NT_AUXV": "no auxiliary vector, so gdb finds no libraries",
+    "NT_PRPSINFO": "no process information, so pystack rejects the core",
+    "NT_FILE": "no list of mapped files, so lldb and py-spy find no libraries",
 }
 """Notes without which a reader fails, and how."""
 _THREAD_WORDS: Final = 4
-"""``thread TID QUALITY NAME``; the name may be empty, and may have blanks."""
+"""``thread TID QUALITY NAME``; the name may be empty, and may contain spaces."""
 _TID: Final = re.compile(r"[0-9]{1,10}")
 _ELF_MAGIC: Final = b"\x7fELF"
 _PR_PID: Final = struct.Struct("32xi")
@@ -89,7 +89,7 @@ class Note:
 
     owner: str
     type: str | int
-    """The name of the type where pyelftools knows it, its number otherwise."""
+    """The name of the type if pyelftools knows it, its number otherwise."""
     offset: int
     data: bytes
 
@@ -106,7 +106,7 @@ class FileMapping:
 
 @attrs.frozen
 class RecordedThread:
-    """A thread of which the backend said, at the instant, how well the core knows it."""
+    """A thread as the backend recorded it at the instant, and how exact its registers are."""
 
     tid: int
     registers: str
@@ -115,10 +115,10 @@ class RecordedThread:
 
 
 class CoreFile:
-    """An open core. Raises `IntegrityError` wherever the file is not a readable ELF core."""
+    """An open core. Raises `IntegrityError` if the file is not a readable ELF core."""
 
     def __init__(self, source: Path | str | BinaryIO | io.BufferedIOBase) -> None:
-        """Open a path, or take over a file: its beginning is enough for the headers."""
+        """Open a path, or take over an open file; only its headers are read here."""
         if isinstance(source, Path | str):
             self._file: BinaryIO | io.BufferedIOBase = Path(source).open("rb")  # noqa: SIM115 - closed by close()
             self._path = str(source)
@@ -147,7 +147,9 @@ class CoreFile:
         """Every note of every PT_NOTE, in file order."""
         segments = self._note_segments
         if (size := sum(s.file_size for s in segments)) > _LARGEST_NOTES:
-            raise IntegrityError(f"{self._path}: notes of {size:,} bytes")
+            raise IntegrityError(
+                f"{self._path}: {size:,} bytes of notes; the limit is {_LARGEST_NOTES:,}"
+            )
         read = (
             note for s in segments for note in self._parse(self._read(s.offset, s.file_size), s)
         )
@@ -163,7 +165,7 @@ class CoreFile:
             name = at + _NOTE.size
             begin = name + _padded(name_size)
             if begin + size > len(data):
-                raise IntegrityError(f"{self._path}: a note is larger than what holds it")
+                raise IntegrityError(f"{self._path}: a note extends beyond its segment")
             owner = _text(data[name : name + name_size]).rstrip("\0")
             description = data[begin : begin + size]
             yield Note(owner, _NOTE_TYPES.get(kind, kind), segment.offset + begin, description)
@@ -190,7 +192,7 @@ class CoreFile:
         rows, names = len(head), len(head) + count * _FILE_ROW.size
         found = table[names:].split(b"\0", count) if count <= _MOST else []
         if len(found) != count + 1:
-            raise IntegrityError(f"{self._path}: unreadable list of {count:,} mapped files")
+            raise IntegrityError(f"{self._path}: invalid list of {count:,} mapped files")
         ranges = _FILE_ROW.iter_unpack(table[rows:names])
         for (start, end, offset), name in zip(ranges, found, strict=False):
             yield FileMapping(_text(name), start, end, offset * unit)
@@ -199,7 +201,7 @@ class CoreFile:
     def build_ids(self) -> dict[str, str | None]:
         """The GNU build ID of every mapped ELF file, by path, as memory had it.
 
-        None where the file has no build ID; a file whose beginning is not in the core is left out.
+        None if the file has no build ID; a file whose beginning is not in the core is left out.
         """
         found: dict[str, str | None] = {}
         for row in sorted(self.mapped_ranges, key=lambda row: row.start):
@@ -211,7 +213,7 @@ class CoreFile:
         return found
 
     def _memory(self, address: int, size: int) -> bytes:
-        """Read what there is of *size* bytes, within one program header."""
+        """Read *size* bytes, or as many of them as one program header has."""
         at = bisect_right(self._by_address, address, key=lambda header: header.address) - 1
         if at < 0:
             return b""
@@ -225,9 +227,9 @@ class CoreFile:
         return sorted(self.program_headers, key=lambda header: header.address)
 
     def _read(self, offset: int, size: int) -> bytes:
-        """Read exactly that. Raises `IntegrityError` if it is not there."""
+        """Read exactly *size* bytes. Raises `IntegrityError` if the file has fewer."""
         if not 0 <= offset <= offset + size <= self._size:
-            raise IntegrityError(f"{self._path}: a header tells of bytes that are not there")
+            raise IntegrityError(f"{self._path}: a header points beyond the end of the file")
         self._file.seek(offset)
         return self._file.read(size)
 
@@ -256,7 +258,7 @@ class CoreFile:
 
     @property
     def recorded_threads(self) -> tuple[RecordedThread, ...]:
-        """The threads that the backend listed in a note of its own; empty if it did not."""
+        """The threads that the backend listed in its own note; empty if there is none."""
         own = (n.data for n in self.notes if (n.owner, n.type) == ("GENCORE", _NT_GENCORE))
         rows = (line.split(" ", 3) for data in own for line in _text(data).split("\n"))
         return tuple(
@@ -267,20 +269,20 @@ class CoreFile:
 
     @property
     def flaw(self) -> str | None:
-        """What a debugger needs and the headers or notes do not have; None if nothing."""
+        """What a debugger needs and the headers or notes lack; None if nothing."""
         if not self.program_headers:
-            return "no memory: not one PT_LOAD program header"
+            return "no memory (no PT_LOAD program header)"
         there = {note.type for note in self.notes if note.owner == "CORE"}
         for name, consequence in _NEEDED.items():
             if name not in there:
-                return f"{consequence} (not one {name} note)"
+                return f"{consequence} (no {name} note)"
         promised = {t.tid for t in self.recorded_threads if t.registers != "missing"}
         if lost := promised.difference(self.thread_ids):
-            return f"the registers of {len(lost)} of {len(promised)} threads are not there"
+            return f"the registers of {len(lost)} of {len(promised)} threads are missing"
         return None
 
     def why_incomplete(self) -> str | None:
-        """Return why this core is not whole, or None if it is."""
+        """Return why this core is incomplete, or None if it is complete."""
         if self._size < self.promised_size:
             return f"truncated: {self._size:,} of {self.promised_size:,} bytes"
         return self.flaw
@@ -309,7 +311,10 @@ class CoreFile:
         except MALFORMED as error:
             raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
         if count > _MOST or (count and self._elf["e_phentsize"] != _PROGRAM_HEADER.size):
-            raise IntegrityError(f"{self._path}: {count:,} program headers, or odd ones")
+            size = self._elf["e_phentsize"]
+            raise IntegrityError(
+                f"{self._path}: unsupported: {count:,} program headers of {size} bytes each"
+            )
         return count
 
     @cached_property

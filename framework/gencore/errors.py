@@ -1,17 +1,17 @@
-"""Everything that gencore raises, as one tree of causes that a caller can act on.
+"""The exceptions of gencore: one tree, divided by what a caller can do about them.
 
 ::
 
     GencoreError                 exit code 1
       UsageError (ValueError)              2   an argument is wrong
-      DumpIncomplete                       3   not all that was asked for; see `gencore.report`
-      Refused                              4   the surroundings do not permit the dump
-        OutputError (OSError)              4   the output directory cannot take it
+      DumpIncomplete                       3   a part of the dump is missing; see `gencore.report`
+      Refused                              4   the environment does not permit the dump
+        OutputError (OSError)              4   the output directory cannot be used
       Unsupported                          5   no backend works here
-      TimedOut (TimeoutError)              7   a time limit passed
+      TimedOut (TimeoutError)              7   a time limit was exceeded
       IntegrityError                       8   a core or bundle is not what it claims to be
       PluginError                          9   a backend or collector cannot be used
-      CoreFailed                           1   making the core failed at a named step
+      CoreFailed                           1   creating the core failed at a named step
 
 Decide by type, never by message text. Every error may carry a *remedy*: what to do about it.
 """
@@ -57,7 +57,7 @@ class UsageError(GencoreError, ValueError):
 
 
 class Refused(GencoreError):
-    """The surroundings do not permit the dump; nothing was done."""
+    """The environment does not permit the dump; nothing was done."""
 
     exit_code = 4
 
@@ -76,7 +76,7 @@ class OutputError(Refused, OSError):
         self.strerror = os.strerror(errno)
 
 
-_LOOK_AT_THE_OTHERS = "see 'gencore doctor'; if no backend is named, the best that works is taken"
+_LOOK_AT_THE_OTHERS = "run 'gencore doctor'; if no backend is named, the best that works is used"
 
 
 class Unsupported(GencoreError):
@@ -95,17 +95,17 @@ class Unsupported(GencoreError):
 
 
 class TimedOut(GencoreError, TimeoutError):
-    """A time limit passed: the dump's own, or that of one *part* of it."""
+    """A time limit was exceeded: the dump's own, or that of one *part* of it."""
 
     exit_code = 7
 
     def __init__(self, seconds: float, part: str | None = None) -> None:
         if part is None:
-            what = f"the dump was not complete after its time limit of {seconds:g} s"
-            remedy = "give it a larger timeout, a faster disk, or content='private'"
+            what = f"the dump did not complete within its time limit of {seconds:g} s"
+            remedy = "raise the timeout, use a faster disk, or pass content='private'"
         else:
-            what = f"{part} did not return within {seconds:g} s, and was left behind"
-            remedy = "see where its thread is (gencore stacks), or give it a larger timeout"
+            what = f"{part} did not return within {seconds:g} s, and was abandoned"
+            remedy = "see where its thread hangs (gencore stacks BUNDLE), or raise the timeout"
         super().__init__(what, remedy=remedy)
         self.seconds = seconds
         self.part = part
@@ -137,7 +137,7 @@ class PluginError(GencoreError):
 
 
 class CoreFailed(GencoreError):
-    """Making the core failed at *step*; *errno* is the system's reason, 0 if it gave none."""
+    """Creating the core failed at *step*; *errno* is the system's reason, 0 if it gave none."""
 
     def __init__(
         self, step: str, errno: int = 0, detail: str = "", *, remedy: str | None = None

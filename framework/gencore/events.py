@@ -1,14 +1,14 @@
-"""What a dump tells while it goes on, for ``on_event``: typed, in order, never inside the pause.
+"""The events that a dump reports to ``on_event``: typed, in order, never during the pause.
 
 ::
 
     StageStarted        a stage begins
-    StageProgress       bytes of the core that are through it; a few times a second
+    StageProgress       how many bytes of the core it has processed; a few times a second
     StageFinished       it has ended, with its error if it failed
     DumpFinished        once, last
 
-The stages are ``pause`` (told when it is over), ``libraries`` (if there is a bundle), ``core``,
-each collector by its name, and ``publish``.
+The stages are ``pause`` (reported once it is over), ``libraries`` (if there is a bundle),
+``core``, each collector by its name, and ``publish``.
 """
 
 from collections.abc import Callable
@@ -41,14 +41,14 @@ class StageStarted:
 
 @attrs.frozen(kw_only=True)
 class StageProgress:
-    """A stage goes on."""
+    """A stage is in progress."""
 
     dump: str
     stage: str
     done: int
     """Bytes of the core."""
     total: int | None
-    """Bytes of the whole core; None if that is not known yet."""
+    """Bytes of the whole core; None if not known yet."""
 
 
 @attrs.frozen(kw_only=True)
@@ -72,12 +72,12 @@ class DumpFinished:
 
     dump: str
     report: Report | None
-    """None if it was cancelled, or a fault of gencore itself ended it."""
+    """None if the dump was cancelled, or ended by a bug in gencore."""
     error: BaseException | None
-    """`concurrent.futures.CancelledError`, or that fault."""
+    """`concurrent.futures.CancelledError`, or the exception of that bug."""
 
 
 Event = StageStarted | StageProgress | StageFinished | DumpFinished
 """Any of them."""
 Listener = Callable[[Event], object]
-"""What ``on_event`` takes."""
+"""The type of ``on_event``."""

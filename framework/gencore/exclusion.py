@@ -1,4 +1,4 @@
-"""Memory that no dump may show: keys, passwords, whatever a caller marks."""
+"""Keeps memory out of every dump: keys, passwords, anything that a caller marks."""
 
 from contextlib import AbstractContextManager
 from typing import Final, Self
@@ -8,14 +8,14 @@ from gencore.errors import UsageError
 __all__ = ["Exclusion", "exclude"]
 
 _ADDRESSES: Final = frozenset("&OPXZz")
-"""Formats of PEP 3118 and ctypes for pointers, objects, functions and texts elsewhere."""
+"""Formats of PEP 3118 and ctypes for pointers to data, objects, functions and strings."""
 _exclusions: Final[set["Exclusion"]] = set()
 """Without a lock: it is read inside the pause, which may be asked for by a signal handler. Adding,
 discarding and copying are each one step of the interpreter."""
 
 
 class Exclusion(AbstractContextManager["Exclusion"]):
-    """Holds one buffer out of every dump until it is released. Made by `exclude`."""
+    """Keeps one buffer out of every dump until it is released. Returned by `exclude`."""
 
     def __init__(self, start: int, size: int, pinned: object) -> None:
         self.start = start
@@ -24,7 +24,7 @@ class Exclusion(AbstractContextManager["Exclusion"]):
         _exclusions.add(self)
 
     def release(self) -> None:
-        """Let the memory be dumped again, and be resized or freed. May be called twice."""
+        """Allow the memory to be dumped, resized and freed again. May be called twice."""
         _exclusions.discard(self)
         self._pinned = None
 
@@ -38,17 +38,17 @@ class Exclusion(AbstractContextManager["Exclusion"]):
 
 
 def exclude(buffer: object) -> Exclusion:
-    """Keep the bytes of a writable *buffer* out of every dump: they are zeros there.
+    """Keep the bytes of a writable *buffer* out of every dump, which has zeros in their place.
 
-    A bytearray, an array, a ctypes object, an mmap (anonymous, of a file, of a memfd), an array
-    or value of multiprocessing, the ``buf`` of a SharedMemory, or a part of one of them; not
-    ``bytes`` or ``str``, of which the interpreter may have made copies. The file that an mmap maps
-    stays as it is on the disk, and no bundle has it. The buffer is held, and cannot be resized or
-    closed, until the exclusion is released. A process that is forked has the same exclusions.
-    Copies of the secret elsewhere in memory are not found.
+    Supported are a bytearray, an array, a ctypes object, an mmap (anonymous, of a file, of a
+    memfd), an array or value of multiprocessing, the ``buf`` of a SharedMemory, and slices of
+    these; not ``bytes`` and ``str``, which the interpreter may have copied. A file behind an mmap
+    is unchanged on disk, and no bundle contains it. The buffer is pinned: it cannot be resized or
+    closed until the exclusion is released. A forked process inherits the exclusions. Copies of
+    the secret elsewhere in memory are not found.
 
-    From any thread. Raises `UsageError` if *buffer* is not writable, is not in one piece, or has
-    only addresses.
+    May be called from any thread. Raises `UsageError` if *buffer* is not writable, not
+    C-contiguous, or holds pointers instead of data.
     """
     import ctypes
 
@@ -61,8 +61,8 @@ def exclude(buffer: object) -> Exclusion:
     except (TypeError, ValueError, BufferError) as error:
         raise UsageError(
             f"exclude() cannot use this {type(buffer).__name__}: {error}",
-            remedy="keep the secret in a bytearray; of a SharedMemory exclude its buf, of a file "
-            "one that is mapped writable",
+            remedy="keep the secret in a bytearray; for a SharedMemory pass its buf; map a file "
+            "writable",
         ) from error
     return Exclusion(ctypes.addressof(pinned), size, pinned)
 
@@ -70,9 +70,9 @@ def exclude(buffer: object) -> Exclusion:
 def _size_of(view: memoryview) -> int:
     """Return the bytes of a buffer. Raises `TypeError` for one whose memory is not all of it."""
     if not view.c_contiguous:
-        raise TypeError("it is not in one piece, row after row (C-contiguous)")
+        raise TypeError("it is not C-contiguous")
     if view.format.lstrip("@=<>!")[:1] in _ADDRESSES:
-        raise TypeError("it has addresses, and what is there is not in it")
+        raise TypeError("its items are pointers, and the data they point to is not part of it")
     return view.nbytes
 
 

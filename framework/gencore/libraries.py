@@ -1,4 +1,4 @@
-"""What a bundle must say about each mapped file: size, hash, names, or why it has none."""
+"""Describes each mapped file for a bundle: size, hash, names, or why they are unknown."""
 
 import hashlib
 import io
@@ -19,10 +19,10 @@ __all__ = ["Library", "open_regular"]
 _ELF_MAGIC: Final = b"\x7fELF"
 _NO_FILES: Final = ("/dev/", "/memfd:", "/SYSV")
 _LARGEST_DATA: Final = 64 << 20
-"""Bytes of a mapped file that is not ELF: code needs nothing of it, and a full core has it."""
+"""Bytes of a mapped file that is not ELF: code does not need it, and a full core has its data."""
 _GONE: Final = (
-    "the file was deleted or replaced after it was mapped, and only CAP_CHECKPOINT_RESTORE or "
-    "CAP_SYS_ADMIN would let this process read it nevertheless"
+    "the file was deleted or replaced after it was mapped, and reading it requires "
+    "CAP_CHECKPOINT_RESTORE or CAP_SYS_ADMIN"
 )
 
 Status = Literal["ok", "not-elf", "deleted", "unreadable", "skipped"]
@@ -30,15 +30,15 @@ Status = Literal["ok", "not-elf", "deleted", "unreadable", "skipped"]
 
 @attrs.frozen(kw_only=True)
 class Library:
-    """A mapped file and, where it could be read, its facts."""
+    """A mapped file and, if it could be read, its facts."""
 
     path: str
     status: Status
-    """What was found. ``not-elf`` is a data file, which may have been read nevertheless."""
+    """The outcome. ``not-elf`` is a data file, which may have been read all the same."""
     reason: str | None = None
     """Why the status is not ``ok``."""
     deleted: bool = False
-    """Whether `path` no longer leads to it; its facts are those of the file that is mapped."""
+    """Whether `path` no longer leads to it; the facts are those of the mapped file."""
     source: str | None = None
     """Where its bytes can be read; None if they cannot."""
     aliases: tuple[str, ...] | None = None
@@ -48,7 +48,7 @@ class Library:
     sha256: str | None = None
     build_id: str | None = None
     soname: str | None = None
-    """The name by which other libraries ask for it."""
+    """The name by which other libraries refer to it (DT_SONAME)."""
 
     @property
     def archive_paths(self) -> tuple[str, ...]:
@@ -63,10 +63,10 @@ class Library:
 
 
 def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:
-    """Read one mapped file's facts. Whatever goes wrong becomes its status, never an error.
+    """Read one mapped file's facts. A failure becomes its status, never an error.
 
-    *request*: of the dump from whose core memory is kept out. A file behind such memory is not
-    read, and a file of data only where the core has the data of files too.
+    *request*: of the dump. A file whose memory is excluded from the core is not read, and a data
+    file only if the core has the data of files too.
     """
     if mapped.path.startswith(_NO_FILES):
         return _without_facts(mapped, "skipped", "a device or shared memory, not a file")
@@ -78,7 +78,7 @@ def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:
         with open_regular(source) as file:
             found = _describe(mapped, source, file)
             if found.status == "not-elf" and not with_data:
-                reason = "a data file, and only content='full' has the data of files"
+                reason = "a data file; content='full' includes the data of files"
                 return _without_facts(mapped, "skipped", reason)
             return found
     except OSError as error:
@@ -88,15 +88,15 @@ def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:
 
 
 def _why_kept_out(mapped: MappedFile, request: DumpRequest) -> str | None:
-    """Return why memory of this file is not to be in the core; None if it may be."""
+    """Return why memory of this file must not be in the core; None if it may be."""
     if mapped.dontdump and not request.with_dontdump:
-        return "memory of it is marked with MADV_DONTDUMP"
+        return "some of its memory is marked with MADV_DONTDUMP"
     if any(
         start < excluded_end and excluded_start < end
         for start, end in mapped.data
         for excluded_start, excluded_end in request.excluded
     ):
-        return "memory of it is kept out of dumps with gencore.exclude"
+        return "some of its memory is excluded from dumps by gencore.exclude"
     return None
 
 
@@ -111,7 +111,7 @@ def _without_facts(mapped: MappedFile, status: Status, reason: str | None = None
 
 
 def open_regular(path: str) -> io.BufferedReader:
-    """Open a regular file for reading, without being held up by a FIFO or device in its place.
+    """Open a regular file for reading, without blocking on a FIFO or device in its place.
 
     Raises OSError.
     """
@@ -124,7 +124,7 @@ def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Libra
     if file.peek(len(_ELF_MAGIC))[: len(_ELF_MAGIC)] == _ELF_MAGIC:
         found = _identify(found, file)
     elif size > _LARGEST_DATA:
-        reason = f"a data file of {size:,} bytes; up to {_LARGEST_DATA:,} are taken"
+        reason = f"a data file of {size:,} bytes; the limit is {_LARGEST_DATA:,}"
         return _without_facts(mapped, "skipped", reason)
     else:
         found = attrs.evolve(found, status="not-elf", reason="a data file, not a library")

@@ -1,4 +1,4 @@
-"""The names of dumps: templates such as ``{exe}-{pod}-{id}``, filled in and made harmless."""
+"""Names dumps: fills in a template such as ``{exe}-{pod}-{id}`` and sanitizes the result."""
 
 import hashlib
 import os
@@ -18,41 +18,43 @@ from gencore.errors import UsageError
 __all__ = ["DEFAULT_NAME", "FIELDS"]
 
 DEFAULT_NAME: Final = "core_{time}.{pid}.{seq}"
-"""The template that is taken where none is given."""
+"""The template that is used if none is given."""
 FIELDS: Final[Mapping[str, str]] = {
     "pid": "process ID",
     "exe": "file name of the interpreter",
     "host": "host name",
     "time": "date and time of the instant, UTC: YYYYMMDD.HHMMSS",
-    "id": "the dump's own ID, a UUID of version 7; the manifest's bundle_id",
-    "pod": "the variable POD_NAME, or else the host name, which a pod's name is",
+    "id": "ID of the dump, a UUIDv7; bundle_id in the manifest",
+    "pod": "POD_NAME if set, otherwise the host name, which in a pod is the pod's name",
     "seq": "number of the dump in this process, from 001",
 }
-"""What a template may name, and what it stands for."""
+"""The fields of a template, and what they stand for."""
 _LONGEST: Final = 200
 """Bytes; file systems allow 255 with what follows the name."""
 _LONGEST_FIELD: Final = 64
-"""Bytes of a field that others give, so that there is room for what makes a name unique."""
+"""Bytes of a field set by others, so that what makes a name unique always fits."""
 _DIGITS: Final = 8
-"""Hexadecimal digits of the hash that stands for what is left out of a field or name."""
+"""Hexadecimal digits of the hash that replaces what is left out of a field or name."""
 _HARMFUL: Final = re.compile(r"[^A-Za-z0-9._+=@-]")
 _sequence = count(1)
 
 
 def check_template(template: object) -> None:
-    """Raise `UsageError` unless a dump can be named by it."""
-    remedy = f"name these: {', '.join(f'{{{field}}}' for field in FIELDS)}"
+    """Raise `UsageError` unless the template is valid."""
+    remedy = f"use these fields: {', '.join(f'{{{field}}}' for field in FIELDS)}"
     if not isinstance(template, str):
-        raise UsageError(f"name={template!r} is not text", remedy=remedy)
+        raise UsageError(f"name={template!r} is not a string", remedy=remedy)
     try:
         fields = [(field, spec, how) for _, field, spec, how in Formatter().parse(template)]
     except ValueError as error:
         raise UsageError(f"name={template!r}: {error}", remedy=remedy) from error
     for field, spec, how in fields:
         if field is not None and (field not in FIELDS or spec or how):
-            raise UsageError(f"name={template!r} has a field that is not known", remedy=remedy)
+            raise UsageError(f"name={template!r} has an unsupported field", remedy=remedy)
     if not _harmless(template):
-        raise UsageError(f"name={template!r} names nothing", remedy=remedy)
+        raise UsageError(
+            f"name={template!r} is empty without leading dots and hyphens", remedy=remedy
+        )
 
 
 def dump_name(template: str, created_at: datetime, own_id: str) -> str:
@@ -79,10 +81,10 @@ def dump_id(created_at: datetime) -> str:
 
 
 def _shortened(text: str, longest: int) -> str:
-    """Leave out the middle of a long *text*, with a hash of all of it in its place.
+    """Replace the middle of a long *text* by a hash of the whole.
 
-    The names of replicas differ at their end (``-0``, ``-1``, or random letters), so that the same
-    text always gives the same result and others give another one.
+    Beginning and end stay: the names of replicas differ at their end (``-0``, ``-1``, or random
+    letters). The hash keeps texts apart that differ only in the middle.
     """
     if len(text) <= longest:
         return text
@@ -93,5 +95,5 @@ def _shortened(text: str, longest: int) -> str:
 
 
 def _harmless(name: str) -> str:
-    """Make it one component of a path, neither hidden nor like an option."""
+    """Make it one component of a path, not hidden and not mistakable for an option."""
     return _shortened(_HARMFUL.sub("_", name).lstrip(".-"), _LONGEST)

@@ -1,9 +1,9 @@
 """The private directory in which a dump is made, and its publication under final names.
 
-Everything is created below a directory of mode 0700 with a random name, inside the one that the
-artefacts go to, with mode 0600 from the first byte. A file gets its final name only when it is
-whole: written, synced, then linked without ever replacing anything. Paths are resolved once; every
-later step goes through the descriptors of directories, so ``os.chdir`` and renames do no harm.
+Everything is created below a directory of mode 0700 with a random name, inside the output
+directory, with mode 0600 from the first byte. A file gets its final name only once it is
+complete: written, synced, then linked without ever replacing anything. Paths are resolved once;
+every later step uses directory descriptors, so ``os.chdir`` and renames do no harm.
 """
 
 import contextlib
@@ -29,16 +29,16 @@ _WRITE_BACK: Final = 8 << 20
 
 
 class Output(contextlib.AbstractContextManager["Output"]):
-    """One dump's private directory. Leaving the context removes it with all that is left in it.
+    """One dump's private directory. Leaving the context removes it with its remaining contents.
 
-    It is made by `prepare`, or at its first use: a dump that makes no file needs no directory. In
-    a process that is forked meanwhile it is the parent's: closing it there removes nothing.
+    It is created by `prepare`, or on first use: a dump that writes no file needs no directory. It
+    belongs to the process that created it: closing it in a forked child removes nothing.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
         self.name = name
         self.warnings: list[str] = []
-        """What the file system could not do for an artefact that is published all the same."""
+        """What the file system could not do for artefacts that were published all the same."""
         self._named = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
         self._private_name = f".{name}.{secrets.token_hex(8)}.part"
         self._writers: WeakKeyDictionary[ArtifactWriter, _Identity] = WeakKeyDictionary()
@@ -51,7 +51,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self._opened: FinalDirectory | None = None
 
     def prepare(self) -> Self:
-        """Check the directory and make the private one in it, now.
+        """Check the directory and create the private one in it, now.
 
         Raises `OutputError` and `Refused`, having left nothing behind.
         """
@@ -60,9 +60,9 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     @property
     def directory(self) -> Path:
-        """Where the artefacts go: the directory that was named, or one of our own inside it.
+        """Where the artefacts go: the named directory, or one of our own inside it.
 
-        The second where others may rename and remove files, once it was needed.
+        The latter if others may rename and remove files in the named one; known on first use.
         """
         return self._named if self._opened is None else self._opened.path
 
@@ -95,12 +95,12 @@ class Output(contextlib.AbstractContextManager["Output"]):
         return self.prepare().directory / self._private_name
 
     def rival(self) -> str | None:
-        """Return a file of the directory that has the name of this dump already, if there is."""
+        """Return a file in the directory that already has this dump's name, or None."""
         return next((name for name in self._final.names if name.startswith(f"{self.name}.")), None)
 
     @property
     def free(self) -> int | None:
-        """Bytes that this user can still write there; None where the file system does not say."""
+        """Bytes that this user can still write there; None if the file system does not say."""
         return self._final.free
 
     def create(self, name: str) -> "ArtifactWriter":
@@ -134,7 +134,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     @property
     def names(self) -> list[str]:
-        """What is in the private directory. Raises OSError."""
+        """The names in the private directory. Raises OSError."""
         return names_in(self.fd)
 
     def rename(self, old: str, new: str) -> bool:
@@ -156,13 +156,13 @@ class Output(contextlib.AbstractContextManager["Output"]):
             raise refusal(self.directory / final, error) from error
         path = self.directory / final
         if not closed:
-            self.warnings.append(f"{path}: others may read it: the file system keeps no modes")
+            self.warnings.append(f"{path}: readable by others: the file system stores no modes")
         if not (synced and named):
-            self.warnings.append(f"{path}: a crash of the machine may lose it: sync was refused")
+            self.warnings.append(f"{path}: not synced to disk, may be lost if the machine crashes")
         return path
 
     def _finish(self, name: str) -> tuple[bool, bool]:
-        """Return whether the file is now for its owner alone, and whether it is on the disk."""
+        """Return whether only the owner can now access the file, and whether it is on disk."""
         with self.open(name) as file:
             with contextlib.suppress(OSError):  # FAT and some FUSE file systems keep no modes
                 os.fchmod(file.fileno(), 0o600)
@@ -174,7 +174,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.close()
 
     def close(self) -> None:
-        """Remove the private directory with all that is left in it, and close its files."""
+        """Remove the private directory with its remaining contents, and close its files."""
         if self._closed:
             return
         self._closed = True
@@ -193,7 +193,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
                     writer.close()
 
     def __del__(self) -> None:
-        """Close it where nobody could: Ctrl-C may come before the output is anybody's."""
+        """Close it if nothing else could: Ctrl-C may arrive before the output has an owner."""
         if "_opened" in vars(self):
             self.close()
 
@@ -228,9 +228,9 @@ class ArtifactWriter(io.BufferedIOBase):
         return len(data)
 
     def _send_to_disk(self) -> None:
-        """Begin to write back, without waiting: the sync at the end then has little left to do.
+        """Start write-back without waiting, so that little is left for the sync at the end.
 
-        It also keeps a large artefact from pushing the service's own files out of memory.
+        It also keeps a large artefact from evicting the service's own files from the page cache.
         """
         if hasattr(os, "posix_fadvise"):
             length = self.size - self._sent

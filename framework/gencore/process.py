@@ -1,4 +1,4 @@
-"""The process that is dumped: its threads and mapped files, and Python's stacks without values."""
+"""The dumped process: its threads and mapped files, and its Python stacks without values."""
 
 import os
 import sys
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 MAX_FRAMES: Final = 500
-"""Frames noted of one thread, innermost first; bounds the pause under runaway recursion."""
+"""Frames recorded per thread, innermost first; bounds the pause under runaway recursion."""
 _IMPORTED_BY: Final = (get_ident(), get_native_id())
 """Usually the main thread."""
 _MIXES_INTERPRETERS: Final = (3, 12) <= sys.version_info < (3, 14)
@@ -30,7 +30,7 @@ _MIXES_INTERPRETERS: Final = (3, 12) <= sys.version_info < (3, 14)
 
 @attrs.frozen(kw_only=True)
 class ThreadRecord:
-    """One thread of the process at the instant, and how well the core knows it."""
+    """One thread of the process at the instant, and how exact its registers in the core are."""
 
     tid: int
     name: str
@@ -44,8 +44,8 @@ class MappedFile:
     """A file that was mapped into the process."""
 
     path: str
-    """Absolute, as the process sees it. The kernel's " (deleted)" stays only where the file that
-    took its place is mapped too."""
+    """Absolute, as the process sees it. The kernel's " (deleted)" stays only if the file that took
+    its place is mapped too."""
     deleted: bool = False
     """Whether that path no longer leads to the mapped file: it was removed or replaced."""
     read_from: str | None = None
@@ -53,15 +53,14 @@ class MappedFile:
     aliases: tuple[str, ...] | None = None
     """Other absolute paths under which the dynamic linker knows it; None if they are unknown."""
     data: tuple[tuple[int, int], ...] = ()
-    """Where it is mapped, as (start, end), if it is mapped as data only; nowhere if some of it is
-    code."""
+    """Its mappings, as (start, end), if it is mapped only as data; empty if some of it is code."""
     dontdump: bool = False
     """Whether some of `data` was marked with MADV_DONTDUMP, see madvise(2)."""
 
 
 @attrs.frozen
 class PythonFrame:
-    """One frame. Never holds local variables, and no reference to the frame itself."""
+    """One frame, without local variables and without a reference to the frame itself."""
 
     file: str
     line: int | None
@@ -70,7 +69,7 @@ class PythonFrame:
 
 @attrs.frozen(kw_only=True)
 class PythonThread:
-    """One thread as the interpreter knows it."""
+    """One thread as the interpreter sees it."""
 
     ident: int
     """`threading.get_ident()` of the thread; under gevent and eventlet that of the operating
@@ -86,7 +85,7 @@ class PythonThread:
 
 
 class ObservedProcess:
-    """The process during the pause. The stacks are read once, for whoever asks first."""
+    """The process during the pause. The stacks are read once, on first use."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -94,9 +93,9 @@ class ObservedProcess:
         self._threads: tuple[PythonThread, ...] | None = None
 
     def python_threads(self) -> tuple[PythonThread, ...]:
-        """Return the Python threads, the one that asked for the dump first.
+        """Return the Python threads, beginning with the one that requested the dump.
 
-        Without the thread on which a collector of another distribution observes.
+        Excludes the thread on which a collector of another distribution observes.
         """
         if self._threads is None:
             caller, here = self._caller, get_ident()
@@ -108,15 +107,15 @@ class ObservedProcess:
         return self._threads
 
     def python_files(self) -> tuple[str, ...]:
-        """Return the name of each file on a stack as its code has it, each once."""
+        """Return the file names of all frames, as in their code objects, each once."""
         frames = (frame for thread in self.python_threads() for frame in thread.frames)
         return tuple(dict.fromkeys(frame.file for frame in frames))
 
 
 def _known_threads() -> dict[int, threading.Thread]:
-    """Return what `threading` knows, by the operating system's idents.
+    """Return the threads known to `threading`, by the operating system's idents.
 
-    Under gevent and eventlet it knows threads by their greenlets, the main thread too.
+    Under gevent and eventlet it knows threads by their greenlets, including the main thread.
     """
     # Not threading.enumerate(): its lock may be held by a thread that waits for the GIL.
     known: dict[int, threading.Thread] = dict(threading._active)  # type: ignore[attr-defined]  # noqa: SLF001
@@ -151,9 +150,9 @@ def _walk(frame: FrameType | None) -> tuple[tuple[PythonFrame, ...], bool]:
 def current_frames() -> Mapping[int, FrameType]:
     """Return the innermost frame of each Python thread by its `threading.get_ident`.
 
-    Only the calling thread's where CPython 3.12 or 3.13 runs other interpreters: there
-    `sys._current_frames` takes in their threads too, and makes for them, with this interpreter's
-    allocator, objects that they free with their own. It aborts the process.
+    Only the calling thread's if CPython 3.12 or 3.13 runs other interpreters: their
+    `sys._current_frames` includes those interpreters' threads, and allocates objects for them with
+    this interpreter's allocator, which they free with their own. That aborts the process.
     """
     if _MIXES_INTERPRETERS and _other_interpreters():
         return {get_ident(): sys._getframe(1)}  # noqa: SLF001 - the caller's
@@ -161,6 +160,6 @@ def current_frames() -> Mapping[int, FrameType]:
 
 
 def _other_interpreters() -> bool:
-    """Whether any was made through the module of the standard library that makes them."""
+    """Whether any was created through the standard library's module for them."""
     module = sys.modules.get("_interpreters") or sys.modules.get("_xxsubinterpreters")
     return module is not None and len(module.list_all()) > 1

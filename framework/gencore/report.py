@@ -1,4 +1,4 @@
-"""What a dump gives back: the report, its artefacts, and the parts that could not be done."""
+"""The result of a dump: the report, its artefacts, and the parts that are missing."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -29,11 +29,11 @@ _LONGEST_REASON: Final = 4000
 
 @attrs.frozen(kw_only=True)
 class Pause:
-    """The time in which the process could not run because of the dump, in seconds."""
+    """The time during which the process could not run because of the dump, in seconds."""
 
     total: float
     phases: Mapping[str, float] = attrs.field(factory=dict)
-    """Named parts of it. Their sum is less than the total: the steps between them count too."""
+    """Named parts of it. Their sum is less than the total, which includes the time between."""
 
 
 @attrs.frozen(kw_only=True)
@@ -55,11 +55,11 @@ class Artifact:
     """One file that a dump produced."""
 
     name: str
-    """What is behind the dump's own name: ``core``, ``tar.gz``, ``manifest.json``."""
+    """What follows the dump's name: ``core``, ``tar.gz``, ``manifest.json``."""
     size: int
     """Bytes."""
     sha256: str | None = None
-    """Hexadecimal; None where the bytes never passed through gencore: a core that was moved."""
+    """Hexadecimal; None if the bytes never passed through gencore: a core that was moved."""
     collector: str = ""
     path: Path | None = None
     """Where it is; None while the dump is in progress, for what went into a bundle, for what was
@@ -69,7 +69,7 @@ class Artifact:
     filters: tuple[str, ...] = ()
     """What its bytes have passed; `size` and `sha256` are of what came out."""
     streamed: bool = False
-    """Whether it went elsewhere than into a file of the output directory."""
+    """Whether it went somewhere other than a file in the output directory."""
 
 
 @attrs.frozen
@@ -109,22 +109,22 @@ def describe_error(error: BaseException) -> str:
 
 @attrs.frozen
 class Progress:
-    """Where a dump is."""
+    """How far a dump is."""
 
     stage: Literal["core", "collect", "publish", "done"]
     done: int = 0
-    """Bytes of the core that are through this stage."""
+    """Bytes of the core that this stage has processed."""
     total: int | None = None
     """Bytes of the whole core; estimated in the stage ``core``, None if unknown."""
 
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """How a dump ended."""
+    """The outcome of a dump."""
 
     result: Result
-    """``complete``, ``partial`` (something is in `failed` or `skipped`), ``failed`` (there is no
-    core, or nothing was saved)."""
+    """``complete``, ``partial`` (something is in `failed` or `skipped`), or ``failed`` (no core,
+    or nothing was saved)."""
     name: str
     """The dump's name, with which the names of its artefacts begin."""
     id: str = ""
@@ -132,7 +132,7 @@ class Report:
     backend: str
     pause: Pause
     phases: tuple[Phase, ...] = ()
-    """The steps in the order in which they ended, those of the pause first."""
+    """The steps in the order in which they ended, the parts of the pause first."""
     artifacts: tuple[Artifact, ...] = ()
     threads: tuple[ThreadRecord, ...] = ()
     skipped: tuple[Skipped, ...] = ()
@@ -147,9 +147,9 @@ class Report:
 
     @property
     def exit_code(self) -> int:
-        """The exit code that stands for this result; see `gencore.errors`.
+        """The exit code for this result; see `gencore.errors`.
 
-        That of a dump that failed is the one of the first error in `failed`.
+        A failed dump has the exit code of the first error in `failed`.
         """
         if self.result == "failed":
             error = self.failed[0].error if self.failed else None
@@ -159,8 +159,8 @@ class Report:
     def path_of(self, collector: str) -> Path:
         """Return the path of the one artefact of *collector*.
 
-        Raises the dump's own error where nothing was saved, and `DumpIncomplete` where the
-        artefact is missing or the core in it is not whole.
+        Raises the dump's own error if nothing was saved, and `DumpIncomplete` if the artefact is
+        missing or the core in it is incomplete.
         """
         core_is_whole = all(part.part != "core" for part in self.failed)
         for artifact in self.artifacts:
@@ -176,9 +176,9 @@ class Report:
 
 
 class DumpIncomplete(GencoreError):
-    """A call that promises one whole artefact could not keep the promise.
+    """The one artefact that the call returns is missing or incomplete.
 
-    ``report`` tells what was saved nevertheless.
+    ``report`` lists what was saved all the same.
     """
 
     exit_code = 3

@@ -1,4 +1,4 @@
-"""What one dump is asked to contain."""
+"""The request for one dump: what it should contain."""
 
 from collections.abc import Mapping
 from copy import copy
@@ -38,7 +38,7 @@ def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> N
 
 
 def is_time_limit(value: Any) -> bool:
-    """Whether it is None, for no limit, or a number of seconds that can be waited for."""
+    """Whether it is None (no limit), or a number of seconds that the system can wait."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return value is None or (is_number and 0 < value <= TIMEOUT_MAX)
 
@@ -47,7 +47,7 @@ def _check_timeout(_: object, __: object, value: Any) -> None:
     if not is_time_limit(value):
         raise UsageError(
             f"timeout={value!r} is not a positive number of seconds",
-            remedy="leave it out to wait for ever",
+            remedy="omit it to wait indefinitely",
         )
 
 
@@ -56,12 +56,13 @@ class DumpRequest:
     """What one dump was asked to contain. Raises `UsageError`."""
 
     threads: Threads = attrs.field(default="auto", validator=_check_choice)
-    """Whose registers: ``auto`` every thread's, without any of them noticing; ``signal`` those too
-    that can only be stopped at the price of a longer timeout; ``caller`` the calling thread's."""
+    """Whose registers: ``auto``, every thread's, without any of them noticing; ``signal``, also
+    those of threads that can only be stopped by lengthening a timeout; ``caller``, only the
+    calling thread's."""
     content: Content = attrs.field(default="full", validator=_check_choice)
     """Which memory: ``full``; ``private``, without clean pages of files; ``stacks``, without heap,
-    arguments and environment; or ``triage``, to be handed out: ``stacks`` without what lies beside
-    the kept objects, and without arguments and environment in the manifest."""
+    arguments and environment; or ``triage``, for sharing: ``stacks`` without what lies beside the
+    kept objects, and without arguments and environment in the manifest."""
     timeout: float | None = attrs.field(default=None, validator=_check_timeout)
     """Seconds until an unfinished dump is given up; None waits for ever."""
     annotations: Mapping[str, str] = attrs.field(
@@ -82,7 +83,7 @@ class DumpRequest:
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
 
     def without(self, ranges: tuple[tuple[int, int], ...]) -> Self:
-        """Return the same request with *ranges* excluded. Checks nothing: it is for the pause."""
+        """Return the same request with *ranges* excluded, unchecked: this runs in the pause."""
         changed = copy(self)
         object.__setattr__(changed, "excluded", ranges)
         return changed

@@ -1,6 +1,6 @@
 """Locks, waiting, descriptors and errors of signal handlers, for plug-ins.
 
-Those of the operating system, whatever gevent or eventlet has put in their place.
+They are the operating system's, even if gevent or eventlet has patched the standard ones.
 """
 
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler

@@ -25,16 +25,16 @@ class Verdict:
     core_size: int | None = None
     """Bytes that the core will need on disk, estimated from above; None if unknown."""
     facts: Mapping[str, str] = attrs.field(factory=dict)
-    """What the backend looked at, for ``gencore doctor``."""
+    """What the backend found, for ``gencore doctor``."""
 
     @classmethod
     def yes(cls, *, core_size: int | None = None, facts: Mapping[str, str] | None = None) -> Self:
-        """Say that the backend works here."""
+        """Return a verdict that the backend works here."""
         return cls(core_size=core_size, facts=facts or {})
 
     @classmethod
     def no(cls, *reasons: Reason, facts: Mapping[str, str] | None = None) -> Self:
-        """Say that the backend does not work here, and why."""
+        """Return a verdict that the backend does not work here, and why."""
         return cls(reasons=reasons, facts=facts or {})
 
     @property

@@ -217,17 +217,17 @@ def test_a_mac_where_everything_is_right_is_a_yes(mac):
             "changed its user or group",
             "start it as the user",
         ),
-        ({"corefile": ""}, "makes no name", "kern.corefile=core.%P"),
-        ({"corefile": "%x"}, "makes no name", "kern.corefile=core.%P"),
+        ({"corefile": ""}, "yields no name", "kern.corefile=core.%P"),
+        ({"corefile": "%x"}, "yields no name", "kern.corefile=core.%P"),
         ({"corefile": "dumps/core.%P"}, "a subdirectory", "kern.corefile=core.%P"),
         ({"corefile": "../core.%P"}, "a subdirectory", "kern.corefile=core.%P"),
         ({"corefile": "/dev/null"}, "turns cores off", "kern.corefile=/cores/core.%P"),
         ({"corefile": "/cores/%N.core"}, "has no %P", "kern.corefile=/cores/core.%P"),
         ({"corefile": "/cores/%P/core"}, "does not exist", "kern.corefile=/cores/core.%P"),
-        ({"corefile": "/nowhere/core.%P"}, "not write to /nowhere", "sudo mkdir -m 1777 /nowhere"),
-        ({"sizes": (1 << 62, 1)}, "bytes; ", "free some space there"),
+        ({"corefile": "/nowhere/core.%P"}, "/nowhere, where macOS", "sudo mkdir -m 1777 /nowhere"),
+        ({"sizes": (1 << 62, 1)}, "bytes, but only", "free some space there"),
         ({"flags": HARDENED}, "com.apple.security.get-task-allow", "codesign -s - -f --entitle"),
-        ({"flags": PLATFORM_BINARY}, "a part of macOS", "an interpreter from elsewhere"),
+        ({"flags": PLATFORM_BINARY}, "is part of macOS", "that is not part of macOS"),
     ],
 )
 def test_each_reason_against_a_core_has_its_remedy(mac, changes, text, remedy):
@@ -264,7 +264,7 @@ def test_only_full_cores_are_offered(mac):
 
     (reason,) = MacosAbort().probe(DumpRequest(content="private")).reasons
 
-    assert reason.remedy == "ask for content='full'"
+    assert reason.remedy == "pass content='full'"
 
 
 def test_a_directory_that_is_not_writable_is_named(mac, monkeypatch):
@@ -285,7 +285,7 @@ def test_the_limit_must_be_above_the_address_space(mac, monkeypatch, hard):
     (reason,) = MacosAbort().probe(DumpRequest()).reasons
 
     assert "RLIMIT_CORE has a hard limit of" in reason.text
-    assert reason.remedy.startswith("start the process with a higher one: ulimit -Hc unlimited")
+    assert reason.remedy.startswith("start the process with a higher limit: ulimit -Hc unlimited")
 
 
 def test_ignored_children_are_a_reason(mac):
@@ -372,10 +372,10 @@ def test_a_truncated_core_is_never_called_complete(mac, dump):
         (header(magic=0xFEEDFACE), "not a 64-bit Mach-O core"),
         (header(kind=2), "not a 64-bit Mach-O core"),
         (header(thread_state())[:-1], "truncated: 23 of 24 bytes of commands"),
-        (header(thread_state(), count=2), "more commands than there are"),
-        (header(struct.pack("<II", 4, 0)), "the load command at 0 has a wrong size"),
-        (header(struct.pack("<II", 0x19, 8)), "the load command at 0 has a wrong size"),
-        (header(struct.pack("<II", 4, 4000)), "the load command at 0 has a wrong size"),
+        (header(thread_state(), count=2), "fewer load commands than"),
+        (header(struct.pack("<II", 4, 0)), "the load command at 0 has an invalid size"),
+        (header(struct.pack("<II", 0x19, 8)), "the load command at 0 has an invalid size"),
+        (header(struct.pack("<II", 4, 4000)), "the load command at 0 has an invalid size"),
     ],
 )
 def test_what_is_no_mach_o_core_is_refused(tmp_path, core, reason):
@@ -572,7 +572,7 @@ def test_the_callers_registers_are_in_the_core_and_no_others(taken):
 
     assert (caller.tid, caller.registers) == (threading.get_native_id(), "exact")
     assert (other.tid, other.name, other.registers) == (4711, "worker", "missing")
-    assert "fork(2) copies the calling thread only" in other.reason
+    assert "fork(2) copies only the calling thread" in other.reason
 
 
 def test_libraries_are_those_that_have_a_file(mac, taken, tmp_path):

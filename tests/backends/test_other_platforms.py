@@ -64,7 +64,7 @@ def test_a_kernel_that_is_too_old_is_named(monkeypatch, release, words):
     (reason,) = LinuxSigsegv().probe(DumpRequest()).reasons
 
     assert words in reason.text
-    assert reason.remedy == "run it on Linux 5.4 or later"
+    assert reason.remedy == "use Linux 5.4 or later"
 
 
 def test_macos_without_its_native_part_says_so(monkeypatch):

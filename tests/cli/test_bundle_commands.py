@@ -127,8 +127,8 @@ def test_verify_ends_with_8_where_a_library_is_missing_or_another(cli, tmp_path,
     code, out, _ = cli("verify", path)
 
     assert code == 8
-    assert "libc.so.6 is mapped in the core and not in the bundle" in out
-    assert "libm.so.6 has another build ID than the one that is mapped" in out
+    assert "libc.so.6: mapped in the core, but missing from the bundle" in out
+    assert "libm.so.6: build ID differs from that of the mapped file" in out
 
 
 def test_extract_takes_names(cli, bundle, tmp_path):

@@ -150,7 +150,7 @@ def test_page_says_what_the_manifest_says():
         "MainThread 7 Orders.wait exact",
         "Orders.wait /srv/orders.py:12",
         "Registers missing: it ended",
-        "4 MiB of addresses in 3 mappings, of which 5 MiB were in memory; 1 GiB more",
+        "4 MiB of address space in 3 mappings, 5 MiB of it resident; 1 GiB more",
         "between the steps 3.00 ms 30.0%",
         "core 1.50 s ok",
         "Open files nofile 1,024 unlimited",
@@ -290,7 +290,7 @@ def test_kind_from_a_later_version_is_shown_as_other():
 
     page = Page(render(manifest))
 
-    assert "Other of a kind that this page does not know 3 MiB 75.0%" in page.text
+    assert "Other of a kind unknown to this page 3 MiB 75.0%" in page.text
 
 
 def test_thousands_of_mappings_make_a_page_of_bearable_size():
@@ -428,7 +428,7 @@ def test_existing_file_is_not_replaced_unless_forced(report, bundle, tmp_path):
     refused = report(bundle, "-o", page)
 
     assert refused.returncode == OutputError.exit_code
-    assert "remedy: name another file, or use --force" in refused.stderr
+    assert "remedy: choose another file, or use --force" in refused.stderr
     assert page.read_text() == "mine"
 
     forced = report(bundle, "-o", page, "--force")
@@ -503,7 +503,7 @@ def test_missing_jinja2_is_told_with_its_remedy(report, bundle, tmp_path):
     done = report(bundle, "-o", "page.html", code=code)
 
     assert done.returncode == 2
-    assert "remedy: pip install gencore[report]" in done.stderr
+    assert "remedy: pip install 'gencore[report]'" in done.stderr
     assert not (tmp_path / "page.html").exists()
 
 

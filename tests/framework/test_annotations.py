@@ -45,7 +45,7 @@ def test_each_dump_has_what_stands_at_its_instant(pipeline):
     [
         ({"a": "x" * 1025}, "longer than 1,024 bytes"),
         ({"a" * 1025: "x"}, "longer than 1,024 bytes"),
-        ({"a": 7}, "is not text"),
+        ({"a": 7}, "is not a string"),
         ({f"k{i}": "" for i in range(64)}, "65 annotations"),
     ],
     ids=["value", "key", "type", "number"],

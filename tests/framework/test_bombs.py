@@ -121,5 +121,5 @@ def test_what_does_not_fit_on_the_disk_leaves_nothing(tmp_path, tmpfs, command):
     done = run(disk, *command, path)
 
     assert done.returncode == 4
-    assert "cannot take the files (ENOSPC)" in done.stderr
+    assert "writing the files failed (ENOSPC)" in done.stderr
     assert [found for found in disk.rglob("*") if found.is_file()] == []

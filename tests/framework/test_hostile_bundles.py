@@ -139,7 +139,7 @@ def test_unknown_names_and_existing_folders_are_refused(path, tmp_path, write_bu
     with BundleReader(write_bundle(path, {"a": b""})) as bundle:
         with pytest.raises(UsageError, match="not in the bundle: b"):
             extract(bundle, tmp_path, ["b"])
-        with pytest.raises(OutputError, match="exists already"):
+        with pytest.raises(OutputError, match="already exists"):
             extract(bundle, tmp_path)
 
 
@@ -148,7 +148,7 @@ def test_unknown_names_and_existing_folders_are_refused(path, tmp_path, write_bu
 )
 def test_paths_that_lead_elsewhere_are_refused(path, refused, name):
     """Up, absolute, empty or endless: no file is made for them."""
-    refused(forge(path, [(header(name), b"")]), "is not a path below", at_once=True)
+    refused(forge(path, [(header(name), b"")]), "not below the top folder", at_once=True)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_paths_that_lead_elsewhere_are_refused(path, refused, name):
 def test_what_is_no_regular_file_is_refused(path, refused, kind):
     """Links, devices, FIFOs, directories."""
     info = header("a", type=kind, linkname="/etc/passwd")
-    refused(forge(path, [(info, b"")]), "not a regular file|not a tar header")
+    refused(forge(path, [(info, b"")]), "not a regular file|invalid tar header")
 
 
 def test_two_files_of_one_name_are_refused(path, refused):
@@ -199,8 +199,8 @@ def lie(bundle, manifest=MANIFEST, **changed):
         ({"path": "c"}, "where the archive has"),
         ({"size": -1}, "larger than its compressed bytes"),
         ({"size": 1 << 60}, "larger than its compressed bytes"),
-        ({"offset": -1}, "impossible offsets"),
-        ({"offset": 1 << 40}, "impossible offsets"),
+        ({"offset": -1}, "member offsets"),
+        ({"offset": 1 << 40}, "member offsets"),
     ],
 )
 def test_a_table_of_contents_that_lies_is_found_out(path, refused, changed, match):
@@ -219,7 +219,7 @@ def test_files_that_the_table_does_not_tell_are_found_by_verify(path, inside):
     code, _, err = inside("verify", lie(path, manifest=None))
 
     assert code == 8
-    assert "only zeros" in err
+    assert "archive's padding" in err
 
 
 @pytest.mark.parametrize("end", [bytes(512), bytes(1536), bytes(1024) + b"x"])
@@ -227,7 +227,7 @@ def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end):
     """Too early, or with something behind its end."""
     with (
         BundleReader(forge(path, [(header("a"), b"")], end=end)) as bundle,
-        pytest.raises(IntegrityError, match=r"ends early|goes on behind"),
+        pytest.raises(IntegrityError, match=r"is truncated|after the end"),
     ):
         verify(bundle)
 
@@ -250,7 +250,7 @@ def test_an_executable_whose_path_is_a_command_is_refused(path, command, write_b
     code, out, err = command(path, "open", "--print", *lldb)
 
     assert (code, out) == (8, "")
-    assert "has control characters" in err
+    assert "contains control characters" in err
 
 
 def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle):
@@ -279,7 +279,7 @@ def test_a_path_that_is_no_text_is_quoted_for_the_shell(path, command, write_bun
 def test_a_giant_header_is_not_read(path, refused):
     """A pax header may have any size; ours have some hundred bytes."""
     info = header("a", pax_headers={"comment": "x" * (1 << 20)})
-    refused(forge(path, [(info, b"")]), "a header of")
+    refused(forge(path, [(info, b"")]), "pax header of")
 
 
 @pytest.mark.parametrize(

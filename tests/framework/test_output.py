@@ -38,7 +38,7 @@ def test_publishing_never_replaces_a_file(tmp_path):
     (tmp_path / "dump.core").write_text("mine")
     with Output(tmp_path, "dump") as output:
         artifact = write(output, "core")
-        with pytest.raises(OutputError, match="exists already"):
+        with pytest.raises(OutputError, match="already exists"):
             output.publish(artifact)
 
     assert (tmp_path / "dump.core").read_text() == "mine"
@@ -242,7 +242,7 @@ def test_a_call_that_only_helps_may_be_refused(tmp_path, monkeypatch, name, code
 
         assert path.stat().st_size == 9 << 20
         assert (output.free is None) == (name == "fstatvfs")
-    words = {"fsync": "crash of the machine", "fchmod": "others may read it"}.get(name)
+    words = {"fsync": "not synced to disk", "fchmod": "readable by others"}.get(name)
     assert all(words in warning for warning in output.warnings)
     assert len(output.warnings) == (words is not None)
 

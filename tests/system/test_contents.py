@@ -169,7 +169,7 @@ def test_a_file_that_is_mapped_to_be_read_cannot_be_excluded(mapped):
     """The remedy says how to map it."""
     memory = mapped("data", access=mmap.ACCESS_READ)
 
-    with pytest.raises(gencore.UsageError, match=r"not writable.*mapped writable"):
+    with pytest.raises(gencore.UsageError, match=r"not writable.*map a file writable"):
         gencore.exclude(memory)
     memory.close()
 

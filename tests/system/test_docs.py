@@ -28,7 +28,7 @@ NOT_RUN = {
     "kubectl exec": "needs a cluster",
     "/usr/libexec/PlistBuddy": "is a program of macOS",
     "codesign": "is a program of macOS",
-    "pip install gencore[report]": "is installed already",
+    "pip install 'gencore[report]'": "is installed already",
     "gencore open BUNDLE -- -ex 'source": "few interpreters have CPython's helper for gdb",
 }
 """How a block or a command begins that no test runs, and why."""

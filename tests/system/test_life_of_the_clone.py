@@ -253,7 +253,7 @@ def test_a_clone_that_others_reaped_before_it_was_done_failed_for_an_unknown_cau
             core.wait()
 
     assert core.missing > 0
-    assert "another part of the program reaped it" in core.incomplete
+    assert "other code in the process reaped it" in core.incomplete
 
 
 @pytest.mark.parametrize(

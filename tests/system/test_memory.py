@@ -192,7 +192,7 @@ def test_a_file_mapped_beyond_its_end_costs_what_its_pages_cost(report_of, tmp_p
 
     assert report.artifacts[0].size < before + 16 * MIB
     (row,) = [warning for warning in report.warnings if f"{start + 4 * PAGE:#x}" in warning]
-    assert f"{size - 4 * PAGE:,} bytes could not be read" in row
+    assert f"{size - 4 * PAGE:,} bytes unreadable" in row
     assert len(report.warnings) == 1
 
 
@@ -402,7 +402,7 @@ def test_an_object_that_is_mapped_twice_is_excluded_twice(tmp_path, backend):
     os.close(memfd)
 
 
-# What a clone does not get
+# What a clone does not inherit
 
 
 @pytest.mark.parametrize(
@@ -481,7 +481,7 @@ def test_a_stack_that_a_clone_does_not_get_costs_that_stack_only(python, tmp_pat
     result, problems = python(STACK_NOT_INHERITED, tmp_path)
 
     assert result == "partial"
-    assert any("MADV_DONTFORK" in row or "does not get" in row for row in problems), problems
+    assert any("MADV_DONTFORK" in row or "does not inherit" in row for row in problems), problems
 
 
 # What is to be handed out

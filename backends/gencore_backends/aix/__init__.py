@@ -1,1 +1,1 @@
-"""AIX: not implemented; says so, and how it would be done."""
+"""AIX: not implemented; a stub that says so, and how to implement it."""

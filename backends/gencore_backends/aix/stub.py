@@ -13,7 +13,7 @@ from gencore.output import Output
 __all__ = ["Aix"]
 
 _REMEDY: Final = (
-    "install a package that brings a backend for AIX, or write one: "
+    "install a package with a backend for AIX, or write one: "
     "docs/how-to/support-another-platform.md"
 )
 
@@ -22,7 +22,7 @@ class Aix(Backend):
     """Imports anywhere and works nowhere.
 
     The subroutine gencore() of AIX's libc (<core.h>) writes a core of a process without ending
-    it. docs/how-to/support-another-platform.md says how a package brings a backend on it.
+    it. docs/how-to/support-another-platform.md explains how a package provides a backend for it.
     """
 
     name = "aix"

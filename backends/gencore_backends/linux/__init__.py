@@ -1,1 +1,1 @@
-"""Linux: a snapshot by bare clone, whose core the kernel writes."""
+"""Linux: a snapshot by bare clone; the clone itself, or the kernel, writes its core."""

@@ -1,4 +1,4 @@
-"""What both Linux backends answer where there is no Linux, or no /proc."""
+"""What both Linux backends answer on other systems, and if /proc is missing."""
 
 import errno
 import platform
@@ -11,14 +11,14 @@ from gencore.runtime import reraise_if_from_handler
 
 __all__ = ["LinuxBackend"]
 
-_WITH_THE_GIL: Final = "run the program with an interpreter whose name does not end in t"
+_WITH_THE_GIL: Final = "run the program with a Python build that has the GIL"
 
 
 class LinuxBackend(Backend):
-    """Imports anywhere; what needs Linux is imported by `_probe`."""
+    """Can be imported anywhere; `_probe` imports what needs Linux."""
 
     def probe(self, request: DumpRequest) -> Verdict:
-        """Say no elsewhere; on Linux let the backend look for itself."""
+        """Answer no on other systems; on Linux ask the backend itself."""
         if sys.platform != "linux":
             return Verdict.no(Reason(f"this is {platform.system()}, not Linux"))
         if "t" in sys.abiflags:  # before the native part is loaded, which could crash there
@@ -34,4 +34,4 @@ class LinuxBackend(Backend):
 
     @abstractmethod
     def _probe(self, request: DumpRequest) -> Verdict:
-        """Look at what this backend needs. Raises OSError where /proc is missing."""
+        """Check what this backend needs. Raises OSError if /proc is missing."""

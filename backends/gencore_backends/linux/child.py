@@ -1,8 +1,8 @@
-"""The cloned child as its parent sees it: waited for through its pidfd, ended, reaped once.
+"""The cloned child as its parent sees it: waited for through its pidfd, killed, reaped once.
 
-What it achieved is what it says itself: the size that it promises, and that it is done. How it
-ended is only asked for the reason of a failure, because that may be unknown: a program that reaps
-whatever ends (waitpid(2) with __WALL) takes the answer away.
+Success is what the child reports: the size it promises, and that it is done. Its exit status only
+explains a failure, because it may be unknown: a program that reaps every child (waitpid(2) with
+__WALL) takes it away.
 """
 
 import contextlib
@@ -22,25 +22,25 @@ __all__ = ["Child"]
 _WALL: Final = 0x40000000
 """__WALL of wait(2): a child without an exit signal is otherwise not waited for."""
 _CAUSES: Final = {
-    signal.SIGKILL: "out of memory, or somebody killed it",
+    signal.SIGKILL: "out of memory, or killed by another process",
     signal.SIGSYS: "a seccomp filter forbids one of its system calls",
 }
 _REMEDIES: Final = {
-    signal.SIGKILL: "see the kernel's log (dmesg), and raise the memory limit",
-    signal.SIGSYS: "permit the system call that the kernel's log names (dmesg, 'type=1326'), or "
-    "let the filter answer EPERM instead of killing",
+    signal.SIGKILL: "check the kernel's log (dmesg), and raise the memory limit",
+    signal.SIGSYS: "allow the system call named in the kernel's log (dmesg, 'type=1326'), or let "
+    "the filter return EPERM instead of killing",
 }
 _GAPS: Final = {
     "not-inherited": (
         "MADV_DONTFORK memory",
-        "{:,} bytes in {:,} mappings, which a clone does not get; see madvise(2)",
+        "{:,} bytes in {:,} mappings, which a clone does not inherit; see madvise(2)",
     ),
     "wiped": (
         "MADV_WIPEONFORK memory",
         "{:,} bytes in {:,} mappings, which are zeros in a clone; see madvise(2)",
     ),
 }
-"""Part and reason, by what the child calls it."""
+"""Part and reason, by the name of the child's message."""
 
 
 @attrs.frozen
@@ -99,18 +99,18 @@ class Child:
         return self._taken[0][2]
 
     def go_on(self) -> None:
-        """Tell the child that the pause is over. It waits for that, a second at most."""
+        """Signal the child that the pause is over. It waits for that, a second at most."""
         with contextlib.suppress(OSError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGCONT)
 
     def ended(self, timeout: float | None) -> bool:
-        """Wait *timeout* seconds for the child's end, or for ever. Return whether it has ended."""
+        """Wait *timeout* seconds, or indefinitely, for the child's end. Return whether it came."""
         return bool(_poll([self._pidfd], timeout))
 
     def will_write(self, fd: int) -> bool:
-        """Wait until *fd*, which the child writes to, has bytes or never will again.
+        """Wait until *fd*, which the child writes to, has bytes, or the child has ended.
 
-        The end of the file is not enough: whatever was forked meanwhile holds the writing end.
+        End-of-file is not enough: a process that was forked meanwhile may hold the writing end.
         """
         ready = _poll([fd, self._pidfd], None)
         if fd not in ready:  # but it may have written after the look at fd, and then ended
@@ -131,7 +131,7 @@ class Child:
     def wait_for_core(self) -> None:
         """Wait for the child's end. Raises `CoreFailed` if the kernel has not dumped it.
 
-        If somebody else has reaped it, the file must show whether there is a core.
+        If it was reaped by other code, only the file can show whether there is a core.
         """
         ending = self._wait()
         if self._failure is not None or not (ending.dumped or ending.code is None):
@@ -145,10 +145,10 @@ class Child:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the child could not read; complete once it has ended."""
-        return tuple(f"{row} could not be read; the core lacks them" for row in self._unreadable)
+        return tuple(f"{row} unreadable, and missing from the core" for row in self._unreadable)
 
     def kill(self) -> None:
-        """End the child at once, if it still runs. From any thread."""
+        """Kill the child if it still runs. May be called from any thread."""
         with self._lock, contextlib.suppress(ProcessLookupError):
             if self._ending is None and self._is_ours:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
@@ -165,7 +165,7 @@ class Child:
         os.close(self._status_fd)
 
     def __del__(self) -> None:
-        """Close it where nobody could."""
+        """Close it if that was not done."""
         if "_closed" in vars(self):
             self.close()
 
@@ -191,7 +191,7 @@ class Child:
         return _REAPED_BY_OTHERS if info is None else _Ending(info.si_code, info.si_status)
 
     def _take_message(self) -> bool:
-        """Wait for the next message and note it. Return False if there will be none."""
+        """Wait for the next message and record it. Return False if there are no more."""
         if not self.will_write(self._status_fd):
             return False
         match _native.read_message(self._status_fd):
@@ -200,7 +200,7 @@ class Child:
             case "unreadable", start, size:
                 self._unreadable.append(f"memory at {start:#x}: {size:,} bytes")
             case "more-unreadable", count, size:
-                self._unreadable.append(f"{count:,} ranges more: {size:,} bytes")
+                self._unreadable.append(f"{count:,} more ranges: {size:,} bytes")
             case ("not-inherited" | "wiped") as kind, count, size:
                 part, reason = _GAPS[kind]
                 self.gaps[part] = reason.format(size, count)
@@ -215,16 +215,16 @@ class Child:
         return True
 
     def _error(self, ending: _Ending) -> CoreFailed:
-        """Return why there is no whole core: what the child said of it, or how it ended."""
+        """Return why the core is missing or incomplete: the child's report, or how it ended."""
         if self._failure is not None:
             return CoreFailed(*self._failure)
         step = "kernel-dump" if self._step == "raise" else self._step or "clone"
         if ending.code is None:
-            detail = f"the clone ended in step {step!r}; another part of the program reaped it"
-            return CoreFailed("wait", detail=f"{detail}, so that the cause is unknown")
+            detail = f"the clone ended in step {step!r}; other code in the process reaped it"
+            return CoreFailed("wait", detail=f"{detail}, so the cause is unknown")
         if ending.by_signal and not (step == "kernel-dump" and ending.status == signal.SIGSEGV):
             return _ended_by(ending.status, step)
-        detail = "the kernel could not write the file" if ending.by_signal else "without a word"
+        detail = "the kernel could not write the file" if ending.by_signal else "no reason given"
         return CoreFailed(step, detail=f"the clone ended with status {ending.status}: {detail}")
 
 
@@ -232,12 +232,12 @@ def _ended_by(number: int, step: str) -> CoreFailed:
     try:
         known = signal.Signals(number)
     except ValueError:  # a real-time signal
-        return CoreFailed(step, detail=f"signal {number} ended the clone")
+        return CoreFailed(step, detail=f"the clone was killed by signal {number}")
     cause = f" ({_CAUSES[known]})" if known in _CAUSES else ""
-    detail = f"{known.name} ended the clone{cause}"
+    detail = f"the clone was killed by {known.name}{cause}"
     return CoreFailed(step, detail=detail, remedy=_REMEDIES.get(known))
 
 
 def _poll(fds: list[int], timeout: float | None) -> dict[int, int]:
-    """Wait *timeout* seconds for bytes or an end, or for ever. Return the events of each."""
+    """Wait *timeout* seconds, or indefinitely, for bytes or an end. Return each one's events."""
     return wait_for_descriptors(dict.fromkeys(fds, select.POLLIN), timeout)

@@ -1,4 +1,4 @@
-"""Whether a core is whole: the child's end, the bytes, and what headers and notes must have."""
+"""Whether a core is complete: the child finished, all bytes are there, headers and notes too."""
 
 from pathlib import Path
 from typing import BinaryIO
@@ -12,10 +12,10 @@ __all__ = ["why_incomplete"]
 def why_incomplete(
     core: Path | BinaryIO, size: int, missing: int, unfinished: str | None
 ) -> str | None:
-    """Return why the core is not whole, or None if it is.
+    """Return why the core is incomplete, or None if it is complete.
 
     *core* is its file, or its beginning with all headers and notes; *size* bytes were promised,
-    of which *missing* are not there; *unfinished* tells why the writer did not finish.
+    of which *missing* are missing; *unfinished* is the reason why the writer did not finish.
     """
     if missing:
         why = f" ({unfinished})" if unfinished else ""

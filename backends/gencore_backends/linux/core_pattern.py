@@ -1,4 +1,4 @@
-"""What ``kernel.core_pattern`` makes of a core: where it goes, and under which name.
+"""Interprets ``kernel.core_pattern``: where a core goes, and under which name.
 
 The rules are those of core(5) and of ``format_corename`` in the kernel's ``fs/coredump.c``.
 """
@@ -27,14 +27,14 @@ class CorePattern:
 
     @classmethod
     def read(cls) -> Self:
-        """Read the pattern in force. Raises OSError where /proc does not show it."""
+        """Read the current pattern. Raises OSError if /proc does not have it."""
         sysctl = Path("/proc/sys/kernel")
         text = (sysctl / "core_pattern").read_text(errors="surrogateescape").rstrip("\n")
         return cls(text, (sysctl / "core_uses_pid").read_text().strip() != "0")
 
     @property
     def handler(self) -> str | None:
-        """The program or socket that gets the cores instead of a file."""
+        """The program or socket that receives cores instead of a file."""
         return self.text[1:].strip() if self.text[:1] == "|" else self._socket
 
     @property

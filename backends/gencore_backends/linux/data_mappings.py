@@ -1,8 +1,8 @@
-"""Where files are mapped as data only, and which of that memory is marked with MADV_DONTDUMP.
+"""Finds files mapped as data only, and which of that memory is marked with MADV_DONTDUMP.
 
-The mark is the flag ``dd`` in proc(5), smaps. To write that file, the kernel walks every page, and
-holds up whoever changes the address space meanwhile. So it is read of the clone, for which nobody
-waits; of the process itself only where the clone has ended, as that of a large one has not yet.
+The mark is the flag ``dd`` in proc(5), smaps. To produce smaps, the kernel walks every page, and
+blocks threads that change the address space meanwhile. So the clone's is read, which delays no
+one; the process's own only if the clone has already ended, which a large one has not.
 """
 
 import re
@@ -21,12 +21,12 @@ _MAPPING: Final = re.compile(
 )
 _Span = tuple[int, int]
 _Identity = tuple[str, str]
-"""Device and inode, as the map has them: a file may be mapped under several of its names."""
+"""Device and inode, as in the map: a file may be mapped under several of its names."""
 
 
 @attrs.frozen
 class DataMapping:
-    """What is mapped of one file, under whatever name."""
+    """The mappings of one file, under any of its names."""
 
     spans: tuple[_Span, ...]
     dontdump: bool
@@ -57,7 +57,7 @@ def data_mappings(rows: Iterable[Sequence[str]], clone: int) -> dict[str, DataMa
 
 
 def _dontdump(spans: set[_Span], clone: int) -> set[_Span]:
-    """Return those of the mappings that are marked."""
+    """Return the mappings that are marked."""
     if not spans:
         return set()
     flags = _flags(str(clone))
@@ -67,7 +67,7 @@ def _dontdump(spans: set[_Span], clone: int) -> set[_Span]:
 
 
 def _flags(process: str) -> dict[_Span, list[bytes]]:
-    """Return the flags of each mapping; of none if the clone is not there any more."""
+    """Return the flags of each mapping; none if the clone has ended."""
     try:
         text = (_PROC / process / "smaps").read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""Why the kernel holds this process for "not dumpable", see PR_SET_DUMPABLE in prctl(2)."""
+"""Why the kernel considers this process "not dumpable", see PR_SET_DUMPABLE in prctl(2)."""
 
 import os
 from typing import Final
@@ -9,13 +9,13 @@ from gencore_backends.linux import _native
 __all__ = ["undumpable_reasons"]
 
 _AT_IDS: Final = {"uid": 11, "euid": 12, "gid": 13, "egid": 14}
-"""What getauxval(3) knows of the moment at which the program began."""
+"""Keys of getauxval(3) for the ids with which the program started."""
 _AT_SECURE: Final = 23
-_ALLOW: Final = "ask for allow_undumpable=True"
+_ALLOW: Final = "pass allow_undumpable=True"
 
 
 def undumpable_reasons() -> list[Reason]:
-    """Return why this process cannot be dumped as it is; nothing if it can."""
+    """Return why this process is not dumpable; nothing if it is."""
     dumpable = _native.dumpable()
     if dumpable == 1:
         return []
@@ -25,7 +25,7 @@ def undumpable_reasons() -> list[Reason]:
 
 
 def _cause() -> tuple[str, str]:
-    """Return the cause and what else can be done. The kernel keeps only the effect of it."""
+    """Return the cause and another remedy. The kernel records only the effect."""
     if _native.auxiliary_value(_AT_SECURE):
         return (
             "its program is set-user-ID or set-group-ID, or has file capabilities",
@@ -33,14 +33,14 @@ def _cause() -> tuple[str, str]:
         )
     if changed := _changed_ids():
         return (
-            f"it changed its user or group after it began ({changed})",
+            f"it changed its user or group after it started ({changed})",
             "start it as that user",
         )
     if not os.access("/proc/thread-self/exe", os.R_OK, effective_ids=True):
-        return "its user may not read its executable", "permit it: chmod +r"
+        return "its user cannot read its executable", "make the executable readable: chmod +r"
     return (
-        "it asked for that with PR_SET_DUMPABLE, or changed its user or capabilities and back",
-        "start it without that",
+        "it set PR_SET_DUMPABLE itself, or changed its user or capabilities and back",
+        "start it without doing so",
     )
 
 

@@ -1,4 +1,4 @@
-"""The backend ``linux-elf``: clone, let the clone write its own memory as an ELF core."""
+"""The backend ``linux-elf``: a clone of the process writes its own memory as an ELF core."""
 
 from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
@@ -8,11 +8,10 @@ __all__ = ["LinuxElf"]
 
 
 class LinuxElf(LinuxBackend):
-    """Clones, and lets the clone write its own memory as an ELF core.
+    """Clones the process; the clone writes its own memory as an ELF core.
 
     It needs nothing from the system: no core_pattern, no RLIMIT_CORE, no ptrace, no capability.
-    The core goes through a pipe to whoever wants its bytes, or into a file where a collector keeps
-    one.
+    The core goes through a pipe to the collectors, or into a file if a collector keeps it as one.
     """
 
     name = "linux-elf"
@@ -22,7 +21,7 @@ class LinuxElf(LinuxBackend):
     streams = True
 
     def _probe(self, request: DumpRequest) -> Verdict:
-        """Look at the dumpable attribute and the limit on file sizes."""
+        """Check the dumpable attribute and the limit on file sizes."""
         from gencore_backends.linux import elf_snapshot, preflight
 
         return preflight.probe_elf(request, elf_snapshot.CONTENTS)

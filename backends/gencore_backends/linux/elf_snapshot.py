@@ -1,4 +1,4 @@
-"""A clone that writes its own core, into a pipe or a file, and that core as it comes."""
+"""A clone that writes its own core, to a pipe or a file, and that core while it is written."""
 
 import fcntl
 import io
@@ -90,7 +90,7 @@ class PipeSnapshot(LinuxSnapshot):
 
 
 class _FileCore(GrowingFile):
-    """A core that the child writes to a file, with holes where there are only zeros."""
+    """A core that the child writes to a file, with holes for zeros."""
 
     def __init__(self, output: Output, child: Child, size: int) -> None:
         super().__init__(output, _CORE, child)
@@ -107,7 +107,7 @@ class _FileCore(GrowingFile):
 
 
 class _PipedCore(CoreStream):
-    """A core that the child writes to a pipe; nothing of it touches the disk."""
+    """A core that the child writes to a pipe; it never touches the disk."""
 
     def __init__(self, reader: io.FileIO, child: Child, size: int, head_size: int) -> None:
         self._reader = reader
@@ -123,7 +123,7 @@ class _PipedCore(CoreStream):
         return self._size
 
     def __iter__(self) -> Iterator[memoryview]:
-        """Yield the bytes as they come."""
+        """Yield the bytes as they arrive."""
         chunk = memoryview(bytearray(CHUNK_SIZE))
         while length := self._fill(chunk[: self._size - self._read]):
             self._read += length
@@ -131,7 +131,7 @@ class _PipedCore(CoreStream):
             yield chunk[:length]
 
     def wait(self) -> None:
-        """Read what nobody wanted, and see how the child ended."""
+        """Read the remaining bytes, and check how the child ended."""
         for _ in self:
             pass
         self.missing = self._size - self._read
@@ -141,16 +141,16 @@ class _PipedCore(CoreStream):
         self.incomplete = why_incomplete(head, self._size, self.missing, unfinished)
 
     def _fill(self, chunk: memoryview) -> int:
-        """Read until *chunk* is full or nothing more comes. Return the bytes read."""
+        """Read until *chunk* is full or the pipe ends. Return the number of bytes read."""
         length = 0
         while length < len(chunk) and (part := self._read_some(chunk[length:])):
             length += part
         return length
 
     def _read_some(self, chunk: memoryview) -> int:
-        """Return the bytes read, 0 at the end.
+        """Return the number of bytes read, 0 at the end.
 
-        The end of the pipe is not waited for: a process that was forked meanwhile may hold it.
+        It does not wait for end-of-file: a process that was forked meanwhile may hold the pipe.
         """
         while (length := self._reader.readinto(chunk)) is None:
             if not self._child.will_write(self._reader.fileno()):

@@ -1,8 +1,8 @@
 """A core that is still being written to a file: read behind the writer, checked at the end.
 
-Both the kernel and our own snapshot write a core from its first byte to its last. Whatever lies
-below the size of the file is there to be read, which lets reading, hashing and compressing run
-while the rest is written.
+Both the kernel and our own clone write a core from its first byte to its last. Everything below
+the current size of the file can be read, so reading, hashing and compressing run while the rest is
+written.
 """
 
 import os
@@ -20,7 +20,7 @@ __all__ = ["GrowingFile"]
 
 _BETWEEN_SYNCS: Final = 0.05
 _GLANCE: Final = 0.005
-"""Seconds between two looks at a file that grows. Nobody announces the writes."""
+"""Seconds between two checks of a growing file. Writes are not announced."""
 
 
 class GrowingFile(CoreStream):
@@ -38,7 +38,7 @@ class GrowingFile(CoreStream):
 
     @abstractmethod
     def _end(self) -> None:
-        """Do what is left once the writer has ended; set `incomplete` if it did not finish."""
+        """Do what remains once the writer has ended; set `incomplete` if it did not finish."""
 
     def __iter__(self) -> Iterator[memoryview]:
         """Yield the bytes, waiting for those that are not written yet."""
@@ -58,10 +58,10 @@ class GrowingFile(CoreStream):
             self.incomplete = why_incomplete(core, self.size, self.missing, self.incomplete)
 
     def _write_back(self) -> None:
-        """Send to the disk what is written so far, over and over until the writer ends.
+        """Sync what is written so far, repeatedly, until the writer ends.
 
-        The file is kept if it was not read, and synced when it is published: that goes faster
-        the less there is left to do.
+        A file that is not read is kept, and synced when it is published: the less is left to sync
+        then, the faster.
         """
         with self._output.open(self.file) as core:
             while not self._child.ended(_BETWEEN_SYNCS):

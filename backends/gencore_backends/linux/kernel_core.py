@@ -1,8 +1,8 @@
 """A core that the kernel writes: given the notes of the whole process, and read while it grows.
 
-The kernel's own notes speak of the clone that died, and of its one thread. The clone has left a
-file with the notes of the process and of all its threads, which goes to the end of the core; the
-program header of the notes, the first one that ``fs/binfmt_elf.c`` writes, is pointed there.
+The kernel's own notes describe the clone that died, and its one thread. The clone has left a file
+with the notes of the process and all its threads, which is appended to the core; the program
+header of the notes, the first one that ``fs/binfmt_elf.c`` writes, is changed to point there.
 """
 
 import os
@@ -78,7 +78,7 @@ class KernelCore(GrowingFile):
         raise CoreFailed("kernel-dump", detail=f"only {self._written():,} bytes were written")
 
     def _point_at(self, offset: int, size: int) -> tuple[int, int]:
-        """Set where the notes are; return where they were."""
+        """Set the position of the notes; return the previous one."""
         with self._output.open(self.file) as core:
             before = os.pread(core.fileno(), _NOTE_POSITION.size, _NOTE_POSITION_AT)
         self._write(_NOTE_POSITION.pack(offset, size), _NOTE_POSITION_AT)

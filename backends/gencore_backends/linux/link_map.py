@@ -1,11 +1,11 @@
 """Reads the names under which the dynamic linker knows the loaded files.
 
-The way is a debugger's: the auxiliary vector leads to the executable's program headers, these to
-its dynamic section, DT_DEBUG there to ``struct r_debug``, and that to the list of ``struct
+It does what a debugger does: the auxiliary vector leads to the executable's program headers, these
+to its dynamic section, DT_DEBUG there to ``struct r_debug``, and that to the list of ``struct
 link_map`` (``link.h``). Asking the linker itself (``dl_iterate_phdr``) would take its lock, which
-a thread may hold that waits for the GIL. Without the lock the list may change on the way; memory
-is therefore read through the file ``mem`` of proc(5), where a wrong address is an error and not a
-crash.
+may be held by a thread that waits for the GIL. Without the lock the list may change meanwhile;
+memory is therefore read through the file ``mem`` of proc(5), where a wrong address is an error and
+not a crash.
 """
 
 import os
@@ -29,9 +29,9 @@ _LINK_MAP: Final = struct.Struct("=QQQQ")
 _LINK_MAP_SIZE: Final = 40
 """With l_prev, which is not followed."""
 _MAX_NAMES: Final = 10_000
-"""A list that changes while it is read may be a circle."""
+"""A list that changes while it is read may become circular."""
 _PAGE: Final = 4096
-"""The smallest page: a text is read up to such a border, because the next page may be missing."""
+"""The smallest page: a string is read up to a page boundary, as the next page may be missing."""
 
 _Link = tuple[int, int, bytes]
 """Addresses of a struct link_map and of its name, and the name."""
@@ -39,15 +39,15 @@ _Result = TypeVar("_Result")
 
 
 def loaded_names() -> tuple[str, ...] | None:
-    """Return the names in the linker's order, or None where the way to them is broken.
+    """Return the names in the linker's order, or None if the list cannot be reached.
 
-    Broken on 32-bit platforms, in static executables, and where the file ``mem`` is closed.
+    It cannot on 32-bit platforms, in static executables, and if access to ``mem`` is denied.
     """
     return _read(lambda links: tuple(os.fsdecode(name) for _, _, name in links))
 
 
 def linker_ranges() -> tuple[tuple[int, int], ...]:
-    """Return the memory of the linker's list, as (start, end); none where the way is broken."""
+    """Return the memory of the linker's list, as (start, end); none if it cannot be reached."""
     return _read(lambda links: tuple(_ranges(links))) or ()
 
 

@@ -1,4 +1,4 @@
-"""What the system must grant for a dump on Linux, and what to do where it does not."""
+"""Checks what Linux must permit for a dump, and names the remedy if it does not."""
 
 import os
 import platform
@@ -16,17 +16,17 @@ from gencore_backends.linux.proc import core_size, stacks_size
 __all__ = ["probe_elf", "probe_kernel_core"]
 
 _WITH_HEAP: Final = {"full", "private"}
-"""Contents of which the heap is a part; the others have stacks, and what readers of them need."""
+"""Contents that include the heap; the others have stacks, and what readers of stacks need."""
 _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
 
 def probe_elf(request: DumpRequest, contents: Collection[str]) -> Verdict:
-    """Tell whether a clone can write its own core. Raises OSError where /proc is missing."""
+    """Check whether a clone can write its own core. Raises OSError if /proc is missing."""
     return _verdict(request, contents, _core_size(request), {}, [])
 
 
 def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdict:
-    """Tell whether the kernel would write a core. Raises OSError where /proc is missing."""
+    """Check whether the kernel would write a core. Raises OSError if /proc is missing."""
     pattern = CorePattern.read()
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     file_soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
@@ -36,7 +36,7 @@ def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdic
     if file_soft != resource.getrlimit(resource.RLIMIT_FSIZE)[1]:  # this process adds the notes
         reasons += _limit_reasons("RLIMIT_FSIZE", file_soft, need, "soft")
     if request.with_dontdump:
-        text = "the kernel leaves out what is marked with MADV_DONTDUMP"
+        text = "the kernel leaves out memory marked with MADV_DONTDUMP"
         reasons.append(Reason(text, "use the backend linux-elf"))
     return _verdict(request, contents, need, facts, reasons)
 
@@ -54,7 +54,7 @@ def _verdict(
     facts: dict[str, str],
     reasons: list[Reason],
 ) -> Verdict:
-    """Add what every Linux backend needs."""
+    """Add the checks that every Linux backend needs."""
     file_hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     facts |= {
         "RLIMIT_FSIZE hard": _bytes_of(file_hard),
@@ -78,7 +78,7 @@ def _kernel_reasons() -> list[Reason]:
     kernel = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
     if kernel >= _MINIMUM_KERNEL:
         return []
-    return [Reason(f"the kernel is {platform.release()}", "run it on Linux 5.4 or later")]
+    return [Reason(f"kernel {platform.release()} is too old", "use Linux 5.4 or later")]
 
 
 def _bytes_of(limit: int) -> str:
@@ -86,7 +86,7 @@ def _bytes_of(limit: int) -> str:
 
 
 def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
-    remedy = "on the host, as root: sysctl kernel.core_pattern=core (it holds for the machine)"
+    remedy = "on the host, as root: sysctl kernel.core_pattern=core (for the whole machine)"
     if pattern.handler is not None:
         return [Reason(f"kernel.core_pattern sends cores to {pattern.handler}", remedy)]
     if not pattern.text and not pattern.uses_pid:
@@ -95,8 +95,8 @@ def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
         text = f"kernel.core_pattern {pattern.text!r} names a subdirectory, which does not exist"
         return [Reason(text, remedy)]
     if pattern.absolute and not os.access(pattern.fixed_directories, os.W_OK | os.X_OK):
-        text = f"kernel.core_pattern sends cores to {pattern.fixed_directories}, which this user"
-        return [Reason(f"{text} may not write to", f"make it writable, or {remedy}")]
+        text = f"kernel.core_pattern sends cores to {pattern.fixed_directories}"
+        return [Reason(f"{text}, not writable by this user", f"make it writable, or {remedy}")]
     return []
 
 
@@ -106,7 +106,7 @@ def _limit_reasons(name: str, limit: int, need: int, which: str = "hard") -> lis
     shell, container = {"RLIMIT_CORE": ("c", "core"), "RLIMIT_FSIZE": ("f", "fsize")}[name]
     text = f"{name} has a {which} limit of {limit:,} bytes; the core may need {need:,}"
     remedy = (
-        f"start the process with a higher one: ulimit -{which[0].upper()}{shell} unlimited, "
+        f"start the process with a higher limit: ulimit -{which[0].upper()}{shell} unlimited, "
         f"or the container with --ulimit {container}=-1"
     )
     return [Reason(text, remedy)]
@@ -115,14 +115,13 @@ def _limit_reasons(name: str, limit: int, need: int, which: str = "hard") -> lis
 def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Reason]:
     if request.content in contents:
         return []
-    text = f"it cannot leave out what content={request.content!r} leaves out"
-    return [Reason(text, "ask for content='private'")]
+    return [Reason(f"content={request.content!r} is unsupported", "pass content='private'")]
 
 
 def _userfaultfd_reasons() -> list[Reason]:
-    """A clone returns once its report is read: by a thread that is stopped meanwhile."""
+    """A clone returns only once its report is read, and the reading thread would be stopped."""
     if not _native.userfaultfd_reports_forks():
         return []
     text = "a userfaultfd of this process reports forks to it (UFFD_FEATURE_EVENT_FORK)"
-    remedy = "leave UFFD_FEATURE_EVENT_FORK out of UFFDIO_API, or let another process hold it"
-    return [Reason(f"{text}, so that a clone would never return", remedy)]
+    remedy = "drop UFFD_FEATURE_EVENT_FORK from UFFDIO_API, or read it in another process"
+    return [Reason(f"{text}, so a clone would never return", remedy)]

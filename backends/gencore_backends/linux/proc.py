@@ -1,4 +1,4 @@
-"""What /proc says about this process: threads, memory, mapped files."""
+"""Reads from /proc about this process: threads, memory, mapped files."""
 
 import os
 from collections import defaultdict
@@ -18,11 +18,11 @@ _SELF: Final = Path("/proc/thread-self")
 _MAP_FILES: Final = Path("/proc/self/map_files")
 """Threads have none of their own."""
 _USUAL_STACK: Final = 8 << 20
-"""Bytes that a stack has at most, unless somebody asks for more: RLIMIT_STACK of most systems."""
+"""Bytes of a stack, at most, unless more are requested: RLIMIT_STACK of most systems."""
 _READERS_DATA: Final = 64 << 20
 """Bytes of the data of libraries, and of the interpreter's structures, in a core of stacks."""
 _LARGE: Final = 64 << 20
-"""Bytes of a mapping that is worth a look at its file: it may go on far beyond its end."""
+"""Bytes of a mapping from which its file is checked: the mapping may extend far beyond it."""
 _DELETED: Final = " (deleted)"
 
 
@@ -54,10 +54,10 @@ def mapped_files(clone: int) -> tuple[MappedFile, ...]:
 
 
 def _map_rows() -> Iterator[list[str]]:
-    """Yield the rows of the map in five fields, and a sixth where there is a path.
+    """Yield the rows of the map in five fields, and a sixth if it has a path.
 
-    Only a line feed ends a row, and the kernel escapes those in paths; no other character does,
-    whatever `str.splitlines` and text files hold for a line's end.
+    Only a line feed ends a row, and the kernel escapes those in paths; other characters do not,
+    unlike in `str.splitlines` and text files.
     """
     for line in os.fsdecode((_SELF / "maps").read_bytes()).split("\n"):
         if line:
@@ -65,7 +65,7 @@ def _map_rows() -> Iterator[list[str]]:
 
 
 def _as_named_there(span: str) -> str:
-    """Return a row's addresses without leading zeros, as the kernel names the links."""
+    """Return a row's addresses without leading zeros, as in the names of the links."""
     return "-".join(f"{int(address, 16):x}" for address in span.split("-"))
 
 
@@ -75,7 +75,7 @@ def _mapped_file(
     aliases: Mapping[str, tuple[str, ...]] | None,
     data: Mapping[str, DataMapping],
 ) -> MappedFile:
-    """Take the kernel's " (deleted)" away, unless the file's successor is mapped too."""
+    """Remove the kernel's " (deleted)", unless the file's successor is mapped too."""
     source = sources[path]
     as_data = data.get(path.replace("\n", "\\012"), DataMapping((), dontdump=False))
     deleted = path.endswith(_DELETED) and not Path(path).exists()
@@ -92,9 +92,9 @@ def _mapped_file(
 
 
 def _aliases(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Return, for each path, the linker's other names of it.
+    """Return, for each path, the linker's other names for it.
 
-    Relative names are left out: what they were relative to may have changed.
+    Relative names are left out: the directory that they were relative to may have changed.
     """
     aliases: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
@@ -107,8 +107,8 @@ def _aliases(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 def core_size(*, with_files: bool) -> int:
     """Estimate from above the bytes that a core takes on disk.
 
-    Resident and swapped memory, and *with_files* everything that is mapped from files, read or
-    not (proc(5), status and maps; smaps_rollup walks every page).
+    Counts resident and swapped memory, and *with_files* everything mapped from files, resident or
+    not (proc(5), status and maps; smaps_rollup would walk every page).
     """
     kibibytes = _numbers_of_status("RssAnon", "RssFile", "RssShmem", "VmSwap")
     return sum(kibibytes) * 1024 + (_mapped_bytes() if with_files else 0)
@@ -133,7 +133,7 @@ def _mapped_bytes() -> int:
 
 
 def _bytes_of_file(row: list[str]) -> int:
-    """Return the bytes of a file that a row of the map can show: none are behind its end."""
+    """Return the bytes of a file that a row of the map can hold: none beyond its end."""
     start, end = (int(address, 16) for address in row[0].split("-"))
     if end - start < _LARGE or len(row) == 5:  # noqa: PLR2004 - a path is the sixth
         return end - start

@@ -1,4 +1,4 @@
-"""The backend ``linux-sigsegv``: clone, let the clone die of SIGSEGV, take the kernel's core."""
+"""The backend ``linux-sigsegv``: a clone dies of SIGSEGV, and the kernel writes its core."""
 
 from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
@@ -10,8 +10,8 @@ __all__ = ["LinuxSigsegv"]
 class LinuxSigsegv(LinuxBackend):
     """Clones, lets the clone die of SIGSEGV, and takes the core that the kernel writes.
 
-    Everything that core(5) says applies: ``core_pattern``, RLIMIT_CORE, the coredump filter. The
-    notes in it are ours, with the registers of every thread.
+    Everything in core(5) applies: ``core_pattern``, RLIMIT_CORE, the coredump filter. The notes in
+    the core are replaced by ours, with the registers of every thread.
     """
 
     name = "linux-sigsegv"
@@ -20,7 +20,7 @@ class LinuxSigsegv(LinuxBackend):
     method = "kernel-core"
 
     def _probe(self, request: DumpRequest) -> Verdict:
-        """Look at core_pattern, the limits and the dumpable attribute."""
+        """Check core_pattern, the limits and the dumpable attribute."""
         from gencore_backends.linux import preflight, sigsegv_snapshot
 
         return preflight.probe_kernel_core(request, sigsegv_snapshot.CONTENTS)

@@ -1,4 +1,4 @@
-"""A clone that dies of SIGSEGV, and the kernel's core of it, wherever core_pattern sent it."""
+"""A clone that dies of SIGSEGV, and the kernel's core of it, found through core_pattern."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ CONTENTS: Final = {"full": 0xFF, "private": 0x33}
 files that the process changed, and the first page of every ELF file."""
 _CORE: Final = "core"
 _GLANCE: Final = 0.001
-"""Seconds between two looks for a file that the kernel is about to make."""
+"""Seconds between two checks for the file that the kernel is about to create."""
 
 
 class KernelSnapshot(LinuxSnapshot):
@@ -43,7 +43,7 @@ class KernelSnapshot(LinuxSnapshot):
         self._output = output
 
     def core(self) -> CoreStream:
-        """Find the kernel's file. Its notes become those that the child has left."""
+        """Find the kernel's file, whose notes are replaced by those that the child has left."""
         pattern = CorePattern.read()
         if pattern.absolute:
             self._child.wait_for_core()
@@ -54,7 +54,7 @@ class KernelSnapshot(LinuxSnapshot):
 
     @property
     def written(self) -> int:
-        """Bytes on disk of what is in the private directory."""
+        """Bytes on disk of all files in the private directory."""
         with contextlib.suppress(OSError):
             directory = self._output.fd
             return sum(os.stat(n, dir_fd=directory).st_blocks * 512 for n in self._output.names)
@@ -79,9 +79,7 @@ def _find_absolute(pattern: CorePattern, child_pid: int) -> Path:
         with contextlib.suppress(Exception), CoreFile(path) as core:
             if core.thread_ids[:1] == (child_pid,) and path.stat().st_uid == os.geteuid():
                 return path
-    raise CoreFailed(
-        "find-core", detail=f"nothing there matches kernel.core_pattern {pattern.text!r}"
-    )
+    raise CoreFailed("find-core", detail=f"no core found for kernel.core_pattern {pattern.text!r}")
 
 
 def _move(source: Path, output: Output) -> None:

@@ -1,4 +1,4 @@
-"""What both Linux backends do with a clone: hold it, list its threads, end it."""
+"""What both Linux backends do with a clone: own it, list its threads, end it."""
 
 import errno
 from collections.abc import Callable, Mapping
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 __all__ = ["STOP_TIMEOUT_MS", "LinuxSnapshot"]
 
 STOP_TIMEOUT_MS: Final = 250
-"""How long threads are waited for, at most. Most stop within microseconds."""
+"""How long to wait for threads to stop. Most stop within microseconds."""
 
 _REMEDIES: Final = {
     "clone": "raise the limit on processes (ulimit -u, pids.max), or give the process more memory",
     "pipe": "raise the limit on open files (ulimit -n)",
-    "prepare-threads": "free some memory, or a real-time signal, or ask for threads='caller'",
-    "stop-threads": "free some memory, or a real-time signal, or ask for threads='caller'",
+    "prepare-threads": "free some memory or a real-time signal, or pass threads='caller'",
+    "stop-threads": "free some memory or a real-time signal, or pass threads='caller'",
 }
 
 
@@ -45,7 +45,7 @@ class LinuxSnapshot(Snapshot):
 
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
-        """Every thread that was there, with its name of now."""
+        """Every thread at the instant, with its current name."""
         return tuple(
             ThreadRecord(tid=tid, name=thread_name(tid), registers=registers, reason=reason)  # type: ignore[arg-type]  # the native part knows the three words
             for tid, registers, reason in self._threads
@@ -53,14 +53,14 @@ class LinuxSnapshot(Snapshot):
 
     @property
     def gaps(self) -> Mapping[str, str]:
-        """Memory that a clone does not get."""
+        """Memory that a clone does not inherit, and threads that were not found."""
         if not self._unlisted:
             return self._child.gaps
-        reason = f"the kernel counts {self._unlisted:,} more than were found"
+        reason = f"the kernel counts {self._unlisted:,} more threads than were found"
         return {**self._child.gaps, "threads": reason}
 
     def abort(self) -> None:
-        """Kill the child; whoever writes its core stops."""
+        """Kill the child, which ends the writing of its core."""
         self._child.kill()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The memory that readers need to print every Python stack, and nothing more.
+"""Finds the memory that readers need to print every Python stack, and nothing more.
 
 A reader walks from ``_PyRuntime`` (static, in the interpreter's data) through the interpreter and
 thread states to the frames, and from each frame to its code object and that object's names; and
@@ -24,7 +24,7 @@ _DICT_HEAD: Final = 64
 _FRAME_HEAD: Final = 256
 """More than any version's _PyInterpreterFrame without its locals."""
 _INTERNAL_FRAME: Final = object.__basicsize__ + _POINTER
-"""Where a PyFrameObject points to its _PyInterpreterFrame: behind its head and f_back."""
+"""Offset in a PyFrameObject of the pointer to its _PyInterpreterFrame: after head and f_back."""
 _CODE_HEAD: Final = 160
 """Less than any version's PyCodeObject, and more than what comes before ``co_filename``."""
 
@@ -37,7 +37,7 @@ def stack_ranges() -> list[Range]:
 
 
 def _dictionaries() -> Iterator[Range]:
-    """Yield what a reader recognizes the interpreter by."""
+    """Yield the objects by which a reader recognizes the interpreter."""
     for dictionary in (sys.modules, vars(sys), vars(builtins)):
         yield id(dictionary), id(dictionary) + _DICT_HEAD
 
@@ -61,9 +61,9 @@ def _frame(frame: FrameType) -> Iterator[Range]:
 
 
 def _variable_names(code: CodeType) -> Iterator[Range]:
-    """Yield the tuple that counts a code object's variables, and the names in it.
+    """Yield the tuple of a code object's variable names, and the names in it.
 
-    Python does not show the tuple; it is two pointers before ``co_filename``
+    Python does not expose the tuple; it is two pointers before ``co_filename``
     (``Include/cpython/code.h``).
     """
     names = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)

@@ -1,7 +1,7 @@
-"""The backend ``macos-abort``: fork, let the child abort, take the core that macOS writes.
+"""The backend ``macos-abort``: forks, lets the child abort, takes the core that macOS writes.
 
-Never run on a Mac yet: written after XNU's sources and the manual pages of macOS, compiled for it
-by a cross compiler, tested on a simulated one. See docs/explanation/macos.md.
+Not yet run on a Mac: written from XNU's sources and the manual pages of macOS, compiled with a
+cross compiler, tested on a simulated Mac. See docs/explanation/macos.md.
 """
 
 import platform
@@ -14,7 +14,7 @@ __all__ = ["MacosAbort"]
 
 
 class MacosAbort(Backend):
-    """Imports anywhere; what needs macOS is imported by ``probe``."""
+    """Can be imported anywhere; ``probe`` imports what needs macOS."""
 
     name = "macos-abort"
     priority = 50
@@ -22,7 +22,7 @@ class MacosAbort(Backend):
     method = "macos-abort"
 
     def probe(self, request: DumpRequest) -> Verdict:
-        """Look at ``kern.corefile`` and its directory, the limits, and the signature."""
+        """Check ``kern.corefile`` and its directory, the limits, and the signature."""
         if sys.platform != "darwin":
             return Verdict.no(Reason(f"this is {platform.system()}, not macOS"))
         try:
@@ -33,7 +33,7 @@ class MacosAbort(Backend):
             remedy = "install gencore on the Mac itself, with a C compiler"
             return Verdict.no(Reason(f"the native part is missing: {error}", remedy))
         except OSError as error:
-            return Verdict.no(Reason(f"macOS does not tell what it would do: {error}"))
+            return Verdict.no(Reason(f"the settings of macOS cannot be read: {error}"))
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002 - macOS always writes a file
         """Fork. The child enters *output* and aborts there."""

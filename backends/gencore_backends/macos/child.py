@@ -1,4 +1,4 @@
-"""The forked child as its parent sees it: waited for, ended, reaped once."""
+"""The forked child as its parent sees it: waited for, killed, reaped once."""
 
 import contextlib
 import errno
@@ -12,16 +12,16 @@ from gencore.runtime import Latch, Lock
 __all__ = ["Child"]
 
 _GLANCE: Final = 0.01
-"""Seconds between two looks at the child."""
+"""Seconds between two checks of the child."""
 
 
 class Child:
     """Owns the child and the descriptor that belongs to it.
 
-    A process without pidfds can name its child by number only, and the number is free for others
-    once the child is reaped. So nothing here blocks in waitpid(2), and whoever reaps or kills
-    holds the lock: the child is never killed after it was reaped here. The application itself can
-    still take it away, with waitpid(-1); then there is no core, but an error.
+    Without pidfds a process can only identify its child by pid, which is free for reuse once the
+    child is reaped. So nothing here blocks in waitpid(2), and reaping and killing hold the lock:
+    the child is never killed after it was reaped here. The application itself can still reap it,
+    with waitpid(-1); then there is an error instead of a core.
     """
 
     def __init__(self, pid: int, status_fd: int) -> None:
@@ -43,14 +43,14 @@ class Child:
                 "wait",
                 errno.ECHILD,
                 "the application reaped the child: it waits for any child, or ignores SIGCHLD",
-                remedy="let it wait for its own children by their ids",
+                remedy="let it wait for its own children by pid",
             )
         return self._status
 
     def check(self) -> None:
-        """Raise `CoreFailed` if the dump was given up."""
+        """Raise `CoreFailed` if the dump was aborted."""
         if self._given_up.is_open:
-            raise CoreFailed("wait", detail="the dump was given up")
+            raise CoreFailed("wait", detail="the dump was aborted")
 
     def failure(self) -> tuple[str, int] | None:
         """Return the step at which the ended child failed, and the system's reason."""
@@ -59,9 +59,9 @@ class Child:
         return _native.read_failure(self._status_fd)
 
     def kill(self) -> None:
-        """End the child, if it still runs, and whoever waits for it. From any thread.
+        """Kill the child if it still runs, and end `wait`. May be called from any thread.
 
-        While macOS writes the core, SIGKILL may have to wait for that.
+        While macOS writes the core, SIGKILL may be delayed until that is done.
         """
         self._given_up.open()
         with self._lock:

@@ -1,4 +1,4 @@
-"""What ``kern.corefile`` makes of a core: where macOS writes it, and under which name.
+"""Interprets ``kern.corefile``: where macOS writes a core, and under which name.
 
 The rules are those of ``proc_core_name`` in XNU's ``bsd/kern/kern_proc.c`` and of ``coredump`` in
 ``bsd/kern/kern_core.c``; core(5) of macOS names the default only, ``/cores/core.%P``.
@@ -20,14 +20,14 @@ _LONGEST: Final = 1024
 
 @attrs.frozen
 class CorePattern:
-    """The pattern, and the kernel's name for this process, of which a fork has the same."""
+    """The pattern, and the kernel's name for this process, which a fork inherits."""
 
     text: str
     process_name: str
 
     @classmethod
     def read(cls) -> Self:
-        """Read the pattern in force. Raises OSError."""
+        """Read the current pattern. Raises OSError."""
         from gencore_backends.macos import _native
 
         return cls(_native.sysctl_text("kern.corefile"), _native.identity()[0])
@@ -44,14 +44,14 @@ class CorePattern:
 
     @property
     def directory(self) -> Path | None:
-        """Where cores go; None if that varies. The kernel makes no directory."""
+        """Where cores go; None if that varies. The kernel creates no directory."""
         parent = self.path(1).parent
         return parent if parent == self.path(2).parent else None
 
     def path(self, pid: int) -> Path:
         """Return the path of child *pid*'s core. A relative one is below the child's directory.
 
-        Where the pattern makes no name, the kernel falls back to the default.
+        If the pattern yields no name, the kernel falls back to the default.
         """
         if "" in _SPECIFIER.findall(self.text):  # a lone "%" at the end
             return _default(pid)

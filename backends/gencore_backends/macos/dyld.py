@@ -1,4 +1,4 @@
-"""Which files dyld has loaded into this process."""
+"""Lists the files that dyld has loaded into this process."""
 
 from pathlib import Path
 from typing import Final
@@ -13,9 +13,9 @@ _PARTS_OF_MACOS: Final = ("/usr/lib/", "/System/")
 def mapped_files() -> tuple[MappedFile, ...]:
     """Return every image that has a file, the executable first.
 
-    Since macOS 11 the libraries of macOS are in the dyld shared cache only, hundreds of them in
-    any process, and there is no file under their names. They are left out without a word: the
-    shared cache's memory is in the core, and a debugger on the same build of macOS has the rest.
+    Since macOS 11 the system libraries exist only in the dyld shared cache, hundreds of them in
+    every process, and no file has their names. They are left out silently: the shared cache's
+    memory is in the core, and a debugger on the same build of macOS has the rest.
     """
     from gencore_backends.macos import _native
 

@@ -1,8 +1,8 @@
-"""A core in Mach-O: how long it must be, and what of the memory macOS did not write.
+"""A Mach-O core: how long it must be, and which memory macOS did not write.
 
 The format is that of <mach-o/loader.h>, written as ``coredump`` in XNU's
-``bsd/kern/kern_core.c`` does: first the memory, then the notes, last the header. What the kernel
-cannot write it describes as empty, and goes on.
+``bsd/kern/kern_core.c`` does: first the memory, then the notes, last the header. The kernel
+describes what it cannot write as empty, and continues.
 """
 
 import struct
@@ -28,12 +28,12 @@ _MAGIC, _MH_CORE = 0xFEEDFACF, 4
 _LC_THREAD, _LC_SEGMENT_64, _LC_NOTE = 0x4, 0x19, 0x31
 _READABLE: Final = 1
 _MOST: Final = 64 << 20
-"""Bytes of load commands: a million segments have less."""
+"""Bytes of load commands, at most: a million segments need less."""
 
 
 @attrs.frozen
 class Contents:
-    """What the load commands of a core say."""
+    """The content of a core according to its load commands."""
 
     size: int
     """Bytes that the file must have for every command to be true."""
@@ -47,7 +47,7 @@ class Contents:
         """Read them. Raises `IntegrityError`."""
         header = file.read(_HEADER.size)
         if not header.strip(b"\0"):
-            raise IntegrityError("no header: macOS writes it last, and did not get there")
+            raise IntegrityError("no header: macOS writes it last, and stopped before")
         if len(header) < _HEADER.size or _HEADER.unpack(header)[:2] != (_MAGIC, _MH_CORE):
             raise IntegrityError("not a 64-bit Mach-O core")
         _, _, count, size = _HEADER.unpack(header)
@@ -74,17 +74,17 @@ class Contents:
         )
 
     def flaw(self, free: int) -> str | None:
-        """Return what a debugger needs and the core has not, or None.
+        """Return what a debugger needs and the core lacks, or None.
 
-        *free*: bytes that the disk had left when the core was written. The kernel writes a region
-        whole or not at all, and does not say why.
+        *free*: bytes that were free on the disk when the core was written. The kernel writes a
+        region completely or not at all, and does not report why.
         """
         if not self.segments:
-            return "no memory: not one segment"
+            return "no memory (no segments)"
         if not self.threads:
-            return "no registers: not one thread"
+            return "no registers (no threads)"
         if max(self.unwritten, default=0) > free:
-            return f"the disk was full: {sum(self.unwritten):,} bytes of memory are not written"
+            return f"the disk was full: {sum(self.unwritten):,} bytes of memory were not written"
         return None
 
 
@@ -96,11 +96,11 @@ def _split(commands: bytes, count: int) -> Iterator[tuple[int, bytes]]:
     position = 0
     for _ in range(count):
         if position + _COMMAND.size > len(commands):
-            raise IntegrityError("the header counts more commands than there are")
+            raise IntegrityError("fewer load commands than the header counts")
         kind, size = _COMMAND.unpack_from(commands, position)
         data = commands[position : position + size]
         if len(data) < max(size, _SIZES.get(kind, _COMMAND.size)):
-            raise IntegrityError(f"the load command at {position:,} has a wrong size")
+            raise IntegrityError(f"the load command at {position:,} has an invalid size")
         yield kind, data
         position += size
 
@@ -125,7 +125,7 @@ class MachCore(FileCoreStream):
         if contents.unwritten:
             total, count = sum(contents.unwritten), len(contents.unwritten)
             text = f"{total:,} bytes of memory in {count:,} regions are not in the core"
-            self.warnings = (f"{text}: macOS leaves out devices', and what it cannot write",)
+            self.warnings = (f"{text}: macOS omits device memory and what it cannot write",)
 
     @property
     def size(self) -> int:

@@ -1,8 +1,7 @@
-"""What macOS must grant for a core, and what to do where it does not.
+"""Checks what macOS must permit for a core, and names the remedy if it does not.
 
-A core comes about as ``coredump`` in XNU's ``bsd/kern/kern_core.c`` says; the signature is asked
-there through a policy of AppleMobileFileIntegrity, which is not published. See
-docs/explanation/macos.md.
+``coredump`` in XNU's ``bsd/kern/kern_core.c`` writes cores; it checks the signature through a
+policy of AppleMobileFileIntegrity, whose source is not published. See docs/explanation/macos.md.
 """
 
 import os
@@ -21,12 +20,12 @@ _GET_TASK_ALLOW: Final = 0x00000004
 _RUNTIME: Final = 0x00010000
 _PLATFORM_BINARY: Final = 0x04000000
 """CS_GET_TASK_ALLOW, CS_RUNTIME and CS_PLATFORM_BINARY of XNU's ``osfmk/kern/cs_blobs.h``."""
-_PATTERN_REMEDY: Final = "sudo sysctl kern.corefile={} (it holds for the machine)"
+_PATTERN_REMEDY: Final = "sudo sysctl kern.corefile={} (for the whole machine)"
 _DEFAULT: Final = "/cores/core.%P"
 
 
 def probe(request: DumpRequest) -> Verdict:
-    """Tell whether macOS would write a core. Raises OSError where it does not say."""
+    """Check whether macOS would write a core. Raises OSError if that cannot be determined."""
     from gencore_backends.macos import _native
 
     pattern = CorePattern.read()
@@ -70,7 +69,7 @@ def _bytes_of(limit: int) -> str:
 def _request_reasons(request: DumpRequest) -> list[Reason]:
     if request.content == "full":
         return []
-    return [Reason("macOS writes full cores only", "ask for content='full'")]
+    return [Reason("macOS writes only full cores", "pass content='full'")]
 
 
 def _kernel_reasons() -> list[Reason]:
@@ -92,7 +91,7 @@ def _pattern_reasons(pattern: CorePattern, need: int) -> list[Reason]:
     named = pattern.path(1) != Path()
     if named and pattern.directory == Path():
         return []  # the private directory, of which the framework takes care
-    text = "names a subdirectory, which does not exist" if named else "makes no name"
+    text = "names a subdirectory, which does not exist" if named else "yields no name"
     remedy = _PATTERN_REMEDY.format("core.%P")
     return [Reason(f"kern.corefile {pattern.text!r} {text}", remedy)]
 
@@ -103,18 +102,18 @@ def _absolute_reasons(pattern: CorePattern, need: int) -> list[Reason]:
     if pattern.text == os.devnull:
         return [Reason(f"{named} turns cores off", remedy)]
     if not pattern.unique:
-        return [Reason(f"{named} has no %P: a core would not be told from another's", remedy)]
+        return [Reason(f"{named} has no %P: all cores would have the same name", remedy)]
     directory = pattern.directory
     if directory is None:
         return [Reason(f"{named} names a directory that does not exist", remedy)]
     if not os.access(directory, os.W_OK | os.X_OK):
         how = f"chmod 1777 {directory}" if directory.is_dir() else f"mkdir -m 1777 {directory}"
-        text = f"this user may not write to {directory}, where macOS writes cores"
+        text = f"{directory}, where macOS writes cores, is not writable by this user"
         return [Reason(text, f"sudo {how}")]
     space = os.statvfs(directory)
     free = space.f_bavail * space.f_frsize
     if free < need:
-        text = f"the core may need {need:,} bytes; {free:,} are free in {directory}"
+        text = f"the core may need {need:,} bytes, but only {free:,} are free in {directory}"
         return [Reason(text, f"free some space there, or {_PATTERN_REMEDY.format('core.%P')}")]
     return []
 
@@ -123,8 +122,10 @@ def _limit_reasons(hard: int, address_space: int) -> list[Reason]:
     """The kernel compares the limit with the address space, not with what it will write."""
     if hard == resource.RLIM_INFINITY or hard > address_space:
         return []
-    text = f"RLIMIT_CORE has a hard limit of {hard:,} bytes; the process has {address_space:,}"
-    remedy = "start the process with a higher one: ulimit -Hc unlimited"
+    text = (
+        f"RLIMIT_CORE has a hard limit of {hard:,} bytes; the address space has {address_space:,}"
+    )
+    remedy = "start the process with a higher limit: ulimit -Hc unlimited"
     return [Reason(text, f"{remedy}, or sudo launchctl limit core unlimited unlimited")]
 
 
@@ -132,11 +133,11 @@ def _signature_reasons(flags: int) -> list[Reason]:
     if flags & _GET_TASK_ALLOW:
         return []
     if flags & _PLATFORM_BINARY:
-        text = "the interpreter is a part of macOS, which protects it: it gets no core"
-        return [Reason(text, "run the program with an interpreter from elsewhere")]
+        text = "the interpreter is part of macOS, which writes no core of its own programs"
+        return [Reason(text, "run the program with an interpreter that is not part of macOS")]
     if flags & _RUNTIME:
         text = (
-            "the interpreter has the hardened runtime, as notarised ones do, and not the "
+            "the interpreter has the hardened runtime (notarised ones do) without the "
             "entitlement com.apple.security.get-task-allow: macOS writes no core of it"
         )
         return [Reason(text, signing_remedy())]
@@ -146,5 +147,5 @@ def _signature_reasons(flags: int) -> list[Reason]:
 def _child_reasons() -> list[Reason]:
     if signal.getsignal(signal.SIGCHLD) != signal.SIG_IGN:
         return []
-    text = "SIGCHLD is ignored: macOS reaps every child, and nobody learns how it ended"
+    text = "SIGCHLD is ignored: macOS reaps every child, and its exit status is lost"
     return [Reason(text, "signal.signal(signal.SIGCHLD, signal.SIG_DFL)")]

@@ -1,6 +1,6 @@
-"""A forked child that aborts, and macOS's core of it, wherever ``kern.corefile`` sent it.
+"""A forked child that aborts, and macOS's core of it, found through ``kern.corefile``.
 
-The core is read when it is whole, not while it grows: the kernel writes the header last.
+The core is read once it is complete, not while it grows: the kernel writes the header last.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ __all__ = ["AbortSnapshot"]
 
 _CORE: Final = "core"
 _NOT_COPIED: Final = (
-    "fork(2) copies the calling thread only: this one's stack is in the core without its registers"
+    "fork(2) copies only the calling thread: the core has this one's stack, not its registers"
 )
 _REMEDIES: Final = {
     "fork": "raise the limit on processes (ulimit -u), or give the process more memory",
@@ -54,7 +54,7 @@ class AbortSnapshot(Snapshot):
 
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
-        """Every thread that was there; the core has the registers of the first."""
+        """Every thread at the instant; the core has the registers of the first."""
         (tid, name), *others = self._threads
         return (
             ThreadRecord(tid=tid, name=name, registers="exact"),
@@ -68,7 +68,7 @@ class AbortSnapshot(Snapshot):
         """Wait for the child's end, and take its core from where ``kern.corefile`` sent it."""
         self._await_core()
         if not self._is_there():
-            raise CoreFailed("find-core", detail=f"macOS wrote a core, but none is {self._place}")
+            raise CoreFailed("find-core", detail=f"macOS wrote a core, but not to {self._place}")
         try:
             space = os.statvfs(self._place.parent)
             self._take()
@@ -77,7 +77,7 @@ class AbortSnapshot(Snapshot):
         return MachCore(self._output, _CORE, space.f_bavail * space.f_frsize)
 
     def abort(self) -> None:
-        """Kill the child; whoever waits for it or copies its core stops."""
+        """Kill the child, which ends waiting for it and copying its core."""
         self._child.kill()
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class AbortSnapshot(Snapshot):
         return mapped_files()
 
     def _await_core(self) -> None:
-        """Wait for the child's end. Raises `CoreFailed` unless macOS says that it wrote a core."""
+        """Wait for the child's end. Raises `CoreFailed` unless macOS reports a written core."""
         status = self._child.wait()
         failure = self._child.failure()
         if failure is not None:
@@ -114,7 +114,7 @@ class AbortSnapshot(Snapshot):
             )
 
     def _is_there(self) -> bool:
-        """Whether there is a core of this very child: an older one may have its name."""
+        """Whether this child's core exists: an older core may have the same name."""
         try:
             found = self._place.lstat()
         except OSError:

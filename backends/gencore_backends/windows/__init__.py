@@ -1,1 +1,1 @@
-"""Windows: not implemented; says so, and how it would be done."""
+"""Windows: not implemented; a stub that says so, and how to implement it."""

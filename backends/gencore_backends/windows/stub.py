@@ -13,7 +13,7 @@ from gencore.output import Output
 __all__ = ["Windows"]
 
 _REMEDY: Final = (
-    "install a package that brings a backend for Windows, or write one: "
+    "install a package with a backend for Windows, or write one: "
     "docs/how-to/support-another-platform.md"
 )
 
@@ -22,7 +22,7 @@ class Windows(Backend):
     """Imports anywhere and works nowhere.
 
     MiniDumpWriteDump of dbghelp.dll, on a snapshot by PssCaptureSnapshot, writes a minidump.
-    docs/how-to/support-another-platform.md says how a package brings a backend on it.
+    docs/how-to/support-another-platform.md explains how a package provides a backend for it.
     """
 
     name = "windows"

@@ -1,4 +1,4 @@
-"""Saves what Kubernetes tells a pod about itself, and the figures of the container's cgroup."""
+"""Saves what Kubernetes passes to a pod about itself, and the counters of its cgroup."""
 
 import json
 import os
@@ -34,7 +34,7 @@ class Kubernetes(Collector):
 
 
 def read(path: Path) -> str | None:
-    """Return the file's text, or None where this kernel or pod has none."""
+    """Return the file's text, or None if this kernel or pod does not have it."""
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             return file.read(LIMIT)

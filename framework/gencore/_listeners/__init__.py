@@ -1,1 +1,1 @@
-"""Who hears of a dump while it goes on: the callback of its caller, the log, OpenTelemetry."""
+"""Deliver the events of a dump: to the caller's callback, the log, OpenTelemetry."""

@@ -1,4 +1,4 @@
-"""Hands a dump's events to whoever listens, on a thread of its own."""
+"""Delivers a dump's events to its listeners, on a thread of its own."""
 
 import logging
 from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
@@ -20,7 +20,7 @@ __all__ = ["Announcer"]
 
 _log: Final = logging.getLogger("gencore")
 _PATIENCE: Final = 1.0
-"""Seconds that a finished dump waits for its listeners before its result is given out."""
+"""Seconds that a finished dump waits for its listeners before its result is available."""
 
 
 class Announcer:
@@ -35,11 +35,11 @@ class Announcer:
         self._thread: OsThread | None = None
 
     def start(self) -> None:
-        """Begin to deliver. Where no thread can be started, all is delivered at the end."""
+        """Begin to deliver. If no thread can be started, all events are delivered at the end."""
         try:
             self._thread = OsThread(self._deliver, "gencore-events")
         except NoThread:
-            _log.warning("dump %s has no thread to tell its events on", self.dump)
+            _log.warning("dump %s: no thread for its events, which are late", self.dump)
 
     def tell(self, event: StageStarted | StageFinished) -> None:
         """Announce the begin or the end of a stage."""
@@ -75,7 +75,7 @@ class Announcer:
         try:
             listener(event)
         except (Exception, SystemExit):
-            _log.exception("a listener to the events of dump %s raised", self.dump)
+            _log.exception("dump %s: an event listener raised", self.dump)
 
 
 def _progress_event(dump: str, stage: str, now: Progress) -> StageProgress:

@@ -1,8 +1,8 @@
 """Writes the events of dumps as structured records of the logger ``gencore``.
 
 Every record has `gencore_event` (``stage-started``, ``stage-finished``, ``dump-finished``) and
-`gencore_dump`, the dump's name, as attributes of its `logging.LogRecord`, from where a formatter
-takes them. `docs/reference/logging.md` lists the other attributes, and the levels.
+`gencore_dump`, the dump's name, as attributes of its `logging.LogRecord`, for formatters to use.
+`docs/reference/logging.md` lists the other attributes, and the levels.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """Makes an OpenTelemetry span of each finished dump, with one below it for each of its stages.
 
-Only where the application has loaded the package ``opentelemetry`` itself: without that nobody
-would take the spans. They are made once the dump has ended, with the times at which things
-happened, below the span that was current where the dump was asked for.
+Only if the application itself has loaded the package ``opentelemetry``: otherwise nothing exports
+the spans. They are made once the dump has ended, with the real times of its stages, below the
+span that was current when the dump was requested.
 """
 
 import sys
@@ -37,7 +37,7 @@ def trace_ids() -> tuple[str, str] | None:
 def span_listener() -> Listener | None:
     """Return a listener that makes the spans below the current one; None without OpenTelemetry.
 
-    To be called on the thread that asks for the dump.
+    To be called on the thread that requests the dump.
     """
     if "opentelemetry.trace" not in sys.modules:
         return None

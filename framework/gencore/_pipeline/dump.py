@@ -1,4 +1,4 @@
-"""The handle of one dump: wait for it, await it, be called back, cancel it."""
+"""The handle of one dump: wait for it, await it, add callbacks, cancel it."""
 
 import logging
 from collections.abc import Callable, Generator
@@ -35,7 +35,7 @@ class Ending:
         return self._known.is_open
 
     def set(self, report: Report | None, error: BaseException | None) -> None:
-        """Make it known, and call who asked for that."""
+        """Make it known, and run the callbacks."""
         with self._lock:
             self._report, self.error = report, error
             self._known.open()
@@ -43,11 +43,11 @@ class Ending:
             callback()
 
     def disown(self) -> None:
-        """Make it known in a forked child that the dump is none of its."""
+        """Make it known in a forked child that the dump belongs to the parent."""
         if not self.known:
             self.error = Refused(
                 "the dump belongs to the process that this one was forked from",
-                remedy="wait for it there, or start one here",
+                remedy="wait for it there, or start another dump here",
             )
             self._known, self._lock, self._callbacks = Latch(), Lock(), []
             self._known.open()
@@ -70,7 +70,7 @@ class Ending:
 
 
 class Dump:
-    """A dump whose pause is over. Made by `start`; safe to use from any thread."""
+    """A dump whose pause is over. Returned by `start`; safe to use from any thread."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Dump:
 
     @property
     def progress(self) -> Progress:
-        """Where the dump is now. Cheap; made for being asked often."""
+        """The current progress. Cheap: meant to be polled."""
         return self._progress()
 
     @property
@@ -102,7 +102,7 @@ class Dump:
         return self._threads()
 
     def done(self) -> bool:
-        """Return whether it has ended, in whatever way."""
+        """Return whether it has ended, successfully or not."""
         return self._ending.known
 
     def cancelled(self) -> bool:
@@ -110,10 +110,10 @@ class Dump:
         return isinstance(self._ending.error, CancelledError)
 
     def result(self, timeout: float | None = None) -> Report:
-        """Wait *timeout* seconds for the end, or for ever, and return the report.
+        """Wait *timeout* seconds for the end, or indefinitely, and return the report.
 
-        A dump that failed has a report too, with ``result == "failed"``. Raises `TimeoutError` if
-        the dump goes on after *timeout* (it is not ended by that), and
+        A failed dump has a report too, with ``result == "failed"``. Raises `TimeoutError` if the
+        dump is still running after *timeout* (it then continues), and
         `concurrent.futures.CancelledError` after `cancel`. Under gevent and eventlet other
         greenlets run meanwhile.
         """
@@ -130,13 +130,13 @@ class Dump:
         try:
             callback(self)
         except Exception:
-            _log.exception("a callback of dump %s raised", self.name)
+            _log.exception("dump %s: a done callback raised", self.name)
 
     def cancel(self) -> bool:
-        """End the dump and remove all of it. Return False if it is too late for that.
+        """Cancel the dump and remove everything it made. Return False if it is too late for that.
 
-        Does not wait: `result` raises `concurrent.futures.CancelledError` as soon as nothing is
-        left of it.
+        Does not wait: `result` raises `concurrent.futures.CancelledError` once everything is
+        removed.
         """
         if self.cancelled():
             return True
@@ -152,11 +152,11 @@ class Dump:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
 
-        def tell(_: "Dump") -> None:
+        def wake(_: "Dump") -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(ended.set)
 
-        self.add_done_callback(tell)
+        self.add_done_callback(wake)
         try:
             await ended.wait()
         except asyncio.CancelledError:

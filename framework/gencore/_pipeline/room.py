@@ -1,6 +1,6 @@
-"""Whether the process has room for a dump, a thread and some descriptors: asked before the pause.
+"""Checks before the pause that the process can get what a dump needs: a thread and descriptors.
 
-What is short is found where it costs nothing yet: after the pause it would cost the dump.
+A shortage is harmless if it is found here; after the pause it would cost the dump.
 """
 
 import contextlib
@@ -24,26 +24,27 @@ _DESCRIPTORS: Final = 12
 """A dump with the built-in plug-ins has up to ten open at a time; two are for what the rest of
 the process opens meanwhile."""
 _THREAD_LIMIT: Final = 5.0
-"""Seconds that a thread has to begin, and to end."""
+"""Seconds within which a thread must begin and end."""
 
 
 def check_room(timeout: float | None) -> None:
-    """Raise `Refused` where a dump would fail for want of descriptors or of any thread.
+    """Raise `Refused` if a dump would fail for lack of descriptors or of a thread.
 
-    Raises `TimedOut` where a thread takes longer than the dump may.
+    Raises `TimedOut` if starting a thread takes longer than the dump may.
     """
     _check_descriptors()
     try:
         begins = try_to_start(min(_THREAD_LIMIT, timeout or _THREAD_LIMIT))
     except NoThread as error:
         if not error.at_exit:  # there, who asks for the dump makes it
-            raise Refused(f"no thread for the dump: {error}", remedy=_thread_remedy()) from error
+            text = f"cannot start a thread for the dump: {error}"
+            raise Refused(text, remedy=_thread_remedy()) from error
         return
     if begins:
         return
     if timeout is not None and timeout < _THREAD_LIMIT:
         raise TimedOut(timeout)
-    text = "no thread for the dump: one was started and did not begin"
+    text = "cannot start a thread for the dump: it was created but did not begin"
     raise Refused(text, remedy=_thread_remedy())
 
 
@@ -58,16 +59,16 @@ def _check_descriptors() -> None:
             if error.errno not in _REMEDIES:
                 raise Refused(f"{os.devnull} cannot be opened: {error.strerror}") from error
             raise Refused(
-                f"fewer than {_DESCRIPTORS} descriptors are free, which a dump may need: "
+                f"a dump may need {_DESCRIPTORS} descriptors, and fewer are free: "
                 f"{error.strerror}",
                 remedy=_REMEDIES[error.errno],
             ) from error
 
 
 def _plenty_are_free() -> bool:
-    """Say so without opening any, which takes as many turns at the interpreter's lock.
+    """Answer without opening any: each open may have to wait for the GIL.
 
-    Linux 6.2 and later tell how many are open, see proc_pid_fd(5); where nobody does, False.
+    Linux 6.2 and later report how many are open, see proc_pid_fd(5); False if it is unknown.
     """
     if resource is None:
         return False
@@ -87,7 +88,7 @@ _REMEDIES: Final = {
 
 
 def _thread_remedy() -> str:
-    """Name what is short: memory for a stack, or else the number of threads."""
+    """Return the remedy for what is short: memory for a stack, or else the number of threads."""
     try:
         mmap.mmap(-1, STACK).close()
     except (OSError, MemoryError):

@@ -1,4 +1,4 @@
-"""Whether what a dump will write fits on the disk: estimated before the pause."""
+"""Estimates before the pause whether what a dump writes will fit on the disk."""
 
 import errno
 from collections.abc import Iterable
@@ -11,9 +11,9 @@ from gencore.output import Output
 __all__ = ["USUAL_RATIO", "check_space"]
 
 USUAL_RATIO: Final = 3
-"""How much smaller than the estimate of its core a bundle is at least, for large heaps of objects
-or texts: 3.7 and 5.4 times in ``tests/benchmarks/bundle_size.py``. It is less for random numbers,
-and for small processes, of which most is libraries: then there is a warning."""
+"""By which factor a bundle is smaller than the estimate of its core, at least, for large heaps of
+objects or strings: 3.7 and 5.4 in ``tests/benchmarks/bundle_size.py``. Random data, and small
+processes, which are mostly libraries, compress less: they get a warning."""
 
 
 def check_space(
@@ -26,8 +26,8 @@ def check_space(
 ) -> list[str]:
     """Return warnings about the space for a core of *core_size* bytes at most.
 
-    *streams*: whether the backend needs no file for a core that no collector keeps. *force*: do
-    not refuse. Raises `OutputError`.
+    *streams*: whether the backend needs no file for a core that no collector keeps. *force*: warn
+    instead of refusing. Raises `OutputError`.
     """
     free = output.free
     if core_size is None or free is None:
@@ -37,18 +37,18 @@ def check_space(
         raise OutputError(
             str(output.directory),
             errno.ENOSPC,
-            f"the dump may need {_mib(usual)}; {_mib(free)} are free",
-            remedy="free some space, name another directory, ask for content='private', or try it "
-            "all the same with force=True",
+            f"the dump may need {_mib(usual)}, but only {_mib(free)} are free",
+            remedy="free some space, choose another directory, pass content='private', or "
+            "override this check with force=True",
         )
     if free < most:
-        said = f"{_mib(free)} were free, and the dump may need up to {_mib(most)}"
-        return [f"{output.directory}: {said}"]
+        shortage = f"{_mib(free)} were free, and the dump may need up to {_mib(most)}"
+        return [f"{output.directory}: {shortage}"]
     return []
 
 
 def _need(participants: list[Participant], core_size: int, *, streams: bool) -> tuple[int, int]:
-    """Return the bytes that are needed usually, and where nothing can be compressed."""
+    """Return the bytes that are needed usually, and if nothing can be compressed."""
     as_file = (
         core_size
         if not streams or any(participant.keeps_core for participant in participants)

@@ -1,4 +1,4 @@
-"""What a dump stands on: the operating system's threads and locks, signals, and the process's end.
+"""The basis of a dump: the operating system's threads and locks, signals, and process exit.
 
-The real ones, whatever gevent or eventlet has put in their place.
+They are the real ones, even if gevent or eventlet has patched the standard ones.
 """

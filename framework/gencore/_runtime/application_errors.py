@@ -1,9 +1,9 @@
-"""Tells the exceptions of the application's signal handlers from those of plug-ins and the system.
+"""Distinguishes exceptions of the application's signal handlers from all others.
 
-Python runs a handler between any two lines of the main thread, and what it raises (a time limit by
-SIGALRM, most often a `TimeoutError`, which is an `OSError`) goes through whatever is being done
-there. It is for whoever called `start`, and no failure of what it met. Not known are handlers that
-were compiled by Cython, which have no frames.
+Python runs a handler between any two lines of the main thread, and its exception (a time limit by
+SIGALRM, usually a `TimeoutError`, which is an `OSError`) propagates through the code that runs
+there. It is meant for the caller of `start`, and not a failure of the interrupted code. Handlers
+compiled by Cython, which have no frames, are not recognized.
 """
 
 import contextlib
@@ -16,10 +16,10 @@ __all__ = ["ignored", "reraise_if_from_handler"]
 
 
 def reraise_if_from_handler(error: BaseException) -> None:
-    """Raise *error* again if a signal handler was being run where it was raised.
+    """Raise *error* again if it was raised by a signal handler of the application.
 
-    For the beginning of every ``except`` clause that makes something else of an error, and that
-    the main thread may come to.
+    To be called first in every ``except`` clause that the main thread may enter and that does not
+    re-raise the error itself.
     """
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     try:
@@ -31,7 +31,7 @@ def reraise_if_from_handler(error: BaseException) -> None:
 
 @contextlib.contextmanager
 def ignored(*errors: type[Exception]) -> Iterator[None]:
-    """Suppress *errors*, but for those that a signal handler has raised."""
+    """Suppress *errors*, except those raised by a signal handler of the application."""
     try:
         yield
     except errors as error:
@@ -39,7 +39,7 @@ def ignored(*errors: type[Exception]) -> Iterator[None]:
 
 
 def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
-    """Return whether a function was called as a handler is: with the frame that it interrupts."""
+    """Return whether a function was called like a handler: with the frame that it interrupts."""
     for value in frame.f_locals.values():
         if value is interrupted or (isinstance(value, tuple) and interrupted in value):
             return True

@@ -1,4 +1,4 @@
-"""The dumps that go on in this process: its end waits for them, and a forked child has none."""
+"""The running dumps of this process: its exit waits for them, and a forked child has none."""
 
 import contextlib
 import os
@@ -19,9 +19,9 @@ _GLANCE: Final = 0.1
 
 
 class Stay:
-    """One dump's stay in this process, from before it leaves any trace until all is done.
+    """One dump's stay in this process, from before it leaves any trace until it is done.
 
-    Raises `Refused` where the process has waited for its last dump already.
+    Raises `Refused` if the process has already waited for its last dump.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Stay:
             raise Refused("the interpreter is shutting down")
 
     def in_child(self, function: Callable[[], object]) -> None:
-        """Call *function* in a process that is forked meanwhile: the dump is none of its."""
+        """Call *function* in every process forked meanwhile: the dump is not theirs."""
         self._in_child.append(function)
 
     def end(self) -> None:
@@ -42,7 +42,7 @@ class Stay:
         self._ended.open()
 
     def __del__(self) -> None:
-        """End it where nobody could: Ctrl-C may come before it is anybody's."""
+        """End it if nothing else could: Ctrl-C may arrive before it has an owner."""
         if "_ended" in vars(self):
             self.end()
 
@@ -51,13 +51,13 @@ class Stay:
         self._ended.wait(_GLANCE)
 
     def disown(self) -> None:
-        """Let go of the dump in a forked child."""
+        """Disown the dump in a forked child."""
         for function in self._in_child:
             function()
 
 
 def is_closed() -> bool:
-    """Return whether nobody waits for dumps any more: one is to be done when `start` returns."""
+    """Return whether exit no longer waits for dumps, which must then finish within `start`."""
     return bool(ended_by)
 
 

@@ -1,25 +1,25 @@
-"""Threads of gencore's own, and what they wait with: the operating system's in every process.
+"""Threads of gencore's own, and their locks: the operating system's, even under gevent.
 
-gevent and eventlet put greenlets, and locks that know only greenlets, where `threading` and
-`_thread` have their own; `threading.Thread.start` waits for ever for a thread that died at birth
-(python/cpython#140746). So nothing here comes from either, but from a copy of `_thread` that
-nobody has patched, whenever the patching was done. See docs/decisions/0013.
+gevent and eventlet replace `threading` and `_thread` by greenlets, and by locks that know only
+greenlets; `threading.Thread.start` waits forever for a thread that died while it was starting
+(python/cpython#140746). So everything here comes from an unpatched copy of `_thread`, no matter
+when the patching was done. See docs/decisions/0013.
 
 ======================  =======================================  ================================
-thread                  what it is for                           where none can be started
+thread                  purpose                                  if none can be started
 ======================  =======================================  ================================
 ``gencore-dump``        watches one dump: time limits, progress;  the dump is refused before the
                         runs its callbacks                       pause
-``gencore-steps``       makes the calls of plug-ins; replaced     the thread that would watch it
-                        where one hangs                          makes them, unwatched
-``gencore-events``      hands events to listeners: one for logs  they get all at the end
-                        and spans, one for ``on_event``
+``gencore-steps``       calls plug-ins; replaced if a call        the thread that would watch it
+                        hangs                                    calls them, unwatched
+``gencore-events``      delivers events to listeners: one for    they get all at the end
+                        logs and spans, one for ``on_event``
 ``gencore-pack``        compresses a bundle's blocks: one for    the thread that packs does it
                         each CPU, four at most
-``gencore-abort``       ends a backend's wait after a stop       who stops the dump does it
+``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 
-None of them is in a core, but where two dumps overlap or a plug-in hangs; none is known to
+None of them is in a core, unless two dumps overlap or a plug-in hangs; none is known to
 `threading`.
 """
 
@@ -53,7 +53,7 @@ __all__ = [
 
 
 def _unpatched(name: str) -> Any:
-    """Return a copy of a module of the interpreter as it was before anybody changed it."""
+    """Return a fresh, unpatched copy of a built-in module."""
     spec: Any = importlib.util.find_spec(name)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -63,21 +63,21 @@ def _unpatched(name: str) -> Any:
 _thread: Final = _unpatched("_thread")
 _select: Final = _unpatched("select")
 Lock: Final[Callable[[], contextlib.AbstractContextManager[bool]]] = _thread.RLock
-"""As `threading.RLock`, between threads of the operating system. Reentrant: a signal handler may
-come in between."""
+"""Like `threading.RLock`, between threads of the operating system. Reentrant, because a signal
+handler may interrupt its owner."""
 get_ident: Final[Callable[[], int]] = _thread.get_ident
 get_native_id: Final[Callable[[], int]] = _thread.get_native_id
 
 STACK: Final = 1 << 20
 """Bytes of stack of each thread. isal's one-shot calls need more than 96 KiB."""
 _SLICE: Final = 1.0
-"""Seconds between two looks of a thread that waits."""
+"""Seconds between two checks of a waiting thread."""
 _GLANCE: Final = 0.01
-"""Seconds between two looks of a greenlet that waits."""
+"""Seconds between two checks of a waiting greenlet."""
 _SETTLED_AFTER: Final = 0.1
-"""Seconds after which a thread that has ended is gone, or so late that nobody waits for it."""
+"""Seconds after which a thread that has ended is gone, or no longer waited for."""
 _leaving: Final[deque[tuple[int, float]]] = deque(maxlen=64)
-"""Threads that end, and since when. Each use is one step of the interpreter."""
+"""Ending threads, and since when. Each use is one step of the interpreter."""
 
 
 class NoThread(RuntimeError):
@@ -85,15 +85,15 @@ class NoThread(RuntimeError):
 
     @property
     def at_exit(self) -> bool:
-        """Whether the interpreter starts none any more, because it ends.
+        """Whether the interpreter starts no more threads because it is shutting down.
 
-        Told by the text: `PythonFinalizationError` came with Python 3.13, the refusal with 3.12.
+        Recognized by the text: Python 3.12 refuses, but `PythonFinalizationError` is new in 3.13.
         """
         return "interpreter shutdown" in str(self)
 
 
 class Latch:
-    """Is opened once, for good. Waiting is like `threading.Event.wait`."""
+    """Opens once and stays open. Waiting is like `threading.Event.wait`."""
 
     def __init__(self) -> None:
         self._closed = _thread.allocate_lock()
@@ -102,7 +102,7 @@ class Latch:
         self.is_open = False
 
     def open(self) -> bool:
-        """Let everybody pass. Return whether nobody had done so."""
+        """Release all waiting threads. Return whether it was closed until now."""
         first: bool = self._once.acquire(blocking=False)
         if first:
             self.is_open = True
@@ -119,7 +119,7 @@ class Latch:
         return self.is_open
 
     def wait_as_application(self, timeout: float | None = None) -> bool:
-        """Wait in the way in which the application does: under gevent, other greenlets run on."""
+        """Wait the way the application does: under gevent, other greenlets keep running."""
         if isinstance(time.sleep, BuiltinFunctionType):
             return self.wait(timeout)
         end = float("inf") if timeout is None else time.monotonic() + timeout
@@ -129,9 +129,9 @@ class Latch:
 
 
 class OsThread:
-    """A thread that runs *function* once, begun by being made. Raises `NoThread`.
+    """A thread that runs *function* once, started by the constructor. Raises `NoThread`.
 
-    Making it does not wait for it: `begun` is opened by its first step. The interpreter's end does
+    The constructor does not wait for it: its first step opens `begun`. The interpreter's exit does
     not wait for it either, see `gencore._runtime.lifetime`.
     """
 
@@ -190,10 +190,10 @@ def _name_for_the_kernel(name: str) -> None:
 
 
 def _forget_for_threading() -> None:
-    """Remove what `threading.current_thread`, which logging calls, noted of this thread.
+    """Remove the entry that `threading.current_thread`, called by logging, made for this thread.
 
-    Before Python 3.13 it would stay for ever. Without the module's lock, which whoever waits for
-    this thread may hold.
+    Before Python 3.13 it would stay forever. Without the module's lock, which may be held by a
+    thread that waits for this one.
     """
     threading._active.pop(threading.get_ident(), None)  # type: ignore[attr-defined]  # noqa: SLF001
 
@@ -204,7 +204,7 @@ def leave() -> None:
 
 
 def settle() -> None:
-    """Wait until threads that have ended are gone for the kernel too: no core is to have them."""
+    """Wait until ended threads are gone for the kernel too, so that no core contains them."""
     while _leaving:
         try:
             tid, since = _leaving.popleft()
@@ -217,7 +217,7 @@ def settle() -> None:
 
 
 def _is_there(path: str) -> bool:
-    """Not os.path.exists, which takes the TimeoutError of a signal handler for the answer."""
+    """Unlike os.path.exists, do not take the TimeoutError of a signal handler for the answer."""
     try:
         os.stat(path)  # noqa: PTH116 - no objects
     except FileNotFoundError:
@@ -234,12 +234,13 @@ def try_to_start(limit: float) -> bool:
 
 
 def wait_for_descriptors(wanted: Mapping[int, int], timeout: float | None) -> dict[int, int]:
-    """Wait *timeout* seconds, or for ever, for one of the wanted events of poll(2) by descriptor.
+    """Wait *timeout* seconds, or indefinitely, for one of the *wanted* poll(2) events.
 
-    Returns the events that came, by descriptor; none after the timeout.
+    *wanted* has events by descriptor. Returns those that occurred, by descriptor; none after the
+    timeout.
 
     It blocks this thread. gevent's poll would make an event loop for each thread, with descriptors
-    that stay open; eventlet's `select` has none.
+    that stay open; eventlet's `select` has no poll.
     """
     poll = _select.poll()
     for fd, events in wanted.items():
@@ -248,7 +249,7 @@ def wait_for_descriptors(wanted: Mapping[int, int], timeout: float | None) -> di
 
 
 open_descriptor: Final[Callable[..., int]] = importlib.import_module(os.name).open
-"""os.open, as it is without eventlet, whose own makes an event loop for each thread."""
+"""os.open, unpatched: eventlet's makes an event loop for each thread."""
 
 
 def lock_that_no_child_inherits() -> Any:

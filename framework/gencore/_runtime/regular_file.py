@@ -1,4 +1,4 @@
-"""Opens regular files for reading, and nothing that lies in the place of one."""
+"""Opens regular files for reading, and nothing else."""
 
 import io
 import os
@@ -10,7 +10,7 @@ __all__ = ["open_regular"]
 
 
 def open_regular(path: str, *, flags: int = 0, dir_fd: int | None = None) -> io.FileIO:
-    """Open a file without being held up by a FIFO or device; *flags* are those of open(2).
+    """Open a file without blocking on a FIFO or device; *flags* are those of open(2).
 
     Raises OSError, with no descriptor left open.
     """

@@ -25,7 +25,7 @@ class StopSwitch:
         """When it was stopped, by `time.monotonic`."""
 
     def stop(self, reason: Exception) -> bool:
-        """Stop the dump for *reason*. Return whether it will end so; False if it is too late."""
+        """Stop the dump with *reason*. Return False if it is too late for that."""
         with self._lock:
             if self._committed:
                 return False
@@ -37,17 +37,17 @@ class StopSwitch:
         return True
 
     def _start_abort(self) -> None:
-        """Tell the backend, on a thread of its own: whoever stops a dump does not wait for it."""
+        """Abort the backend on a thread of its own: the caller does not wait for that."""
         try:
-            OsThread(self._tell, "gencore-abort")
+            OsThread(self._abort_backend, "gencore-abort")
         except NoThread:
-            self._tell()
+            self._abort_backend()
 
-    def _tell(self) -> None:
+    def _abort_backend(self) -> None:
         try:
             self._abort()
         except Exception:
-            _log.exception("the backend raised when it was told to end a dump")
+            _log.exception("the backend raised while it aborted a dump")
 
     def check(self) -> None:
         """Raise the reason if the dump was stopped."""
@@ -55,7 +55,7 @@ class StopSwitch:
             raise self.reason
 
     def commit(self) -> None:
-        """Rule out being stopped from now on. Raises the reason if it was stopped before."""
+        """Make it too late to stop. Raises the reason if the dump was stopped before."""
         with self._lock:
             self.check()
             self._committed = True

@@ -1,4 +1,4 @@
-"""Runs steps that call foreign code, on a thread that is replaced where such a call hangs.
+"""Runs steps that call foreign code, on a thread that is replaced if such a call hangs.
 
 The steps are a generator. It yields each call of a plug-in and is sent what comes of it, so that
 it never runs such code itself. A call that does not return in time stays with its thread; the
@@ -171,7 +171,7 @@ class Supervisor(Generic[T]):
 
 
 def _as_fault(error: BaseException) -> BaseException:
-    """Return what a plug-in raised; that it wants to end the program is a fault like any other.
+    """Return what a plug-in raised; a `SystemExit` of a plug-in is an error like any other.
 
     `KeyboardInterrupt` stays what it is where it can be the user's: on the main thread.
     """

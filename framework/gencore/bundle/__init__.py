@@ -1,10 +1,10 @@
-"""The bundle: writing it, and reading one that nobody vouches for.
+"""The bundle format: writes bundles, and reads untrusted ones.
 
 `BundleWriter` packs. `BundleReader` opens single members, `extract` unpacks, and `verify` checks
-all of it. Each name is loaded with its first use: a process that is dumped needs the writer only.
+a whole bundle. Each name is loaded on first use: a process that is dumped needs only the writer.
 
-Inside, the two halves share the format: ``contents`` is the table of contents, ``stream`` the
-bytes and tar headers, ``manifest`` parses one of which nothing is certain, and ``cache`` keeps the
+Inside, reader and writer share the format: ``contents`` is the table of contents, ``stream`` the
+bytes and tar headers, ``manifest`` parses untrusted manifests, and ``cache`` keeps the unpacked
 copies that debuggers work on.
 """
 

@@ -19,7 +19,7 @@ __all__ = ["UnpackedBundle", "remove_all", "unpack"]
 
 @attrs.frozen
 class UnpackedBundle:
-    """Where a bundle's files are."""
+    """Where the files of an unpacked bundle are."""
 
     folder: Path
     """A sysroot: every library is below it under its own path."""
@@ -30,7 +30,7 @@ class UnpackedBundle:
 def unpack(
     bundle: BundleReader, progress: Callable[[int], object] = lambda _: None
 ) -> UnpackedBundle:
-    """Return the bundle's copy in the cache, made if it is not there yet.
+    """Return the bundle's copy in the cache, unpacked first if it is missing.
 
     Raises `IntegrityError` and `OutputError`.
     """
@@ -40,7 +40,7 @@ def unpack(
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            str(place), error.errno or 0, "cannot be made", remedy="set XDG_CACHE_HOME"
+            str(place), error.errno or 0, "cannot be created", remedy="set XDG_CACHE_HOME"
         ) from error
     folder = place / bundle.top
     try:
@@ -48,7 +48,7 @@ def unpack(
             extract(bundle, place, progress=progress)
     finally:
         with contextlib.suppress(OSError):
-            place.rmdir()  # it is empty where that failed
+            place.rmdir()  # it is empty if that failed
     return UnpackedBundle(folder, folder / "core", folder / executable)
 
 
@@ -77,13 +77,13 @@ def _key(path: Path) -> str:
 
 
 def _executable(bundle: BundleReader) -> str:
-    """Return the path below the folder, if the manifest tells one that is in the bundle."""
+    """Return the executable's path below the folder. Raises `IntegrityError` if it is missing."""
     path = ManifestValue(bundle.manifest())["process"]["executable"]["path"].text
     member = bundle.find(path) if path is not None else None
     if member is None:
-        raise IntegrityError(f"{bundle.path}: the executable {path!r} is not in the bundle")
+        raise IntegrityError(f"{bundle.path}: executable {path!r} not found in the bundle")
     if not os.fsencode(member.path).decode(errors="replace").isprintable():
         raise IntegrityError(  # a debugger would take the line after a newline for a command
-            f"{bundle.path}: the executable's path {path!r} has control characters"
+            f"{bundle.path}: the executable's path {path!r} contains control characters"
         )
     return member.path

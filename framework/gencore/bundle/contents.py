@@ -2,7 +2,7 @@
 
 A gzip member may carry an extra field (RFC 1952, 2.3.1.1) that every reader skips. The table is
 JSON, compressed with zlib and cut into pieces, each in the extra field of an empty member; the
-last member of the file has a fixed size and tells where the first piece is.
+last member of the file has a fixed size and holds the offset of the first piece.
 docs/reference/bundle.md describes it for other readers.
 """
 
@@ -33,9 +33,9 @@ _OVERHEAD: Final = len(_HEADER) + _FIELD.size + len(_NO_DATA)
 _END_SIZE: Final = _OVERHEAD + _PLACE.size
 _PIECE_SIZE: Final = 0xFFFF - 4
 _LARGEST: Final = 8 << 20
-"""Bytes of a table that is believed, before and after compression: 50,000 files."""
+"""Bytes of a table, before and after compression, at most: enough for 50,000 files."""
 _EXPANSION: Final = 1032
-"""What deflate can do at best."""
+"""The highest compression ratio of deflate."""
 
 _PATH_MAX: Final = 4096
 _NAME_MAX: Final = 255
@@ -51,13 +51,13 @@ class Member:
     size: int = attrs.field(validator=instance_of(int))
     """Bytes."""
     offset: int = attrs.field(validator=instance_of(int))
-    """Where in the bundle the gzip member begins whose data begins with this file's tar header."""
+    """Where the gzip member begins that starts with this file's tar header; bytes."""
     sha256: str | None = attrs.field(default=None, validator=optional(instance_of(str)))
-    """Hexadecimal; None where the manifest has it: the core's is known too late."""
+    """Hexadecimal; None if only the manifest has it: the core's is known too late."""
 
 
 def encode(top: str, members: Iterable[Member], offset: int) -> bytes:
-    """Return the gzip members that are to be written at *offset*, the end of the data."""
+    """Return the gzip members to be written at *offset*, the end of the data."""
     table = {"version": 1, "top": top, "members": [attrs.asdict(member) for member in members]}
     data = zlib.compress(json.dumps(table).encode())
     pieces = (data[at : at + _PIECE_SIZE] for at in range(0, len(data), _PIECE_SIZE))
@@ -72,35 +72,35 @@ def _empty_member(name: bytes, value: bytes) -> bytes:
 def read_contents(file: BinaryIO) -> tuple[str, tuple[Member, ...]]:
     """Return the top folder's name and the members, in order of offset.
 
-    Raises `IntegrityError` unless the table is there and could be true.
+    Raises `IntegrityError` if the table is missing, invalid or impossible.
     """
     size = file.seek(0, os.SEEK_END)
     begin, length = _PLACE.unpack(_value(_read(file, size - _END_SIZE, _END_SIZE), _END))
     if length > _LARGEST or begin + length > size:
-        raise _no_table("its place is impossible")
+        raise _no_table("offset out of range")
     table = _parse(_join(file, begin, length))
     try:
         top, members = table["top"], tuple(Member(**row) for row in table["members"])
         _check(top, members, begin)
     except (TypeError, KeyError, AttributeError) as error:
-        raise _no_table(f"a wrong type: {error}") from error
+        raise _no_table(f"wrong type: {error}") from error
     return top, members
 
 
 def _no_table(why: str) -> IntegrityError:
     return IntegrityError(
-        f"not a bundle, or not a whole one: no table of contents at its end ({why})",
-        remedy="tar xzf gets out what there is",
+        f"not a bundle, or a truncated one: no table of contents at its end ({why})",
+        remedy="extract what is readable: tar xzf BUNDLE",
     )
 
 
 def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     if offset < 0:
-        raise _no_table("it is too short")
+        raise _no_table("file too short")
     file.seek(offset)
     data = file.read(length)
     if len(data) != length:
-        raise _no_table("it is cut off")
+        raise _no_table("truncated")
     return data
 
 
@@ -108,7 +108,7 @@ def _value(member: bytes, name: bytes) -> bytes:
     """Return what an empty gzip member carries under *name*."""
     value = member[len(_HEADER) + _FIELD.size : -len(_NO_DATA)]
     if member != _empty_member(name, value):
-        raise _no_table("it does not end as one does")
+        raise _no_table("bad trailer" if name == _END else "bad piece")
     return value
 
 
@@ -126,36 +126,36 @@ def _parse(data: bytes) -> Any:
     try:
         text = stream.decompress(data, _LARGEST)
         if stream.unconsumed_tail:
-            raise _no_table("it is too large")
+            raise _no_table(f"larger than {_LARGEST >> 20} MiB")
         return json.loads(text)
     except (zlib.error, ValueError, RecursionError) as error:
         raise _no_table(str(error)) from error
 
 
 def _check(top: str, members: tuple[Member, ...], end: int) -> None:
-    """Raise unless every row could be true, and no two contradict each other."""
+    """Raise if a row is impossible, or if two contradict each other."""
     offsets = [member.offset for member in members]
     paths = [member.path for member in members]
     if not _is_safe(top) or "/" in top or not top.isprintable():
-        raise IntegrityError(f"the top folder's name {top!r} is not one")
+        raise IntegrityError(f"invalid name of the top folder: {top!r}")
     for path in paths:
         check_path(path)
     if len(set(paths)) != len(paths):
         raise IntegrityError("two members have the same path")
     if offsets != sorted(set(offsets)) or any(not 0 <= offset < end for offset in offsets):
-        raise _no_table("impossible offsets")
+        raise _no_table("member offsets unsorted or out of range")
     if any(m.size < 0 or m.size > _EXPANSION * (end + 1) for m in members):
-        raise IntegrityError("a member is larger than its compressed bytes could be")
+        raise IntegrityError("a member is larger than its compressed bytes can hold")
 
 
 def check_path(path: str) -> None:
     """Raise `IntegrityError` unless a member can have this path."""
     if not _is_safe(path):
-        raise IntegrityError(f"{path!r} is not a path below the top folder")
+        raise IntegrityError(f"invalid member path, not below the top folder: {path!r}")
 
 
 def _is_safe(path: str) -> bool:
-    """Whether *path* is relative, stays below where it begins, and can be a path at all."""
+    """Whether *path* is a valid relative path that never leads upwards."""
     parts = path.split("/")
     longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
     fits = len(path) < _PATH_MAX and longest <= _NAME_MAX

@@ -1,4 +1,4 @@
-"""Unpacks a bundle: regular files only, below one new directory, holes where there are zeros."""
+"""Unpacks a bundle: regular files only, below one new directory, with holes for zeros."""
 
 import contextlib
 import errno
@@ -28,9 +28,9 @@ def extract(
 ) -> Path:
     """Unpack the members *names*, or all, and return the new folder, which has the bundle's name.
 
-    Directories get mode 0700 and files 0600. The folder appears when all of it is there; nothing
-    is left of one that failed. *progress* is called with the number of bytes that are done. Raises
-    `IntegrityError`, `OutputError`, and `UsageError` for a name that is not in the bundle.
+    Directories get mode 0700 and files 0600. The folder appears once it is complete; a failed
+    extraction leaves nothing behind. *progress* is called with the number of bytes of each step.
+    Raises `IntegrityError`, `OutputError`, and `UsageError` for a name that is not in the bundle.
     """
     members = _choose(bundle, list(names))
     target = directory / bundle.top
@@ -38,8 +38,8 @@ def extract(
         raise OutputError(
             str(target),
             errno.EEXIST,
-            "exists already",
-            remedy="remove it, or name another directory",
+            "already exists",
+            remedy="remove it, or choose another directory",
         )
     with _private_directory(directory) as (private, root_fd):
         for member in members:
@@ -53,7 +53,8 @@ def _choose(bundle: BundleReader, names: list[str]) -> list[Member]:
     known = {member.path for member in bundle.members}
     if unknown := [name for name in names if name not in known]:
         raise UsageError(
-            f"not in the bundle: {', '.join(unknown)}", remedy="see 'gencore info --files BUNDLE'"
+            f"not found in the bundle: {', '.join(unknown)}",
+            remedy="list the members: gencore info --files BUNDLE",
         )
     return [member for member in bundle.members if not names or member.path in names]
 
@@ -64,12 +65,12 @@ def _private_directory(parent: Path) -> Iterator[tuple[Path, int]]:
     try:
         private.mkdir(mode=0o700)
     except OSError as error:
-        raise OutputError(str(parent), error.errno or 0, "cannot be written to") from error
+        raise OutputError(str(parent), error.errno or 0, "not writable") from error
     root_fd = os.open(private, _DIRECTORY)
     try:
         yield private, root_fd
     except OSError as error:
-        raise OutputError(str(parent), error.errno or 0, "cannot take the files") from error
+        raise OutputError(str(parent), error.errno or 0, "writing the files failed") from error
     finally:
         os.close(root_fd)
         shutil.rmtree(private, ignore_errors=True)
@@ -77,7 +78,7 @@ def _private_directory(parent: Path) -> Iterator[tuple[Path, int]]:
 
 @contextlib.contextmanager
 def _below(root_fd: int, path: str) -> Iterator[int]:
-    """Create a file, and the directories on the way to it; no link is followed."""
+    """Create a file and its parent directories, following no link."""
     *parents, name = path.split("/")
     directory_fd = os.dup(root_fd)
     try:
@@ -95,7 +96,7 @@ def _below(root_fd: int, path: str) -> Iterator[int]:
 
 
 def _enter(directory_fd: int, name: str) -> int:
-    """Open a directory, made if it is missing; close the one that it is in."""
+    """Open a directory, created if missing; close its parent."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=directory_fd)
     below = os.open(name, _DIRECTORY, dir_fd=directory_fd)

@@ -1,4 +1,4 @@
-"""Parses manifests in which any value may be missing, of another type, or absurd."""
+"""Parses manifests in which any value may be missing, of the wrong type, or absurd."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from gencore.errors import IntegrityError
 __all__ = ["LARGEST_MANIFEST", "ManifestValue", "parse_manifest"]
 
 LARGEST_MANIFEST: Final = 16 << 20
-"""Bytes; the collector that writes it keeps to the same."""
+"""Bytes; the collector that writes manifests has the same limit."""
 _DEEPEST: Final = 100
 """Levels of a manifest; ours have about eight, and what annotations add."""
 _LARGEST: Final = 1 << 64
@@ -17,7 +17,7 @@ _LARGEST: Final = 1 << 64
 
 
 class ManifestValue:
-    """One place in a manifest. Each property gives None, or nothing, where it does not fit."""
+    """One value of a manifest. Each property is None, or empty, if the value does not fit it."""
 
     __slots__ = ("_value",)
 
@@ -25,7 +25,7 @@ class ManifestValue:
         self._value = value
 
     def __getitem__(self, key: str) -> "ManifestValue":
-        """Return what is at *key*, be there something or not."""
+        """Return the value at *key*, which may be missing."""
         return ManifestValue(self._value.get(key) if isinstance(self._value, Mapping) else None)
 
     def __iter__(self) -> Iterator["ManifestValue"]:
@@ -37,7 +37,7 @@ class ManifestValue:
 
     @property
     def known(self) -> bool:
-        """Whether there is a value of any type."""
+        """Whether the value is present, of any type."""
         return self._value is not None
 
     @property
@@ -53,7 +53,7 @@ class ManifestValue:
 
     @property
     def text(self) -> str | None:
-        """A text that is not empty, or a number or truth value as text."""
+        """A non-empty string, or a number or boolean as text."""
         if isinstance(self._value, str):
             return self._value or None
         if isinstance(self._value, bool):
@@ -74,7 +74,7 @@ class ManifestValue:
 
 
 def parse_manifest(data: bytes) -> dict[str, Any]:
-    """Return what a manifest says. Raises `IntegrityError` unless it is a JSON object."""
+    """Return a manifest's content. Raises `IntegrityError` unless it is a JSON object."""
     if len(data) > LARGEST_MANIFEST:
         raise IntegrityError(f"the manifest is larger than {LARGEST_MANIFEST >> 20} MiB")
     try:
@@ -89,7 +89,7 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
 
 
 def _is_deeper(found: Any, levels: int) -> bool:
-    """Whether JSON is nested so deeply that who writes it again may run out of stack."""
+    """Whether JSON is nested so deeply that serializing it again may exhaust the stack."""
     level = [found]
     for _ in range(levels):
         values = (value.values() if isinstance(value, dict) else value for value in level)

@@ -1,4 +1,4 @@
-"""Opens a bundle and single members of it. Nothing that it says is believed without a check."""
+"""Opens a bundle and its members. Nothing in it is trusted without a check."""
 
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -15,7 +15,7 @@ _DELETED: Final = " (deleted)"
 
 
 class BundleReader:
-    """An open bundle. Raises `IntegrityError` for whatever is not as it should be."""
+    """An open bundle. Raises `IntegrityError` for damaged or inconsistent content."""
 
     def __init__(self, path: Path | str) -> None:
         """Read its table of contents. Raises OSError if it cannot be opened."""
@@ -31,25 +31,25 @@ class BundleReader:
     def open(self, path: str) -> "MemberFile":
         """Open one member; only its part of the bundle is decompressed."""
         if path not in self._by_path:
-            raise IntegrityError(f"{self.path}: there is no {path!r} in it")
+            raise IntegrityError(f"{self.path}: {path!r} not found in the bundle")
         return MemberFile(self._file, self.top, self._by_path[path])
 
     def find(self, mapped: str) -> Member | None:
-        """Return the member that the file mapped from the path *mapped* became, if it is there.
+        """Return the member that holds the file mapped from the path *mapped*, or None.
 
-        The path may have the kernel's mark of a deleted file, with which it is packed only where
-        another file has taken its place.
+        The path may end in the kernel's mark of a deleted file, which the member's name has only
+        if another file took its place.
         """
         names = (name.lstrip("/") for name in (mapped, mapped.removesuffix(_DELETED)))
         return next((self._by_path[name] for name in names if name in self._by_path), None)
 
     def manifest(self) -> dict[str, Any]:
-        """Return the manifest. Its fields are anybody's: check the type of what you use."""
+        """Return the manifest. Its fields are untrusted: check the type of each one you use."""
         with self.open("manifest.json") as file:
             return parse_manifest(file.read(LARGEST_MANIFEST + 1))
 
     def close(self) -> None:
-        """Close the bundle; no member of it can be read any more."""
+        """Close the bundle; its members can no longer be read."""
         self._file.close()
 
     def __enter__(self) -> Self:
@@ -62,7 +62,7 @@ class BundleReader:
 
 
 class MemberFile(LazySeeking):
-    """One member, to be read from its beginning; seeking back decompresses again."""
+    """One member, read from its beginning; seeking back decompresses it again."""
 
     def __init__(self, bundle: BinaryIO, top: str, member: Member) -> None:
         super().__init__(member.size)

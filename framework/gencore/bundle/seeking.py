@@ -6,7 +6,7 @@ __all__ = ["LazySeeking"]
 
 
 class LazySeeking(io.BufferedIOBase):
-    """What members of a bundle share: going to a place costs nothing before it is read."""
+    """What members of a bundle share: a seek costs nothing until the next read."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -26,7 +26,7 @@ class LazySeeking(io.BufferedIOBase):
         return self._wanted
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a place; whether, and at what cost, it can be read is found when it is."""
+        """Note where to read next; whether that can be read, the next read finds out."""
         offset += {io.SEEK_SET: 0, io.SEEK_CUR: self._wanted, io.SEEK_END: self.size}[whence]
         self._wanted = max(0, min(offset, self.size))
         return self._wanted

@@ -13,11 +13,11 @@ from gencore.errors import IntegrityError
 __all__ = ["SourceLines"]
 
 _LARGEST: Final = 16 << 20
-"""Bytes of a member that is taken for a source: a dump takes no larger one."""
+"""Bytes of a source, at most: dumps include no larger one."""
 _MOST_LINES: Final = 200_000
-"""Of a member that is taken for a source."""
+"""Lines of a source, at most."""
 _LONGEST: Final = 1000
-"""Characters that are shown of a line."""
+"""Characters of a line that are shown."""
 
 
 class SourceLines:
@@ -28,7 +28,7 @@ class SourceLines:
         self._lines_of = lru_cache(maxsize=16)(self._read)
 
     def find(self, file: str, number: float | None) -> str | None:
-        """Return line *number*, from 1, of the source of a code object, without its indentation.
+        """Return line *number* (from 1) of a code object's source, without its indentation.
 
         None if the bundle does not have it.
         """
@@ -38,7 +38,7 @@ class SourceLines:
         return lines[int(number) - 1].decode(errors="replace").strip()[:_LONGEST]
 
     def of_stacks(self, manifest: Mapping[str, Any]) -> dict[tuple[str, int], str]:
-        """Return the lines of a manifest's Python stacks, by file and number, that are there."""
+        """Return the lines of a manifest's Python stacks that the bundle has, by file, number."""
         frames = [f for row in ManifestValue(manifest)["threads"] for f in row["python"]["frames"]]
         places = {(f["file"].text or "", int(f["line"].amount or 0)) for f in frames}
         found = {place: self.find(*place) for place in sorted(places)}  # each file is read once

@@ -1,4 +1,4 @@
-"""The decompressed stream of a bundle: tar headers and bytes, checked as they come."""
+"""The decompressed stream of a bundle: tar headers and bytes, checked as they are read."""
 
 import io
 import tarfile
@@ -13,14 +13,14 @@ from gencore.errors import IntegrityError
 __all__ = ["check_header", "decompress", "read_exactly", "read_or_end", "read_some"]
 
 _LARGEST_HEADER: Final = 64 << 10
-"""Bytes of a pax header that is read: a path has at most 4,096."""
+"""Bytes of a pax header, at most: a path has at most 4,096."""
 
 
 def check_header(stream: igzip.IGzipFile, top: str, member: Member) -> None:
     """Read a tar header, and raise `IntegrityError` unless it is that of *member*."""
     info = _read_header(stream)
     if info.type != tarfile.REGTYPE or info.sparse is not None:
-        raise IntegrityError(f"{member.path!r} is not a regular file in the archive")
+        raise IntegrityError(f"{member.path!r} is not a regular file")
     if (info.name, info.size) != (f"{top}/{member.path}", member.size):
         raise IntegrityError(
             f"the table of contents says {member.path!r} of {member.size:,} bytes where the "
@@ -35,15 +35,17 @@ def _read_header(stream: igzip.IGzipFile) -> tarfile.TarInfo:
         first = tarfile.TarInfo.frombuf(blocks, "utf-8", "surrogateescape")
         if first.type == tarfile.XHDTYPE:
             if first.size > _LARGEST_HEADER:
-                raise IntegrityError(f"a header of {first.size:,} bytes")
+                raise IntegrityError(
+                    f"pax header of {first.size:,} bytes; the limit is {_LARGEST_HEADER:,}"
+                )
             padded = first.size + -first.size % tarfile.BLOCKSIZE
             blocks += read_exactly(stream, padded + tarfile.BLOCKSIZE)
         with tarfile.open(fileobj=io.BytesIO(blocks), mode="r:") as header:
             info = header.next()
     except (tarfile.TarError, ValueError) as error:
-        raise IntegrityError(f"not a tar header: {error}") from error
+        raise IntegrityError(f"invalid tar header: {error}") from error
     if info is None:
-        raise IntegrityError("the archive ends before its table of contents does")
+        raise IntegrityError("the archive ends before the last member of its table of contents")
     return info
 
 
@@ -56,19 +58,19 @@ def read_exactly(stream: igzip.IGzipFile, size: int) -> bytes:
 
 
 def read_some(stream: igzip.IGzipFile, size: int) -> bytes:
-    """Read at least one byte of at most *size*. Raises `IntegrityError` where there is none."""
+    """Read at least one byte, at most *size*. Raises `IntegrityError` at the end."""
     data = read_or_end(stream, size)
     if not data:
-        raise IntegrityError("the compressed data ends early")
+        raise IntegrityError("the compressed data is truncated")
     return data
 
 
 def read_or_end(stream: igzip.IGzipFile, size: int) -> bytes:
-    """Read at most *size* bytes; nothing at the end. Raises `IntegrityError` for damage."""
+    """Read at most *size* bytes; none at the end. Raises `IntegrityError` for damage."""
     try:
         data: bytes = stream.read1(min(size, CHUNK_SIZE))
     except (EOFError, OSError, isal_zlib.error) as error:  # type: ignore[misc]  # isal does not say that it is an exception
-        raise IntegrityError(f"the compressed data is damaged: {error}") from error
+        raise IntegrityError(f"the compressed data is corrupt: {error}") from error
     return data
 
 

@@ -1,4 +1,4 @@
-"""Hashes a member as it passes, and lets a reader look at it meanwhile."""
+"""Hashes a member while a reader reads it from the stream."""
 
 import hashlib
 from collections.abc import Callable
@@ -12,22 +12,22 @@ from gencore.bundle.stream import read_some
 __all__ = ["AlreadyPassed", "StreamedMember"]
 
 _KEPT: Final = 1 << 20
-"""Bytes of the beginning that can be read again: a core's headers."""
+"""Bytes at the beginning that can be read again: a core's headers."""
 
 
 class AlreadyPassed(Exception):
-    """What is asked for has passed."""
+    """The requested bytes have already been read from the stream."""
 
 
 class StreamedMember(LazySeeking):
-    """The next *size* bytes of a stream, each of which is hashed once, read or not."""
+    """The next *size* bytes of a stream, each hashed once, whether read or not."""
 
     def __init__(
         self, stream: igzip.IGzipFile, size: int, progress: Callable[[int], object]
     ) -> None:
         super().__init__(size)
         self.missed = False
-        """Whether something was asked for that had passed: a reader may tell it as damage."""
+        """Whether `AlreadyPassed` was raised: a reader may have reported that as damage."""
         self._stream = stream
         self._progress = progress
         self._digest = hashlib.sha256()
@@ -49,7 +49,7 @@ class StreamedMember(LazySeeking):
         return data
 
     def hash(self) -> str:
-        """Let the rest pass and return the SHA-256 of all, hexadecimal."""
+        """Read the rest and return the SHA-256 of the whole, hexadecimal."""
         self._pass(self.size)
         return self._digest.hexdigest()
 

@@ -1,4 +1,4 @@
-"""Checks all of a bundle: structure, every hash, the core, the libraries that the core maps."""
+"""Verifies a whole bundle: structure, every hash, the core, the libraries that the core maps."""
 
 import io
 import tarfile
@@ -21,23 +21,23 @@ __all__ = ["Check", "verify"]
 
 @attrs.frozen
 class Check:
-    """One thing that was looked at."""
+    """One check, with the problems it found."""
 
     name: str
     problems: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether there was no problem."""
+        """Whether it found no problem."""
         return not self.problems
 
 
 def verify(
     bundle: BundleReader, progress: Callable[[int], object] = lambda _: None
 ) -> tuple[Check, ...]:
-    """Return all checks. *progress* is called with numbers of bytes that are through.
+    """Return all checks. *progress* is called with the number of bytes of each step.
 
-    Raises `IntegrityError` where the archive cannot be read on.
+    Raises `IntegrityError` if the archive cannot be read to its end.
     """
     hashes: dict[str, str] = {}
     cores: list[_Core] = []
@@ -52,7 +52,7 @@ def verify(
     manifest = bundle.manifest()
     checks = [Check("archive"), Check("hashes", tuple(_hash_problems(bundle, manifest, hashes)))]
     if "core" not in hashes:
-        return (*checks, Check("core", ("there is none",)))
+        return (*checks, Check("core", ("not found in the bundle",)))
     core = cores[0] if cores else _Core.look_at(bundle.open("core"))
     libraries = Check("libraries", tuple(_library_problems(bundle, core)))
     return (*checks, Check("core", (core.flaw,) if core.flaw else ()), libraries)
@@ -60,14 +60,14 @@ def verify(
 
 @attrs.frozen
 class _Core:
-    """What is to be known of a core."""
+    """What `verify` needs to know about a core."""
 
     flaw: str | None
     build_ids: Mapping[str, str | None]
 
     @classmethod
     def look_at(cls, file: io.BufferedIOBase) -> "_Core":
-        """Read once from the front where its notes are there; `linux-sigsegv` has them behind."""
+        """Read it; in one pass if its notes come first, which `linux-sigsegv` puts at the end."""
         with CoreFile(file) as core:
             return cls(core.why_incomplete(), core.build_ids)
 
@@ -77,7 +77,7 @@ def _walk(
 ) -> Iterator[tuple[str, StreamedMember]]:
     """Read the whole archive once, as tar would, and yield each member, to be hashed.
 
-    It must consist of the members that the table of contents tells, in that order, and no more.
+    It must consist of exactly the members in the table of contents, in that order.
     """
     with bundle.path.open("rb") as file:
         stream = decompress(file)
@@ -94,33 +94,33 @@ def _expect_zeros(stream: igzip.IGzipFile, size: int) -> None:
         data = read_some(stream, size)
         size -= len(data)
         if any(data):
-            raise IntegrityError("something stands where the archive has only zeros")
+            raise IntegrityError("nonzero bytes in the archive's padding")
 
 
 def _expect_end(stream: igzip.IGzipFile) -> None:
     if read_or_end(stream, 1):
-        raise IntegrityError("the archive goes on behind its end")
+        raise IntegrityError("data after the end of the archive")
 
 
 def _hash_problems(
     bundle: BundleReader, manifest: Mapping[str, Any], hashes: Mapping[str, str]
 ) -> Iterator[str]:
-    """Compare with the table of contents and with the manifest, whichever knows."""
+    """Compare with each hash in the table of contents and in the manifest."""
     for path, sha256 in _rows(manifest):
         if path not in hashes:
-            yield f"{path} is in the manifest and not in the bundle"
+            yield f"{path}: listed in the manifest, but missing from the bundle"
         elif sha256 is not None and sha256 != hashes[path]:
-            yield f"{path} differs from its hash in the manifest"
+            yield f"{path}: does not match its hash in the manifest"
     for member in bundle.members:
         if member.sha256 not in {None, hashes[member.path]}:
-            yield f"{member.path} differs from its hash in the table of contents"
+            yield f"{member.path}: does not match its hash in the table of contents"
 
 
 def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     rows = manifest.get("files")
     for row in rows if isinstance(rows, list) else ():
         if not isinstance(row, dict) or not isinstance(row.get("name"), str):
-            raise IntegrityError("the manifest's list of files is not one")
+            raise IntegrityError("the manifest's list of files is invalid")
         yield row["name"], row.get("sha256")
 
 
@@ -128,9 +128,9 @@ def _library_problems(bundle: BundleReader, core: _Core) -> Iterator[str]:
     for path, build_id in core.build_ids.items():
         member = bundle.find(path)
         if member is None:
-            yield f"{path} is mapped in the core and not in the bundle"
+            yield f"{path}: mapped in the core, but missing from the bundle"
         elif build_id is not None and build_id != _build_id(bundle, member):
-            yield f"{path} has another build ID than the one that is mapped, {build_id}"
+            yield f"{path}: build ID differs from that of the mapped file, {build_id}"
 
 
 def _build_id(bundle: BundleReader, member: Member) -> str | None:

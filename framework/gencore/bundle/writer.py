@@ -2,7 +2,7 @@
 
 The file is a POSIX (pax) tar inside a series of independent gzip members (RFC 1952, 2.2), so that
 blocks are compressed in parallel and any ``tar xzf`` opens it. Every file in the tar begins a new
-gzip member; `contents` tells where.
+gzip member; `contents` records its offset.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class BundleWriter:
         return path in self._paths
 
     def begin(self, path: str, size: int, *, mode: int = 0o600, sha256: str | None = None) -> None:
-        """Begin the member *path* of exactly *size* bytes, to be given to `write`.
+        """Begin the member *path* of exactly *size* bytes, which `write` then takes.
 
         *sha256* is that of its bytes, if it is known. Raises `ValueError` for what a reader would
         refuse: a path that is not in normal form below the top folder, or a second file of one.
@@ -70,9 +70,9 @@ class BundleWriter:
         self._gzip.write(data)
 
     def end(self, *, short: int = 0) -> None:
-        """End the member, with zeros where bytes are missing: the tar stays readable.
+        """End the member, padded with zeros for missing bytes: the tar stays readable.
 
-        Raises OSError if not exactly *short* bytes are missing.
+        Raises OSError unless exactly *short* bytes are missing.
         """
         missing = self._left
         self._write_zeros(missing + self._padding)
@@ -90,7 +90,7 @@ class BundleWriter:
         self._file.write(encode(self._top, members, self._gzip.written))
 
     def abort(self) -> None:
-        """Release everything; the file is not a bundle."""
+        """Release everything; the file is then not a valid bundle."""
         self._gzip.abort()
 
     def _write_zeros(self, length: int) -> None:
@@ -103,8 +103,8 @@ class BundleWriter:
 class _GzipMembers:
     """Compresses blocks, each to a gzip member, and writes them in order.
 
-    Threads of ours take the blocks, and whoever calls takes those that they have not come to: all,
-    where no thread can be started.
+    Our threads compress the blocks; the caller compresses those that no thread has taken yet,
+    which is all of them if no thread can be started.
     """
 
     def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:
@@ -152,7 +152,7 @@ class _GzipMembers:
         self._threads.clear()
 
     def __del__(self) -> None:
-        """End the threads where nobody did. Without waiting: this may be a forked child."""
+        """End the threads if that was not done. Without waiting: this may be a forked child."""
         if "_pending" in vars(self):
             self._end_threads()
 
@@ -178,7 +178,7 @@ class _GzipMembers:
             self._write_one(block)
 
     def _help(self) -> None:
-        """Take the next block that nobody has; if there is none, wait for the first."""
+        """Compress the next block that no thread has taken, or else wait for the first."""
         try:
             block = self._waiting.get_nowait()
         except Empty:

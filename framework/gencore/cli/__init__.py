@@ -1,4 +1,4 @@
-"""The command line: one module per command; errors become exit codes here and nowhere else."""
+"""The command line: one module per command. Only here do errors become exit codes."""
 
 import json
 import sys
@@ -55,11 +55,11 @@ def main() -> NoReturn:
         click.echo("gencore: interrupted", err=True)
         sys.exit(_INTERRUPTED)
     except GencoreError as error:
-        _tell(error)
+        _report(error)
         sys.exit(error.exit_code)
 
 
-def _tell(error: GencoreError) -> None:
+def _report(error: GencoreError) -> None:
     click.echo(f"gencore: {escape_unprintable(error.message)}", err=True)
     if error.remedy is not None:
         click.echo(f"  remedy: {escape_unprintable(error.remedy)}", err=True)

@@ -1,4 +1,4 @@
-"""``gencore list | info | verify | extract``: what is in bundles, without opening a debugger."""
+"""``gencore list | info | verify | extract``: the content of bundles, without a debugger."""
 
 import json
 import sys
@@ -32,7 +32,7 @@ __all__ = [
 
 _SUFFIX: Final = ".tar.gz"
 _LONGEST: Final = 200
-"""Characters that are shown of a field."""
+"""Characters of a field that are shown."""
 _bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 
 
@@ -42,7 +42,7 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
     try:
         bundle = BundleReader(path)
     except OSError as error:
-        remedy = "name a bundle: a file made by gencore whose name ends in .tar.gz"
+        remedy = "pass a bundle: a .tar.gz file written by gencore"
         raise OutputError(str(path), error.errno or 0, "cannot be read", remedy=remedy) from error
     with bundle:
         yield bundle
@@ -50,7 +50,7 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 
 @contextmanager
 def progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
-    """Show a bar on a terminal; give the function that takes the bytes of each step."""
+    """Show a bar on a terminal; yield the function that takes the bytes of each step."""
     total = sum(member.size for member in bundle.members)
     with progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
         yield count
@@ -60,12 +60,13 @@ def progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int]
 @click.argument("directory", type=click.Path(path_type=Path), default=".")
 @json_option
 def list_command(*, directory: Path, as_json: bool) -> None:
-    """List the bundles in a directory, the oldest first.
+    """List the bundles in a directory, oldest first.
 
-    Those in the directories of single users too, which gencore makes where everybody may write.
+    Includes those in the per-user directories (gencore-UID) that gencore creates inside a
+    directory in which other users can rename files.
     """
     if not directory.is_dir():
-        raise Refused(f"{directory}: not a directory", remedy="name the directory of the bundles")
+        raise Refused(f"{directory}: not a directory", remedy="pass the directory of the bundles")
     places = (directory, *directory.glob(OWN_DIRECTORIES))
     found = (path for place in places for path in place.glob(f"*{_SUFFIX}"))
     in_order = sorted(found, key=lambda path: (path.name, path))
@@ -74,10 +75,10 @@ def list_command(*, directory: Path, as_json: bool) -> None:
         click.echo(json.dumps({"bundles": rows}, indent=1))
         return
     for row in rows:
-        told = escape_unprintable(row["error"] or f"{row['result']}  {row['pid']}  {row['title']}")
+        facts = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
         when = row["created_at"] or ""
         path = escape_unprintable(row["path"])
-        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {path}  {told}")
+        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {path}  {escape_unprintable(facts)}")
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _row(path: Path) -> dict[str, Any]:
 
 
 def _text(manifest: Mapping[str, Any], *path: str) -> str | None:
-    """Return a field of a manifest that anybody may have written, fit for a terminal."""
+    """Return a field of an untrusted manifest, safe to print on a terminal."""
     text = reduce(ManifestValue.__getitem__, path, ManifestValue(manifest)).text
     return None if text is None else escape_unprintable(text[:_LONGEST])
 
@@ -109,10 +110,10 @@ def _size(size: int) -> str:
 
 @click.command("info")
 @_bundle_argument
-@click.option("--files", is_flag=True, help="List every file in it.")
+@click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
-    """Show what a bundle is, without decompressing its core."""
+    """Summarize a bundle, without decompressing its core."""
     with open_bundle(path) as bundle:
         manifest = bundle.manifest()
         if as_json:
@@ -128,7 +129,7 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
 
 _FACTS: Final = (
     ("name", "name"),
-    ("made at", "created_at"),
+    ("created at", "created_at"),
     ("result", "status", "result"),
     ("backend", "tool", "backend", "name"),
     ("pause, ms", "status", "pause_ms"),
@@ -148,7 +149,7 @@ _FACTS: Final = (
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
-    """Check every hash, the core, and that every library that it maps is there."""
+    """Check every hash, the core, and that no mapped library is missing."""
     with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
         checks = verify(bundle, count)
     if as_json:
@@ -176,14 +177,14 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
     "directory",
     type=click.Path(path_type=Path),
     default=".",
-    help="Where the bundle's folder is made; default: here.",
+    help="Where to create the bundle's folder; default: the current directory.",
 )
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:
-    """Unpack a bundle, or the files NAMES of it."""
+    """Unpack a bundle, or only the files NAMES."""
     with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
         folder = extract(bundle, directory, names, count)
     click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))

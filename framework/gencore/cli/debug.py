@@ -1,4 +1,4 @@
-"""``gencore open``: a debugger on a bundle's core, with the libraries that are in the bundle."""
+"""``gencore open``: a debugger on a bundle's core, with the libraries from the bundle."""
 
 import json
 import os
@@ -21,7 +21,7 @@ __all__ = ["open_command"]
 @click.argument("arguments", nargs=-1)
 @click.option("--lldb", is_flag=True, help="Start lldb instead of gdb.")
 @click.option("--print", "only_print", is_flag=True, help="Only print the command line.")
-@click.option("--clean", is_flag=True, help="Remove all unpacked copies.")
+@click.option("--clean", is_flag=True, help="Remove all unpacked bundles from the cache.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def open_command(
@@ -34,17 +34,17 @@ def open_command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Start gdb on a bundle, or lldb; further ARGUMENTS for it stand behind "--".
+    """Open a bundle in gdb or lldb; put ARGUMENTS for the debugger after "--".
 
-    The bundle is unpacked into a private cache directory, which the next time uses again.
-    Nothing in it is executed, no script of it is loaded.
+    The bundle is unpacked into a private cache directory, which later calls reuse. No program
+    from the bundle is executed, and none of its scripts is loaded.
     """
     if clean:
         removed = remove_all()
         click.echo(json.dumps({"removed": removed}) if as_json else f"{removed} copies removed")
         return
     if path is None:
-        raise UsageError("no bundle is named", remedy="gencore open BUNDLE")
+        raise UsageError("BUNDLE is missing", remedy="gencore open BUNDLE")
     with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
         unpacked = unpack(bundle, count)
     command = [*(_lldb if lldb else _gdb)(unpacked), *arguments]
@@ -57,7 +57,7 @@ def open_command(
 
 
 def _gdb(unpacked: UnpackedBundle) -> list[str]:
-    """Nothing is loaded automatically: no .gdbinit, no script that belongs to a library."""
+    """Return a command line that loads no .gdbinit and no script of a library."""
     settings = ("auto-load off", f"sysroot {unpacked.folder}", "debuginfod enabled off")
     options = [option for text in settings for option in ("-iex", f"set {text}")]
     return ["gdb", "-nx", *options, str(unpacked.executable), str(unpacked.core)]
@@ -74,14 +74,14 @@ def _lldb(unpacked: UnpackedBundle) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """Quote for a shell, and so that a terminal can show it also where it is no text."""
+    """Quote for a shell, in printable characters even if the word is not valid text."""
     if word.isprintable():
         return shlex.quote(word)
     return "$'" + "".join(f"\\{byte:03o}" for byte in os.fsencode(word)) + "'"
 
 
 def _start(command: list[str]) -> None:
-    """Become the debugger. Raises `UsageError` if it is not installed."""
+    """Replace this process by the debugger. Raises `UsageError` if it is not installed."""
     if shutil.which(command[0]) is None:
         raise UsageError(
             f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --print"

@@ -1,4 +1,4 @@
-"""``gencore demo``: a service in small dumps itself while its threads go on working."""
+"""``gencore demo``: a small service dumps itself while its threads keep working."""
 
 import hashlib
 import json
@@ -26,7 +26,7 @@ _TICK: Final = 0.001
 
 
 class Service:
-    """Threads in distinct functions, each counting its turns."""
+    """Threads in different functions, each counting its turns."""
 
     def __init__(self) -> None:
         self.turns: dict[str, int] = {}
@@ -39,7 +39,7 @@ class Service:
         self._threads = [threading.Thread(target=self._serve, args=(f,)) for f in work]
 
     def start(self) -> None:
-        """Start all threads, and wait until each has made a turn."""
+        """Start all threads, and wait until each has completed a turn."""
         for thread in self._threads:
             thread.start()
         while len(self.turns) < len(self._threads):
@@ -95,15 +95,15 @@ class Service:
 
 
 @click.command()
-@directory_option("Where the bundle goes.")
-@click.option("--backend", help="A backend's name; default: the best that works here.")
-@click.option("--force", is_flag=True, default=None, help="Go on where the space may not do.")
+@directory_option("Directory for the bundle.")
+@click.option("--backend", help="Backend to use; default: the best that works here.")
+@click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def demo(
     *, directory: str | None, backend: str | None, force: bool | None, quiet: bool, as_json: bool
 ) -> NoReturn:
-    """Dump a small service while it works, and read the bundle back."""
+    """Dump a small service while it runs, and read the bundle back."""
     pipeline = Pipeline(
         collectors=["manifest", "archive"],
         directory=directory,
@@ -144,7 +144,7 @@ def _dump(pipeline: Pipeline, service: Service, *, quiet: bool) -> dict[str, Any
 
 
 def _wait(dump: Dump, *, quiet: bool) -> Report:
-    """Wait for the report. Ctrl-C ends the dump too, and nothing is left of it."""
+    """Wait for the report. Ctrl-C cancels the dump too, which then leaves nothing behind."""
     try:
         if not quiet:
             progress.show_until_done(dump)
@@ -155,14 +155,14 @@ def _wait(dump: Dump, *, quiet: bool) -> Report:
 
 
 def _exit_code(alive: dict[str, bool], read_back: dict[str, Any] | None) -> int:
-    """Return 8 for a bundle that is not what it says, 1 for a service that was harmed."""
+    """Return 8 if the bundle is damaged, 1 if a thread of the service stopped working."""
     if read_back and not read_back["core_hash_matches"]:
         return IntegrityError.exit_code
     return 0 if all(alive.values()) else 1
 
 
 def _read_back(report: Report) -> dict[str, Any]:
-    """Read the bundle as a stranger would: with tarfile, checking the core's hash."""
+    """Read the bundle without gencore, with tarfile, and check the core's hash."""
     path = report.path_of("archive")
     with tarfile.open(path, "r:gz") as bundle:
         manifest = json.load(_member(bundle, f"{report.name}/manifest.json"))
@@ -213,7 +213,7 @@ def _print(outcome: dict[str, Any]) -> None:
         _print_read_back(outcome["read_back"])
     running = outcome["still_running"]
     click.echo(
-        f"still on   {sum(running.values())} of {len(running)} threads: {', '.join(running)}"
+        f"running    {sum(running.values())} of {len(running)} threads: {', '.join(running)}"
     )
 
 

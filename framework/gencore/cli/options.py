@@ -14,5 +14,5 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def directory_option(purpose: str) -> Callable[[Command], Command]:
     """Return ``--directory``, whose help is *purpose*; None if it was not given."""
-    otherwise = "Else GENCORE_DIRECTORY, the file of GENCORE_CONFIG, or the current one."
+    otherwise = "Default: GENCORE_DIRECTORY, else as in GENCORE_CONFIG, else the current one."
     return click.option("--directory", type=click.Path(), help=f"{purpose} {otherwise}")

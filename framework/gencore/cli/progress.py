@@ -1,4 +1,4 @@
-"""Shows on standard error where a dump is: a bar on a terminal, plain stage lines elsewhere.
+"""Shows the progress of a dump on standard error: a bar on a terminal, else plain stage lines.
 
 The only module that imports tqdm.
 """
@@ -25,11 +25,11 @@ _STAGES: Final = {
 }
 _INTERVAL: Final = 0.1
 _USUAL_WIDTH: Final = 80
-"""Columns of a terminal that does not know how many it has; tqdm would draw nothing there."""
+"""Columns of a terminal that reports none; tqdm would draw nothing there."""
 
 
 def show_until_done(dump: Dump) -> None:
-    """Follow *dump* to its end."""
+    """Show the progress of *dump* until it ends."""
     if sys.stderr.isatty():
         _show_bar(dump)
     else:
@@ -38,7 +38,7 @@ def show_until_done(dump: Dump) -> None:
 
 @contextlib.contextmanager
 def counting(total: int, *, shown: bool) -> Iterator[Callable[[int], object]]:
-    """Give a function that takes the bytes of each step; *shown* is a bar of *total* bytes."""
+    """Yield a function that takes the bytes of each step, for a bar of *total* if *shown*."""
     if not shown:
         yield lambda _: None
         return

@@ -1,4 +1,4 @@
-"""``gencore report``: what a bundle's manifest says, as one HTML file."""
+"""``gencore report``: a bundle's manifest as one HTML file."""
 
 import errno
 import json
@@ -29,12 +29,15 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json")
     "-o",
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write; default: the bundle's name with .html, in the current directory.",
+    help="File to write; default: the bundle's name with .html, in the current directory.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @json_option
 def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> None:
-    """Write what BUNDLE, or a manifest alone, says as one HTML file that any browser opens."""
+    """Write a bundle, or a manifest alone, as one HTML file.
+
+    The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
+    """
     from gencore.html_report import render
 
     page = render(*_read(bundle)).encode()
@@ -52,7 +55,7 @@ def _stem(name: str) -> str:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], str]]:
-    """Read the manifest and the source lines of a bundle, or a manifest that stands alone."""
+    """Read the manifest and the source lines of a bundle, or a manifest alone."""
     try:
         with path.open("rb") as file:
             if file.read(len(_GZIP)) == _GZIP:
@@ -68,7 +71,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], str]]:
 
 
 def _write(path: Path, page: bytes, *, force: bool) -> None:
-    """Write the page for this user alone. Only with *force* is a file replaced, and then whole."""
+    """Write the page, readable by this user only. *force* replaces an existing file atomically."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         _write_new(beside if force else path, page)
@@ -79,7 +82,7 @@ def _write(path: Path, page: bytes, *, force: bool) -> None:
 
 
 def _write_new(path: Path, page: bytes) -> None:
-    """Create the file, which must not be there; leave nothing behind if it cannot be written."""
+    """Create the file, which must not exist; leave nothing behind if it cannot be written."""
     with os.fdopen(os.open(path, _NEW_FILE, 0o600), "wb") as file:
         try:
             file.write(page)
@@ -93,6 +96,6 @@ def _refusal(path: Path, error: OSError) -> OutputError:
     code = error.errno or errno.EIO
     if code == errno.EEXIST:
         return OutputError(
-            str(path), code, "exists already", remedy="name another file, or use --force"
+            str(path), code, "already exists", remedy="choose another file, or use --force"
         )
-    return OutputError(str(path), code, os.strerror(code), remedy="name another file")
+    return OutputError(str(path), code, os.strerror(code), remedy="choose another file")

@@ -1,4 +1,4 @@
-"""``gencore stacks``: the Python stacks in a bundle, through pystack or as they were recorded."""
+"""``gencore stacks``: the Python stacks in a bundle, from pystack or from the manifest."""
 
 import importlib.util
 import json
@@ -24,10 +24,10 @@ __all__ = ["stacks_command"]
 
 _PYTHON_FRAME: Final = re.compile(r'    \(Python\) File "(.+)", line (\d{1,9}), in ')
 _SOURCE_LINE: Final = " " * 8
-"""What pystack begins a source line with, which it reads from this machine's files."""
+"""The indentation of pystack's source lines, which it reads from this machine's files."""
 _MISSING: Final = (
-    "pystack is not installed: these are the stacks that the manifest recorded at the instant.\n"
-    "For what is in the core, and for --native: pip install 'gencore[analysis]'"
+    "pystack is not installed: showing the stacks that the manifest recorded at the instant.\n"
+    "To read them from the core, and for --native: pip install 'gencore[analysis]'"
 )
 
 
@@ -59,7 +59,7 @@ def _run_pystack(unpacked: UnpackedBundle, *, native: bool) -> str:
 
 
 def _with_sources(text: str, sources: SourceLines) -> str:
-    """Put the bundle's source lines in the place of this machine's, which may differ."""
+    """Replace this machine's source lines, which may differ, by the bundle's."""
     shown_lines = []
     replaced = False
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""Prepares the process's limits: names, units, and what unlimited means."""
+"""Prepares the process's limits: names, units, and unlimited ones."""
 
 from typing import Final
 
@@ -27,7 +27,7 @@ _COUNTED: Final = {"nofile": "", "nproc": "", "cpu": " s"}
 
 @attrs.frozen
 class Limit:
-    """One limit; without values where the platform lacks it."""
+    """One limit; without values if the platform lacks it."""
 
     key: str
     name: str
@@ -44,7 +44,7 @@ def _values(key: str, pair: ManifestValue) -> tuple[str, ...]:
 
 
 def _value(key: str, limit: ManifestValue) -> str:
-    """Return a value of a pair, in which null means that there is no limit."""
+    """Return one value of a pair; null means unlimited."""
     if not limit.known:
         return "unlimited"
     if key not in _NAMES or limit.amount is None:

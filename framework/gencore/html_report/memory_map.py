@@ -31,11 +31,11 @@ _MEANINGS: Final = {
     "file": "other pages of mapped files",
     "shared": "memfd, /dev/shm, System V",
     "vdso": "vdso and vvar",
-    "other": "of a kind that this page does not know",
-    "reserved": "no access: guard pages, room for arenas; not drawn",
+    "other": "of a kind unknown to this page",
+    "reserved": "no access: guard pages, space reserved for arenas; not drawn",
 }
 _MAX_ENTRIES: Final = 40
-"""Rows and rectangles of one kind; what is smaller is added up in one more."""
+"""Rows and rectangles of one kind; the smaller ones are summed up in one more."""
 _CHARACTER: Final = 6.9
 """The width of a letter, for a font of 11 units: a label that might not fit is cut."""
 _LINE: Final = 15.0
@@ -52,7 +52,7 @@ class Entry:
     size: float
     mappings: int
     is_file: bool = True
-    """Whether the name is more than an address or a number, and tells something when it is cut."""
+    """Whether the name is a path, and so still useful when it is cut."""
 
 
 @attrs.frozen
@@ -73,7 +73,7 @@ class Kind:
 
     @property
     def meaning(self) -> str:
-        """What is in it."""
+        """What it contains."""
         return _MEANINGS[self.key]
 
 
@@ -147,7 +147,7 @@ def _key(row: ManifestValue) -> str:
 
 
 def _name(row: ManifestValue) -> str:
-    """Return the path, or the address: memory without a name is not one block."""
+    """Return the path, or else the address: unnamed mappings are not one block."""
     return row["path"].text or str(row["start"])
 
 
@@ -176,7 +176,7 @@ def _largest(entries: list[Entry]) -> Iterable[Entry]:
 
 
 def _group(kind: Kind, box: Box) -> Group:
-    """Lay out one kind. The sum of what is smaller may be larger than what is before it."""
+    """Lay out one kind. The sum of the smaller ones may be larger than the entries before it."""
     heading = f"{kind.label} {size(kind.size)}"
     label = _whole(heading, box, _LINE) or _fitting(kind.label, box, _LINE)
     title = f"{kind.label}: {size(kind.size)}, {percent(kind.share)}"
@@ -206,7 +206,7 @@ def _fitting(text: str, box: Box, height: float) -> str:
 
 
 def _whole(text: str, box: Box, height: float) -> str:
-    """Return a text that says something else when it is cut, or nothing."""
+    """Return a text that would mislead if it were cut, or nothing if it does not fit."""
     return text if _fits(text, box, height) else ""
 
 

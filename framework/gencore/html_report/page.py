@@ -29,10 +29,10 @@ _WIDE, _NARROW = (800, 420), (328, 560)
 def render(
     manifest: Mapping[str, Any], lines: Mapping[tuple[str, int], str] = MappingProxyType({})
 ) -> str:
-    """Return the page. Whatever is missing in the manifest, or odd, is shown as unknown.
+    """Return the page. Fields that are missing or invalid are shown as unknown.
 
     *lines* are source lines by file and number, for the frames of the stacks. Raises `UsageError`
-    without jinja2.
+    if jinja2 is not installed.
     """
     fields = ManifestValue(manifest)
     threads = read_threads(fields["threads"], lines)
@@ -65,7 +65,7 @@ def _environment() -> "jinja2.Environment":
     except ImportError as error:
         raise UsageError(
             "the HTML report needs jinja2, which is not installed",
-            remedy="pip install gencore[report]",
+            remedy="pip install 'gencore[report]'",
         ) from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -82,7 +82,7 @@ def _environment() -> "jinja2.Environment":
 
 
 def _policy(style: str, script: str) -> str:
-    """Permit this style and this script, told by their hashes, and nothing else at all."""
+    """Permit this style and this script, by their hashes, and nothing else."""
     return (
         f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; "
         "base-uri 'none'; form-action 'none'"

@@ -11,7 +11,7 @@ from gencore.bundle.manifest import ManifestValue
 __all__ = ["Part", "PauseBar", "after_pause", "read_pause"]
 
 _FIRST_AFTER: Final = ("libraries", "core")
-"""The first step that is no part of the pause is one of these; see the manifest's reference."""
+"""The first step after the pause is one of these; see the manifest's reference."""
 _REST: Final = "between the steps"
 COLOURS: Final = 6
 
@@ -37,7 +37,7 @@ class PauseBar:
 
 
 def read_pause(status: ManifestValue) -> PauseBar:
-    """Return the pause. What its parts leave over is a part too: the steps between them."""
+    """Return the pause. The time between its parts is shown as one more part."""
     inside = list(takewhile(_is_inside, status["phases"]))
     spent = sum(step["duration_ms"].amount or 0 for step in inside)
     total = status["pause_ms"].amount

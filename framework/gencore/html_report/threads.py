@@ -40,12 +40,12 @@ class Thread:
 
 
 def read_threads(rows: ManifestValue, lines: Mapping[tuple[str, int], str]) -> list[Thread]:
-    """Return the rows of a manifest's ``threads``, with the source lines that are at hand."""
+    """Return the rows of a manifest's ``threads``, with the source lines that are available."""
     return [_thread(row, lines) for row in rows]
 
 
 def registers_summary(threads: list[Thread]) -> list[tuple[str, int]]:
-    """Return how many threads have which registers; states that none is in are left out."""
+    """Return the number of threads by the state of their registers, without zeros."""
     found = Counter(thread.registers for thread in threads)
     return [(state, found[state]) for state in (*_REGISTERS, "unknown") if found[state]]
 

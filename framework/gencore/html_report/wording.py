@@ -1,4 +1,4 @@
-"""Puts values into words for a reader: sizes, times, and text that may be hostile."""
+"""Formats values for a reader: sizes, times, and text that may be hostile."""
 
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +17,7 @@ _THOUSAND: Final = 1000
 
 
 def visible(text: str) -> str:
-    """Return a text of which every character can be seen, cut if it is endless."""
+    """Return a text with every character visible, cut if it is too long."""
     cut = len(text) - _LONGEST
     text = f"{text[:_LONGEST]}… ({cut:,} more characters)" if cut > 0 else text
     return escape_unprintable(text)
@@ -68,7 +68,7 @@ def count(number: "ManifestValue | float | None", singular: str, plural: str = "
 
 
 def instant(value: ManifestValue) -> str:
-    """Return an instant in UTC; text that is none stays as it is."""
+    """Return an instant in UTC; text that is not a time is returned unchanged."""
     text = str(value)
     try:
         when = datetime.fromisoformat(text).astimezone(UTC)

@@ -60,7 +60,7 @@ static const char *const content_names[CONTENTS] = {
 };
 
 static const char *const reasons[REASON_COUNT] = {
-	[REASON_NOT_ASKED] = "only the calling thread was asked for",
+	[REASON_NOT_ASKED] = "only the calling thread was requested",
 	[REASON_BLOCKS_SIGNALS] = "it blocks or waits for signals, so it was read, not stopped",
 	[REASON_REMAINING_TIME] = "its system call cannot be resumed exactly, so it was read, not "
 				  "stopped",
@@ -68,13 +68,13 @@ static const char *const reasons[REASON_COUNT] = {
 			    "not stopped",
 	[REASON_HANDLER_BLOCKS] = "a signal handler of the application blocks other signals, so it was "
 				  "read, not stopped",
-	[REASON_UNINTERRUPTIBLE] = "it is in uninterruptible sleep, or ending",
+	[REASON_UNINTERRUPTIBLE] = "it is in uninterruptible sleep, or exiting",
 	[REASON_STACK_FULL] = "its stack has no room for a signal frame, so it was read, not stopped",
 	[REASON_QUEUE_FULL] = "no signal could be queued for it (RLIMIT_SIGPENDING, or seccomp)",
 	[REASON_NO_ANSWER] = "it did not stop in time",
 	[REASON_RAN] = "it could only be read, and has run since",
 	[REASON_NOT_LOOKED_AT] = "its state in /proc could not be read (no free descriptor?)",
-	[REASON_LEFT_EARLY] = "the clone took longer than it could wait",
+	[REASON_LEFT_EARLY] = "the clone took longer than the thread could wait",
 };
 
 static int find_name(const char *const *names, int count, const char *name)

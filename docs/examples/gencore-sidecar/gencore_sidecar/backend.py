@@ -48,13 +48,13 @@ class Sidecar(Backend):
         self._timeout = timeout
 
     def probe(self, request: DumpRequest) -> Verdict:
-        """Ask the sidecar, which looks whether it could."""
+        """Ask the sidecar whether it could make a core."""
         if sys.platform != "linux":
             return Verdict.no(Reason(f"this is {sys.platform}, not Linux"))
         if not self._path:
             return Verdict.no(Reason("GENCORE_SIDECAR is not set", _START))
         if request.content != "full":
-            return Verdict.no(Reason("gcore writes full cores only", "ask for content='full'"))
+            return Verdict.no(Reason("gcore writes only full cores", "pass content='full'"))
         try:
             Answer(self._path, "probe", _PROBE_TIMEOUT).close()
         except (OSError, NotDone) as error:
@@ -64,7 +64,7 @@ class Sidecar(Backend):
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:  # noqa: ARG002 - it always streams
         """Wait until gcore has written the core: that is the pause."""
         if request.excluded:
-            remedy = "name another backend, or release what was excluded"
+            remedy = "use another backend, or release the excluded memory"
             raise CoreFailed("sidecar", detail="gcore cannot exclude memory", remedy=remedy)
         before, begin = _tids(), time.perf_counter()
         try:
@@ -80,7 +80,7 @@ def _tids() -> set[int]:
 
 
 class _SidecarSnapshot(Snapshot):
-    """A core that is on its way."""
+    """A core that is being received."""
 
     def __init__(
         self, answer: Answer, phases: dict[str, float], before: set[int], after: set[int]
@@ -111,7 +111,7 @@ class _SidecarSnapshot(Snapshot):
 def _record(tid: int, *, sure: bool) -> ThreadRecord:
     if sure:
         return ThreadRecord(tid=tid, name="", registers="exact")
-    reason = "it began or ended while gcore was called"
+    reason = "it started or ended while gcore ran"
     return ThreadRecord(tid=tid, name="", registers="missing", reason=reason)
 
 
@@ -134,7 +134,7 @@ class _SidecarCore(CoreStream):
             yield chunk[:length]
         if self.missing:
             done = self.size - self.missing
-            self.incomplete = f"the sidecar ended after {done:,} of {self.size:,} bytes"
+            self.incomplete = f"the sidecar exited after {done:,} of {self.size:,} bytes"
 
     def _read_into(self, buffer: memoryview) -> int:
         try:
@@ -142,5 +142,5 @@ class _SidecarCore(CoreStream):
         except OSError as error:
             raise CoreFailed("sidecar", error.errno or 0, "reading the core") from error
         if self.given_up:
-            raise CoreFailed("sidecar", detail="the dump was given up")
+            raise CoreFailed("sidecar", detail="the dump was aborted")
         return length

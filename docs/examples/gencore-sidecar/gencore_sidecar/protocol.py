@@ -19,7 +19,7 @@ _CREDENTIALS: Final = struct.Struct("iII")  # struct ucred, see unix(7): pid, ui
 
 
 class NotDone(Exception):
-    """The sidecar answered no, or nothing that can be understood."""
+    """The sidecar refused, or its answer is invalid."""
 
 
 def peer_of(connection: socket.socket) -> tuple[int, int]:
@@ -55,7 +55,7 @@ class Answer(AbstractContextManager["Answer"]):
 
     def _send(self, request: Request) -> None:
         if not is_trusted(self._connection):
-            raise NotDone("another user listens there")
+            raise NotDone("the socket belongs to another user")
         self._connection.sendall(f"{request}\n".encode())
 
     def read_into(self, buffer: memoryview) -> int:
@@ -80,4 +80,4 @@ def _size_in(line: bytes) -> int:
     word, _, rest = line.decode(errors="replace").strip().partition(" ")
     if word == "ok" and rest.isdecimal():
         return int(rest)
-    raise NotDone(rest if word == "no" else "the sidecar ended without an answer")
+    raise NotDone(rest if word == "no" else "the sidecar exited without an answer")

@@ -44,22 +44,22 @@ class Request(socketserver.StreamRequestHandler):
         except NotDone as error:
             self.wfile.write(f"no {error}".encode()[: MAX_LINE - 1] + b"\n")
         except OSError as error:
-            print(f"a request was not answered: {error}", flush=True)
+            print(f"request failed: {error}", flush=True)
 
 
 def check() -> None:
     """Raise `NotDone` if gcore would not work."""
     if shutil.which("gcore") is None:
-        raise NotDone("the sidecar has no gcore: install gdb there")
+        raise NotDone("gcore not found: install gdb in the sidecar")
     if os.geteuid() != 0 and _YAMA.exists() and _YAMA.read_text().strip() != "0":
-        raise NotDone("the sidecar may not trace: sysctl kernel.yama.ptrace_scope=0")
+        raise NotDone("ptrace not permitted: sysctl kernel.yama.ptrace_scope=0")
 
 
 def send_core(connection: socket) -> None:
     """Make the core of the other side of *connection*, and send it."""
     pid, _ = peer_of(connection)
     if pid == 0:
-        raise NotDone("the process is not seen here: share the PID namespace")
+        raise NotDone("process not visible to the sidecar: share the PID namespace")
     with tempfile.TemporaryDirectory(prefix="gencore-sidecar-") as private:
         core = make_core(pid, Path(private)).open("rb")
     with core:  # it has no name any more: whatever happens, nothing stays
@@ -78,7 +78,7 @@ def make_core(pid: int, directory: Path) -> Path:
             said, _ = gcore.communicate(timeout=_GCORE_TIMEOUT)
         except subprocess.TimeoutExpired:
             os.killpg(gcore.pid, signal.SIGKILL)  # gcore is a script: gdb is in its group
-            raise NotDone(f"gcore was not done after {_GCORE_TIMEOUT} s") from None
+            raise NotDone(f"gcore did not finish within {_GCORE_TIMEOUT} s") from None
     core = directory / f"core.{pid}"
     if gcore.returncode or not core.exists():
         raise NotDone(f"gcore: {' '.join(said.decode(errors='replace').split())[-300:]}")
@@ -90,7 +90,7 @@ def listen(path: Path) -> Sidecar:
     path.parent.mkdir(mode=0o700, exist_ok=True)
     facts = path.parent.stat()
     if facts.st_uid != os.geteuid() or facts.st_mode & 0o077:
-        raise SystemExit(f"{path.parent} must be this user's, with mode 0700")
+        raise SystemExit(f"{path.parent} must belong to this user, with mode 0700")
     path.unlink(missing_ok=True)  # of a sidecar that has ended
     server = Sidecar(str(path), Request)
     path.chmod(0o600)
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--socket", type=Path, default=os.environ.get("GENCORE_SIDECAR"))
     arguments = parser.parse_args()
     if arguments.socket is None:
-        parser.error("name the socket: --socket PATH, or GENCORE_SIDECAR=PATH")
+        parser.error("no socket: pass --socket PATH, or set GENCORE_SIDECAR=PATH")
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # requests are finished first
     with listen(Path(arguments.socket)) as server:

@@ -155,7 +155,7 @@ def test_a_sidecar_of_another_user_is_not_asked(path):
         with as_stranger():
             impostor.listen()
 
-        assert "another user listens there" in why_not()
+        assert "the socket belongs to another user" in why_not()
 
 
 @pytest.mark.usefixtures("sidecar")
@@ -217,7 +217,7 @@ def test_a_sidecar_that_ends_early_makes_the_dump_partial(sidecar, tmp_path, mon
     report = Pipeline(backend="sidecar", collectors=[EndsTheSidecar], directory=tmp_path).run()
 
     assert report.result == "partial"
-    assert "the sidecar ended after" in report.failed[0].reason
+    assert "the sidecar exited after" in report.failed[0].reason
 
 
 def test_nothing_is_left_where_the_sidecar_works(path, tmp_path):

@@ -1,15 +1,11 @@
 """The collectors of this distribution pass the suite that we publish for everybody's."""
 
-import functools
-import os
-
 import pytest
 
 from gencore.testing import CollectorContract
 from gencore_collectors.archive import ArchiveCollector
 from gencore_collectors.manifest import ManifestCollector
 from gencore_collectors.raw import RawCollector
-from gencore_collectors.stream import StreamCollector
 
 
 class TestRaw(CollectorContract):
@@ -28,11 +24,3 @@ class TestManifest(CollectorContract):
     @pytest.fixture
     def collector(self):
         return ManifestCollector
-
-
-class TestStream(CollectorContract):
-    @pytest.fixture
-    def collector(self):
-        null = os.open(os.devnull, os.O_WRONLY)
-        yield functools.partial(StreamCollector, null)
-        os.close(null)

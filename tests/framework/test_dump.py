@@ -219,7 +219,6 @@ def test_content_that_no_backend_offers_is_unsupported(tmp_path):
 
 REENTRANT = """
 import gencore, itertools, json, os, signal, sys, threading
-from gencore import CollectorSpec
 from gencore._runtime import supervisor
 
 supervisor._BEGIN_LIMIT = 0.3
@@ -234,9 +233,9 @@ class Foreign(gencore.Collector):
         return []
 
 nowhere = os.open(os.devnull, os.O_WRONLY)
-ours = CollectorSpec("stream", options={"file": nowhere})
-pipeline = gencore.Pipeline(collectors=[ours, *([Foreign] if sys.argv[1] == "foreign" else [])],
-                            content="stacks")
+to_nowhere = gencore.DestinationSpec("descriptor", options={"file": nowhere})
+pipeline = gencore.Pipeline(collectors=["raw", *([Foreign] if sys.argv[1] == "foreign" else [])],
+                            destination=to_nowhere, content="stacks")
 keys = [gencore.exclude(bytearray(8)) for _ in range(300)]
 dumps = []
 def handler(*_):

@@ -67,7 +67,7 @@ def hanging(hang, method):
 @pytest.mark.parametrize("method", ["__init__", "observe", "begin", "write", "close", "finish"])
 def test_a_collector_that_hangs_is_left_behind(tmp_path, monkeypatch, hang, method):
     """The others get the whole core, and the report says who was given up, where and why."""
-    monkeypatch.setattr("gencore._pipeline.selection._ANSWER_LIMIT", 0.3)
+    monkeypatch.setattr("gencore._pipeline.watched._ANSWER_LIMIT", 0.3)
     monkeypatch.setattr("gencore._pipeline.instant._OBSERVE_LIMIT", 0.3)
     collector, _ = hanging(hang, method)
     spec = gencore.CollectorSpec(collector, timeout=0.3)
@@ -167,7 +167,7 @@ def test_the_dumps_time_limit_holds_although_a_collector_hangs(tmp_path, hang):
 
 def test_a_backend_that_does_not_answer_is_passed_over(tmp_path, monkeypatch, hang):
     """The one that answers is taken."""
-    monkeypatch.setattr("gencore._pipeline.selection._ANSWER_LIMIT", 0.3)
+    monkeypatch.setattr("gencore._pipeline.watched._ANSWER_LIMIT", 0.3)
     silent, answers = SimulatedBackend(), SimulatedBackend()
     silent.probe = hang
     silent.priority = 90

@@ -129,8 +129,8 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
             "GENCORE_CONFIG=.*: backend 'aix': unknown option pace=3: expected none",
         ),
         (
-            "collectors = [{ use = 'stream', options = { file = 'x' } }]",
-            "GENCORE_CONFIG=.*: collector 'stream': option file='x': expected int or ",
+            "destination = { use = 'descriptor', options = { file = 'x' } }",
+            "GENCORE_CONFIG=.*: destination 'descriptor': option file='x': expected int or ",
         ),
     ],
 )

@@ -27,7 +27,6 @@ def need(tmp_path, monkeypatch, collectors, free, **how):
     ("collectors", "streams", "limits"),
     [
         (["manifest"], True, (0, 0)),
-        (["stream"], True, (0, 0)),
         (["manifest", "archive"], True, (CORE // 3, CORE)),
         (["raw"], True, (CORE, CORE)),
         (["raw", "archive"], True, (CORE // 3 + CORE, 2 * CORE)),

@@ -1,16 +1,15 @@
-"""The collector ``stream``: a core that goes into an open descriptor and touches no disk."""
+"""The destination ``descriptor``: what goes into an open descriptor, and touches no disk."""
 
-import functools
 import hashlib
 import io
 import os
+import tarfile
 import threading
 
 import pytest
 
 import gencore
 from gencore.corefile import CoreFile
-from gencore_collectors.stream import StreamCollector
 
 
 def read_all(fd, into):
@@ -26,8 +25,9 @@ def dump_into_pipe(**options):
     thread = threading.Thread(target=read_all, args=(reader, got))
     thread.start()
     with os.fdopen(writer, "wb", buffering=0) as file:
-        collector = functools.partial(StreamCollector, file)
-        report = gencore.start(collectors=[collector], **options).result()
+        to_pipe = gencore.DestinationSpec("descriptor", options={"file": file})
+        options.setdefault("collectors", ["raw"])
+        report = gencore.start(destination=to_pipe, **options).result()
     thread.join()
     return report, got[0]
 
@@ -38,10 +38,25 @@ def test_core_comes_out_of_the_pipe_whole(backend, tmp_path):
 
     (artifact,) = report.artifacts
     assert report.result == "complete"
-    assert (artifact.path, artifact.size, artifact.streamed) == (None, len(data), True)
+    assert (artifact.path, artifact.size, artifact.url[:3]) == (None, len(data), "fd:")
     assert artifact.sha256 == hashlib.sha256(data).hexdigest()
     with CoreFile(io.BytesIO(data)) as core:
         assert core.why_incomplete() is None
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_bundle_comes_out_of_the_pipe_whole(backend, tmp_path):
+    """With its libraries and its manifest."""
+    report, data = dump_into_pipe(
+        directory=tmp_path, backend=backend, collectors=["manifest", "archive"]
+    )
+
+    (artifact,) = report.artifacts
+    assert (report.result, artifact.size) == ("complete", len(data))
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        names = {name.partition("/")[2] for name in tar.getnames()}
+    assert {"core", "manifest.json"} < names
+    assert any("libc.so" in name for name in names)
     assert os.listdir(tmp_path) == []
 
 
@@ -63,9 +78,11 @@ def test_reader_that_goes_away_is_a_failed_part(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "wb", buffering=0) as file:
-        collector = functools.partial(StreamCollector, file)
-        report = gencore.start(collectors=[collector], directory=tmp_path).result()
+        to_pipe = gencore.DestinationSpec("descriptor", options={"file": file})
+        report = gencore.start(
+            collectors=["raw"], destination=to_pipe, directory=tmp_path
+        ).result()
 
     assert report.result != "complete"
-    assert isinstance(report.failed[0].error, BrokenPipeError)
+    assert "destination 'descriptor': BrokenPipeError" in report.failed[0].reason
     assert report.artifacts == ()

@@ -87,7 +87,9 @@ while not all(is_there(thread, [thread.name]) for thread in threads):
     time.sleep(0.01)
 core = None
 if directory == "-":
-    report = gencore.start(backend=backend, collectors=["stream"], content=content).result()
+    report = gencore.start(
+        backend=backend, collectors=["raw"], destination="descriptor", content=content
+    ).result()
     if report.result != "complete":
         sys.exit(str(report.problems))
 elif content == "bundle":

@@ -70,10 +70,10 @@ class OwnArtifacts:
         """Remove what it has made so far: it was of a core that has failed."""
         writers, self._writers = self._writers, []
         for writer in writers:
+            with contextlib.suppress(Exception):  # before it is closed, and sends its rest
+                self._store.remove(writer.name)
             with contextlib.suppress(Exception):
                 writer.close()
-            with contextlib.suppress(Exception):
-                self._store.remove(writer.name)
 
     def finished(self, claims: Iterable[Artifact] | None, *, whole: bool) -> list[Artifact]:
         """Return them, with what was streamed elsewhere, if *claims* says nothing else.

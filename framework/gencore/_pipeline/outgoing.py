@@ -2,9 +2,10 @@
 
 import hashlib
 import io
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Final, cast
 
 import attrs
 
@@ -15,6 +16,8 @@ from gencore.output import ArtifactWriter
 from gencore.report import Artifact, describe_error
 
 __all__ = ["Outgoing"]
+
+_log: Final = logging.getLogger("gencore")
 
 
 class Outgoing:
@@ -58,7 +61,10 @@ class Outgoing:
     def close(self) -> None:
         """Abort what is left."""
         for name in list(self._uploads):
-            self.remove(name)
+            try:
+                self.remove(name)
+            except Exception:
+                _log.exception("upload of %s.%s could not be aborted", self._dump, name)
 
 
 class _Upload(io.RawIOBase):
@@ -79,7 +85,7 @@ class _Upload(io.RawIOBase):
                 sink = self._ask(used, used.open, sink)
                 self._steps.insert(0, (used, sink))
         except BaseException:
-            self._upload.abort()
+            self.abort()
             raise
         self._filters = tuple(used.name for used in filters)
 
@@ -116,6 +122,8 @@ class _Upload(io.RawIOBase):
         )
 
     def abort(self) -> None:
+        """Send nothing more: filters that are closed later would write their rest."""
+        self._sent.mute()
         self._upload.abort()
 
     def _ask(self, plugin: Any, function: Callable[..., Any], *args: Any) -> Any:
@@ -139,6 +147,9 @@ class _Counted(io.RawIOBase):
         self._send = send
         self._digest = hashlib.sha256()
         self.size = 0
+
+    def mute(self) -> None:
+        self._send = lambda _: None
 
     @property
     def sha256(self) -> str:

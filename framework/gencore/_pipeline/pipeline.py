@@ -224,7 +224,7 @@ def _undo(snapshot: Snapshot | None, dump: DumpState | None) -> None:
     with suppress(Exception):
         if snapshot is not None:
             snapshot.close()
-    with suppress(OSError):
+    with suppress(Exception):
         if dump is not None:
             dump.stores.close()
 

@@ -23,6 +23,7 @@ from gencore.filter import Filter
 __all__ = [
     "API_CURRENT",
     "API_FLOOR",
+    "CONTRACTS",
     "LoadedPlugin",
     "how_raised",
     "load",
@@ -37,7 +38,7 @@ API_FLOOR: Final = (1, 0)
 """The contract versions that this framework accepts, from the floor to the current one."""
 
 Status = Literal["ok", "disabled", "shadowed", "conflict", "incompatible", "failed"]
-_CONTRACTS: Final[dict[Family, type]] = {
+CONTRACTS: Final[dict[Family, type]] = {
     "backend": Backend,
     "collector": Collector,
     "destination": Destination,
@@ -215,7 +216,7 @@ def _check(entry: CatalogueEntry, plugin: Any) -> tuple[int, int]:
 
     Its attributes are its own code, if it has a metaclass: each is read once, and here.
     """
-    contract = _CONTRACTS.get(entry.family)
+    contract = CONTRACTS.get(entry.family)
     if contract is None:
         if not callable(plugin):
             raise _Incompatible(f"{entry.entry_point.value} is not callable")

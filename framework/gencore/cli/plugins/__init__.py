@@ -5,6 +5,7 @@ import json
 import click
 
 from gencore._plugins import loader
+from gencore._plugins.catalogue import GROUPS
 from gencore.cli.options import json_option
 from gencore.cli.plugins.new import new
 from gencore.cli.plugins.rows import Row, describe, rows_of
@@ -16,10 +17,10 @@ __all__ = ["plugins"]
 @json_option
 @click.pass_context
 def plugins(context: click.Context, *, as_json: bool) -> None:
-    """List backends and collectors: distribution, version, status, reason, remedy."""
+    """List installed plug-ins: distribution, version, status, reason, remedy."""
     if context.invoked_subcommand is not None:
         return
-    rows = [*rows_of("backend"), *rows_of("collector")]
+    rows = [row for family in GROUPS for row in rows_of(family)]
     if as_json:
         click.echo(json.dumps({"plugins": rows}, indent=1))
         return
@@ -27,9 +28,9 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
     widest = max(map(len, origins), default=0)
     longest = max((len(row["name"]) for row in rows), default=0)
     for row, origin in zip(rows, origins, strict=True):
-        columns = (f"{row['family']:9}", f"{row['name']:{longest}}", f"{origin:{widest}}")
+        columns = (f"{row['family']:11}", f"{row['name']:{longest}}", f"{origin:{widest}}")
         click.echo("  ".join((*columns, row["status"])))
-        _echo_reason(row, indent=11)
+        _echo_reason(row, indent=13)
 
 
 @plugins.command()

@@ -10,14 +10,11 @@ from gencore._pipeline.selection import verdict_of, why_not_default
 from gencore._plugins import loader
 from gencore._plugins.catalogue import Family
 from gencore._settings.plugin_options import Option, PluginOptions, read_options
-from gencore.backend import Backend
-from gencore.collector import Collector
 
 __all__ = ["Row", "describe", "row_of", "rows_of"]
 
 Row = dict[str, Any]
 
-_CONTRACTS: Final[dict[str, type]] = {"backend": Backend, "collector": Collector}
 _SHOWN_ABOVE: Final = {"name", "api_version"}
 _JSON_TYPES: Final = (str, int, float, bool, type(None))
 
@@ -44,10 +41,11 @@ def row_of(plugin: loader.LoadedPlugin) -> Row:
 
 def describe(plugin: loader.LoadedPlugin) -> Row:
     """Return the row with the class's description, options and attributes, if it was loaded."""
-    cls = plugin.plugin
-    options = PluginOptions(named={}) if cls is None else read_options(cls)
-    contract = inspect.get_annotations(_CONTRACTS[plugin.entry.family])
-    attributes = () if cls is None else [name for name in contract if name not in _SHOWN_ABOVE]
+    cls, contract = plugin.plugin, loader.CONTRACTS.get(plugin.entry.family)
+    is_class = cls is not None and contract is not None  # a listener is any callable
+    options = read_options(cls) if is_class else PluginOptions(named={})
+    stated = inspect.get_annotations(contract) if is_class and contract is not None else ()
+    attributes = [name for name in stated if name not in _SHOWN_ABOVE]
     return {
         **row_of(plugin),
         "description": None if cls is None else _read(lambda: _first_paragraph(cls)),

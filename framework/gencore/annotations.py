@@ -34,9 +34,7 @@ def annotate(**annotations: str | None) -> None:
 def check_annotations(annotations: Mapping[Any, Any]) -> None:
     """Raise `UsageError` unless they are strings that fit into a manifest."""
     if len(annotations) > MAX_ANNOTATIONS:
-        raise UsageError(
-            f"too many annotations: {len(annotations)}; the limit is {MAX_ANNOTATIONS}"
-        )
+        raise UsageError(f"{len(annotations)} annotations; the limit is {MAX_ANNOTATIONS}")
     for key, text in annotations.items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise UsageError(f"annotation {key!r}={text!r} is not a string")

@@ -501,7 +501,7 @@ def test_an_abort_ends_the_wait(mac, taken):
     timer = threading.Timer(0.05, snapshot.abort)
     timer.start()
 
-    with pytest.raises(CoreFailed, match="given up"):
+    with pytest.raises(CoreFailed, match="aborted"):
         snapshot.core()
 
     timer.join()
@@ -513,7 +513,7 @@ def test_an_abort_ends_the_copy(mac, other_file_system, taken):
     snapshot = taken()
     mac.dumped = lambda _: snapshot.abort() is None  # after the wait, before the copy
 
-    with pytest.raises(CoreFailed, match="given up"):
+    with pytest.raises(CoreFailed, match="aborted"):
         snapshot.core()
 
 

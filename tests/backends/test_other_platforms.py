@@ -55,7 +55,7 @@ def test_a_stub_names_the_interface_on_its_own_platform(monkeypatch, backend, na
 
 @pytest.mark.parametrize(
     ("release", "words"),
-    [("5.3.18-generic", "the kernel is 5.3"), ("4.19.0", "the kernel is 4.19")],
+    [("5.3.18-generic", "kernel 5.3"), ("4.19.0", "kernel 4.19")],
 )
 def test_a_kernel_that_is_too_old_is_named(monkeypatch, release, words):
     """With the version that is needed."""

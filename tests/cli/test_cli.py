@@ -168,7 +168,7 @@ def test_demo_ends_with_1_if_a_thread_did_not_go_on(inside, tmp_path, monkeypatc
     code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
 
     assert code == 1
-    assert "still on   5 of 6 threads" in out
+    assert "running    5 of 6 threads" in out
 
 
 def test_quiet_demo_shows_no_progress(cli):

@@ -482,7 +482,7 @@ def test_bundle_without_a_manifest_is_told(report, tmp_path, write_bundle):
     done = report(write_bundle(tmp_path / "other.tar.gz", {"core": b""}))
 
     assert done.returncode == IntegrityError.exit_code
-    assert "there is no 'manifest.json' in it" in done.stderr
+    assert "'manifest.json' not found in the bundle" in done.stderr
 
 
 def test_manifest_beyond_all_bounds_is_refused(report, tmp_path):

@@ -272,7 +272,7 @@ def test_without_any_thread_a_dump_is_refused_before_the_pause(tmp_path, refuse_
     refuse_thread(None)
     backend = Fake()
 
-    with pytest.raises(gencore.Refused, match=r"no thread.*Remedy: raise the limit"):
+    with pytest.raises(gencore.Refused, match=r"cannot start a thread.*Remedy: raise the limit"):
         pipeline_with(backend, directory=tmp_path).start()
 
     assert backend.snapshots == []

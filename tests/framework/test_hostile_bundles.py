@@ -137,7 +137,7 @@ def test_unknown_names_and_existing_folders_are_refused(path, tmp_path, write_bu
     """Nothing is overwritten."""
     (tmp_path / TOP).mkdir()
     with BundleReader(write_bundle(path, {"a": b""})) as bundle:
-        with pytest.raises(UsageError, match="not in the bundle: b"):
+        with pytest.raises(UsageError, match="not found in the bundle: b"):
             extract(bundle, tmp_path, ["b"])
         with pytest.raises(OutputError, match="already exists"):
             extract(bundle, tmp_path)
@@ -237,7 +237,7 @@ def test_a_top_folder_that_a_terminal_obeys_is_refused(path, refused, top):
     """It would be part of every path that is shown, and of a debugger's command line."""
     path.write_bytes(encode(top, [], 0))
 
-    refused(path, "top folder's name", at_once=True)
+    refused(path, "name of the top folder", at_once=True)
 
 
 @pytest.mark.parametrize("lldb", [[], ["--lldb"]])
@@ -260,7 +260,7 @@ def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle)
     for words in (["verify"], *OTHERS):
         code, _, err = command(path, *words)
         assert code == 8
-        assert "a\\x1b[2J\\n\\u202e.tar.gz: there is no 'manifest.json'" in err
+        assert "a\\x1b[2J\\n\\u202e.tar.gz: 'manifest.json' not found in the bundle" in err
 
 
 def test_a_path_that_is_no_text_is_quoted_for_the_shell(path, command, write_bundle):

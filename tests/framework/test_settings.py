@@ -115,7 +115,7 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
         ("collectors = ['raw', 'raw']", "'raw' is given 2 times"),
         ("collectors = [{ use = 'raw', timeout = -1 }]", "GENCORE_CONFIG=.*number of seconds"),
         ("name = '{x}'", "GENCORE_CONFIG=.*an unsupported field"),
-        ("name = ''", "GENCORE_CONFIG=.*names nothing"),
+        ("name = ''", "GENCORE_CONFIG=.*is empty"),
         ("directory = ''", "GENCORE_CONFIG=.*names nothing"),
         ("directory = 'x'", r"expected an absolute path @ \$.directory"),
         ("a = " + "[" * 5000, "is not TOML"),

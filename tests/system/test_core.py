@@ -203,7 +203,7 @@ def test_core_without_a_needed_note_is_not_called_whole(
     report = gencore.Pipeline(collectors=[collector], directory=tmp_path, backend=backend).run()
 
     assert report.result == "partial"
-    assert f"not one {name} note" in report.failed[0].reason
+    assert f"no {name} note" in report.failed[0].reason
 
 
 @pytest.mark.parametrize("collector", ["raw", "archive"])

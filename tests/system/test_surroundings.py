@@ -107,7 +107,7 @@ def test_what_somebody_else_made_in_the_place_of_our_own_is_refused(emptydir, tm
     assert left_in(other) == []
     assert place.is_file() or left_in(place) == []
 
-    command, _, named = caught.value.remedy.partition(", and name ")
+    command, _, named = caught.value.remedy.partition(", and use ")
     subprocess.run(command, shell=True, check=True)
     where = command.split()[-1] if named else emptydir
     assert gencore.create_core(directory=where, content="stacks").exists()
@@ -195,7 +195,7 @@ def test_full_file_system_is_refused_beforehand(tmpfs):
     """A file system that is too small is refused before the pause, with both numbers."""
     directory = tmpfs("size=4m")
 
-    with pytest.raises(gencore.OutputError, match=r"may need \d+ MiB; \d MiB are free"):
+    with pytest.raises(gencore.OutputError, match=r"may need \d+ MiB, but only \d MiB are free"):
         gencore.create_core(directory=directory)
 
     assert left_in(directory) == []
@@ -525,7 +525,7 @@ def test_a_dump_at_the_limit_of_processes_is_refused_with_the_remedy(python, tmp
     tmp_path.chmod(0o755)
     message, remedy, left = python(code, directory)
 
-    assert message.startswith("no thread for the dump")
+    assert message.startswith("cannot start a thread for the dump")
     assert "ulimit -u" in remedy
     assert left == []
 

@@ -45,8 +45,12 @@ class Participants:
         self, participant: Participant, function: Callable[..., T], *args: Any
     ) -> Steps[Any]:
         """Make a call of a collector's; if it fails, go on without that collector."""
+        return (yield from self.go_through(participant, participant.call(function, *args)))
+
+    def go_through(self, participant: Participant, steps: Steps[T]) -> Steps[T | None]:
+        """Go through steps of a collector's; if they fail, go on without that collector."""
         try:
-            return (yield from participant.call(function, *args))
+            return (yield from steps)
         except Exception as error:
             self._stop.check()
             yield from self.give_up(participant, error)

@@ -18,7 +18,7 @@ class CheckedCore(CoreStream):
 
     def __init__(self, core: CoreStream) -> None:
         self._core = core
-        self._size = 0
+        self._size = self._stated = 0
         self._first: memoryview | None = None
         self._chunks: Iterator[memoryview] = iter(())
         self.correction: str | None = None
@@ -32,7 +32,7 @@ class CheckedCore(CoreStream):
     def begin(self) -> None:
         """Take the first chunk. Raises what the backend raises."""
         self.file = self._core.file
-        self._size = self._core.size
+        self._size = self._stated = self._core.size
         self._chunks = iter(self._core)
         self._first = next(self._chunks, None)
         promised = None if self._first is None else promised_size(bytes(self._first))
@@ -55,6 +55,9 @@ class CheckedCore(CoreStream):
         self.incomplete = self._core.incomplete
         self.missing = self._core.missing
         self.warnings = self._core.warnings
+        if self.correction is not None and self.incomplete is not None:
+            # It knows that bytes are missing, but has counted them from another end.
+            self.missing += max(0, self._size - self._stated)
 
     def close(self) -> None:
         """Let the iterator release what it holds."""

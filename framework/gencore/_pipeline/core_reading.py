@@ -45,23 +45,25 @@ class CoreReading:
             raise CoreFailed("core", detail=f"the backend returned {core!r}, not a CoreStream")
         try:
             if not is_own(type(core)):
-                core = yield from self._checked(core)
+                core = checked = CheckedCore(core)
+                yield from self._check(checked)
             self._dump.core = core
             incomplete = yield from self._to_its_end(core)
         except BaseException:
             yield from self._participants.core_failed()
+            if isinstance(core, CheckedCore):
+                yield Call(core.close, _CLOSE_LIMIT, cleans_up=True)
             raise
         for participant in self._participants:
             if participant.sink is not None:
                 yield from self._participants.go_through(participant, participant.close_sink())
+        self._stop.check()  # a stopped dump's sinks end early
         return incomplete
 
-    def _checked(self, core: CoreStream) -> Steps[CoreStream]:
-        checked = CheckedCore(core)
-        yield Call(checked.begin)
-        if checked.correction is not None:
-            self._dump.warnings.append(f"backend {self._dump.backend!r} {checked.correction}")
-        return checked
+    def _check(self, core: CheckedCore) -> Steps[None]:
+        yield Call(core.begin)
+        if core.correction is not None:
+            self._dump.warnings.append(f"backend {self._dump.backend!r} {core.correction}")
 
     def _to_its_end(self, core: CoreStream) -> Steps[str | None]:
         size: int = yield Call(lambda: core.size)
@@ -86,7 +88,7 @@ class CoreReading:
             begin = participant.collector.begin
             sink = yield from self._participants.attempt(participant, begin, view)
             if isinstance(sink, CoreSink):
-                participant.take_sink(sink, core_size)
+                participant.take_sink(sink, core_size, self._stop)
             elif sink is not None:
                 error = TypeError(f"begin() returned {sink!r}")
                 yield from self._participants.give_up(participant, error)

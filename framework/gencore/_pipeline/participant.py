@@ -12,6 +12,7 @@ import attrs
 from gencore._pipeline.own_code import is_own
 from gencore._pipeline.sink_queue import SinkQueue, write_to
 from gencore._runtime.os_thread import NoThread
+from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Collector, CoreSink
 from gencore.errors import TimedOut
@@ -51,7 +52,12 @@ class Participant:
         """What takes the core's bytes for it, until it is let go."""
         return self._sinks[0] if self._sinks else None
 
-    def take_sink(self, sink: CoreSink, core_size: int) -> None:
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether a call of it goes on that nobody waits for any more."""
+        return self._inside
+
+    def take_sink(self, sink: CoreSink, core_size: int, stop: StopSwitch) -> None:
         """Note what takes the core's bytes for it, *core_size* of them.
 
         Those of other distributions get a thread of their own, if one can be started.
@@ -65,6 +71,7 @@ class Participant:
                     core_size=core_size,
                     limit=self.timeout,
                     used=self._taken,
+                    stop=stop,
                     release=self._abort_sink,
                 )
 
@@ -110,8 +117,8 @@ class Participant:
     def abort(self) -> Steps[None]:
         """Tell its sink, if it has one, to release everything, unless a call of it goes on."""
         queue, self._queue = self._queue, None
-        if queue is not None and not (yield Call(queue.abandon, cleans_up=True)):
-            return  # the sink's thread does it
+        if queue is not None:  # in a call that does not return its thread does it afterwards
+            self._inside = not (yield Call(queue.abandon, cleans_up=True))
         if self._sinks and not self._inside:
             error = TimedOut(_ABORT_LIMIT, f"abort() of collector {self.name!r}")
             try:

@@ -13,10 +13,11 @@ from typing import Final
 
 from gencore._pipeline.return_values import require_none
 from gencore._runtime.os_thread import Latch, Lock, NoThread, OsThread
+from gencore._runtime.stop_switch import StopSwitch
 from gencore.collector import CoreSink
 from gencore.errors import GencoreError, TimedOut
 
-__all__ = ["SinkQueue", "write_to"]
+__all__ = ["GRACE", "SinkQueue", "write_to"]
 
 _CAPACITY: Final = 32 << 20
 """Bytes that one sink may be behind."""
@@ -24,7 +25,7 @@ _STALL_LIMIT: Final = 5.0
 """Seconds in total that a dump waits for room in the queue of one sink."""
 _BEGIN_LIMIT: Final = 5.0
 """Seconds that the sink's thread has to begin."""
-_GRACE: Final = 1.0
+GRACE: Final = 1.0
 """Seconds that a call may go on after the sink was abandoned."""
 _MIB: Final = 1 << 20
 
@@ -46,6 +47,7 @@ class SinkQueue:
         core_size: Bytes that are to come, for messages.
         limit: Seconds that all calls of the collector may take; None: no limit.
         used: Seconds of that which are used up.
+        stop: Once it is stopped, the sink gets no more bytes.
         release: Called on the sink's thread if that was left behind in a call, and the call
             returns after all.
     """
@@ -58,11 +60,13 @@ class SinkQueue:
         core_size: int,
         limit: float | None,
         used: float,
+        stop: StopSwitch,
         release: Callable[[], object],
     ) -> None:
         self._sink = sink
         self._collector = collector
         self._core_size = core_size
+        self._stop = stop
         self._release = release
         self._clock = _Clock(math.inf if limit is None else limit, used)
         self._lock = Lock()
@@ -105,12 +109,12 @@ class SinkQueue:
             self._wait(changed, math.inf)
 
     def abandon(self) -> bool:
-        """Let no further call be made. Return whether none goes on, after a moment at most."""
+        """Let no further call be made. Return whether none goes on, after `GRACE` at most."""
         with self._lock:
             self._abandoned = True
             self._chunks.clear()
             self._announce()
-        self._ended.wait(0 if self._given_up else _GRACE)
+        self._ended.wait(0 if self._given_up else GRACE)
         with self._lock:
             self._left_behind = not self._ended.is_open
         return not self._left_behind
@@ -160,7 +164,7 @@ class SinkQueue:
             while (chunk := self._next()) is not None:
                 self._clock.time(partial(write_to, self._sink, memoryview(chunk)))
                 self._note_taken(len(chunk))
-            if not self._abandoned:
+            if not self._is_unwanted():
                 self._clock.time(self._sink.close)
         except BaseException as error:  # raised again where the dump's thread waits
             self._error = error
@@ -175,12 +179,17 @@ class SinkQueue:
         """Wait for the next bytes; None if no more come."""
         while True:
             with self._lock:
+                if self._is_unwanted():
+                    return None
                 if self._chunks:
                     return self._chunks.popleft()
-                if self._complete or self._abandoned:
+                if self._complete:
                     return None
                 changed = self._changed
             changed.wait()
+
+    def _is_unwanted(self) -> bool:
+        return self._abandoned or self._stop.reason is not None
 
     def _note_taken(self, size: int) -> None:
         with self._lock:

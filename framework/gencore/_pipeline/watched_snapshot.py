@@ -7,6 +7,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, Final
 
+from gencore._runtime.calling_thread import note_calling_thread
 from gencore._runtime.os_thread import Latch
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.backend import Snapshot
@@ -22,7 +23,9 @@ def take_watched(snapshot: Callable[[], Any], limit: float, backend: str) -> Any
 
     It runs with the context variables of the caller. What comes too late is closed.
     """
-    handover = _Handover(partial(copy_context().run, snapshot), backend)
+    context = copy_context()
+    context.run(note_calling_thread)
+    handover = _Handover(partial(context.run, snapshot), backend)
 
     def steps() -> Steps[Any]:
         error = TimedOut(limit, f"snapshot() of backend {backend!r}")

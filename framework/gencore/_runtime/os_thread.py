@@ -12,6 +12,8 @@ thread                  what it is for                           where none can 
                         runs its callbacks                       pause
 ``gencore-steps``       makes the calls of plug-ins; replaced     the thread that would watch it
                         where one hangs                          makes them, unwatched
+``gencore-sink``        calls a sink of another distribution,     ``gencore-steps`` calls it
+                        one for each
 ``gencore-events``      hands events to listeners: one for logs  they get all at the end
                         and spans, one for ``on_event``
 ``gencore-pack``        compresses a bundle's blocks: one for    the thread that packs does it
@@ -19,8 +21,8 @@ thread                  what it is for                           where none can 
 ``gencore-abort``       ends a backend's wait after a stop       who stops the dump does it
 ======================  =======================================  ================================
 
-None of them is in a core, but where two dumps overlap or a plug-in hangs; none is known to
-`threading`.
+None of them is in a core, but where two dumps overlap, a plug-in hangs, or a third party's backend
+takes the image: on ``gencore-steps``. None is known to `threading`.
 """
 
 import contextlib

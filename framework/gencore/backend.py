@@ -127,4 +127,8 @@ class Backend(ABC):
 
         Called with the GIL held, one dump at a time. Must not import, and must not wait for
         anything but the image itself. Raises `CoreFailed`, having released everything.
+
+        That of another distribution is called on a thread of the framework's, with the caller's
+        context variables: `gencore.runtime.calling_thread` has asked for the dump. After the
+        dump's timeout, or 60 seconds, it is left behind; a snapshot that comes later is closed.
         """

@@ -28,7 +28,10 @@ class CoreStream(ABC):
     @property
     @abstractmethod
     def size(self) -> int:
-        """Bytes that the core's program headers promise."""
+        """Bytes that the core's program headers promise.
+
+        Where a third party's stream says something else than these, they are believed.
+        """
 
     @abstractmethod
     def __iter__(self) -> Iterator[memoryview]:
@@ -41,7 +44,8 @@ class CoreStream(ABC):
     def wait(self) -> None:  # noqa: B027 - a core that is there already needs no waiting
         """Block until the core is written, and check it. Default: it is already written.
 
-        Called once: after the last chunk, or instead of reading if no collector takes the bytes.
+        Called once: after the last chunk, or instead of reading if no collector takes the bytes; of
+        a stream of another distribution, the first chunk was taken even then.
         Raises `CoreFailed`.
         """
 

@@ -12,6 +12,7 @@ import pytest
 import gencore
 from gencore._pipeline.selection import Candidate
 from gencore.output import Output
+from gencore.testing.simulated import simulated_core
 from gencore_collectors.raw import RawCollector
 
 CORE = bytes(range(256)) * (3 << 12)  # 3 MiB: three chunks
@@ -357,6 +358,107 @@ def test_a_streamed_core_is_written_by_raw(tmp_path):
     assert report.result == "complete"
     assert report.path_of("raw").read_bytes() == CORE + b"last"
     assert report.artifacts[0].size == len(CORE) + 4
+
+
+class Misstated(gencore.CoreStream):
+    """Says something else about its size than its program headers do."""
+
+    def __init__(self, size, chunks):
+        self._size, self.chunks, self.closed = size, chunks, False
+
+    @property
+    def size(self):
+        return self._size
+
+    def __iter__(self):
+        try:
+            yield from self.chunks
+        finally:
+            self.closed = True
+
+
+ELF_CORE = simulated_core(os.getpid(), os.getpid(), bytes(70_000))
+PIECES = [memoryview(ELF_CORE)[start : start + 9000] for start in range(0, len(ELF_CORE), 9000)]
+
+
+def stream_of(core):
+    """Return what makes snapshots with this stream."""
+    return type("Streams", (Ready,), {"core": lambda _: core})
+
+
+def test_the_size_of_a_core_is_what_its_headers_promise(tmp_path):
+    """Whatever the stream says; the bundle can be read, and a warning names the backend."""
+    for size in (100, -5, len(ELF_CORE) + 1, "many"):
+        backend = Fake(stream_of(Misstated(size, PIECES)))
+        pipeline = pipeline_with(
+            backend, directory=tmp_path, collectors=["manifest", "archive", "raw"]
+        )
+        report = pipeline.run()
+
+        assert report.result == "complete"
+        promise = f"its headers promise {len(ELF_CORE):,}"
+        assert report.warnings == (
+            f"backend 'fake' states a core of {size!r} bytes, but {promise}",
+        )
+        assert report.path_of("raw").read_bytes() == ELF_CORE
+        with tarfile.open(report.path_of("archive")) as tar:
+            assert tar.extractfile(f"{report.name}/core").read() == ELF_CORE
+
+
+def test_a_sink_begins_with_the_right_size(tmp_path):
+    """The first chunk is looked at before."""
+    sizes = []
+
+    class Looks(Counts):
+        def begin(self, dump):
+            sizes.append(dump.core.size)
+            return self
+
+    for chunks in (PIECES, [memoryview(ELF_CORE).cast("H")]):
+        backend = Fake(stream_of(Misstated(7, chunks)))
+        pipeline_with(backend, directory=tmp_path, collectors=[Looks]).run()
+
+    assert sizes == [len(ELF_CORE)] * 2
+
+
+def test_a_core_that_ends_before_what_its_headers_promise_is_not_whole(tmp_path):
+    """Although its stream is as long as it says."""
+    backend = Fake(stream_of(Misstated(9000, PIECES[:1])))
+
+    report = pipeline_with(backend, directory=tmp_path).run()
+
+    assert report.result == "partial"
+    assert f"the backend gave 9,000 of {len(ELF_CORE):,} bytes" in report.failed[0].reason
+    assert [(a.name, a.size) for a in report.artifacts] == [("truncated.core", 9000)]
+
+
+@pytest.mark.parametrize("chunks", [[b"no core"], [ELF_CORE[:70], ELF_CORE[70:]], []])
+def test_a_core_whose_first_chunk_does_not_say_its_size_has_the_stated_one(tmp_path, chunks):
+    """It is not an ELF core, or its table of program headers is longer."""
+    core = Misstated(sum(map(len, chunks)), chunks)
+
+    report = pipeline_with(Fake(stream_of(core)), directory=tmp_path).run()
+
+    assert report.result == "complete"
+    assert report.warnings == ()
+
+
+def test_a_stream_that_nobody_reads_is_closed(tmp_path):
+    """After its first chunk, before it is waited for."""
+    core = Misstated(len(ELF_CORE), PIECES)
+    closed = []
+    core.wait = lambda: closed.append(core.closed)
+
+    class Nothing(Counts):
+        def begin(self, _dump):
+            return None
+
+    report = pipeline_with(
+        Fake(stream_of(core)), directory=tmp_path, collectors=[Nothing, "manifest"]
+    ).run()
+
+    assert report.result == "complete"
+    assert closed == [True]
 
 
 class Short(gencore.CoreStream):

@@ -53,6 +53,11 @@ class Bad(Good):
     "Does something slow inside the pause."
     def observe(self, process): open(os.devnull).close()
 """
+OBSERVES_LATER = """
+class Bad(Good):
+    "Is never awaited."
+    async def observe(self, process): pass
+"""
 WRITES_BESIDE = """
 class Bad(Good):
     "Writes where it happens to be."
@@ -130,6 +135,7 @@ def run(pytester, monkeypatch):
             OPENS_A_FILE,
             r"observe\(\) must not import, open or start",
         ),
+        (OBSERVES_LATER, r"observe\(\) returns None"),
         (
             WRITES_BESIDE,
             "files come from dump.create",
@@ -141,7 +147,17 @@ def run(pytester, monkeypatch):
         (LEAKS, r"abort\(\) releases everything"),
     ],
     ids=[
-        *("name", "no-name", "no-version", "version", "docstring", "observe", "files", "no-core"),
+        *(
+            "name",
+            "no-name",
+            "no-version",
+            "version",
+            "docstring",
+            "observe",
+            "later",
+            "files",
+            "no-core",
+        ),
         "leak",
     ],
 )

@@ -1,5 +1,7 @@
 """A plug-in that hangs, in whatever method, costs its own artefact; the process is unharmed."""
 
+import contextvars
+import signal
 import threading
 import time
 from concurrent.futures import CancelledError
@@ -7,6 +9,7 @@ from concurrent.futures import CancelledError
 import pytest
 
 import gencore
+import gencore.runtime
 from gencore._pipeline.selection import Candidate
 from gencore.testing import SimulatedBackend
 
@@ -342,3 +345,127 @@ def test_a_stopped_dump_does_not_wait_for_a_backend_that_does_not_listen(tmp_pat
     assert dump.cancel()
     with pytest.raises(CancelledError):
         dump.result(20)
+
+
+class Hanging(SimulatedBackend):
+    """Takes its snapshot when it is let, and notes what becomes of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.entered, self.go_on, self.closed = (threading.Event() for _ in range(3))
+
+    def snapshot(self, *args, **options):
+        self.entered.set()
+        self.go_on.wait(60)
+        taken = super().snapshot(*args, **options)
+        taken.close = self.closed.set
+        return taken
+
+
+@pytest.fixture
+def hanging_backend(settled):
+    """Return a backend whose snapshot() returns when the test is over."""
+    backend = Hanging()
+    yield backend
+    backend.go_on.set()
+    settled()
+
+
+@pytest.mark.parametrize("timeout", [0.3, None])
+def test_a_snapshot_that_hangs_is_left_behind(tmp_path, monkeypatch, hanging_backend, timeout):
+    """After the dump's time limit, or another; what comes too late is closed."""
+    monkeypatch.setattr("gencore._pipeline.instant._SNAPSHOT_LIMIT", 0.3)
+    pipeline = gencore.Pipeline(
+        backend=hanging_backend, collectors=["raw"], directory=tmp_path, timeout=timeout
+    )
+
+    with pytest.raises(
+        gencore.TimedOut, match=r"backend 'simulated' did not return within 0\.3 s"
+    ):
+        pipeline.start()
+
+    assert list(tmp_path.iterdir()) == []
+    assert not hanging_backend.closed.is_set()
+    hanging_backend.go_on.set()
+    assert hanging_backend.closed.wait(20)
+
+
+def test_a_snapshot_that_hangs_blocks_no_other_dump(tmp_path, hanging_backend):
+    """The next one begins as soon as it was left behind, although it still hangs."""
+    raised = []
+
+    def dump():
+        try:
+            gencore.start(
+                backend=hanging_backend, collectors=["raw"], directory=tmp_path, timeout=0.3
+            )
+        except gencore.TimedOut as error:
+            raised.append(error)
+
+    first = threading.Thread(target=dump)
+    first.start()
+    assert hanging_backend.entered.wait(20)
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=["raw"], directory=tmp_path
+    ).run()
+    first.join()
+
+    assert report.result == "complete"
+    assert len(raised) == 1
+    assert not hanging_backend.closed.is_set()
+
+
+def test_a_snapshot_that_nobody_waits_for_any_more_is_closed(tmp_path, hanging_backend):
+    """A signal handler raises in the thread that waits: the snapshot comes to nobody."""
+
+    def interrupt(*_):
+        raise InterruptedError("enough")
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    main = threading.get_ident()
+
+    def send():
+        hanging_backend.entered.wait(20)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        with pytest.raises(InterruptedError, match="enough"):
+            gencore.start(backend=hanging_backend, collectors=["raw"], directory=tmp_path)
+    finally:
+        sender.join()
+        signal.signal(signal.SIGUSR1, before)
+    hanging_backend.go_on.set()
+
+    assert hanging_backend.closed.wait(20)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_third_partys_snapshot_has_the_callers_context(tmp_path):
+    """It runs on another thread, and is told which one has asked."""
+    request, seen = contextvars.ContextVar("request"), []
+    request.set("r-1")
+
+    class Looks(SimulatedBackend):
+        def snapshot(self, *args, **options):
+            seen.extend((request.get(None), gencore.runtime.calling_thread()))
+            seen.append(threading.get_ident())
+            return super().snapshot(*args, **options)
+
+    gencore.Pipeline(backend=Looks(), collectors=["raw"], directory=tmp_path).run()
+
+    assert seen[:2] == ["r-1", threading.get_native_id()]
+    assert seen[2] != threading.get_ident()
+    assert gencore.runtime.calling_thread() == threading.get_native_id()
+
+
+def test_gencores_own_snapshot_is_taken_on_the_callers_thread(tmp_path, monkeypatch):
+    """No thread of the framework's is in its cores."""
+    monkeypatch.setattr("gencore._pipeline.instant.take_watched", None)
+
+    report = gencore.Pipeline(
+        backend="linux-elf", collectors=["raw"], directory=tmp_path, content="stacks"
+    ).run()
+
+    assert report.threads[0].tid == threading.get_native_id()

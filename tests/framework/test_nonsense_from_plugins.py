@@ -112,8 +112,37 @@ def test_a_backend_that_raises_what_is_no_gencore_error_is_a_failed_core(tmp_pat
 
     backend.snapshot = snapshot
 
-    with pytest.raises(gencore.CoreFailed, match="the backend raised KeyError"):
+    with pytest.raises(gencore.CoreFailed, match="backend 'simulated' raised KeyError"):
         report_of(tmp_path, backend=backend)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), KeyboardInterrupt()])
+def test_a_snapshot_that_ends_the_program_is_a_failed_core(tmp_path, error):
+    """It ends neither the program nor the thread that asked."""
+    backend = SimulatedBackend()
+
+    def snapshot(*_, **__):
+        raise error
+
+    backend.snapshot = snapshot
+
+    match = f"backend 'simulated' raised {type(error).__name__}"
+    with pytest.raises(gencore.CoreFailed, match=match):
+        report_of(tmp_path, backend=backend)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_coroutine_as_observe_is_reported(tmp_path):
+    """Nobody would await it."""
+
+    class Later(Quiet):
+        async def observe(self, process):
+            pass
+
+    report = report_of(tmp_path, Later)
+
+    assert [part.part for part in report.failed] == ["quiet"]
+    assert "observe() returned coroutine, expected None" in report.failed[0].reason
 
 
 def bent(**changed):

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from gencore._pipeline.checked_core import CheckedCore
+from gencore._pipeline.own_code import is_own
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.state import DumpState
 from gencore._runtime.stop_switch import StopSwitch
@@ -41,22 +43,34 @@ class CoreReading:
         self._stop.check()
         if not isinstance(core, CoreStream):
             raise CoreFailed("core", detail=f"the backend returned {core!r}, not a CoreStream")
-        self._dump.core = core
         try:
+            if not is_own(type(core)):
+                core = checked = CheckedCore(core)
+                yield from self._check(checked)
+            self._dump.core = core
             incomplete = yield from self._to_its_end(core)
         except BaseException:
             yield from self._participants.core_failed()
+            if isinstance(core, CheckedCore):
+                yield Call(core.close, _CLOSE_LIMIT, cleans_up=True)
             raise
         for participant in self._participants:
             if participant.sink is not None:
-                yield from self._participants.attempt(participant, participant.sink.close)
+                yield from self._participants.go_through(participant, participant.close_sink())
+        self._stop.check()  # a stopped dump's sinks end early
         return incomplete
 
+    def _check(self, core: CheckedCore) -> Steps[None]:
+        yield Call(core.begin)
+        if core.correction is not None:
+            self._dump.warnings.append(f"backend {self._dump.backend!r} {core.correction}")
+
     def _to_its_end(self, core: CoreStream) -> Steps[str | None]:
-        yield from self._open_sinks()
+        size: int = yield Call(lambda: core.size)
+        yield from self._open_sinks(size)
         given: int | None = None
         if any(participant.sink for participant in self._participants):
-            given = yield from self._give(core)
+            given = yield from self._give(core, size)
         yield Call(core.wait)
         yield Call(partial(_check_length, core, given))
         incomplete: str | None = yield Call(lambda: core.incomplete)
@@ -68,20 +82,19 @@ class CoreReading:
             self._dump.skip(part, reason)
         return incomplete
 
-    def _open_sinks(self) -> Steps[None]:
+    def _open_sinks(self, core_size: int) -> Steps[None]:
         for participant in self._participants:
             view = self._participants.view(participant)
             begin = participant.collector.begin
             sink = yield from self._participants.attempt(participant, begin, view)
             if isinstance(sink, CoreSink):
-                participant.take_sink(sink)
+                participant.take_sink(sink, core_size, self._stop)
             elif sink is not None:
                 error = TypeError(f"begin() returned {sink!r}")
                 yield from self._participants.give_up(participant, error)
 
-    def _give(self, core: CoreStream) -> Steps[int]:
+    def _give(self, core: CoreStream, size: int) -> Steps[int]:
         """Give the core to every sink, and return its bytes."""
-        size = yield Call(lambda: core.size)
         self.progress = Progress("collect", 0, size)
         chunks = yield Call(lambda: iter(core))
         try:
@@ -100,24 +113,16 @@ class CoreReading:
             digest.update(view)
             for participant in self._participants:
                 if participant.sink is not None:
-                    write = partial(_write, participant.sink, view)
-                    yield from self._participants.attempt(participant, write)
+                    yield from self._participants.go_through(participant, participant.give(view))
             given += len(view)
             self.progress = Progress("collect", given, size)
         self._dump.core_sha256 = digest.hexdigest()
         return given
 
 
-def _write(sink: CoreSink, chunk: memoryview) -> None:
-    returned: object = sink.write(chunk)
-    if returned is not None:
-        close = getattr(returned, "close", lambda: None)  # of a coroutine that nobody awaits
-        close()
-        raise TypeError(f"write() returned {type(returned).__name__}, expected None")
-
-
 def _check_length(core: CoreStream, given: int | None) -> None:
     """See to it that a core of which bytes are missing says so, whatever its backend says."""
-    if given is not None and core.incomplete is None and given != core.size - core.missing:
-        core.incomplete = f"the backend gave {given:,} of {core.size:,} bytes"
+    if given is not None and given != core.size - core.missing:
         core.missing = max(0, core.size - given)
+        if core.incomplete is None:
+            core.incomplete = f"the backend gave {given:,} of {core.size:,} bytes"

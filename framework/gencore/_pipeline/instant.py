@@ -8,8 +8,11 @@ from functools import partial
 from typing import Final
 
 from gencore._pipeline.outcome import note_failure
+from gencore._pipeline.own_code import is_own
 from gencore._pipeline.participant import Participant
+from gencore._pipeline.return_values import require_none
 from gencore._pipeline.state import DumpState
+from gencore._pipeline.watched_snapshot import take_watched
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
 from gencore._runtime.supervisor import Call, Steps, Supervisor
@@ -27,13 +30,16 @@ _one_at_a_time: Final = lock_that_no_child_inherits()
 """Reentrant: a signal handler may ask for a dump in the middle of another."""
 _OBSERVE_LIMIT: Final = 1.0
 """Seconds that a collector of another distribution may hold the dump up."""
+_SNAPSHOT_LIMIT: Final = 60.0
+"""Seconds that a third party's backend has for its snapshot in a dump without a time limit."""
 _LONGEST_PAUSE: Final = 86400.0
 
 
 def take_instant(dump: DumpState, backend: Backend, participants: list[Participant]) -> Snapshot:
     """Let the collectors observe, and take the snapshot; note the pause in *dump*.
 
-    A collector that cannot observe is taken out of *participants*. Raises `CoreFailed`.
+    A collector that cannot observe is taken out of *participants*. Raises `CoreFailed`, and
+    `TimedOut` if a third party's backend hangs.
     """
     process = ObservedProcess()
     to_file = dump.stores.are_files and any(p.keeps_core for p in participants)
@@ -76,7 +82,7 @@ def _observe_on_another_thread(dump: DumpState, participants: list[Participant])
 
     def steps() -> Steps[None]:
         for participant in others:
-            observe = partial(context.run, participant.collector.observe, process)
+            observe = partial(context.run, _observe_one, participant, process)
             error = TimedOut(_OBSERVE_LIMIT, f"collector {participant.name!r}")
             try:
                 yield Call(observe, _OBSERVE_LIMIT, error)
@@ -86,6 +92,11 @@ def _observe_on_another_thread(dump: DumpState, participants: list[Participant])
 
     if others:
         Supervisor(steps()).run()
+
+
+def _observe_one(participant: Participant, process: ObservedProcess) -> None:
+    returned: object = participant.collector.observe(process)  # type: ignore[func-returns-value]  # that of others may
+    require_none(returned, "observe")
 
 
 def _observers(participants: list[Participant], *, built_in: bool) -> Iterable[Participant]:
@@ -106,16 +117,19 @@ def _take_out(
 
 
 def _take(request: DumpRequest, dump: DumpState, backend: Backend, *, to_file: bool) -> Snapshot:
+    limit = _SNAPSHOT_LIMIT if request.timeout is None else request.timeout
     try:
-        snapshot = backend.snapshot(request, dump.output, to_file=to_file)
+        take = partial(backend.snapshot, request, dump.output, to_file=to_file)
+        own = is_own(backend.snapshot)
+        snapshot: object = take() if own else take_watched(take, limit, dump.backend)
     except GencoreError:
         raise
     except Exception as error:
         reraise_if_from_handler(error)
-        detail = f"the backend raised {type(error).__name__}: {error}"
+        detail = f"backend {dump.backend!r} raised {type(error).__name__}: {error}"
         raise CoreFailed("snapshot", detail=detail) from error
     if not isinstance(snapshot, Snapshot):
-        detail = f"the backend returned {snapshot!r}, not a Snapshot"
+        detail = f"backend {dump.backend!r} returned {snapshot!r}, not a Snapshot"
         raise CoreFailed("snapshot", detail=detail)
     return snapshot
 

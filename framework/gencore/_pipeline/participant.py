@@ -3,11 +3,16 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
 import attrs
 
+from gencore._pipeline.own_code import is_own
+from gencore._pipeline.sink_queue import SinkQueue, write_to
+from gencore._runtime.os_thread import NoThread
+from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Collector, CoreSink
 from gencore.errors import TimedOut
@@ -36,6 +41,8 @@ class Participant:
     built_in: bool = False
     _sinks: list[CoreSink] = attrs.field(factory=list, init=False)
     """What takes the core's bytes for it: one, or none. Whoever takes it out ends it."""
+    _queue: SinkQueue | None = attrs.field(default=None, init=False)
+    """Through which the sink of another distribution is called; None: directly."""
     _taken: float = attrs.field(default=0.0, init=False)
     _inside: bool = attrs.field(default=False, init=False)
     """Whether a call that was given up has not returned."""
@@ -45,9 +52,43 @@ class Participant:
         """What takes the core's bytes for it, until it is let go."""
         return self._sinks[0] if self._sinks else None
 
-    def take_sink(self, sink: CoreSink) -> None:
-        """Note what takes the core's bytes for it."""
+    @property
+    def is_left_behind(self) -> bool:
+        """Whether a call of it goes on that nobody waits for any more."""
+        return self._inside
+
+    def take_sink(self, sink: CoreSink, core_size: int, stop: StopSwitch) -> None:
+        """Note what takes the core's bytes for it, *core_size* of them.
+
+        Those of other distributions get a thread of their own, if one can be started.
+        """
         self._sinks.append(sink)
+        if not (self.built_in or is_own(type(sink))):
+            with suppress(NoThread):
+                self._queue = SinkQueue(
+                    sink,
+                    collector=self.name,
+                    core_size=core_size,
+                    limit=self.timeout,
+                    used=self._taken,
+                    stop=stop,
+                    release=self._abort_sink,
+                )
+
+    def give(self, chunk: memoryview) -> Steps[None]:
+        """Give its sink the next bytes. Raises as `call`."""
+        if self._queue is None:
+            yield from self.call(write_to, self._sinks[0], chunk)
+        else:
+            yield Call(partial(self._queue.put, chunk))
+
+    def close_sink(self) -> Steps[None]:
+        """Let its sink know that the core is whole, once it has all of it. Raises as `call`."""
+        if self._queue is None:
+            yield from self.call(self._sinks[0].close)
+        else:
+            yield Call(self._queue.close)
+            self._taken, self._queue = self._queue.used, None
 
     def release_sink(self) -> None:
         """Let the sink go without a word: `finish` cares for what it holds."""
@@ -75,6 +116,9 @@ class Participant:
 
     def abort(self) -> Steps[None]:
         """Tell its sink, if it has one, to release everything, unless a call of it goes on."""
+        queue, self._queue = self._queue, None
+        if queue is not None:  # in a call that does not return its thread does it afterwards
+            self._inside = not (yield Call(queue.abandon, cleans_up=True))
         if self._sinks and not self._inside:
             error = TimedOut(_ABORT_LIMIT, f"abort() of collector {self.name!r}")
             try:
@@ -85,7 +129,7 @@ class Participant:
     def _late(self, returned: object) -> None:
         """Release what it holds, on the thread on which it was left behind."""
         if isinstance(returned, CoreSink) and not self._sinks:
-            self.take_sink(returned)
+            self._sinks.append(returned)
         self._abort_sink()
 
     def _abort_sink(self) -> None:

@@ -6,11 +6,13 @@ from typing import Any, TypeVar
 from gencore._pipeline.artifacts import OwnArtifacts
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
+from gencore._pipeline.sink_queue import GRACE
 from gencore._pipeline.state import DumpState
 from gencore._pipeline.view import view_of
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Steps
 from gencore.collector import DumpInProgress
+from gencore.errors import TimedOut
 from gencore.report import Artifact
 
 __all__ = ["Participants"]
@@ -43,8 +45,12 @@ class Participants:
         self, participant: Participant, function: Callable[..., T], *args: Any
     ) -> Steps[Any]:
         """Make a call of a collector's; if it fails, go on without that collector."""
+        return (yield from self.go_through(participant, participant.call(function, *args)))
+
+    def go_through(self, participant: Participant, steps: Steps[T]) -> Steps[T | None]:
+        """Go through steps of a collector's; if they fail, go on without that collector."""
         try:
-            return (yield from participant.call(function, *args))
+            return (yield from steps)
         except Exception as error:
             self._stop.check()
             yield from self.give_up(participant, error)
@@ -78,6 +84,9 @@ class Participants:
             if participant.sink is not None:
                 yield from participant.abort()
                 self._own[participant].forget()
+                if participant.is_left_behind:  # it is not called twice at the same time
+                    error = TimedOut(GRACE, f"the sink of collector {participant.name!r}")
+                    yield from self.give_up(participant, error)
 
     def abort(self) -> Steps[None]:
         """Tell every sink that no more bytes will come."""

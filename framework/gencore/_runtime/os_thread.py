@@ -12,6 +12,8 @@ thread                  purpose                                  if none can be 
                         runs its callbacks                       pause
 ``gencore-steps``       calls plug-ins; replaced if a call        the thread that would watch it
                         hangs                                    calls them, unwatched
+``gencore-sink``        calls a sink of another distribution,     ``gencore-steps`` calls it
+                        one for each
 ``gencore-events``      delivers events to listeners: one for    they get all at the end
                         logs and spans, one for ``on_event``
 ``gencore-pack``        compresses a bundle's blocks: one for    the thread that packs does it
@@ -19,8 +21,8 @@ thread                  purpose                                  if none can be 
 ``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 
-None of them is in a core, unless two dumps overlap or a plug-in hangs; none is known to
-`threading`.
+None of them is in a core, unless two dumps overlap, a plug-in hangs, or a third party's backend
+takes the image: on ``gencore-steps``. None is known to `threading`.
 """
 
 import contextlib

@@ -23,12 +23,47 @@ def give_up_at(
     handle: Future[Dump] = Future()
     pipeline = Pipeline(
         backend=backend,
-        collectors=[collector, functools.partial(_GivesUp, moment, handle)],
+        collectors=[
+            functools.partial(_with_direct_sink, collector),
+            functools.partial(_GivesUp, moment, handle),
+        ],
         directory=directory,
     )
     handle.set_result(pipeline.start())
     with pytest.raises(CancelledError):
         handle.result().result()
+
+
+def _with_direct_sink(collector: Callable[[], Collector]) -> Collector:
+    """Return a new one whose sink is called on the dump's own thread, before `_GivesUp`."""
+    made = collector()
+    begin = made.begin
+
+    def begin_directly(dump: DumpInProgress) -> CoreSink | None:
+        sink = begin(dump)
+        return _DirectSink(sink) if isinstance(sink, CoreSink) else sink
+
+    made.begin = begin_directly  # type: ignore[method-assign]  # of this object only
+    return made
+
+
+class _DirectSink(CoreSink):
+    """Calls another sink. As a class of gencore's own, it is called without a queue."""
+
+    def __init__(self, sink: CoreSink) -> None:
+        self._sink = sink
+
+    def write(self, chunk: memoryview) -> None:
+        """Give it the bytes."""
+        self._sink.write(chunk)
+
+    def close(self) -> None:
+        """Close it."""
+        self._sink.close()
+
+    def abort(self) -> None:
+        """Abort it."""
+        self._sink.abort()
 
 
 class _GivesUp(Collector, CoreSink):

@@ -2,7 +2,6 @@
 
 import os
 import struct
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -12,6 +11,7 @@ from gencore.errors import CoreFailed
 from gencore.output import Output
 from gencore.process import ThreadRecord
 from gencore.request import DumpRequest
+from gencore.runtime import calling_thread
 from gencore.verdict import Verdict
 
 __all__ = ["SimulatedBackend", "simulated_core"]
@@ -104,7 +104,7 @@ class SimulatedBackend(Backend):
         to_file: bool,  # noqa: ARG002 - it always streams
     ) -> Snapshot:
         """Make the core, in memory."""
-        core = simulated_core(os.getpid(), threading.get_native_id(), self._memory)
+        core = simulated_core(os.getpid(), calling_thread(), self._memory)
         return _Snapshot(_Stream(core, self._chunk_size, self._failure))
 
 
@@ -131,7 +131,7 @@ class _Snapshot(Snapshot):
     def __init__(self, stream: _Stream) -> None:
         self._stream = stream
         self._thread = ThreadRecord(
-            tid=threading.get_native_id(),
+            tid=calling_thread(),
             name="simulated",
             registers="partial",
             reason="zeros: no image was taken",

@@ -1,0 +1,17 @@
+"""Says which code comes with gencore: that returns, and is called without being watched."""
+
+from typing import Final
+
+__all__ = ["is_own"]
+
+_OWN: Final = {"gencore", "gencore_backends", "gencore_collectors"}
+
+
+def is_own(code: object) -> bool:
+    """Return whether a class or function is gencore's own, by its module.
+
+    A method that a third party's class inherits from one of gencore's is; one that it overrides
+    is not.
+    """
+    module = getattr(code, "__module__", None)
+    return isinstance(module, str) and module.partition(".")[0] in _OWN

@@ -44,9 +44,8 @@ class CoreStream(ABC):
     def wait(self) -> None:  # noqa: B027 - a core that is there already needs no waiting
         """Block until the core is written, and check it. Default: it is already written.
 
-        Called once: after the last chunk, or instead of reading if no collector takes the bytes; of
-        a stream of another distribution, the first chunk was taken even then.
-        Raises `CoreFailed`.
+        Called once: after the last chunk, or instead of reading if no collector takes the bytes.
+        The first chunk of another distribution's stream was taken even then. Raises `CoreFailed`.
         """
 
 

@@ -49,10 +49,10 @@ if TYPE_CHECKING:
         DumpIncomplete,
         Failed,
         Pause,
-        Phase,
         Progress,
         Report,
         Skipped,
+        Stage,
     )
     from gencore.request import DumpRequest
     from gencore.verdict import Reason, Verdict
@@ -86,7 +86,6 @@ __all__ = [
     "Output",
     "OutputError",
     "Pause",
-    "Phase",
     "Pipeline",
     "PluginError",
     "Progress",
@@ -96,6 +95,7 @@ __all__ = [
     "Report",
     "Skipped",
     "Snapshot",
+    "Stage",
     "ThreadRecord",
     "TimedOut",
     "Unsupported",

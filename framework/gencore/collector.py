@@ -25,7 +25,7 @@ from gencore.core_stream import CoreStream
 from gencore.libraries import Library
 from gencore.output import ArtifactWriter
 from gencore.process import MappedFile, ObservedProcess, ThreadRecord
-from gencore.report import Artifact, Failed, Pause, Phase, Skipped
+from gencore.report import Artifact, Failed, Pause, Skipped, Stage
 from gencore.request import DumpRequest
 
 __all__ = ["Collector", "CoreSink", "DumpInProgress", "FinishedArtifacts", "PackedFile", "Packing"]
@@ -100,7 +100,7 @@ class DumpInProgress(ABC):
     """What the collectors before this one have finished, and what is to be packed."""
     output: FinishedArtifacts
     """Where these can be read."""
-    phases: tuple[Phase, ...]
+    stages: tuple[Stage, ...]
     """The stages that have ended so far."""
     skipped: tuple[Skipped, ...]
     failed: tuple[Failed, ...]

@@ -15,11 +15,11 @@ __all__ = [
     "DumpIncomplete",
     "Failed",
     "Pause",
-    "Phase",
     "Progress",
     "Report",
     "Result",
     "Skipped",
+    "Stage",
 ]
 
 Result = Literal["complete", "partial", "failed"]
@@ -37,7 +37,7 @@ class Pause:
 
 
 @attrs.frozen(kw_only=True)
-class Phase:
+class Stage:
     """One step of a dump: a part of the pause, the core, or one collector."""
 
     name: str
@@ -109,13 +109,14 @@ def describe_error(error: BaseException) -> str:
 
 @attrs.frozen
 class Progress:
-    """How far a dump is."""
+    """Where a dump is."""
 
-    stage: Literal["core", "collect", "publish", "done"]
+    stage: str
+    """As in the events, see `gencore.events`; ``done`` once the dump has ended."""
     done: int = 0
-    """Bytes of the core that this stage has processed."""
+    """Bytes of the core that are through the stage ``core``."""
     total: int | None = None
-    """Bytes of the whole core; estimated in the stage ``core``, None if unknown."""
+    """Bytes of the whole core; estimated until it is read, None if unknown."""
 
 
 @attrs.frozen(kw_only=True)
@@ -131,7 +132,7 @@ class Report:
     """The dump's own UUID of version 7, as in the manifest."""
     backend: str
     pause: Pause
-    phases: tuple[Phase, ...] = ()
+    stages: tuple[Stage, ...] = ()
     """The steps in the order in which they ended, the parts of the pause first."""
     artifacts: tuple[Artifact, ...] = ()
     threads: tuple[ThreadRecord, ...] = ()

@@ -50,7 +50,7 @@ def test_stages_are_told_in_order(tmp_path):
     assert events[-1] == DumpFinished(dump=report.name, report=report, error=None)
     assert {event.dump for event in events} == {report.name}
     assert events[1].seconds == report.pause.total
-    assert events[0].at == report.phases[0].started_at
+    assert events[0].at == report.stages[0].started_at
 
 
 def test_a_stage_that_fails_says_why(tmp_path):
@@ -276,7 +276,7 @@ def test_a_dump_is_a_span_below_the_one_that_asked_for_it(tmp_path, spans):
     assert whole.parent.span_id == request.get_span_context().span_id
     assert whole.attributes["gencore.dump.name"] == report.name
     assert whole.attributes["gencore.dump.result"] == "complete"
-    for phase in report.phases:
+    for phase in report.stages:
         stage = made[f"gencore.{phase.name}"]
         assert stage.parent.span_id == whole.context.span_id
         assert whole.start_time <= stage.start_time <= stage.end_time <= whole.end_time

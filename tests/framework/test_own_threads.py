@@ -315,7 +315,7 @@ class Waits(gencore.Collector):
         if moment == "core":
             self.wait()
     def finish(self, dump):
-        if moment == "collect":
+        if moment == "finish":
             self.wait()
         return []
     def wait(self):
@@ -358,7 +358,7 @@ print(json.dumps([code, dumps[0].result(60).result, len(os.listdir("."))]))
 """
 
 
-@pytest.mark.parametrize("moment", ["pause", "core", "collect"])
+@pytest.mark.parametrize("moment", ["pause", "core", "finish"])
 def test_a_child_that_is_forked_during_a_dump_is_as_new(python, moment):
     """It can dump at once, and neither waits for its parent's dump nor harms it by its end."""
     assert python(FORKED, moment) == [0, "complete", 1]

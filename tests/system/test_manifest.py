@@ -267,13 +267,13 @@ def test_whole_dump_is_complete(tmp_path):
 
     assert (status["result"], status["exit_code"]) == (report.result, report.exit_code)
     assert (status["result"], status["exit_code"]) == ("complete", 0)
-    assert [(p["name"], p["duration_ms"]) for p in status["phases"]] == [
+    assert [(p["name"], p["duration_ms"]) for p in status["stages"]] == [
         (phase.name, round(phase.seconds * 1e3, 3))
-        for phase in report.phases[:-1]  # the last one is publication
+        for phase in report.stages[:-1]  # the last one is publication
         if phase.name not in {"manifest", "archive"}
     ]
-    assert {"observe", "libraries", "core"} <= {p["name"] for p in status["phases"]}
-    started = [datetime.fromisoformat(p["started_at"]) for p in status["phases"]]
+    assert {"observe", "libraries", "core"} <= {p["name"] for p in status["stages"]}
+    started = [datetime.fromisoformat(p["started_at"]) for p in status["stages"]]
     assert started == sorted(started)
     assert started[0] >= datetime.fromisoformat(found["created_at"])
 
@@ -285,7 +285,7 @@ def test_missing_part_makes_it_partial(tmp_path):
 
     assert (status["result"], status["exit_code"]) == (report.result, report.exit_code)
     assert (status["result"], status["exit_code"]) == ("partial", 3)
-    (phase,) = [phase for phase in status["phases"] if phase["name"] == "broken"]
+    (phase,) = [phase for phase in status["stages"] if phase["name"] == "broken"]
     assert (phase["status"], phase["error"]) == ("failed", "nothing works")
     assert status["failed"] == [{"part": "broken", "reason": "nothing works"}]
 

@@ -28,7 +28,7 @@ def _shorten(manifest: dict[str, Any]) -> bool:
     status = manifest["status"]
     lists: dict[str, list[Any]] = {
         **{name: manifest[name] for name in ("threads", "libraries", "memory", "files")},
-        **{f"status.{name}": status[name] for name in ("failed", "skipped", "warnings", "phases")},
+        **{f"status.{name}": status[name] for name in ("failed", "skipped", "warnings", "stages")},
         "process.argv": manifest["process"]["argv"],
     }
     longest = max(lists, key=lambda name: len(_json(lists[name])))

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 
 from gencore import DumpInProgress, Report
-from gencore.report import Phase, Result
+from gencore.report import Result, Stage
 
 __all__ = ["rfc3339", "section", "trigger"]
 
@@ -18,7 +18,7 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
         "result": result,
         "exit_code": _exit_code(dump, result),
         "pause_ms": _milliseconds(dump.pause.total),
-        "phases": [_phase(phase) for phase in dump.phases],
+        "stages": [_stage(stage) for stage in dump.stages],
         "failed": [{"part": part.part, "reason": part.reason} for part in dump.failed],
         "skipped": [attrs.asdict(part) for part in dump.skipped],
         "warnings": list(dump.warnings),
@@ -62,13 +62,13 @@ def _exit_code(dump: DumpInProgress, result: Result) -> int:
     return report.exit_code
 
 
-def _phase(phase: Phase) -> dict[str, Any]:
+def _stage(stage: Stage) -> dict[str, Any]:
     return {
-        "name": phase.name,
-        "started_at": rfc3339(phase.started_at),
-        "duration_ms": _milliseconds(phase.seconds),
-        "status": "ok" if phase.error is None else "failed",
-        "error": phase.error,
+        "name": stage.name,
+        "started_at": rfc3339(stage.started_at),
+        "duration_ms": _milliseconds(stage.seconds),
+        "status": "ok" if stage.error is None else "failed",
+        "error": stage.error,
     }
 
 

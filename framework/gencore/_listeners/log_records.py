@@ -48,7 +48,7 @@ def _tracebacks(event: DumpFinished) -> str | None:
     """Return where the parts failed, of which no stage has told."""
     if event.report is None:
         return None
-    told = {phase.name for phase in event.report.phases if phase.traceback}
+    told = {stage.name for stage in event.report.stages if stage.traceback}
     failed = (f for f in event.report.failed if f.part not in told and f.traceback)
     return "\n".join(f.traceback or "" for f in failed) or None
 

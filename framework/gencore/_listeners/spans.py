@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gencore._version import __version__
 from gencore.events import DumpFinished, Event, Listener
-from gencore.report import Phase, Report
+from gencore.report import Report, Stage
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
@@ -56,30 +56,30 @@ def span_listener() -> Listener | None:
 def _make_spans(tracer: "Tracer", parent: "Context", report: Report) -> None:
     from opentelemetry import trace
 
-    begin = min((_ns(phase.started_at) for phase in report.phases), default=None)
+    begin = min((_ns(stage.started_at) for stage in report.stages), default=None)
     span = tracer.start_span("gencore.dump", parent, start_time=begin, attributes=_facts(report))
     if report.result == "failed":
         span.set_status(trace.StatusCode.ERROR, report.failed[0].reason)
     below = trace.set_span_in_context(span, parent)
     end = begin
-    for phase in report.phases:
-        started = _ns(phase.started_at)
-        ended = started + round(phase.seconds * _NS)
-        child = tracer.start_span(f"gencore.{phase.name}", below, start_time=started)
-        if phase.error is not None:
-            child.set_status(trace.StatusCode.ERROR, phase.error)
-            if phase.traceback is not None:
-                child.add_event("exception", _exception(phase), timestamp=ended)
+    for stage in report.stages:
+        started = _ns(stage.started_at)
+        ended = started + round(stage.seconds * _NS)
+        child = tracer.start_span(f"gencore.{stage.name}", below, start_time=started)
+        if stage.error is not None:
+            child.set_status(trace.StatusCode.ERROR, stage.error)
+            if stage.traceback is not None:
+                child.add_event("exception", _exception(stage), timestamp=ended)
         child.end(ended)
         end = max(end or ended, ended)
     span.end(end)
 
 
-def _exception(phase: Phase) -> dict[str, Any]:
+def _exception(stage: Stage) -> dict[str, Any]:
     """Return the attributes that OpenTelemetry's semantic conventions give to an exception."""
     return {
-        "exception.message": phase.error,
-        "exception.stacktrace": phase.traceback,
+        "exception.message": stage.error,
+        "exception.stacktrace": stage.traceback,
     }
 
 

@@ -95,7 +95,7 @@ class CoreReading:
 
     def _give(self, core: CoreStream, size: int) -> Steps[int]:
         """Give the core to every sink, and return its bytes."""
-        self.progress = Progress("collect", 0, size)
+        self.progress = Progress("core", 0, size)
         chunks = yield Call(lambda: iter(core))
         try:
             return (yield from self._give_each(chunks, size))
@@ -115,7 +115,7 @@ class CoreReading:
                 if participant.sink is not None:
                     yield from self._participants.go_through(participant, participant.give(view))
             given += len(view)
-            self.progress = Progress("collect", given, size)
+            self.progress = Progress("core", given, size)
         self._dump.core_sha256 = digest.hexdigest()
         return given
 

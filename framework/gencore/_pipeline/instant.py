@@ -21,7 +21,7 @@ from gencore.collector import Collector
 from gencore.errors import CoreFailed, GencoreError, TimedOut
 from gencore.exclusion import excluded_ranges
 from gencore.process import ObservedProcess
-from gencore.report import Pause, Phase
+from gencore.report import Pause, Stage
 from gencore.request import DumpRequest
 
 __all__ = ["take_instant"]
@@ -57,7 +57,7 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
     try:
         phases = {"observe": observed - begin, **_phases_told_by(snapshot)}
         dump.request, dump.pause = request, Pause(total=end - begin, phases=phases)
-        dump.phases += _one_after_the_other(dump.pause, began_at)
+        dump.stages += _one_after_the_other(dump.pause, began_at)
         dump.python_files = process.python_files() if dump.request.sources else ()
     except BaseException:
         snapshot.close()
@@ -150,10 +150,10 @@ def _seconds(value: float) -> float:
     return float(value)
 
 
-def _one_after_the_other(pause: Pause, begin: datetime) -> list[Phase]:
+def _one_after_the_other(pause: Pause, begin: datetime) -> list[Stage]:
     """List the parts of the pause in the order in which they happen."""
     phases = []
     for name, seconds in pause.phases.items():
-        phases.append(Phase(name=name, started_at=begin, seconds=seconds))
+        phases.append(Stage(name=name, started_at=begin, seconds=seconds))
         begin += timedelta(seconds=seconds)
     return phases

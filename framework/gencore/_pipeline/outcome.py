@@ -40,7 +40,7 @@ def make_report(dump: DumpState, result: Result, artifacts: tuple[Artifact, ...]
         id=dump.id,
         backend=dump.backend,
         pause=dump.pause,
-        phases=tuple(dump.phases),
+        stages=tuple(dump.stages),
         artifacts=artifacts,
         threads=dump.threads,
         skipped=tuple(dump.skipped),

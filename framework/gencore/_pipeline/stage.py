@@ -11,7 +11,7 @@ from gencore._listeners.announcer import Announcer
 from gencore._pipeline.state import DumpState
 from gencore._runtime.supervisor import Steps
 from gencore.events import StageFinished, StageStarted
-from gencore.report import Phase, describe_error
+from gencore.report import Stage, describe_error
 
 __all__ = ["StageLog"]
 
@@ -22,17 +22,20 @@ class StageLog:
     """The stages of one dump."""
 
     def __init__(self, dump: DumpState, announcers: Iterable[Announcer]) -> None:
+        self.current = "pause"
+        """The stage that is going on, or was the last one. Read from any thread."""
         self._dump = dump
         self._announcers = announcers
 
     def pause_is_over(self) -> None:
         """Announce the pause, of which nobody was told while it went on."""
-        begin, seconds = self._dump.phases[0].started_at, self._dump.pause.total
+        begin, seconds = self._dump.stages[0].started_at, self._dump.pause.total
         self._announce(StageStarted(dump=self._dump.name, stage="pause", at=begin))
-        self._announce(self._finished(Phase(name="pause", started_at=begin, seconds=seconds)))
+        self._announce(self._finished(Stage(name="pause", started_at=begin, seconds=seconds)))
 
     def stage(self, name: str, steps: Steps[T]) -> Steps[T]:
         """Go through *steps* as the stage *name*."""
+        self.current = name
         started_at, begin = datetime.now(UTC), time.perf_counter()
         self._announce(StageStarted(dump=self._dump.name, stage=name, at=started_at))
         error: str | None = None
@@ -46,20 +49,20 @@ class StageLog:
             raise
         finally:
             seconds = time.perf_counter() - begin
-            phase = Phase(
+            ended = Stage(
                 name=name, started_at=started_at, seconds=seconds, error=error, traceback=trace
             )
-            self._dump.phases.append(phase)
-            self._announce(self._finished(phase))
+            self._dump.stages.append(ended)
+            self._announce(self._finished(ended))
 
-    def _finished(self, phase: Phase) -> StageFinished:
+    def _finished(self, ended: Stage) -> StageFinished:
         return StageFinished(
             dump=self._dump.name,
-            stage=phase.name,
-            at=phase.started_at + timedelta(seconds=phase.seconds),
-            seconds=phase.seconds,
-            error=phase.error,
-            traceback=phase.traceback,
+            stage=ended.name,
+            at=ended.started_at + timedelta(seconds=ended.seconds),
+            seconds=ended.seconds,
+            error=ended.error,
+            traceback=ended.traceback,
         )
 
     def _announce(self, event: StageStarted | StageFinished) -> None:

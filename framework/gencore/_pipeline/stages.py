@@ -7,7 +7,7 @@ import logging
 import posixpath
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import attrs
 
@@ -45,7 +45,6 @@ class Stages:
         stop: StopSwitch,
         announcers: list[Announcer],
     ) -> None:
-        self._now: Any = "core"
         self._dump = dump
         self._snapshot = snapshot
         self._stop = stop
@@ -58,7 +57,7 @@ class Stages:
     def progress(self) -> Progress:
         """Where the dump is. From any thread."""
         read = self._reading.progress or Progress("core")
-        return read if self._now == "core" else attrs.evolve(read, stage=self._now)
+        return attrs.evolve(read, stage=self._stages.current)
 
     def run(self) -> Steps[Report]:
         """Go through all of them, and leave nothing but what was published."""
@@ -72,10 +71,8 @@ class Stages:
         self._stages.pause_is_over()
         yield from self._describe_surroundings()
         yield from self._read_core()
-        self._now = "collect"
         finished = yield from self._publication.finish_each()
         self._stop.commit()
-        self._now = "publish"
         publish = self._publication.publish(finished)
         published = yield from self._stages.stage("publish", publish)
         return make_report(self._dump, result_of(self._dump, published), published)

@@ -13,7 +13,7 @@ from gencore.core_stream import CoreStream
 from gencore.libraries import Library, describe
 from gencore.output import Output
 from gencore.process import MappedFile, ThreadRecord
-from gencore.report import Artifact, Failed, Pause, Phase, Skipped
+from gencore.report import Artifact, Failed, Pause, Skipped, Stage
 from gencore.request import DumpRequest
 
 __all__ = ["DumpState"]
@@ -43,7 +43,7 @@ class DumpState:
     core: CoreStream | None = None
     core_sha256: str | None = None
     artifacts: list[Artifact] = attrs.field(factory=list)
-    phases: list[Phase] = attrs.field(factory=list)
+    stages: list[Stage] = attrs.field(factory=list)
     skipped: list[Skipped] = attrs.field(factory=list)
     failed: list[Failed] = attrs.field(factory=list)
     tolerated: list[Failed] = attrs.field(factory=list)

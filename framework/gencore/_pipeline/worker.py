@@ -24,6 +24,8 @@ from gencore.report import Progress, Report
 
 __all__ = ["Worker"]
 
+_WRITING: Final = {"pause", "libraries", "core"}
+"""Stages in which the core may be written while nobody reads it yet."""
 _BEGIN_LIMIT: Final = 5.0
 """Seconds that the dump's thread has to begin."""
 
@@ -95,7 +97,7 @@ class Worker:
         now = self._stages.progress
         if self._ending.known:
             return attrs.evolve(now, stage="done")
-        if now.stage != "core" or now.done:
+        if now.done or now.stage not in _WRITING:
             return now
         try:
             return attrs.evolve(now, done=self._snapshot.written, total=self._core_size)

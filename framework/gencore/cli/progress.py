@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["counting", "show_until_done"]
 
-_STAGES: Final = {
-    "core": "writing the core",
-    "collect": "collecting",
+_WORDS: Final = {
+    **dict.fromkeys(("pause", "libraries", "core"), "writing the core"),
     "publish": "publishing",
     "done": "done",
 }
+_OF_A_COLLECTOR: Final = "collecting"
+"""What is shown of the other stages, which have the names of the collectors."""
 _INTERVAL: Final = 0.1
 _USUAL_WIDTH: Final = 80
 """Columns of a terminal that reports none; tqdm would draw nothing there."""
@@ -49,18 +50,22 @@ def counting(total: int, *, shown: bool) -> Iterator[Callable[[int], object]]:
 def _show_lines(dump: Dump) -> None:
     shown = None
     while not dump.done():
-        stage = dump.progress.stage
-        if stage not in {shown, "done"}:
-            print(f"gencore: {_STAGES[stage]}", file=sys.stderr)  # noqa: T201
-            shown = stage
+        words = _words(dump)
+        if words not in {shown, "done"}:
+            print(f"gencore: {words}", file=sys.stderr)  # noqa: T201
+            shown = words
         time.sleep(_INTERVAL)
+
+
+def _words(dump: Dump) -> str:
+    return _WORDS.get(dump.progress.stage, _OF_A_COLLECTOR)
 
 
 def _show_bar(dump: Dump) -> None:
     with _bar(None) as bar:
         while not dump.done():
             now = dump.progress
-            bar.set_description(_STAGES[now.stage], refresh=False)
+            bar.set_description(_words(dump), refresh=False)
             bar.total = now.total
             bar.n = min(now.done, now.total) if now.total else now.done
             bar.refresh()

@@ -38,7 +38,7 @@ class PauseBar:
 
 def read_pause(status: ManifestValue) -> PauseBar:
     """Return the pause. The time between its parts is shown as one more part."""
-    inside = list(takewhile(_is_inside, status["phases"]))
+    inside = list(takewhile(_is_inside, _stages(status)))
     spent = sum(step["duration_ms"].amount or 0 for step in inside)
     total = status["pause_ms"].amount
     whole = max(total or 0, spent)
@@ -49,7 +49,12 @@ def read_pause(status: ManifestValue) -> PauseBar:
 
 def after_pause(status: ManifestValue) -> list[ManifestValue]:
     """Return the steps during which the process ran on."""
-    return list(dropwhile(_is_inside, status["phases"]))
+    return list(dropwhile(_is_inside, _stages(status)))
+
+
+def _stages(status: ManifestValue) -> ManifestValue:
+    """Return the list; manifests before version 1.1 call it ``phases``."""
+    return status["stages"] if status["stages"].known else status["phases"]
 
 
 def _is_inside(step: ManifestValue) -> bool:

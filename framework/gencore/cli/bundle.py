@@ -149,7 +149,7 @@ _FACTS: Final = (
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
-    """Check every hash, the core, and that no mapped library is missing."""
+    """Check every hash, the core, and that no library is missing."""
     with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
         checks = verify(bundle, count)
     if as_json:

@@ -34,10 +34,11 @@ def open_command(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Open a bundle in gdb or lldb; put ARGUMENTS for the debugger after "--".
+    """Open a bundle in gdb or lldb.
 
-    The bundle is unpacked into a private cache directory, which later calls reuse. No program
-    from the bundle is executed, and none of its scripts is loaded.
+    Put further ARGUMENTS for the debugger after "--". The bundle is unpacked into a private cache
+    directory, which later calls reuse. No program from the bundle is executed, and none of its
+    scripts is loaded.
     """
     if clean:
         removed = remove_all()

@@ -370,9 +370,6 @@ class Fails(gencore.Collector):
     name, api_version = "fails", (1, 0)
     def finish(self, dump):
         raise ValueError
-    def begin(self, dump):
-        if sys.argv[1] == "core":
-            dump.core = None
 pipeline = gencore.Pipeline(directory=".", collectors=[Fails, "archive"], content="stacks")
 def count():
     end = time.monotonic() + 20

@@ -125,4 +125,4 @@ def _check_length(core: CoreStream, given: int | None) -> None:
     if given is not None and given != core.size - core.missing:
         core.missing = max(0, core.size - given)
         if core.incomplete is None:
-            core.incomplete = f"the backend gave {given:,} of {core.size:,} bytes"
+            core.incomplete = f"the backend delivered {given:,} of {core.size:,} bytes"

@@ -86,7 +86,7 @@ class Pipeline:
             reraise_if_from_handler(error)
             what = "the working directory was removed, or cannot be reached"
             raise OutputError(
-                ".", error.errno or errno.EIO, what, remedy="name a directory"
+                ".", error.errno or errno.EIO, what, remedy="pass directory=..."
             ) from error
 
     @classmethod
@@ -201,7 +201,7 @@ class Pipeline:
         if others:
             names = ", ".join(backend.name for backend, _ in (first, *others))
             raise UsageError(
-                f"the backends {names} have the same priority", remedy="name one: backend=..."
+                f"the backends {names} have the same priority", remedy="choose one: backend=..."
             )
         return first
 
@@ -243,7 +243,7 @@ def _check_name(output: Output) -> None:
         raise OutputError(
             str(output.directory / rival),
             errno.EEXIST,
-            f"is there already, and a dump would be named {output.name} too",
+            f"file exists, and the dump would be named {output.name} too",
             remedy="put {id} or {time} and {seq} into the name: no file is ever replaced",
         )
 

@@ -21,7 +21,7 @@ def read_config_file(path: str) -> Options:
     """Return the options that a TOML file gives. Raises `UsageError`."""
     origin = f"GENCORE_CONFIG={path}"
     if not Path(path).is_absolute():
-        raise UsageError(f"{origin} is a relative path", remedy="give an absolute one")
+        raise UsageError(f"{origin} is a relative path", remedy="use an absolute path")
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             _check_file(os.fstat(file.fileno()), origin, path)
@@ -54,7 +54,7 @@ def _check_file(status: os.stat_result, origin: str, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise UsageError(f"{origin} is not a file")
     if status.st_mode & stat.S_IWOTH:
-        raise UsageError(f"{origin}: anybody may change this file", remedy=f"chmod o-w {path}")
+        raise UsageError(f"{origin}: world-writable", remedy=f"chmod o-w {path}")
     if os.name == "posix" and status.st_uid not in {0, os.geteuid()}:
         raise UsageError(
             f"{origin} belongs to another user (uid {status.st_uid})",

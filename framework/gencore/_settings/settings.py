@@ -37,7 +37,7 @@ def _to_collectors(choices: Any) -> tuple[CollectorSpec, ...]:
     if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
         raise UsageError(
             f"collectors={choices!r} is not a list of collectors",
-            remedy="give names, as in collectors=['raw']",
+            remedy="pass names, as in collectors=['raw']",
         )
     return tuple(c if isinstance(c, CollectorSpec) else CollectorSpec(c) for c in choices)
 
@@ -65,7 +65,7 @@ def _check_directory(_: object, __: object, value: Any) -> None:
     if not isinstance(value, str | os.PathLike | None):
         raise UsageError(f"directory={value!r} is not a path")
     if value == "":
-        raise UsageError("directory='' names nothing")
+        raise UsageError("directory='' is empty")
 
 
 def _check_name(_: object, __: object, value: Any) -> None:

@@ -87,7 +87,7 @@ class BackendContract(ContractSuite):
     @pytest.fixture
     def backend(self) -> Backend:
         """Return a new backend."""
-        raise NotImplementedError("give the suite a fixture named 'backend'")
+        raise NotImplementedError("define a fixture named 'backend'")
 
     def test_it_is_named_well(self, backend: Backend) -> None:
         """The loader finds it, and people read what it is."""

@@ -26,7 +26,7 @@ class CollectorContract(ContractSuite):
     @pytest.fixture
     def collector(self) -> Maker:
         """Return the class, or ``functools.partial`` of it with options."""
-        raise NotImplementedError("give the suite a fixture named 'collector'")
+        raise NotImplementedError("define a fixture named 'collector'")
 
     def dump(self, collector: Maker, directory: Path, **backend: Any) -> Report:
         """Make one simulated dump with this collector alone."""

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from typing import Final
@@ -20,6 +19,7 @@ from gencore import (
 )
 from gencore.core_stream import CHUNK_SIZE
 from gencore.output import Output
+from gencore.runtime import calling_thread
 from gencore_sidecar.protocol import Answer, NotDone
 
 __all__ = ["Sidecar"]
@@ -88,7 +88,7 @@ class _SidecarSnapshot(Snapshot):
         self.phases = phases
         self._answer = answer
         self._core = _SidecarCore(answer)
-        me = threading.get_native_id()
+        me = calling_thread()
         tids = sorted(before | after, key=lambda tid: (tid != me, tid))
         self._threads = tuple(_record(tid, sure=tid in before & after) for tid in tids)
 

@@ -428,7 +428,7 @@ def test_a_core_that_ends_before_what_its_headers_promise_is_not_whole(tmp_path)
     report = pipeline_with(backend, directory=tmp_path).run()
 
     assert report.result == "partial"
-    assert f"the backend gave 9,000 of {len(ELF_CORE):,} bytes" in report.failed[0].reason
+    assert f"the backend delivered 9,000 of {len(ELF_CORE):,} bytes" in report.failed[0].reason
     assert [(a.name, a.size) for a in report.artifacts] == [("truncated.core", 9000)]
 
 

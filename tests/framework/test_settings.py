@@ -116,7 +116,7 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
         ("collectors = [{ use = 'raw', timeout = -1 }]", "GENCORE_CONFIG=.*number of seconds"),
         ("name = '{x}'", "GENCORE_CONFIG=.*an unsupported field"),
         ("name = ''", "GENCORE_CONFIG=.*is empty"),
-        ("directory = ''", "GENCORE_CONFIG=.*names nothing"),
+        ("directory = ''", "GENCORE_CONFIG=.*is empty"),
         ("directory = 'x'", r"expected an absolute path @ \$.directory"),
         ("a = " + "[" * 5000, "is not TOML"),
         ("backend = {}", r"required field missing @ \$.backend.use"),
@@ -150,7 +150,7 @@ def test_a_wrong_value_is_named_with_its_path(config, text, fault):
         ({"collectors": "raw"}, "collectors='raw' is not a list"),
         ({"collectors": [3]}, "3 is neither the name nor the class of a collector"),
         ({"directory": 3}, "directory=3 is not a path"),
-        ({"directory": ""}, "directory='' names nothing"),
+        ({"directory": ""}, "directory='' is empty"),
         ({"name": 3}, "name=3 is not text"),
         ({"threads": "all"}, "threads='all' is not one of auto"),
         ({"content": 3}, "content=3 is not one of full"),
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_trusted_or_read_is_refused(tmp_path, monkeypatch,
     """Relative, missing, changeable by anybody or another user, endless, no text, no file."""
     path = config("")
     path.chmod(0o666)
-    with pytest.raises(gencore.UsageError, match=r"anybody may change.*chmod o-w"):
+    with pytest.raises(gencore.UsageError, match=r"world-writable.*chmod o-w"):
         gencore.Pipeline()
     path.chmod(0o644)
     path.write_bytes(b"\xff")

@@ -318,9 +318,12 @@ def test_doctor_lists_a_third_partys_backend_without_importing_it(cli):
 
 
 @pytest.mark.usefixtures("stranger")
-def test_doctor_asks_the_backend_that_is_named(cli, monkeypatch):
-    """By GENCORE_BACKEND."""
-    monkeypatch.setenv("GENCORE_BACKEND", "stranger")
+@pytest.mark.parametrize("source", ["GENCORE_BACKEND", "GENCORE_CONFIG"])
+def test_doctor_asks_the_backend_that_is_named(cli, monkeypatch, tmp_path, source):
+    """By the variable or the file."""
+    config = tmp_path / "gencore.toml"
+    config.write_text("backend = 'stranger'")
+    monkeypatch.setenv(source, "stranger" if source == "GENCORE_BACKEND" else str(config))
 
     assert "stranger: yes\n  seen: here" in cli("doctor").stdout
 

@@ -83,9 +83,7 @@ def test_a_name_that_is_taken_is_refused_before_the_pause(tmp_path):
     first = run(tmp_path, "always-this")
     before = first.path_of("raw").read_bytes()
 
-    with pytest.raises(
-        gencore.OutputError, match=r"always-this\.core: file exists.*put \{id\}"
-    ):
+    with pytest.raises(gencore.OutputError, match=r"always-this\.core: file exists.*put \{id\}"):
         run(tmp_path, "always-this")
     assert first.path_of("raw").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1

@@ -146,18 +146,18 @@ def test_data_can_give_only_what_is_annotated(name):
         ("pair", ["a"], "(str, int)"),
         ("many", [1], "tuple of path"),
         ("wait", "x", "Seconds"),
-        ("file", "x", "int or HasDescriptor"),
         ("key", 3, "Key or None"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_expected(name, value, expected):
     """The message has the plug-in, the option, the value and its source."""
-    with pytest.raises(gencore.UsageError) as caught:
-        from_data(**{name: value})
+    for take, source in ((checked, ""), (from_data, "the file: ")):
+        with pytest.raises(gencore.UsageError) as caught:
+            take(**{name: value})
 
-    message = caught.value.message
-    assert message.startswith(f"the file: collector 'sample': option {name}={value!r}: expected")
-    assert f"expected {expected}" in message
+        assert caught.value.message.startswith(
+            f"{source}collector 'sample': option {name}={value!r}: expected {expected}"
+        )
 
 
 def test_an_unknown_option_is_answered_with_the_nearest():

@@ -293,6 +293,16 @@ def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
     assert loaded.entry.version == "1.0"
 
 
+@pytest.mark.parametrize("text", [b"[gencore.backends]\nno equals sign\n", b"\xff"])
+def test_a_distribution_whose_entry_points_cannot_be_read_has_no_plug_ins(install, tmp_path, text):
+    """And costs nothing else."""
+    install("sample-malformed", "sample", "")
+    (tmp_path / "sample_malformed-1.0.dist-info" / "entry_points.txt").write_bytes(text)
+
+    assert status_of("raw") == ("ok", None)
+    assert "sample-malformed" not in {p.entry.distribution for p in loader.load_all("backend")}
+
+
 def test_ctrl_c_during_an_import_is_not_the_plug_ins_fault(install):
     """The one exception that goes through."""
     install("sample-slow", "sample", "raise KeyboardInterrupt")

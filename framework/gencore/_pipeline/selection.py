@@ -68,7 +68,7 @@ class Selection:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What could not be loaded, and is not needed."""
-        broken = (p for p in self._loaded if p.status not in {"ok", "disabled"})
+        broken = (p for p in self._loaded if p.status != "ok")
         rows = (f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken)
         return (*rows, *self._optional)
 

@@ -13,6 +13,8 @@ from typing import Final, Literal
 
 import attrs
 
+from gencore._runtime.application_errors import reraise_if_from_handler
+
 __all__ = ["GROUPS", "CatalogueEntry", "Family", "Obstacle", "read_catalogue", "remedy_by_name"]
 
 Family = Literal["backend", "collector", "destination", "filter", "listener"]
@@ -96,7 +98,10 @@ def _installed() -> Iterator[CatalogueEntry]:
         if not name or name.lower() in seen:
             continue
         seen.add(name.lower())
-        yield from _plugins_of(distribution)
+        try:
+            yield from list(_plugins_of(distribution))
+        except Exception as error:  # a malformed entry_points.txt, of whatever package
+            reraise_if_from_handler(error)
 
 
 def _plugins_of(distribution: Distribution) -> Iterator[CatalogueEntry]:

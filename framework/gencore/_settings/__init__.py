@@ -1,1 +1,1 @@
-"""The options of a pipeline: what they are, and where those come from that nobody gave."""
+"""The options of a pipeline and of its plug-ins: their sources, types and checks."""

@@ -45,10 +45,10 @@ class Range:
     most: float | None = None
 
     def __contains__(self, number: float) -> bool:
-        """Whether *number* is in the range. No range has NaN."""
+        """Whether *number* is in the range. NaN is in none that has a bound."""
         over = self.least is None or number >= self.least
         under = self.most is None or number <= self.most
-        return over and under and number == number  # noqa: PLR0124 - what NaN is not
+        return over and under
 
     def __str__(self) -> str:
         """Return what can follow the name of a type."""

@@ -10,10 +10,10 @@ import attrs
 import click
 
 from gencore._pipeline.pipeline import Pipeline
-from gencore._pipeline.selection import Selection, verdict_of
-from gencore._plugins import loader
+from gencore._pipeline.selection import Selection
+from gencore._settings.sources import resolve_settings
 from gencore.cli.options import directory_option, json_option
-from gencore.errors import GencoreError, PluginError
+from gencore.errors import GencoreError, PluginError, UsageError
 from gencore.request import DumpRequest
 from gencore.verdict import Reason, Verdict
 
@@ -54,20 +54,24 @@ def _look_at_settings(directory: str | None) -> tuple[Path, GencoreError | None]
 
 
 def _verdicts() -> dict[str, Verdict]:
-    """Ask the backends that are chosen from by default, and that of ``GENCORE_BACKEND``."""
-    selection = Selection(None, ())
+    """Return the answers of the backends that are chosen from by default, and of the named one."""
+    return {**_answers(Selection(None, ())), **_answer_of_named()}
+
+
+def _answers(selection: Selection) -> dict[str, Verdict]:
     asked = {backend.name: verdict for backend, verdict in selection.ask_backends(DumpRequest())}
-    return {**asked, **selection.passed_over, **_verdict_of_named()}
+    return {**asked, **selection.passed_over}
 
 
-def _verdict_of_named() -> dict[str, Verdict]:
-    name = os.environ.get("GENCORE_BACKEND")
-    if not name:
-        return {}
+def _answer_of_named() -> dict[str, Verdict]:
+    """Return the answer of the backend of the settings, if they name one and are right."""
     try:
-        return {name: verdict_of(loader.load_named("backend", name))}
+        backend = resolve_settings({}).backend
+        return {} if backend is None else _answers(Selection(backend, ()))
     except PluginError as error:
-        return {name: Verdict.no(Reason(error.reason, error.remedy))}
+        return {error.name: Verdict.no(Reason(error.reason, error.remedy))}
+    except UsageError:
+        return {}
 
 
 def _surroundings(directory: Path) -> dict[str, Any]:

@@ -44,6 +44,7 @@ def test_stages_are_told_in_order(tmp_path):
     events = []
     report = dump(tmp_path, events)
 
+    events = [event for event in events if not isinstance(event, StageProgress)]  # now and then
     told = [(type(event), event.stage) for event in events[:-1]]
     stages = ["pause", "libraries", "core", "manifest", "archive", "publish"]
     assert told == [(kind, stage) for stage in stages for kind in (StageStarted, StageFinished)]

@@ -36,7 +36,7 @@ RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}.get(platform.machine())
 @pytest.fixture
 def big():
     """Hold enough memory for the kernel to write for a while."""
-    return bytearray(os.urandom(1 << 20) * 300)
+    return bytearray(os.urandom(1 << 20) * 64)
 
 
 def test_a_step_that_fails_in_the_clone_is_told_with_its_errno(tmp_path):

@@ -17,7 +17,7 @@ from gencore._runtime.application_errors import reraise_if_from_handler
 @pytest.fixture
 def big():
     """Hold enough memory for a dump to take a while."""
-    return bytearray(os.urandom(1 << 20) * 300)
+    return bytearray(os.urandom(1 << 20) * 64)
 
 
 def test_await_gives_the_report_on_the_callers_loop(tmp_path):

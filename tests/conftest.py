@@ -101,6 +101,12 @@ def pytest_runtest_makereport(item, call):  # noqa: ARG001 - the hook's signatur
     return report
 
 
+@pytest.fixture(scope="session", params=["linux-elf", "linux-sigsegv"])
+def backend(request):
+    """Name each backend of Linux."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def make_once(tmp_path_factory):
     """Return a function that makes a folder once for all processes that run the tests."""

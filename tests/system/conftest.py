@@ -1,4 +1,4 @@
-"""The backends, the wheel, environments into which it is installed, and an extension."""
+"""The wheel, environments into which it is installed, and an extension."""
 
 import shutil
 import subprocess
@@ -12,12 +12,6 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 PACKAGES = (ROOT / "docs" / "examples", ROOT / "tests" / "samples")
 """Where third-party plug-ins are, good ones and bad ones."""
-
-
-@pytest.fixture(scope="session", params=["linux-elf", "linux-sigsegv"])
-def backend(request):
-    """Name each backend of Linux."""
-    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
 PROGRAMS = ROOT / "tests" / "native"
 STOPPING = (

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -157,6 +158,19 @@ def python(tmp_path):
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def let_others_in():
+    """Return a function that lets other users into a directory for temporary files."""
+
+    def let_in(directory):
+        top = Path(tempfile.gettempdir())
+        for path in (directory, *directory.parents):
+            if path.is_relative_to(top) and path != top:
+                path.chmod(path.stat().st_mode | 0o055)
+
+    return let_in
 
 
 @pytest.fixture

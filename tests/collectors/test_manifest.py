@@ -200,7 +200,8 @@ def test_every_thread_that_threading_does_not_know_has_a_row(tmp_path):
 
     found = json.loads((tmp_path / f"{report.name}.manifest.json").read_bytes())
     rows = [r["python"]["ident"] for r in found["threads"] if r["python"] and r["tid"] is None]
-    assert sorted(rows) == sorted(idents)
+    assert sorted(set(rows) - known) == sorted(idents)
+    assert len(rows) == len(set(rows))
 
 
 def test_manifest_that_would_be_too_large_is_shortened(manifest, validate):

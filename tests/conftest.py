@@ -19,44 +19,78 @@ from gencore._runtime import os_thread
 from gencore.bundle.writer import BundleWriter
 
 SYSCTL = Path("/proc/sys/kernel")
-_TEMPORARY = Path(tempfile.gettempdir())
-_LOCK = pytest.StashKey()
+PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
 
 
-def pytest_runtestloop(session):
-    """Take a machine-wide lock: some tests change kernel.core_pattern, all depend on it.
+@contextlib.contextmanager
+def core_pattern_lock(operation):
+    """Lock kernel.core_pattern on this machine: LOCK_SH to depend on it, LOCK_EX to change it.
 
-    Not in a fixture, where the wait would count as the first test's time.
+    Whoever waits holds up those who come later, so that many short readers starve no writer.
     """
-    session.config.stash[_LOCK] = lock = (_TEMPORARY / "gencore-tests.lock").open("w")
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    with PATTERN.open("rb") as pattern:
+        with USES_PID.open("rb") as queue:
+            fcntl.flock(queue, fcntl.LOCK_EX)
+            fcntl.flock(pattern, operation)
+        try:
+            yield
+        finally:
+            fcntl.flock(pattern, fcntl.LOCK_UN)  # closing it does not, if a child has it too
 
 
-def pytest_unconfigure(config):
-    """Give the lock back."""
-    if _LOCK in config.stash:
-        config.stash[_LOCK].close()
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item):
+    """Hold the lock for a test: some change kernel.core_pattern, the others depend on it.
+
+    Not in a fixture, where the wait would count as the test's time.
+    """
+    if sys.platform != "linux":
+        return (yield)
+    changes = "core_pattern" in item.fixturenames
+    with core_pattern_lock(fcntl.LOCK_EX if changes else fcntl.LOCK_SH):
+        return (yield)
+
+
+def pytest_xdist_auto_num_workers(config):
+    """Run the whole suite in a process per CPU, but what was chosen from it in this one."""
+    chosen = config.option.keyword or config.option.markexpr
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
+    return None if whole else 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items):
+    """Begin with what may take longest, so that no process is left alone with it at the end."""
+
+    def most(item):
+        limit = item.get_closest_marker("timeout")
+        return limit.args[0] if limit else 0
+
+    items.sort(key=most, reverse=True)
 
 
 @pytest.fixture
 def core_pattern():
     """Return a function that sets core_pattern and core_uses_pid until the test has ended."""
-    names = ("core_pattern", "core_uses_pid")
-    before = {name: (SYSCTL / name).read_text() for name in names}
+    before = expected = [file.read_text() for file in (PATTERN, USES_PID)]
 
     def change(pattern, uses_pid="0"):
+        nonlocal expected
         try:
-            (SYSCTL / "core_pattern").write_text(pattern)
-            (SYSCTL / "core_uses_pid").write_text(uses_pid)
+            PATTERN.write_text(pattern)
+            USES_PID.write_text(uses_pid)
         except OSError as error:
             pytest.skip(f"may not write kernel.core_pattern: {error}")
+        expected = [file.read_text() for file in (PATTERN, USES_PID)]
 
     try:
         yield change
     finally:
-        for name, text in before.items():
+        found = [file.read_text() for file in (PATTERN, USES_PID)]
+        for file, text in zip((PATTERN, USES_PID), before, strict=True):
             with contextlib.suppress(PermissionError):
-                (SYSCTL / name).write_text(text)
+                file.write_text(text)
+    assert found == expected, "another program has changed kernel.core_pattern meanwhile"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -68,7 +102,33 @@ def pytest_runtest_makereport(item, call):  # noqa: ARG001 - the hook's signatur
     return report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", params=["linux-elf", "linux-sigsegv"])
+def backend(request):
+    """Name each backend of Linux."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def make_once(tmp_path_factory):
+    """Return a function that makes a folder once for all processes that run the tests."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+    def once(name, make):
+        made = shared / name
+        with (shared / f"{name}.lock").open("a+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not lock.seek(0, os.SEEK_END):  # else somebody has written that it is there
+                shutil.rmtree(made, ignore_errors=True)  # of one that failed
+                made.mkdir()
+                make(made)
+                lock.write("made")
+        return made
+
+    return once
+
+
+@pytest.fixture(scope="session")
 def tool():
     """Return a function that finds a program."""
 
@@ -98,6 +158,19 @@ def python(tmp_path):
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def let_others_in():
+    """Return a function that lets other users into a directory for temporary files."""
+
+    def let_in(directory):
+        top = Path(tempfile.gettempdir())
+        for path in (directory, *directory.parents):
+            if path.is_relative_to(top) and path != top:
+                path.chmod(path.stat().st_mode | 0o055)
+
+    return let_in
 
 
 @pytest.fixture

@@ -77,3 +77,51 @@ def test_registers_that_are_cut_off_are_no_thread():
     with CoreFile(io.BytesIO(core_with(b"CORE\0", 1, bytes(20)))) as core:
         assert core.notes[0].type == "NT_PRSTATUS"
         assert core.thread_ids == ()
+
+
+def whole_core(threads=b"", files=bytes(64), memory=bytes(16)):
+    """Return a core with one thread's registers and every note that a debugger needs."""
+    registers = bytearray(336)  # struct elf_prstatus of x86-64
+    struct.pack_into("i", registers, 32, 7)
+    notes = [(b"CORE\0", 3, bytes(64)), (b"CORE\0", 6, bytes(64)), (b"CORE\0", 0x46494C45, files)]
+    notes += [(b"CORE\0", 1, bytes(registers)), (b"GENCORE\0", 0x47435231, threads)]
+    data = b""
+    for owner, kind, described in notes:
+        data += struct.pack("<III", len(owner), len(described), kind) + padded(owner)
+        data += padded(described)
+    identity = b"\x7fELF\x02\x01\x01".ljust(16, b"\0")
+    file = struct.pack("<16sHHIQQQIHHHHHH", identity, 4, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    file += struct.pack("<IIQQQQQQ", 4, 0, 176, 0, 0, len(data), 0, 4)
+    file += struct.pack("<IIQQQQQQ", 1, 4, 176 + len(data), 0x1000, 0, len(memory), len(memory), 1)
+    return file + data + memory
+
+
+def padded(data):
+    return data.ljust(-(-len(data) // 4) * 4, b"\0")
+
+
+@pytest.mark.parametrize(
+    ("threads", "flaw"),
+    [
+        (b"thread 7 exact main\nthread 8 missing other", None),
+        (
+            b"thread 7 exact main\nthread 8 partial other",
+            "the registers of 1 of 2 threads are not there",
+        ),
+    ],
+)
+def test_registers_are_missed_only_where_they_were_promised(threads, flaw):
+    """A backend may say that it has none of a thread."""
+    with CoreFile(io.BytesIO(whole_core(threads))) as core:
+        assert core.thread_ids == (7,)
+        assert core.flaw == flaw
+
+
+@pytest.mark.parametrize(("page", "found"), [(0, {"/x": None}), (1, {})])
+def test_only_the_beginning_of_a_file_is_read_for_its_build_id(page, found):
+    """An ELF file further inside, as in an archive, is another one."""
+    files = struct.pack("<5Q", 1, 4096, 0x1000, 0x2000, page) + b"/x\0"
+
+    with CoreFile(io.BytesIO(whole_core(files=files, memory=core_with(b"", 1, b"")))) as core:
+        assert core.mapped_ranges[0].path == "/x"
+        assert core.build_ids == found

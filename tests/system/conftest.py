@@ -1,4 +1,4 @@
-"""The backends, the wheel, environments into which it is installed, and an extension."""
+"""The wheel, environments into which it is installed, and an extension."""
 
 import shutil
 import subprocess
@@ -12,12 +12,6 @@ ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 PACKAGES = (ROOT / "docs" / "examples", ROOT / "tests" / "samples")
 """Where third-party plug-ins are, good ones and bad ones."""
-
-
-@pytest.fixture(scope="session", params=["linux-elf", "linux-sigsegv"])
-def backend(request):
-    """Name each backend of Linux."""
-    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -35,15 +29,17 @@ def build_extension():
 
 
 @pytest.fixture(scope="session")
-def wheel(tmp_path_factory):
+def wheel(make_once):
     """Build the wheel once."""
-    directory = tmp_path_factory.mktemp("wheel")
-    source = directory / "source"
-    ignored = shutil.ignore_patterns(".venv", ".git", "build", ".*_cache")
-    shutil.copytree(ROOT, source, ignore=ignored)
-    options = ["--quiet", "--no-deps", "-w", directory]
-    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, source], check=True)
-    (built,) = directory.glob("*.whl")
+
+    def build(directory):
+        source = directory / "source"
+        ignored = shutil.ignore_patterns(".venv", ".git", "build", ".*_cache")
+        shutil.copytree(ROOT, source, ignore=ignored)
+        options = ["--quiet", "--no-deps", "-w", directory]
+        subprocess.run([sys.executable, "-m", "pip", "wheel", *options, source], check=True)
+
+    (built,) = make_once("wheel", build).glob("*.whl")
     return built
 
 
@@ -60,25 +56,38 @@ def find_python(version):
 
 
 @pytest.fixture(scope="session", params=["3.11", "3.12", "3.13"])
-def installed(request, wheel, tmp_path_factory):
+def installed(request, wheel, make_once):
     """Install the wheel into a new environment of each version; return (version, interpreter)."""
     interpreter = find_python(request.param)
     if interpreter is None:
         pytest.skip(f"there is no Python {request.param} on this machine")
-    environment = tmp_path_factory.mktemp(f"python{request.param}")
-    subprocess.run([interpreter, "-m", "venv", environment], check=True)
-    python = environment / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "--quiet", wheel], check=True)
-    return request.param, python
+
+    def install(environment):
+        make_environment(interpreter, environment)
+        pip_install(environment, wheel)
+
+    return request.param, make_once(f"python{request.param}", install) / "bin" / "python"
 
 
 @pytest.fixture(scope="session")
-def with_plugins(wheel, tmp_path_factory):
+def with_plugins(wheel, make_once):
     """Install the wheel, the examples and the bad samples; return the environment's bin folder."""
-    environment = tmp_path_factory.mktemp("with-plugins")
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    install = [environment / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    subprocess.run([*install, "hatchling", f"{wheel}[testing]"], check=True)
-    packages = sorted(file.parent for top in PACKAGES for file in top.glob("*/pyproject.toml"))
-    subprocess.run([*install, "--no-build-isolation", *packages], check=True)
-    return environment / "bin"
+
+    def install(environment):
+        make_environment(sys.executable, environment)
+        pip_install(environment, "hatchling", f"{wheel}[testing]")
+        packages = sorted(file.parent for top in PACKAGES for file in top.glob("*/pyproject.toml"))
+        pip_install(environment, "--no-build-isolation", *packages)
+
+    return make_once("with-plugins", install) / "bin"
+
+
+def make_environment(interpreter, environment):
+    """Make an environment without a pip of its own, which would take longer than all else."""
+    subprocess.run([interpreter, "-m", "venv", "--without-pip", environment], check=True)
+
+
+def pip_install(environment, *what):
+    python = environment / "bin" / "python"
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *what]
+    subprocess.run(command, check=True)

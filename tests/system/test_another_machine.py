@@ -7,6 +7,7 @@ and ships its names in files of their own, found by build ID: like an engineer's
 them.
 """
 
+import importlib.util
 import json
 import os
 import re
@@ -14,7 +15,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pystack
 import pytest
 from elftools.elf.elffile import ELFFile
 
@@ -26,11 +26,12 @@ NAMELESS = re.compile(r".*(?: in \?\?|___lldb_unnamed_symbol).*")
 pytestmark = pytest.mark.timeout(400)
 
 
-@pytest.fixture
-def bundle(installed, build_extension, tmp_path):
+@pytest.fixture(scope="module")
+def bundle(installed, build_extension, tmp_path_factory):
     """Bundle the program with all its threads; return (bundle, what it told)."""
-    extension = build_extension(tmp_path, "-fno-omit-frame-pointer")
-    command = [installed[1], PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension]
+    folder = tmp_path_factory.mktemp("bundle")
+    extension = build_extension(folder, "-fno-omit-frame-pointer")
+    command = [installed[1], PROGRAMS / "every_thread.py", "linux-elf", folder, extension]
     done = subprocess.run([*command, "bundle"], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     return Path(told["core"]), told
@@ -40,7 +41,8 @@ class OtherMachine:
     """A root with tools, and with a copy of a bundle that `gencore open` has unpacked."""
 
     def __init__(self, bwrap, gdb, lldb):
-        python, packages = Path(sys.executable).resolve(), Path(pystack.__file__).parents[1]
+        python = Path(sys.executable).resolve()
+        packages = Path(importlib.util.find_spec("pystack").origin).parents[1]
         binaries = [gdb, Path(lldb).resolve(), python, *packages.glob("pystack/*.so")]
         self.loader, libraries = needed_by(binaries)
         self._binds = {
@@ -55,10 +57,6 @@ class OtherMachine:
         self._python = TOOLS / "python" / python.relative_to(sys.base_prefix)
         self._bwrap = bwrap
         self.debug = told_by(gdb, "python print(gdb.parameter('debug-file-directory'))")
-
-    def forget_debug_files(self):
-        """Be a machine on which nobody has installed the names of the C library."""
-        self.debug = None
 
     def open(self, bundle, copy):
         """Unpack a bundle into the directory *copy*, which becomes `COPY` there."""
@@ -76,10 +74,11 @@ class OtherMachine:
         words = json.loads(done.stdout)["command"]
         return [word.replace(str(self._copy), str(COPY)) for word in words]
 
-    def gdb(self, *arguments):
+    def gdb(self, *arguments, debug=True):
+        """Run gdb; without *debug* nobody has installed the names of the C library there."""
         _, *options = self._command_line()
         data = f"--data-directory={TOOLS / 'data'}"
-        return self._run(TOOLS / "gdb", data, *options, *arguments, home="embedded")
+        return self._run(TOOLS / "gdb", data, *options, *arguments, home="embedded", debug=debug)
 
     def lldb(self, *arguments):
         _, *options = self._command_line("--lldb")
@@ -88,13 +87,13 @@ class OtherMachine:
     def python(self, *arguments):
         return self._run(self._python, *arguments, home="python")
 
-    def _run(self, program, *arguments, home):
+    def _run(self, program, *arguments, home, debug=True):
         environment = {"PYTHONHOME": TOOLS / home, "PYTHONPATH": TOOLS / "packages"}
         options = ["--clearenv", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
         for name, value in environment.items():
             options += ["--setenv", name, value]
-        debug = {self.debug: self.debug} if self.debug else {}
-        for place, path in {**self._binds, **debug}.items():
+        files = {self.debug: self.debug} if debug else {}
+        for place, path in {**self._binds, **files}.items():
             options += ["--ro-bind", path, place]
         loader = [TOOLS / "lib" / self.loader, "--library-path", TOOLS / "lib", program]
         command = [self._bwrap, *options, "--", *loader, *arguments]
@@ -117,13 +116,13 @@ def told_by(gdb, command):
     return Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
 
 
-@pytest.fixture
-def elsewhere(bundle, tmp_path, tool):
+@pytest.fixture(scope="module")
+def elsewhere(bundle, tmp_path_factory, tool):
     """Open the bundle on the other machine."""
     machine = OtherMachine(tool("bwrap"), tool("gdb"), tool("lldb"))
     if not (machine.debug / ".build-id").exists():
         pytest.skip("the names of the C library are not installed: libc6-dbg")
-    machine.open(bundle[0], tmp_path / "copy")
+    machine.open(bundle[0], tmp_path_factory.mktemp("copy"))
     return machine
 
 
@@ -157,11 +156,10 @@ def test_gdb_without_debug_files_names_all_but_what_is_stripped(bundle, elsewher
     outermost = ("-batch", "-ex", "thread apply all backtrace -1")
     address = re.compile(r"^#\d+ +(0x\w+) in", re.MULTILINE)
     _, *named = address.findall(elsewhere.gdb(*outermost))  # gdb begins with where it stands
-    elsewhere.forget_debug_files()
 
     assert len(named) == len(bundle[1]["threads"]) + 1
-    assert address.findall(elsewhere.gdb(*outermost))[1:] == named
-    nameless = NAMELESS.findall(elsewhere.gdb("-batch", "-ex", "thread apply all bt"))
+    assert address.findall(elsewhere.gdb(*outermost, debug=False))[1:] == named
+    nameless = NAMELESS.findall(elsewhere.gdb("-batch", "-ex", "thread apply all bt", debug=False))
     assert nameless
     for frame in nameless:
         library = elsewhere.unpacked / Path(frame.partition(" from ")[2]).relative_to(

@@ -181,12 +181,13 @@ def test_a_thread_that_threading_does_not_know_is_in_the_manifest(tmp_path):
             pass
 
     with held:
-        _thread.start_new_thread(started_below_threading, ())
+        ident = _thread.start_new_thread(started_below_threading, ())
         waiting.wait(20)
         report = gencore.Pipeline(collectors=["manifest"], directory=tmp_path).run()
     manifest = json.loads(report.path_of("manifest").read_text())
 
-    (row,) = [row for row in manifest["threads"] if row["tid"] is None]
+    unknown = [row for row in manifest["threads"] if row["tid"] is None]
+    (row,) = [row for row in unknown if row["python"]["ident"] == ident]
     assert "started_below_threading" in row["python"]["frames"][0]["function"]
 
 

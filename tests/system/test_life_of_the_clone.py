@@ -179,7 +179,7 @@ def test_a_forked_worker_does_not_keep_the_end_of_a_core_from_its_reader(tmp_pat
     with Output(tmp_path, "dump") as output:
         taken = LinuxElf().snapshot(gencore.DumpRequest(), output, to_file=False)
         with taken as held:
-            other = os.open(f"/proc/{held._child.pid}/fd/{_core_fd_of(held)}", os.O_WRONLY)
+            other = _open_pipe_of(held)
             held.pause_ended()
             core = held.core()
             chunks = iter(core)
@@ -192,17 +192,18 @@ def test_a_forked_worker_does_not_keep_the_end_of_a_core_from_its_reader(tmp_pat
     assert "SIGKILL" in core.incomplete
 
 
-def _core_fd_of(held):
-    """Find the descriptor at which the clone holds the pipe whose end the snapshot reads.
+def _open_pipe_of(held):
+    """Open the end at which the clone writes into the pipe that the snapshot reads.
 
-    The clone may be closing its others meanwhile.
+    The clone may be moving it, and closing others, meanwhile.
     """
     pipe = os.readlink(f"/proc/self/fd/{held._reader.fileno()}")
-    for descriptor in Path(f"/proc/{held._child.pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            if os.readlink(descriptor) == pipe:
-                return descriptor.name
-    raise AssertionError("the clone does not hold the pipe")
+    while not held._child.ended(0):
+        for descriptor in Path(f"/proc/{held._child.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if os.readlink(descriptor) == pipe:
+                    return os.open(descriptor, os.O_WRONLY)
+    raise AssertionError("the clone has ended without the pipe")
 
 
 # ---------------------------------------------------------------------------- how its end is known

@@ -67,25 +67,20 @@ class NewerPython:
 
 
 @pytest.fixture(scope="session", params=PYTHONS or [None])
-def newer(request, tmp_path_factory):
+def newer(request, make_once):
     """Install the wheel for each interpreter of the root."""
     if request.param is None:
         pytest.skip("GENCORE_NEWER_ROOT is not set to what tests/system/newer_root.sh prints")
     wheel = request.getfixturevalue("wheel")  # not built for a test that is skipped
-    packages = tmp_path_factory.mktemp(request.param)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-compile",
-        "--target",
-        packages,
-    ]
-    command += ["--python-version", request.param.removeprefix("python"), "--only-binary=:all:"]
+    version = request.param.removeprefix("python")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile"]
+    command += ["--python-version", version, "--only-binary=:all:"]
     command += [f"--platform={name}_{platform.machine()}" for name in PLATFORMS]
-    subprocess.run([*command, f"{wheel}[analysis]"], check=True)
+
+    def install(packages):
+        subprocess.run([*command, "--target", packages, f"{wheel}[analysis]"], check=True)
+
+    packages = make_once(request.param, install)
     return NewerPython("bwrap", request.param, packages)
 
 

@@ -18,8 +18,9 @@ def test_a_packed_program_makes_a_bundle(wheel, tmp_path):
     """With the plug-ins that are used if none is named."""
     environment = tmp_path / "environment"
     python = environment / "bin" / "python"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
-    subprocess.run([python, "-m", "pip", "install", "-q", wheel, "pyinstaller>=6.22"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    subprocess.run([*install, wheel, "pyinstaller>=6.22"], check=True)
     (tmp_path / "program.py").write_text(PROGRAM)
 
     command = [python, "-m", "PyInstaller", "--log-level", "ERROR", "program.py"]

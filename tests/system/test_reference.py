@@ -82,7 +82,7 @@ def test_what_the_page_points_to_is_there(architecture):
     """Each file and folder that a newcomer is sent to exists."""
     rows = architecture.partition("## Where to change what")[2]
     named = re.findall(r"`([\w/]+(?:/|\.py))`", rows)
-    roots = ("", "framework/gencore", "backends", "collectors", *(ROOT / "tests").iterdir())
+    roots = ("", "framework/gencore", "backends", "collectors", "tests")
 
     assert len(named) > 20
     assert [n for n in named if not any((ROOT / root / n).exists() for root in roots)] == []

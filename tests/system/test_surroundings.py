@@ -161,12 +161,11 @@ def test_processes_of_one_user_share_their_own_directory(emptydir, python):
     assert left_in(emptydir / OWN) == [f"{number}.299.core" for number in range(4)]
 
 
-def test_each_user_has_a_directory_of_its_own(emptydir, python):
+def test_each_user_has_a_directory_of_its_own(emptydir, python, let_others_in):
     """Nobody reads or removes what is another's."""
     if os.geteuid() != 0:
         pytest.skip("needs root, to become another user")
-    for parent in (emptydir.parent, *emptydir.parents[1:3]):
-        parent.chmod(0o755)
+    let_others_in(emptydir.parent)
     code = """if True:
         import json, os, sys
         from gencore import Artifact
@@ -495,7 +494,9 @@ def test_changing_the_directory_during_the_dump_does_no_harm(python, tmp_path):
     assert python(code, cwd=tmp_path) == [str(tmp_path), "/"]
 
 
-def test_a_dump_at_the_limit_of_processes_is_refused_with_the_remedy(python, tmp_path):
+def test_a_dump_at_the_limit_of_processes_is_refused_with_the_remedy(
+    python, tmp_path, let_others_in
+):
     """Before the pause, which would be in vain; and nothing is left."""
     if os.getuid() != 0:
         pytest.skip("needs root, to become a user whom the limit binds")
@@ -520,9 +521,7 @@ def test_a_dump_at_the_limit_of_processes_is_refused_with_the_remedy(python, tmp
     """
     directory = tmp_path / "d"
     directory.mkdir()
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(0o755)
-    tmp_path.chmod(0o755)
+    let_others_in(tmp_path)
     message, remedy, left = python(code, directory)
 
     assert message.startswith("cannot start a thread for the dump")

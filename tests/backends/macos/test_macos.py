@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-NATIVE = Path(__file__).parents[2] / "backends" / "gencore_backends" / "macos" / "native"
-NATIVE_TESTS = Path(__file__).parents[1] / "native"
+NATIVE = Path(__file__).parents[3] / "backends" / "gencore_backends" / "macos" / "native"
+NATIVE_TESTS = Path(__file__).parents[2] / "native"
 MAGIC, DYNAMIC_LIBRARY = 0xFEEDFACF, 6
 """MH_MAGIC_64 and MH_DYLIB of <mach-o/loader.h>."""
 

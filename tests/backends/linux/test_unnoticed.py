@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "benchmarks" / "unnoticed.py"
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "unnoticed.py"
 ROW = re.compile(r"^\| (.*?) \|.* (\d+) / (\d+) \|$", re.MULTILINE)
 
 pytestmark = pytest.mark.timeout(400)

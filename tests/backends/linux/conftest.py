@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
 PROGRAMS = ROOT / "tests" / "native"
 STOPPING = (
@@ -26,21 +26,21 @@ def native():
 
 
 @pytest.fixture(scope="session")
-def build(native, tmp_path_factory):
+def build(native, make_once):
     """Return a function that builds one of the programs with some options, once."""
-    built = {}
 
-    def compile_with(name, *options):
-        if (name, options) not in built:
-            program = tmp_path_factory.mktemp("program") / name
-            warnings = ["-Wall", "-Wextra", "-Werror", "-Wl,-z,now"]
-            command = ["cc", "-std=gnu11", "-g", *warnings, *options, f"-I{native.folder}"]
-            sources = [native.programs / f"{name}.c", *native.stopping]
-            subprocess.run([*command, *sources, "-o", program, "-lpthread", "-lrt"], check=True)
-            built[name, options] = program
-        return built[name, options]
+    def build_program(name, *options):
+        warnings = ["-Wall", "-Wextra", "-Werror", "-Wl,-z,now"]
+        command = ["cc", "-std=gnu11", "-g", *warnings, *options, f"-I{native.folder}"]
+        sources = [native.programs / f"{name}.c", *native.stopping]
 
-    return compile_with
+        def compile_in(folder):
+            program = ["-o", folder / name, "-lpthread", "-lrt"]
+            subprocess.run([*command, *sources, *program], check=True)
+
+        return make_once("".join([name, *options]).replace("/", "_"), compile_in) / name
+
+    return build_program
 
 
 @pytest.fixture(scope="session")

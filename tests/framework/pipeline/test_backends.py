@@ -11,7 +11,9 @@ import pytest
 
 import gencore
 from gencore._pipeline.selection import Candidate
+from gencore.bundle.reader import BundleReader
 from gencore.output import Output
+from gencore.testing import SimulatedBackend
 from gencore.testing.simulated import simulated_core
 from gencore_collectors.raw import RawCollector
 
@@ -472,6 +474,18 @@ class Short(gencore.CoreStream):
 
     def wait(self):
         self.missing, self.incomplete = 100, "truncated: too short"
+
+
+def test_a_core_that_is_kept_is_packed_once(tmp_path):
+    """`raw` beside `archive`: it is the member `core`, and not an artefact in there too."""
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(), collectors=["raw", "archive"], directory=tmp_path
+    ).run()
+    with BundleReader(report.path_of("archive")) as bundle:
+        names = [entry.path for entry in bundle.members]
+
+    assert report.result == "complete"
+    assert [name for name in names if name == "core" or name.endswith(".core")] == ["core"]
 
 
 def test_a_truncated_core_is_packed_and_the_bundle_can_be_read(tmp_path):

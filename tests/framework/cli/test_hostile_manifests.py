@@ -3,7 +3,10 @@
 import copy
 import importlib.util
 import json
+import os
 import tarfile
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +26,14 @@ COMMANDS = (
     *(["info"], ["info", "--json"], ["verify"], ["list"]),
     *(["stacks"], ["report", "--force"], ["open", "--print"]),
 )
+
+
+@pytest.fixture
+def tmp_path():
+    """Keep the many small files in memory, where removing each costs no write to a disk."""
+    memory = "/dev/shm"
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as path:
+        yield Path(path)
 
 
 @pytest.fixture(scope="module")

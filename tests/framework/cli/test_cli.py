@@ -8,19 +8,18 @@ import signal
 import subprocess
 import sys
 import termios
-import threading
 
-import attrs
 import pytest
 
 
 @pytest.fixture
 def cli(tmp_path):
-    """Return a function that runs the command line."""
+    """Return a function that runs the command line, with some lines of Python before."""
 
-    def run(*arguments):
+    def run(*arguments, patch=""):
+        program = f"{patch}\nimport gencore.cli; gencore.cli.main()"
         return subprocess.run(
-            [sys.executable, "-m", "gencore", *arguments],
+            [sys.executable, "-c", program, *arguments],
             capture_output=True,
             text=True,
             cwd=tmp_path,
@@ -44,19 +43,13 @@ def test_demo_dumps_itself_and_reads_the_bundle_back(cli, tmp_path):
     assert all(outcome["still_running"].values())
 
 
-def test_demo_without_json_is_readable(cli):
-    """Stage lines go to standard error, the outcome to standard output."""
+def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
+    """Stages go to standard error, however long they last; the outcome to standard output."""
     done = cli("demo")
+    lines = done.stderr.splitlines()
 
     assert "pause" in done.stdout
     assert "Service.queue" in done.stdout
-    assert "gencore: " in done.stderr
-
-
-def test_each_stage_is_told_once(cli):
-    """However long it lasts."""
-    lines = cli("demo").stderr.splitlines()
-
     assert lines[0] == "gencore: writing the core"
     assert len(lines) == len(set(lines))
 
@@ -114,61 +107,69 @@ def test_ctrl_c_ends_with_its_own_code(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_partial_demo_says_what_is_missing_and_ends_with_3(inside, tmp_path, monkeypatch):
+WITHOUT_LIBC = """
+import attrs, gencore.collector
+describe = gencore.collector.describe
+
+def without_libc(file, request=None):
+    library = describe(file, request)
+    gone = "/libc.so.6" in file.path
+    return attrs.evolve(library, status="unreadable", reason="gone") if gone else library
+
+gencore.collector.describe = without_libc
+"""
+
+
+def test_a_partial_demo_says_what_is_missing_and_ends_with_3(cli):
     """The bundle is read back all the same."""
-    from gencore import libraries
+    done = cli("demo", "--quiet", patch=WITHOUT_LIBC)
 
-    describe = libraries.describe
-
-    def without_libc(file, request=None):
-        library = describe(file, request)
-        gone = "/libc.so.6" in file.path
-        return attrs.evolve(library, status="unreadable", reason="gone") if gone else library
-
-    monkeypatch.setattr("gencore.collector.describe", without_libc)
-
-    code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
-
-    assert code == 3
-    assert "result     partial" in out
-    assert "libc.so.6: gone" in out
-    assert "hash matches" in out
+    assert done.returncode == 3
+    assert "result     partial" in done.stdout
+    assert "libc.so.6: gone" in done.stdout
+    assert "hash matches" in done.stdout
 
 
-def test_demo_compares_the_hash_of_what_it_reads(inside, tmp_path, monkeypatch):
+OTHER_HASH = """
+import sys, gencore.cli.demo
+module = sys.modules["gencore.cli.demo"]  # the name in the package is the command's
+module._sha256 = lambda _: "0" * 64
+"""
+
+
+def test_demo_compares_the_hash_of_what_it_reads(cli):
     """It does not take the manifest's word for it."""
-    module = sys.modules["gencore.cli.demo"]  # the name in the package is the command's
-    monkeypatch.setattr(module, "_sha256", lambda _: "0" * 64)
+    done = cli("demo", "--quiet", patch=OTHER_HASH)
 
-    code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
-
-    assert code == 8
-    assert "HASH DIFFERS" in out
+    assert done.returncode == 8
+    assert "HASH DIFFERS" in done.stdout
 
 
-def test_demo_ends_with_1_if_a_thread_did_not_go_on(inside, tmp_path, monkeypatch):
+STUCK = """
+import sys, threading, gencore.cli.demo
+module = sys.modules["gencore.cli.demo"]
+waited, again = threading.Event(), module._wait
+
+def wait_and_stop(dump, *, quiet):
+    report = again(dump, quiet=quiet)
+    waited.set()
+    return report
+
+def stuck(service):
+    waited.wait(0.02)
+    if waited.is_set():
+        service._stop.wait()
+
+module._wait, module.Service.lock = wait_and_stop, stuck
+"""
+
+
+def test_demo_ends_with_1_if_a_thread_did_not_go_on(cli):
     """The bundle is whole, but the service was harmed."""
-    module = sys.modules["gencore.cli.demo"]
-    waited = threading.Event()
-    again = module._wait
+    done = cli("demo", "--quiet", patch=STUCK)
 
-    def wait_and_stop(dump, *, quiet):
-        report = again(dump, quiet=quiet)
-        waited.set()
-        return report
-
-    def stuck(service):
-        waited.wait(0.02)
-        if waited.is_set():
-            service._stop.wait()
-
-    monkeypatch.setattr(module, "_wait", wait_and_stop)
-    monkeypatch.setattr(module.Service, "lock", stuck)
-
-    code, out, _ = inside("demo", "--quiet", "--directory", str(tmp_path))
-
-    assert code == 1
-    assert "running    5 of 6 threads" in out
+    assert done.returncode == 1
+    assert "running    5 of 6 threads" in done.stdout
 
 
 def test_quiet_demo_shows_no_progress(cli):

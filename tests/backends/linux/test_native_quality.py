@@ -12,7 +12,7 @@ if sys.platform != "linux":
 
 from gencore_backends.linux import _native
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
 SOURCES = sorted(NATIVE.glob("*.c"))
 HEADERS = ["-isystem", sysconfig.get_path("include"), "-DPy_LIMITED_API=0x030b0000"]

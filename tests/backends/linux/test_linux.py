@@ -20,7 +20,7 @@ from gencore.output import Output
 if sys.platform != "linux":
     pytest.skip("the native part exists on Linux only", allow_module_level=True)
 
-from gencore_backends.linux import _native
+from gencore_backends.linux import _native, dumpable
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.growing_file import GrowingFile
@@ -36,7 +36,7 @@ RT_SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}.get(platform.machine())
 @pytest.fixture
 def big():
     """Hold enough memory for the kernel to write for a while."""
-    return bytearray(os.urandom(1 << 20) * 300)
+    return bytearray(os.urandom(1 << 20) * 64)
 
 
 def test_a_step_that_fails_in_the_clone_is_told_with_its_errno(tmp_path):
@@ -156,6 +156,32 @@ def test_a_core_of_another_user_is_not_taken(tmp_path, monkeypatch):
 
     with pytest.raises(gencore.CoreFailed, match="find-core"):
         _find_absolute(CorePattern(str(core)), pid)
+
+
+@pytest.mark.parametrize(
+    ("text", "uses_pid", "names"),
+    [
+        ("core", False, {"core"}),
+        ("core", True, {"core.7"}),
+        ("core.%p", True, {"core.7"}),
+        ("core.%p", False, {"core.7"}),
+    ],
+)
+def test_the_kernel_appends_the_pid_only_where_the_pattern_has_none(text, uses_pid, names):
+    """kernel.core_uses_pid has no effect on a pattern with %p."""
+    (expression,) = CorePattern(text, uses_pid).expression(7)
+
+    assert {name for name in ("core", "core.7", "core.7.7") if expression.fullmatch(name)} == names
+
+
+@pytest.mark.parametrize(("state", "count"), [(0, 1), (1, 0), (2, 1)])
+def test_a_process_that_only_root_may_read_is_not_dumpable_either(monkeypatch, state, count):
+    """PR_GET_DUMPABLE says 2 where fs.suid_dumpable does."""
+    monkeypatch.setattr(_native, "dumpable", lambda: state)
+
+    reasons = dumpable.undumpable_reasons()
+
+    assert [f"({state};" in reason.text for reason in reasons] == [True] * count
 
 
 def test_a_core_on_another_file_system_is_moved_from_there(tmpfs, core_pattern, python):

@@ -247,6 +247,27 @@ def test_a_dump_is_cancelled_although_a_sink_hangs(tmp_path, gate, settled, meth
     assert slow.calls[-2:] == [method, "abort"]
 
 
+def test_a_sink_gets_no_more_bytes_once_its_dump_is_stopped(tmp_path, gate):
+    """Although they are in its queue."""
+    source, taken, started = backend(), Takes(), threading.Event()
+    source.on_wait = gate.set
+    write = taken.write
+
+    def cancel(chunk):
+        write(chunk)
+        gate.wait(60)
+        started.wait(60)
+        dump.cancel()
+
+    taken.write = cancel
+    dump = start(tmp_path, lambda: taken, backend=source)
+    started.set()
+    with pytest.raises(CancelledError):
+        dump.result(30)
+
+    assert taken.calls == ["write", "abort"]
+
+
 def test_the_time_limit_of_a_dump_ends_a_sink_that_hangs(tmp_path, gate):
     """The report says so, and no file is left."""
     slow = waiting(gate)

@@ -91,7 +91,7 @@ class Failed:
 
     @property
     def reason(self) -> str:
-        """The error's message, with its remedy if there is one; see `describe_error`."""
+        """The error's message, with its remedy if there is one; see ``describe_error``."""
         return describe_error(self.error)
 
 

@@ -12,12 +12,20 @@ from gencore._plugins.catalogue import Family
 from gencore._settings.plugin_options import Option, PluginOptions, read_options
 from gencore.backend import Backend
 from gencore.collector import Collector
+from gencore.destination import Destination
+from gencore.filter import Filter
 
 __all__ = ["Row", "describe", "row_of", "rows_of"]
 
 Row = dict[str, Any]
 
-_CONTRACTS: Final[dict[str, type]] = {"backend": Backend, "collector": Collector}
+_CONTRACTS: Final[dict[str, type]] = {
+    "backend": Backend,
+    "collector": Collector,
+    "destination": Destination,
+    "filter": Filter,
+}
+"""Of a listener, which is any callable, only its origin is shown."""
 _SHOWN_ABOVE: Final = {"name", "api_version"}
 _JSON_TYPES: Final = (str, int, float, bool, type(None))
 
@@ -45,9 +53,10 @@ def row_of(plugin: loader.LoadedPlugin) -> Row:
 def describe(plugin: loader.LoadedPlugin) -> Row:
     """Return the row with the class's description, options and attributes, if it was loaded."""
     cls = plugin.plugin
-    options = PluginOptions(named={}) if cls is None else read_options(cls)
-    contract = inspect.get_annotations(_CONTRACTS[plugin.entry.family])
-    attributes = () if cls is None else [name for name in contract if name not in _SHOWN_ABOVE]
+    contract = None if cls is None else _CONTRACTS.get(plugin.entry.family)
+    options = PluginOptions(named={}) if contract is None else read_options(cls)
+    named = {} if contract is None else inspect.get_annotations(contract)
+    attributes = [name for name in named if name not in _SHOWN_ABOVE]
     return {
         **row_of(plugin),
         "description": None if cls is None else _read(lambda: _first_paragraph(cls)),

@@ -91,7 +91,7 @@ class Failed:
 
     @property
     def reason(self) -> str:
-        """The error's message, with its remedy if there is one; see ``describe_error``."""
+        """What the error says, with its type unless it is gencore's own, and with its remedy."""
         return describe_error(self.error)
 
 

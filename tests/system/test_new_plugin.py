@@ -42,7 +42,10 @@ def run(environment, tmp_path):
     return run_there
 
 
-@pytest.mark.parametrize(("kind", "status"), [("backend", "unsupported"), ("collector", "ok")])
+@pytest.mark.parametrize(
+    ("kind", "status"),
+    [("backend", "unsupported"), ("collector", "ok"), ("destination", "ok"), ("filter", "ok")],
+)
 def test_a_new_package_passes_its_suite_at_once(run, tmp_path, kind, status):
     """It was written by the installed wheel, templates and all."""
     package = tmp_path / f"gencore-new-{kind}"

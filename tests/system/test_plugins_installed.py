@@ -23,6 +23,7 @@ BAD = {
     "sample-no-collector": ("incompatible", "is not a subclass of gencore.Collector"),
     "sample-unsupported": ("unsupported", "this is not the right machine"),
 }
+GOOD = ("gencore-http-put", "gencore-kubernetes", "gencore-sidecar", "gencore-zstd")
 FROM_INSTALLED = """
 from pathlib import Path
 import gencore, {module}
@@ -128,7 +129,7 @@ def test_people_are_told_too(run):
 
 def test_every_sample_is_installed(rows):
     """None is forgotten here."""
-    assert set(rows()[0]) == {*BAD, "gencore-kubernetes", "gencore-sidecar"}
+    assert set(rows()[0]) == {*BAD, *GOOD}
 
 
 def test_autoload_can_be_turned_off(rows):
@@ -151,10 +152,11 @@ def test_plug_ins_can_be_allowed_by_name(rows):
     assert own["raw"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("distribution", ["gencore-kubernetes", "gencore-sidecar"])
+@pytest.mark.parametrize("distribution", GOOD)
 def test_an_example_passes_its_own_suite(run, tmp_path, tool, distribution):
     """Which has ours in it, with what is installed and no source tree near."""
-    assert tool("gcore")
+    if distribution == "gencore-sidecar":
+        assert tool("gcore")
     module = distribution.replace("-", "_")
     shutil.copytree(EXAMPLES / distribution / "tests", tmp_path / "tests")
     (tmp_path / "tests" / "conftest.py").write_text(FROM_INSTALLED.format(module=module))
@@ -187,6 +189,28 @@ def test_the_backends_core_is_whole(dump, with_plugins, tmp_path, tool):
         [*command, made["paths"]["raw"]], capture_output=True, text=True, check=True
     )
     assert re.search(r"^#0 .*\n#1 ", said.stdout, re.MULTILINE), said.stderr
+
+
+def test_the_filters_core_is_whole(dump):
+    """It is found by its name, and the name of what it made says so."""
+    made = dump({"collectors": ["raw"], "filters": [{"use": "zstd", "options": {"level": 1}}]})
+
+    assert made["result"] == "complete", made["problems"]
+    assert made["paths"]["raw"].endswith(".core.zst")
+
+
+def test_the_destination_is_asked_before_the_pause(run, tmp_path):
+    """With the options of a file."""
+    config = tmp_path / "gencore.toml"
+    config.write_text(
+        'destination = { use = "http-put", options = { url = "http://127.0.0.1:1" } }\n'
+    )
+    config.chmod(0o600)
+    code = "import gencore\ntry: gencore.start()\nexcept gencore.Refused as e: print(e)"
+
+    said = run("python", "-P", "-c", code, GENCORE_CONFIG=str(config))
+
+    assert "destination 'http-put' cannot be used: ConnectionRefusedError" in said
 
 
 @pytest.mark.parametrize("which", ["one", "two"])

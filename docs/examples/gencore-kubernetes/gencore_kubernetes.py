@@ -2,10 +2,9 @@
 
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
-from gencore import Artifact, Collector, DumpInProgress
+from gencore import Collector, DumpInProgress
 
 VARIABLES = ("POD_IP", "HOST_IP", "POD_SERVICE_ACCOUNT")  # gencore's manifest has the pod's name
 FIGURES = ("cpu.stat", "cpu.pressure", "io.pressure", "memory.events", "memory.pressure")
@@ -16,12 +15,12 @@ class Kubernetes(Collector):
     """Writes kubernetes.json: the downward API's variables and files, and the cgroup's figures."""
 
     name = "kubernetes"
-    api_version = (1, 0)
+    api_version = (1, 1)
 
     def __init__(self, *, podinfo: str = "/etc/podinfo", cgroup: str = "/sys/fs/cgroup") -> None:
         self._podinfo, self._cgroup = Path(podinfo), Path(cgroup)
 
-    def finish(self, dump: DumpInProgress) -> Iterable[Artifact]:
+    def finish(self, dump: DumpInProgress) -> None:
         """Read it all now, after the pause."""
         found = {
             "environment": {name: os.environ.get(name) for name in VARIABLES},
@@ -30,7 +29,6 @@ class Kubernetes(Collector):
         }
         with dump.create("kubernetes.json") as file:
             file.write(json.dumps(found, indent=1).encode())
-        yield file.artifact()
 
 
 def read(path: Path) -> str | None:

@@ -17,8 +17,16 @@ from gencore.testing.simulated import SimulatedBackend
 if TYPE_CHECKING:
     from gencore.testing.backend_contract import BackendContract
     from gencore.testing.collector_contract import CollectorContract
+    from gencore.testing.destination_contract import DestinationContract
+    from gencore.testing.filter_contract import FilterContract
 
-__all__ = ["BackendContract", "CollectorContract", "SimulatedBackend"]
+__all__ = [
+    "BackendContract",
+    "CollectorContract",
+    "DestinationContract",
+    "FilterContract",
+    "SimulatedBackend",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,14 +1,15 @@
 """Cancels a dump at a chosen moment, from within, so that no race decides the test."""
 
 import functools
-from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gencore._pipeline.dump import Dump
 from gencore._pipeline.pipeline import Pipeline
+from gencore._settings.options import CollectorChoice
 from gencore.backend import Backend
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.report import Artifact
@@ -17,9 +18,16 @@ __all__ = ["give_up_at"]
 
 
 def give_up_at(
-    moment: str, backend: Backend, collector: Callable[[], Collector], directory: Path
+    moment: str,
+    backend: Backend,
+    collector: CollectorChoice,
+    directory: Path,
+    **options: Any,
 ) -> None:
-    """Make a dump, and cancel it in the core's first chunk (``write``) or in ``finish``."""
+    """Make a dump, and cancel it in the core's first chunk (``write``) or in ``finish``.
+
+    *options* are those of `Pipeline`.
+    """
     handle: Future[Dump] = Future()
     pipeline = Pipeline(
         backend=backend,
@@ -28,6 +36,7 @@ def give_up_at(
             functools.partial(_GivesUp, moment, handle),
         ],
         directory=directory,
+        **options,
     )
     handle.set_result(pipeline.start())
     with pytest.raises(CancelledError):

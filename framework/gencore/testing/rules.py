@@ -1,4 +1,4 @@
-"""The rules that plug-ins of both families keep, as assertions that name the rule."""
+"""The rules that plug-ins of every family keep, as assertions that name the rule."""
 
 import os
 import re
@@ -24,7 +24,7 @@ _watching = threading.local()
 
 
 class ContractSuite:
-    """What both suites share: failures that are known, each with its reason."""
+    """What the suites share: failures that are known, each with its reason."""
 
     known_failures: ClassVar[Mapping[str, str]] = {}
     """Names of tests of this suite that fail, and why. One that passes is an error."""

@@ -59,16 +59,16 @@ def cli(tmp_path):
 
 @pytest.fixture
 def install(tmp_path):
-    """Return a function that puts a distribution with one collector there."""
+    """Return a function that puts a distribution with one plug-in there."""
 
-    def add(code, distribution="sample", name="described"):
+    def add(code, distribution="sample", name="described", group="gencore.collectors"):
         module = distribution.replace("-", "_")
         (tmp_path / f"{module}.py").write_text(code)
         info = tmp_path / f"{module}-1.0.dist-info"
         info.mkdir()
         about = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n"
         (info / "METADATA").write_text(about)
-        (info / "entry_points.txt").write_text(f"[gencore.collectors]\n{name} = {module}:C\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {module}:C\n")
 
     return add
 
@@ -146,6 +146,44 @@ def test_show_knows_why_a_plug_in_cannot_be_used(cli, install):
     assert named["status"] == "incompatible"
 
 
+def test_a_listener_is_shown_as_what_it_is(cli, install):
+    """Any callable: its origin and description, no options and no attributes."""
+    code = 'def C(event, *, loud=False):\n    "Prints the events."\n    print(event)\n'
+    install(code, group="gencore.listeners")
+
+    (row,) = shown(cli("plugins", "show", "described", "--json"))
+
+    assert (row["family"], row["status"]) == ("listener", "ok")
+    assert row["description"] == "Prints the events."
+    assert (row["options"], row["attributes"]) == ([], {})
+
+
+def test_every_family_is_listed(cli, install):
+    """With the plug-ins of gencore itself first."""
+    install("C = print", group="gencore.listeners")
+
+    rows = json.loads(cli("plugins", "--json").stdout)["plugins"]
+    lines = cli("plugins").stdout.splitlines()
+
+    names = {(row["family"], row["name"]) for row in rows}
+    assert {
+        ("backend", "linux-elf"),
+        ("collector", "archive"),
+        ("destination", "descriptor"),
+        ("destination", "directory"),
+        ("listener", "described"),
+    } <= names
+    assert [line for line in lines if line.startswith("listener     described")]
+
+
+def test_show_has_the_options_of_a_destination(cli):
+    """And its docstring."""
+    (row,) = shown(cli("plugins", "show", "directory", "--json"))
+
+    assert row["family"] == "destination"
+    assert [option["name"] for option in row["options"]] == ["path"]
+
+
 def test_show_answers_an_unknown_name_with_the_nearest(cli):
     """With the exit code of plug-ins."""
     done = cli("plugins", "show", "archiv")
@@ -155,7 +193,7 @@ def test_show_answers_an_unknown_name_with_the_nearest(cli):
     assert "did you mean 'archive'?" in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["backend", "collector"])
+@pytest.mark.parametrize("kind", ["backend", "collector", "destination", "filter"])
 @pytest.mark.parametrize("name", ["heap-stats", "collector", "x-backend", "simulated"])
 def test_new_writes_a_package_that_python_can_read(cli, tmp_path, kind, name):
     """Every placeholder is filled in, and the entry point names the module's class."""
@@ -193,7 +231,7 @@ def test_new_refuses_an_invalid_name(cli, tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["archive", "linux-elf", "backends"])
+@pytest.mark.parametrize("name", ["archive", "linux-elf", "descriptor", "backends", "filters"])
 def test_new_refuses_a_name_of_gencores_own(cli, tmp_path, name):
     """Another plug-in of it could be used by its full name only."""
     done = cli("plugins", "new", "collector", name)
@@ -221,4 +259,4 @@ def test_new_knows_its_kinds(cli):
     done = cli("plugins", "new", "listener", "x")
 
     assert done.returncode == 2
-    assert "'backend', 'collector'" in done.stderr
+    assert "'backend', 'collector', 'destination', 'filter'" in done.stderr

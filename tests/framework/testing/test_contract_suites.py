@@ -16,6 +16,7 @@ import pytest
 import gencore
 from gencore import Artifact, Backend, Reason, Verdict
 from gencore.testing import BackendContract, CollectorContract, SimulatedBackend
+from gencore.testing import DestinationContract, FilterContract
 
 class Good(gencore.Collector):
     "Makes nothing."
@@ -109,6 +110,157 @@ WIPES_THE_PROCESS = """
             ctypes.memset(start, 0, end - start)
         return super().snapshot(request, output, to_file=to_file)
 """
+DESTINATION = """
+class Place(gencore.Destination):
+    "Keeps artefacts in a dictionary."
+    name = "place"
+    api_version = (1, 1)
+    kept = {}
+    def open(self, name, size_hint): return Kept(self.kept, name)
+
+class Kept(gencore.Upload):
+    def __init__(self, kept, name):
+        if name in kept: raise FileExistsError(name)
+        self.kept, self.name, self.data = kept, name, bytearray()
+    def write(self, data): self.data += data
+    def commit(self):
+        self.kept[self.name] = bytes(self.data)
+        return "place:" + self.name
+    def abort(self): pass
+
+BAD
+
+class TestIt(DestinationContract):
+    @pytest.fixture
+    def destination(self):
+        Place.kept.clear()
+        return Place
+    def read(self, location): return Place.kept[str(location).removeprefix("place:")]
+    def names(self): return list(Place.kept)
+"""
+FILTER = """
+class Mirror(gencore.Filter):
+    "Turns every bit around, a block at a time."
+    name = "mirror"
+    api_version = (1, 1)
+    suffix = ".mirror"
+    def open(self, writer): return Mirrored(writer)
+
+class Mirrored:
+    def __init__(self, writer): self.writer, self.held = writer, bytearray()
+    def write(self, data):
+        self.held += data
+        if len(self.held) > 4096: self.flush()
+    def flush(self):
+        self.writer.write(turned(self.held))
+        self.held.clear()
+    def close(self): self.flush()
+
+def turned(data): return bytes(data).translate(bytes(range(255, -1, -1)))
+
+BAD
+
+class TestIt(FilterContract):
+    @pytest.fixture
+    def filter(self): return Mirror
+    def undo(self, data): return turned(data)
+"""
+APPEARS_AT_ONCE = """
+def write(self, data):
+    self.data += data
+    self.kept[self.name] = bytes(self.data)
+def abort(self): self.kept.pop(self.name, None)
+Kept.write, Kept.abort = write, abort
+"""
+LEAVES_WHAT_WAS_ABORTED = """
+Kept.abort = lambda self: self.kept.update({self.name: bytes(self.data)})
+"""
+KEEPS_WHAT_WAS_ABORTED_OPEN = """
+opened = []
+Kept.abort = lambda self: opened.append(os.open(os.devnull, os.O_RDONLY))
+"""
+KEEPS_WHAT_WAS_COMMITTED_OPEN = """
+opened, commit = [], Kept.commit
+def leaves(self):
+    opened.append(os.open(os.devnull, os.O_RDONLY))
+    return commit(self)
+Kept.commit = leaves
+"""
+REPLACES = """
+def __init__(self, kept, name): self.kept, self.name, self.data = kept, name, bytearray()
+Kept.__init__ = __init__
+"""
+LOSES_THE_SECOND = """
+def __init__(self, kept, name):
+    self.kept, self.name, self.data, self.lost = kept, name, bytearray(), name in kept
+def commit(self):
+    self.kept.setdefault(self.name, bytes(self.data))
+    return "place:" + self.name
+Kept.__init__, Kept.commit = __init__, commit
+"""
+MIXES = """
+uploads, init = [], Kept.__init__
+def __init__(self, *args):
+    init(self, *args)
+    uploads.append(self)
+Kept.__init__ = __init__
+Kept.write = lambda self, data: uploads[-1].data.extend(data)
+"""
+KEEPS_CHUNKS = """
+def __init__(self, kept, name): self.kept, self.name, self.chunks = kept, name, []
+def commit(self):
+    self.kept[self.name] = b"".join(self.chunks)
+    return "place:" + self.name
+Kept.__init__, Kept.commit = __init__, commit
+Kept.write = lambda self, data: self.chunks.append(data)
+"""
+SENDS_OTHER_BYTES = """
+commit = Kept.commit
+def commits(self):
+    if self.data.startswith(b"\\x1f\\x8b"): self.data += b"more"
+    return commit(self)
+Kept.commit = commits
+"""
+LEAVES_WHEN_CANCELLED = """
+def write(self, data):
+    self.data += data
+    if self.data.startswith(b"\\x7fELF"): self.kept["lock"] = b""
+Kept.write = write
+"""
+CLOSES_THE_WRITER = """
+def close(self):
+    self.flush()
+    self.writer.close()
+Mirrored.close = close
+"""
+FORGETS_SINGLE_BYTES = """
+write = Mirrored.write
+Mirrored.write = lambda self, data: write(self, data) if len(data) > 1 else None
+"""
+SHARES_ITS_BUFFER = """
+shared = bytearray()
+def __init__(self, writer): self.writer, self.held = writer, shared
+Mirrored.__init__ = __init__
+"""
+KEEPS_WHAT_WAS_OPENED = """
+opened, close = [], Mirrored.close
+def leaves(self):
+    opened.append(os.open(os.devnull, os.O_RDONLY))
+    close(self)
+Mirrored.close = leaves
+"""
+IS_WRONG_IN_A_DUMP = """
+close = Mirrored.close
+def closes(self):
+    if type(self.writer).__name__ != "_Writer": self.writer.write(b"more")
+    close(self)
+Mirrored.close = closes
+"""
+HOLDS_CHUNKS = """
+Mirrored.__init__ = lambda self, writer: self.__dict__.update(writer=writer, chunks=[])
+Mirrored.write = lambda self, data: self.chunks.append(data)
+Mirrored.close = lambda self: self.writer.write(turned(b"".join(self.chunks)))
+"""
 
 
 @pytest.fixture
@@ -116,9 +268,9 @@ def run(pytester, monkeypatch):
     """Return a function that runs a suite in this process; it returns what pytest prints."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
-    def run_suite(code):
+    def run_suite(code, tests=""):
         pytester.makepyfile(test_it=SUITE + code)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider")
+        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-k", tests)
 
     return run_suite
 
@@ -206,10 +358,91 @@ def test_a_bad_backend_is_told_the_rule(run, bad, claim, rule):
     result.stdout.re_match_lines([f".*rule: .*{rule}.*"])
 
 
+@pytest.mark.parametrize(
+    ("bad", "finder", "rule"),
+    [
+        ("Place.name = 'Place'", "named_well", "a name is lower-case letters"),
+        (
+            "Place.check = lambda self: Path('probe').write_text('')",
+            "checking",
+            r"check\(\) leaves nothing",
+        ),
+        ("Kept.commit = lambda self: None", "committed", r"commit\(\) returns a URL or a Path"),
+        (KEEPS_CHUNKS, "committed", "what is committed is what was written"),
+        (APPEARS_AT_ONCE, "before_commit", r"nothing appears before commit\(\)"),
+        (LEAVES_WHAT_WAS_ABORTED, "abort_leaves", r"abort\(\) leaves nothing at the place"),
+        (KEEPS_WHAT_WAS_ABORTED_OPEN, "abort_leaves", r"abort\(\) releases everything"),
+        (REPLACES, "replaced", "a name is never replaced"),
+        (LOSES_THE_SECOND, "replaced", "what cannot be sent is an error"),
+        (MIXES, "do_not_mix", "two uploads do not mix"),
+        (SENDS_OTHER_BYTES, "is_complete", "what is reported is there"),
+        (LEAVES_WHEN_CANCELLED, "given_up", "a cancelled dump leaves nothing"),
+        (KEEPS_WHAT_WAS_COMMITTED_OPEN, "leaves_the_process", r"commit\(\) releases everything"),
+    ],
+    ids=[
+        *("name", "check", "location", "chunks", "early", "abort", "abort-open", "replaces"),
+        *("loses", "mixes", "other-bytes", "cancelled", "commit-open"),
+    ],
+)
+def test_a_bad_destination_is_told_the_rule(run, bad, finder, rule):
+    """By an assertion that names it."""
+    result = run(DESTINATION.replace("BAD", bad), finder)
+
+    assert result.ret == 1
+    result.stdout.re_match_lines([f".*rule: .*{rule}.*"])
+
+
+@pytest.mark.parametrize(
+    ("bad", "finder", "rule"),
+    [
+        ("Mirror.__doc__ = None", "named_well", "class has a docstring"),
+        ("Mirror.suffix = None", "named_well", "a filter has a suffix"),
+        ("Mirror.suffix = 'mirror'", "named_well", r"a suffix begins with '\.'"),
+        ("Mirror.suffix = '.'", "named_well", r"a suffix is more than '\.'"),
+        ("Mirror.suffix = '.mir\\nror'", "named_well", "a suffix is printable text"),
+        ("Mirror.suffix = './mirror'", "named_well", "a suffix is printable text without '/'"),
+        (
+            "Mirror.check = lambda self: Path('probe').write_text('')",
+            "checking",
+            r"check\(\) leaves nothing",
+        ),
+        (HOLDS_CHUNKS, "can_be_undone", "what comes out can be undone"),
+        (FORGETS_SINGLE_BYTES, "single_bytes", "pieces of one byte can be undone"),
+        (CLOSES_THE_WRITER, "closing", r"close\(\) does not close the writer"),
+        ("Mirrored.close = lambda self: None", "closing", r"close\(\) writes the rest"),
+        (SHARES_ITS_BUFFER, "independent", "artefacts of one dump are independent"),
+        (IS_WRONG_IN_A_DUMP, "is_complete", "a dump undone is the unfiltered one"),
+        (KEEPS_WHAT_WAS_OPENED, "given_up", "a cancelled dump leaves nothing"),
+        (KEEPS_WHAT_WAS_OPENED, "leaves_the_process", "a dump leaves the process as it was"),
+    ],
+    ids=[
+        *("docstring", "no-suffix", "no-dot", "only-a-dot", "unprintable", "slash", "check"),
+        *("chunks", "single", "closes", "rest", "shares", "in-a-dump", "cancelled", "open"),
+    ],
+)
+def test_a_bad_filter_is_told_the_rule(run, bad, finder, rule):
+    """By an assertion that names it."""
+    result = run(FILTER.replace("BAD", bad), finder)
+
+    assert result.ret == 1
+    result.stdout.re_match_lines([f".*rule: .*{rule}.*"])
+
+
+def test_good_ones_pass(run):
+    """What the bad ones are made of breaks no rule."""
+    for code in (DESTINATION, FILTER):
+        assert run(code.replace("BAD", "")).ret == 0
+
+
 def test_every_rule_has_a_bad_plug_in():
     """None is stated that nothing can break."""
     code = "".join(p.read_text() for p in Path(gencore.testing.__file__).parent.glob("*.py"))
-    tests = (test_a_bad_collector_is_told_the_rule, test_a_bad_backend_is_told_the_rule)
+    tests = (
+        test_a_bad_backend_is_told_the_rule,
+        test_a_bad_collector_is_told_the_rule,
+        test_a_bad_destination_is_told_the_rule,
+        test_a_bad_filter_is_told_the_rule,
+    )
     tried = [mark.args[1] for test in tests for mark in test.pytestmark]
     words = [case[-1] for cases in tried for case in cases]
 

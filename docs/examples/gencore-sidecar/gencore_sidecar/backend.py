@@ -40,7 +40,7 @@ class Sidecar(Backend):
 
     name = "sidecar"
     priority = 15  # below all that does not stop the process for as long as the core takes
-    api_version = (1, 0)
+    api_version = (1, 1)
     method = "gcore"
 
     def __init__(self, path: str | None = None, *, timeout: float = 120.0) -> None:

@@ -1,6 +1,7 @@
 """``gencore plugins``: every installed plug-in, what became of loading it, and its options."""
 
 import json
+from typing import Final
 
 import click
 
@@ -12,12 +13,14 @@ from gencore.cli.plugins.rows import Row, describe, rows_of
 
 __all__ = ["plugins"]
 
+_FAMILY_WIDTH: Final = max(map(len, GROUPS))
+
 
 @click.group(invoke_without_command=True)
 @json_option
 @click.pass_context
 def plugins(context: click.Context, *, as_json: bool) -> None:
-    """List installed plug-ins: distribution, version, status, reason, remedy."""
+    """List every plug-in: family, name, distribution, version, status, reason, remedy."""
     if context.invoked_subcommand is not None:
         return
     rows = [row for family in GROUPS for row in rows_of(family)]
@@ -28,9 +31,10 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
     widest = max(map(len, origins), default=0)
     longest = max((len(row["name"]) for row in rows), default=0)
     for row, origin in zip(rows, origins, strict=True):
-        columns = (f"{row['family']:11}", f"{row['name']:{longest}}", f"{origin:{widest}}")
-        click.echo("  ".join((*columns, row["status"])))
-        _echo_reason(row, indent=13)
+        family = f"{row['family']:{_FAMILY_WIDTH}}"
+        columns = (family, f"{row['name']:{longest}}", f"{origin:{widest}}", row["status"])
+        click.echo("  ".join(columns))
+        _echo_reason(row, indent=_FAMILY_WIDTH + 2)
 
 
 @plugins.command()

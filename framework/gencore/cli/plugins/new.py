@@ -16,11 +16,16 @@ from gencore.errors import OutputError, UsageError
 
 __all__ = ["new"]
 
-_KINDS: Final[dict[str, Family]] = {"backend": "backend", "collector": "collector"}
+_KINDS: Final[dict[str, Family]] = {
+    "backend": "backend",
+    "collector": "collector",
+    "destination": "destination",
+    "filter": "filter",
+}
 """What can be written: each kind has a folder of templates, and is of a family of plug-ins."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_RESERVED: Final = {"backends", "collectors"}
-"""Names whose modules would be gencore's own packages."""
+_RESERVED: Final = {group.removeprefix("gencore.") for group in GROUPS.values()}
+"""Names whose modules are, or may become, gencore's own packages."""
 
 
 @click.command()

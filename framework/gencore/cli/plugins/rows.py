@@ -41,11 +41,11 @@ def row_of(plugin: loader.LoadedPlugin) -> Row:
 
 def describe(plugin: loader.LoadedPlugin) -> Row:
     """Return the row with the class's description, options and attributes, if it was loaded."""
-    cls, contract = plugin.plugin, loader.CONTRACTS.get(plugin.entry.family)
-    is_class = cls is not None and contract is not None  # a listener is any callable
-    options = read_options(cls) if is_class else PluginOptions(named={})
-    stated = inspect.get_annotations(contract) if is_class and contract is not None else ()
-    attributes = [name for name in stated if name not in _SHOWN_ABOVE]
+    cls = plugin.plugin
+    contract = None if cls is None else loader.CONTRACTS.get(plugin.entry.family)
+    options = PluginOptions(named={}) if contract is None else read_options(cls)
+    named = {} if contract is None else inspect.get_annotations(contract)
+    attributes = [name for name in named if name not in _SHOWN_ABOVE]
     return {
         **row_of(plugin),
         "description": None if cls is None else _read(lambda: _first_paragraph(cls)),

@@ -1,6 +1,7 @@
 """Cancels a dump at a chosen moment, from within, so that no race decides the test."""
 
 import functools
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ import pytest
 
 from gencore._pipeline.dump import Dump
 from gencore._pipeline.pipeline import Pipeline
-from gencore._settings.options import CollectorChoice
 from gencore.backend import Backend
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.report import Artifact
@@ -20,7 +20,7 @@ __all__ = ["give_up_at"]
 def give_up_at(
     moment: str,
     backend: Backend,
-    collector: CollectorChoice,
+    collector: str | Callable[[], Collector],
     directory: Path,
     **options: Any,
 ) -> None:
@@ -32,7 +32,9 @@ def give_up_at(
     pipeline = Pipeline(
         backend=backend,
         collectors=[
-            functools.partial(_with_direct_sink, collector),
+            collector
+            if isinstance(collector, str)
+            else functools.partial(_with_direct_sink, collector),
             functools.partial(_GivesUp, moment, handle),
         ],
         directory=directory,

@@ -193,7 +193,7 @@ def test_the_backends_core_is_whole(dump, with_plugins, tmp_path, tool):
 
 def test_the_filters_core_is_whole(dump):
     """It is found by its name, and the name of what it made says so."""
-    made = dump({"collectors": ["raw"], "filters": [{"use": "zstd", "options": {"level": 1}}]})
+    made = dump({"collectors": ["raw"], "filters": ["zstd"]})
 
     assert made["result"] == "complete", made["problems"]
     assert made["paths"]["raw"].endswith(".core.zst")

@@ -195,7 +195,7 @@ class EndsTheSidecar(Collector, CoreSink):
     process: subprocess.Popen
 
     def begin(self, dump):
-        self.file = dump.create("core")
+        self.file = dump.create("copy")
         return self
 
     def write(self, chunk):

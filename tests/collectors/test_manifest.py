@@ -298,8 +298,8 @@ def test_missing_part_makes_it_partial(tmp_path):
     assert (status["result"], status["exit_code"]) == (report.result, report.exit_code)
     assert (status["result"], status["exit_code"]) == ("partial", 3)
     (phase,) = [phase for phase in status["stages"] if phase["name"] == "broken"]
-    assert (phase["status"], phase["error"]) == ("failed", "nothing works")
-    assert status["failed"] == [{"part": "broken", "reason": "nothing works"}]
+    assert (phase["status"], phase["error"]) == ("failed", "OSError: nothing works")
+    assert status["failed"] == [{"part": "broken", "reason": "OSError: nothing works"}]
 
 
 def test_failed_core_is_told(tmp_path, monkeypatch, validate):
@@ -370,7 +370,7 @@ def test_codec_is_that_of_the_bundle(manifest):
     """The level is the one that the bundle's writer compresses with."""
     codec = manifest["core"]["codec"]
 
-    assert (codec["compression"], codec["level"]) == ("gzip", writer._LEVEL)
+    assert (codec["compression"], codec["level"]) == ("gzip", writer.LEVEL)
 
 
 def test_every_member_of_the_bundle_is_listed_with_its_hash(bundle, manifest):

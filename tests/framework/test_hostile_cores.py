@@ -106,7 +106,7 @@ def padded(data):
         (b"thread 7 exact main\nthread 8 missing other", None),
         (
             b"thread 7 exact main\nthread 8 partial other",
-            "the registers of 1 of 2 threads are not there",
+            "the registers of 1 of 2 threads are missing",
         ),
     ],
 )

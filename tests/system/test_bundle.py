@@ -134,7 +134,7 @@ def test_manifest_tells_the_build_ids(manifest):
 
 
 def test_manifest_names_plug_ins_that_were_not_loaded(python, tmp_path):
-    """A broken backend that nobody asked for is a warning and not an error."""
+    """A broken backend that policy lets be chosen is a warning and not an error."""
     (tmp_path / "sample_broken.py").write_text("import no_such_module")
     info = tmp_path / "sample_broken-1.0.dist-info"
     info.mkdir()
@@ -147,7 +147,8 @@ def test_manifest_names_plug_ins_that_were_not_loaded(python, tmp_path):
         print(json.dumps([report.result, report.warnings, manifest["status"]["warnings"]]))
     """
 
-    result, warnings, written = python(code, env={"PYTHONPATH": str(tmp_path)})
+    env = {"PYTHONPATH": str(tmp_path), "GENCORE_PLUGINS": "broken"}
+    result, warnings, written = python(code, env=env)
 
     assert result == "complete"
     assert warnings == written

@@ -73,7 +73,7 @@ class Copies(gencore.Collector, gencore.CoreSink):
     api_version = (1, 0)
 
     def begin(self, dump):
-        self._file = dump.create("core")
+        self._file = dump.create("copy")
         return self
 
     def write(self, chunk):

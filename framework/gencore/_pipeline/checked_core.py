@@ -4,7 +4,6 @@ import io
 from collections.abc import Iterator
 
 from gencore.core_stream import CoreStream
-from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
 __all__ = ["CheckedCore", "promised_size"]
@@ -67,6 +66,8 @@ class CheckedCore(CoreStream):
 
 def promised_size(beginning: bytes) -> int | None:
     """Return the size of the ELF core that begins so; None if that does not say."""
+    from gencore.corefile import CoreFile  # only third parties need it: it is slow to load
+
     try:
         with CoreFile(io.BytesIO(beginning)) as core:
             return core.promised_size

@@ -120,7 +120,7 @@ def test_verify_ends_with_8_where_a_library_is_missing_or_another(cli, tmp_path,
             file = gencore.MappedFile(path=file.path, read_from=sys.executable)
         return describe(file, request)
 
-    monkeypatch.setattr("gencore.collector.describe", without_or_other)
+    monkeypatch.setattr("gencore._pipeline.state.describe", without_or_other)
     path = gencore.start(directory=tmp_path).result().path_of("archive")
     monkeypatch.undo()
 

@@ -108,15 +108,15 @@ def test_ctrl_c_ends_with_its_own_code(tmp_path):
 
 
 WITHOUT_LIBC = """
-import attrs, gencore.collector
-describe = gencore.collector.describe
+import attrs, gencore._pipeline.state as state
+describe = state.describe
 
 def without_libc(file, request=None):
     library = describe(file, request)
     gone = "/libc.so.6" in file.path
     return attrs.evolve(library, status="unreadable", reason="gone") if gone else library
 
-gencore.collector.describe = without_libc
+state.describe = without_libc
 """
 
 

@@ -8,6 +8,7 @@ import pytest
 import gencore.testing
 
 pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.timeout(300)  # a whole pytest each, which some rules give megabytes
 
 SUITE = """
 import os, threading, time, sys

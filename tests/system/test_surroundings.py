@@ -240,7 +240,7 @@ def test_bundle_for_which_the_disk_was_too_small_leaves_the_rest(tmpfs, monkeypa
     assert (report.result, report.failed[0].part) == ("partial", "archive")
     assert "no space left on the device (ENOSPC)" in report.failed[0].reason
     assert left_in(directory) == [f"{report.name}.manifest.json"]
-    with pytest.raises(gencore.OutputError, match="ENOSPC"):
+    with pytest.raises(gencore.DumpIncomplete, match="ENOSPC"):
         gencore.collect_core(force=True)
 
 

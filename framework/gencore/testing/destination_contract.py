@@ -13,7 +13,7 @@ from gencore.destination import Destination, Upload
 from gencore.report import Report
 from gencore.testing.giving_up import give_up_at
 from gencore.testing.pieces import sample, write_in_pieces
-from gencore.testing.rules import ContractSuite, assert_named_well, surroundings
+from gencore.testing.rules import ContractSuite, assert_named_well, assert_same, surroundings
 from gencore.testing.simulated import SimulatedBackend
 
 __all__ = ["DestinationContract"]
@@ -73,7 +73,7 @@ class DestinationContract(ContractSuite):
         location = upload.commit()
 
         assert isinstance(location, str | Path), "rule: commit() returns a URL or a Path"
-        assert self.read(location) == sample(size), "rule: what is committed is what was written"
+        assert_same(self.read(location), sample(size), "what is committed is what was written")
 
     def test_nothing_appears_before_commit(self, destination: Maker) -> None:
         """Nobody takes half an artefact for a whole one."""
@@ -104,9 +104,9 @@ class DestinationContract(ContractSuite):
         except Exception:
             elsewhere = None
 
-        assert self.read(location) == first, "rule: a name is never replaced"
+        assert_same(self.read(location), first, "a name is never replaced")
         if elsewhere is not None:
-            assert self.read(elsewhere) == second, "rule: what cannot be sent is an error"
+            assert_same(self.read(elsewhere), second, "what cannot be sent is an error")
 
     def test_two_uploads_do_not_mix(self, destination: Maker) -> None:
         """A dump may make several artefacts at once."""
@@ -121,7 +121,7 @@ class DestinationContract(ContractSuite):
             b"".join(sample(1000, seed=number) for number in range(20)),
             b"".join(sample(1000, seed=-1 - number) for number in range(20)),
         )
-        assert sent == expected, "rule: two uploads do not mix"
+        assert_same(sent, expected, "two uploads do not mix")
 
     def test_a_dump_is_complete(self, destination: Maker, tmp_path: Path) -> None:
         """A bundle is sent while it is made; the report says where it is, and what it is."""

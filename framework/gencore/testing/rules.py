@@ -14,7 +14,7 @@ import pytest
 
 from gencore._plugins.loader import API_CURRENT, API_FLOOR
 
-__all__ = ["ContractSuite", "assert_named_well", "surroundings", "watched"]
+__all__ = ["ContractSuite", "assert_named_well", "assert_same", "surroundings", "watched"]
 
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FORBIDDEN: Final = ("import", "open", "os.listdir", "os.scandir", "socket.", "subprocess.")
@@ -54,6 +54,12 @@ def assert_named_well(plugin: Any) -> None:
     assert isinstance(version, tuple), "rule: api_version is a pair of numbers"
     assert API_FLOOR <= version < (API_CURRENT[0] + 1, 0), "rule: api_version is in the window"
     assert document, "rule: a plug-in's class has a docstring"
+
+
+def assert_same(found: object, expected: object, rule: str) -> None:
+    """Compare what may be megabytes. pytest would explain the difference, for hours."""
+    same = found == expected
+    assert same, f"rule: {rule}"
 
 
 def surroundings(*directories: Path) -> dict[str, Any]:

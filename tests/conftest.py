@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,11 @@ def pytest_xdist_auto_num_workers(config):
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
     """Begin with what may take longest, so that no process is left alone with it at the end."""
+    sizes = Counter(item.path for item in items)
 
     def most(item):
         limit = item.get_closest_marker("timeout")
-        return limit.args[0] if limit else 0
+        return limit.args[0] if limit else 0, sizes[item.path]
 
     items.sort(key=most, reverse=True)
 

@@ -222,4 +222,5 @@ def _print_read_back(found: dict[str, Any]) -> None:
     verdict = "hash matches" if found["core_hash_matches"] else "HASH DIFFERS"
     click.echo(f"read back  core of {size:.1f} MiB, {verdict}; {found['members']} files; threads:")
     for thread in found["threads"]:
-        click.echo(f"           {thread['tid']:>8}  {thread['name']:<12}  {thread['in']}")
+        tid, name = thread["tid"] or "unknown", thread["name"] or "unknown"
+        click.echo(f"           {tid:>8}  {name:<12}  {thread['in']}")

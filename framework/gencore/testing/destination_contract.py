@@ -73,7 +73,9 @@ class DestinationContract(ContractSuite):
         location = upload.commit()
 
         assert isinstance(location, str | Path), "rule: commit() returns a URL or a Path"
-        assert_same(self.read(location), sample(size), "what is committed is what was written")
+        assert_same(
+            self.read(location), sample(size), "rule: what is committed is what was written"
+        )
 
     def test_nothing_appears_before_commit(self, destination: Maker) -> None:
         """Nobody takes half an artefact for a whole one."""
@@ -104,9 +106,9 @@ class DestinationContract(ContractSuite):
         except Exception:
             elsewhere = None
 
-        assert_same(self.read(location), first, "a name is never replaced")
+        assert_same(self.read(location), first, "rule: a name is never replaced")
         if elsewhere is not None:
-            assert_same(self.read(elsewhere), second, "what cannot be sent is an error")
+            assert_same(self.read(elsewhere), second, "rule: what cannot be sent is an error")
 
     def test_two_uploads_do_not_mix(self, destination: Maker) -> None:
         """A dump may make several artefacts at once."""
@@ -121,7 +123,7 @@ class DestinationContract(ContractSuite):
             b"".join(sample(1000, seed=number) for number in range(20)),
             b"".join(sample(1000, seed=-1 - number) for number in range(20)),
         )
-        assert_same(sent, expected, "two uploads do not mix")
+        assert_same(sent, expected, "rule: two uploads do not mix")
 
     def test_a_dump_is_complete(self, destination: Maker, tmp_path: Path) -> None:
         """A bundle is sent while it is made; the report says where it is, and what it is."""

@@ -77,13 +77,13 @@ class FilterContract(ContractSuite):
         """Bytes of any number, in pieces of any size, each valid only while it is taken."""
         data = sample(size)
         made = _filtered(maker(), data, pieces)
-        assert_same(self.undo(made), data, "what comes out can be undone")
+        assert_same(self.undo(made), data, "rule: what comes out can be undone")
 
     def test_single_bytes_can_be_undone(self, maker: Maker) -> None:
         """However many there are."""
         data = sample(70_000)
         made = _filtered(maker(), data, (1,))
-        assert_same(self.undo(made), data, "pieces of one byte can be undone")
+        assert_same(self.undo(made), data, "rule: pieces of one byte can be undone")
 
     def test_closing_writes_the_rest(self, maker: Maker) -> None:
         """And leaves the writer open: it is the framework's, and another filter may follow."""
@@ -93,7 +93,7 @@ class FilterContract(ContractSuite):
         sink.close()
 
         assert not writer.closed, "rule: close() does not close the writer"
-        assert_same(self.undo(bytes(writer.data)), sample(6999), "close() writes the rest")
+        assert_same(self.undo(bytes(writer.data)), sample(6999), "rule: close() writes the rest")
 
     def test_artifacts_are_independent(self, maker: Maker) -> None:
         """Of several in one dump each can be undone without the others."""
@@ -111,7 +111,7 @@ class FilterContract(ContractSuite):
             for seed in range(2)
         ]
         undone = [self.undo(bytes(writer.data)) for writer in writers]
-        assert_same(undone, expected, "artefacts of one dump are independent")
+        assert_same(undone, expected, "rule: artefacts of one dump are independent")
 
     def test_a_dump_is_complete(self, maker: Maker, tmp_path: Path) -> None:
         """A core and a bundle at once; each undone is what it would be without the filter."""
@@ -127,7 +127,7 @@ class FilterContract(ContractSuite):
 
         assert [f"{part.part}: {part.reason}" for part in report.failed] == []
         undone = sorted(self.undo(bytes(data)) for data in sent.values())
-        assert_same(undone, sorted(map(bytes, plain)), "a dump undone is the unfiltered one")
+        assert_same(undone, sorted(map(bytes, plain)), "rule: a dump undone is the unfiltered one")
 
     def test_a_dump_that_is_given_up_leaves_nothing(self, maker: Maker, tmp_path: Path) -> None:
         """In the middle of the core, and at its end."""

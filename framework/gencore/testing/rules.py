@@ -59,7 +59,7 @@ def assert_named_well(plugin: Any) -> None:
 def assert_same(found: object, expected: object, rule: str) -> None:
     """Compare what may be megabytes. pytest would explain the difference, for hours."""
     same = found == expected
-    assert same, f"rule: {rule}"
+    assert same, rule
 
 
 def surroundings(*directories: Path) -> dict[str, Any]:

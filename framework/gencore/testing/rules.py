@@ -52,7 +52,7 @@ def assert_named_well(plugin: Any) -> None:
     assert isinstance(name, str), "rule: a plug-in has a name"
     assert _NAME.fullmatch(name), "rule: a name is lower-case letters, digits and hyphens"
     assert isinstance(version, tuple), "rule: api_version is a pair of numbers"
-    assert API_FLOOR <= version < (API_CURRENT[0] + 1, 0), "rule: api_version is in the window"
+    assert API_FLOOR <= version <= API_CURRENT, "rule: api_version is in the window"
     assert document, "rule: a plug-in's class has a docstring"
 
 

@@ -137,7 +137,7 @@ class DumpInProgress(ABC):
 
 
 class CoreSink(ABC):
-    """Takes the bytes of a core, in file order, on the dump's worker thread."""
+    """Takes the bytes of a core, in file order; that of another distribution on its own thread."""
 
     @abstractmethod
     def write(self, chunk: memoryview) -> None:

@@ -11,7 +11,7 @@ from gencore.core_stream import CoreStream
 from gencore.output import ArtifactWriter
 from gencore.report import Artifact
 
-__all__ = ["OwnArtifacts", "check_name"]
+__all__ = ["OwnArtifacts"]
 
 _LONGEST_NAME: Final = 200
 """Bytes: with the dump's own name before it, less than the 255 of NAME_MAX."""
@@ -123,12 +123,12 @@ class OwnArtifacts:
     def _check(self, name: str) -> None:
         if not self._open:
             raise ValueError(f"collector {self._collector!r} has ended")
-        check_name(name)
+        _check_name(name)
         if name in {_CORE, _INCOMPLETE_CORE} and not self._keeps_core:
             raise ValueError(f"the name {name!r} is reserved for collectors that keep the core")
 
 
-def check_name(name: Any) -> None:
+def _check_name(name: Any) -> None:
     """Raise `ValueError` unless an artefact can have this name on any system."""
     if type(name) is not str:
         raise TypeError(f"an artefact's name is text, not {type(name).__name__}")
@@ -152,7 +152,7 @@ def _check_claims(claims: Iterable[Artifact], made: Iterable[Artifact]) -> list[
 def _check_claim(claim: Any) -> None:
     if not isinstance(claim, Artifact):
         raise TypeError(f"finish() returned {type(claim).__name__}, expected an Artifact")
-    check_name(claim.name)
+    _check_name(claim.name)
     if type(claim.size) is not int or claim.size < 0:
         raise ValueError(f"{claim.name!r} has the size {claim.size!r}")
     if claim.sha256 is not None and type(claim.sha256) is not str:

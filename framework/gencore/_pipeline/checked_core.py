@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from gencore.core_stream import CoreStream
 from gencore.errors import IntegrityError
 
-__all__ = ["CheckedCore", "promised_size"]
+__all__ = ["CheckedCore"]
 
 
 class CheckedCore(CoreStream):
@@ -34,7 +34,7 @@ class CheckedCore(CoreStream):
         self._size = self._stated = self._core.size
         self._chunks = iter(self._core)
         self._first = next(self._chunks, None)
-        promised = None if self._first is None else promised_size(bytes(self._first))
+        promised = None if self._first is None else _promised_size(bytes(self._first))
         if promised is not None and promised != self._size:
             self.correction = (
                 f"states a core of {self._size!r} bytes, but its headers promise {promised:,}"
@@ -64,7 +64,7 @@ class CheckedCore(CoreStream):
         close()
 
 
-def promised_size(beginning: bytes) -> int | None:
+def _promised_size(beginning: bytes) -> int | None:
     """Return the size of the ELF core that begins so; None if that does not say."""
     from gencore.corefile import CoreFile  # only third parties need it: it is slow to load
 

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 import attrs
 
 from gencore._pipeline.participant import Participant
+from gencore._pipeline.plugin_maker import name_of, with_options
 from gencore._pipeline.watched import watched
 from gencore._plugins import loader
 from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.options import BackendSpec, CollectorSpec
-from gencore._settings.plugin_options import check_options
 from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.errors import PluginError, Refused, TimedOut, UsageError
@@ -114,13 +114,13 @@ class Selection:
 
     def _load_backend(self, spec: BackendSpec) -> Candidate:
         if not isinstance(spec.use, str):
-            backend: object = _with_options(spec, spec.use, f"backend {_name_of(spec.use)[0]!r}")()
+            backend: object = with_options(spec, spec.use, f"backend {name_of(spec.use)[0]!r}")()
             if not isinstance(backend, Backend):
                 raise UsageError(f"{spec.use!r} returns {backend!r}, which is not a Backend")
             return Candidate(backend)
         plugin = loader.load_named("backend", spec.use)
         self._loaded.append(plugin)
-        make = _with_options(spec, plugin.plugin, f"backend {plugin.entry.name!r}")
+        make = with_options(spec, plugin.plugin, f"backend {plugin.entry.name!r}")
         return _make_backend(plugin, make)
 
     def _load_default(self, entry: CatalogueEntry) -> Candidate | None:
@@ -148,11 +148,11 @@ class Selection:
 
     def _load_collector(self, spec: CollectorSpec) -> _Recipe | None:
         if not isinstance(spec.use, str):
-            name, is_certain = _name_of(spec.use)
+            name, is_certain = name_of(spec.use)
             return _Recipe(
                 name=name,
                 name_is_certain=is_certain,
-                make=_with_options(spec, spec.use, f"collector {name!r}"),
+                make=with_options(spec, spec.use, f"collector {name!r}"),
                 spec=spec,
             )
         try:
@@ -165,7 +165,7 @@ class Selection:
         self._loaded.append(loaded)
         return _Recipe(
             name=loaded.entry.name,
-            make=_with_options(spec, loaded.plugin, f"collector {loaded.entry.name!r}"),
+            make=with_options(spec, loaded.plugin, f"collector {loaded.entry.name!r}"),
             spec=spec,
             built_in=loaded.entry.built_in,
         )
@@ -183,25 +183,6 @@ def _check_packers(participants: list[Participant]) -> None:
 
 def _unusable(name: str, error: Exception) -> str:
     return f"collector {name!r} cannot be used: {describe_error(error)}"
-
-
-def _with_options(
-    spec: BackendSpec | CollectorSpec, maker: Callable[..., T], plugin: str
-) -> Callable[[], T]:
-    """Return what makes the plug-in as *spec* says. Raises `UsageError` for a wrong option."""
-    return partial(maker, **check_options(maker, spec.options, plugin))
-
-
-def _name_of(maker: Callable[..., Any]) -> tuple[str, bool]:
-    """Return how to call what makes a collector, and whether the collector has that name too."""
-    while isinstance(maker, partial):
-        maker = maker.func
-    try:
-        name = getattr(maker, "name", None)
-        return (name, True) if isinstance(name, str) else (str(maker.__name__), False)
-    except Exception as error:
-        reraise_if_from_handler(error)
-        return repr(maker), False
 
 
 def _refuse_same_names(names: Iterable[str]) -> None:

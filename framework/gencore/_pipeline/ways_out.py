@@ -8,12 +8,12 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gencore._pipeline.outgoing import Outgoing
+from gencore._pipeline.plugin_maker import name_of, with_options
 from gencore._pipeline.watched import watched
 from gencore._plugins import loader
 from gencore._plugins.catalogue import Family
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.options import DestinationSpec, FilterSpec
-from gencore._settings.plugin_options import check_options
 from gencore._settings.settings import Settings
 from gencore.destination import Destination
 from gencore.errors import Refused
@@ -73,13 +73,13 @@ class WaysOut:
         return Outgoing(_made(self._destination, Destination), filters, dump)
 
     def _recipe(self, family: Family, spec: DestinationSpec | FilterSpec) -> _Recipe:
-        maker: Any = spec.use
-        name, built_in = str(getattr(maker, "name", None) or maker), False
         if isinstance(spec.use, str):
             plugin = self._load(family, spec.use)
             name, built_in, maker = plugin.entry.name, plugin.entry.built_in, plugin.plugin
-        options = check_options(maker, spec.options, f"{family} {name!r}")
-        return _Recipe(name, f"{family} {name!r}", partial(maker, **options), built_in)
+        else:
+            (name, _), built_in, maker = name_of(spec.use), False, spec.use
+        who = f"{family} {name!r}"
+        return _Recipe(name, who, with_options(spec, maker, who), built_in)
 
     def _listener(self, choice: str | Listener) -> Listener:
         return self._load("listener", choice).plugin if isinstance(choice, str) else choice

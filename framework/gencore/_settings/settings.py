@@ -33,12 +33,13 @@ def _to_backend(choice: Any) -> Backend | BackendSpec | None:
     )
 
 
+def _check_list(option: str, choices: Any, *, least: int = 0, remedy: str | None = None) -> None:
+    if isinstance(choices, str) or not isinstance(choices, Sequence) or len(choices) < least:
+        raise UsageError(f"{option}={choices!r} is not a list of {option}", remedy=remedy)
+
+
 def _to_collectors(choices: Any) -> tuple[CollectorSpec, ...]:
-    if isinstance(choices, str) or not isinstance(choices, Sequence) or not choices:
-        raise UsageError(
-            f"collectors={choices!r} is not a list of collectors",
-            remedy="pass names, as in collectors=['raw']",
-        )
+    _check_list("collectors", choices, least=1, remedy="pass names, as in collectors=['raw']")
     return tuple(c if isinstance(c, CollectorSpec) else CollectorSpec(c) for c in choices)
 
 
@@ -47,14 +48,12 @@ def _to_destination(choice: Any) -> DestinationSpec | None:
 
 
 def _to_filters(choices: Any) -> tuple[FilterSpec, ...]:
-    if isinstance(choices, str) or not isinstance(choices, Sequence):
-        raise UsageError(f"filters={choices!r} is not a list of filters")
+    _check_list("filters", choices)
     return tuple(c if isinstance(c, FilterSpec) else FilterSpec(c) for c in choices)
 
 
 def _to_listeners(choices: Any) -> tuple[ListenerChoice, ...]:
-    if isinstance(choices, str) or not isinstance(choices, Sequence):
-        raise UsageError(f"listeners={choices!r} is not a list of listeners")
+    _check_list("listeners", choices)
     for choice in choices:
         if not isinstance(choice, str) and not callable(choice):
             raise UsageError(f"listeners: {choice!r} is neither a name nor callable")

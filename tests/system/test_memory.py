@@ -189,7 +189,8 @@ def test_a_file_mapped_beyond_its_end_costs_what_its_pages_cost(report_of, tmp_p
         finally:
             libc.munmap(ctypes.c_void_p(start), ctypes.c_size_t(size))
 
-    assert report.artifacts[0].size < before + 16 * MIB
+    # The process itself grows between two dumps: by the stacks of threads, for instance.
+    assert report.artifacts[0].size < before + size // 64
     (row,) = [warning for warning in report.warnings if f"{start + 4 * PAGE:#x}" in warning]
     assert f"{size - 4 * PAGE:,} bytes unreadable" in row
     assert len(report.warnings) == 1

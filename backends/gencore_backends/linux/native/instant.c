@@ -133,8 +133,8 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 	if (pipe2(status, O_CLOEXEC))
 		return failed(failure, STEP_PIPE);
 	image.status_fd = status[1];
-	/* The reader is this process. Without a pidfd (seccomp) the clone asks for its parent. */
-	image.reader = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	/* Without a pidfd (seccomp) the clone asks for its parent. */
+	image.reader = order->reader >= 0 ? order->reader : (int)syscall(SYS_pidfd_open, getpid(), 0);
 	note_ids(&image);
 	if (threads_prepare(order->threads))
 		result = failed(failure, STEP_PREPARE_THREADS);
@@ -143,7 +143,7 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 	threads_finish(&image.threads);
 	ret->threads = image.threads;
 	close(status[1]);
-	if (image.reader >= 0)
+	if (image.reader >= 0 && image.reader != order->reader)
 		close(image.reader);
 	if (result)
 		close(status[0]);

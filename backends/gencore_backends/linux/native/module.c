@@ -5,85 +5,33 @@
 #include <Python.h>
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "descriptors.h"
+#include "names.h"
 #include "retries.h"
+#include "service.h"
 #include "snapshot.h"
+#include "turn.h"
 
 #ifdef Py_GIL_DISABLED
 #error "gencore needs a Python with the GIL: free-threaded builds are not supported"
 #endif
 
-static const char *const step_names[STEP_COUNT] = {
-	[STEP_PIPE] = "pipe",
-	[STEP_PREPARE_THREADS] = "prepare-threads",
-	[STEP_BLOCK_SIGNALS] = "block-signals",
-	[STEP_STOP_THREADS] = "stop-threads",
-	[STEP_CLONE] = "clone",
-	[STEP_LEAVE_SERVICE] = "leave-service",
-	[STEP_MAKE_DUMPABLE] = "make-dumpable",
-	[STEP_ENTER_DIRECTORY] = "enter-directory",
-	[STEP_CLOSE_DESCRIPTORS] = "close-descriptors",
-	[STEP_AWAIT_RELEASE] = "await-release",
-	[STEP_COREDUMP_FILTER] = "coredump-filter",
-	[STEP_CORE_LIMIT] = "core-limit",
-	[STEP_FILE_SIZE_LIMIT] = "file-size-limit",
-	[STEP_RESET_SIGNAL] = "reset-signal",
-	[STEP_UNBLOCK_SIGNAL] = "unblock-signal",
-	[STEP_RAISE] = "raise",
-	[STEP_MEMORY] = "memory",
-	[STEP_READ_MAPS] = "read-maps",
-	[STEP_EXCLUDE] = "exclude",
-	[STEP_WRITE_NOTES] = "write-notes",
-	[STEP_WRITE_CORE] = "write-core",
-	[STEP_READER_ENDED] = "reader-ended",
-};
-
-static const char *const mode_names[THREADS_MODES] = {
-	[THREADS_CALLER] = "caller",
-	[THREADS_AUTO] = "auto",
-	[THREADS_SIGNAL] = "signal",
-};
-
-static const char *const content_names[CONTENTS] = {
-	[CONTENT_FULL] = "full",
-	[CONTENT_PRIVATE] = "private",
-	[CONTENT_STACKS] = "stacks",
-	[CONTENT_TRIAGE] = "triage",
-};
-
-static const char *const reasons[REASON_COUNT] = {
-	[REASON_NOT_ASKED] = "only the calling thread was requested",
-	[REASON_BLOCKS_SIGNALS] = "it blocks or waits for signals, so it was read, not stopped",
-	[REASON_REMAINING_TIME] = "its system call cannot be resumed exactly, so it was read, not "
-				  "stopped",
-	[REASON_TRANSFER] = "its system call would return with a part of its data, so it was read, "
-			    "not stopped",
-	[REASON_HANDLER_BLOCKS] = "a signal handler of the application blocks other signals, so it was "
-				  "read, not stopped",
-	[REASON_UNINTERRUPTIBLE] = "it is in uninterruptible sleep, or exiting",
-	[REASON_STACK_FULL] = "its stack has no room for a signal frame, so it was read, not stopped",
-	[REASON_QUEUE_FULL] = "no signal could be queued for it (RLIMIT_SIGPENDING, or seccomp)",
-	[REASON_NO_ANSWER] = "it did not stop in time",
-	[REASON_RAN] = "it could only be read, and has run since",
-	[REASON_NOT_LOOKED_AT] = "its state in /proc could not be read (no free descriptor?)",
-	[REASON_LEFT_EARLY] = "the clone took longer than the thread could wait",
-};
-
-static int find_name(const char *const *names, int count, const char *name)
+static int known_name(const char *const *names, int count, const char *name)
 {
-	for (int i = 0; i < count; i++)
-		if (!strcmp(names[i], name))
-			return i;
-	PyErr_Format(PyExc_ValueError, "unknown name '%s'", name);
-	return -1;
+	int found = find_name(names, count, name);
+
+	if (found < 0)
+		PyErr_Format(PyExc_ValueError, "unknown name '%s'", name);
+	return found;
 }
 
 static PyObject *describe_threads(const struct thread_table *table)
@@ -97,7 +45,7 @@ static PyObject *describe_threads(const struct thread_table *table)
 		if (thread_state(thread) == THREAD_ENDED)
 			continue;
 		row = Py_BuildValue("isz", (int)thread->tid, thread_quality(thread),
-				    reasons[thread->reason]);
+				    reason_texts[thread->reason]);
 		if (!row || PyList_Append(list, row))
 			Py_CLEAR(list);
 		Py_XDECREF(row);
@@ -138,30 +86,6 @@ static PyObject *describe(const struct snapshot *snapshot)
 }
 
 /*
- * Threads, signals and the table are the process's, while interpreters with a GIL of their own can
- * ask at the same time: one after the other. Who waits here is stopped and released like any other
- * thread. A holder is a process ID and a thread ID: a child that was forked meanwhile finds its
- * parent's, and a thread its own where a finalizer or signal handler asks in the middle.
- */
-static _Atomic uint64_t holder;
-
-/* Return what holder was: 0, or this thread. */
-static uint64_t hold(void)
-{
-	const struct timespec glance = {.tv_nsec = 100000};
-	const uint64_t process = (uint64_t)getpid() << 32;
-	const uint64_t self = process | (uint32_t)syscall(SYS_gettid);
-	uint64_t before = 0;
-
-	while (!atomic_compare_exchange_strong(&holder, &before, self) && before != self)
-		if (before >> 32 == process >> 32) {
-			nanosleep(&glance, NULL);
-			before = 0;
-		}
-	return before == self ? self : 0;
-}
-
-/*
  * The result goes into a list of the caller's before anything else can happen: a Python signal
  * handler that raises (Ctrl-C) runs as soon as this returns, and a returned value would be lost.
  */
@@ -169,7 +93,7 @@ static PyObject *take(const struct snapshot_order *order, PyObject *taken)
 {
 	struct step_failure failure;
 	struct snapshot snapshot;
-	uint64_t before = hold();
+	uint64_t before = turn_take();
 	PyObject *row = NULL;
 	int failed;
 
@@ -179,7 +103,7 @@ static PyObject *take(const struct snapshot_order *order, PyObject *taken)
 	} else {
 		row = describe(&snapshot);
 	}
-	atomic_store(&holder, before);
+	turn_give_back(before);
 	failed = !row || PyList_Append(taken, row);
 	Py_XDECREF(row);
 	if (failed)
@@ -201,7 +125,7 @@ PyDoc_STRVAR(snapshot_for_kernel_doc,
 
 static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 {
-	struct snapshot_order order = {.kernel_writes = true};
+	struct snapshot_order order = {.kernel_writes = true, .reader = -1};
 	PyObject *excluded, *taken, *result = NULL;
 	const char *mode;
 	int threads, allow_undumpable;
@@ -212,7 +136,7 @@ static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 			      &taken))
 		return NULL;
 	order.allow_undumpable = allow_undumpable;
-	threads = find_name(mode_names, THREADS_MODES, mode);
+	threads = known_name(mode_names, THREADS_MODES, mode);
 	order.threads = (enum thread_mode)threads;
 	if (threads >= 0 && !convert_ranges(excluded, &order.excluded))
 		result = take(&order, taken);
@@ -231,7 +155,7 @@ PyDoc_STRVAR(snapshot_to_elf_doc,
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 {
-	struct snapshot_order order = {.kernel_writes = false};
+	struct snapshot_order order = {.kernel_writes = false, .reader = -1};
 	PyObject *kept, *excluded, *taken, *result = NULL;
 	const char *mode, *content;
 	int threads, contents, with_dontdump, allow_undumpable;
@@ -243,8 +167,8 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 		return NULL;
 	order.allow_undumpable = allow_undumpable;
 	order.thread_state = (uintptr_t)PyThreadState_Get();
-	threads = find_name(mode_names, THREADS_MODES, mode);
-	contents = threads < 0 ? -1 : find_name(content_names, CONTENTS, content);
+	threads = known_name(mode_names, THREADS_MODES, mode);
+	contents = threads < 0 ? -1 : known_name(content_names, CONTENTS, content);
 	order.threads = (enum thread_mode)threads;
 	order.content = (enum core_content)contents;
 	order.with_dontdump = with_dontdump;
@@ -350,12 +274,130 @@ static PyObject *native_userfaultfd_reports_forks(PyObject *module, PyObject *ig
 	return PyBool_FromLong(found);
 }
 
+PyDoc_STRVAR(arm_doc,
+"arm($module, directory, facts, /)\n--\n\n"
+"Start the agent, which lets other processes of this user capture this one.\n\n"
+"directory is bytes: a folder for its socket, or nothing for an abstract one\n"
+"alone. facts is JSON as bytes, which the agent passes on with each capture.\n"
+"Does nothing but to take the facts if it runs already. Raises OSError.");
+
+static PyObject *native_arm(PyObject *module, PyObject *args)
+{
+	static bool at_exit;
+	const char *directory, *facts;
+	Py_ssize_t size;
+	int failed;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "yy#", &directory, &facts, &size))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	failed = service_set_facts(facts, (size_t)size) || agent_arm(directory);
+	Py_END_ALLOW_THREADS
+	if (failed)
+		return PyErr_SetFromErrno(PyExc_OSError);
+	if (!at_exit) /* after finalization, which may hang like anything else */
+		at_exit = !atexit(agent_disarm);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(disarm_doc,
+"disarm($module, /)\n--\n\n"
+"End the agent, and close its sockets.");
+
+static PyObject *native_disarm(PyObject *module, PyObject *ignored)
+{
+	(void)module;
+	(void)ignored;
+	Py_BEGIN_ALLOW_THREADS
+	agent_disarm();
+	Py_END_ALLOW_THREADS
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(is_armed_doc,
+"is_armed($module, /)\n--\n\n"
+"Return whether the agent listens.");
+
+static PyObject *native_is_armed(PyObject *module, PyObject *ignored)
+{
+	(void)module;
+	(void)ignored;
+	return PyBool_FromLong(agent_is_armed());
+}
+
+PyDoc_STRVAR(set_agent_excluded_doc,
+"set_agent_excluded($module, excluded, /)\n--\n\n"
+"Set the memory, a sequence of (start, end), that the agent's captures wipe.\n\n"
+"Raises OSError.");
+
+static PyObject *native_set_agent_excluded(PyObject *module, PyObject *sequence)
+{
+	struct ranges excluded = {.count = 0};
+	int failed;
+
+	(void)module;
+	if (convert_ranges(sequence, &excluded)) {
+		PyMem_Free((void *)excluded.rows);
+		return NULL;
+	}
+	Py_BEGIN_ALLOW_THREADS
+	failed = service_set_excluded(excluded);
+	Py_END_ALLOW_THREADS
+	PyMem_Free((void *)excluded.rows);
+	if (failed)
+		return PyErr_SetFromErrno(PyExc_OSError);
+	Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(before_fork_doc,
+"before_fork($module, /)\n--\n\n"
+"End the agent's thread for the moment of an os.fork(), which warns of threads.");
+
+static PyObject *native_before_fork(PyObject *module, PyObject *ignored)
+{
+	(void)module;
+	(void)ignored;
+	Py_BEGIN_ALLOW_THREADS
+	agent_pause();
+	Py_END_ALLOW_THREADS
+	Py_RETURN_NONE;
+}
+
+static int resume_agent(void *ignored)
+{
+	(void)ignored;
+	agent_resume();
+	return 0;
+}
+
+PyDoc_STRVAR(after_fork_in_parent_doc,
+"after_fork_in_parent($module, /)\n--\n\n"
+"Start the agent's thread again as soon as the main thread runs Python code.\n\n"
+"Not at once: some versions of CPython count threads after they have called this.");
+
+static PyObject *native_after_fork_in_parent(PyObject *module, PyObject *ignored)
+{
+	(void)module;
+	(void)ignored;
+	if (Py_AddPendingCall(resume_agent, NULL)) /* too many wait already */
+		agent_resume();
+	Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
 	{"snapshot_for_kernel", native_snapshot_for_kernel, METH_VARARGS, snapshot_for_kernel_doc},
 	{"snapshot_to_elf", native_snapshot_to_elf, METH_VARARGS, snapshot_to_elf_doc},
 	{"read_message", native_read_message, METH_O, read_message_doc},
 	{"dumpable", native_dumpable, METH_NOARGS, dumpable_doc},
 	{"auxiliary_value", native_auxiliary_value, METH_O, auxiliary_value_doc},
+	{"arm", native_arm, METH_VARARGS, arm_doc},
+	{"disarm", native_disarm, METH_NOARGS, disarm_doc},
+	{"is_armed", native_is_armed, METH_NOARGS, is_armed_doc},
+	{"set_agent_excluded", native_set_agent_excluded, METH_O, set_agent_excluded_doc},
+	{"before_fork", native_before_fork, METH_NOARGS, before_fork_doc},
+	{"after_fork_in_parent", native_after_fork_in_parent, METH_NOARGS,
+	 after_fork_in_parent_doc},
 	{"userfaultfd_reports_forks", native_userfaultfd_reports_forks, METH_NOARGS,
 	 userfaultfd_reports_forks_doc},
 	{NULL, NULL, 0, NULL},
@@ -382,6 +424,13 @@ static struct PyModuleDef definition = {
 	.m_methods = methods,
 };
 
+/* In the child of a fork(2), whoever makes it. */
+static void after_fork(void)
+{
+	threads_after_fork();
+	agent_after_fork();
+}
+
 PyMODINIT_FUNC PyInit__native(void);
 
 /* Modules that retries.c looks for; an application mostly has them anyway. */
@@ -405,7 +454,7 @@ PyMODINIT_FUNC PyInit__native(void)
 	if (!prepared) {
 		load_blocking_modules();
 		retries_note_cpython((const void *)(uintptr_t)&PyErr_CheckSignals);
-		prepared = !pthread_atfork(NULL, NULL, threads_after_fork);
+		prepared = !pthread_atfork(NULL, NULL, after_fork);
 	}
 	/* CPython 3.11 refuses a module with a slot that it does not know. */
 	definition.m_slots = Py_Version >= 0x030c0000 ? slots : &slots[1];

@@ -298,12 +298,13 @@ static void clone_add_prstatus(const struct clone *clone, uint32_t index, struct
 	memcpy(notes_add(notes, "CORE", NT_PRSTATUS, sizeof(status)), &status, sizeof(status));
 }
 
-static void clone_add_thread(const struct clone *clone, uint32_t index, struct notes *notes)
+static void clone_add_thread(const struct clone *clone, uint32_t index, bool is_first,
+			     struct notes *notes)
 {
 	const struct image *image = clone->image;
 
 	clone_add_prstatus(clone, index, notes);
-	if (index == 0) { /* debuggers look for the process between the first two threads */
+	if (is_first) { /* debuggers look for the process between the first two threads */
 		clone_add_prpsinfo(clone, notes);
 		notes_add(notes, "CORE", NT_SIGINFO, SIGINFO_SIZE); /* zeros: no signal */
 		clone_add_auxv(notes);
@@ -371,17 +372,29 @@ static size_t room_for(const struct image *image, const struct memory_map *map)
 	return size;
 }
 
+/* The thread that debuggers select: the one that asked, or the main one. */
+static uint32_t first_thread(const struct image *image)
+{
+	if (image->order->main_first)
+		for (uint32_t i = 1; i < image->threads.count; i++)
+			if (image->threads.threads[i].tid == image->pid)
+				return has_registers(image, i) ? i : 0;
+	return 0;
+}
+
 int clone_make_notes(const struct clone *clone, struct notes *ret)
 {
 	const struct image *image = clone->image;
+	const uint32_t first = first_thread(image);
 
 	*ret = (struct notes){.capacity = room_for(image, &clone->map)};
 	ret->data = clone_memory(ret->capacity);
 	if (!ret->data)
 		return -1;
+	clone_add_thread(clone, first, true, ret);
 	for (uint32_t i = 0; i < image->threads.count; i++)
-		if (has_registers(image, i))
-			clone_add_thread(clone, i, ret);
+		if (i != first && has_registers(image, i))
+			clone_add_thread(clone, i, false, ret);
 	clone_add_own(image, ret);
 	return 0;
 }

@@ -99,6 +99,8 @@ struct snapshot_order {
 	uintptr_t thread_state;		/* with kept: the calling thread's PyThreadState */
 	enum thread_mode threads;
 	unsigned int timeout_ms; /* for stopping threads */
+	bool main_first;	 /* debuggers select the main thread, not the calling one */
+	int reader;		 /* pidfd of the process that reads the core; negative: this one */
 };
 
 /* The image as the child finds it in its memory. */
@@ -110,7 +112,7 @@ struct image {
 	uint32_t uid, gid;
 	uint64_t stop_ns;
 	long cpus;  /* online */
-	int reader; /* pidfd of the process that reads the core, or -1 */
+	int reader; /* the same, or -1 where seccomp forbids pidfd_open(2) */
 	int status_fd;
 };
 

@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The thread blocks all signals through the C library, whose own ones stay unblocked: with those
+ * blocked, a setuid() anywhere in the process would wait for this thread for ever.
+ */
+#define _GNU_SOURCE
+#include "agent.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent_address.h"
+#include "clock.h"
+#include "service.h"
+
+enum {
+	SOCKETS = 2,	  /* abstract, and in a directory */
+	CONNECTIONS = 8,  /* at a time; another one takes the place of the oldest */
+	CLONES = 8,	  /* that have not ended */
+	BACKLOG = 16,
+	PATIENCE_MS = 2000, /* for a request, once connected */
+	SEND_S = 1,
+	LEAST_STACK = 32 * 1024,
+	MOST_STACK = 1024 * 1024, /* static TLS of large libraries is a part of it */
+	NOBODY = 65534, /* what the uid of another user namespace is shown as */
+};
+
+struct connection {
+	int fd;
+	uint64_t deadline;
+};
+
+/* What is there is positive: zero is a file of the process's, and memory starts as zeros. */
+static struct {
+	bool armed;
+	bool running;
+	pthread_t thread;
+	int wake; /* an eventfd(2): the thread is to end */
+	int sockets[SOCKETS];
+	struct connection connections[CONNECTIONS];
+	int clones[CLONES];
+	struct agent_address path;
+	char directory[sizeof(((struct sockaddr_un *)0)->sun_path)];
+} agent;
+
+/* -------------------------------------------------------------------------------- the sockets */
+
+static void close_one(int *fd)
+{
+	if (*fd > 0)
+		close(*fd);
+	*fd = 0;
+}
+
+/* Not where a program expects its standard streams, whatever it has closed. Returns -1 without one. */
+static int above_standard_streams(int fd)
+{
+	int moved;
+
+	if (fd < 0 || fd > STDERR_FILENO)
+		return fd;
+	moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	close(fd);
+	return moved;
+}
+
+static int listen_at(const struct agent_address *address)
+{
+	int fd = above_standard_streams(
+		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+
+	if (fd < 0)
+		return 0;
+	if (!bind(fd, (const struct sockaddr *)&address->name, address->size) && !listen(fd, BACKLOG))
+		return fd;
+	close(fd);
+	return 0;
+}
+
+/* Returns 0, or -1 with errno set if there is no way to reach this process. */
+static int open_sockets(void)
+{
+	struct agent_address abstract;
+	char identity[80];
+
+	agent.path.size = 0;
+	if (agent_identity(identity, sizeof(identity)))
+		return -1;
+	agent_abstract_address(identity, &abstract);
+	agent.sockets[0] = listen_at(&abstract);
+	if (*agent.directory && !agent_path_address(agent.directory, identity, &agent.path)) {
+		agent.sockets[1] = listen_at(&agent.path);
+		if (!agent.sockets[1])
+			agent.path.size = 0;
+	}
+	return agent.sockets[0] || agent.sockets[1] ? 0 : -1;
+}
+
+static void close_sockets(void)
+{
+	for (int i = 0; i < SOCKETS; i++)
+		close_one(&agent.sockets[i]);
+}
+
+/* ---------------------------------------------------------------------------------- its peers */
+
+/* The same user or root. A uid that has no name here is shown as NOBODY's. */
+static bool may_ask(int fd)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+		return false;
+	return peer.uid == 0 || (peer.uid == geteuid() && peer.uid != NOBODY);
+}
+
+static struct connection *free_connection(void)
+{
+	struct connection *oldest = &agent.connections[0];
+
+	for (int i = 0; i < CONNECTIONS; i++) {
+		struct connection *connection = &agent.connections[i];
+
+		if (!connection->fd)
+			return connection;
+		if (connection->deadline < oldest->deadline)
+			oldest = connection;
+	}
+	close_one(&oldest->fd);
+	return oldest;
+}
+
+static void accept_one(int listener)
+{
+	const struct timeval limit = {.tv_sec = SEND_S};
+	int fd = above_standard_streams(accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+
+	if (fd < 0)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	*free_connection() = (struct connection){fd, now_ns() + PATIENCE_MS * 1000000ull};
+}
+
+static void keep_clone(int pidfd)
+{
+	pidfd = above_standard_streams(pidfd);
+	for (int i = 0; i < CLONES; i++) {
+		if (!agent.clones[i]) {
+			agent.clones[i] = pidfd;
+			return;
+		}
+	}
+	close(pidfd); /* its end is then seen by nobody but a waitpid() with __WALL */
+}
+
+/* The request is read before it is refused: closing with unread data would reset the connection. */
+static void answer_one(struct connection *connection)
+{
+	int fd = connection->fd;
+	int pidfd = -1;
+
+	if (may_ask(fd))
+		pidfd = service_answer(fd);
+	else
+		service_refuse(fd, "other-user");
+	close_one(&connection->fd);
+	if (pidfd >= 0)
+		keep_clone(pidfd);
+}
+
+static void reap(int *clone)
+{
+	siginfo_t info;
+
+	waitid(P_PIDFD, (id_t)*clone, &info, WEXITED | __WALL);
+	close_one(clone);
+}
+
+/* ----------------------------------------------------------------------------------- the loop */
+
+struct poll_set {
+	struct pollfd rows[1 + SOCKETS + CONNECTIONS + CLONES];
+	nfds_t count;
+};
+
+static void add(struct poll_set *set, int fd)
+{
+	set->rows[set->count++] = (struct pollfd){.fd = fd > 0 ? fd : -1, .events = POLLIN};
+}
+
+/* Milliseconds until the first connection is given up, or -1. */
+static int patience(void)
+{
+	uint64_t first = UINT64_MAX, now = now_ns();
+
+	for (int i = 0; i < CONNECTIONS; i++)
+		if (agent.connections[i].fd && agent.connections[i].deadline < first)
+			first = agent.connections[i].deadline;
+	if (first == UINT64_MAX)
+		return -1;
+	return first <= now ? 0 : (int)((first - now) / 1000000 + 1);
+}
+
+static struct poll_set wait_for_something(void)
+{
+	struct poll_set set = {.count = 0};
+
+	add(&set, agent.wake);
+	for (int i = 0; i < SOCKETS; i++)
+		add(&set, agent.sockets[i]);
+	for (int i = 0; i < CONNECTIONS; i++)
+		add(&set, agent.connections[i].fd);
+	for (int i = 0; i < CLONES; i++)
+		add(&set, agent.clones[i]);
+	poll(set.rows, set.count, patience());
+	return set;
+}
+
+/* In the order of wait_for_something(). What begins now is looked at the next time. */
+static void serve(const struct poll_set *set)
+{
+	const struct pollfd *row = set->rows + 1;
+	const struct pollfd *listeners = row;
+	uint64_t now = now_ns();
+
+	row += SOCKETS;
+	for (int i = 0; i < CONNECTIONS; i++, row++) {
+		if (row->revents)
+			answer_one(&agent.connections[i]);
+		else if (agent.connections[i].fd && agent.connections[i].deadline <= now)
+			close_one(&agent.connections[i].fd);
+	}
+	for (int i = 0; i < CLONES; i++, row++)
+		if (row->revents)
+			reap(&agent.clones[i]);
+	for (int i = 0; i < SOCKETS; i++)
+		if (listeners[i].revents)
+			accept_one(agent.sockets[i]);
+}
+
+static void *run(void *ignored)
+{
+	struct poll_set set;
+
+	(void)ignored;
+	prctl(PR_SET_NAME, "gencore-agent");
+	while (set = wait_for_something(), !set.rows[0].revents)
+		serve(&set);
+	return NULL;
+}
+
+/* --------------------------------------------------------------------------------- its life */
+
+static int create_thread(size_t stack)
+{
+	pthread_attr_t attributes;
+	int err;
+
+	err = pthread_attr_init(&attributes);
+	if (err)
+		return err;
+	pthread_attr_setstacksize(&attributes, stack);
+	err = pthread_create(&agent.thread, &attributes, run, NULL);
+	pthread_attr_destroy(&attributes);
+	return err;
+}
+
+/* A new thread inherits the mask of who creates it. Returns 0, or -1 with errno set. */
+static int start_thread(void)
+{
+	sigset_t all, before;
+	size_t stack = LEAST_STACK > PTHREAD_STACK_MIN ? LEAST_STACK : (size_t)PTHREAD_STACK_MIN;
+	int err;
+
+	agent.wake = above_standard_streams(eventfd(0, EFD_CLOEXEC));
+	if (agent.wake < 0)
+		return -1;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	do
+		err = create_thread(stack);
+	while (err == EINVAL && (stack *= 2) <= MOST_STACK);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	agent.running = !err;
+	if (err)
+		close_one(&agent.wake);
+	errno = err;
+	return err ? -1 : 0;
+}
+
+static void end_thread(void)
+{
+	const uint64_t one = 1;
+
+	if (!agent.running)
+		return;
+	while (write(agent.wake, &one, sizeof(one)) < 0 && errno == EINTR)
+		;
+	pthread_join(agent.thread, NULL);
+	close_one(&agent.wake);
+	agent.running = false;
+}
+
+int agent_arm(const char *directory)
+{
+	int err;
+
+	if (agent.armed)
+		return 0;
+	errno = ENAMETOOLONG;
+	if (strlen(directory) >= sizeof(agent.directory))
+		return -1;
+	strcpy(agent.directory, directory);
+	if (open_sockets())
+		return -1;
+	agent.armed = !start_thread();
+	err = errno;
+	if (!agent.armed)
+		close_sockets();
+	errno = err;
+	return agent.armed ? 0 : -1;
+}
+
+static void forget_connections(void)
+{
+	for (int i = 0; i < CONNECTIONS; i++)
+		close_one(&agent.connections[i].fd);
+	for (int i = 0; i < CLONES; i++)
+		close_one(&agent.clones[i]);
+}
+
+void agent_disarm(void)
+{
+	if (!agent.armed)
+		return;
+	end_thread();
+	agent.armed = false;
+	if (agent.path.size)
+		unlink(agent.path.name.sun_path);
+	close_sockets();
+	forget_connections();
+}
+
+bool agent_is_armed(void)
+{
+	return agent.armed;
+}
+
+void agent_pause(void)
+{
+	if (agent.armed)
+		end_thread();
+}
+
+void agent_resume(void)
+{
+	if (agent.armed && !agent.running)
+		start_thread();
+}
+
+void agent_after_fork(void)
+{
+	if (!agent.armed)
+		return;
+	agent.running = false; /* the thread is the parent's */
+	close_one(&agent.wake);
+	close_sockets();
+	forget_connections();
+	agent.armed = !open_sockets() && !start_thread();
+	if (!agent.armed)
+		close_sockets();
+}

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * No function of CPython is called in this file, no lock is taken that a stopped thread could hold,
+ * and nothing is allocated by malloc: the caller may be the only thread that still works.
+ */
+#define _GNU_SOURCE
+#include "service.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "descriptors.h"
+#include "kernel_abi.h"
+#include "names.h"
+#include "text.h"
+#include "turn.h"
+
+enum {
+	VERSION = 1,
+	PACKET = 16 * 1024, /* bytes: less than any socket's buffer */
+	MOST_TIMEOUT_MS = 10000,
+};
+
+/* The descriptors of a request, and of an answer with their names. */
+enum { GIVEN_CORE, GIVEN_READER, GIVEN };
+enum { TAKEN_MOST = 5 };
+
+/* A copy in memory of its own. Replaced only by who has the turn: a capture that uses it has it. */
+struct block {
+	void *data;
+	size_t size;
+};
+
+static struct {
+	struct block facts;
+	struct block excluded;
+	uint64_t captures; /* that succeeded */
+	uint64_t last;	   /* seconds since 1970 */
+} service;
+
+struct descriptors {
+	int fds[TAKEN_MOST];
+	const char *names[TAKEN_MOST];
+	size_t count;
+};
+
+/* ---------------------------------------------------------------------- what the process sets */
+
+static int replace(struct block *block, const void *data, size_t size)
+{
+	struct block fresh = {.size = size}, old;
+	uint64_t before;
+
+	if (size) {
+		fresh.data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (fresh.data == MAP_FAILED)
+			return -1;
+		memcpy(fresh.data, data, size);
+	}
+	before = turn_take();
+	old = *block;
+	*block = fresh;
+	turn_give_back(before);
+	if (old.data)
+		munmap(old.data, old.size);
+	return 0;
+}
+
+int service_set_facts(const char *json, size_t size)
+{
+	return replace(&service.facts, json, size);
+}
+
+int service_set_excluded(struct ranges excluded)
+{
+	return replace(&service.excluded, excluded.rows, excluded.count * sizeof(*excluded.rows));
+}
+
+/* ---------------------------------------------------------------------------------- a request */
+
+static void close_given(const int *given)
+{
+	for (int i = 0; i < GIVEN; i++)
+		if (given[i] >= 0)
+			close(given[i]);
+}
+
+/* Note the descriptors of a packet; those that are too many are closed. */
+static void take_given(struct msghdr *message, int *given)
+{
+	int next = 0;
+
+	for (struct cmsghdr *part = CMSG_FIRSTHDR(message); part; part = CMSG_NXTHDR(message, part)) {
+		size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(part) + i * sizeof(fd), sizeof(fd));
+			if (next < GIVEN)
+				given[next++] = fd;
+			else
+				close(fd);
+		}
+	}
+}
+
+static bool is_name(const char *text, size_t size)
+{
+	return memchr(text, '\0', size) != NULL;
+}
+
+/* Returns whether it is a request that this version understands. */
+static bool read_request(int connection, struct capture_request *ret, int *given)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(8 * sizeof(int))];
+	} control;
+	struct iovec part = {ret, sizeof(*ret)};
+	struct msghdr message = {
+		.msg_iov = &part,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control),
+	};
+	ssize_t size = recvmsg(connection, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+
+	if (size < 0)
+		return false;
+	take_given(&message, given);
+	return size == (ssize_t)sizeof(*ret) && !(message.msg_flags & MSG_TRUNC) &&
+	       !memcmp(ret->magic, "gencore", sizeof(ret->magic)) &&
+	       is_name(ret->action, sizeof(ret->action)) &&
+	       is_name(ret->content, sizeof(ret->content)) &&
+	       is_name(ret->threads, sizeof(ret->threads));
+}
+
+/* Why nothing is captured, in a word that the other end explains; NULL if it is. */
+static const char *refusal(const struct capture_request *request, const int *given)
+{
+	if (request->version != VERSION)
+		return "version";
+	if (given[GIVEN_CORE] < 0 || given[GIVEN_READER] < 0)
+		return "descriptors";
+	if (find_name(content_names, CONTENTS, request->content) < 0 ||
+	    find_name(mode_names, THREADS_MODES, request->threads) < 0)
+		return "names";
+	if (request->timeout_ms > MOST_TIMEOUT_MS)
+		return "timeout";
+	if (!request->allow_undumpable && prctl(PR_GET_DUMPABLE) != 1)
+		return "undumpable";
+	if (geteuid() != getuid() || getegid() != getgid())
+		return "set-user-id";
+	return userfaultfd_reports_forks() ? "userfaultfd" : NULL;
+}
+
+/* --------------------------------------------------------------------------------- the answer */
+
+static void send_answer(int connection, const struct text *text, struct descriptors *passed)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(TAKEN_MOST * sizeof(int))];
+	} control;
+
+	for (size_t done = 0; done < text->size;) {
+		size_t size = text->size - done < PACKET ? text->size - done : PACKET;
+		struct iovec part = {text->data + done, size};
+		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+		if (!done && passed->count) {
+			message.msg_control = &control;
+			message.msg_controllen = CMSG_SPACE(passed->count * sizeof(int));
+			*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+				.cmsg_len = CMSG_LEN(passed->count * sizeof(int)),
+				.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+			};
+			memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), passed->fds,
+			       passed->count * sizeof(int));
+		}
+		if (sendmsg(connection, &message, MSG_NOSIGNAL) < 0)
+			return;
+		done += size;
+	}
+}
+
+static void pass(struct descriptors *descriptors, const char *name, int fd)
+{
+	if (fd < 0)
+		return;
+	descriptors->names[descriptors->count] = name;
+	descriptors->fds[descriptors->count++] = fd;
+}
+
+static void add_names(struct text *text, const struct descriptors *descriptors)
+{
+	text_add(text, ",\"descriptors\":[");
+	for (size_t i = 0; i < descriptors->count; i++) {
+		text_add(text, i ? "," : "");
+		text_add_string(text, descriptors->names[i]);
+	}
+	text_add(text, "]");
+}
+
+static void add_field(struct text *text, const char *name, uint64_t number)
+{
+	text_add(text, ",\"");
+	text_add(text, name);
+	text_add(text, "\":");
+	text_add_number(text, number);
+}
+
+static void add_threads(struct text *text, const struct thread_table *table)
+{
+	const char *separator = "";
+
+	text_add(text, ",\"threads\":[");
+	for (uint32_t i = 0; i < table->count; i++) {
+		const struct thread *thread = &table->threads[i];
+
+		if (thread_state(thread) == THREAD_ENDED)
+			continue;
+		text_add(text, separator);
+		text_add(text, "[");
+		text_add_number(text, (uint64_t)thread->tid);
+		text_add(text, ",");
+		text_add_string(text, thread_quality(thread));
+		text_add(text, ",");
+		text_add_string(text, reason_texts[thread->reason]);
+		text_add(text, "]");
+		separator = ",";
+	}
+	text_add(text, "]");
+}
+
+static void add_failure(struct text *text, const struct step_failure *failure)
+{
+	text_add(text, ",\"failed\":[");
+	text_add_string(text, step_names[failure->step]);
+	text_add(text, ",");
+	text_add_number(text, (uint64_t)failure->err);
+	text_add(text, "]");
+}
+
+static void add_snapshot(struct text *text, const struct snapshot *snapshot)
+{
+	add_field(text, "clone", (uint64_t)snapshot->pid);
+	add_field(text, "stop_ns", snapshot->stop_ns);
+	add_field(text, "clone_ns", snapshot->clone_ns);
+	add_field(text, "release_ns", snapshot->release_ns);
+	add_field(text, "unlisted", snapshot->threads.unlisted);
+	add_threads(text, &snapshot->threads);
+}
+
+/* ------------------------------------------------------------------------------- the capture */
+
+static int open_own(const char *path)
+{
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+static uint64_t now_s(void)
+{
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec;
+}
+
+/* The clone waits for that; who reads its core may not be able to signal it. */
+static void let_clone_begin(int pidfd)
+{
+	syscall(SYS_pidfd_send_signal, pidfd, SIGCONT, NULL, 0);
+}
+
+/* Called with the turn. Returns the clone's pidfd, or -1. */
+static int capture(const struct capture_request *request, const int *given, struct text *text,
+		   struct descriptors *passed)
+{
+	const struct block *excluded = &service.excluded;
+	const struct snapshot_order order = {
+		.core_fd = given[GIVEN_CORE],
+		.reader = given[GIVEN_READER],
+		.content = (enum core_content)find_name(content_names, CONTENTS, request->content),
+		.threads = (enum thread_mode)find_name(mode_names, THREADS_MODES, request->threads),
+		.excluded = {excluded->data, excluded->size / sizeof(struct range)},
+		.with_dontdump = request->with_dontdump,
+		.allow_undumpable = request->allow_undumpable,
+		.timeout_ms = request->timeout_ms,
+		.main_first = true,
+	};
+	struct step_failure failure;
+	struct snapshot snapshot;
+
+	if (snapshot_take(&order, &snapshot, &failure)) {
+		add_failure(text, &failure);
+		return -1;
+	}
+	let_clone_begin(snapshot.pidfd);
+	service.captures++;
+	service.last = now_s();
+	add_snapshot(text, &snapshot);
+	pass(passed, "clone", snapshot.pidfd);
+	pass(passed, "status", snapshot.status_fd);
+	pass(passed, "memory", open_own("/proc/thread-self/mem"));
+	pass(passed, "maps", open_own("/proc/thread-self/maps"));
+	pass(passed, "executable", open_own("/proc/self/exe"));
+	return snapshot.pidfd;
+}
+
+static void add_description(struct text *text)
+{
+	add_field(text, "pid", (uint64_t)getpid());
+	add_field(text, "captures", service.captures);
+	add_field(text, "last", service.last);
+	text_add(text, ",\"facts\":");
+	if (service.facts.size)
+		text_add_bytes(text, service.facts.data, service.facts.size);
+	else
+		text_add(text, "null");
+}
+
+static void close_passed(const struct descriptors *passed, int kept)
+{
+	for (size_t i = 0; i < passed->count; i++)
+		if (passed->fds[i] != kept)
+			close(passed->fds[i]);
+}
+
+static int answer(int connection, const struct capture_request *request, const int *given)
+{
+	struct descriptors passed = {.count = 0};
+	struct text text = {.data = NULL};
+	const char *refused = NULL;
+	uint64_t before = turn_take();
+	int pidfd = -1;
+
+	text_add(&text, "{\"version\":");
+	text_add_number(&text, VERSION);
+	if (!strcmp(request->action, "capture")) {
+		refused = refusal(request, given);
+		if (!refused)
+			pidfd = capture(request, given, &text, &passed);
+	}
+	add_description(&text);
+	turn_give_back(before);
+	if (refused) {
+		text_add(&text, ",\"refused\":");
+		text_add_string(&text, refused);
+	}
+	add_names(&text, &passed);
+	text_add(&text, "}");
+	send_answer(connection, &text, &passed);
+	close_passed(&passed, pidfd);
+	text_free(&text);
+	return pidfd;
+}
+
+void service_refuse(int connection, const char *word)
+{
+	struct descriptors none = {.count = 0};
+	struct capture_request request;
+	struct text text = {.data = NULL};
+	int given[GIVEN] = {-1, -1};
+
+	read_request(connection, &request, given);
+	close_given(given);
+	text_add(&text, "{\"version\":");
+	text_add_number(&text, VERSION);
+	text_add(&text, ",\"refused\":");
+	text_add_string(&text, word);
+	text_add(&text, "}");
+	send_answer(connection, &text, &none);
+	text_free(&text);
+}
+
+int service_answer(int connection)
+{
+	struct capture_request request;
+	int given[GIVEN] = {-1, -1};
+	int pidfd = -1;
+
+	if (read_request(connection, &request, given))
+		pidfd = answer(connection, &request, given);
+	close_given(given);
+	return pidfd;
+}

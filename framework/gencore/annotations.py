@@ -42,7 +42,12 @@ def check_annotations(annotations: Mapping[Any, Any]) -> None:
             raise UsageError(f"annotation {key[:80]!r} is longer than {MAX_VALUE_SIZE:,} bytes")
 
 
-def with_standing(own: Mapping[str, str]) -> dict[str, str]:
-    """Return a dump's *own* annotations, and as many of the standing ones as fit."""
-    others = [(key, value) for key, value in _standing.copy().items() if key not in own]
+def standing_annotations() -> dict[str, str]:
+    """Return what is set now."""
+    return _standing.copy()
+
+
+def with_standing(own: Mapping[str, str], standing: Mapping[str, str]) -> dict[str, str]:
+    """Return a dump's *own* annotations, and as many of the process's *standing* ones as fit."""
+    others = [(key, value) for key, value in standing.items() if key not in own]
     return {**own, **dict(others[: MAX_ANNOTATIONS - len(own)])}

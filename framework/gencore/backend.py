@@ -29,6 +29,7 @@ from gencore.core_stream import CoreStream
 from gencore.output import Output
 from gencore.process import MappedFile, ThreadRecord
 from gencore.request import DumpRequest
+from gencore.target import ProcessFacts
 from gencore.verdict import Verdict
 
 __all__ = ["Backend", "Snapshot"]
@@ -81,6 +82,24 @@ class Snapshot(AbstractContextManager["Snapshot"]):
         """
         return {}
 
+    @property
+    def pause(self) -> float | None:
+        """Seconds from the first thread stopped to the last released, where that was measured.
+
+        None, the default: as long as `Backend.snapshot` took.
+        """
+        return None
+
+    @property
+    def excluded(self) -> tuple[tuple[int, int], ...]:
+        """The memory that another process keeps out of its cores, as (start, end) in order."""
+        return ()
+
+    @property
+    def facts(self) -> ProcessFacts | None:
+        """What another process says of itself. Default: None, nothing is known."""
+        return None
+
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Return the files that were mapped, the executable first. Default: none are known."""
         return ()
@@ -107,6 +126,10 @@ class Backend(ABC):
     method: ClassVar[str] = ""
     """How its cores are made, for the manifest: ``kernel-core``, ``fork-elf``, ..."""
 
+    dumps_others: ClassVar[bool] = False
+    """Whether it dumps the other process that `DumpRequest.target` names, and never its own. One
+    that does not is not asked about other processes."""
+
     streams: ClassVar[bool] = False
     """Whether it makes no file of a core that no collector keeps as one: a bundle then needs less
     space."""
@@ -115,7 +138,8 @@ class Backend(ABC):
     def probe(self, request: DumpRequest) -> Verdict:
         """Say whether `snapshot` would work now. Called before every dump, and by ``doctor``.
 
-        Must have no side effect, and must work on every platform where the module imports.
+        Must have no side effect, and must work on every platform where the module imports. Raises
+        `TargetUnavailable` if it dumps others, and the process has ended or does not permit it.
         """
 
     @abstractmethod

@@ -27,6 +27,7 @@ from gencore.output import ArtifactWriter
 from gencore.process import MappedFile, ObservedProcess, ThreadRecord
 from gencore.report import Artifact, Failed, Pause, Skipped, Stage
 from gencore.request import DumpRequest
+from gencore.target import ProcessFacts
 
 __all__ = ["Collector", "CoreSink", "DumpInProgress", "FinishedArtifacts", "PackedFile", "Packing"]
 
@@ -85,6 +86,8 @@ class DumpInProgress(ABC):
     """What that collector says it will make; None if it does not say, or there is none."""
     trace: tuple[str, str] | None
     """OpenTelemetry's trace ID and span ID, in hexadecimal, that were current for the caller."""
+    facts: ProcessFacts | None
+    """What the process says of itself; None if it has no Python, or could not be asked."""
     pause: Pause
     threads: tuple[ThreadRecord, ...]
     mapped_files: tuple[MappedFile, ...]
@@ -190,7 +193,8 @@ class Collector(ABC):
 
         Must be quick and bounded; must not import, wait, or open files. On a thread of its own,
         with the caller's context variables; after a second the dump goes on without the collector.
-        (Those of gencore itself are called inside the pause, on the caller's thread.)
+        (Those of gencore itself are called inside the pause, on the caller's thread.) Not called
+        in a dump of another process.
         """
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002

@@ -8,6 +8,7 @@
       Refused                              4   the environment does not permit the dump
         OutputError (OSError)              4   the output directory cannot be used
       Unsupported                          5   no backend works here
+      TargetUnavailable                    6   the process is gone, not armed, or closed to us
       TimedOut (TimeoutError)              7   a time limit was exceeded
       IntegrityError                       8   a core or bundle is not what it claims to be
       PluginError                          9   a backend or collector cannot be used
@@ -30,6 +31,7 @@ __all__ = [
     "OutputError",
     "PluginError",
     "Refused",
+    "TargetUnavailable",
     "TimedOut",
     "Unsupported",
     "UsageError",
@@ -92,6 +94,12 @@ class Unsupported(GencoreError):
             remedy=_join_remedies(reason for _, reason in reasons) or _LOOK_AT_THE_OTHERS,
         )
         self.verdicts = verdicts
+
+
+class TargetUnavailable(GencoreError):
+    """The process to dump has ended, is not armed, or does not permit it."""
+
+    exit_code = 6
 
 
 class TimedOut(GencoreError, TimeoutError):

@@ -57,11 +57,11 @@ def check_template(template: object) -> None:
         )
 
 
-def dump_name(template: str, created_at: datetime, own_id: str) -> str:
-    """Return the next dump's name."""
+def dump_name(template: str, created_at: datetime, own_id: str, pid: int | None = None) -> str:
+    """Return the name of the next dump, of the process *pid* or else this one."""
     host = platform.node() or "localhost"
     values = {
-        "pid": str(os.getpid()),
+        "pid": str(pid or os.getpid()),
         "exe": _shortened(Path(sys.executable).name or "python", _LONGEST_FIELD),
         "host": _shortened(host, _LONGEST_FIELD),
         "time": f"{created_at:%Y%m%d.%H%M%S}",

@@ -7,8 +7,9 @@ from typing import Any, Literal, Self
 
 import attrs
 
-from gencore.annotations import check_annotations
+from gencore.annotations import MAX_VALUE_SIZE, check_annotations
 from gencore.errors import UsageError
+from gencore.target import Target
 
 __all__ = ["Content", "DumpRequest", "Threads"]
 
@@ -18,6 +19,10 @@ Content = Literal["full", "private", "stacks", "triage"]
 
 def _own_copy(value: Any) -> Any:
     return dict(value) if isinstance(value, Mapping) else value
+
+
+def _to_target(value: Any) -> Target:
+    return value if isinstance(value, Target) else Target(value)
 
 
 def _check_annotations(_: object, __: object, value: Any) -> None:
@@ -51,6 +56,15 @@ def _check_timeout(_: object, __: object, value: Any) -> None:
         )
 
 
+def _check_reason(_: object, __: object, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise UsageError(f"reason={value!r} is not text")
+    if len(value.encode(errors="replace")) > MAX_VALUE_SIZE:
+        raise UsageError(f"reason={value[:80]!r}... is longer than {MAX_VALUE_SIZE:,} bytes")
+
+
 @attrs.frozen(kw_only=True)
 class DumpRequest:
     """What one dump was asked to contain. Raises `UsageError`."""
@@ -79,6 +93,10 @@ class DumpRequest:
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB."""
     force: bool = attrs.field(default=False, validator=_check_flag)
     """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
+    target: Target = attrs.field(factory=Target, converter=_to_target)
+    """The process to dump."""
+    reason: str | None = attrs.field(default=None, validator=_check_reason)
+    """Why it is dumped, in the words of who asked: for the manifest, 1,024 bytes at most."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
 

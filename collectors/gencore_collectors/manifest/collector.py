@@ -1,10 +1,9 @@
 """Puts the sections of the manifest together and writes them as JSON."""
 
-import os
 from typing import Any, Final
 
 from gencore import Collector, CoreSink, DumpInProgress
-from gencore.process import ObservedProcess
+from gencore.process import ObservedProcess, PythonThread
 from gencore_collectors.manifest import (
     container,
     contents,
@@ -38,17 +37,22 @@ class ManifestCollector(Collector):
     def __init__(self) -> None:
         self._core: core.CoreReader | None = None
         self._mapped: tuple[memory.MappedRange, ...] = ()
+        self._python_threads: tuple[PythonThread, ...] = ()
+        self._sections: dict[str, Any] | None = None
 
     def observe(self, process: ObservedProcess) -> None:
         """Note the Python stacks."""
         self._python_threads = process.python_threads()
 
-    def begin(self, dump: DumpInProgress) -> CoreSink | None:  # noqa: ARG002
+    def begin(self, dump: DumpInProgress) -> CoreSink | None:
         """Ask for the core to be read, so that its hash is known.
 
-        What is mapped where is read now: until the core is whole, mappings come and go.
+        What is mapped where is read now: until the core is whole, mappings come and go, and
+        another process may have ended by then.
         """
-        self._mapped = memory.mapped_ranges()
+        self._mapped = memory.mapped_ranges(dump.request.target)
+        if dump.request.target.other is not None:
+            self._sections = _of_process(dump)
         self._core = core.CoreReader()
         return self._core
 
@@ -58,8 +62,7 @@ class ManifestCollector(Collector):
             file.write(encode(self._manifest(dump)))
 
     def _manifest(self, dump: DumpInProgress) -> dict[str, Any]:
-        mapped = self._mapped or memory.mapped_ranges()
-        environ = {} if dump.request.content == "triage" else os.environ
+        mapped = self._mapped or memory.mapped_ranges(dump.request.target)
         files = contents.section(dump)
         return {
             "schema": SCHEMA,
@@ -71,8 +74,7 @@ class ManifestCollector(Collector):
             "trigger": status.trigger(dump),
             "status": status.section(dump),
             "core": core.section(dump, self._core),
-            "process": process.section(dump),
-            "runtime": runtime.section(),
+            "runtime": runtime.section(dump),
             "threads": threads.section(dump, self._python_threads),
             "libraries": libraries.section(dump, mapped),
             "memory": memory.section(mapped),
@@ -80,13 +82,24 @@ class ManifestCollector(Collector):
             "host": host.section(),
             "os": host.operating_system(),
             "kernel": host.kernel(),
-            "container": container.section(),
-            "k8s": deployment.kubernetes(environ),
-            "service": deployment.service(environ),
-            "deployment": deployment.deployment(environ),
-            "resource": deployment.resource(environ),
-            "environment": environment.section(environ),
+            **(self._sections or _of_process(dump)),
             "annotations": dict(dump.request.annotations),
             "privacy": privacy.section(contains_memory=dump.core is not None),
             "integrity": contents.integrity(files),
         }
+
+
+def _of_process(dump: DumpInProgress) -> dict[str, Any]:
+    """Return the sections that are read from the live process."""
+    target = dump.request.target
+    variables = target.environ
+    environ = {} if dump.request.content == "triage" else variables
+    return {
+        "process": process.section(dump),
+        "container": container.section(target, variables),
+        "k8s": deployment.kubernetes(environ),
+        "service": deployment.service(environ),
+        "deployment": deployment.deployment(environ),
+        "resource": deployment.resource(environ),
+        "environment": environment.section(environ, len(variables)),
+    }

@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from gencore.target import Target
 from gencore_collectors.manifest.kernel_text import number, read
 
 __all__ = ["section"]
@@ -17,17 +19,21 @@ _ID: Final = re.compile(r"\b[0-9a-f]{64}\b")
 _DOCKER_MOUNT: Final = re.compile(r"/docker/containers/([0-9a-f]{64})/")
 
 
-def section(root: Path = _ROOT) -> dict[str, Any] | None:
-    """Return it, or None outside a container. *root* is where /proc, /sys and /run are."""
-    cgroups = read(root / "proc/self/cgroup") or ""
-    inside, runtime = _runtime(root, cgroups)
+def section(
+    target: Target, environ: Mapping[str, str], top: Path = _ROOT
+) -> dict[str, Any] | None:
+    """Return it, or None outside a container. *top* is where /proc, /sys and /run are."""
+    proc = top / ("proc/self" if target.other is None else f"proc/{target.other}")
+    root = top if target.other is None else proc / "root"
+    cgroups = read(proc / "cgroup") or ""
+    inside, runtime = _runtime(root, cgroups, environ)
     if not inside:
         return None
     path = next((row[3:] for row in cgroups.splitlines() if row.startswith("0::/")), None)
     limits = _limits(root, path or "/")
     return {
         "runtime": runtime,
-        "id": _identifier(root, cgroups),
+        "id": _identifier(proc, cgroups),
         "cgroup": path,
         "memory": {
             "max_bytes": number(read(limits / "memory.max")),
@@ -38,26 +44,26 @@ def section(root: Path = _ROOT) -> dict[str, Any] | None:
     }
 
 
-def _runtime(root: Path, cgroups: str) -> tuple[bool, str | None]:
+def _runtime(root: Path, cgroups: str, environ: Mapping[str, str]) -> tuple[bool, str | None]:
     """Return whether this is a container, and of which runtime, if that can be told."""
     for marker, runtime in _MARKERS.items():
         if os.path.exists(root / marker):  # noqa: PTH110 - Path.exists() may raise
             return True, runtime
-    named = read(root / "run/systemd/container") or os.environ.get("container")  # noqa: SIM112 - see systemd's CONTAINER_INTERFACE
+    named = read(root / "run/systemd/container") or environ.get("container")
     if named:
         return True, named
     match = _IN_CGROUP.search(cgroups)
     if match:
         return True, _NAMES.get(match[1], match[1])
-    return "KUBERNETES_SERVICE_HOST" in os.environ, None
+    return "KUBERNETES_SERVICE_HOST" in environ, None
 
 
-def _identifier(root: Path, cgroups: str) -> str | None:
+def _identifier(proc: Path, cgroups: str) -> str | None:
     """Look into the cgroup's path; where a namespace hides it, a mount of docker's tells."""
     in_path = _ID.findall(cgroups)
     if in_path:
         return str(in_path[-1])
-    mount = _DOCKER_MOUNT.search(read(root / "proc/self/mountinfo") or "")
+    mount = _DOCKER_MOUNT.search(read(proc / "mountinfo") or "")
     return mount[1] if mount else None
 
 

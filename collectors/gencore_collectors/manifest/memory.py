@@ -8,9 +8,10 @@ from typing import Any, Final
 
 import attrs
 
+from gencore.target import Target
+
 __all__ = ["MappedRange", "mapped_ranges", "section"]
 
-_MAPS: Final = Path("/proc/thread-self/maps")
 _ROW: Final = re.compile(rb"(\w+)-(\w+) (\S{4}) (\w+) \S+ (\d+) *(.*)", re.DOTALL)
 """Start, end, permissions, offset, inode and path; see proc(5)."""
 _DELETED: Final = " (deleted)"
@@ -47,10 +48,10 @@ class MappedRange:
         return "code" if "x" in self.permissions else "file"
 
 
-def mapped_ranges() -> tuple[MappedRange, ...]:
+def mapped_ranges(target: Target) -> tuple[MappedRange, ...]:
     """Return the map as it is now, in order of address; nothing where it cannot be read."""
     try:
-        data = _MAPS.read_bytes()
+        data = Path(target.proc("maps")).read_bytes()
     except OSError:
         return ()
     # Not splitlines(): a name may hold every other character that ends a line in Unicode.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gencore import DumpInProgress
+from gencore.target import Target
 from gencore_collectors.manifest import security
 from gencore_collectors.manifest.kernel_text import key_values, number, read
 from gencore_collectors.manifest.status import rfc3339
@@ -33,36 +34,49 @@ _START_TIME: Final = 19
 
 def section(dump: DumpInProgress) -> dict[str, Any]:
     """Return it."""
-    status = key_values("/proc/thread-self/status")  # has the memory if the main thread has ended
-    main = key_values("/proc/self/status")
-    only_program = dump.request.content == "triage"
-    argv = _names_only(sys.orig_argv, only_program=only_program)
+    target = dump.request.target
+    status = key_values(target.proc("status"))  # has the memory if the main thread has ended
+    main = key_values(f"/proc/{target.other or 'self'}/status")
+    argv = _argv(dump)
+    shown = _names_only(argv, only_program=dump.request.content == "triage")
     return {
-        "pid": os.getpid(),
+        "pid": target.pid,
         "vpid": [int(pid) for pid in status.get("NStgid", "").split()],
-        "parent_pid": os.getppid() if hasattr(os, "getppid") else None,
-        "creation": {"time": _creation_time()},
+        "parent_pid": number(status.get("PPid")) if target.other else os.getppid(),
+        "creation": {"time": _creation_time(target)},
         "state": main.get("State"),
         "title": main.get("Name"),
         "executable": _executable(dump),
-        "argv": argv,
-        "argv_redactions": sum(a != b for a, b in zip(argv, sys.orig_argv, strict=True)),
-        "working_directory": _working_directory(),
-        **_identity(),
+        "argv": shown,
+        "argv_redactions": sum(a != b for a, b in zip(shown, argv, strict=True)),
+        "working_directory": _working_directory(target),
+        **(_identity() if target.other is None else _identity_of(status)),
         "rss_bytes": _kib(status, "VmRSS"),
         "vms_bytes": _kib(status, "VmSize"),
         "swap_bytes": _kib(status, "VmSwap"),
         "threads": number(status.get("Threads")),
-        "open_fds": _open_fds(),
-        "limits": _limits(),
-        "security": security.section(status),
+        "open_fds": _open_fds(target),
+        "limits": _limits(target),
+        "security": security.section(target, status),
     }
 
 
-def _creation_time() -> str | None:
+def _argv(dump: DumpInProgress) -> list[str]:
+    """Return its arguments: what it says they are, or what the kernel has of them."""
+    if dump.facts is not None and dump.facts.argv:
+        return list(dump.facts.argv)
+    text = read(dump.request.target.proc("cmdline"))
+    return text.split("\0") if text else []
+
+
+def _creation_time(target: Target) -> str | None:
     """Return when the process began. The kernel counts in ticks, mostly of 10 ms."""
     try:
-        ticks = int((read("/proc/self/stat") or "").rpartition(")")[2].split()[_START_TIME])
+        ticks = int(
+            (read(f"/proc/{target.other or 'self'}/stat") or "")
+            .rpartition(")")[2]
+            .split()[_START_TIME]
+        )
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (AttributeError, LookupError, OSError, ValueError):
         return None
@@ -70,15 +84,22 @@ def _creation_time() -> str | None:
 
 
 def _executable(dump: DumpInProgress) -> dict[str, Any]:
-    """Return the first of the mapped files, or the interpreter's own word where none is known."""
+    """Return the first of the mapped files, or else where the kernel says that it is."""
     first = dump.libraries[0] if dump.libraries else None
-    path = first.path if first is not None else os.path.realpath(sys.executable)
+    path = first.path if first is not None else _executable_path(dump.request.target)
     return {
         "path": path,
         "name": os.path.basename(path),  # noqa: PTH119 - a string it is and stays
         "build_id": {"gnu": first.build_id if first is not None else None},
         "sha256": first.sha256 if first is not None else None,
     }
+
+
+def _executable_path(target: Target) -> str:
+    try:
+        return os.readlink(target.proc("exe"))
+    except OSError:
+        return os.path.realpath(sys.executable) if target.other is None else ""
 
 
 def _identity() -> dict[str, Any]:
@@ -92,21 +113,34 @@ def _identity() -> dict[str, Any]:
     }
 
 
+def _identity_of(status: dict[str, str]) -> dict[str, Any]:
+    """Read real and effective ids, see proc(5)."""
+    rows = {
+        kind: [int(number) for number in status.get(key, "").split()]
+        for kind, key in (("user", "Uid"), ("group", "Gid"))
+    }
+    return {
+        **{kind: {"id": ids[1]} if ids else None for kind, ids in rows.items()},
+        **{f"real_{kind}": {"id": ids[0]} if ids else None for kind, ids in rows.items()},
+    }
+
+
 def _kib(status: dict[str, str], key: str) -> int | None:
     kibibytes = number(status.get(key))
     return None if kibibytes is None else kibibytes * 1024
 
 
-def _open_fds() -> int | None:
+def _open_fds(target: Target) -> int | None:
     try:
-        return len(os.listdir("/proc/thread-self/fd")) - 1  # the one that lists them
+        number = len(os.listdir(target.proc("fd")))
     except OSError:
         return None
+    return number - 1 if target.other is None else number  # the one that lists them
 
 
-def _working_directory() -> str | None:
+def _working_directory(target: Target) -> str | None:
     try:
-        return str(Path.cwd())
+        return str(Path.cwd()) if target.other is None else os.readlink(target.proc("cwd"))
     except OSError:
         return None
 
@@ -124,16 +158,18 @@ def _names_only(argv: list[str], *, only_program: bool) -> list[str]:
     return [argument if argument is not None else _REDACTED for argument in kept]
 
 
-def _limits() -> dict[str, dict[str, int | None] | None]:
-    return {name.lower(): _limit(name) for name in _LIMITS}
+def _limits(target: Target) -> dict[str, dict[str, int | None] | None]:
+    return {name.lower(): _limit(target, name) for name in _LIMITS}
 
 
-def _limit(name: str) -> dict[str, int | None] | None:
+def _limit(target: Target, name: str) -> dict[str, int | None] | None:
     """Return one limit, in which None is unlimited; None where the platform lacks it."""
     try:
         import resource
 
-        pair = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))
+        kind = getattr(resource, f"RLIMIT_{name}")
+        other = target.other
+        pair = resource.getrlimit(kind) if other is None else resource.prlimit(other, kind)
     except (ImportError, AttributeError, OSError, ValueError):
         return None
     soft, hard = (None if value == resource.RLIM_INFINITY else value for value in pair)

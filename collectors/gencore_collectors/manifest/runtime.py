@@ -1,33 +1,12 @@
-"""The section ``runtime``: the interpreter."""
+"""The section ``runtime``: the interpreter, as it describes itself."""
 
-import platform
-import sys
-import sysconfig
 from typing import Any
+
+from gencore import DumpInProgress
 
 __all__ = ["section"]
 
 
-def section() -> dict[str, Any]:
-    """Return it."""
-    return {
-        "implementation": sys.implementation.name,
-        "version": platform.python_version(),
-        "build": " ".join(platform.python_build()),
-        "compiler": platform.python_compiler(),
-        "gil": bool(getattr(sys, "_is_gil_enabled", lambda: True)()),
-        "abiflags": getattr(sys, "abiflags", ""),
-        "soabi": sysconfig.get_config_var("SOABI"),
-        "flags": _flags(),
-        "prefix": sys.prefix,
-    }
-
-
-def _flags() -> dict[str, int]:
-    """Return sys.flags by name; its fields differ between versions, and not all are in order."""
-    values = {name: getattr(sys.flags, name) for name in dir(sys.flags)}
-    return {
-        name: value
-        for name, value in values.items()
-        if isinstance(value, int) and not name.startswith("n_")
-    }
+def section(dump: DumpInProgress) -> dict[str, Any] | None:
+    """Return it, or None if the process has no interpreter, or could not be asked."""
+    return dict(dump.facts.runtime) if dump.facts is not None and dump.facts.runtime else None

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from gencore.target import Target
 from gencore_collectors.manifest.kernel_text import number, read
 
 __all__ = ["section"]
@@ -9,16 +10,21 @@ __all__ = ["section"]
 _PR_GET_DUMPABLE: Final = 3
 
 
-def section(status: dict[str, str]) -> dict[str, Any]:
-    """Return it. *status* is /proc/thread-self/status."""
+def section(target: Target, status: dict[str, str]) -> dict[str, Any]:
+    """Return it. *status* is the process's file of that name."""
     return {
-        "dumpable": _dumpable(),
+        "dumpable": _dumpable() if target.other is None else None,
         "no_new_privs": status["NoNewPrivs"] != "0" if "NoNewPrivs" in status else None,
         "seccomp": number(status.get("Seccomp")),
         "cap_eff": status.get("CapEff"),
-        "lsm": read("/proc/self/attr/current") or None,
-        "coredump_filter": read("/proc/self/coredump_filter"),
+        "lsm": read(_file(target, "attr/current")) or None,
+        "coredump_filter": read(_file(target, "coredump_filter")),
     }
+
+
+def _file(target: Target, name: str) -> str:
+    """Return the path of a file that belongs to the process, and not to its threads."""
+    return f"/proc/{target.other or 'self'}/{name}"
 
 
 def _dumpable() -> int | None:

@@ -1,5 +1,6 @@
 """The sections ``trigger`` and ``status``: what caused the dump, and how it went so far."""
 
+import os
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,15 +28,22 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
 
 
 def trigger(dump: DumpInProgress) -> dict[str, Any]:
-    """Return ``trigger``: the process asked for it, and did not say why."""
-    unknown = ("reason", "signal", "threshold", "requested_by")
+    """Return ``trigger``: who asked for it, and what they said."""
+    other = dump.request.target.other is not None
+    unknown = ("signal", "threshold")
     trace_id, span_id = dump.trace or (None, None)
     return {
-        "kind": "api",
+        "kind": "request" if other else "api",
+        "reason": dump.request.reason,
+        "requested_by": _requester() if other else None,
         **dict.fromkeys(unknown),
         "trace_id": trace_id,
         "span_id": span_id,
     }
+
+
+def _requester() -> dict[str, Any]:
+    return {"pid": os.getpid(), "uid": os.getuid()}
 
 
 def rfc3339(instant: datetime) -> str:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
+import attrs
+
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.own_code import is_own
 from gencore._pipeline.participant import Participant
@@ -16,6 +18,7 @@ from gencore._pipeline.watched_snapshot import take_watched
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
 from gencore._runtime.supervisor import Call, Steps, Supervisor
+from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.collector import Collector
 from gencore.errors import CoreFailed, GencoreError, TimedOut
@@ -23,6 +26,7 @@ from gencore.exclusion import excluded_ranges
 from gencore.process import ObservedProcess
 from gencore.report import Pause, Stage
 from gencore.request import DumpRequest
+from gencore.target import ProcessFacts
 
 __all__ = ["take_instant"]
 
@@ -41,6 +45,8 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
     A collector that cannot observe is taken out of *participants*. Raises `CoreFailed`, and
     `TimedOut` if a third party's backend hangs.
     """
+    if dump.request.target.other is not None:
+        return _take_other(dump, backend, participants)
     process = ObservedProcess()
     to_file = dump.stores.are_files and any(p.keeps_core for p in participants)
     _observe_on_another_thread(dump, participants)
@@ -63,6 +69,36 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
         snapshot.close()
         raise
     return snapshot
+
+
+def _take_other(dump: DumpState, backend: Backend, participants: list[Participant]) -> Snapshot:
+    """Take the snapshot of another process, in which no collector can observe anything."""
+    to_file = dump.stores.are_files and any(p.keeps_core for p in participants)
+    began_at, begin = datetime.now(UTC), time.perf_counter()
+    snapshot = _take(dump.request, dump, backend, to_file=to_file)
+    seconds = time.perf_counter() - begin
+    try:
+        dump.facts = _checked_facts(snapshot)
+        standing = {} if dump.facts is None else dump.facts.annotations
+        annotations = with_standing(dump.request.annotations, standing)
+        dump.request = attrs.evolve(
+            dump.request, annotations=annotations, excluded=snapshot.excluded
+        )
+        phases = _phases_told_by(snapshot)
+        total = seconds if snapshot.pause is None else _seconds(snapshot.pause)
+        dump.pause = Pause(total=total, phases=phases)
+        dump.stages += _one_after_the_other(dump.pause, began_at)
+    except BaseException:
+        snapshot.close()
+        raise
+    return snapshot
+
+
+def _checked_facts(snapshot: Snapshot) -> ProcessFacts | None:
+    facts: object = snapshot.facts
+    if not isinstance(facts, ProcessFacts | None):
+        raise CoreFailed("snapshot", detail=f"the backend's facts are {facts!r}")
+    return facts
 
 
 def _observe(dump: DumpState, participants: list[Participant], process: ObservedProcess) -> None:

@@ -30,7 +30,7 @@ from gencore._runtime.lifetime import Stay
 from gencore._settings.mapping import options_from_mapping
 from gencore._settings.options import Options
 from gencore._settings.sources import resolve_settings
-from gencore.annotations import with_standing
+from gencore.annotations import standing_annotations, with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.naming import dump_id, dump_name
@@ -58,8 +58,8 @@ class Pipeline:
         filters: What their bytes pass on the way, the first one first: names, callables, or a
             `FilterSpec` of either. Nothing unfiltered is written to a disk.
         name: A template for the names of the dumps, see `gencore.naming`.
-        threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources, force:
-            see `DumpRequest`.
+        threads, content, timeout, target, reason, annotations, with_dontdump, allow_undumpable,
+            sources, force: see `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a
             thread of that dump's own. A dump waits a second for it at its end, at most; its
             exceptions are logged.
@@ -156,8 +156,10 @@ class Pipeline:
     def _begin(self, backend: Backend) -> DumpState:
         created_at = datetime.now(UTC)
         own_id = dump_id(created_at)
-        name = dump_name(self._name, created_at, own_id)
-        annotations = with_standing(self._request.annotations)
+        name = dump_name(self._name, created_at, own_id, self._request.target.pid)
+        annotations = self._request.annotations
+        if self._request.target.other is None:
+            annotations = with_standing(annotations, standing_annotations())
         outgoing = self._ways_out.make(name)
         output = Output(self.directory, name)
         return DumpState(

@@ -16,7 +16,7 @@ from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.options import BackendSpec, CollectorSpec
 from gencore.backend import Backend
 from gencore.collector import Collector
-from gencore.errors import PluginError, Refused, TimedOut, UsageError
+from gencore.errors import PluginError, Refused, TargetUnavailable, TimedOut, UsageError
 from gencore.report import describe_error
 from gencore.request import DumpRequest, is_time_limit
 from gencore.verdict import Reason, Verdict
@@ -257,10 +257,18 @@ def why_not_default(entry: CatalogueEntry) -> Reason | None:
 
 
 def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
-    """Return a backend's verdict; one that raises, hangs or answers nonsense means no."""
+    """Return a backend's verdict; one that raises, hangs or answers nonsense means no.
+
+    Raises `TargetUnavailable`, which no other backend would change.
+    """
+    refusal = _why_not_this_target(candidate.backend, request)
+    if refusal is not None:
+        return Verdict.no(refusal)
     probe = partial(candidate.backend.probe, request)
     try:
         verdict: object = probe() if candidate.built_in else watched(probe, "its probe")
+    except TargetUnavailable:
+        raise
     except TimedOut as error:
         return Verdict.no(Reason(error.message))
     except Exception as error:
@@ -269,6 +277,15 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
     if not isinstance(verdict, Verdict):
         return Verdict.no(Reason(f"its probe returns {verdict!r}, not a Verdict"))
     return verdict
+
+
+def _why_not_this_target(backend: Backend, request: DumpRequest) -> Reason | None:
+    is_other = request.target.other is not None
+    if bool(getattr(backend, "dumps_others", False)) == is_other:
+        return None
+    if is_other:
+        return Reason("it dumps its own process only", "backend='linux-agent'")
+    return Reason("it dumps other processes only", "name one: gencore dump PID")
 
 
 def verdict_of(plugin: loader.LoadedPlugin) -> Verdict:

@@ -14,6 +14,7 @@ import attrs
 from gencore._listeners.announcer import Announcer
 from gencore._pipeline.core_reading import CoreReading
 from gencore._pipeline.outcome import make_report, note_failure, result_of
+from gencore._pipeline.own_facts import facts_of_this_process
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.publication import Publication
@@ -69,6 +70,8 @@ class Stages:
 
     def _all(self) -> Steps[Report]:
         self._stages.pause_is_over()
+        if self._dump.request.target.other is None:
+            self._dump.facts = facts_of_this_process()
         yield from self._describe_surroundings()
         yield from self._read_core()
         finished = yield from self._publication.finish_each()

@@ -15,6 +15,7 @@ from gencore.output import Output
 from gencore.process import MappedFile, ThreadRecord
 from gencore.report import Artifact, Failed, Pause, Skipped, Stage
 from gencore.request import DumpRequest
+from gencore.target import ProcessFacts
 
 __all__ = ["DumpState"]
 
@@ -36,6 +37,7 @@ class DumpState:
     packed: bool = False
     packing: Packing | None = None
     trace: tuple[str, str] | None = None
+    facts: ProcessFacts | None = None
     pause: Pause = attrs.field(factory=lambda: Pause(total=0.0))
     threads: tuple[ThreadRecord, ...] = ()
     mapped_files: tuple[MappedFile, ...] = ()

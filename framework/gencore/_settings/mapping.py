@@ -52,6 +52,7 @@ def _converter(origin: str) -> "Converter":
         str | None: exactly("text", str),
         bool | None: exactly("true or false", bool),
         float | None: exactly("a number", int, float),
+        int | None: exactly("a whole number", int),
         Required: _required,
         Directory: exactly("text", str),
         str | Maker: exactly("text", str),

@@ -130,6 +130,8 @@ class Options(TypedDict, total=False):
     threads: Threads
     content: Content
     timeout: float | None
+    target: int | None
+    reason: str | None
     annotations: Mapping[str, str] | None
     with_dontdump: bool
     allow_undumpable: bool

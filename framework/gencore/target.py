@@ -1,0 +1,62 @@
+"""The process that is dumped: this one, or another one of this machine."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from gencore.errors import UsageError
+
+__all__ = ["ProcessFacts", "Target"]
+
+
+def _check_pid(_: object, __: object, value: Any) -> None:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (is_number and value > 0):
+        raise UsageError(f"target={value!r} is not a process ID")
+
+
+@attrs.frozen
+class Target:
+    """The process that a dump is of. Raises `UsageError`."""
+
+    other: int | None = attrs.field(default=None, validator=_check_pid)
+    """Its process ID, as this process sees it; None: this process, whatever forks."""
+
+    @property
+    def pid(self) -> int:
+        """Its process ID."""
+        return os.getpid() if self.other is None else self.other
+
+    def proc(self, name: str) -> str:
+        """Return where one of its files in /proc is, see proc in section 5 of the manual.
+
+        Of this process those of the calling thread: /proc/self has no memory and no files once the
+        main thread has ended.
+        """
+        return f"/proc/{'thread-self' if self.other is None else self.other}/{name}"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """Its environment; of another process as it began, and empty where it may not be read."""
+        if self.other is None:
+            return os.environ
+        try:
+            rows = os.fsdecode(Path(self.proc("environ")).read_bytes()).split("\0")
+        except OSError:
+            return {}
+        return dict(row.split("=", 1) for row in rows if "=" in row)
+
+
+@attrs.frozen(kw_only=True)
+class ProcessFacts:
+    """What a Python process says of itself; of another process, when it was armed."""
+
+    argv: tuple[str, ...] = ()
+    """`sys.orig_argv`."""
+    runtime: Mapping[str, object] = attrs.field(factory=dict)
+    """The interpreter, in JSON's types: the section ``runtime`` of the manifest."""
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+    """What `gencore.annotate` has set."""

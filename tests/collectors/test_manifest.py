@@ -494,7 +494,7 @@ def test_deleted_library_that_cannot_be_read_claims_nothing(tmp_path, tool):
 
 
 def test_replaced_library_and_its_successor_are_both_there(python, tmp_path):
-    """The one that was deleted keeps the kernel's mark in its path."""
+    """The one that was deleted keeps the kernel's mark in its path; each has its own ranges."""
     path = tmp_path / "twice.so"
     code = """import ctypes, mmap, os, shutil
     ctypes.CDLL(sys.argv[1])
@@ -510,6 +510,8 @@ def test_replaced_library_and_its_successor_are_both_there(python, tmp_path):
     assert set(rows) == {str(path), f"{path} (deleted)"}
     assert rows[f"{path} (deleted)"]["deleted"]
     assert not rows[str(path)]["deleted"]
+    assert len(rows[str(path)]["ranges"]) == 1
+    assert len(rows[f"{path} (deleted)"]["ranges"]) > 1
 
 
 def test_library_under_two_names_is_packed_under_both(tmp_path):
@@ -585,20 +587,6 @@ def test_each_mapping_has_its_kind(python, tmp_path):
     assert (mapped["permissions"], mapped["size"]) == ("rw-s", 0x2000)
     assert (code["permissions"], code["deleted"]) == ("r-xp", False)
     assert [named[name] for name in ("[heap]", "[stack]", "[vdso]")] == ["heap", "stack", "vdso"]
-
-
-def test_memory_map_survives_any_file_name(python, tmp_path):
-    """What ends a line elsewhere is a part of the name here, and the kernel's escape is undone."""
-    file = tmp_path / "a\nb\rc\x0bd\x85e\u2028f  g "
-    code = """if True:
-        import json, mmap, sys
-        from gencore_collectors.manifest.memory import mapped_ranges
-        with open(sys.argv[1], "w+b") as file:
-            file.truncate(mmap.PAGESIZE)
-            mapped = mmap.mmap(file.fileno(), 0)
-        print(json.dumps([row.path for row in mapped_ranges()]))
-    """
-    assert str(file) in python(code, file)
 
 
 # The process and where it runs

@@ -7,11 +7,13 @@ one; the process's own only if the clone has already ended, which a large one ha
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import attrs
+
+from gencore.memory_map import MappedRange
 
 __all__ = ["DataMapping", "data_mappings"]
 
@@ -20,8 +22,8 @@ _MAPPING: Final = re.compile(
     rb"^([0-9a-f]+)-([0-9a-f]+) [r-][w-][x-].*?^VmFlags:([^\n]*)", re.MULTILINE | re.DOTALL
 )
 _Span = tuple[int, int]
-_Identity = tuple[str, str]
-"""Device and inode, as in the map: a file may be mapped under several of its names."""
+_Identity = tuple[str, int]
+"""Device and inode: a file may be mapped under several of its names."""
 
 
 @attrs.frozen
@@ -32,20 +34,19 @@ class DataMapping:
     dontdump: bool
 
 
-def data_mappings(rows: Iterable[Sequence[str]], clone: int) -> dict[str, DataMapping]:
-    """Return, by path, those of the files in *rows* of /proc/self/maps that are not code.
+def data_mappings(rows: Iterable[MappedRange], clone: int) -> dict[str, DataMapping]:
+    """Return, by name, those of the files in *rows* of the memory map that are not code.
 
     *clone*: the process ID of a clone of this process, which may have ended. Raises OSError.
     """
     identities: dict[str, _Identity] = {}
     spans: defaultdict[_Identity, list[_Span]] = defaultdict(list)
     code: set[_Identity] = set()
-    for span, permissions, _, device, inode, *path in rows:
-        if path and inode != "0":
-            identity = identities[path[0]] = (device, inode)
-            start, end = span.split("-")
-            spans[identity].append((int(start, 16), int(end, 16)))
-            if "x" in permissions:
+    for row in rows:
+        if row.name and row.inode:
+            identity = identities[row.name] = (row.device, row.inode)
+            spans[identity].append((row.start, row.end))
+            if "x" in row.permissions:
                 code.add(identity)
     data = {identity: rows for identity, rows in spans.items() if identity not in code}
     marked = _dontdump({span for rows in data.values() for span in rows}, clone)
@@ -53,7 +54,7 @@ def data_mappings(rows: Iterable[Sequence[str]], clone: int) -> dict[str, DataMa
         identity: DataMapping(tuple(rows), not marked.isdisjoint(rows))
         for identity, rows in data.items()
     }
-    return {path: found[identity] for path, identity in identities.items() if identity in found}
+    return {name: found[identity] for name, identity in identities.items() if identity in found}
 
 
 def _dontdump(spans: set[_Span], clone: int) -> set[_Span]:

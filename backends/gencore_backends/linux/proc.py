@@ -2,11 +2,12 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 from gencore import MappedFile
+from gencore.memory_map import MappedRange, read_memory_map
 from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux.data_mappings import DataMapping, data_mappings
 from gencore_backends.linux.link_map import loaded_names
@@ -42,31 +43,14 @@ def mapped_files(clone: int) -> tuple[MappedFile, ...]:
     """
     executable = os.readlink(_SELF / "exe")
     sources = {executable: str(_SELF / "exe")}
-    rows = list(_map_rows())
-    for fields in rows:
-        if len(fields) == 6 and fields[5].startswith("/") and fields[4] != "0":  # noqa: PLR2004
-            path = fields[5].replace("\\012", "\n")
-            sources.setdefault(path, str(_MAP_FILES / _as_named_there(fields[0])))
+    rows = read_memory_map()
+    for row in rows:
+        if row.name.startswith("/") and row.inode:
+            sources.setdefault(row.name, str(_MAP_FILES / f"{row.start:x}-{row.end:x}"))
     known = loaded_names()
     aliases = None if known is None else _aliases(known)
     data = data_mappings(rows, clone)
     return tuple(_mapped_file(path, sources, aliases, data) for path in sources)
-
-
-def _map_rows() -> Iterator[list[str]]:
-    """Yield the rows of the map in five fields, and a sixth if it has a path.
-
-    Only a line feed ends a row, and the kernel escapes those in paths; other characters do not,
-    unlike in `str.splitlines` and text files.
-    """
-    for line in os.fsdecode((_SELF / "maps").read_bytes()).split("\n"):
-        if line:
-            yield line.split(maxsplit=5)
-
-
-def _as_named_there(span: str) -> str:
-    """Return a row's addresses without leading zeros, as in the names of the links."""
-    return "-".join(f"{int(address, 16):x}" for address in span.split("-"))
 
 
 def _mapped_file(
@@ -77,7 +61,7 @@ def _mapped_file(
 ) -> MappedFile:
     """Remove the kernel's " (deleted)", unless the file's successor is mapped too."""
     source = sources[path]
-    as_data = data.get(path.replace("\n", "\\012"), DataMapping((), dontdump=False))
+    as_data = data.get(path, DataMapping((), dontdump=False))
     deleted = path.endswith(_DELETED) and not Path(path).exists()
     if deleted and path.removesuffix(_DELETED) not in sources:
         path = path.removesuffix(_DELETED)
@@ -129,17 +113,17 @@ def _numbers_of_status(*keys: str) -> list[int]:
 
 
 def _mapped_bytes() -> int:
-    return sum(_bytes_of_file(row) for row in _map_rows() if row[4] != "0")
+    return sum(_bytes_of_file(row) for row in read_memory_map() if row.inode)
 
 
-def _bytes_of_file(row: list[str]) -> int:
+def _bytes_of_file(row: MappedRange) -> int:
     """Return the bytes of a file that a row of the map can hold: none beyond its end."""
-    start, end = (int(address, 16) for address in row[0].split("-"))
-    if end - start < _LARGE or len(row) == 5:  # noqa: PLR2004 - a path is the sixth
-        return end - start
+    mapped = row.end - row.start
+    if mapped < _LARGE or not row.name:
+        return mapped
     try:
-        size = os.stat(row[5]).st_size  # noqa: PTH116 - no objects
+        size = os.stat(row.name).st_size  # noqa: PTH116 - no objects
     except OSError as error:  # deleted, perhaps
         reraise_if_from_handler(error)
-        return end - start
-    return min(end - start, max(0, size - int(row[2], 16)))
+        return mapped
+    return min(mapped, max(0, size - row.offset))

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from gencore import Collector, CoreSink, DumpInProgress
+from gencore.memory_map import MappedRange
 from gencore.process import ObservedProcess, PythonThread
 from gencore_collectors.manifest import (
     container,
@@ -36,7 +37,7 @@ class ManifestCollector(Collector):
 
     def __init__(self) -> None:
         self._core: core.CoreReader | None = None
-        self._mapped: tuple[memory.MappedRange, ...] = ()
+        self._mapped: tuple[MappedRange, ...] = ()
         self._python_threads: tuple[PythonThread, ...] = ()
         self._sections: dict[str, Any] | None = None
 

@@ -1,20 +1,19 @@
 """The section ``libraries``: every mapped file, where it was mapped and what it is called."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gencore import DumpInProgress
 from gencore.libraries import Library
+from gencore.memory_map import MappedRange
 from gencore_collectors.manifest.contents import in_bundle
-from gencore_collectors.manifest.memory import MappedRange
 
 __all__ = ["section"]
 
 
 def section(dump: DumpInProgress, mapped: Iterable[MappedRange]) -> list[dict[str, Any]]:
     """Return it, the executable first."""
-    ranges = _by_path(mapped)
+    ranges = _by_name(mapped)
     return [_library(dump, library, ranges) for library in dump.libraries]
 
 
@@ -34,7 +33,7 @@ def _library(
         "build_id": library.build_id,
         "soname": library.soname,
         "aliases": None if library.aliases is None else list(library.aliases),
-        "ranges": ranges.get(library.path, []),
+        "ranges": ranges.get(library.path) or ranges.get(f"{library.path} (deleted)", []),
     }
 
 
@@ -44,9 +43,12 @@ def _source(library: Library) -> str | None:
     return "file" if library.source == library.path else "mapping"
 
 
-def _by_path(mapped: Iterable[MappedRange]) -> Mapping[str, list[list[str]]]:
-    """Return, for each path, where it is mapped: start, end, offset in the file."""
-    by_path = defaultdict(list)
+def _by_name(mapped: Iterable[MappedRange]) -> Mapping[str, list[list[str]]]:
+    """Return, for each of the kernel's names, where it is mapped: start, end, offset in the file.
+
+    A library that was replaced and its successor differ only by the kernel's mark.
+    """
+    by_name: dict[str, list[list[str]]] = {}
     for row in mapped:
-        by_path[row.path].append([hex(row.start), hex(row.end), hex(row.offset)])
-    return by_path
+        by_name.setdefault(row.name, []).append([hex(row.start), hex(row.end), hex(row.offset)])
+    return by_name

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from gencore._settings.plugin_options import Range
     from gencore.annotations import annotate
+    from gencore.arming import arm, disarm, is_armed
     from gencore.backend import Backend, Snapshot
     from gencore.collector import Collector, CoreSink, DumpInProgress
     from gencore.core_stream import CoreStream, FileCoreStream
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         OutputError,
         PluginError,
         Refused,
+        TargetUnavailable,
         TimedOut,
         Unsupported,
         UsageError,
@@ -96,6 +98,7 @@ __all__ = [
     "Skipped",
     "Snapshot",
     "Stage",
+    "TargetUnavailable",
     "ThreadRecord",
     "TimedOut",
     "Unsupported",
@@ -104,9 +107,12 @@ __all__ = [
     "Verdict",
     "__version__",
     "annotate",
+    "arm",
     "collect_core",
     "create_core",
+    "disarm",
     "exclude",
+    "is_armed",
     "start",
 ]
 
@@ -116,6 +122,7 @@ _PUBLIC_MODULES = (
     "_settings.options",
     "_settings.plugin_options",
     "annotations",
+    "arming",
     "backend",
     "collector",
     "core_stream",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from gencore._runtime import standing
 from gencore.errors import UsageError
 
 __all__ = ["MAX_ANNOTATIONS", "MAX_VALUE_SIZE", "annotate"]
@@ -12,8 +13,6 @@ MAX_ANNOTATIONS: Final = 64
 MAX_VALUE_SIZE: Final = 1024
 """Bytes of one value, and of one key, as UTF-8."""
 
-_standing: Final[dict[str, str]] = {}
-
 
 def annotate(**annotations: str | None) -> None:
     """Set annotations for every later dump, and remove those that are None.
@@ -22,13 +21,14 @@ def annotate(**annotations: str | None) -> None:
     given to a single dump take precedence. Raises `UsageError`, and changes nothing, if there
     would be more than 64 or one is longer than 1,024 bytes.
     """
-    changed = {**_standing, **annotations}
+    changed = {**standing.annotations, **annotations}
     check_annotations({key: value for key, value in changed.items() if value is not None})
     for key, value in annotations.items():
         if value is None:
-            _standing.pop(key, None)
+            standing.annotations.pop(key, None)
         else:
-            _standing[key] = value
+            standing.annotations[key] = value
+    standing.tell_follower()
 
 
 def check_annotations(annotations: Mapping[Any, Any]) -> None:
@@ -42,12 +42,7 @@ def check_annotations(annotations: Mapping[Any, Any]) -> None:
             raise UsageError(f"annotation {key[:80]!r} is longer than {MAX_VALUE_SIZE:,} bytes")
 
 
-def standing_annotations() -> dict[str, str]:
-    """Return what is set now."""
-    return _standing.copy()
-
-
-def with_standing(own: Mapping[str, str], standing: Mapping[str, str]) -> dict[str, str]:
-    """Return a dump's *own* annotations, and as many of the process's *standing* ones as fit."""
-    others = [(key, value) for key, value in standing.items() if key not in own]
-    return {**own, **dict(others[: MAX_ANNOTATIONS - len(own)])}
+def with_standing(own: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Return a dump's *own* annotations, and as many of the process's *others* as fit."""
+    added = [(key, value) for key, value in others.items() if key not in own]
+    return {**own, **dict(added[: MAX_ANNOTATIONS - len(own)])}

@@ -3,15 +3,13 @@
 from contextlib import AbstractContextManager
 from typing import Final, Self
 
+from gencore._runtime import standing
 from gencore.errors import UsageError
 
 __all__ = ["Exclusion", "exclude"]
 
 _ADDRESSES: Final = frozenset("&OPXZz")
 """Formats of PEP 3118 and ctypes for pointers to data, objects, functions and strings."""
-_exclusions: Final[set["Exclusion"]] = set()
-"""Without a lock: it is read inside the pause, which may be asked for by a signal handler. Adding,
-discarding and copying are each one step of the interpreter."""
 
 
 class Exclusion(AbstractContextManager["Exclusion"]):
@@ -21,11 +19,13 @@ class Exclusion(AbstractContextManager["Exclusion"]):
         self.start = start
         self.end = start + size
         self._pinned: object = pinned
-        _exclusions.add(self)
+        standing.exclusions.add(self)
+        standing.tell_follower()
 
     def release(self) -> None:
         """Allow the memory to be dumped, resized and freed again. May be called twice."""
-        _exclusions.discard(self)
+        standing.exclusions.discard(self)
+        standing.tell_follower()
         self._pinned = None
 
     def __exit__(self, *_: object) -> None:
@@ -74,9 +74,3 @@ def _size_of(view: memoryview) -> int:
     if view.format.lstrip("@=<>!")[:1] in _ADDRESSES:
         raise TypeError("its items are pointers, and the data they point to is not part of it")
     return view.nbytes
-
-
-def excluded_ranges() -> tuple[tuple[int, int], ...]:
-    """Return (start, end) of all that is excluded now, in order of address."""
-    ranges = ((e.start, e.end) for e in _exclusions.copy())
-    return tuple(sorted((start, end) for start, end in ranges if end > start))

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import attrs
 
 from gencore.errors import UsageError
 
-__all__ = ["ProcessFacts", "Target"]
+__all__ = ["ArmedProcess", "ProcessFacts", "Target"]
 
 
 def _check_pid(_: object, __: object, value: Any) -> None:
@@ -48,6 +49,28 @@ class Target:
         except OSError:
             return {}
         return dict(row.split("=", 1) for row in rows if "=" in row)
+
+
+@attrs.frozen(kw_only=True)
+class ArmedProcess:
+    """A process of this machine that can be dumped from outside, as it is now."""
+
+    pid: int
+    parent: int
+    user: int
+    """Its effective user ID."""
+    name: str
+    """What the kernel calls it."""
+    argv: tuple[str, ...]
+    started_at: datetime
+    """UTC, to about 10 ms."""
+    memory: int
+    """Bytes resident."""
+    threads: int
+    dumps: int
+    """How often it was dumped from outside."""
+    last_dump: datetime | None
+    """UTC."""
 
 
 @attrs.frozen(kw_only=True)

@@ -5,14 +5,14 @@ import json
 import pytest
 
 import gencore
-from gencore import annotations
+from gencore._runtime import standing
 from gencore.testing import SimulatedBackend
 
 
 @pytest.fixture(autouse=True)
 def nothing_stands(monkeypatch):
     """Begin without any, and leave none."""
-    monkeypatch.setattr(annotations, "_standing", {})
+    monkeypatch.setattr(standing, "annotations", {})
 
 
 def annotations_of(pipeline):

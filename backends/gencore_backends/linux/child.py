@@ -149,7 +149,8 @@ class Child:
 
     def kill(self) -> None:
         """Kill the child if it still runs. May be called from any thread."""
-        with self._lock, contextlib.suppress(ProcessLookupError):
+        # In another PID namespace it cannot be; it ends when nobody reads its core any more.
+        with self._lock, contextlib.suppress(OSError):
             if self._ending is None and self._is_ours:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 

@@ -14,6 +14,7 @@ from typing import Final
 import attrs
 
 from gencore.memory_map import MappedRange
+from gencore.target import Target
 
 __all__ = ["DataMapping", "data_mappings"]
 
@@ -34,10 +35,13 @@ class DataMapping:
     dontdump: bool
 
 
-def data_mappings(rows: Iterable[MappedRange], clone: int) -> dict[str, DataMapping]:
+def data_mappings(
+    rows: Iterable[MappedRange], target: Target, clone: int
+) -> dict[str, DataMapping]:
     """Return, by name, those of the files in *rows* of the memory map that are not code.
 
-    *clone*: the process ID of a clone of this process, which may have ended. Raises OSError.
+    *clone*: the process ID of a clone of the process, which may have ended. Where it cannot be
+    read what is marked in another process, all is. Raises OSError.
     """
     identities: dict[str, _Identity] = {}
     spans: defaultdict[_Identity, list[_Span]] = defaultdict(list)
@@ -49,7 +53,7 @@ def data_mappings(rows: Iterable[MappedRange], clone: int) -> dict[str, DataMapp
             if "x" in row.permissions:
                 code.add(identity)
     data = {identity: rows for identity, rows in spans.items() if identity not in code}
-    marked = _dontdump({span for rows in data.values() for span in rows}, clone)
+    marked = _dontdump({span for rows in data.values() for span in rows}, target, clone)
     found = {
         identity: DataMapping(tuple(rows), not marked.isdisjoint(rows))
         for identity, rows in data.items()
@@ -57,18 +61,20 @@ def data_mappings(rows: Iterable[MappedRange], clone: int) -> dict[str, DataMapp
     return {name: found[identity] for name, identity in identities.items() if identity in found}
 
 
-def _dontdump(spans: set[_Span], clone: int) -> set[_Span]:
+def _dontdump(spans: set[_Span], target: Target, clone: int) -> set[_Span]:
     """Return the mappings that are marked."""
     if not spans:
         return set()
     flags = _flags(str(clone))
     if not flags.keys() >= spans:
-        flags = _flags("self")
+        flags = _flags(str(target.other or "self"))
+    if target.other is not None and not flags:
+        return spans
     return {span for span in spans if b"dd" in flags.get(span, ())}
 
 
 def _flags(process: str) -> dict[_Span, list[bytes]]:
-    """Return the flags of each mapping; none if the clone has ended."""
+    """Return the flags of each mapping; none if the process has ended, or is closed to us."""
     try:
         text = (_PROC / process / "smaps").read_bytes()
     except OSError:

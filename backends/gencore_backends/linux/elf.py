@@ -1,5 +1,7 @@
 """The backend ``linux-elf``: a clone of the process writes its own memory as an ELF core."""
 
+from functools import partial
+
 from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
 from gencore_backends.linux.backend import LinuxBackend
@@ -30,6 +32,7 @@ class LinuxElf(LinuxBackend):
         """Clone. The child writes into a file or a pipe."""
         from gencore_backends.linux import elf_snapshot  # imported already, by probe
 
+        take = partial(elf_snapshot.clone_this_process, request)
         if to_file:
-            return elf_snapshot.FileSnapshot(request, output)
-        return elf_snapshot.PipeSnapshot(request)
+            return elf_snapshot.FileSnapshot(take, output)
+        return elf_snapshot.PipeSnapshot(take)

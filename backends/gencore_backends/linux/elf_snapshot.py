@@ -3,7 +3,7 @@
 import fcntl
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -15,17 +15,24 @@ from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.completeness import why_incomplete
 from gencore_backends.linux.growing_file import GrowingFile
-from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot
+from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, Origin
 from gencore_backends.linux.stack_ranges import stack_ranges
 
-__all__ = ["CONTENTS", "FileSnapshot", "PipeSnapshot"]
+__all__ = ["CONTENTS", "FileSnapshot", "PipeSnapshot", "clone_this_process"]
 
 CONTENTS: Final = {"full", "private", "stacks", "triage"}
 _LIMITED: Final = {"stacks", "triage"}
 _CORE: Final = "core"
 
 
-def _clone(request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]") -> None:
+Take = Callable[[int, "list[_native.Snapshot]"], None]
+"""Makes a clone that writes its core to a descriptor, and puts it into a list."""
+
+
+def clone_this_process(
+    request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]"
+) -> None:
+    """Make it. Raises OSError, whose filename is the step that failed."""
     _native.snapshot_to_elf(
         core_fd,
         request.content,
@@ -42,10 +49,10 @@ def _clone(request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]") 
 class FileSnapshot(LinuxSnapshot):
     """A clone that writes a file in *output*. Raises `CoreFailed`."""
 
-    def __init__(self, request: DumpRequest, output: Output) -> None:
+    def __init__(self, take: Take, output: Output, origin: Origin | None = None) -> None:
         core_fd = output.new_file(_CORE)
         try:
-            super().__init__(partial(_clone, request, core_fd))
+            super().__init__(partial(take, core_fd), origin)
         finally:
             os.close(core_fd)
         self._output = output
@@ -64,7 +71,7 @@ class FileSnapshot(LinuxSnapshot):
 class PipeSnapshot(LinuxSnapshot):
     """A clone that writes into a pipe. Raises `CoreFailed`."""
 
-    def __init__(self, request: DumpRequest) -> None:
+    def __init__(self, take: Take, origin: Origin | None = None) -> None:
         reader, writer = os.pipe()
         os.set_blocking(reader, False)
         # Made before the clone: after it, each page that is written to is copied first.
@@ -72,7 +79,7 @@ class PipeSnapshot(LinuxSnapshot):
         with ignored(OSError):  # more than an unprivileged user may have
             fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
         try:
-            super().__init__(partial(_clone, request, writer))
+            super().__init__(partial(take, writer), origin)
         except BaseException:
             self._reader.close()
             raise
@@ -84,9 +91,10 @@ class PipeSnapshot(LinuxSnapshot):
         return _PipedCore(self._reader, self._child, *self._child.promised_sizes())
 
     def close(self) -> None:
-        """Reap the child, and close the pipe."""
-        super().close()
+        """Close the pipe, without which a clone that cannot be killed ends too; reap the child."""
+        self._child.kill()
         self._reader.close()
+        super().close()
 
 
 class _FileCore(GrowingFile):

@@ -10,12 +10,12 @@ not a crash.
 
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Final, TypeVar
 
-from gencore.runtime import open_descriptor, reraise_if_from_handler
-from gencore_backends.linux import _native
+from gencore.runtime import reraise_if_from_handler
+from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
 
 __all__ = ["linker_ranges", "loaded_names"]
 
@@ -38,17 +38,17 @@ _Link = tuple[int, int, bytes]
 _Result = TypeVar("_Result")
 
 
-def loaded_names() -> tuple[str, ...] | None:
+def loaded_names(access: ProcessAccess) -> tuple[str, ...] | None:
     """Return the names in the linker's order, or None if the list cannot be reached.
 
     It cannot on 32-bit platforms, in static executables, and if access to ``mem`` is denied.
     """
-    return _read(lambda links: tuple(os.fsdecode(name) for _, _, name in links))
+    return _read(access, lambda links: tuple(os.fsdecode(name) for _, _, name in links))
 
 
 def linker_ranges() -> tuple[tuple[int, int], ...]:
-    """Return the memory of the linker's list, as (start, end); none if it cannot be reached."""
-    return _read(lambda links: tuple(_ranges(links))) or ()
+    """Return the memory of this process's list, as (start, end); none if it cannot be reached."""
+    return _read(THIS_PROCESS, lambda links: tuple(_ranges(links))) or ()
 
 
 def _ranges(links: Iterator[_Link]) -> Iterator[tuple[int, int]]:
@@ -57,12 +57,13 @@ def _ranges(links: Iterator[_Link]) -> Iterator[tuple[int, int]]:
         yield name, name + len(text) + 1
 
 
-def _read(use: Callable[[Iterator[_Link]], _Result]) -> _Result | None:
-    """Return what *use* makes of the list. Not /proc/self: the main thread may have ended."""
+def _read(access: ProcessAccess, use: Callable[[Iterator[_Link]], _Result]) -> _Result | None:
+    """Return what *use* makes of the list."""
     try:
-        fd = open_descriptor("/proc/thread-self/mem", os.O_RDONLY | os.O_CLOEXEC)
+        fd = access.open_memory()
         try:
-            return use(islice(_links(fd, _first_link(fd)), _MAX_NAMES))
+            first = _first_link(fd, access.auxiliary_values())
+            return use(islice(_links(fd, first), _MAX_NAMES))
         finally:
             os.close(fd)
     except (OSError, LookupError, OverflowError, struct.error) as error:
@@ -70,9 +71,8 @@ def _read(use: Callable[[Iterator[_Link]], _Result]) -> _Result | None:
         return None
 
 
-def _first_link(fd: int) -> int:
-    table = _native.auxiliary_value(_AT_PHDR)
-    count = _native.auxiliary_value(_AT_PHNUM)
+def _first_link(fd: int, auxiliary: Mapping[int, int]) -> int:
+    table, count = auxiliary[_AT_PHDR], auxiliary[_AT_PHNUM]
     data = os.pread(fd, count * _PROGRAM_HEADER.size, table)
     addresses = {row[0]: row[3] for row in _PROGRAM_HEADER.iter_unpack(data)}
     moved = table - addresses[_PT_PHDR]

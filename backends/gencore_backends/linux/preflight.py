@@ -13,7 +13,7 @@ from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.dumpable import undumpable_reasons
 from gencore_backends.linux.proc import core_size, stacks_size
 
-__all__ = ["probe_elf", "probe_kernel_core"]
+__all__ = ["core_size_of", "probe_elf", "probe_kernel_core"]
 
 _WITH_HEAP: Final = {"full", "private"}
 """Contents that include the heap; the others have stacks, and what readers of stacks need."""
@@ -22,7 +22,7 @@ _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
 def probe_elf(request: DumpRequest, contents: Collection[str]) -> Verdict:
     """Check whether a clone can write its own core. Raises OSError if /proc is missing."""
-    return _verdict(request, contents, _core_size(request), {}, [])
+    return _verdict(request, contents, core_size_of(request), {}, [])
 
 
 def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdict:
@@ -30,7 +30,7 @@ def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdic
     pattern = CorePattern.read()
     hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
     file_soft = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    need = _core_size(request)
+    need = core_size_of(request)
     facts = {"core_pattern": pattern.text, "RLIMIT_CORE hard": _bytes_of(hard)}
     reasons = [*_pattern_reasons(pattern), *_limit_reasons("RLIMIT_CORE", hard, need)]
     if file_soft != resource.getrlimit(resource.RLIMIT_FSIZE)[1]:  # this process adds the notes
@@ -41,10 +41,12 @@ def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdic
     return _verdict(request, contents, need, facts, reasons)
 
 
-def _core_size(request: DumpRequest) -> int:
+def core_size_of(request: DumpRequest) -> int:
+    """Estimate from above the bytes of a core, as the target is now. Raises OSError."""
+    target = request.target
     if request.content in _WITH_HEAP:
-        return core_size(with_files=request.content == "full")
-    return min(core_size(with_files=False), stacks_size())
+        return core_size(target, with_files=request.content == "full")
+    return min(core_size(target, with_files=False), stacks_size(target))
 
 
 def _verdict(

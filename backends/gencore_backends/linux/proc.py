@@ -1,4 +1,4 @@
-"""Reads from /proc about this process: threads, memory, mapped files."""
+"""Reads from /proc about a process: threads, memory, mapped files."""
 
 import os
 from collections import defaultdict
@@ -9,15 +9,13 @@ from typing import Final
 from gencore import MappedFile
 from gencore.memory_map import MappedRange, read_memory_map
 from gencore.runtime import reraise_if_from_handler
+from gencore.target import Target
 from gencore_backends.linux.data_mappings import DataMapping, data_mappings
 from gencore_backends.linux.link_map import loaded_names
+from gencore_backends.linux.process_access import ProcessAccess
 
 __all__ = ["core_size", "mapped_files", "stacks_size", "thread_name"]
 
-_SELF: Final = Path("/proc/thread-self")
-"""The calling thread: /proc/self has no memory and no files once the main thread has ended."""
-_MAP_FILES: Final = Path("/proc/self/map_files")
-"""Threads have none of their own."""
 _USUAL_STACK: Final = 8 << 20
 """Bytes of a stack, at most, unless more are requested: RLIMIT_STACK of most systems."""
 _READERS_DATA: Final = 64 << 20
@@ -27,30 +25,31 @@ _LARGE: Final = 64 << 20
 _DELETED: Final = " (deleted)"
 
 
-def thread_name(tid: int) -> str:
+def thread_name(tid: int, target: Target) -> str:
     """Return a thread's name, or nothing if it has ended."""
     try:
-        return Path(f"/proc/self/task/{tid}/comm").read_text(errors="replace").rstrip("\n")
+        path = Path(f"/proc/{target.other or 'self'}/task/{tid}/comm")
+        return path.read_text(errors="replace").rstrip("\n")
     except OSError as error:
         reraise_if_from_handler(error)
         return ""
 
 
-def mapped_files(clone: int) -> tuple[MappedFile, ...]:
+def mapped_files(access: ProcessAccess, clone: int) -> tuple[MappedFile, ...]:
     """Return every mapped file, the executable first, then in order of address.
 
-    *clone*: the process ID of a clone of this process, which may have ended.
+    *clone*: the process ID of a clone of the process, which may have ended.
     """
-    executable = os.readlink(_SELF / "exe")
-    sources = {executable: str(_SELF / "exe")}
-    rows = read_memory_map()
+    executable, source = access.executable()
+    sources = {executable: source}
+    rows = access.memory_map()
     for row in rows:
         if row.name.startswith("/") and row.inode:
-            sources.setdefault(row.name, str(_MAP_FILES / f"{row.start:x}-{row.end:x}"))
-    known = loaded_names()
-    aliases = None if known is None else _aliases(known)
-    data = data_mappings(rows, clone)
-    return tuple(_mapped_file(path, sources, aliases, data) for path in sources)
+            sources.setdefault(row.name, f"{access.map_files}/{row.start:x}-{row.end:x}")
+    known = loaded_names(access)
+    aliases = None if known is None else _aliases(known, access.root)
+    data = data_mappings(rows, access.target, clone)
+    return tuple(_mapped_file(path, sources, aliases, data, access.root) for path in sources)
 
 
 def _mapped_file(
@@ -58,62 +57,74 @@ def _mapped_file(
     sources: Mapping[str, str],
     aliases: Mapping[str, tuple[str, ...]] | None,
     data: Mapping[str, DataMapping],
+    root: str,
 ) -> MappedFile:
     """Remove the kernel's " (deleted)", unless the file's successor is mapped too."""
     source = sources[path]
     as_data = data.get(path, DataMapping((), dontdump=False))
-    deleted = path.endswith(_DELETED) and not Path(path).exists()
+    deleted = path.endswith(_DELETED) and not Path(root + path).exists()
     if deleted and path.removesuffix(_DELETED) not in sources:
         path = path.removesuffix(_DELETED)
     return MappedFile(
         path=path,
         deleted=deleted,
-        read_from=source if deleted else None,
+        read_from=source if deleted else root + path if root else None,
         aliases=None if aliases is None else aliases.get(path, ()),
         data=as_data.spans,
         dontdump=as_data.dontdump,
     )
 
 
-def _aliases(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+def _aliases(names: Iterable[str], root: str) -> dict[str, tuple[str, ...]]:
     """Return, for each path, the linker's other names for it.
 
     Relative names are left out: the directory that they were relative to may have changed.
     """
     aliases: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
-        path = os.path.realpath(name) if name.startswith("/") else name
+        path = _real_path(name, root) if name.startswith("/") else name
         if path != name and name not in aliases[path]:
             aliases[path].append(name)
     return {path: tuple(others) for path, others in aliases.items()}
 
 
-def core_size(*, with_files: bool) -> int:
+def _real_path(name: str, root: str) -> str:
+    """Return where a path leads below *root*, as a path there."""
+    return os.path.realpath(root + name).removeprefix(root) if root else os.path.realpath(name)
+
+
+def core_size(target: Target, *, with_files: bool) -> int:
     """Estimate from above the bytes that a core takes on disk.
 
     Counts resident and swapped memory, and *with_files* everything mapped from files, resident or
     not (proc(5), status and maps; smaps_rollup would walk every page).
     """
-    kibibytes = _numbers_of_status("RssAnon", "RssFile", "RssShmem", "VmSwap")
-    return sum(kibibytes) * 1024 + (_mapped_bytes() if with_files else 0)
+    kibibytes = _numbers_of_status(target, "RssAnon", "RssFile", "RssShmem", "VmSwap")
+    return sum(kibibytes) * 1024 + (_mapped_bytes(target) if with_files else 0)
 
 
-def stacks_size() -> int:
+def stacks_size(target: Target) -> int:
     """Estimate the bytes of a core of stacks and of the data that readers of them need."""
-    (threads,) = _numbers_of_status("Threads")
+    (threads,) = _numbers_of_status(target, "Threads")
     return threads * _USUAL_STACK + _READERS_DATA
 
 
-def _numbers_of_status(*keys: str) -> list[int]:
-    """Return the first number of each row of /proc/self/status that is there."""
-    rows = (
-        line.partition(":") for line in (_SELF / "status").read_text(errors="replace").split("\n")
-    )
+def _numbers_of_status(target: Target, *keys: str) -> list[int]:
+    """Return the first number of each row of /proc/PID/status that is there."""
+    text = Path(target.proc("status")).read_text(errors="replace")
+    rows = (line.partition(":") for line in text.split("\n"))
     return [int(value.split()[0]) for key, _, value in rows if key in keys]
 
 
-def _mapped_bytes() -> int:
-    return sum(_bytes_of_file(row) for row in read_memory_map() if row.inode)
+def _mapped_bytes(target: Target) -> int:
+    """Return the bytes of mapped files; 0 for a process whose map is closed to us."""
+    try:
+        rows = read_memory_map(target.other or "thread-self")
+    except PermissionError:
+        if target.other is None:
+            raise
+        return 0
+    return sum(_bytes_of_file(row) for row in rows if row.inode)
 
 
 def _bytes_of_file(row: MappedRange) -> int:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
 from gencore.runtime import reraise_if_from_handler
+from gencore.target import ProcessFacts
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.proc import mapped_files, thread_name
+from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
 
 if TYPE_CHECKING:
     from gencore_backends.linux import _native
 
-__all__ = ["STOP_TIMEOUT_MS", "LinuxSnapshot"]
+__all__ = ["STOP_TIMEOUT_MS", "LinuxSnapshot", "Origin"]
 
 STOP_TIMEOUT_MS: Final = 250
 """How long to wait for threads to stop. Most stop within microseconds."""
@@ -25,11 +27,30 @@ _REMEDIES: Final = {
 }
 
 
-class LinuxSnapshot(Snapshot):
-    """A clone of this process, and its threads at the instant: (tid, registers, reason)."""
+class Origin:
+    """The process that was cloned: this one, unless a subclass says otherwise."""
 
-    def __init__(self, take: "Callable[[list[_native.Snapshot]], None]") -> None:
-        """Take it, with one of the native functions. Raises `CoreFailed`."""
+    access: ProcessAccess = THIS_PROCESS
+    pause: float | None = None
+    excluded: tuple[tuple[int, int], ...] = ()
+    facts: ProcessFacts | None = None
+
+    def let_begin(self, child: Child) -> None:
+        """Let the clone begin: the pause is over."""
+        child.go_on()
+
+    def close(self) -> None:
+        """Release what leads to the process."""
+
+
+class LinuxSnapshot(Snapshot):
+    """A clone of a process, and its threads at the instant: (tid, registers, reason)."""
+
+    def __init__(
+        self, take: "Callable[[list[_native.Snapshot]], None]", origin: "Origin | None" = None
+    ) -> None:
+        """Take it, by what puts it into the list. Raises `CoreFailed`."""
+        self._origin = origin or Origin()
         taken: list[_native.Snapshot] = []
         self._child = Child(taken)
         try:
@@ -41,13 +62,19 @@ class LinuxSnapshot(Snapshot):
 
     def pause_ended(self) -> None:
         """Let the child begin."""
-        self._child.go_on()
+        self._origin.let_begin(self._child)
 
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
         """Every thread at the instant, with its current name."""
+        target = self._origin.access.target
         return tuple(
-            ThreadRecord(tid=tid, name=thread_name(tid), registers=registers, reason=reason)  # type: ignore[arg-type]  # the native part knows the three words
+            ThreadRecord(
+                tid=tid,
+                name=thread_name(tid, target),
+                registers=registers,  # type: ignore[arg-type]  # one of the three words
+                reason=reason,
+            )
             for tid, registers, reason in self._threads
         )
 
@@ -66,10 +93,26 @@ class LinuxSnapshot(Snapshot):
     def close(self) -> None:
         """Reap the child."""
         self._child.close()
+        self._origin.close()
+
+    @property
+    def pause(self) -> float | None:
+        """What the other process measured; None for this one."""
+        return self._origin.pause
+
+    @property
+    def excluded(self) -> tuple[tuple[int, int], ...]:
+        """What another process keeps out of its cores."""
+        return self._origin.excluded
+
+    @property
+    def facts(self) -> ProcessFacts | None:
+        """What another process says of itself."""
+        return self._origin.facts
 
     def mapped_files(self) -> tuple[MappedFile, ...]:
-        """Read /proc/thread-self/maps, a moment after the instant."""
-        return mapped_files(self._child.pid)
+        """Read the memory map, a moment after the instant."""
+        return mapped_files(self._origin.access, self._child.pid)
 
 
 def _take(

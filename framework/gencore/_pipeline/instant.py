@@ -17,12 +17,12 @@ from gencore._pipeline.state import DumpState
 from gencore._pipeline.watched_snapshot import take_watched
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
+from gencore._runtime.standing import excluded_ranges
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.collector import Collector
 from gencore.errors import CoreFailed, GencoreError, TimedOut
-from gencore.exclusion import excluded_ranges
 from gencore.process import ObservedProcess
 from gencore.report import Pause, Stage
 from gencore.request import DumpRequest
@@ -79,8 +79,8 @@ def _take_other(dump: DumpState, backend: Backend, participants: list[Participan
     seconds = time.perf_counter() - begin
     try:
         dump.facts = _checked_facts(snapshot)
-        standing = {} if dump.facts is None else dump.facts.annotations
-        annotations = with_standing(dump.request.annotations, standing)
+        others = {} if dump.facts is None else dump.facts.annotations
+        annotations = with_standing(dump.request.annotations, others)
         dump.request = attrs.evolve(
             dump.request, annotations=annotations, excluded=snapshot.excluded
         )

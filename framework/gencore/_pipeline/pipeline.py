@@ -25,12 +25,13 @@ from gencore._pipeline.state import DumpState
 from gencore._pipeline.stores import Stores
 from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
+from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
 from gencore._settings.mapping import options_from_mapping
 from gencore._settings.options import Options
 from gencore._settings.sources import resolve_settings
-from gencore.annotations import standing_annotations, with_standing
+from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.naming import dump_id, dump_name
@@ -159,7 +160,7 @@ class Pipeline:
         name = dump_name(self._name, created_at, own_id, self._request.target.pid)
         annotations = self._request.annotations
         if self._request.target.other is None:
-            annotations = with_standing(annotations, standing_annotations())
+            annotations = with_standing(annotations, standing.annotations.copy())
         outgoing = self._ways_out.make(name)
         output = Output(self.directory, name)
         return DumpState(

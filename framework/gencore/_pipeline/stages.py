@@ -5,6 +5,7 @@ A generator of steps for a supervisor, which makes the calls of plug-ins: none i
 
 import logging
 import posixpath
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final, TypeVar
@@ -14,18 +15,19 @@ import attrs
 from gencore._listeners.announcer import Announcer
 from gencore._pipeline.core_reading import CoreReading
 from gencore._pipeline.outcome import make_report, note_failure, result_of
-from gencore._pipeline.own_facts import facts_of_this_process
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.publication import Publication
 from gencore._pipeline.stage import StageLog
 from gencore._pipeline.state import DumpState
+from gencore._runtime.interpreter_facts import interpreter_facts
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.backend import Snapshot
 from gencore.errors import IntegrityError
 from gencore.process import MappedFile, ThreadRecord
 from gencore.report import Progress, Report
+from gencore.target import ProcessFacts
 
 __all__ = ["Stages"]
 
@@ -71,7 +73,7 @@ class Stages:
     def _all(self) -> Steps[Report]:
         self._stages.pause_is_over()
         if self._dump.request.target.other is None:
-            self._dump.facts = facts_of_this_process()
+            self._dump.facts = ProcessFacts(argv=tuple(sys.orig_argv), runtime=interpreter_facts())
         yield from self._describe_surroundings()
         yield from self._read_core()
         finished = yield from self._publication.finish_each()

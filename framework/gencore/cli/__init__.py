@@ -6,13 +6,16 @@ from typing import NoReturn
 
 import click
 
-from gencore._escaping import escape_unprintable
 from gencore._version import __version__
 from gencore.cli.bundle import extract_command, info_command, list_command, verify_command
 from gencore.cli.debug import open_command
 from gencore.cli.demo import demo
 from gencore.cli.doctor import doctor
+from gencore.cli.dump import dump_command
+from gencore.cli.errors import describe_error, print_error
+from gencore.cli.launch import exec_command
 from gencore.cli.plugins import plugins
+from gencore.cli.ps import ps_command
 from gencore.cli.report import report
 from gencore.cli.stacks import stacks_command
 from gencore.errors import GencoreError
@@ -30,6 +33,9 @@ def gencore() -> None:
 
 _COMMANDS = (
     demo,
+    exec_command,
+    dump_command,
+    ps_command,
     list_command,
     info_command,
     verify_command,
@@ -60,14 +66,6 @@ def main() -> NoReturn:
 
 
 def _report(error: GencoreError) -> None:
-    click.echo(f"gencore: {escape_unprintable(error.message)}", err=True)
-    if error.remedy is not None:
-        click.echo(f"  remedy: {escape_unprintable(error.remedy)}", err=True)
+    print_error(error)
     if "--json" in sys.argv:
-        shown = {
-            "error": type(error).__name__,
-            "message": error.message,
-            "remedy": error.remedy,
-            "exit_code": error.exit_code,
-        }
-        click.echo(json.dumps(shown, indent=1))
+        click.echo(json.dumps(describe_error(error), indent=1))

@@ -31,7 +31,7 @@ enum {
 
 /* The descriptors of a request, and of an answer with their names. */
 enum { GIVEN_CORE, GIVEN_READER, GIVEN };
-enum { TAKEN_MOST = 5 };
+enum { TAKEN_MOST = 6 };
 
 /* A copy in memory of its own. Replaced only by who has the turn: a capture that uses it has it. */
 struct block {
@@ -222,6 +222,21 @@ static void add_field(struct text *text, const char *name, uint64_t number)
 	text_add_number(text, number);
 }
 
+static void add_excluded(struct text *text, const struct block *excluded)
+{
+	const struct range *rows = excluded->data;
+
+	text_add(text, ",\"excluded\":[");
+	for (size_t i = 0; i < excluded->size / sizeof(*rows); i++) {
+		text_add(text, i ? ",[" : "[");
+		text_add_number(text, rows[i].start);
+		text_add(text, ",");
+		text_add_number(text, rows[i].end);
+		text_add(text, "]");
+	}
+	text_add(text, "]");
+}
+
 static void add_threads(struct text *text, const struct thread_table *table)
 {
 	const char *separator = "";
@@ -312,10 +327,12 @@ static int capture(const struct capture_request *request, const int *given, stru
 	service.captures++;
 	service.last = now_s();
 	add_snapshot(text, &snapshot);
+	add_excluded(text, excluded);
 	pass(passed, "clone", snapshot.pidfd);
 	pass(passed, "status", snapshot.status_fd);
 	pass(passed, "memory", open_own("/proc/thread-self/mem"));
 	pass(passed, "maps", open_own("/proc/thread-self/maps"));
+	pass(passed, "auxv", open_own("/proc/thread-self/auxv"));
 	pass(passed, "executable", open_own("/proc/self/exe"));
 	return snapshot.pidfd;
 }

@@ -25,8 +25,8 @@ struct capture_request {
 
 /*
  * The answer is JSON in packets, until the end of the connection. With the first packet come the
- * descriptors that the answer lists: the clone's pidfd, its messages, the process's memory and map,
- * its executable.
+ * descriptors that the answer lists: the clone's pidfd, its messages, the process's memory, map and
+ * auxiliary vector, its executable.
  */
 
 /*

@@ -1,0 +1,109 @@
+"""The agent of this process, as `gencore.arm` starts it: native/agent.c behind a few functions.
+
+Loads little, as `gencore.arming`.
+"""
+
+import os
+import stat
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from gencore_backends.linux import _native
+from gencore_backends.linux.agent_directories import directories_of
+
+if TYPE_CHECKING:
+    from gencore.target import ArmedProcess
+
+__all__ = ["arm", "arm_if_asked", "armed_processes", "disarm", "is_armed", "set_excluded"]
+
+_WARNS_OF_THREADS = sys.version_info >= (3, 12)
+"""Whether os.fork() counts the threads of the process, and warns if there are several."""
+_hooked = False
+
+
+def arm(facts: bytes) -> None:
+    """Start it, with what the process says of itself as JSON; again: set that anew.
+
+    Raises OSError.
+    """
+    _native.arm(os.fsencode(_own_directory() or ""), facts)
+    _follow_forks()
+
+
+def disarm() -> None:
+    """End it."""
+    _native.disarm()
+
+
+def is_armed() -> bool:
+    """Return whether it listens."""
+    return _native.is_armed()
+
+
+def set_excluded(ranges: Iterable[tuple[int, int]]) -> None:
+    """Set the memory that it keeps out of every core, as (start, end). Raises OSError."""
+    _native.set_agent_excluded(tuple(ranges))
+
+
+def armed_processes() -> "Iterator[ArmedProcess]":
+    """Yield the armed processes that this one may ask, by pid."""
+    from gencore_backends.linux.armed_processes import armed_processes
+
+    return armed_processes()
+
+
+def arm_if_asked() -> None:
+    """Arm this process if GENCORE_ARM is set, and neither empty nor 0.
+
+    Called by ``gencore.pth``, which `site` runs in every interpreter of an environment in which
+    gencore is installed. Whatever goes wrong, the program must start.
+    """
+    if os.environ.get("GENCORE_ARM", "0") in {"", "0"}:
+        return
+    try:
+        from gencore.arming import arm_with
+
+        arm_with(sys.modules[__name__])
+    except Exception as error:
+        if sys.stderr is not None:
+            print(f"gencore: not armed: {error}", file=sys.stderr)  # noqa: T201
+
+
+def _follow_forks() -> None:
+    """Keep os.fork() from warning. What a fork makes of the agent itself is native/agent.c's."""
+    global _hooked  # noqa: PLW0603 - once in a process
+    if _WARNS_OF_THREADS and not _hooked:
+        _hooked = True
+        os.register_at_fork(
+            before=_native.before_fork, after_in_parent=_native.after_fork_in_parent
+        )
+
+
+def _own_directory() -> str | None:
+    """Return a directory of this user's for the socket, or None if there can be none."""
+    for directory in directories_of(os.geteuid()):
+        with suppress(OSError):
+            with suppress(FileExistsError):
+                os.mkdir(directory, 0o700)  # noqa: PTH102 - no objects
+            found = os.lstat(directory)
+            if (
+                stat.S_ISDIR(found.st_mode)
+                and found.st_uid == os.geteuid()
+                and not found.st_mode & 0o077
+            ):
+                _sweep(directory)
+                return directory
+    return None
+
+
+def _sweep(directory: str) -> None:
+    """Remove the sockets of processes of this PID namespace that have ended."""
+    own = os.stat("/proc/self/ns/pid").st_ino  # noqa: PTH116 - no objects
+    for name in os.listdir(directory):
+        namespace, _, rest = name.removesuffix(".sock").partition("-")
+        pid = rest.partition("-")[0]
+        if namespace == str(own) and pid.isdecimal() and not os.path.exists(f"/proc/{pid}"):  # noqa: PTH110
+            with suppress(OSError):
+                os.unlink(f"{directory}/{name}")  # noqa: PTH108

@@ -1,0 +1,82 @@
+"""A clone of another process, made by its agent: who it is of, and how it is asked for."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from gencore import DumpRequest, Snapshot
+from gencore.output import Output
+from gencore.target import ProcessFacts
+from gencore_backends.linux.agent_client import ask
+from gencore_backends.linux.child import Child
+from gencore_backends.linux.elf_snapshot import FileSnapshot, PipeSnapshot
+from gencore_backends.linux.process_access import AgentAccess
+from gencore_backends.linux.snapshot import Origin
+
+if TYPE_CHECKING:
+    from gencore_backends.linux import _native
+
+__all__ = ["take_by_agent"]
+
+_PHASES: Final = ("stop", "clone", "release")
+
+
+def take_by_agent(request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
+    """Take it. Raises `CoreFailed` and `TargetUnavailable`."""
+    capture = _Capture(request)
+    if to_file:
+        return FileSnapshot(capture.take, output, capture)
+    return PipeSnapshot(capture.take, capture)
+
+
+class _Capture(Origin):
+    """One capture by an agent, which measures the pause and lets the clone begin itself."""
+
+    def __init__(self, request: DumpRequest) -> None:
+        self._request = request
+
+    def take(self, core_fd: int, taken: "list[_native.Snapshot]") -> None:
+        """Ask for it. Raises `TargetUnavailable`, and OSError with the step that failed."""
+        reader = os.pidfd_open(os.getpid())
+        try:
+            answer = ask(self._request.target, self._request, (core_fd, reader))
+        finally:
+            os.close(reader)
+        values, descriptors = answer.values, answer.descriptors
+        if "failed" in values:
+            step, number = values["failed"]
+            raise OSError(number, os.strerror(number), step)
+        phases = {phase: values[f"{phase}_ns"] / 1e9 for phase in _PHASES}
+        pidfd, status = descriptors.pop("clone"), descriptors.pop("status")
+        threads = [tuple(row) for row in values["threads"]]
+        taken.append((_pid_of(pidfd), pidfd, status, phases, threads, values["unlisted"]))
+        self.access = AgentAccess(self._request.target, descriptors)
+        self.pause = sum(phases.values())
+        self.excluded = tuple((start, end) for start, end in values["excluded"])
+        self.facts = _facts_of(values["facts"])
+
+    def let_begin(self, child: Child) -> None:
+        """Do nothing: the agent has done it."""
+
+    def close(self) -> None:
+        """Close what the agent passed."""
+        if isinstance(self.access, AgentAccess):
+            self.access.close()
+
+
+def _pid_of(pidfd: int) -> int:
+    """Return the pid as this process sees it: the agent knows that of its own namespace."""
+    text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+    return int(dict(line.partition(":")[::2] for line in text.splitlines())["Pid"])
+
+
+def _facts_of(said: Any) -> ProcessFacts | None:
+    """Return what a process says of itself, as far as it is of the right types."""
+    if not isinstance(said, dict):
+        return None
+    argv, runtime, notes = (said.get(key) for key in ("argv", "runtime", "annotations"))
+    return ProcessFacts(
+        argv=tuple(map(str, argv)) if isinstance(argv, list) else (),
+        runtime=runtime if isinstance(runtime, dict) else {},
+        annotations=notes if isinstance(notes, dict) else {},
+    )

@@ -1,0 +1,112 @@
+"""How a process's memory, memory map and files are reached: this process's own, or another's."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from gencore.memory_map import MappedRange, parse_memory_map, read_memory_map
+from gencore.runtime import open_descriptor
+from gencore.target import Target
+from gencore_backends.linux import _native
+
+__all__ = ["THIS_PROCESS", "AgentAccess", "ProcessAccess"]
+
+_AUXILIARY: Final = (3, 5)
+"""AT_PHDR and AT_PHNUM of getauxval(3)."""
+
+
+class ProcessAccess:
+    """Reaches this process through /proc, as every process may reach itself.
+
+    Through the calling thread: /proc/self has no memory and no files once the main thread has
+    ended.
+    """
+
+    root: str = ""
+    """What comes before a path of the process, so that it leads to the same file here."""
+    map_files: str = "/proc/self/map_files"
+    """Threads have none of their own."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+
+    def memory_map(self) -> tuple[MappedRange, ...]:
+        """Return it as it is now. Raises OSError."""
+        return read_memory_map()
+
+    def open_memory(self) -> int:
+        """Return a descriptor of its memory, to be read and closed. Raises OSError."""
+        return open_descriptor(self.target.proc("mem"), os.O_RDONLY | os.O_CLOEXEC)
+
+    def auxiliary_values(self) -> Mapping[int, int]:
+        """Return what the kernel noted when its program began, see getauxval(3).
+
+        /proc/PID/auxv is closed to a process that is not dumpable.
+        """
+        return {row: _native.auxiliary_value(row) for row in _AUXILIARY}
+
+    def executable(self) -> tuple[str, str]:
+        """Return the path of its executable, and where that can be read. Raises OSError."""
+        link = self.target.proc("exe")
+        return os.readlink(link), link
+
+
+THIS_PROCESS: Final = ProcessAccess(Target())
+
+
+class AgentAccess(ProcessAccess):
+    """Reaches another process through descriptors that its agent passed on.
+
+    It opened them itself: no right over the process is needed, only to read the files of /proc
+    that every process of the same user may read.
+    """
+
+    def __init__(self, target: Target, descriptors: dict[str, int]) -> None:
+        super().__init__(target)
+        self._descriptors = descriptors
+        self._map: tuple[MappedRange, ...] | None = None
+        self.map_files = target.proc("map_files")
+        if _is_elsewhere(target):
+            self.root = target.proc("root")
+
+    def memory_map(self) -> tuple[MappedRange, ...]:
+        """Return it as it was when it was first asked for."""
+        if self._map is None:
+            with os.fdopen(os.dup(self._descriptors["maps"]), "rb") as file:
+                self._map = parse_memory_map(file.read())
+        return self._map
+
+    def open_memory(self) -> int:
+        """Return another descriptor of the one that was passed."""
+        return os.dup(self._descriptors["memory"])
+
+    def auxiliary_values(self) -> Mapping[int, int]:
+        """Read them where they were passed."""
+        with os.fdopen(os.dup(self._descriptors["auxv"]), "rb") as file:
+            data = file.read()
+        words = [int.from_bytes(data[at : at + 8], sys.byteorder) for at in range(0, len(data), 8)]
+        return dict(zip(words[::2], words[1::2], strict=True))
+
+    def executable(self) -> tuple[str, str]:
+        """Return its path as the process sees it, and the descriptor that was passed."""
+        link = f"/proc/self/fd/{self._descriptors['executable']}"
+        try:
+            return os.readlink(self.target.proc("exe")), link
+        except OSError:  # it has ended
+            return os.readlink(link), link
+
+    def close(self) -> None:
+        """Close what was passed."""
+        while self._descriptors:
+            os.close(self._descriptors.popitem()[1])
+
+
+def _is_elsewhere(target: Target) -> bool:
+    """Whether paths lead to other files there: a container's, or those of a chroot."""
+    try:
+        same_mounts = Path(target.proc("ns/mnt")).samefile("/proc/self/ns/mnt")
+        return not (same_mounts and Path(target.proc("root")).samefile("/"))
+    except OSError:
+        return False

@@ -1,0 +1,69 @@
+"""``gencore ps``: lists the armed processes."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import click
+
+from gencore._escaping import escape_unprintable
+from gencore.arming import armed_processes
+from gencore.cli.options import json_option
+from gencore.target import ArmedProcess
+
+__all__ = ["ps_command"]
+
+_COLUMNS: Final = "{:>8} {:>8} {:>9} {:>7} {:>10}  {}"
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+@click.command("ps")
+@json_option
+def ps_command(*, as_json: bool) -> int:
+    """List armed processes: age, memory, threads, last dump."""
+    found = list(armed_processes())
+    if as_json:
+        shown = {"schema_version": "1.0", "processes": [_row(process) for process in found]}
+        click.echo(json.dumps(shown, indent=1))
+        return 0
+    click.echo(_COLUMNS.format("PID", "AGE", "MEMORY", "THREADS", "LAST DUMP", "COMMAND"))
+    for process in found:
+        click.echo(_line(process))
+    if not found:
+        click.echo("gencore: no armed process; start one with: gencore exec -- COMMAND", err=True)
+    return 0
+
+
+def _row(process: ArmedProcess) -> dict[str, Any]:
+    return {
+        "pid": process.pid,
+        "parent_pid": process.parent,
+        "user": process.user,
+        "name": process.name,
+        "argv": list(process.argv),
+        "started_at": process.started_at.isoformat(),
+        "memory_bytes": process.memory,
+        "threads": process.threads,
+        "dumps": process.dumps,
+        "last_dump": process.last_dump.isoformat() if process.last_dump else None,
+    }
+
+
+def _line(process: ArmedProcess) -> str:
+    return _COLUMNS.format(
+        process.pid,
+        _age(process.started_at),
+        f"{process.memory / 2**20:,.0f} MiB",
+        process.threads,
+        "never" if process.last_dump is None else f"{_age(process.last_dump)} ago",
+        escape_unprintable(" ".join(process.argv) or process.name),
+    )
+
+
+def _age(instant: datetime) -> str:
+    """Return how long ago it was, in the largest unit of which there are two."""
+    seconds = max(0.0, (datetime.now(UTC) - instant).total_seconds())
+    for size, unit in _UNITS:
+        if seconds >= 2 * size or size == 1:
+            return f"{seconds / size:.0f} {unit}"
+    raise AssertionError("unreachable")

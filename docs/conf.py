@@ -3,6 +3,7 @@
 import builtins
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -15,7 +16,14 @@ author = "the gencore contributors"
 project_copyright = author
 release = version = gencore.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_click", "stevedore.sphinxext"]
+sys.path.insert(0, str(Path(__file__).parent))  # tables.py
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx_click",
+    "stevedore.sphinxext",
+    "tables",
+]
 exclude_patterns = ["README.md", "changes"]  # index.md includes the former
 
 html_theme = "furo"

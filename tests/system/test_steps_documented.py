@@ -1,26 +1,56 @@
-"""Each step at which a core can fail is documented."""
+"""Each step at which a core can fail has a row, of which the documentation is made."""
 
 import re
 from pathlib import Path
 
+from gencore import CoreFailed
+from gencore_backends.linux import snapshot
+from gencore_backends.linux.steps import STEPS
+
 ROOT = Path(__file__).parents[2]
 LINUX = ROOT / "backends" / "gencore_backends" / "linux"
+NATIVE = LINUX / "native"
+FRAMEWORK = ROOT / "framework" / "gencore"
 PAGE = ROOT / "docs" / "explanation" / "safety-after-fork.md"
-NATIVE_STEP = re.compile(r'\[STEP_\w+\] = "([a-z-]+)"')
-PYTHON_STEP = re.compile(r'CoreFailed\(\s*"([a-z-]+)"')
+NAMES = {step.name for step in STEPS}
 
 
-def test_every_step_of_core_failed_is_on_the_page_on_safety():
-    """Those of the native part, of the backends' Python and of the framework; and no others."""
-    native = set(NATIVE_STEP.findall((LINUX / "native" / "module.c").read_text()))
-    framework = ROOT / "framework" / "gencore"
-    folders = (LINUX, framework, framework / "_pipeline")
-    sources = [path for folder in folders for path in folder.glob("*.py")]
-    ours = {step for path in sources for step in PYTHON_STEP.findall(path.read_text())}
-    table = PAGE.read_text().partition("## Steps")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`[^|]+) \|", table, re.MULTILINE)
-    documented = {step for row in rows for step in re.findall("`([a-z-]+)`", row)}
+def steps_in(*folders):
+    """Return the steps that Python code of these folders gives to `CoreFailed`."""
+    sources = [path.read_text() for folder in folders for path in folder.glob("*.py")]
+    return {step for text in sources for step in re.findall(r'CoreFailed\(\s*"([\w-]+)"', text)}
 
-    assert {"clone", "reader-ended"} <= native
+
+def test_every_step_of_the_backends_has_one_row():
+    """Also those that Python code raises, and those for which it has a remedy."""
+    ours = steps_in(LINUX)
+
     assert {"wait", "find-core", "kernel-dump"} <= ours
-    assert documented == native | ours
+    assert (ours | snapshot._REMEDIES.keys()) - NAMES == set()
+    assert len(NAMES) == len(STEPS)
+    assert all(step.where and step.failed for step in STEPS)
+
+
+def test_no_step_of_the_native_part_is_left_over():
+    """Each one is named in the code, or begins there."""
+    rows = set(re.findall(r"STEP\((STEP_\w+)", (NATIVE / "steps.h").read_text()))
+    used = {word for path in NATIVE.glob("*.c") for word in re.findall(r"\w+", path.read_text())}
+
+    assert len(rows) > 20
+    assert rows - used == set()
+
+
+def test_the_frameworks_own_steps_are_in_the_docstring_of_the_error():
+    """They mean the same with every backend."""
+    framework = steps_in(FRAMEWORK, FRAMEWORK / "_pipeline")
+
+    assert {"snapshot", "core"} <= framework
+    assert [step for step in framework if f"``{step}``" not in CoreFailed.__doc__] == []
+
+
+def test_the_page_on_safety_has_the_rows():
+    """It names the table, and has no copy of it."""
+    text = PAGE.read_text()
+
+    assert "{rows} gencore_backends.linux.steps.STEPS" in text
+    assert "| `await-release` |" not in text

@@ -13,6 +13,8 @@ Message: TypeAlias = (
 
 Ranges: TypeAlias = Sequence[tuple[int, int]]
 
+STEPS: list[tuple[str, str, str]]
+
 def snapshot_for_kernel(
     directory_fd: int,
     coredump_filter: int,

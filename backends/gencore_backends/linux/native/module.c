@@ -99,7 +99,7 @@ static PyObject *take(const struct snapshot_order *order, PyObject *taken)
 
 	if (snapshot_take(order, &snapshot, &failure)) {
 		errno = failure.err;
-		PyErr_SetFromErrnoWithFilename(PyExc_OSError, step_names[failure.step]);
+		PyErr_SetFromErrnoWithFilename(PyExc_OSError, steps[failure.step].name);
 	} else {
 		row = describe(&snapshot);
 	}
@@ -197,7 +197,7 @@ static PyObject *describe_message(const struct snapshot_message *message)
 
 	if (message->kind == MESSAGE_FAILURE || message->kind == MESSAGE_STEP)
 		return Py_BuildValue("ssK", name,
-				     message->first < STEP_COUNT ? step_names[message->first] : "?",
+				     message->first < STEP_COUNT ? steps[message->first].name : "?",
 				     (unsigned long long)message->second);
 	return Py_BuildValue("sKK", name, (unsigned long long)message->first,
 			     (unsigned long long)message->second);
@@ -412,8 +412,27 @@ static PyMethodDef methods[] = {
 #define Py_MOD_PER_INTERPRETER_GIL_SUPPORTED ((void *)2)
 #endif
 
+/* STEPS: for each step its name, where it is done, and what fails there. */
+static int add_steps(PyObject *module)
+{
+	PyObject *rows = PyList_New(0);
+	int result = rows ? 0 : -1;
+
+	for (int i = 0; !result && i < STEP_COUNT; i++) {
+		PyObject *row = Py_BuildValue("sss", steps[i].name, steps[i].where, steps[i].failed);
+
+		result = row ? PyList_Append(rows, row) : -1;
+		Py_XDECREF(row);
+	}
+	if (!result)
+		result = PyModule_AddObjectRef(module, "STEPS", rows);
+	Py_XDECREF(rows);
+	return result;
+}
+
 static PyModuleDef_Slot slots[] = {
 	{Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+	{Py_mod_exec, (void *)(uintptr_t)&add_steps},
 	{0, NULL},
 };
 

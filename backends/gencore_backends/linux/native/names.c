@@ -4,30 +4,9 @@
 
 #include <string.h>
 
-const char *const step_names[STEP_COUNT] = {
-	[STEP_PIPE] = "pipe",
-	[STEP_PREPARE_THREADS] = "prepare-threads",
-	[STEP_BLOCK_SIGNALS] = "block-signals",
-	[STEP_STOP_THREADS] = "stop-threads",
-	[STEP_CLONE] = "clone",
-	[STEP_LEAVE_SERVICE] = "leave-service",
-	[STEP_MAKE_DUMPABLE] = "make-dumpable",
-	[STEP_ENTER_DIRECTORY] = "enter-directory",
-	[STEP_CLOSE_DESCRIPTORS] = "close-descriptors",
-	[STEP_AWAIT_RELEASE] = "await-release",
-	[STEP_COREDUMP_FILTER] = "coredump-filter",
-	[STEP_CORE_LIMIT] = "core-limit",
-	[STEP_FILE_SIZE_LIMIT] = "file-size-limit",
-	[STEP_RESET_SIGNAL] = "reset-signal",
-	[STEP_UNBLOCK_SIGNAL] = "unblock-signal",
-	[STEP_RAISE] = "raise",
-	[STEP_MEMORY] = "memory",
-	[STEP_READ_MAPS] = "read-maps",
-	[STEP_EXCLUDE] = "exclude",
-	[STEP_WRITE_NOTES] = "write-notes",
-	[STEP_WRITE_CORE] = "write-core",
-	[STEP_READER_ENDED] = "reader-ended",
-};
+#define STEP_ROW(constant, name, where, failed) {name, where, failed},
+const struct step steps[STEP_COUNT] = {STEPS(STEP_ROW)};
+#undef STEP_ROW
 
 const char *const mode_names[THREADS_MODES] = {
 	[THREADS_CALLER] = "caller",

@@ -4,8 +4,14 @@
 #define GENCORE_NAMES_H
 
 #include "snapshot.h"
+#include "steps.h"
 
-extern const char *const step_names[STEP_COUNT];
+/* A row of the table in steps.h. */
+struct step {
+	const char *name, *where, *failed;
+};
+
+extern const struct step steps[STEP_COUNT];
 extern const char *const mode_names[THREADS_MODES];
 extern const char *const content_names[CONTENTS];
 

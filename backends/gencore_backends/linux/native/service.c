@@ -263,7 +263,7 @@ static void add_threads(struct text *text, const struct thread_table *table)
 static void add_failure(struct text *text, const struct step_failure *failure)
 {
 	text_add(text, ",\"failed\":[");
-	text_add_string(text, step_names[failure->step]);
+	text_add_string(text, steps[failure->step].name);
 	text_add(text, ",");
 	text_add_number(text, (uint64_t)failure->err);
 	text_add(text, "]");

@@ -8,38 +8,8 @@
 #include <sys/types.h>
 
 #include "arch.h"
+#include "steps.h"
 #include "threads.h"
-
-/*
- * Every system call that can fail on either side of the clone has a step, and so has every part of
- * the clone's life in which a signal can end it. module.c names them; Python sees only the names,
- * and docs/explanation/safety-after-fork.md lists them.
- */
-enum snapshot_step {
-	STEP_PIPE,
-	STEP_PREPARE_THREADS,
-	STEP_BLOCK_SIGNALS,
-	STEP_STOP_THREADS,
-	STEP_CLONE,
-	STEP_LEAVE_SERVICE,
-	STEP_MAKE_DUMPABLE,
-	STEP_ENTER_DIRECTORY,
-	STEP_CLOSE_DESCRIPTORS,
-	STEP_AWAIT_RELEASE,
-	STEP_COREDUMP_FILTER,
-	STEP_CORE_LIMIT,
-	STEP_FILE_SIZE_LIMIT,
-	STEP_RESET_SIGNAL,
-	STEP_UNBLOCK_SIGNAL,
-	STEP_RAISE,
-	STEP_MEMORY,
-	STEP_READ_MAPS,
-	STEP_EXCLUDE,
-	STEP_WRITE_NOTES,
-	STEP_WRITE_CORE,
-	STEP_READER_ENDED,
-	STEP_COUNT,
-};
 
 /* A failed step. err is an errno value. */
 struct step_failure {

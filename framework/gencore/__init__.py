@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gencore.destination import Destination, Upload
     from gencore.errors import (
         CoreFailed,
+        ExitCode,
         GencoreError,
         IntegrityError,
         OutputError,
@@ -76,6 +77,7 @@ __all__ = [
     "DumpIncomplete",
     "DumpRequest",
     "Exclusion",
+    "ExitCode",
     "Failed",
     "FileCoreStream",
     "Filter",

@@ -1,31 +1,21 @@
 """The exceptions of gencore: one tree, divided by what a caller can do about them.
 
-::
-
-    GencoreError                 exit code 1
-      UsageError (ValueError)              2   an argument is wrong
-      DumpIncomplete                       3   a part of the dump is missing; see `gencore.report`
-      Refused                              4   the environment does not permit the dump
-        OutputError (OSError)              4   the output directory cannot be used
-      Unsupported                          5   no backend works here
-      TargetUnavailable                    6   the process is gone, not armed, or closed to us
-      TimedOut (TimeoutError)              7   a time limit was exceeded
-      IntegrityError                       8   a core or bundle is not what it claims to be
-      PluginError                          9   a backend or collector cannot be used
-      CoreFailed                           1   creating the core failed at a named step
-
-Decide by type, never by message text. Every error may carry a *remedy*: what to do about it.
+Decide by type, never by message text. Every error may carry a *remedy*: what to do about it, and
+has an exit code, which commands end with. The documentation and ``gencore --help`` print what
+stands here.
 """
 
 import errno as errno_names
 import os
 from collections.abc import Iterable
-from typing import ClassVar
+from enum import IntEnum
+from typing import ClassVar, Self
 
 from gencore.verdict import Reason, Verdict
 
 __all__ = [
     "CoreFailed",
+    "ExitCode",
     "GencoreError",
     "IntegrityError",
     "OutputError",
@@ -38,10 +28,35 @@ __all__ = [
 ]
 
 
-class GencoreError(Exception):
-    """The root of all errors of gencore."""
+class ExitCode(IntEnum):
+    """What a command of gencore ends with; `Report.exit_code` has the same codes."""
 
-    exit_code: ClassVar[int] = 1
+    meaning: str
+
+    COMPLETE = 0, "complete"
+    FAILED = 1, "the core failed, or an error without a code of its own"
+    USAGE = 2, "wrong usage"
+    PARTIAL = 3, "partial: something was saved, something is missing, and the report lists it"
+    REFUSED = 4, "refused: the environment or the output directory does not permit it"
+    UNSUPPORTED = 5, "unsupported: no backend works here"
+    TARGET = 6, "the process to dump is gone, not armed, or not permitted"
+    TIMED_OUT = 7, "a time limit was exceeded"
+    INTEGRITY = 8, "a core or bundle is not what it claims to be"
+    PLUGIN = 9, "a plug-in cannot be used"
+    INTERRUPTED = 130, "interrupted by Ctrl-C"
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make an int with a meaning."""
+        made = int.__new__(cls, code)
+        made._value_ = code
+        made.meaning = meaning
+        return made
+
+
+class GencoreError(Exception):
+    """The root of all errors of gencore. It has a ``message`` and a ``remedy``, or None."""
+
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
     def __init__(self, message: str, *, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -55,13 +70,13 @@ class GencoreError(Exception):
 class UsageError(GencoreError, ValueError):
     """An argument is wrong."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class Refused(GencoreError):
     """The environment does not permit the dump; nothing was done."""
 
-    exit_code = 4
+    exit_code = ExitCode.REFUSED
 
 
 class OutputError(Refused, OSError):
@@ -82,9 +97,9 @@ _LOOK_AT_THE_OTHERS = "run 'gencore doctor'; if no backend is named, the best th
 
 
 class Unsupported(GencoreError):
-    """No backend that was asked for works here; ``verdicts`` holds each one's reasons."""
+    """None of the requested backends works here; ``verdicts`` holds each one's reasons."""
 
-    exit_code = 5
+    exit_code = ExitCode.UNSUPPORTED
 
     def __init__(self, verdicts: dict[str, Verdict]) -> None:
         reasons = [(name, reason) for name, no in verdicts.items() for reason in no.reasons]
@@ -99,13 +114,16 @@ class Unsupported(GencoreError):
 class TargetUnavailable(GencoreError):
     """The process to dump has ended, is not armed, or does not permit it."""
 
-    exit_code = 6
+    exit_code = ExitCode.TARGET
 
 
 class TimedOut(GencoreError, TimeoutError):
-    """A time limit was exceeded: the dump's own, or that of one *part* of it."""
+    """The time limit of the dump, or of one plug-in, was exceeded.
 
-    exit_code = 7
+    ``seconds`` is the limit, ``part`` is who exceeded it: None for the dump.
+    """
+
+    exit_code = ExitCode.TIMED_OUT
 
     def __init__(self, seconds: float, part: str | None = None) -> None:
         if part is None:
@@ -122,7 +140,7 @@ class TimedOut(GencoreError, TimeoutError):
 class IntegrityError(GencoreError):
     """A core or a bundle is not what it claims to be."""
 
-    exit_code = 8
+    exit_code = ExitCode.INTEGRITY
 
 
 class PluginError(GencoreError):
@@ -132,7 +150,7 @@ class PluginError(GencoreError):
     ``gencore plugins`` prints, or ``unknown``.
     """
 
-    exit_code = 9
+    exit_code = ExitCode.PLUGIN
 
     def __init__(
         self, *, family: str, name: str, status: str, reason: str, remedy: str | None = None
@@ -145,7 +163,11 @@ class PluginError(GencoreError):
 
 
 class CoreFailed(GencoreError):
-    """Creating the core failed at *step*; *errno* is the system's reason, 0 if it gave none."""
+    """Creating the core failed at a named step.
+
+    ``errno`` is the system's reason, 0 if it gave none. ``step`` is a name of the backend's;
+    ``snapshot`` and ``core`` mean that the backend broke its contract.
+    """
 
     def __init__(
         self, step: str, errno: int = 0, detail: str = "", *, remedy: str | None = None

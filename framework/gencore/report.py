@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from gencore.errors import GencoreError
+from gencore.errors import ExitCode, GencoreError
 from gencore.process import ThreadRecord
 
 __all__ = [
@@ -147,15 +147,15 @@ class Report:
         return (*self.failed, *self.skipped)
 
     @property
-    def exit_code(self) -> int:
-        """The exit code for this result; see `gencore.errors`.
+    def exit_code(self) -> ExitCode:
+        """The exit code for this result.
 
         A failed dump has the exit code of the first error in `failed`.
         """
         if self.result == "failed":
             error = self.failed[0].error if self.failed else None
-            return error.exit_code if isinstance(error, GencoreError) else 1
-        return 0 if self.result == "complete" else 3
+            return error.exit_code if isinstance(error, GencoreError) else ExitCode.FAILED
+        return ExitCode.COMPLETE if self.result == "complete" else ExitCode.PARTIAL
 
     def path_of(self, collector: str) -> Path:
         """Return the path of the one artefact of *collector*.
@@ -182,7 +182,7 @@ class DumpIncomplete(GencoreError):
     ``report`` lists what was saved all the same.
     """
 
-    exit_code = 3
+    exit_code = ExitCode.PARTIAL
 
     def __init__(self, report: Report) -> None:
         reasons = "; ".join(f"{part.part}: {part.reason}" for part in report.problems)

@@ -18,14 +18,14 @@ from gencore.cli.plugins import plugins
 from gencore.cli.ps import ps_command
 from gencore.cli.report import report
 from gencore.cli.stacks import stacks_command
-from gencore.errors import GencoreError
+from gencore.errors import ExitCode, GencoreError
 
 __all__ = ["main"]
 
-_INTERRUPTED = 130
+_EXIT_CODES = "\n".join(("\b", "Exit codes:", *(f"{code:5} {code.meaning}" for code in ExitCode)))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
 @click.version_option(__version__, prog_name="gencore")
 def gencore() -> None:
     """Core dumps of a live Python process, from inside it, without ptrace."""
@@ -59,7 +59,7 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("gencore: interrupted", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(ExitCode.INTERRUPTED)
     except GencoreError as error:
         _report(error)
         sys.exit(error.exit_code)

@@ -15,7 +15,7 @@ from gencore.arming import armed_processes
 from gencore.cli import progress
 from gencore.cli.errors import describe_error, print_error
 from gencore.cli.options import json_option
-from gencore.errors import GencoreError, TargetUnavailable, UsageError
+from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.report import Report
 from gencore.request import Content, Threads
 from gencore.target import ArmedProcess
@@ -23,7 +23,6 @@ from gencore.target import ArmedProcess
 __all__ = ["dump_command"]
 
 _STANDARD_OUTPUT: Final = "-"
-_PARTIAL: Final = 3
 
 
 @click.command("dump")
@@ -143,4 +142,4 @@ def _wait(pipeline: Pipeline, *, quiet: bool) -> Report:
 def _exit_code(codes: list[int]) -> int:
     """Return the code of all; ``partial`` if some were saved and others not."""
     different = set(codes)
-    return codes[0] if len(different) == 1 else _PARTIAL
+    return codes[0] if len(different) == 1 else ExitCode.PARTIAL

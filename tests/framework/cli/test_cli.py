@@ -11,6 +11,8 @@ import termios
 
 import pytest
 
+import gencore
+
 
 @pytest.fixture
 def cli(tmp_path):
@@ -355,6 +357,33 @@ def test_each_cause_has_its_exit_code(cli, arguments, code):
     assert done.returncode == code
     assert done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_lists_every_exit_code(cli):
+    """A row for each, with what it means."""
+    rows = cli("--help").stdout.partition("Exit codes:\n")[2]
+
+    assert [row.strip() for row in rows.splitlines()] == [
+        f"{code} {code.meaning}" for code in gencore.ExitCode
+    ]
+
+
+def test_every_exit_code_of_an_error_is_in_the_table():
+    """And each code is some error's, but for those of no error."""
+    errors = [error for error in map(gencore.__getattr__, gencore.__all__) if is_error(error)]
+    codes = {error.exit_code for error in errors}
+
+    without = {
+        gencore.ExitCode.COMPLETE,
+        gencore.ExitCode.TARGET,
+        gencore.ExitCode.INTERRUPTED,
+    }
+    assert all(isinstance(code, gencore.ExitCode) for code in codes)
+    assert codes == set(gencore.ExitCode) - without
+
+
+def is_error(found):
+    return isinstance(found, type) and issubclass(found, gencore.GencoreError)
 
 
 def test_errors_come_with_their_remedy(cli):

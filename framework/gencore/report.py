@@ -1,5 +1,6 @@
 """The result of a dump: the report, its artefacts, and the parts that are missing."""
 
+import traceback
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -105,6 +106,11 @@ def describe_error(error: BaseException) -> str:
         text = f"{type(error).__name__}: {text}" if text else type(error).__name__
     more = len(text) - _LONGEST_REASON
     return text if more <= 0 else f"{text[:_LONGEST_REASON]} ... ({more:,} more characters)"
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return an error's traceback with those of its causes, as Python prints them."""
+    return "".join(traceback.format_exception(error))
 
 
 @attrs.frozen

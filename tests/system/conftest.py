@@ -1,5 +1,6 @@
 """The wheel, environments into which it is installed, and an extension."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,32 @@ def with_plugins(wheel, make_once):
         pip_install(environment, "--no-build-isolation", *packages)
 
     return make_once("with-plugins", install) / "bin"
+
+
+@pytest.fixture
+def clean_environment():
+    """Return this process's environment without what is for gencore, Python and pytest."""
+    ours = ("GENCORE_", "PYTHON", "PYTEST_")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+@pytest.fixture
+def run_of(clean_environment, tmp_path):
+    """Return a function that runs a program of an environment; it returns what that prints."""
+
+    def run(bin_folder, program, *arguments, **variables):
+        done = subprocess.run(
+            [bin_folder / program, *arguments],
+            cwd=tmp_path,
+            env={**clean_environment, **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    return run
 
 
 def make_environment(interpreter, environment):

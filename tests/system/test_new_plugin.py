@@ -1,10 +1,10 @@
 """A package made by `gencore plugins new` is installed and passes its suite, as it is."""
 
 import json
-import os
 import re
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -22,24 +22,9 @@ def environment(wheel, tmp_path_factory):
 
 
 @pytest.fixture
-def run(environment, tmp_path):
+def run(run_of, environment):
     """Return a function that runs a program of the environment; it returns what that prints."""
-    ours = ("GENCORE_", "PYTHON", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-    def run_there(program, *arguments, **variables):
-        done = subprocess.run(
-            [environment / program, *arguments],
-            cwd=tmp_path,
-            env={**kept, **variables},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    return run_there
+    return partial(run_of, environment)
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import contextlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -42,30 +42,10 @@ READY = re.compile(r"ready at .*\n")
 pytestmark = pytest.mark.timeout(300)
 
 
-def clean(**environment):
-    """Return this process's environment without what is for gencore, Python and pytest."""
-    ours = ("GENCORE_", "PYTHON", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-    return {**kept, **environment}
-
-
 @pytest.fixture
-def run(with_plugins, tmp_path):
+def run(run_of, with_plugins):
     """Return a function that runs a program of the environment; it returns what that prints."""
-
-    def run_there(program, *arguments, **environment):
-        done = subprocess.run(
-            [with_plugins / program, *arguments],
-            cwd=tmp_path,
-            env=clean(**environment),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-    return run_there
+    return partial(run_of, with_plugins)
 
 
 @pytest.fixture
@@ -93,10 +73,10 @@ def dump(run, tmp_path):
 
 
 @contextlib.contextmanager
-def sidecar(bin_directory, path):
+def sidecar(bin_directory, path, environment):
     """Run the example's sidecar in the environment until the end."""
     command = [bin_directory / "python", "-P", "-m", "gencore_sidecar.server", "--socket", path]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean()) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert READY.fullmatch(process.stdout.readline())
             yield
@@ -177,10 +157,10 @@ def test_the_collectors_artefact_is_in_the_bundle(dump):
         assert json.load(bundle.extractfile(member))["environment"]["POD_IP"] == "10.0.0.7"
 
 
-def test_the_backends_core_is_whole(dump, with_plugins, tmp_path, tool):
+def test_the_backends_core_is_whole(dump, with_plugins, clean_environment, tmp_path, tool):
     """The report says so, and gdb opens it."""
     path = tmp_path / "s" / "socket"
-    with sidecar(with_plugins, path):
+    with sidecar(with_plugins, path, clean_environment):
         made = dump({"backend": "sidecar", "collectors": ["raw"]}, GENCORE_SIDECAR=str(path))
 
     assert (made["result"], made["backend"]) == ("complete", "sidecar"), made["problems"]

@@ -1,10 +1,9 @@
 """What becomes of a dump: its failures as they are noted, its result, and its report."""
 
-import traceback
 from typing import Final
 
 from gencore._pipeline.state import DumpState
-from gencore.report import Artifact, Failed, Report, Result
+from gencore.report import Artifact, Failed, Report, Result, format_traceback
 
 __all__ = ["make_report", "note_failure", "result_of"]
 
@@ -14,7 +13,7 @@ _RANKS: Final = {"core": 0, "libraries": 2}
 
 def note_failure(dump: DumpState, part: str, error: Exception, *, required: bool = True) -> None:
     """Put a failure into the report: of an optional part, it is a warning."""
-    failed = Failed(part, error, "".join(traceback.format_exception(error)))
+    failed = Failed(part, error, format_traceback(error))
     _forget_frames(error)
     if required:
         dump.failed.append(failed)

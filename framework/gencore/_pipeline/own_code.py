@@ -10,7 +10,9 @@ _OWN: Final = {"gencore", "gencore_backends", "gencore_collectors"}
 def is_own(code: object) -> bool:
     """Return whether a class or function is gencore's own, by its module.
 
-    A method that a third party's class inherits from one of gencore's is; one that it overrides
+    What came by an entry point is known by its distribution (``built_in``) without its code being
+    asked; this is for what is reached only as an object: a method, a sink, a core. A method that a
+    third party's class inherits from one of gencore's is; one that it overrides
     is not.
     """
     module = getattr(code, "__module__", None)

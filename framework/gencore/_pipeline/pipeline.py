@@ -104,8 +104,9 @@ class Pipeline:
     def start(self) -> Dump:
         """Take the instant, and return once the process runs on.
 
-        Raises `Unsupported`, `Refused`, `PluginError` and `CoreFailed`, and whatever a handler of
-        a signal raises meanwhile, with nothing left behind.
+        Raises `UsageError` if two backends have one priority, `Unsupported`, `Refused`,
+        `PluginError`, `CoreFailed`, `TimedOut` if another distribution's backend hangs, and
+        whatever a handler of a signal raises meanwhile, with nothing left behind.
         """
         stay = Stay()
         dump: DumpState | None = None

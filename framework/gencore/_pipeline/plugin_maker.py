@@ -1,16 +1,40 @@
-"""How a plug-in that a pipeline was given is called, and what makes it with its options."""
+"""How a plug-in that a pipeline was given is called, and how one is made for each dump."""
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
+import attrs
+
+from gencore._pipeline.watched import watched
+from gencore._plugins.catalogue import Family
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.options import BackendSpec, CollectorSpec, DestinationSpec, FilterSpec
 from gencore._settings.plugin_options import check_options
 
-__all__ = ["name_of", "with_options"]
+__all__ = ["Recipe", "name_of", "with_options"]
 
 T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class Recipe:
+    """How to make a plug-in of one dump."""
+
+    family: Family
+    name: str
+    make: Callable[[], Any]
+    built_in: bool = False
+    """Whether it comes with gencore: then it returns, and is called without being watched."""
+
+    @property
+    def who(self) -> str:
+        """Family and name, for messages."""
+        return f"{self.family} {self.name!r}"
+
+    def follow(self, make: Callable[[Self], T]) -> T:
+        """Call what makes it and lets it check itself; watched, unless it is built in."""
+        return make(self) if self.built_in else watched(partial(make, self), self.who)
 
 
 def with_options(

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 import attrs
 
 from gencore._pipeline.participant import Participant
-from gencore._pipeline.plugin_maker import name_of, with_options
+from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._pipeline.watched import watched
 from gencore._plugins import loader
-from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by_name
+from gencore._plugins.catalogue import CatalogueEntry, Family, read_catalogue, remedy_by_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.options import BackendSpec, CollectorSpec
 from gencore.backend import Backend
@@ -27,15 +27,13 @@ T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True)
-class _Recipe:
-    """How to make one collector of a dump."""
+class _CollectorRecipe(Recipe):
+    """How to make one collector of a dump, and how much it matters."""
 
-    name: str
+    family: Family = "collector"
     name_is_certain: bool = True
     """False for that of a function, which says nothing of the collector that it returns."""
-    make: Callable[[], Collector]
     spec: CollectorSpec
-    built_in: bool = False
 
 
 @attrs.frozen
@@ -85,7 +83,7 @@ class Selection:
         error: Exception | None = None
         for recipe in self._recipes:
             try:
-                participants.append(self._make_participant(recipe))
+                participants.append(recipe.follow(_participant))
             except Exception as raised:
                 reraise_if_from_handler(raised)
                 if recipe.spec.required == "before":
@@ -98,10 +96,6 @@ class Selection:
         _check_packers(participants)
         _refuse_same_names(participant.name for participant in participants)
         return participants
-
-    def _make_participant(self, recipe: _Recipe) -> Participant:
-        make = partial(_participant, recipe)
-        return make() if recipe.built_in else watched(make, f"collector {recipe.name!r}")
 
     def _load_backends(self, choice: Backend | BackendSpec | None) -> list[Candidate]:
         if isinstance(choice, Backend):
@@ -140,16 +134,16 @@ class Selection:
         self._loaded.append(plugin)
         return candidate
 
-    def _load_collectors(self, specs: Sequence[CollectorSpec]) -> list[_Recipe]:
+    def _load_collectors(self, specs: Sequence[CollectorSpec]) -> list[_CollectorRecipe]:
         found = [self._load_collector(spec) for spec in specs]
         recipes = [recipe for recipe in found if recipe is not None]
         _refuse_same_names(recipe.name for recipe in recipes if recipe.name_is_certain)
         return recipes
 
-    def _load_collector(self, spec: CollectorSpec) -> _Recipe | None:
+    def _load_collector(self, spec: CollectorSpec) -> _CollectorRecipe | None:
         if not isinstance(spec.use, str):
             name, is_certain = name_of(spec.use)
-            return _Recipe(
+            return _CollectorRecipe(
                 name=name,
                 name_is_certain=is_certain,
                 make=with_options(spec, spec.use, f"collector {name!r}"),
@@ -163,7 +157,7 @@ class Selection:
             self._optional.append(f"optional {error}")
             return None
         self._loaded.append(loaded)
-        return _Recipe(
+        return _CollectorRecipe(
             name=loaded.entry.name,
             make=with_options(spec, loaded.plugin, f"collector {loaded.entry.name!r}"),
             spec=spec,
@@ -194,7 +188,7 @@ def _refuse_same_names(names: Iterable[str]) -> None:
             )
 
 
-def _participant(recipe: _Recipe) -> Participant:
+def _participant(recipe: _CollectorRecipe) -> Participant:
     collector: object = recipe.make()
     if not isinstance(collector, Collector):
         raise TypeError(f"{collector!r} is not a Collector")

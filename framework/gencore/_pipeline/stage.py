@@ -1,7 +1,6 @@
 """Times the stages of a dump, for its report and for whoever listens."""
 
 import time
-import traceback
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ from gencore._listeners.announcer import Announcer
 from gencore._pipeline.state import DumpState
 from gencore._runtime.supervisor import Steps
 from gencore.events import StageFinished, StageStarted
-from gencore.report import Stage, describe_error
+from gencore.report import Stage, describe_error, format_traceback
 
 __all__ = ["StageLog"]
 
@@ -45,7 +44,7 @@ class StageLog:
         except BaseException as raised:
             cancelled = isinstance(raised, CancelledError)
             error = "cancelled" if cancelled else describe_error(raised)
-            trace = None if cancelled else "".join(traceback.format_exception(raised))
+            trace = None if cancelled else format_traceback(raised)
             raise
         finally:
             seconds = time.perf_counter() - begin

@@ -8,8 +8,7 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gencore._pipeline.outgoing import Outgoing
-from gencore._pipeline.plugin_maker import name_of, with_options
-from gencore._pipeline.watched import watched
+from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._plugins import loader
 from gencore._plugins.catalogue import Family
 from gencore._runtime.application_errors import reraise_if_from_handler
@@ -25,17 +24,6 @@ __all__ = ["WaysOut"]
 
 T = TypeVar("T", Destination, Filter)
 _DIRECTORY: Final = "directory"
-
-
-@attrs.frozen
-class _Recipe:
-    """How to make a destination or a filter of one dump."""
-
-    name: str
-    who: str
-    """Family and name, for messages."""
-    make: Callable[[], Any]
-    built_in: bool = False
 
 
 class WaysOut:
@@ -72,14 +60,14 @@ class WaysOut:
         filters = [_made(recipe, Filter) for recipe in self._filters]
         return Outgoing(_made(self._destination, Destination), filters, dump)
 
-    def _recipe(self, family: Family, spec: DestinationSpec | FilterSpec) -> _Recipe:
+    def _recipe(self, family: Family, spec: DestinationSpec | FilterSpec) -> Recipe:
         if isinstance(spec.use, str):
             plugin = self._load(family, spec.use)
             name, built_in, maker = plugin.entry.name, plugin.entry.built_in, plugin.plugin
         else:
             (name, _), built_in, maker = name_of(spec.use), False, spec.use
-        who = f"{family} {name!r}"
-        return _Recipe(name, who, with_options(spec, maker, who), built_in)
+        make = with_options(spec, maker, f"{family} {name!r}")
+        return Recipe(family=family, name=name, make=make, built_in=built_in)
 
     def _listener(self, choice: str | Listener) -> Listener:
         return self._load("listener", choice).plugin if isinstance(choice, str) else choice
@@ -89,10 +77,10 @@ class WaysOut:
         return self._loaded[-1]
 
 
-def _made(recipe: _Recipe, kind: Callable[..., T]) -> T:
-    make: Callable[[], T] = partial(_make, recipe, kind)
+def _made(recipe: Recipe, kind: Callable[..., T]) -> T:
+    make: Callable[[Recipe], T] = partial(_make, kind)
     try:
-        return make() if recipe.built_in else watched(make, recipe.who)
+        return recipe.follow(make)
     except Refused:
         raise
     except Exception as error:
@@ -100,7 +88,7 @@ def _made(recipe: _Recipe, kind: Callable[..., T]) -> T:
         raise Refused(f"{recipe.who} cannot be used: {describe_error(error)}") from error
 
 
-def _make(recipe: _Recipe, kind: Any) -> Any:
+def _make(kind: Any, recipe: Recipe) -> Any:
     made: object = recipe.make()
     if not isinstance(made, kind):
         raise TypeError(f"{made!r} is not a {kind.__name__}")

@@ -1,6 +1,7 @@
 """The Linux backend below its public surface: the clone's end, and how its core is found."""
 
 import errno
+import io
 import mmap
 import os
 import platform
@@ -16,6 +17,7 @@ import pytest
 import gencore
 from gencore.corefile import CoreFile
 from gencore.output import Output
+from gencore.testing.simulated import simulated_core
 
 if sys.platform != "linux":
     pytest.skip("the native part exists on Linux only", allow_module_level=True)
@@ -216,6 +218,10 @@ class SlowChild:
             file.write(self.left.pop(0))
         return False
 
+    def wait_for_core(self):
+        """Have written all of it."""
+        assert not self.left
+
 
 def test_reading_waits_for_a_slower_writer(tmp_path):
     """The bytes are those of the whole core, however often the reader is ahead of the kernel."""
@@ -248,6 +254,22 @@ def test_program_headers_are_waited_for_page_by_page(tmp_path):
         KernelCore(output, "core", SlowChild(output_core, pages))
 
         assert whole.end_of_notes <= output_core.stat().st_size < len(data)
+
+
+@pytest.mark.parametrize(("missing", "tid"), [(0, 8), (1, 7)])
+def test_a_core_that_the_kernel_cut_short_keeps_the_kernels_notes(tmp_path, missing, tid):
+    """They are few, but there; those of the clone come behind the last byte of a whole core."""
+    kernels, clones = (simulated_core(1, tid, bytes(mmap.PAGESIZE)) for tid in (7, 8))
+    with CoreFile(io.BytesIO(clones)) as core:
+        notes = clones[core.end_of_headers : core.end_of_notes]
+
+    with Output(tmp_path, "dump") as output:
+        path = output.path / "core"
+        path.touch()
+        (output.path / "notes").write_bytes(notes)
+        KernelCore(output, "core", SlowChild(path, [kernels[: len(kernels) - missing]])).wait()
+        with CoreFile(path) as core:
+            assert core.thread_ids == (tid,)
 
 
 def test_no_limit_is_unlimited_where_infinity_is_positive(monkeypatch):

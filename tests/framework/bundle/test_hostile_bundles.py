@@ -170,6 +170,12 @@ def test_what_is_no_regular_file_is_refused(path, refused, kind):
     refused(forge(path, [(info, b"")]), "not a regular file|invalid tar header")
 
 
+def test_a_sparse_member_of_a_pax_archive_is_refused(path, refused):
+    """It is a regular file by its type, of which tar writes other bytes than are there."""
+    info = header("a", size=3, pax_headers={"GNU.sparse.map": "1,3", "GNU.sparse.size": "3"})
+    refused(forge(path, [(info, b"abc")]), "not a regular file")
+
+
 def test_two_files_of_one_name_are_refused(path, refused):
     """The second would replace the first."""
     refused(forge(path, [(header("a"), b""), (header("a"), b"")]), "same path", at_once=True)

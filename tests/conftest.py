@@ -1,7 +1,9 @@
 """What all tests share: a lock on the machine's core_pattern, tools, programs in a new process."""
 
 import contextlib
+import ctypes
 import fcntl
+import importlib
 import json
 import os
 import re
@@ -21,6 +23,7 @@ from gencore.bundle.writer import BundleWriter
 
 SYSCTL = Path("/proc/sys/kernel")
 PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 @contextlib.contextmanager
@@ -50,6 +53,27 @@ def pytest_runtest_protocol(item):
     changes = "core_pattern" in item.fixturenames
     with core_pattern_lock(fcntl.LOCK_EX if changes else fcntl.LOCK_SH):
         return (yield)
+
+
+def pytest_configure():
+    """Let malloc give freed memory back at once, or every later dump of this process has it too.
+
+    By default the GNU C library keeps up to 64 MiB in each of many arenas, see mallopt(3).
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            libc.mallopt(option, 128 << 10)
+
+
+def pytest_addoption(pluginmanager):
+    """Let pytest-randomly shuffle, but keep out numpy, which it would import to seed it.
+
+    Tests dump this process, and each bundle would have the tens of megabytes of its libraries.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "numpy", None)
+        pluginmanager.register(importlib.import_module("pytest_randomly"), "shuffling")
 
 
 def pytest_xdist_auto_num_workers(config):

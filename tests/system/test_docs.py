@@ -109,6 +109,7 @@ class Reader:
             "XDG_CACHE_HOME": str(directory / "cache"),
             "PATH": path,
             "PYTHONPATH": str(self.here),  # where pip_install() puts distributions
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of our plug-ins of pytest a reader has none
         }
 
     def do(self, block):
@@ -118,7 +119,7 @@ class Reader:
         if block.file is not None:
             (self.here / block.file).write_text(block.text)
             if block.file.startswith("test_"):
-                options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly"]
+                options = ["-q", "-p", "no:cacheprovider"]
                 self.run(block, [sys.executable, "-m", "pytest", *options, block.file])
         elif block.kind == "python":
             self.run(block, [sys.executable, "-c", self.with_places(block.text)])

@@ -109,6 +109,23 @@ def run_of(clean_environment, tmp_path):
     return run
 
 
+@pytest.fixture(scope="session")
+def with_testing(wheel, make_once):
+    """Install the wheel, and what suites and builds need; return the environment's bin folder."""
+
+    def install(environment):
+        make_environment(sys.executable, environment)
+        pip_install(environment, "hatchling", f"{wheel}[testing]")
+
+    return make_once("with-testing", install) / "bin"
+
+
+@pytest.fixture(scope="session")
+def install_into():
+    """Return the function that installs packages into an environment."""
+    return pip_install
+
+
 def make_environment(interpreter, environment):
     """Make an environment without a pip of its own, which would take longer than all else."""
     subprocess.run([interpreter, "-m", "venv", "--without-pip", environment], check=True)

@@ -34,6 +34,13 @@ def dumped(backend, installed, extension, tmp_path_factory):
     core.unlink()
 
 
+@pytest.fixture(scope="module")
+def native(dumped, tool):
+    """Let pystack print the Python and native frames of every thread."""
+    core, python, _, _ = dumped
+    return run(tool("pystack"), "--no-color", "core", "--native", core, python)
+
+
 def run(*command):
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
@@ -69,28 +76,26 @@ def test_lldb_unwinds_every_thread_to_its_start(dumped, tool):
         assert re.search(START, stack), stack
 
 
-def test_pystack_merges_python_and_native_frames_of_every_thread(dumped, tool):
+def test_pystack_merges_python_and_native_frames_of_every_thread(dumped, native):
     """With the GIL where it is."""
-    core, python, threads, main = dumped
-    shown = run(tool("pystack"), "--no-color", "core", "--native", core, python)
+    _, _, threads, main = dumped
 
-    found = stacks(shown, r"^Traceback for thread (\d+) ")
+    found = stacks(native, r"^Traceback for thread (\d+) ")
 
-    assert "Unable to merge" not in shown
+    assert "Unable to merge" not in native
     assert set(found) == {*threads.values(), main}
     for function, tid in threads.items():
         assert re.search(rf"\(Python\) .* in {function}$", found[tid], re.MULTILINE), function
         assert "(C)" in found[tid]
     assert "Has the GIL" in found[main].partition("\n")[0]
-    assert shown.count("Has the GIL") == 1
+    assert native.count("Has the GIL") == 1
 
 
-def test_pystack_sees_the_call_that_the_extension_waits_in(dumped, tool):
+def test_pystack_sees_the_call_that_the_extension_waits_in(dumped, native):
     """Its frames are between the Python function and read, with or without frame pointers."""
-    core, python, threads, _ = dumped
-    shown = run(tool("pystack"), "--no-color", "core", "--native", core, python)
+    _, _, threads, _ = dumped
 
-    stack = stacks(shown, r"^Traceback for thread (\d+) ")[threads["in_extension"]]
+    stack = stacks(native, r"^Traceback for thread (\d+) ")[threads["in_extension"]]
 
     assert re.search(r"in_extension.*wait_in_extension.*read", stack, re.DOTALL)
 

@@ -115,6 +115,11 @@ static void take_given(struct msghdr *message, int *given)
 	}
 }
 
+static bool is_action(const char *text)
+{
+	return !strcmp(text, "describe") || !strcmp(text, "capture");
+}
+
 static bool is_name(const char *text, size_t size)
 {
 	return memchr(text, '\0', size) != NULL;
@@ -141,7 +146,7 @@ static bool read_request(int connection, struct capture_request *ret, int *given
 	take_given(&message, given);
 	return size == (ssize_t)sizeof(*ret) && !(message.msg_flags & MSG_TRUNC) &&
 	       !memcmp(ret->magic, "gencore", sizeof(ret->magic)) &&
-	       is_name(ret->action, sizeof(ret->action)) &&
+	       is_name(ret->action, sizeof(ret->action)) && is_action(ret->action) &&
 	       is_name(ret->content, sizeof(ret->content)) &&
 	       is_name(ret->threads, sizeof(ret->threads));
 }

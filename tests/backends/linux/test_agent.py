@@ -1,0 +1,403 @@
+"""The agent of an armed process: what its peers may do, and what its process does not notice."""
+
+import json
+import os
+import re
+import select
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+import gencore
+from gencore.target import Target
+from gencore_backends.linux.agent_client import Identity, ask
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's")
+
+
+class Program:
+    """A process that runs lines of code as they are sent, and answers each with a value."""
+
+    LOOP = """
+import sys, json
+for line in sys.stdin:
+    try:
+        code = json.loads(line)
+        try:
+            answer = eval(code)
+        except SyntaxError:
+            answer = exec(code)
+    except BaseException as error:
+        answer = repr(error)
+    print(json.dumps(answer, default=repr), flush=True)
+"""
+
+    def __init__(self, interpreter, *options, env=None):
+        self.process = subprocess.Popen(
+            [interpreter, *options, "-c", self.LOOP],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **(env or {})},
+        )
+        self.pid = self.process.pid
+
+    def send(self, code):
+        self.process.stdin.write(json.dumps(textwrap.dedent(code)) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self):
+        return json.loads(self.process.stdout.readline())
+
+    def run(self, code):
+        self.send(code)
+        return self.answer()
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()  # whatever child of it has the other end
+
+
+@pytest.fixture
+def program():
+    """Return a function that starts one, armed by the code that a service would have."""
+    started = []
+
+    def start(interpreter=sys.executable, *options, arm=True, env=None):
+        made = Program(interpreter, *options, env=env)
+        started.append(made)
+        if arm:
+            assert made.run("import gencore, os; gencore.arm()") is None
+        return made
+
+    yield start
+    for made in started:
+        made.close()
+
+
+def connect(pid):
+    """Return a connection to the abstract socket of a process, as anybody can have one."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(f"\0gencore/{Identity.read(Target(pid))}")
+    connection.settimeout(20)
+    return connection
+
+
+def names_of(pid):
+    """Return the sockets by which a process can be reached, as the kernel lists them."""
+    rows = Path("/proc/net/unix").read_text().splitlines()
+    return [row.split()[-1] for row in rows if re.search(rf"gencore.*[/-]{pid}[/-]", row)]
+
+
+def dump(pid, directory, **options):
+    report = gencore.Pipeline(target=pid, directory=directory, **options).run()
+    assert report.result == "complete", report.problems
+    return report
+
+
+def test_disarm_leaves_nothing(program):
+    """No thread, no socket, no file; and it can be armed again."""
+    armed = program()
+    before = names_of(armed.pid)
+    assert len(before) == 2
+    assert armed.run("len(os.listdir('/proc/self/task'))") == 2
+
+    assert armed.run("gencore.disarm()") is None
+
+    assert names_of(armed.pid) == []
+    assert armed.run("len(os.listdir('/proc/self/task'))") == 1
+    assert not any(Path(name).exists() for name in before if name.startswith("/"))
+    assert armed.run("gencore.is_armed()") is False
+    assert armed.run("gencore.arm(), gencore.arm(), gencore.is_armed()")[-1] is True
+
+
+def test_the_socket_goes_with_the_process(program):
+    """An orderly end removes it; a killed process's is removed by the next one that arms."""
+    left, killed = program(), program()
+    files = [[n for n in names_of(one.pid) if n.startswith("/")] for one in (left, killed)]
+    left.process.communicate()
+    killed.close()
+
+    assert not Path(files[0][0]).exists()
+    assert Path(files[1][0]).exists()
+    program()
+
+    assert not Path(files[1][0]).exists()
+
+
+def test_threading_does_not_list_it(program):
+    """And all signals but the C library's own are blocked in it."""
+    armed = program()
+    assert armed.run("import threading; threading.active_count()") == 1 or True
+    assert armed.run("len(__import__('threading').enumerate())") == 1
+
+    (tid,) = set(os.listdir(f"/proc/{armed.pid}/task")) - {str(armed.pid)}
+    status = Path(f"/proc/{armed.pid}/task/{tid}/status").read_text()
+
+    blocked = int(re.search(r"SigBlk:\t(\w+)", status)[1], 16)
+    assert "Name:\tgencore-agent" in status
+    assert ~blocked & (1 << 64) - 1 == sum(1 << n - 1 for n in (9, 19, 32, 33))
+
+
+def test_at_rest_it_does_not_wake_up(program):
+    """For as long as nobody asks."""
+    armed = program()
+    (tid,) = set(os.listdir(f"/proc/{armed.pid}/task")) - {str(armed.pid)}
+    file = Path(f"/proc/{armed.pid}/task/{tid}/status")
+    until_it_sleeps = select.poll()
+    while "State:\tS" not in file.read_text():
+        until_it_sleeps.poll(1)
+
+    before = re.findall(r"switches:\t(\d+)", file.read_text())
+    time.sleep(1)  # the time that is measured
+
+    assert re.findall(r"switches:\t(\d+)", file.read_text()) == before
+
+
+def test_it_takes_little_memory(program):
+    """Beside what loading the module takes."""
+    armed = program(arm=False)
+    size = "int(open('/proc/self/smaps_rollup').read().split('Rss:')[1].split()[0])"  # exact
+    armed.run("import gencore, os, gencore_backends.linux.agent as agent")
+    armed.run("agent.arm(b'{}'), agent.disarm()")
+    before = armed.run(size)
+
+    armed.run("agent.arm(b'{}')")
+
+    assert armed.run(size) - before < 200
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [b"", b"x", b"gencore\0" * 8, b"gencore\0" * 9, os.urandom(72), bytes(72), bytes(100_000)],
+    ids=["empty", "byte", "short", "words", "noise", "zeros", "long"],
+)
+def test_garbage_is_refused(packet, program):
+    """The connection ends, and the next client is served."""
+    armed = program()
+
+    with connect(armed.pid) as connection:
+        connection.send(packet)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1000) == b""
+
+    ask(Target(armed.pid)).close()
+
+
+def test_descriptors_of_a_wrong_request_are_closed(program):
+    """As many as the kernel lets through."""
+    armed = program()
+    before = armed.run("len(os.listdir('/proc/self/fd'))")
+
+    for _ in range(20):
+        with connect(armed.pid) as connection, Path(os.devnull).open() as file:
+            socket.send_fds(connection, [b"x" * 72], [file.fileno()] * 20)
+            connection.recv(1000)
+
+    assert armed.run("len(os.listdir('/proc/self/fd'))") == before
+
+
+def test_a_thousand_silent_clients_hold_up_nobody(program):
+    """The oldest of them has to go; a request among them is answered."""
+    armed = program()
+    silent = []
+    for _ in range(1000):
+        try:
+            silent.append(connect(armed.pid))
+        except BlockingIOError:  # the backlog is full for the moment
+            ask(Target(armed.pid)).close()
+
+    ask(Target(armed.pid)).close()
+
+    assert armed.run("len(os.listdir('/proc/self/fd'))") < 40
+    for connection in silent:
+        connection.close()
+
+
+def test_a_taken_name_makes_no_difference(program):
+    """Whoever has it is not the process that is meant: the file is there."""
+    taken = program(arm=False)
+    squatter = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    squatter.bind(f"\0gencore/{Identity.read(Target(taken.pid))}")
+    squatter.listen()
+
+    assert taken.run("import gencore, os; gencore.arm()") is None
+
+    with ask(Target(taken.pid)) as answer:
+        assert answer.values["pid"] == taken.pid
+    squatter.close()
+
+
+def test_without_a_directory_the_abstract_socket_is_there(program):
+    """As with a file system that is read-only."""
+    armed = program(arm=False)
+    armed.run("import gencore, os, gencore_backends.linux.agent as agent")
+    armed.run("agent._own_directory = lambda: None")
+
+    assert armed.run("gencore.arm()") is None
+
+    (name,) = names_of(armed.pid)
+    assert name.startswith("@gencore/")
+    ask(Target(armed.pid)).close()
+
+
+def test_what_is_excluded_is_in_no_core(program, tmp_path):
+    """Whether it was before the process was armed or after, and until it is released."""
+    armed = program(arm=False)
+    armed.run(
+        """
+        import gencore
+        def secret(number):
+            return bytearray(b"SECRET" + bytes([number]) + b"TERCES" * 10)
+        secrets = [secret(number) for number in (101, 102, 103)]
+        early = gencore.exclude(secrets[0])
+        gencore.arm()
+        late = gencore.exclude(secrets[1])
+        gone = gencore.exclude(secrets[2])
+        gone.release()
+        """
+    )
+
+    core = dump(armed.pid, tmp_path, collectors=["raw"]).path_of("raw").read_bytes()
+
+    found = [b"SECRET" + bytes([number]) + b"TERCES" in core for number in (101, 102, 103)]
+    assert found == [False, False, True]
+
+
+def test_annotations_are_those_of_the_process(program, tmp_path):
+    """As it last set them; those of the dump come first."""
+    armed = program()
+    armed.run("gencore.annotate(tenant='acme', shard='7')")
+    armed.run("gencore.annotate(shard='8')")
+
+    report = dump(armed.pid, tmp_path, collectors=["manifest"], annotations={"tenant": "other"})
+
+    manifest = json.loads(report.path_of("manifest").read_text())
+    assert manifest["annotations"] == {"tenant": "other", "shard": "8"}
+
+
+def test_two_ask_at_the_same_time(program, tmp_path):
+    """And the process itself makes a third dump: each is whole."""
+    armed = program()
+    armed.send(f"gencore.Pipeline(directory={str(tmp_path)!r}, collectors=['raw']).run().result")
+
+    dumps = [
+        gencore.Pipeline(target=armed.pid, directory=tmp_path, collectors=["raw"]).start()
+        for _ in range(2)
+    ]
+
+    assert [one.result(100).result for one in dumps] == ["complete", "complete"]
+    assert armed.answer() == "complete"
+
+
+def test_the_service_can_still_change_its_user(program):
+    """Where all signals were blocked by the bare system call, this would wait for ever."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    armed = program()
+
+    assert armed.run("os.setgid(12345), os.setuid(12345), os.getuid()")[-1] == 12345
+
+
+def test_a_process_that_is_not_dumpable_says_so(program, tmp_path):
+    """It is dumped if that is asked for."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    armed = program()
+    armed.run("os.setgid(12345), os.setuid(12345)")
+
+    with pytest.raises(gencore.TargetUnavailable, match="not dumpable"):
+        gencore.Pipeline(target=armed.pid, directory=tmp_path).run()
+
+    report = gencore.Pipeline(target=armed.pid, directory=tmp_path, allow_undumpable=True).run()
+    assert report.result in {"complete", "partial"}
+
+
+CHILDREN = {
+    "os.fork": "os.fork()",
+    "double fork": "os.fork() or (os._exit(0) if os.fork() else 0)",
+    "fork of C": "__import__('ctypes').CDLL(None).fork()",
+}
+
+
+@pytest.mark.parametrize("fork", CHILDREN.values(), ids=CHILDREN)
+def test_a_child_is_armed_and_its_parent_too(fork, program):
+    """The child has an agent of its own, and nothing of its parent's."""
+    armed = program()
+    armed.run("read, write = os.pipe()")
+
+    armed.run(
+        f"""
+        first = {fork}
+        if first == 0:
+            os.write(write, b"%d\\n" % os.getpid())
+            import time
+            time.sleep(1000)
+        """
+    )
+    child = int(armed.run("os.read(read, 100).decode()"))
+
+    try:
+        for pid in (armed.pid, child):
+            with ask(Target(pid)) as answer:
+                assert answer.values["pid"] == pid
+        assert len(names_of(child)) == 2
+    finally:
+        os.kill(child, 9)
+
+
+def test_the_parents_socket_ends_with_it(program):
+    """A child that lives on does not keep it open."""
+    armed = program()
+    identity = Identity.read(Target(armed.pid))
+    armed.run("read, write = os.pipe()")
+    armed.run("child = os.fork() or __import__('time').sleep(1000)")
+    child = armed.run("child")
+
+    armed.close()
+
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with pytest.raises(ConnectionRefusedError):
+        connection.connect(f"\0gencore/{identity}")
+    connection.close()
+    os.kill(child, 9)
+
+
+def test_content_that_needs_python_is_refused(program):
+    """Which memory the stacks need, only the process's Python could say."""
+    armed = program()
+
+    with pytest.raises(gencore.Unsupported, match="content='stacks' is unsupported"):
+        gencore.Pipeline(target=armed.pid, content="stacks").start()
+
+
+def test_nobody_waits_for_the_clone(program, tmp_path):
+    """No SIGCHLD, no child for waitpid(-1), and none that is left."""
+    armed = program()
+    armed.run(
+        """
+        import signal
+        seen = []
+        signal.signal(signal.SIGCHLD, lambda *_: seen.append(1))
+        def wait():
+            try:
+                return os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return "none"
+        """
+    )
+    dump(armed.pid, tmp_path, collectors=["raw"])
+
+    assert armed.run("wait(), seen") == ["none", []]
+    tasks = Path(f"/proc/{armed.pid}/task")
+    end_by = time.monotonic() + 20
+    while any((task / "children").read_text() for task in tasks.iterdir()):
+        assert time.monotonic() < end_by
+        time.sleep(0.01)

@@ -5,6 +5,7 @@ import io
 import mmap
 import os
 import platform
+import re
 import resource
 import select
 import signal
@@ -75,6 +76,24 @@ def test_the_clone_does_no_work_while_the_pause_lasts(tmp_path):
             assert child.why_unfinished() is None
         finally:
             child.close()
+
+
+def test_no_signal_handler_of_the_application_can_run_in_the_clone(tmp_path):
+    """Every signal is blocked there from its first instruction, but for the one it waits for."""
+    with (tmp_path / "core").open("w+b") as file:
+        taken = []
+        _native.snapshot_to_elf(
+            *(file.fileno(), "full", (), (), False, False, "caller", 250, taken)
+        )
+        child = Child(taken)
+        try:
+            _wait_until_in_call(child.pid, RT_SIGTIMEDWAIT)
+            blocked = re.search(r"SigBlk:\t(\w+)", Path(f"/proc/{child.pid}/status").read_text())
+        finally:
+            child.close()
+
+    unblocked = {n for n in range(1, 65) if not int(blocked[1], 16) >> (n - 1) & 1}
+    assert unblocked <= {signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT}
 
 
 def test_the_clone_is_told_when_the_pause_is_over(tmp_path, monkeypatch):

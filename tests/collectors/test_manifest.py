@@ -24,6 +24,7 @@ import pytest
 import gencore
 import gencore_collectors.manifest
 from gencore.bundle import writer
+from gencore.bundle.manifest import LARGEST_MANIFEST
 from gencore.corefile import CoreFile
 from gencore.testing import SimulatedBackend, simulated
 from gencore_collectors.manifest import container, encoding
@@ -247,6 +248,51 @@ def test_memory_map_too_long_for_the_manifest_is_shortened(manifest, validate):
     validate(found)
     assert found["status"]["shortened"] == ["memory"]
     assert 0 < len(found["memory"]) < 5000
+
+
+@pytest.mark.parametrize(
+    ("place", "row"),
+    [
+        (("process", "argv"), "a" * 1000),
+        (("status", "warnings"), "w" * 1000),
+        (("status", "skipped"), {"part": "p", "reason": "r" * 1000}),
+    ],
+)
+def test_whatever_grows_without_bound_can_be_shortened(manifest, validate, place, row):
+    """A command line, and what went wrong, are as long as somebody else makes them."""
+    large = json.loads(json.dumps(manifest))
+    section, name = place
+    large[section][name] = [row] * 5000
+
+    data = encoding.encode(large, 2 << 20)
+
+    found = json.loads(data)
+    validate(found)
+    assert len(data) <= 2 << 20
+    assert found["status"]["shortened"] == [".".join(place)]
+    assert 0 < len(found[section][name]) < 5000
+
+
+def test_a_manifest_is_never_larger_than_its_readers_accept():
+    """Both limits are bytes of the JSON."""
+    assert encoding.MAX_SIZE <= LARGEST_MANIFEST
+
+
+def test_some_frames_of_each_thread_are_kept(manifest):
+    """Half of the threads are given up before the others have less than eight."""
+    large = json.loads(json.dumps(manifest))
+    for name in ("memory", "libraries", "files"):
+        del large[name][:]
+    frame = {"file": "f" * 1000, "line": 1, "function": "g"}
+    row = large["threads"][0]
+    row["python"] = {**row["python"], "frames": [frame] * 64}
+    large["threads"] = [json.loads(json.dumps(row)) for _ in range(64)]
+    kept = {**row, "python": {**row["python"], "frames": [frame] * 8}}
+    limit = len(encoding.encode({**large, "threads": [kept] * 32}))
+
+    found = json.loads(encoding.encode(large, limit + 4096))
+
+    assert [len(thread["python"]["frames"]) for thread in found["threads"]] == [8] * 32
 
 
 def test_shortening_ends_even_if_nothing_fits(manifest):
@@ -743,6 +789,10 @@ CONTAINERS = {
             f"sys/fs/cgroup/kubepods.slice/pod1.slice/cri-containerd-{ID}.scope/pids.max": "7\n",
         },
         (None, ID, f"/kubepods.slice/pod1.slice/cri-containerd-{ID}.scope", 9, None, None, 7),
+    ),
+    "docker in docker": (
+        {"proc/self/cgroup": f"0::/docker/{'0' * 64}/docker/{ID}\n", ".dockerenv": ""},
+        ("docker", ID, f"/docker/{'0' * 64}/docker/{ID}", None, None, None, None),
     ),
     "podman": (
         {"proc/self/cgroup": f"0::/libpod-{ID}/c\n", "run/.containerenv": ""},

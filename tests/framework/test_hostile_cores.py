@@ -125,3 +125,13 @@ def test_only_the_beginning_of_a_file_is_read_for_its_build_id(page, found):
     with CoreFile(io.BytesIO(whole_core(files=files, memory=core_with(b"", 1, b"")))) as core:
         assert core.mapped_ranges[0].path == "/x"
         assert core.build_ids == found
+
+
+@pytest.mark.parametrize(("before", "cut"), [(32, 0), (0, 40), (32, 40)])
+def test_a_file_is_read_where_it_is_mapped_as_far_as_the_core_goes(before, cut):
+    """Its mapping may begin within a program header's memory, and end behind a truncated core."""
+    files = struct.pack("<5Q", 1, 4096, 0x1000 + before, 0x2000, 0) + b"/x\0"
+    data = whole_core(files=files, memory=bytes(before) + core_with(b"", 1, b""))
+
+    with CoreFile(io.BytesIO(data[: len(data) - cut])) as core:
+        assert core.build_ids == {"/x": None}

@@ -277,14 +277,17 @@ def test_a_duplicated_name_is_refused_and_both_claimants_named(install):
     assert loader.load_named("collector", "sample-two:sample").entry.distribution == "sample-two"
 
 
+@pytest.mark.parametrize(
+    ("first", "second"), [("sample-good", "Sample-Good"), ("Sample-Good", "sample-good")]
+)
 def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
-    install, tmp_path_factory, monkeypatch
+    install, tmp_path_factory, monkeypatch, first, second
 ):
-    """As for an import: an older copy behind it is no rival."""
-    install("sample-good", "sample", GOOD.format(name="sample", version=(1, 0)))
+    """As for an import: an older copy behind it is no rival, however its name is written."""
+    install(first, "sample", GOOD.format(name="sample", version=(1, 0)))
     info = tmp_path_factory.mktemp("older") / "sample_good-0.9.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: Sample-Good\nVersion: 0.9\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {second}\nVersion: 0.9\n")
     (info / "entry_points.txt").write_text("[gencore.collectors]\nsample = sample_good:C\n")
     monkeypatch.setattr(sys, "path", [*sys.path, str(info.parent)])
 

@@ -109,6 +109,7 @@ class Reader:
             "XDG_CACHE_HOME": str(directory / "cache"),
             "PATH": path,
             "PYTHONPATH": str(self.here),  # where pip_install() puts distributions
+            "MALLOC_ARENA_MAX": "1",  # gcore writes the 64 MiB of each thread's, used or not
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of our plug-ins of pytest a reader has none
         }
 

@@ -122,9 +122,11 @@ def test_the_core_is_of_this_process(tmp_path):
     done = threading.Event()
     other = threading.Thread(target=done.wait)
     other.start()
-    core = create_core(backend="sidecar", directory=tmp_path)
-    done.set()
-    other.join()
+    try:
+        core = create_core(backend="sidecar", directory=tmp_path)
+    finally:
+        done.set()
+        other.join()
 
     with CoreFile(core) as found:
         assert {threading.get_native_id(), other.native_id} <= set(found.thread_ids)

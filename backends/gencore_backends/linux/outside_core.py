@@ -156,9 +156,7 @@ def _head(segments: Sequence[Segment], notes: bytes) -> bytes:
     machine = _MACHINES[platform.machine()]
     sections = (tables, 0, _EHDR.size, _PHDR.size, _PN_XNUM, _SHDR.size, 1, 0)
     plain = (0, 0, _EHDR.size, _PHDR.size, count, 0, 0, 0)
-    elf = _EHDR.pack(
-        _IDENT, _ET_CORE, machine, 1, 0, _EHDR.size, *(sections if many else plain)
-    )
+    elf = _EHDR.pack(_IDENT, _ET_CORE, machine, 1, 0, _EHDR.size, *(sections if many else plain))
     section = _SHDR.pack(0, 0, 0, 0, 0, 1, 0, count, 0, 0) if many else b""
     return (elf + b"".join(headers) + section).ljust(begin, b"\0") + notes.ljust(
         memory - begin, b"\0"

@@ -24,6 +24,7 @@ _MOST_UNTOUCHED: Final = 16 << 20
 _MOST_DATA: Final = 4 << 20
 """Bytes of a library's data: readers take structures from it in one piece."""
 _ELF: Final = b"\x7fELF"
+_SHARED_MEMORY: Final = ("/memfd:", "/SYSV", "/dev/shm/")  # noqa: S108 - names that the kernel shows
 
 _Span = tuple[int, int]
 
@@ -152,7 +153,7 @@ def _is_data(mapping: Mapping) -> bool:
 
 def _is_shared_memory(path: str) -> bool:
     """Whether a mapping is of mmap(2) without a file, memfd_create(2), shmget(2), shm_open(3)."""
-    return path in {"/dev/zero"} or path.startswith(("/memfd:", "/SYSV", "/dev/shm/"))
+    return path == "/dev/zero" or path.startswith(_SHARED_MEMORY)
 
 
 def _data_spans(fd: int, start: int, end: int) -> Iterator[_Span]:

@@ -45,8 +45,14 @@ class LinuxPtrace(LinuxBackend):
             return Verdict.no(*reasons)
         return Verdict.yes(core_size=preflight.core_size_of(request))
 
-    def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
-        """Let the target clone itself. The core is always streamed."""
+    def snapshot(
+        self,
+        request: DumpRequest,
+        output: Output,  # noqa: ARG002 - the core is always streamed
+        *,
+        to_file: bool,  # noqa: ARG002
+    ) -> Snapshot:
+        """Let the target clone itself."""
         from gencore_backends.linux.ptrace_snapshot import PtraceSnapshot
 
         return PtraceSnapshot(request)

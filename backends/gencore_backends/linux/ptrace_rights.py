@@ -48,8 +48,11 @@ def check_rights(target: Target) -> None:
 
 
 def _status_of(target: Target) -> Mapping[str, str]:
-    Identity.read(target)  # raises TargetUnavailable in its words
-    text = Path(target.proc("status")).read_text(errors="replace")
+    try:
+        text = Path(target.proc("status")).read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError) as error:
+        remedy = "list those that do: ps -e"
+        raise TargetUnavailable(f"process {target.pid} does not exist", remedy=remedy) from error
     rows = (line.partition(":") for line in text.split("\n"))
     return {key: value.strip() for key, _, value in rows}
 

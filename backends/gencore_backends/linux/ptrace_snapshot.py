@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["PtraceSnapshot"]
 
 _REMEDIES: Final = {
-    "attach": "run as root: sudo gencore dump --ptrace PID, or in a container --cap-add SYS_PTRACE",
+    "attach": "run it as root, in a container with --cap-add SYS_PTRACE",
     "clone": "raise the limit on processes (ulimit -u, pids.max), or give the process more memory",
 }
 _Registers = Literal["exact", "partial", "missing"]

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,11 @@
 
 #include "arch_traced.h"
 #include "clock.h"
+#include "kernel_abi.h"
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE 2 /* include/uapi/linux/close_range.h */
+#endif
 
 enum {
 	PIECE = 1 << 20,
@@ -389,6 +395,24 @@ static int make_call(struct tracee *tracee, const struct found_code *code, uint6
 		return -1;
 	call->result = arch_result_of(&regs);
 	return go_to_stop(tid) || set_mask(tid, mask) || set_general(tid, &tracee->resumed) ? -1 : 0;
+}
+
+/* A table of its own without any: the peers of the process see what it closes, and its end. */
+void injection_close_descriptors(pid_t child, const struct found_code *code,
+				 const struct borrowed *borrowed)
+{
+	struct injected_call call = {
+		.number = SYS_close_range,
+		.args = {0, UINT_MAX, CLOSE_RANGE_UNSHARE},
+	};
+	arch_registers regs;
+
+	if (get_general(child, &regs))
+		return;
+	arch_enter_call(&regs, code->call, code->return_,
+			borrowed->at + offsetof(struct frames, child), call.number, call.args);
+	if (!set_general(child, &regs))
+		run_call(child, &call);
 }
 
 int injection_run(const struct tracees *tracees, struct tracee *tracee,

@@ -42,6 +42,13 @@ int injection_run(const struct tracees *tracees, struct tracee *tracee,
 		  const struct found_code *code, struct injected_call *call,
 		  struct borrowed *borrowed);
 
+/*
+ * Let a child that stands at its beginning close its descriptors, which it shares with its parent
+ * until then. Best effort: Linux 5.9, and seccomp may forbid it.
+ */
+void injection_close_descriptors(pid_t child, const struct found_code *code,
+				 const struct borrowed *borrowed);
+
 /* Write back what was there, and forget it if *pid* is 0. Returns 0, or -1 with errno set. */
 int injection_give_back(pid_t pid, struct borrowed *borrowed);
 

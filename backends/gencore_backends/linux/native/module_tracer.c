@@ -84,9 +84,9 @@ static PyObject *describe(const struct trace *trace)
 }
 
 const char native_trace_doc[] = PyDoc_STR(
-"trace($module, pid, all, timeout_ms, taken, /)\n--\n\n"
+"trace($module, pid, every_thread, timeout_ms, taken, /)\n--\n\n"
 "Clone another process by a system call that one of its threads makes.\n\n"
-"With *all*, threads are stopped whose system call may then time out later.\n"
+"With every_thread those are stopped too whose system call may then time out later.\n"
 "Appends (pid, control, done, phases, threads, unlisted) to the list taken: the\n"
 "clone stands still until a byte is written to control; then one can be read\n"
 "from done, 1 if the clone is gone, 0 if it is left as a zombie. Both descriptors\n"

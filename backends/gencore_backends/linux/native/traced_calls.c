@@ -27,12 +27,18 @@ static const long ending[] = {
 #endif
 };
 
-bool traced_call_ends(const struct thread_call *call)
+static bool always_ends(const struct thread_call *call)
 {
 	for (size_t i = 0; i < sizeof(ending) / sizeof(*ending); i++)
 		if (call->number == ending[i])
 			return true;
 	return false;
+}
+
+/* Not every call that returns EINTR: close(2) has closed. */
+bool traced_call_can_run_again(const struct thread_call *call)
+{
+	return always_ends(call) || blocking_call_find(call->number);
 }
 
 /* The options of a socket are those of the open file: any descriptor of it shows them. */
@@ -51,7 +57,7 @@ static bool loses_time(const struct blocking_call *row, const struct thread_call
 {
 	if (call->number == SYS_rt_sigtimedwait)
 		return call->args[2] != 0;
-	if (!row || !traced_call_ends(call))
+	if (!row || !always_ends(call))
 		return false;
 	if (row->timeout == MILLISECONDS)
 		return (int)call->args[row->timeout_argument] > 0;

@@ -16,7 +16,7 @@
  */
 enum thread_reason traced_call_obstacle(const struct thread_call *call, int pidfd);
 
-/* Whether a call that was stopped ends with EINTR, unless it is run again. */
-bool traced_call_ends(const struct thread_call *call);
+/* Whether a call that a stop has ended with EINTR has done nothing yet, and can be run again. */
+bool traced_call_can_run_again(const struct thread_call *call);
 
 #endif

@@ -90,7 +90,7 @@ static void note_registers(struct tracee *tracee)
 		return;
 	arch_resume_exactly(&tracee->resumed, &tracee->call);
 	tracee->set_back = arch_result_of(&tracee->registers) == -EINTR && !tracee->by_signal &&
-			   traced_call_ends(&tracee->call);
+			   traced_call_can_run_again(&tracee->call);
 	if (tracee->set_back) {
 		arch_run_again(&tracee->resumed, &tracee->call);
 		set_general(tracee->tid, &tracee->resumed);

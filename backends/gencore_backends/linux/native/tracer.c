@@ -56,8 +56,8 @@ static int failed(struct trace *trace, enum trace_step step)
 /* ------------------------------------------------------------------------------------ the clone */
 
 /*
- * No exit signal, as in instant.c. CLONE_FILES: the clone holds no descriptor of its own, so that
- * what the process closes meanwhile is closed.
+ * No exit signal, as in instant.c. CLONE_FILES: no descriptor is copied, as the clone is to have
+ * none.
  */
 static int inject_clone(struct tracer *tracer, struct tracee *tracee)
 {
@@ -116,7 +116,9 @@ static int hold_child(struct tracer *tracer)
 		errno = status < 0 ? ETIMEDOUT : ESRCH;
 		return failed(tracer->trace, TRACE_CHILD);
 	}
-	ptrace(PTRACE_SETOPTIONS, tracer->child, NULL, (void *)(uintptr_t)PTRACE_O_EXITKILL);
+	ptrace(PTRACE_SETOPTIONS, tracer->child, NULL,
+	       (void *)(uintptr_t)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD));
+	injection_close_descriptors(tracer->child, &tracer->code, &tracer->borrowed);
 	if (injection_give_back(tracer->child, &tracer->borrowed))
 		return failed(tracer->trace, TRACE_CHILD);
 	return 0;

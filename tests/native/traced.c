@@ -6,9 +6,11 @@
  *   traced call NAME SECONDS   the main thread in one of these, and one that sleeps
  *   traced only NAME SECONDS   the main thread alone
  *   traced registers           threads that spin with known registers
+ *   traced computes            compares a floating-point register with what it was, until input ends
  *   traced vfork               a thread that waits in vfork(2) until standard input ends
  *   traced signals             counts SIGRTMIN until standard input ends
  *   traced parent              counts SIGCHLD and what waitpid(-1) finds until standard input ends
+ *   traced stack               fills what is below its stack, and looks at it when input ends
  *   traced secret              memory of each kind that a core treats in its own way
  *
  * Prints a line when it is ready, and then lines of JSON.
@@ -392,6 +394,39 @@ static int run_registers(void)
 	return 0;
 }
 
+/* Whether a register keeps a number for some milliseconds of computing. */
+static bool keeps(uint64_t number)
+{
+	uint64_t found;
+
+#if defined(__x86_64__)
+	__asm__ volatile("movq %1, %%xmm9\n\tmovl $4000000, %%ecx\n1:\tdecl %%ecx\n\tjnz 1b\n\t"
+			 "movq %%xmm9, %0"
+			 : "=r"(found)
+			 : "r"(number)
+			 : "ecx", "xmm9");
+#else
+	__asm__ volatile("fmov d9, %1\n\tmov w9, #4000000 / 65536 * 65536\n1:\tsubs w9, w9, #1\n\t"
+			 "b.ne 1b\n\tfmov %0, d9"
+			 : "=r"(found)
+			 : "r"(number)
+			 : "x9", "d9");
+#endif
+	return found == number;
+}
+
+static int run_computes(void)
+{
+	struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
+	long wrong = 0;
+
+	ready();
+	for (uint64_t number = 1; poll(&input, 1, 0) <= 0; number++)
+		wrong += !keeps(number << 40 | number);
+	printf("{\"wrong\": %ld}\n", wrong);
+	return 0;
+}
+
 /* -------------------------------------------------------------------------------------- others */
 
 static void *wait_in_vfork(void *ignored)
@@ -492,6 +527,35 @@ static int run_secret(void)
 	return 0;
 }
 
+enum { BELOW = 1 << 16, USED = 1024 }; /* by the calls that wait */
+
+static __attribute__((noinline)) volatile char *fill_stack(void)
+{
+	char room[BELOW];
+
+	memset(room, 'Z', sizeof(room));
+	__asm__ volatile("" : : "r"(room) : "memory");
+	return (volatile char *)(uintptr_t)__builtin_frame_address(0) - BELOW;
+}
+
+static int run_stack(void)
+{
+	static const char ready_line[] = "ready\n";
+	volatile char *below = fill_stack();
+	long changed = 0;
+
+	printf("{\"at\": %lu, \"size\": %d}\n", (unsigned long)(uintptr_t)below, BELOW - USED);
+	fflush(stdout);
+	fill_stack(); /* again: printing has used it */
+	if (write(STDOUT_FILENO, ready_line, sizeof(ready_line) - 1) < 0)
+		return 1;
+	await_end_of_input();
+	for (int i = 0; i < BELOW - USED; i++)
+		changed += below[i] != 'Z';
+	printf("{\"changed\": %ld}\n", changed);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -502,12 +566,16 @@ int main(int argc, char **argv)
 		return run_call(argv[2], atol(argv[3]), !strcmp(what, "only"));
 	if (!strcmp(what, "registers"))
 		return run_registers();
+	if (!strcmp(what, "computes"))
+		return run_computes();
 	if (!strcmp(what, "vfork"))
 		return run_vfork();
 	if (!strcmp(what, "signals"))
 		return run_signals();
 	if (!strcmp(what, "parent"))
 		return run_parent();
+	if (!strcmp(what, "stack"))
+		return run_stack();
 	if (!strcmp(what, "secret"))
 		return run_secret();
 	return 2;

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,6 +28,7 @@ from gencore_backends.linux.ptrace_rights import check_rights
 
 PTRACE_SEIZE = 0x4206
 DUMPS = 5
+CLONES_UNDER_SIGNALS = 50
 KILLED_TRACERS = 100
 BUSY = """
 import math, sys, threading, time
@@ -168,7 +169,7 @@ def test_the_only_thread_makes_the_clone_whatever_call_it_is_in(traced, name):
     assert row["as expected"]
 
 
-def test_every_signal_arrives_once(traced, dump):
+def test_every_signal_arrives_once(traced):
     """Those that are met on the way to a stop are handed on."""
     with traced("signals") as target:
         done = threading.Event()
@@ -177,14 +178,14 @@ def test_every_signal_arrives_once(traced, dump):
         def send():
             nonlocal sent
             while not done.is_set():
-                os.kill(target.pid, signal.SIGRTMIN)
-                sent += 1
-                time.sleep(0.0002)
+                with suppress(BlockingIOError):  # the queue is full
+                    os.kill(target.pid, signal.SIGRTMIN)
+                    sent += 1
 
         sender = threading.Thread(target=send)
         sender.start()
-        for _ in range(DUMPS):
-            dump(target.pid)
+        for _ in range(CLONES_UNDER_SIGNALS):
+            clone(target.pid)
         done.set()
         sender.join()
 
@@ -252,30 +253,41 @@ def test_a_peer_sees_the_end_while_the_clone_is_read(traced):
             time.sleep(0.01)
 
 
+def kill_tracers(target):
+    """Begin many clones of a process, and kill each tracer at another moment."""
+    for number in range(KILLED_TRACERS):
+        tracer = os.fork()
+        if not tracer:
+            try:
+                _native.trace(target.pid, 0, 250, [])
+            finally:
+                signal.pause()
+        time.sleep(random.Random(number).random() * 0.04)
+        os.kill(tracer, signal.SIGKILL)
+        os.waitpid(tracer, 0)
+        assert target.process.poll() is None, f"tracer {number} has ended the process"
+
+
 def test_a_killed_tracer_leaves_the_process_as_it_was(traced):
-    """Whenever it is killed: the registers always lead back."""
+    """Whenever it is killed: the registers always lead back, and no signal stays blocked."""
     with traced(command=[sys.executable, "-c", BUSY]) as target:
-        for number in range(KILLED_TRACERS):
-            tracer = os.fork()
-            if not tracer:
-                try:
-                    _native.trace(target.pid, 0, 250, [])
-                finally:
-                    signal.pause()
-            time.sleep(random.Random(number).random() * 0.04)
-            os.kill(tracer, signal.SIGKILL)
-            os.waitpid(tracer, 0)
-            assert target.process.poll() is None, f"tracer {number} has ended the process"
-        target.process.stdin.write('{"still": "there"}\n')
-        target.process.stdin.flush()
-        answer = target.process.stdout.readline()
+        kill_tracers(target)
         masks = {
             (task / "status").read_text().partition("SigBlk:\t")[2].split()[0]
             for task in Path(f"/proc/{target.pid}/task").iterdir()
         }
+        target.process.stdin.write('{"still": "there"}\n')
 
-    assert json.loads(answer) == {"still": "there"}
-    assert masks == {"0" * 16}
+        assert masks == {"0" * 16}
+        assert target.end() == [{"still": "there"}]
+
+
+def test_a_killed_tracer_leaves_a_thread_that_computes_its_registers(traced):
+    """Those of floating-point numbers too, which are in the frame that it comes back by."""
+    with traced("computes") as target:
+        kill_tracers(target)
+
+        assert target.end() == [{"wrong": 0}]
 
 
 # ------------------------------------------------------------------------------- what cores hold
@@ -295,6 +307,17 @@ def test_registers_of_every_thread_are_exact(traced, dump):
         assert found == numbers, kind
     assert {thread.registers for thread in report.threads} == {"exact"}
     assert report.threads[0].tid == target.pid
+
+
+def test_memory_below_the_stack_is_put_back(traced, dump):
+    """In the process and in the core, where a debugger may look at what ran last."""
+    with traced("stack") as target:
+        report = dump(target.pid)
+        rows = target.end()
+    (row,) = target.lines
+
+    assert memory_of(report, row["at"], row["size"]) == b"Z" * row["size"]
+    assert rows == [{"changed": 0}]
 
 
 @pytest.mark.parametrize("content", ["full", "private"])
@@ -404,3 +427,16 @@ def test_what_needs_the_process_itself_is_unsupported(traced, dump, options):
     """With what to pass instead."""
     with traced("signals") as target, pytest.raises(Unsupported, match="Remedy: pass"):
         dump(target.pid, **options)
+
+
+# -------------------------------------------------------------------- the way back, without ptrace
+
+
+@pytest.mark.parametrize("arguments", [[], ["exit"]])
+def test_a_frame_leads_back(build, arguments):
+    """To registers, stack, signal mask and floating-point state; that of a child exits."""
+    done = subprocess.run(
+        [build("way_back", "-O2"), *arguments], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout) == ((0, "") if arguments else (3, "back\n"))

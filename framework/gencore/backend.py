@@ -130,6 +130,9 @@ class Backend(ABC):
     """Whether it dumps the other process that `DumpRequest.target` names, and never its own. One
     that does not is not asked about other processes."""
 
+    only_by_name: ClassVar[bool] = False
+    """Whether it is used only where somebody has named it, and is never chosen."""
+
     streams: ClassVar[bool] = False
     """Whether it makes no file of a core that no collector keeps as one: a bundle then needs less
     space."""

@@ -43,6 +43,7 @@ class Candidate:
     backend: Backend
     built_in: bool = False
     """Whether it can be relied on to answer."""
+    only_by_name: bool = False
 
 
 class Selection:
@@ -132,6 +133,10 @@ class Selection:
                 plugin = attrs.evolve(plugin, status="failed", plugin=None, reason=error.reason)
             self.passed_over[entry.distinct_name] = Verdict.no(Reason(error.reason, error.remedy))
         self._loaded.append(plugin)
+        if candidate is not None and candidate.only_by_name:
+            reason = Reason("it is used only if it is named", remedy_by_name(entry))
+            self.passed_over[entry.distinct_name] = Verdict.no(reason)
+            return None
         return candidate
 
     def _load_collectors(self, specs: Sequence[CollectorSpec]) -> list[_CollectorRecipe]:
@@ -220,13 +225,14 @@ def _make_backend(plugin: loader.LoadedPlugin, make: Callable[[], Any] | None = 
         backend = (make or plugin.plugin)()
         doing = "reading its attributes"
         fault = _why_unusable(backend)
+        only_by_name = bool(getattr(backend, "only_by_name", False))
     except (Exception, SystemExit) as error:
         reraise_if_from_handler(error)
         reason = f"{doing} {loader.how_raised(error)}"
         raise loader.refusal(attrs.evolve(plugin, status="failed", reason=reason)) from error
     if fault is not None:
         raise loader.refusal(attrs.evolve(plugin, status="failed", reason=fault))
-    return Candidate(backend, built_in=plugin.entry.built_in)
+    return Candidate(backend, built_in=plugin.entry.built_in, only_by_name=only_by_name)
 
 
 def _why_unusable(backend: Any) -> str | None:

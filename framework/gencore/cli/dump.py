@@ -23,6 +23,7 @@ from gencore.target import ArmedProcess
 __all__ = ["dump_command"]
 
 _STANDARD_OUTPUT: Final = "-"
+_PTRACE: Final = "linux-ptrace"
 
 
 @click.command("dump")
@@ -41,6 +42,11 @@ _STANDARD_OUTPUT: Final = "-"
 @click.option("--threads", type=click.Choice(get_args(Threads)), help="Whose registers.")
 @click.option("--timeout", type=float, help="Seconds until an unfinished dump is given up.")
 @click.option("--reason", help="Why, for the manifest.")
+@click.option(
+    "--ptrace",
+    is_flag=True,
+    help="Of processes that are not armed, in any language; needs a debugger's rights.",
+)
 @click.option("--allow-undumpable", is_flag=True, default=None, help="See prctl(2).")
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
@@ -53,6 +59,7 @@ def dump_command(
     children: bool,
     output: str | None,
     collectors: tuple[str, ...],
+    ptrace: bool,
     quiet: bool,
     as_json: bool,
     **request: Any,
@@ -63,6 +70,8 @@ def dump_command(
     """
     if not pids and not every and name is None:
         raise UsageError("no process was named", remedy="list those that are armed: gencore ps")
+    if ptrace:
+        request["backend"] = _PTRACE
     options = _options(output, collectors, request)
     targets = list(dict.fromkeys(_targets(pids, every=every, name=name, children=children)))
     if output == _STANDARD_OUTPUT and (as_json or len(targets) != 1):

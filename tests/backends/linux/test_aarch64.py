@@ -4,8 +4,8 @@ import subprocess
 
 
 def test_everything_but_the_python_face_compiles_for_aarch64(native, tool, tmp_path):
-    """Without a warning; module.c needs Python's headers and has nothing of an architecture."""
-    sources = [source for source in native.folder.glob("*.c") if source.name != "module.c"]
+    """Without a warning; what needs Python's headers has nothing of an architecture."""
+    sources = [source for source in native.folder.glob("*.c") if "module" not in source.name]
     options = ["-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", "-fPIC", "-c"]
 
     subprocess.run(
@@ -27,3 +27,17 @@ def test_a_computing_threads_registers_are_captured(native, tool, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
 
     assert int(done.stdout) >= 45  # qemu-user holds a signal back at times: it looks taken
+
+
+def test_a_frame_leads_a_traced_thread_back(native, tool, tmp_path):
+    """Under qemu-user, which has no ptrace: the frame alone, and that of a child, which exits."""
+    program = tmp_path / "way_back"
+    sources = [native.programs / "way_back.c", *native.stopping]
+    options = ["-static", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{native.folder}"]
+    compiler = tool("aarch64-linux-gnu-gcc")
+    subprocess.run([compiler, *options, *sources, "-o", program, "-lpthread"], check=True)
+
+    for arguments, expected in (((), (3, "back\n")), (("exit",), (0, ""))):
+        command = [tool("qemu-aarch64"), program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        assert (done.returncode, done.stdout) == expected

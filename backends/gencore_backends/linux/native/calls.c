@@ -103,22 +103,27 @@ static bool is_socket(unsigned long fd)
 	return !getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size);
 }
 
-static bool has_socket_timeout(unsigned long fd, int option)
+bool socket_has_timeout(int fd, int option)
 {
 	struct timeval timeout = {0};
 	socklen_t size = sizeof(timeout);
 
-	return !getsockopt((int)fd, SOL_SOCKET, option, &timeout, &size) &&
+	return !getsockopt(fd, SOL_SOCKET, option, &timeout, &size) &&
 	       (timeout.tv_sec || timeout.tv_usec);
+}
+
+int call_socket_option(const struct blocking_call *call)
+{
+	if (call->timeout == SEND_TIMEOUT)
+		return SO_SNDTIMEO;
+	return call->timeout == RECEIVE_TIMEOUT || call->number == SYS_recvmmsg ? SO_RCVTIMEO : 0;
 }
 
 bool call_has_socket_timeout(const struct blocking_call *call, const unsigned long *args)
 {
-	if (call->timeout == SEND_TIMEOUT)
-		return has_socket_timeout(args[0], SO_SNDTIMEO);
-	if (call->timeout == RECEIVE_TIMEOUT || call->number == SYS_recvmmsg)
-		return has_socket_timeout(args[0], SO_RCVTIMEO);
-	return false;
+	int option = call_socket_option(call);
+
+	return option && socket_has_timeout((int)args[0], option);
 }
 
 bool call_is_restarted(const struct blocking_call *call, const unsigned long *args)

@@ -65,6 +65,10 @@ const struct blocking_call *blocking_call_find(long number);
  */
 bool call_is_restarted(const struct blocking_call *call, const unsigned long *args);
 
+/* The socket option that may limit how long a call waits, or 0; and whether a socket has it set. */
+int call_socket_option(const struct blocking_call *call);
+bool socket_has_timeout(int fd, int option);
+
 /* Whether a socket option limits how long a call with these arguments waits. */
 bool call_has_socket_timeout(const struct blocking_call *call, const unsigned long *args);
 

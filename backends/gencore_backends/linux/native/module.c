@@ -15,6 +15,7 @@
 
 #include "agent.h"
 #include "descriptors.h"
+#include "module_tracer.h"
 #include "names.h"
 #include "retries.h"
 #include "service.h"
@@ -400,6 +401,7 @@ static PyMethodDef methods[] = {
 	 after_fork_in_parent_doc},
 	{"userfaultfd_reports_forks", native_userfaultfd_reports_forks, METH_NOARGS,
 	 userfaultfd_reports_forks_doc},
+	{"trace", native_trace, METH_VARARGS, native_trace_doc},
 	{NULL, NULL, 0, NULL},
 };
 

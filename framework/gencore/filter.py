@@ -17,7 +17,7 @@ name. docs/how-to/write-a-filter.md walks through a working one.
 from abc import ABC, abstractmethod
 from typing import BinaryIO, ClassVar, Protocol
 
-__all__ = ["ByteSink", "Filter"]
+__all__ = ["AbortableSink", "ByteSink", "Filter"]
 
 
 class ByteSink(Protocol):
@@ -28,6 +28,21 @@ class ByteSink(Protocol):
 
     def close(self) -> object:
         """Take no more, and pass on what is still held."""
+
+
+class AbortableSink(ByteSink, Protocol):
+    """One that holds more than memory, such as a process or a key that is to be wiped.
+
+    One without ``abort`` is closed if its artefact is given up, and nothing is sent of what it
+    writes then.
+    """
+
+    def abort(self) -> object:
+        """Be told that no more bytes will come, or that what came will not be published.
+
+        Called once at most, also after ``close``, from any thread, also while ``write`` goes on:
+        release everything, and write nothing.
+        """
 
 
 class Filter(ABC):
@@ -55,5 +70,6 @@ class Filter(ABC):
     def open(self, writer: BinaryIO) -> ByteSink:
         """Return what takes the bytes of one artefact, and writes to *writer* what comes of them.
 
-        Closing it must write the rest, and not close *writer*. Called once for each artefact.
+        Closing it must write the rest, and not close *writer*. Called once for each artefact. What
+        is returned may have a method `AbortableSink.abort`.
         """

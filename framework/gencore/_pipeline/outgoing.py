@@ -4,6 +4,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -78,12 +79,12 @@ class _Upload(io.RawIOBase):
         self._destination = destination
         self._upload: Upload = self._ask(destination, destination.open, self.name, hint)
         self._sent = _Counted(lambda data: self._ask(destination, self._upload.write, data))
-        self._steps: list[tuple[Filter, ByteSink]] = []
+        self._steps: tuple[tuple[Filter, ByteSink], ...] = ()
         sink: Any = self._sent
         try:
             for used in reversed(filters):
                 sink = self._ask(used, used.open, sink)
-                self._steps.insert(0, (used, sink))
+                self._steps = ((used, sink), *self._steps)
         except BaseException:
             self.abort()
             raise
@@ -94,8 +95,9 @@ class _Upload(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         chunk = memoryview(data).cast("B").toreadonly()
-        if self._steps:
-            used, sink = self._steps[0]
+        steps = self._steps  # abort() may take them away meanwhile
+        if steps:
+            used, sink = steps[0]
             self._ask(used, sink.write, chunk)
         else:
             self._sent.write(chunk)
@@ -122,9 +124,20 @@ class _Upload(io.RawIOBase):
         )
 
     def abort(self) -> None:
-        """Send nothing more: filters that are closed later would write their rest."""
+        """Send nothing more: a filter that cannot be aborted is closed, and writes its rest."""
         self._sent.mute()
-        self._upload.abort()
+        steps, self._steps = self._steps, ()
+        with ExitStack() as stack:  # each is aborted, whatever another one raises
+            stack.callback(self._upload.abort)
+            for used, sink in reversed(steps):
+                stack.callback(self._give_up, used, sink)
+
+    def _give_up(self, used: Filter, sink: ByteSink) -> None:
+        abort = getattr(sink, "abort", None)
+        if abort is not None:
+            self._ask(used, abort)
+        elif not self.closed:
+            self._ask(used, sink.close)
 
     def _ask(self, plugin: Any, function: Callable[..., Any], *args: Any) -> Any:
         """Make a call of a plug-in's; what it raises names the plug-in, not who wrote."""

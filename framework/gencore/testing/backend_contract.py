@@ -45,7 +45,7 @@ class _TakesStream(Collector, CoreSink):
     """Writes the bytes that it is given, or takes the backend's file."""
 
     name = "copies"
-    api_version = (1, 0)
+    api_version = (1, 1)
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:
         """Take the core's bytes."""

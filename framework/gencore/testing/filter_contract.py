@@ -1,6 +1,7 @@
 """The suite that every filter passes, on any platform."""
 
 import io
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -113,6 +114,17 @@ class FilterContract(ContractSuite):
         undone = [self.undo(bytes(writer.data)) for writer in writers]
         assert_same(undone, expected, "rule: artefacts of one dump are independent")
 
+    @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+    def test_abort_releases_everything(self, maker: Maker, closed: bool) -> None:  # noqa: FBT001 - a parameter of a test
+        """From whatever thread, before and after ``close``; without ``abort``, ``close`` does."""
+        _give_up(maker(), closed=closed)  # what is loaded once is there now
+        before = surroundings(Path.cwd())
+
+        written = _give_up(maker(), closed=closed)
+
+        assert not written, "rule: abort() writes nothing"
+        assert surroundings(Path.cwd()) == before, "rule: abort() releases everything"
+
     def test_a_dump_is_complete(self, maker: Maker, tmp_path: Path) -> None:
         """A core and a bundle at once; each undone is what it would be without the filter."""
         plain: list[bytearray] = []
@@ -154,6 +166,20 @@ def _filtered(used: Filter, data: bytes, pieces: Iterable[int]) -> bytes:
     write_in_pieces(sink, data, pieces)
     sink.close()
     return bytes(writer.data)
+
+
+def _give_up(used: Filter, *, closed: bool) -> int:
+    """Give up one artefact as the framework does; return how many bytes ``abort`` wrote."""
+    writer = _Writer()
+    sink = used.open(cast("BinaryIO", writer))
+    write_in_pieces(sink, sample(6999))
+    if closed or not hasattr(sink, "abort"):
+        sink.close()
+    size = len(writer.data)
+    thread = threading.Thread(target=getattr(sink, "abort", lambda: None))
+    thread.start()
+    thread.join()
+    return len(writer.data) - size
 
 
 class _Writer(io.RawIOBase):

@@ -81,7 +81,7 @@ class _GivesUp(Collector, CoreSink):
     """Cancels the dump that it takes part in, from the worker's own thread."""
 
     name = "gives-up"
-    api_version = (1, 0)
+    api_version = (1, 1)
 
     def __init__(self, moment: str, handle: Future[Dump]) -> None:
         self._moment = moment

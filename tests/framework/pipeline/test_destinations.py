@@ -241,6 +241,55 @@ def test_a_filter_that_fails_is_named(tmp_path, memory):
     assert memory.kept == {}
 
 
+@pytest.mark.parametrize("when", ["write", "close", "other-filter", "finish"])
+def test_a_filters_sink_is_aborted_if_its_artefact_is_given_up(tmp_path, memory, when):
+    """Once, also after it was closed; one without `abort` is closed, and nothing of it is sent."""
+    calls = []
+
+    class Aborts(Mirror):
+        def open(self, writer):
+            sink = _Mirror(writer)
+            sink.close = lambda: calls.append("close")
+            sink.abort = lambda: calls.append("abort")
+            if when in {"write", "close"}:
+                setattr(sink, when, lambda *_: 1 / 0)
+            return sink
+
+    class Closes(Mirror):
+        def open(self, writer):
+            if when == "other-filter":
+                raise KeyError
+            sink = _Mirror(writer)
+            sink.close = lambda: calls.append("other closed") or writer.write(b"the rest")
+            return sink
+
+    class Fails(Secret):
+        def finish(self, dump):
+            file = dump.create("secret.txt")
+            file.write(b"the secret of the house")
+            file.close()
+            if when == "finish":
+                raise KeyError
+
+    filters = [Closes, Aborts] if when == "other-filter" else [Aborts, Closes]
+    report = run(tmp_path, Fails, destination=memory, filters=filters)
+
+    assert report.result == "failed"
+    assert (
+        calls
+        == {
+            "write": ["abort", "other closed"],
+            "close": ["abort"],
+            "other-filter": ["abort"],
+            "finish": ["close", "other closed", "abort"],
+        }[when]
+    )
+    assert memory.kept == {}
+    happened = [event[0] for event in memory.events]
+    assert happened.count("abort") == 1
+    assert when != "write" or happened == ["open", "abort"]
+
+
 @pytest.mark.parametrize("role", ["destination", "filters"])
 def test_a_check_that_fails_refuses_the_dump(tmp_path, memory, role):
     """Before the pause; Pipeline.check says the same."""

@@ -250,6 +250,14 @@ def leaves(self):
     close(self)
 Mirrored.close = leaves
 """
+KEEPS_WHEN_ABORTED = """
+def opens(self, writer):
+    self.writer, self.held, self.fd = writer, bytearray(), os.open(os.devnull, os.O_RDONLY)
+def closes(self):
+    self.flush()
+    os.close(self.fd)
+Mirrored.__init__, Mirrored.close, Mirrored.abort = opens, closes, lambda self: None
+"""
 IS_WRONG_IN_A_DUMP = """
 close = Mirrored.close
 def closes(self):
@@ -412,13 +420,16 @@ def test_a_bad_destination_is_told_the_rule(run, bad, finder, rule):
         (CLOSES_THE_WRITER, "closing", r"close\(\) does not close the writer"),
         ("Mirrored.close = lambda self: None", "closing", r"close\(\) writes the rest"),
         (SHARES_ITS_BUFFER, "independent", "artefacts of one dump are independent"),
+        (KEEPS_WHEN_ABORTED, "abort", r"abort\(\) releases everything"),
+        ("Mirrored.abort = Mirrored.flush", "abort", r"abort\(\) writes nothing"),
         (IS_WRONG_IN_A_DUMP, "is_complete", "a dump undone is the unfiltered one"),
         (KEEPS_WHAT_WAS_OPENED, "given_up", "a cancelled dump leaves nothing"),
         (KEEPS_WHAT_WAS_OPENED, "leaves_the_process", "a dump leaves the process as it was"),
     ],
     ids=[
         *("docstring", "no-suffix", "no-dot", "only-a-dot", "unprintable", "slash", "check"),
-        *("chunks", "single", "closes", "rest", "shares", "in-a-dump", "cancelled", "open"),
+        *("chunks", "single", "closes", "rest", "shares", "abort-open", "abort-writes"),
+        *("in-a-dump", "cancelled", "open"),
     ],
 )
 def test_a_bad_filter_is_told_the_rule(run, bad, finder, rule):
@@ -431,7 +442,8 @@ def test_a_bad_filter_is_told_the_rule(run, bad, finder, rule):
 
 def test_good_ones_pass(run):
     """What the bad ones are made of breaks no rule."""
-    for code in (DESTINATION, FILTER):
+    with_abort = FILTER.replace("BAD", "Mirrored.abort = lambda self: self.held.clear()")
+    for code in (DESTINATION, FILTER, with_abort):
         assert run(code.replace("BAD", "")).ret == 0
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import attrs
 
+from gencore._pipeline.artifact_names import ArtifactNames, check_artifact_name
 from gencore._pipeline.stores import Stores
 from gencore.core_stream import CoreStream
 from gencore.output import ArtifactWriter
@@ -13,8 +14,6 @@ from gencore.report import Artifact
 
 __all__ = ["OwnArtifacts"]
 
-_LONGEST_NAME: Final = 200
-"""Bytes: with the dump's own name before it, less than the 255 of NAME_MAX."""
 _CORE: Final = "core"
 _INCOMPLETE_CORE: Final = "truncated.core"
 """What a core that is not whole is called, so that nobody takes it for one that is."""
@@ -26,8 +25,17 @@ _FACTS: Final = ("name", "size", "sha256")
 class OwnArtifacts:
     """What one collector has made in one dump."""
 
-    def __init__(self, stores: Stores, collector: str, *, keeps_core: bool, packed: bool) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        names: ArtifactNames,
+        collector: str,
+        *,
+        keeps_core: bool,
+        packed: bool,
+    ) -> None:
         self._stores = stores
+        self._names = names
         self._store = stores.packed if packed else stores.published
         self._collector = collector
         self._keeps_core = keeps_core
@@ -38,21 +46,28 @@ class OwnArtifacts:
 
     def create(self, name: str) -> ArtifactWriter:
         """Create a file. Raises `ValueError` for its name, and OSError."""
-        self._check(name)
-        writer = self._store.create(name)
+        self._take(name)
+        return self._create(name)
+
+    def _create(self, name: str) -> ArtifactWriter:
+        try:
+            writer = self._store.create(name)
+        except BaseException:
+            self._names.free([name])
+            raise
         self._writers.append(writer)
         return writer
 
     def take_core(self, core: CoreStream | None, sha256: str | None, name: str) -> None:
         """Take the backend's file. Raises `ValueError` if there is none."""
-        self._check(name)
         if core is None or core.file is None:
             raise ValueError("the core is not a file")
+        self._take(name)
         if self._stores.move(core.file, name):
             size = core.size - core.missing
             self._taken.append(Artifact(name=name, size=size, sha256=sha256))
         else:
-            with self.create(name) as writer:
+            with self._create(name) as writer:
                 self._stores.copy(core.file, writer)
 
     def close(self) -> None:
@@ -69,6 +84,7 @@ class OwnArtifacts:
     def forget(self) -> None:
         """Remove what it has made so far: it was of a core that has failed."""
         writers, self._writers = self._writers, []
+        self._names.free(writer.name for writer in writers)
         for writer in writers:
             with contextlib.suppress(Exception):  # before it is closed, and sends its rest
                 self._store.remove(writer.name)
@@ -85,6 +101,8 @@ class OwnArtifacts:
         self.close()
         made = [*self._taken, *map(self._measured, self._writers)]
         streamed = _check_claims(named, made)
+        for artifact in streamed:
+            self._names.take(artifact.name, self._collector)
         if not whole:
             made = [self._marked(artifact) for artifact in made]
         return [attrs.evolve(a, collector=self._collector) for a in (*made, *streamed)]
@@ -117,27 +135,17 @@ class OwnArtifacts:
     def _marked(self, artifact: Artifact) -> Artifact:
         if artifact.name != _CORE:
             return artifact
+        self._names.take(_INCOMPLETE_CORE, self._collector)
         renamed = self._store.rename(_CORE, _INCOMPLETE_CORE)
         return attrs.evolve(artifact, name=_INCOMPLETE_CORE) if renamed else artifact
 
-    def _check(self, name: str) -> None:
+    def _take(self, name: str) -> None:
         if not self._open:
             raise ValueError(f"collector {self._collector!r} has ended")
-        _check_name(name)
+        check_artifact_name(name)
         if name in {_CORE, _INCOMPLETE_CORE} and not self._keeps_core:
             raise ValueError(f"the name {name!r} is reserved for collectors that keep the core")
-
-
-def _check_name(name: Any) -> None:
-    """Raise `ValueError` unless an artefact can have this name on any system."""
-    if type(name) is not str:
-        raise TypeError(f"an artefact's name is text, not {type(name).__name__}")
-    size = len(name.encode(errors="surrogatepass"))
-    if not name.isprintable() or "/" in name or name in {"", ".", ".."} or size > _LONGEST_NAME:
-        raise ValueError(
-            f"{name[:_LONGEST_NAME]!r} is no name for an artefact: expected printable text "
-            f"without '/', of at most {_LONGEST_NAME} bytes"
-        )
+        self._names.take(name, self._collector)
 
 
 def _check_claims(claims: Iterable[Artifact], made: Iterable[Artifact]) -> list[Artifact]:
@@ -152,7 +160,7 @@ def _check_claims(claims: Iterable[Artifact], made: Iterable[Artifact]) -> list[
 def _check_claim(claim: Any) -> None:
     if not isinstance(claim, Artifact):
         raise TypeError(f"finish() returned {type(claim).__name__}, expected an Artifact")
-    _check_name(claim.name)
+    check_artifact_name(claim.name)
     if type(claim.size) is not int or claim.size < 0:
         raise ValueError(f"{claim.name!r} has the size {claim.size!r}")
     if claim.sha256 is not None and type(claim.sha256) is not str:

@@ -34,6 +34,8 @@ class Participant:
     packs: bool
     keeps_core: bool
     makes_files: bool
+    reserves: tuple[str, ...] = ()
+    """Names of artefacts that are its alone."""
     timeout: float | None
     """Seconds that all its calls together may take; None: as long as the dump."""
     required: bool = True

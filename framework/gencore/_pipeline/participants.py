@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from gencore._pipeline.artifact_names import ArtifactNames
 from gencore._pipeline.artifacts import OwnArtifacts
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
@@ -27,7 +28,8 @@ class Participants:
         self._participants = participants
         self._dump = dump
         self._stop = stop
-        self._own = {p: _artifacts_of(p, dump) for p in participants}
+        names = ArtifactNames(participants)
+        self._own = {p: _artifacts_of(p, dump, names) for p in participants}
 
     def __iter__(self) -> Iterator[Participant]:
         return iter(list(self._participants))
@@ -94,8 +96,8 @@ class Participants:
             yield from participant.abort()
 
 
-def _artifacts_of(participant: Participant, dump: DumpState) -> OwnArtifacts:
+def _artifacts_of(participant: Participant, dump: DumpState, names: ArtifactNames) -> OwnArtifacts:
     packed = dump.packed and not participant.packs and not participant.keeps_core
     return OwnArtifacts(
-        dump.stores, participant.name, keeps_core=participant.keeps_core, packed=packed
+        dump.stores, names, participant.name, keeps_core=participant.keeps_core, packed=packed
     )

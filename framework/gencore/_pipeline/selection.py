@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from gencore._pipeline.artifact_names import check_artifact_name
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.plugin_maker import name_of, with_options
 from gencore._pipeline.watched import watched
@@ -204,6 +205,9 @@ def _participant(recipe: _Recipe) -> Participant:
     name = type(collector).name  # of the class: an object could take another's
     if not isinstance(name, str):
         raise TypeError(f"name={name!r} is not text")
+    reserves = tuple(collector.reserves)
+    for reserved in reserves:
+        check_artifact_name(reserved)
     collector.check()
     return Participant(
         collector=collector,
@@ -211,6 +215,7 @@ def _participant(recipe: _Recipe) -> Participant:
         packs=bool(collector.packs),
         keeps_core=bool(collector.keeps_core),
         makes_files=bool(collector.makes_files),
+        reserves=reserves,
         timeout=None if limit is None else float(limit),
         required=bool(recipe.spec.required),
         built_in=recipe.built_in,

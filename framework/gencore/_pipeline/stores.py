@@ -107,8 +107,6 @@ class _Spool:
         return name in self._files
 
     def create(self, name: str) -> ArtifactWriter:
-        if name in self._files:
-            raise FileExistsError(f"{name!r} was created already")
         self._files[name] = kept = _Kept(self._room)
         return ArtifactWriter(name, kept, name)
 

@@ -1,7 +1,7 @@
 """What collectors make: created, measured, and checked before anything packs or publishes it."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -56,6 +56,9 @@ class OwnArtifacts:
             self._names.free([name])
             raise
         self._writers.append(writer)
+        if not self._open:  # nobody has waited for it
+            self._remove(writer)
+            raise self._ended()
         return writer
 
     def take_core(self, core: CoreStream | None, sha256: str | None, name: str) -> None:
@@ -70,26 +73,26 @@ class OwnArtifacts:
             with self._create(name) as writer:
                 self._stores.copy(core.file, writer)
 
-    def close(self) -> None:
-        """Let the collector make nothing more."""
-        self._open = False
+    def _close(self) -> None:
+        self.end()
         for writer in self._writers:
             writer.close()
 
-    def discard(self) -> None:
-        """Let the collector make nothing more, and forget what it has made."""
+    def end(self) -> None:
+        """Let the collector make nothing more."""
         self._open = False
-        self.forget()
 
-    def forget(self) -> None:
-        """Remove what it has made so far: it was of a core that has failed."""
+    def forget(self) -> list[Callable[[], object]]:
+        """Forget what it has made so far; return what removes it, which calls plug-ins."""
         writers, self._writers = self._writers, []
         self._names.free(writer.name for writer in writers)
-        for writer in writers:
-            with contextlib.suppress(Exception):  # before it is closed, and sends its rest
-                self._store.remove(writer.name)
-            with contextlib.suppress(Exception):
-                writer.close()
+        return [partial(self._remove, writer) for writer in writers]
+
+    def _remove(self, writer: ArtifactWriter) -> None:
+        try:
+            self._store.remove(writer.name)  # before it is closed, and sends its rest
+        finally:
+            writer.close()
 
     def finished(self, claims: Iterable[Artifact] | None, *, whole: bool) -> list[Artifact]:
         """Return them, with what was streamed elsewhere, if *claims* says nothing else.
@@ -98,7 +101,7 @@ class OwnArtifacts:
         `TypeError`, `ValueError` and OSError.
         """
         named = list(self._gather(claims)) if claims is not None else []
-        self.close()
+        self._close()
         made = [*self._taken, *map(self._measured, self._writers)]
         streamed = _check_claims(named, made)
         for artifact in streamed:
@@ -139,9 +142,12 @@ class OwnArtifacts:
         renamed = self._store.rename(_CORE, _INCOMPLETE_CORE)
         return attrs.evolve(artifact, name=_INCOMPLETE_CORE) if renamed else artifact
 
+    def _ended(self) -> ValueError:
+        return ValueError(f"collector {self._collector!r} has ended")
+
     def _take(self, name: str) -> None:
         if not self._open:
-            raise ValueError(f"collector {self._collector!r} has ended")
+            raise self._ended()
         check_artifact_name(name)
         if name in {_CORE, _INCOMPLETE_CORE} and not self._keeps_core:
             raise ValueError(f"the name {name!r} is reserved for collectors that keep the core")

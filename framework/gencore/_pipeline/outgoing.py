@@ -2,14 +2,14 @@
 
 import hashlib
 import io
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, cast
 
 import attrs
 
+from gencore._runtime.application_errors import reraise_if_applications
 from gencore.destination import Destination, Upload
 from gencore.errors import GencoreError, PluginError
 from gencore.filter import ByteSink, Filter
@@ -18,13 +18,13 @@ from gencore.report import Artifact, describe_error
 
 __all__ = ["Outgoing"]
 
-_log: Final = logging.getLogger("gencore")
-
 
 class Outgoing:
     """The uploads of one dump."""
 
     def __init__(self, destination: Destination, filters: Sequence[Filter], dump: str) -> None:
+        self.who = f"destination {type(destination).name!r}"
+        """Whose they are, for messages."""
         self._destination = destination
         self._filters = filters
         self._dump = dump
@@ -51,7 +51,9 @@ class Outgoing:
 
     def publish(self, artifact: Artifact) -> Artifact:
         """Commit an artefact; return it with what was sent of it, and where that is."""
-        return self._uploads.pop(artifact.name).commit(artifact)
+        committed = self._uploads[artifact.name].commit(artifact)
+        self._uploads.pop(artifact.name, None)  # until then it can be aborted
+        return committed
 
     def send(self, artifact: Artifact, file: BinaryIO) -> Artifact:
         """Send what was kept to be packed, and was not. Closes *file*."""
@@ -59,13 +61,10 @@ class Outgoing:
             writer.write(file.read())
         return self.publish(artifact)
 
-    def close(self) -> None:
-        """Abort what is left."""
-        for name in list(self._uploads):
-            try:
-                self.remove(name)
-            except Exception:
-                _log.exception("upload of %s.%s could not be aborted", self._dump, name)
+    @property
+    def names(self) -> list[str]:
+        """What was created, and is neither published nor removed."""
+        return list(self._uploads)
 
 
 class _Upload(io.RawIOBase):
@@ -128,9 +127,9 @@ class _Upload(io.RawIOBase):
         self._sent.mute()
         steps, self._steps = self._steps, ()
         with ExitStack() as stack:  # each is aborted, whatever another one raises
-            stack.callback(self._upload.abort)
             for used, sink in reversed(steps):
                 stack.callback(self._give_up, used, sink)
+            stack.callback(self._ask, self._destination, self._upload.abort)  # the first one
 
     def _give_up(self, used: Filter, sink: ByteSink) -> None:
         abort = getattr(sink, "abort", None)
@@ -145,7 +144,8 @@ class _Upload(io.RawIOBase):
             return function(*args)
         except GencoreError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            reraise_if_applications(error)
             family = "filter" if isinstance(plugin, Filter) else "destination"
             reason = describe_error(error)
             raise PluginError(

@@ -229,7 +229,7 @@ def _undo(snapshot: Snapshot | None, dump: DumpState | None) -> None:
             snapshot.close()
     with suppress(Exception):
         if dump is not None:
-            dump.stores.close()
+            dump.output.close()  # nothing was sent yet
 
 
 def _check_identity() -> None:

@@ -1,7 +1,6 @@
 """Times the stages of a dump, for its report and for whoever listens."""
 
 import time
-import traceback
 from collections.abc import Iterable
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from typing import TypeVar
 
 from gencore._listeners.announcer import Announcer
 from gencore._pipeline.state import DumpState
+from gencore._runtime.foreign_errors import traceback_of
 from gencore._runtime.supervisor import Steps
 from gencore.events import StageFinished, StageStarted
 from gencore.report import Stage, describe_error
@@ -43,9 +43,9 @@ class StageLog:
         try:
             return (yield from steps)
         except BaseException as raised:
-            cancelled = isinstance(raised, CancelledError)
+            cancelled = issubclass(type(raised), CancelledError)
             error = "cancelled" if cancelled else describe_error(raised)
-            trace = None if cancelled else "".join(traceback.format_exception(raised))
+            trace = None if cancelled else traceback_of(raised)
             raise
         finally:
             seconds = time.perf_counter() - begin

@@ -13,6 +13,7 @@ from gencore._pipeline.watched import watched
 from gencore._plugins import loader
 from gencore._plugins.catalogue import Family
 from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.foreign_errors import shown
 from gencore._settings.options import DestinationSpec, FilterSpec
 from gencore._settings.settings import Settings
 from gencore.destination import Destination
@@ -103,6 +104,6 @@ def _made(recipe: _Recipe, kind: Callable[..., T]) -> T:
 def _make(recipe: _Recipe, kind: Any) -> Any:
     made: object = recipe.make()
     if not isinstance(made, kind):
-        raise TypeError(f"{made!r} is not a {kind.__name__}")
+        raise TypeError(f"{shown(made)} is not a {kind.__name__}")
     made.check()
     return made

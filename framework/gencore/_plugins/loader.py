@@ -14,6 +14,7 @@ import attrs
 
 from gencore._plugins.catalogue import GROUPS, CatalogueEntry, Family, read_catalogue
 from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.foreign_errors import shown, text_of, type_name
 from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.destination import Destination
@@ -147,12 +148,9 @@ def load(entry: CatalogueEntry) -> LoadedPlugin:
 
 def how_raised(error: BaseException) -> str:
     """Return what was raised, as the end of a sentence. Survives errors that cannot be shown."""
-    try:
-        if isinstance(error, SystemExit):
-            return f"calls sys.exit({error.code!r})"
-        return f"raises {type(error).__name__}: {error}"
-    except Exception:
-        return f"raises {type(error).__name__}, which cannot be shown"
+    if type(error) is SystemExit:
+        return f"calls sys.exit({shown(error.code)})"
+    return f"raises {type_name(error)}: {text_of(error)}"
 
 
 def _find(

@@ -12,13 +12,16 @@ import io
 import os
 import secrets
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore.report import Artifact
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = ["ArtifactWriter", "Output", "sync"]
 
@@ -215,17 +218,18 @@ class ArtifactWriter(io.BufferedIOBase):
         """Return True."""
         return True
 
-    def write(self, data: "bytes | memoryview") -> int:  # type: ignore[override]  # bytes-like is enough here
+    def write(self, data: "ReadableBuffer") -> int:
         """Write *data* and return its length in bytes. Raises `OutputError`."""
+        chunk = memoryview(data).cast("B")  # len() of an array's view counts its items
         try:
-            self._file.write(data)
+            self._file.write(chunk)
         except OSError as error:
             raise refusal(Path(self._target), error) from error
-        self._digest.update(data)
-        self.size += len(data)
+        self._digest.update(chunk)
+        self.size += chunk.nbytes
         if self.size - self._sent >= _WRITE_BACK:
             self._send_to_disk()
-        return len(data)
+        return chunk.nbytes
 
     def _send_to_disk(self) -> None:
         """Start write-back without waiting, so that little is left for the sync at the end.

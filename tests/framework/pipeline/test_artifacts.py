@@ -1,5 +1,6 @@
 """Artefacts are what the framework has counted, whatever their collector says of them."""
 
+import array
 import io
 import logging
 import os
@@ -189,6 +190,27 @@ def test_what_a_collector_creates_is_its_artifact(tmp_path):
         "open.txt": (5, b"hello"),
         "yielded.txt": (5, b"hello"),
     }
+
+
+@pytest.mark.parametrize("to", ["files", "memory", "destination"])
+@pytest.mark.parametrize("data", [array.array("d", [1.0] * 100), memoryview(bytes(800)).cast("Q")])
+def test_what_is_written_is_measured_in_bytes(tmp_path, data, to):
+    """Whatever its items are."""
+    kept, sizes = {}, []
+    options = {} if to == "files" else {"destination": lambda: Keeps(kept)}
+    writes = collector(lambda _, dump: sizes.append(dump.create("x.bin").write(data)))
+
+    report = run(tmp_path, writes, *(["archive"] if to == "memory" else []), **options)
+
+    assert report.result == "complete"
+    assert sizes == [800]
+    (artifact,) = report.artifacts
+    if to == "memory":
+        (bundle,) = kept.values()
+        with tarfile.open(fileobj=io.BytesIO(bundle)) as tar:
+            assert tar.getmember(f"{report.name}/x.bin").size == 800
+    else:
+        assert artifact.size == 800
 
 
 @pytest.mark.parametrize("to", ["files", "memory", "destination"])

@@ -11,6 +11,7 @@ import hashlib
 import io
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
@@ -213,6 +214,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self._target = target
         self._digest = hashlib.sha256()
         self._sent = 0
+        self._fault: BaseException | None = None
 
     def writable(self) -> bool:
         """Return True."""
@@ -221,10 +223,9 @@ class ArtifactWriter(io.BufferedIOBase):
     def write(self, data: "ReadableBuffer") -> int:
         """Write *data* and return its length in bytes. Raises `OutputError`."""
         chunk = memoryview(data).cast("B")  # len() of an array's view counts its items
-        try:
-            self._file.write(chunk)
-        except OSError as error:
-            raise refusal(Path(self._target), error) from error
+        if self.closed:
+            raise ValueError(f"artefact {self.name!r} is closed")
+        self._pass_on(self._file.write, chunk)
         self._digest.update(chunk)
         self.size += chunk.nbytes
         if self.size - self._sent >= _WRITE_BACK:
@@ -246,15 +247,27 @@ class ArtifactWriter(io.BufferedIOBase):
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
         try:
-            self._file.close()
-        except OSError as error:
-            raise refusal(Path(self._target), error) from error
+            self._pass_on(self._file.close)
         finally:
             super().close()
 
+    def _pass_on(self, function: Callable[..., object], *args: object) -> None:
+        """Call the file; note the first error, after which the artefact is not whole."""
+        try:
+            function(*args)
+        except BaseException as error:
+            fault = refusal(Path(self._target), error) if isinstance(error, OSError) else error
+            if self._fault is None:
+                self._fault = fault
+            if fault is error:
+                raise
+            raise fault from error
+
     def artifact(self) -> Artifact:
-        """Close the file and describe it."""
+        """Close the file and describe it. Raises the first error of a write, whoever caught it."""
         self.close()
+        if self._fault is not None:
+            raise self._fault
         return Artifact(name=self.name, size=self.size, sha256=self._digest.hexdigest())
 
 

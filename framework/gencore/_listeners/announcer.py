@@ -7,6 +7,7 @@ from typing import Final
 
 from gencore._runtime.foreign_errors import log_raised
 from gencore._runtime.os_thread import Lock, NoThread, OsThread
+from gencore._runtime.return_values import refuse_awaitable
 from gencore.events import (
     DumpFinished,
     Event,
@@ -74,7 +75,7 @@ class Announcer:
 
     def _give(self, listener: Listener, event: Event) -> None:
         try:
-            listener(event)
+            refuse_awaitable(listener(event))
         except (Exception, SystemExit) as raised:
             log_raised(raised, "dump %s: an event listener raised", self.dump)
 

@@ -8,6 +8,7 @@ import attrs
 
 from gencore._pipeline.artifact_names import ArtifactNames, check_artifact_name
 from gencore._pipeline.stores import Stores
+from gencore._runtime.return_values import unexpected
 from gencore.core_stream import CoreStream
 from gencore.output import ArtifactWriter
 from gencore.report import Artifact
@@ -118,9 +119,7 @@ class OwnArtifacts:
         try:
             values = iter(claims)
         except TypeError:
-            raise TypeError(
-                f"finish() returned {type(claims).__name__}, expected None or artefacts"
-            ) from None
+            raise unexpected(claims, "finish", "None or artefacts") from None
         names: set[str] = set()
         for claim in values:
             _check_claim(claim)

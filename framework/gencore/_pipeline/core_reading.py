@@ -10,6 +10,7 @@ from gencore._pipeline.own_code import is_own
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.state import DumpState
 from gencore._runtime.foreign_errors import shown
+from gencore._runtime.return_values import unexpected
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.backend import Snapshot
@@ -124,7 +125,7 @@ def _begin(collector: Collector, view: DumpInProgress) -> CoreSink | None:
     sink: object = collector.begin(view)
     if sink is None or isinstance(sink, CoreSink):
         return sink
-    raise TypeError(f"begin() returned {shown(sink)}")
+    raise unexpected(sink, "begin", "None or a CoreSink")
 
 
 def _check_length(core: CoreStream, given: int | None) -> None:

@@ -12,12 +12,12 @@ import attrs
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.own_code import is_own
 from gencore._pipeline.participant import Participant
-from gencore._pipeline.return_values import require_none
 from gencore._pipeline.state import DumpState
 from gencore._pipeline.watched_snapshot import take_watched
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown, text_of, type_name
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
+from gencore._runtime.return_values import require_none
 from gencore._runtime.standing import excluded_ranges
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.annotations import with_standing

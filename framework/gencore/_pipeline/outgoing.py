@@ -5,11 +5,13 @@ import io
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import attrs
 
 from gencore._runtime.application_errors import reraise_if_applications
+from gencore._runtime.foreign_errors import type_name
+from gencore._runtime.return_values import refuse_awaitable, unexpected
 from gencore.destination import Destination, Upload
 from gencore.errors import GencoreError, PluginError
 from gencore.filter import ByteSink, Filter
@@ -17,6 +19,9 @@ from gencore.output import ArtifactWriter
 from gencore.report import Artifact, describe_error
 
 __all__ = ["Outgoing"]
+
+
+T = TypeVar("T")
 
 
 class Outgoing:
@@ -29,12 +34,22 @@ class Outgoing:
         self._filters = filters
         self._dump = dump
         self._uploads: dict[str, _Upload] = {}
+        self._parts: list[object] = []
+        """Every upload and every sink."""
 
     def create(self, name: str, size_hint: int | None = None) -> ArtifactWriter:
         """Begin an artefact. Raises what the destination and the filters raise."""
-        upload = _Upload(self._destination, self._filters, f"{self._dump}.{name}", size_hint)
+        upload = _Upload(
+            self._destination, self._filters, f"{self._dump}.{name}", size_hint, self._claim
+        )
         self._uploads[name] = upload
         return ArtifactWriter(name, cast("BinaryIO", upload), upload.name)
+
+    def _claim(self, part: object) -> None:
+        """Raise `ValueError` if a plug-in has returned *part* for another artefact already."""
+        if any(part is other for other in self._parts):
+            raise ValueError(f"open() returned one {type_name(part)} for two artefacts")
+        self._parts.append(part)
 
     def check(self, writer: ArtifactWriter) -> None:
         """Do nothing: there is no file that could have been changed."""
@@ -71,18 +86,25 @@ class _Upload(io.RawIOBase):
     """One artefact on its way: takes bytes, and counts those that leave the last filter."""
 
     def __init__(
-        self, destination: Destination, filters: Sequence[Filter], name: str, hint: int | None
+        self,
+        destination: Destination,
+        filters: Sequence[Filter],
+        name: str,
+        hint: int | None,
+        claim: Callable[[object], None],
     ) -> None:
         self._suffix = "".join(used.suffix for used in filters)
         self.name = name + self._suffix
         self._destination = destination
-        self._upload: Upload = self._ask(destination, destination.open, self.name, hint)
+        self._upload: Upload = self._ask(
+            destination, _open_upload, destination, self.name, hint, claim
+        )
         self._sent = _Counted(lambda data: self._ask(destination, self._upload.write, data))
         self._steps: tuple[tuple[Filter, ByteSink], ...] = ()
         sink: Any = self._sent
         try:
             for used in reversed(filters):
-                sink = self._ask(used, used.open, sink)
+                sink = self._ask(used, _open_sink, used, sink, claim)
                 self._steps = ((used, sink), *self._steps)
         except BaseException:
             self.abort()
@@ -108,17 +130,17 @@ class _Upload(io.RawIOBase):
             super().close()
             for used, sink in self._steps:
                 self._ask(used, sink.close)
+            self._sent.end()
 
     def commit(self, artifact: Artifact) -> Artifact:
-        place = self._ask(self._destination, self._upload.commit)
-        path = place if isinstance(place, Path) else None
+        path, url = self._ask(self._destination, _commit, self._upload)
         return attrs.evolve(
             artifact,
             name=artifact.name + self._suffix,
             size=self._sent.size,
             sha256=self._sent.sha256,
             path=path,
-            url=None if path is not None else str(place),
+            url=url,
             filters=self._filters,
         )
 
@@ -141,7 +163,7 @@ class _Upload(io.RawIOBase):
     def _ask(self, plugin: Any, function: Callable[..., Any], *args: Any) -> Any:
         """Make a call of a plug-in's; what it raises names the plug-in, not who wrote."""
         try:
-            return function(*args)
+            return _awaited_by_nobody(function(*args))
         except GencoreError:
             raise
         except BaseException as error:
@@ -151,6 +173,41 @@ class _Upload(io.RawIOBase):
             raise PluginError(
                 family=family, name=type(plugin).name, status="failed", reason=reason
             ) from error
+
+
+def _awaited_by_nobody(returned: T) -> T:
+    refuse_awaitable(returned)
+    return returned
+
+
+def _open_upload(
+    destination: Destination, name: str, hint: int | None, claim: Callable[[object], None]
+) -> Upload:
+    upload: object = destination.open(name, hint)
+    if not isinstance(upload, Upload):
+        raise unexpected(upload, "open", "an Upload")
+    claim(upload)
+    return upload
+
+
+def _open_sink(used: Filter, writer: BinaryIO, claim: Callable[[object], None]) -> ByteSink:
+    sink: object = used.open(writer)
+    if sink is writer:  # a filter that changes nothing
+        return writer
+    if not all(callable(getattr(sink, method, None)) for method in ("write", "close")):
+        raise unexpected(sink, "open", "what has write() and close()")
+    claim(sink)
+    return cast("ByteSink", sink)
+
+
+def _commit(upload: Upload) -> tuple[Path | None, str | None]:
+    """Return where the artefact is: its path, or else its URL."""
+    place: object = upload.commit()
+    if isinstance(place, Path):
+        return place, None
+    if isinstance(place, str) and place:
+        return None, str.__str__(place)  # of no subclass
+    raise unexpected(place, "commit", "a URL or a Path")
 
 
 class _Counted(io.RawIOBase):
@@ -163,6 +220,10 @@ class _Counted(io.RawIOBase):
 
     def mute(self) -> None:
         self._send = lambda _: None
+
+    def end(self) -> None:
+        """Refuse what a filter writes after it was closed."""
+        self._send = _refuse
 
     @property
     def sha256(self) -> str:
@@ -177,3 +238,7 @@ class _Counted(io.RawIOBase):
         self._digest.update(chunk)
         self.size += len(chunk)
         return len(chunk)
+
+
+def _refuse(_: memoryview) -> None:
+    raise ValueError("the artefact is closed")

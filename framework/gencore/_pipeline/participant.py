@@ -14,6 +14,7 @@ from gencore._pipeline.sink_queue import SinkQueue, write_to
 from gencore._runtime.application_errors import reraise_if_applications
 from gencore._runtime.foreign_errors import log_raised
 from gencore._runtime.os_thread import NoThread
+from gencore._runtime.return_values import refuse_awaitable
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Collector, CoreSink
@@ -137,7 +138,7 @@ class Participant:
         except IndexError:  # there is none, or another thread has taken it
             return
         try:
-            sink.abort()
+            refuse_awaitable(sink.abort())  # type: ignore[func-returns-value]  # that of others may
         except BaseException as error:
             reraise_if_applications(error)
             log_raised(error, "a sink of %r raised when it was told to release all", self.name)

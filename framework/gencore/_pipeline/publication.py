@@ -10,6 +10,7 @@ from gencore._pipeline.participant import Participant
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.stage import StageLog
 from gencore._pipeline.state import DumpState
+from gencore._runtime.return_values import unexpected
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Packing
@@ -101,5 +102,5 @@ def _end_of_commits(end_by: float, now: float) -> float:
 def _packing_of(packer: Participant, participants: Participants) -> Packing | None:
     packing: object = packer.collector.packing(participants.view(packer))
     if packing is not None and not isinstance(packing, Packing):
-        raise TypeError(f"packing() returned {type(packing).__name__}, expected a Packing")
+        raise unexpected(packing, "packing", "a Packing")
     return packing

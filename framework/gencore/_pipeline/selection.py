@@ -15,6 +15,7 @@ from gencore._plugins import loader
 from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown
+from gencore._runtime.return_values import require_none
 from gencore._settings.options import BackendSpec, CollectorSpec
 from gencore.backend import Backend
 from gencore.collector import Collector
@@ -209,7 +210,8 @@ def _participant(recipe: _Recipe) -> Participant:
     reserves = tuple(collector.reserves)
     for reserved in reserves:
         check_artifact_name(reserved)
-    collector.check()
+    checked: object = collector.check()  # type: ignore[func-returns-value]  # that of others may
+    require_none(checked, "check")
     return Participant(
         collector=collector,
         name=name,

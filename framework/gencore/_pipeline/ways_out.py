@@ -14,6 +14,7 @@ from gencore._plugins import loader
 from gencore._plugins.catalogue import Family
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown
+from gencore._runtime.return_values import require_none
 from gencore._settings.options import DestinationSpec, FilterSpec
 from gencore._settings.settings import Settings
 from gencore.destination import Destination
@@ -105,5 +106,5 @@ def _make(recipe: _Recipe, kind: Any) -> Any:
     made: object = recipe.make()
     if not isinstance(made, kind):
         raise TypeError(f"{shown(made)} is not a {kind.__name__}")
-    made.check()
+    require_none(made.check(), "check")
     return made

@@ -16,6 +16,7 @@ import attrs
 
 from gencore._runtime.foreign_errors import log_raised, text_of, type_name
 from gencore._runtime.os_thread import Latch, Lock, NoThread, OsThread
+from gencore._runtime.return_values import refuse_awaitable
 from gencore._runtime.stop_switch import StopSwitch
 from gencore.errors import TimedOut
 
@@ -153,6 +154,7 @@ class Supervisor(Generic[T]):
         value: Any = None
         try:
             value = call.function()
+            refuse_awaitable(value)
         except BaseException as error:
             following = partial(self._steps.throw, _as_fault(error))
         else:

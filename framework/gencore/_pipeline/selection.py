@@ -13,6 +13,7 @@ from gencore._pipeline.plugin_maker import name_of, with_options
 from gencore._pipeline.watched import watched
 from gencore._plugins import loader
 from gencore._plugins.catalogue import CatalogueEntry, read_catalogue, remedy_by_name
+from gencore._plugins.names import check_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown
 from gencore._runtime.return_values import require_none
@@ -205,8 +206,7 @@ def _participant(recipe: _Recipe) -> Participant:
     if not is_time_limit(limit):
         raise TypeError(f"time_limit={limit!r} is not a positive number of seconds")
     name = type(collector).name  # of the class: an object could take another's
-    if not isinstance(name, str):
-        raise TypeError(f"name={name!r} is not text")
+    check_name(name)
     reserves = tuple(collector.reserves)
     for reserved in reserves:
         check_artifact_name(reserved)

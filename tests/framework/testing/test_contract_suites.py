@@ -410,6 +410,7 @@ def test_a_bad_destination_is_told_the_rule(run, bad, finder, rule):
         ("Mirror.suffix = '.'", "named_well", r"a suffix is more than '\.'"),
         ("Mirror.suffix = '.mir\\nror'", "named_well", "a suffix is printable text"),
         ("Mirror.suffix = './mirror'", "named_well", "a suffix is printable text without '/'"),
+        ("Mirror.suffix = '.' + 'x' * 32", "named_well", "a suffix has at most 32 bytes"),
         (
             "Mirror.check = lambda self: Path('probe').write_text('')",
             "checking",
@@ -427,7 +428,8 @@ def test_a_bad_destination_is_told_the_rule(run, bad, finder, rule):
         (KEEPS_WHAT_WAS_OPENED, "leaves_the_process", "a dump leaves the process as it was"),
     ],
     ids=[
-        *("docstring", "no-suffix", "no-dot", "only-a-dot", "unprintable", "slash", "check"),
+        *("docstring", "no-suffix", "no-dot", "only-a-dot", "unprintable", "slash", "long"),
+        "check",
         *("chunks", "single", "closes", "rest", "shares", "abort-open", "abort-writes"),
         *("in-a-dump", "cancelled", "open"),
     ],

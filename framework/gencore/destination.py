@@ -71,7 +71,7 @@ class Destination(ABC):
     """Takes the artefacts of one dump. Options are keyword arguments; one object serves one dump.
 
     Everything is called after the pause, on the threads on which the collectors' own calls are
-    made, but for `check`. An exception costs the artefact that was being written.
+    made, but for `check` and `check_name`. An exception costs the artefact that was being written.
     """
 
     name: ClassVar[str]
@@ -84,6 +84,13 @@ class Destination(ABC):
 
         Called before the pause of each dump, by `Pipeline.check` and by ``gencore doctor``; for
         five seconds at most. What it raises refuses the dump. Must leave nothing behind.
+        """
+
+    def check_name(self, dump: str) -> None:  # noqa: B027
+        """Raise if a dump of that name is at the place already. Default: nothing.
+
+        Called after `check`, with the name that all artefacts of the dump begin with. What it
+        raises refuses the dump.
         """
 
     @abstractmethod

@@ -7,6 +7,7 @@ every later step uses directory descriptors, so ``os.chdir`` and renames do no h
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -19,6 +20,7 @@ from weakref import WeakKeyDictionary
 from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
+from gencore.errors import OutputError
 from gencore.report import Artifact
 
 if TYPE_CHECKING:
@@ -98,9 +100,17 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """The private directory. Use `fd` where possible: a path can be renamed under you."""
         return self.prepare().directory / self._private_name
 
-    def rival(self) -> str | None:
-        """Return a file in the directory that already has this dump's name, or None."""
-        return next((name for name in self._final.names if name.startswith(f"{self.name}.")), None)
+    def refuse_rival(self) -> None:
+        """Raise `OutputError` if a file in the directory already has this dump's name."""
+        names = (name for name in self._final.names if name.startswith(f"{self.name}."))
+        rival = next(names, None)
+        if rival is not None:
+            raise OutputError(
+                str(self.directory / rival),
+                errno.EEXIST,
+                f"file exists, and the dump would be named {self.name} too",
+                remedy="put {id} or {time} and {seq} into the name: no file is ever replaced",
+            )
 
     @property
     def free(self) -> int | None:

@@ -15,7 +15,15 @@ import attrs
 
 from gencore._runtime.application_errors import reraise_if_from_handler
 
-__all__ = ["GROUPS", "CatalogueEntry", "Family", "Obstacle", "read_catalogue", "remedy_by_name"]
+__all__ = [
+    "BUILT_IN",
+    "GROUPS",
+    "CatalogueEntry",
+    "Family",
+    "Obstacle",
+    "read_catalogue",
+    "remedy_by_name",
+]
 
 Family = Literal["backend", "collector", "destination", "filter", "listener"]
 

@@ -582,12 +582,109 @@ def test_a_terminal_is_refused(tmp_path):
         run(tmp_path, "raw", destination=spec)
 
 
+@pytest.mark.parametrize("moment", ["pipeline built", "observe", "finish"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"destination": DestinationSpec("directory", options={"path": "here"})},
+        {"destination": DestinationSpec("gencore:directory", options={"path": "here"})},
+        {"destination": "directory", "directory": "here"},
+        {"filters": [Mirror], "directory": "here"},
+    ],
+    ids=["option", "full-name", "of-the-pipeline", "with-a-filter"],
+)
+def test_a_relative_path_means_one_directory(tmp_path, monkeypatch, options, moment):
+    """That of the time at which the pipeline was built, wherever the process goes later."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    def moves(*_):
+        os.chdir(tmp_path / "elsewhere")
+
+    movers = {"observe": {"observe": moves}, "finish": {"finish": moves}}.get(moment, {})
+    mover = type("Moves", (Twin,), {"finish": lambda *_: None, **movers})
+    pipeline = gencore.Pipeline(collectors=[mover, Secret], backend=SimulatedBackend(), **options)
+    if moment == "pipeline built":
+        moves()
+
+    (artifact,) = pipeline.run().artifacts
+
+    assert artifact.path.parent == tmp_path / "here"
+
+
+def test_an_empty_path_is_no_directory():
+    """It would be the current one."""
+    with pytest.raises(gencore.UsageError, match="path=''"):
+        gencore.Pipeline(destination=DestinationSpec("directory", options={"path": ""}))
+
+
+def test_a_name_that_is_taken_is_known_before_the_pause(tmp_path):
+    """As without a destination; `Pipeline.check` has no name to ask for."""
+    options = {"destination": "directory", "name": "fixed", "backend": SimulatedBackend()}
+    pipeline = gencore.Pipeline(collectors=[Secret], directory=tmp_path, **options)
+    pipeline.check()
+    pipeline.run()
+    pipeline.check()
+
+    with pytest.raises(gencore.OutputError, match=r"file exists.*Remedy: put \{id\}"):
+        pipeline.run()
+
+    assert os.listdir(tmp_path) == ["fixed.secret.txt"]
+
+
+BAD_NAMES = [
+    None,
+    7,
+    "",
+    "a/b",
+    "a\nb",
+    "\x1b[31m",
+    "Upper",
+    "x" * 65,
+    type("Text", (str,), {})("x"),
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("role", ["collector", "destination", "filter"])
+def test_a_plug_in_that_cannot_have_its_name_is_refused_before_the_pause(tmp_path, role, name):
+    """The name is printed, and becomes part of others."""
+    kinds = {"collector": Secret, "destination": Memory, "filter": Mirror}
+    bad = type("Bad", (kinds[role],), {"name": name})
+    collectors = [bad] if role == "collector" else [Secret]
+    options = {"destination": bad} if role == "destination" else {}
+    options |= {"filters": [bad]} if role == "filter" else {}
+    pauses = []
+    backend = SimulatedBackend()
+    monkeyed = backend.snapshot
+    backend.snapshot = lambda *a, **k: pauses.append(1) or monkeyed(*a, **k)
+
+    with pytest.raises(gencore.GencoreError, match=r"its name is .*lower-case"):
+        run(tmp_path, *collectors, backend=backend, **options)
+
+    assert not pauses
+
+
+@pytest.mark.parametrize(
+    "suffix", [None, 5, "", "x", ".", "/x", "./x", "/../../x", ".\n", ".\x1b[31m", "." + "x" * 32]
+)
+def test_a_suffix_that_no_file_can_have_is_refused_before_the_pause(tmp_path, memory, suffix):
+    """Nothing was opened yet."""
+    bad = type("Bad", (Mirror,), {"suffix": suffix})
+
+    with pytest.raises(gencore.Refused, match=r"filter .mirror. cannot be used: .*its suffix is"):
+        run(tmp_path, Secret, destination=memory, filters=[bad])
+
+    assert memory.events == []
+
+
 def test_a_directory_is_a_destination_too(tmp_path):
     """With the same promises: no name before it is whole, and none is ever replaced."""
     spec = DestinationSpec("directory", options={"path": str(tmp_path)})
     report = run("/nonexistent", "raw", destination=spec, name="fixed")
-    again = run("/nonexistent", "raw", destination=spec, name="fixed")
+    with pytest.raises(gencore.OutputError, match="file exists"):
+        run("/nonexistent", "raw", destination=spec, name="fixed")
 
     assert report.path_of("raw") == tmp_path / "fixed.core"
-    assert again.result == "failed"
     assert os.listdir(tmp_path) == ["fixed.core"]

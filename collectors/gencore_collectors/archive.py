@@ -25,6 +25,7 @@ class ArchiveCollector(Collector):
     name = "archive"
     api_version = (1, 1)
     time_limit = None
+    reserves = ("tar.gz",)
     packs = True
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:

@@ -13,6 +13,7 @@ class RawCollector(Collector):
     name = "raw"
     api_version = (1, 1)
     time_limit = None
+    reserves = ("core",)
     keeps_core = True
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:

@@ -127,7 +127,8 @@ class DumpInProgress(ABC):
 
         *name* is what follows the dump's own name: printable text of at most 200 bytes without
         ``/``. What was created by the time that `Collector.finish` returns is what the collector
-        has made: the framework measures and hashes it. Raises `ValueError` and OSError.
+        has made: the framework measures and hashes it. Raises `ValueError`, also for a name that
+        is taken or reserved, and OSError.
         """
 
     @abstractmethod
@@ -176,6 +177,9 @@ class Collector(ABC):
     """Seconds that all its calls after the pause may take in one dump; a pipeline may say
     otherwise. Then it is left behind and reported as failed, and the dump goes on. None: as long
     as the dump takes, for a collector whose work grows with the core."""
+    reserves: ClassVar[tuple[str, ...]] = ()
+    """Names of artefacts that no other collector of a dump can make. Any other name is whose
+    `DumpInProgress.create` takes it first. gencore's own collectors come before all others."""
     makes_files: ClassVar[bool] = True
     """Whether it makes files: the output directory is then checked before the pause. Where no
     collector does, and the backend needs none, no directory is touched."""

@@ -39,29 +39,39 @@ __all__ = ["Destination", "Upload"]
 
 
 class Upload(ABC):
-    """One artefact on its way. Ends with `commit` or `abort`, called once, and not both."""
+    """One artefact on its way. Ends with `commit` or `abort`, each called once at most.
+
+    A `commit` that raises, or does not return in time, is followed by `abort`.
+    """
 
     @abstractmethod
     def write(self, data: memoryview) -> None:
-        """Take the next bytes, valid only during the call. They come while they are made."""
+        """Take the next bytes, valid only during the call. They come while they are made.
+
+        What it raises costs the artefact, also if the collector that wrote goes on.
+        """
 
     @abstractmethod
     def commit(self) -> str | Path:
         """Make it appear, whole; return where it is: a URL, or a path in this file system.
 
-        Called at the end of the dump, when every collector has finished.
+        Called at the end of the dump, when every collector has finished. All commits together have
+        what is left of the dump's time limit, ten seconds at least; an hour if it has none.
         """
 
     @abstractmethod
     def abort(self) -> None:
-        """Leave nothing of it. Called from any thread, also while `write` goes on."""
+        """Leave nothing of it: not even what `commit` has left when it raised.
+
+        Called from any thread, also while `write` or `commit` goes on. Has five seconds.
+        """
 
 
 class Destination(ABC):
     """Takes the artefacts of one dump. Options are keyword arguments; one object serves one dump.
 
-    Everything is called after the pause, on the dump's worker thread, but for `check`. An
-    exception costs the artefact that was being written.
+    Everything is called after the pause, on the threads on which the collectors' own calls are
+    made, but for `check` and `check_name`. An exception costs the artefact that was being written.
     """
 
     name: ClassVar[str]
@@ -74,6 +84,13 @@ class Destination(ABC):
 
         Called before the pause of each dump, by `Pipeline.check` and by ``gencore doctor``; for
         five seconds at most. What it raises refuses the dump. Must leave nothing behind.
+        """
+
+    def check_name(self, dump: str) -> None:  # noqa: B027
+        """Raise if a dump of that name is at the place already. Default: nothing.
+
+        Called after `check`, with the name that all artefacts of the dump begin with. What it
+        raises refuses the dump.
         """
 
     @abstractmethod

@@ -58,7 +58,7 @@ class Filter(ABC):
     api_version: ClassVar[tuple[int, int]]
     """The version of this contract that the filter was written for; now (1, 1)."""
     suffix: ClassVar[str]
-    """What it adds to the name of a file: ``.age``."""
+    """What it adds to the name of a file: ``.age``; 32 bytes at most."""
 
     def check(self) -> None:  # noqa: B027 - nothing to check is the default, not an omission
         """Raise what is wrong with options, keys, recipients. Default: nothing is.

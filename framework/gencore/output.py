@@ -7,18 +7,24 @@ every later step uses directory descriptors, so ``os.chdir`` and renames do no h
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
+from gencore.errors import OutputError
 from gencore.report import Artifact
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 __all__ = ["ArtifactWriter", "Output", "sync"]
 
@@ -94,9 +100,17 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """The private directory. Use `fd` where possible: a path can be renamed under you."""
         return self.prepare().directory / self._private_name
 
-    def rival(self) -> str | None:
-        """Return a file in the directory that already has this dump's name, or None."""
-        return next((name for name in self._final.names if name.startswith(f"{self.name}.")), None)
+    def refuse_rival(self) -> None:
+        """Raise `OutputError` if a file in the directory already has this dump's name."""
+        names = (name for name in self._final.names if name.startswith(f"{self.name}."))
+        rival = next(names, None)
+        if rival is not None:
+            raise OutputError(
+                str(self.directory / rival),
+                errno.EEXIST,
+                f"file exists, and the dump would be named {self.name} too",
+                remedy="put {id} or {time} and {seq} into the name: no file is ever replaced",
+            )
 
     @property
     def free(self) -> int | None:
@@ -210,22 +224,23 @@ class ArtifactWriter(io.BufferedIOBase):
         self._target = target
         self._digest = hashlib.sha256()
         self._sent = 0
+        self._fault: BaseException | None = None
 
     def writable(self) -> bool:
         """Return True."""
         return True
 
-    def write(self, data: "bytes | memoryview") -> int:  # type: ignore[override]  # bytes-like is enough here
+    def write(self, data: "ReadableBuffer") -> int:
         """Write *data* and return its length in bytes. Raises `OutputError`."""
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise refusal(Path(self._target), error) from error
-        self._digest.update(data)
-        self.size += len(data)
+        chunk = memoryview(data).cast("B")  # len() of an array's view counts its items
+        if self.closed:
+            raise ValueError(f"artefact {self.name!r} is closed")
+        self._pass_on(self._file.write, chunk)
+        self._digest.update(chunk)
+        self.size += chunk.nbytes
         if self.size - self._sent >= _WRITE_BACK:
             self._send_to_disk()
-        return len(data)
+        return chunk.nbytes
 
     def _send_to_disk(self) -> None:
         """Start write-back without waiting, so that little is left for the sync at the end.
@@ -242,15 +257,27 @@ class ArtifactWriter(io.BufferedIOBase):
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
         try:
-            self._file.close()
-        except OSError as error:
-            raise refusal(Path(self._target), error) from error
+            self._pass_on(self._file.close)
         finally:
             super().close()
 
+    def _pass_on(self, function: Callable[..., object], *args: object) -> None:
+        """Call the file; note the first error, after which the artefact is not whole."""
+        try:
+            function(*args)
+        except BaseException as error:
+            fault = refusal(Path(self._target), error) if isinstance(error, OSError) else error
+            if self._fault is None:
+                self._fault = fault
+            if fault is error:
+                raise
+            raise fault from error
+
     def artifact(self) -> Artifact:
-        """Close the file and describe it."""
+        """Close the file and describe it. Raises the first error of a write, whoever caught it."""
         self.close()
+        if self._fault is not None:
+            raise self._fault
         return Artifact(name=self.name, size=self.size, sha256=self._digest.hexdigest())
 
 

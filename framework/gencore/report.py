@@ -1,13 +1,13 @@
 """The result of a dump: the report, its artefacts, and the parts that are missing."""
 
-import traceback
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import attrs
 
+from gencore._runtime.foreign_errors import text_of, type_name
 from gencore.errors import ExitCode, GencoreError
 from gencore.process import ThreadRecord
 
@@ -98,19 +98,14 @@ class Failed:
 
 def describe_error(error: BaseException) -> str:
     """Return what an error says, with its type unless it is gencore's own; cut if it is long."""
-    text = str(error)
-    if isinstance(error, MemoryError):
+    text = text_of(error)
+    if issubclass(type(error), MemoryError):
         what = "the process can get no more memory: see ulimit -d and -v, and the container's"
         text = f"{what}: {text}" if text else what
-    elif not isinstance(error, GencoreError):
-        text = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    elif not issubclass(type(error), GencoreError):
+        text = f"{type_name(error)}: {text}" if text else type_name(error)
     more = len(text) - _LONGEST_REASON
     return text if more <= 0 else f"{text[:_LONGEST_REASON]} ... ({more:,} more characters)"
-
-
-def format_traceback(error: BaseException) -> str:
-    """Return an error's traceback with those of its causes, as Python prints them."""
-    return "".join(traceback.format_exception(error))
 
 
 @attrs.frozen
@@ -201,10 +196,10 @@ def _is_for_json(attribute: "attrs.Attribute[Any]", _: object) -> bool:
 
 
 def _to_json(_: object, __: object, value: object) -> object:
+    if issubclass(type(value), Exception):
+        return {"type": type_name(value), "message": text_of(cast("Exception", value))}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, Exception):
-        return {"type": type(value).__name__, "message": str(value)}
     return value

@@ -1,6 +1,5 @@
 """The destination ``directory``: files, each under its final name only when it is whole."""
 
-import os
 from pathlib import Path
 
 from gencore import ArtifactWriter, Destination, Output, Upload
@@ -18,13 +17,18 @@ class DirectoryDestination(Destination):
     name = "directory"
     api_version = (1, 1)
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self._path = Path(path) if path is not None else Path.cwd()
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = Path.cwd() if path is None else path.absolute()  # wherever chdir leads
 
     def check(self) -> None:
         """Make a private directory there, and remove it."""
         with Output(self._path, "check") as output:
             output.prepare()
+
+    def check_name(self, dump: str) -> None:
+        """Refuse a dump whose name a file there has already."""
+        with Output(self._path, dump) as output:
+            output.refuse_rival()
 
     def open(self, name: str, size_hint: int | None) -> Upload:  # noqa: ARG002 - a disk needs none
         """Create the file."""

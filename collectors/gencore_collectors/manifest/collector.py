@@ -34,6 +34,7 @@ class ManifestCollector(Collector):
     name = "manifest"
     api_version = (1, 1)
     time_limit = None
+    reserves = ("manifest.json",)
 
     def __init__(self) -> None:
         self._core: core.CoreReader | None = None

@@ -5,7 +5,9 @@ from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into qu
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gencore._runtime.foreign_errors import log_raised
 from gencore._runtime.os_thread import Lock, NoThread, OsThread
+from gencore._runtime.return_values import refuse_awaitable
 from gencore.events import (
     DumpFinished,
     Event,
@@ -73,9 +75,9 @@ class Announcer:
 
     def _give(self, listener: Listener, event: Event) -> None:
         try:
-            listener(event)
-        except (Exception, SystemExit):
-            _log.exception("dump %s: an event listener raised", self.dump)
+            refuse_awaitable(listener(event))
+        except (Exception, SystemExit) as raised:
+            log_raised(raised, "dump %s: an event listener raised", self.dump)
 
 
 def _progress_event(dump: str, stage: str, now: Progress) -> StageProgress:

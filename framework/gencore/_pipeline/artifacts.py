@@ -1,20 +1,20 @@
 """What collectors make: created, measured, and checked before anything packs or publishes it."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Final
 
 import attrs
 
+from gencore._pipeline.artifact_names import ArtifactNames, check_artifact_name
 from gencore._pipeline.stores import Stores
+from gencore._runtime.return_values import unexpected
 from gencore.core_stream import CoreStream
 from gencore.output import ArtifactWriter
 from gencore.report import Artifact
 
 __all__ = ["OwnArtifacts"]
 
-_LONGEST_NAME: Final = 200
-"""Bytes: with the dump's own name before it, less than the 255 of NAME_MAX."""
 _CORE: Final = "core"
 _INCOMPLETE_CORE: Final = "truncated.core"
 """What a core that is not whole is called, so that nobody takes it for one that is."""
@@ -26,8 +26,17 @@ _FACTS: Final = ("name", "size", "sha256")
 class OwnArtifacts:
     """What one collector has made in one dump."""
 
-    def __init__(self, stores: Stores, collector: str, *, keeps_core: bool, packed: bool) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        names: ArtifactNames,
+        collector: str,
+        *,
+        keeps_core: bool,
+        packed: bool,
+    ) -> None:
         self._stores = stores
+        self._names = names
         self._store = stores.packed if packed else stores.published
         self._collector = collector
         self._keeps_core = keeps_core
@@ -38,42 +47,53 @@ class OwnArtifacts:
 
     def create(self, name: str) -> ArtifactWriter:
         """Create a file. Raises `ValueError` for its name, and OSError."""
-        self._check(name)
-        writer = self._store.create(name)
+        self._take(name)
+        return self._create(name)
+
+    def _create(self, name: str) -> ArtifactWriter:
+        try:
+            writer = self._store.create(name)
+        except BaseException:
+            self._names.free([name])
+            raise
         self._writers.append(writer)
+        if not self._open:  # nobody has waited for it
+            self._remove(writer)
+            raise self._ended()
         return writer
 
     def take_core(self, core: CoreStream | None, sha256: str | None, name: str) -> None:
         """Take the backend's file. Raises `ValueError` if there is none."""
-        self._check(name)
         if core is None or core.file is None:
             raise ValueError("the core is not a file")
+        self._take(name)
         if self._stores.move(core.file, name):
             size = core.size - core.missing
             self._taken.append(Artifact(name=name, size=size, sha256=sha256))
         else:
-            with self.create(name) as writer:
+            with self._create(name) as writer:
                 self._stores.copy(core.file, writer)
 
-    def close(self) -> None:
-        """Let the collector make nothing more."""
-        self._open = False
+    def _close(self) -> None:
+        self.end()
         for writer in self._writers:
             writer.close()
 
-    def discard(self) -> None:
-        """Let the collector make nothing more, and forget what it has made."""
+    def end(self) -> None:
+        """Let the collector make nothing more."""
         self._open = False
-        self.forget()
 
-    def forget(self) -> None:
-        """Remove what it has made so far: it was of a core that has failed."""
+    def forget(self) -> list[Callable[[], object]]:
+        """Forget what it has made so far; return what removes it, which calls plug-ins."""
         writers, self._writers = self._writers, []
-        for writer in writers:
-            with contextlib.suppress(Exception):  # before it is closed, and sends its rest
-                self._store.remove(writer.name)
-            with contextlib.suppress(Exception):
-                writer.close()
+        self._names.free(writer.name for writer in writers)
+        return [partial(self._remove, writer) for writer in writers]
+
+    def _remove(self, writer: ArtifactWriter) -> None:
+        try:
+            self._store.remove(writer.name)  # before it is closed, and sends its rest
+        finally:
+            writer.close()
 
     def finished(self, claims: Iterable[Artifact] | None, *, whole: bool) -> list[Artifact]:
         """Return them, with what was streamed elsewhere, if *claims* says nothing else.
@@ -82,9 +102,11 @@ class OwnArtifacts:
         `TypeError`, `ValueError` and OSError.
         """
         named = list(self._gather(claims)) if claims is not None else []
-        self.close()
+        self._close()
         made = [*self._taken, *map(self._measured, self._writers)]
         streamed = _check_claims(named, made)
+        for artifact in streamed:
+            self._names.take(artifact.name, self._collector)
         if not whole:
             made = [self._marked(artifact) for artifact in made]
         return [attrs.evolve(a, collector=self._collector) for a in (*made, *streamed)]
@@ -97,9 +119,7 @@ class OwnArtifacts:
         try:
             values = iter(claims)
         except TypeError:
-            raise TypeError(
-                f"finish() returned {type(claims).__name__}, expected None or artefacts"
-            ) from None
+            raise unexpected(claims, "finish", "None or artefacts") from None
         names: set[str] = set()
         for claim in values:
             _check_claim(claim)
@@ -117,27 +137,20 @@ class OwnArtifacts:
     def _marked(self, artifact: Artifact) -> Artifact:
         if artifact.name != _CORE:
             return artifact
+        self._names.take(_INCOMPLETE_CORE, self._collector)
         renamed = self._store.rename(_CORE, _INCOMPLETE_CORE)
         return attrs.evolve(artifact, name=_INCOMPLETE_CORE) if renamed else artifact
 
-    def _check(self, name: str) -> None:
+    def _ended(self) -> ValueError:
+        return ValueError(f"collector {self._collector!r} has ended")
+
+    def _take(self, name: str) -> None:
         if not self._open:
-            raise ValueError(f"collector {self._collector!r} has ended")
-        _check_name(name)
+            raise self._ended()
+        check_artifact_name(name)
         if name in {_CORE, _INCOMPLETE_CORE} and not self._keeps_core:
             raise ValueError(f"the name {name!r} is reserved for collectors that keep the core")
-
-
-def _check_name(name: Any) -> None:
-    """Raise `ValueError` unless an artefact can have this name on any system."""
-    if type(name) is not str:
-        raise TypeError(f"an artefact's name is text, not {type(name).__name__}")
-    size = len(name.encode(errors="surrogatepass"))
-    if not name.isprintable() or "/" in name or name in {"", ".", ".."} or size > _LONGEST_NAME:
-        raise ValueError(
-            f"{name[:_LONGEST_NAME]!r} is no name for an artefact: expected printable text "
-            f"without '/', of at most {_LONGEST_NAME} bytes"
-        )
+        self._names.take(name, self._collector)
 
 
 def _check_claims(claims: Iterable[Artifact], made: Iterable[Artifact]) -> list[Artifact]:
@@ -152,7 +165,7 @@ def _check_claims(claims: Iterable[Artifact], made: Iterable[Artifact]) -> list[
 def _check_claim(claim: Any) -> None:
     if not isinstance(claim, Artifact):
         raise TypeError(f"finish() returned {type(claim).__name__}, expected an Artifact")
-    _check_name(claim.name)
+    check_artifact_name(claim.name)
     if type(claim.size) is not int or claim.size < 0:
         raise ValueError(f"{claim.name!r} has the size {claim.size!r}")
     if claim.sha256 is not None and type(claim.sha256) is not str:

@@ -9,10 +9,12 @@ from gencore._pipeline.checked_core import CheckedCore
 from gencore._pipeline.own_code import is_own
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.state import DumpState
+from gencore._runtime.foreign_errors import shown
+from gencore._runtime.return_values import unexpected
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.backend import Snapshot
-from gencore.collector import CoreSink
+from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.core_stream import CoreStream
 from gencore.errors import CoreFailed
 from gencore.report import Progress
@@ -42,7 +44,9 @@ class CoreReading:
         core: CoreStream = yield Call(self._snapshot.core)
         self._stop.check()
         if not isinstance(core, CoreStream):
-            raise CoreFailed("core", detail=f"the backend returned {core!r}, not a CoreStream")
+            raise CoreFailed(
+                "core", detail=f"the backend returned {shown(core)}, not a CoreStream"
+            )
         try:
             if not is_own(type(core)):
                 core = checked = CheckedCore(core)
@@ -85,13 +89,10 @@ class CoreReading:
     def _open_sinks(self, core_size: int) -> Steps[None]:
         for participant in self._participants:
             view = self._participants.view(participant)
-            begin = participant.collector.begin
+            begin = partial(_begin, participant.collector)
             sink = yield from self._participants.attempt(participant, begin, view)
-            if isinstance(sink, CoreSink):
+            if sink is not None:
                 participant.take_sink(sink, core_size, self._stop)
-            elif sink is not None:
-                error = TypeError(f"begin() returned {sink!r}")
-                yield from self._participants.give_up(participant, error)
 
     def _give(self, core: CoreStream, size: int) -> Steps[int]:
         """Give the core to every sink, and return its bytes."""
@@ -118,6 +119,13 @@ class CoreReading:
             self.progress = Progress("core", given, size)
         self._dump.core_sha256 = digest.hexdigest()
         return given
+
+
+def _begin(collector: Collector, view: DumpInProgress) -> CoreSink | None:
+    sink: object = collector.begin(view)
+    if sink is None or isinstance(sink, CoreSink):
+        return sink
+    raise unexpected(sink, "begin", "None or a CoreSink")
 
 
 def _check_length(core: CoreStream, given: int | None) -> None:

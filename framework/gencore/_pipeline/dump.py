@@ -1,10 +1,10 @@
 """The handle of one dump: wait for it, await it, add callbacks, cancel it."""
 
-import logging
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
-from typing import Final
 
+from gencore._runtime.application_errors import reraise_if_applications
+from gencore._runtime.foreign_errors import log_raised
 from gencore._runtime.os_thread import Latch, Lock
 from gencore._runtime.stop_switch import StopSwitch
 from gencore.errors import Refused
@@ -12,8 +12,6 @@ from gencore.process import ThreadRecord
 from gencore.report import Pause, Progress, Report
 
 __all__ = ["Dump", "Ending"]
-
-_log: Final = logging.getLogger("gencore")
 
 
 class Ending:
@@ -129,8 +127,9 @@ class Dump:
     def _call(self, callback: Callable[["Dump"], object]) -> None:
         try:
             callback(self)
-        except Exception:
-            _log.exception("dump %s: a done callback raised", self.name)
+        except BaseException as error:
+            reraise_if_applications(error)
+            log_raised(error, "dump %s: a done callback raised", self.name)
 
     def cancel(self) -> bool:
         """Cancel the dump and remove everything it made. Return False if it is too late for that.

@@ -5,18 +5,19 @@ from collections.abc import Iterable
 from contextvars import copy_context
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import attrs
 
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.own_code import is_own
 from gencore._pipeline.participant import Participant
-from gencore._pipeline.return_values import require_none
 from gencore._pipeline.state import DumpState
 from gencore._pipeline.watched_snapshot import take_watched
 from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.foreign_errors import shown, text_of, type_name
 from gencore._runtime.os_thread import lock_that_no_child_inherits, settle
+from gencore._runtime.return_values import require_none
 from gencore._runtime.standing import excluded_ranges
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.annotations import with_standing
@@ -97,7 +98,7 @@ def _take_other(dump: DumpState, backend: Backend, participants: list[Participan
 def _checked_facts(snapshot: Snapshot) -> ProcessFacts | None:
     facts: object = snapshot.facts
     if not isinstance(facts, ProcessFacts | None):
-        raise CoreFailed("snapshot", detail=f"the backend's facts are {facts!r}")
+        raise CoreFailed("snapshot", detail=f"the backend's facts are {shown(facts)}")
     return facts
 
 
@@ -158,16 +159,17 @@ def _take(request: DumpRequest, dump: DumpState, backend: Backend, *, to_file: b
         take = partial(backend.snapshot, request, dump.output, to_file=to_file)
         own = is_own(backend.snapshot)
         snapshot: object = take() if own else take_watched(take, limit, dump.backend)
+        is_snapshot = isinstance(snapshot, Snapshot)
     except GencoreError:
         raise
     except Exception as error:
         reraise_if_from_handler(error)
-        detail = f"backend {dump.backend!r} raised {type(error).__name__}: {error}"
+        detail = f"backend {dump.backend!r} raised {type_name(error)}: {text_of(error)}"
         raise CoreFailed("snapshot", detail=detail) from error
-    if not isinstance(snapshot, Snapshot):
-        detail = f"backend {dump.backend!r} returned {snapshot!r}, not a Snapshot"
+    if not is_snapshot:
+        detail = f"backend {dump.backend!r} returned {shown(snapshot)}, not a Snapshot"
         raise CoreFailed("snapshot", detail=detail)
-    return snapshot
+    return cast("Snapshot", snapshot)
 
 
 def _phases_told_by(snapshot: Snapshot) -> dict[str, float]:
@@ -176,7 +178,7 @@ def _phases_told_by(snapshot: Snapshot) -> dict[str, float]:
         return {name: _seconds(value) for name, value in snapshot.phases.items()}
     except Exception as error:
         reraise_if_from_handler(error)
-        detail = f"the phases of the backend's snapshot are not seconds by name: {error}"
+        detail = f"the phases of the backend's snapshot are not seconds by name: {text_of(error)}"
         raise CoreFailed("snapshot", detail=detail) from error
 
 

@@ -3,7 +3,8 @@
 from typing import Final
 
 from gencore._pipeline.state import DumpState
-from gencore.report import Artifact, Failed, Report, Result, format_traceback
+from gencore._runtime.foreign_errors import forget_frames, traceback_of
+from gencore.report import Artifact, Failed, Report, Result
 
 __all__ = ["make_report", "note_failure", "result_of"]
 
@@ -13,8 +14,8 @@ _RANKS: Final = {"core": 0, "libraries": 2}
 
 def note_failure(dump: DumpState, part: str, error: Exception, *, required: bool = True) -> None:
     """Put a failure into the report: of an optional part, it is a warning."""
-    failed = Failed(part, error, format_traceback(error))
-    _forget_frames(error)
+    failed = Failed(part, error, traceback_of(error))
+    forget_frames(error)
     if required:
         dump.failed.append(failed)
     else:
@@ -46,13 +47,3 @@ def make_report(dump: DumpState, result: Result, artifacts: tuple[Artifact, ...]
         failed=tuple(sorted(failed, key=lambda failure: _RANKS.get(failure.part, 1))),
         warnings=tuple(dump.warnings),
     )
-
-
-def _forget_frames(error: BaseException | None) -> None:
-    """Let go of the frames that an error and its causes hold: a kept report keeps no file open."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        error.__traceback__ = None
-        _forget_frames(error.__cause__)
-        error = error.__context__

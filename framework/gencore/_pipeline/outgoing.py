@@ -2,14 +2,16 @@
 
 import hashlib
 import io
-import logging
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import attrs
 
+from gencore._runtime.application_errors import reraise_if_applications
+from gencore._runtime.foreign_errors import type_name
+from gencore._runtime.return_values import refuse_awaitable, unexpected
 from gencore.destination import Destination, Upload
 from gencore.errors import GencoreError, PluginError
 from gencore.filter import ByteSink, Filter
@@ -18,23 +20,36 @@ from gencore.report import Artifact, describe_error
 
 __all__ = ["Outgoing"]
 
-_log: Final = logging.getLogger("gencore")
+
+T = TypeVar("T")
 
 
 class Outgoing:
     """The uploads of one dump."""
 
     def __init__(self, destination: Destination, filters: Sequence[Filter], dump: str) -> None:
+        self.who = f"destination {type(destination).name!r}"
+        """Whose they are, for messages."""
         self._destination = destination
         self._filters = filters
         self._dump = dump
         self._uploads: dict[str, _Upload] = {}
+        self._parts: list[object] = []
+        """Every upload and every sink."""
 
     def create(self, name: str, size_hint: int | None = None) -> ArtifactWriter:
         """Begin an artefact. Raises what the destination and the filters raise."""
-        upload = _Upload(self._destination, self._filters, f"{self._dump}.{name}", size_hint)
+        upload = _Upload(
+            self._destination, self._filters, f"{self._dump}.{name}", size_hint, self._claim
+        )
         self._uploads[name] = upload
         return ArtifactWriter(name, cast("BinaryIO", upload), upload.name)
+
+    def _claim(self, part: object) -> None:
+        """Raise `ValueError` if a plug-in has returned *part* for another artefact already."""
+        if any(part is other for other in self._parts):
+            raise ValueError(f"open() returned one {type_name(part)} for two artefacts")
+        self._parts.append(part)
 
     def check(self, writer: ArtifactWriter) -> None:
         """Do nothing: there is no file that could have been changed."""
@@ -51,7 +66,9 @@ class Outgoing:
 
     def publish(self, artifact: Artifact) -> Artifact:
         """Commit an artefact; return it with what was sent of it, and where that is."""
-        return self._uploads.pop(artifact.name).commit(artifact)
+        committed = self._uploads[artifact.name].commit(artifact)
+        self._uploads.pop(artifact.name, None)  # until then it can be aborted
+        return committed
 
     def send(self, artifact: Artifact, file: BinaryIO) -> Artifact:
         """Send what was kept to be packed, and was not. Closes *file*."""
@@ -59,31 +76,35 @@ class Outgoing:
             writer.write(file.read())
         return self.publish(artifact)
 
-    def close(self) -> None:
-        """Abort what is left."""
-        for name in list(self._uploads):
-            try:
-                self.remove(name)
-            except Exception:
-                _log.exception("upload of %s.%s could not be aborted", self._dump, name)
+    @property
+    def names(self) -> list[str]:
+        """What was created, and is neither published nor removed."""
+        return list(self._uploads)
 
 
 class _Upload(io.RawIOBase):
     """One artefact on its way: takes bytes, and counts those that leave the last filter."""
 
     def __init__(
-        self, destination: Destination, filters: Sequence[Filter], name: str, hint: int | None
+        self,
+        destination: Destination,
+        filters: Sequence[Filter],
+        name: str,
+        hint: int | None,
+        claim: Callable[[object], None],
     ) -> None:
         self._suffix = "".join(used.suffix for used in filters)
         self.name = name + self._suffix
         self._destination = destination
-        self._upload: Upload = self._ask(destination, destination.open, self.name, hint)
+        self._upload: Upload = self._ask(
+            destination, _open_upload, destination, self.name, hint, claim
+        )
         self._sent = _Counted(lambda data: self._ask(destination, self._upload.write, data))
         self._steps: tuple[tuple[Filter, ByteSink], ...] = ()
         sink: Any = self._sent
         try:
             for used in reversed(filters):
-                sink = self._ask(used, used.open, sink)
+                sink = self._ask(used, _open_sink, used, sink, claim)
                 self._steps = ((used, sink), *self._steps)
         except BaseException:
             self.abort()
@@ -109,17 +130,17 @@ class _Upload(io.RawIOBase):
             super().close()
             for used, sink in self._steps:
                 self._ask(used, sink.close)
+            self._sent.end()
 
     def commit(self, artifact: Artifact) -> Artifact:
-        place = self._ask(self._destination, self._upload.commit)
-        path = place if isinstance(place, Path) else None
+        path, url = self._ask(self._destination, _commit, self._upload)
         return attrs.evolve(
             artifact,
             name=artifact.name + self._suffix,
             size=self._sent.size,
             sha256=self._sent.sha256,
             path=path,
-            url=None if path is not None else str(place),
+            url=url,
             filters=self._filters,
         )
 
@@ -128,9 +149,9 @@ class _Upload(io.RawIOBase):
         self._sent.mute()
         steps, self._steps = self._steps, ()
         with ExitStack() as stack:  # each is aborted, whatever another one raises
-            stack.callback(self._upload.abort)
             for used, sink in reversed(steps):
                 stack.callback(self._give_up, used, sink)
+            stack.callback(self._ask, self._destination, self._upload.abort)  # the first one
 
     def _give_up(self, used: Filter, sink: ByteSink) -> None:
         abort = getattr(sink, "abort", None)
@@ -142,15 +163,51 @@ class _Upload(io.RawIOBase):
     def _ask(self, plugin: Any, function: Callable[..., Any], *args: Any) -> Any:
         """Make a call of a plug-in's; what it raises names the plug-in, not who wrote."""
         try:
-            return function(*args)
+            return _awaited_by_nobody(function(*args))
         except GencoreError:
             raise
-        except Exception as error:
+        except BaseException as error:
+            reraise_if_applications(error)
             family = "filter" if isinstance(plugin, Filter) else "destination"
             reason = describe_error(error)
             raise PluginError(
                 family=family, name=type(plugin).name, status="failed", reason=reason
             ) from error
+
+
+def _awaited_by_nobody(returned: T) -> T:
+    refuse_awaitable(returned)
+    return returned
+
+
+def _open_upload(
+    destination: Destination, name: str, hint: int | None, claim: Callable[[object], None]
+) -> Upload:
+    upload: object = destination.open(name, hint)
+    if not isinstance(upload, Upload):
+        raise unexpected(upload, "open", "an Upload")
+    claim(upload)
+    return upload
+
+
+def _open_sink(used: Filter, writer: BinaryIO, claim: Callable[[object], None]) -> ByteSink:
+    sink: object = used.open(writer)
+    if sink is writer:  # a filter that changes nothing
+        return writer
+    if not all(callable(getattr(sink, method, None)) for method in ("write", "close")):
+        raise unexpected(sink, "open", "what has write() and close()")
+    claim(sink)
+    return cast("ByteSink", sink)
+
+
+def _commit(upload: Upload) -> tuple[Path | None, str | None]:
+    """Return where the artefact is: its path, or else its URL."""
+    place: object = upload.commit()
+    if isinstance(place, Path):
+        return place, None
+    if isinstance(place, str) and place:
+        return None, str.__str__(place)  # of no subclass
+    raise unexpected(place, "commit", "a URL or a Path")
 
 
 class _Counted(io.RawIOBase):
@@ -163,6 +220,10 @@ class _Counted(io.RawIOBase):
 
     def mute(self) -> None:
         self._send = lambda _: None
+
+    def end(self) -> None:
+        """Refuse what a filter writes after it was closed."""
+        self._send = _refuse
 
     @property
     def sha256(self) -> str:
@@ -177,3 +238,7 @@ class _Counted(io.RawIOBase):
         self._digest.update(chunk)
         self.size += len(chunk)
         return len(chunk)
+
+
+def _refuse(_: memoryview) -> None:
+    raise ValueError("the artefact is closed")

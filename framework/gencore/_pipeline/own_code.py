@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from gencore._runtime.application_errors import reraise_if_from_handler
+
 __all__ = ["is_own"]
 
 _OWN: Final = {"gencore", "gencore_backends", "gencore_collectors"}
@@ -15,5 +17,9 @@ def is_own(code: object) -> bool:
     third party's class inherits from one of gencore's is; one that it overrides
     is not.
     """
-    module = getattr(code, "__module__", None)
+    try:
+        module = getattr(code, "__module__", None)
+    except Exception as error:  # a metaclass may have code there; ours has not
+        reraise_if_from_handler(error)
+        return False
     return isinstance(module, str) and module.partition(".")[0] in _OWN

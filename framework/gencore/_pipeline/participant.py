@@ -1,6 +1,5 @@
 """The collectors that take part in one dump: how long each may take, and if it is required."""
 
-import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,19 +9,22 @@ from typing import Any, Final, TypeVar
 import attrs
 
 from gencore._pipeline.own_code import is_own
+from gencore._pipeline.releasing import release
 from gencore._pipeline.sink_queue import SinkQueue, write_to
+from gencore._runtime.application_errors import reraise_if_applications
+from gencore._runtime.foreign_errors import log_raised
 from gencore._runtime.os_thread import NoThread
+from gencore._runtime.return_values import refuse_awaitable
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Collector, CoreSink
 from gencore.errors import TimedOut
 
-__all__ = ["Participant"]
+__all__ = ["ABORT_LIMIT", "Participant"]
 
 T = TypeVar("T")
-_log: Final = logging.getLogger("gencore")
-_ABORT_LIMIT: Final = 5.0
-"""Seconds that a sink has to release everything."""
+ABORT_LIMIT: Final = 5.0
+"""Seconds that a sink has to release everything, and that its artefacts have to be removed."""
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -34,6 +36,8 @@ class Participant:
     packs: bool
     keeps_core: bool
     makes_files: bool
+    reserves: tuple[str, ...] = ()
+    """Names of artefacts that are its alone."""
     timeout: float | None
     """Seconds that all its calls together may take; None: as long as the dump."""
     required: bool = True
@@ -120,11 +124,7 @@ class Participant:
         if queue is not None:  # in a call that does not return its thread does it afterwards
             self._inside = not (yield Call(queue.abandon, cleans_up=True))
         if self._sinks and not self._inside:
-            error = TimedOut(_ABORT_LIMIT, f"abort() of collector {self.name!r}")
-            try:
-                yield Call(self._abort_sink, _ABORT_LIMIT, error, cleans_up=True)
-            except Exception:
-                _log.exception("collector %r did not release everything", self.name)
+            yield from release([self._abort_sink], f"collector {self.name!r}", ABORT_LIMIT)
 
     def _late(self, returned: object) -> None:
         """Release what it holds, on the thread on which it was left behind."""
@@ -138,6 +138,7 @@ class Participant:
         except IndexError:  # there is none, or another thread has taken it
             return
         try:
-            sink.abort()
-        except Exception:
-            _log.exception("a sink of %r raised when it was told to release all", self.name)
+            refuse_awaitable(sink.abort())  # type: ignore[func-returns-value]  # that of others may
+        except BaseException as error:
+            reraise_if_applications(error)
+            log_raised(error, "a sink of %r raised when it was told to release all", self.name)

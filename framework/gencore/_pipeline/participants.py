@@ -3,9 +3,11 @@
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from gencore._pipeline.artifact_names import ArtifactNames
 from gencore._pipeline.artifacts import OwnArtifacts
 from gencore._pipeline.outcome import note_failure
-from gencore._pipeline.participant import Participant
+from gencore._pipeline.participant import ABORT_LIMIT, Participant
+from gencore._pipeline.releasing import release
 from gencore._pipeline.sink_queue import GRACE
 from gencore._pipeline.state import DumpState
 from gencore._pipeline.view import view_of
@@ -27,7 +29,8 @@ class Participants:
         self._participants = participants
         self._dump = dump
         self._stop = stop
-        self._own = {p: _artifacts_of(p, dump) for p in participants}
+        names = ArtifactNames(participants)
+        self._own = {p: _artifacts_of(p, dump, names) for p in participants}
 
     def __iter__(self) -> Iterator[Participant]:
         return iter(list(self._participants))
@@ -60,8 +63,17 @@ class Participants:
         """Go on without one, which made nothing."""
         self._participants.remove(participant)
         note_failure(self._dump, participant.name, error, required=participant.required)
-        self._own[participant].discard()
+        yield from self._discard(participant)
         yield from participant.abort()
+
+    def _discard(self, participant: Participant) -> Steps[None]:
+        own = self._own[participant]
+        own.end()
+        yield from self._forget(participant, own)
+
+    def _forget(self, participant: Participant, own: OwnArtifacts) -> Steps[None]:
+        who = f"an artefact of collector {participant.name!r}"
+        yield from release(own.forget(), who, ABORT_LIMIT)
 
     def finish(self, participant: Participant) -> Steps[list[Artifact]]:
         """Let one finish; return what it has made. Raises what is wrong with that."""
@@ -73,8 +85,8 @@ class Participants:
 
         try:
             made: list[Artifact] = yield from participant.call(finish)
-        except BaseException:
-            own.discard()
+        except Exception:
+            yield from self._discard(participant)
             raise
         return made
 
@@ -83,19 +95,21 @@ class Participants:
         for participant in self:
             if participant.sink is not None:
                 yield from participant.abort()
-                self._own[participant].forget()
+                yield from self._forget(participant, self._own[participant])
                 if participant.is_left_behind:  # it is not called twice at the same time
                     error = TimedOut(GRACE, f"the sink of collector {participant.name!r}")
                     yield from self.give_up(participant, error)
 
     def abort(self) -> Steps[None]:
-        """Tell every sink that no more bytes will come."""
+        """Tell every sink that no more bytes will come, and let nobody make anything more."""
+        for own in self._own.values():
+            own.end()
         for participant in self:
             yield from participant.abort()
 
 
-def _artifacts_of(participant: Participant, dump: DumpState) -> OwnArtifacts:
+def _artifacts_of(participant: Participant, dump: DumpState, names: ArtifactNames) -> OwnArtifacts:
     packed = dump.packed and not participant.packs and not participant.keeps_core
     return OwnArtifacts(
-        dump.stores, participant.name, keeps_core=participant.keeps_core, packed=packed
+        dump.stores, names, participant.name, keeps_core=participant.keeps_core, packed=packed
     )

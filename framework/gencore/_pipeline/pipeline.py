@@ -123,7 +123,7 @@ class Pipeline:
             if dump.stores.are_files and any(p.makes_files for p in participants):
                 warnings = self._check_space(dump.output.prepare(), participants, backend, verdict)
                 dump.warnings.extend(warnings)
-                _check_name(dump.output)
+                dump.output.refuse_rival()
             announcers = self._announcers(dump.name)
             snapshot = take_instant(dump, backend, participants)
             worker = Worker(dump, snapshot, participants, verdict.core_size, announcers)
@@ -145,7 +145,7 @@ class Pipeline:
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
-        outgoing = self._ways_out.make("check")
+        outgoing = self._ways_out.make()
         participants = self._selection.make_participants(_refuse)
         if outgoing is None and any(p.makes_files for p in participants):
             with Output(self.directory, "check") as output:
@@ -230,7 +230,7 @@ def _undo(snapshot: Snapshot | None, dump: DumpState | None) -> None:
             snapshot.close()
     with suppress(Exception):
         if dump is not None:
-            dump.stores.close()
+            dump.output.close()  # nothing was sent yet
 
 
 def _check_identity() -> None:
@@ -238,17 +238,6 @@ def _check_identity() -> None:
         raise Refused(
             "the process runs with another user's rights than its own (set-user-ID)",
             remedy="dump a process whose real and effective user are the same",
-        )
-
-
-def _check_name(output: Output) -> None:
-    rival = output.rival()
-    if rival is not None:
-        raise OutputError(
-            str(output.directory / rival),
-            errno.EEXIST,
-            f"file exists, and the dump would be named {output.name} too",
-            remedy="put {id} or {time} and {seq} into the name: no file is ever replaced",
         )
 
 

@@ -1,18 +1,29 @@
 """Lets every collector finish, and gives what they made its final names."""
 
+import math
+import time
 from functools import partial
+from typing import Final
 
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.stage import StageLog
 from gencore._pipeline.state import DumpState
+from gencore._runtime.return_values import unexpected
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.collector import Packing
+from gencore.errors import TimedOut
 from gencore.report import Artifact
 
 __all__ = ["Publication"]
+
+
+_LEAST: Final = 10.0
+"""Seconds that a destination has for all commits although the time of the dump has passed."""
+_MOST: Final = 3600.0
+"""Seconds that it has in a dump without a time limit: from here on it cannot be cancelled."""
 
 
 class Publication:
@@ -63,25 +74,33 @@ class Publication:
 
     def publish(self, artifacts: list[Artifact]) -> Steps[tuple[Artifact, ...]]:
         """Give each its final name; return those that have one, and what was streamed."""
-        published = []
+        published, until = [], _end_of_commits(self._dump.end_by, time.monotonic())
         for artifact in artifacts:
-            done = artifact if artifact.streamed else (yield from self._publish(artifact))
+            done = artifact if artifact.streamed else (yield from self._publish(artifact, until))
             if done is not None:
                 published.append(done)
         self._dump.warnings.extend(self._dump.output.warnings)
         return tuple(published)
 
-    def _publish(self, artifact: Artifact) -> Steps[Artifact | None]:
+    def _publish(self, artifact: Artifact, until: float) -> Steps[Artifact | None]:
+        stores = self._dump.stores
+        left = None if stores.are_files else max(0.0, until - time.monotonic())
+        error = TimedOut(left or 0, f"commit() of {artifact.name!r} by {stores.who}")
         try:
-            published: Artifact = yield Call(partial(self._dump.stores.publish, artifact))
+            published: Artifact = yield Call(partial(stores.publish, artifact), left, error)
         except Exception as error:
             note_failure(self._dump, artifact.collector, error, required=True)
             return None
         return published
 
 
+def _end_of_commits(end_by: float, now: float) -> float:
+    """Return when the last commit must have returned, in a dump that is to end at *end_by*."""
+    return now + _MOST if end_by == math.inf else max(end_by, now + _LEAST)
+
+
 def _packing_of(packer: Participant, participants: Participants) -> Packing | None:
     packing: object = packer.collector.packing(participants.view(packer))
     if packing is not None and not isinstance(packing, Packing):
-        raise TypeError(f"packing() returned {type(packing).__name__}, expected a Packing")
+        raise unexpected(packing, "packing", "a Packing")
     return packing

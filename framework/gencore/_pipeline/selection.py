@@ -3,16 +3,20 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 
+from gencore._pipeline.artifact_names import check_artifact_name
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._pipeline.watched import watched
 from gencore._plugins import loader
 from gencore._plugins.catalogue import CatalogueEntry, Family, read_catalogue, remedy_by_name
+from gencore._plugins.names import check_name
 from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.foreign_errors import shown
+from gencore._runtime.return_values import require_none
 from gencore._settings.options import BackendSpec, CollectorSpec
 from gencore.backend import Backend
 from gencore.collector import Collector
@@ -196,20 +200,24 @@ def _refuse_same_names(names: Iterable[str]) -> None:
 def _participant(recipe: _CollectorRecipe) -> Participant:
     collector: object = recipe.make()
     if not isinstance(collector, Collector):
-        raise TypeError(f"{collector!r} is not a Collector")
+        raise TypeError(f"{shown(collector)} is not a Collector")
     limit = collector.time_limit if recipe.spec.timeout is None else recipe.spec.timeout
     if not is_time_limit(limit):
         raise TypeError(f"time_limit={limit!r} is not a positive number of seconds")
     name = type(collector).name  # of the class: an object could take another's
-    if not isinstance(name, str):
-        raise TypeError(f"name={name!r} is not text")
-    collector.check()
+    check_name(name)
+    reserves = tuple(collector.reserves)
+    for reserved in reserves:
+        check_artifact_name(reserved)
+    checked: object = collector.check()  # type: ignore[func-returns-value]  # that of others may
+    require_none(checked, "check")
     return Participant(
         collector=collector,
         name=name,
         packs=bool(collector.packs),
         keeps_core=bool(collector.keeps_core),
         makes_files=bool(collector.makes_files),
+        reserves=reserves,
         timeout=None if limit is None else float(limit),
         required=bool(recipe.spec.required),
         built_in=recipe.built_in,
@@ -238,7 +246,7 @@ def _make_backend(plugin: loader.LoadedPlugin, make: Callable[[], Any] | None = 
 def _why_unusable(backend: Any) -> str | None:
     """Read what the choice and the report need of a backend: its attributes may be code."""
     if not isinstance(backend, Backend):
-        return f"its constructor returns {backend!r}"
+        return f"its constructor returns {shown(backend)}"
     if not isinstance(getattr(backend, "priority", None), int):
         return "its priority is not a whole number"
     if not all(isinstance(getattr(backend, text), str) for text in ("name", "method")):
@@ -274,9 +282,9 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
     except Exception as error:
         reraise_if_from_handler(error)
         return Verdict.no(Reason(f"its probe {loader.how_raised(error)}"))
-    if not isinstance(verdict, Verdict):
-        return Verdict.no(Reason(f"its probe returns {verdict!r}, not a Verdict"))
-    return verdict
+    if not issubclass(type(verdict), Verdict):
+        return Verdict.no(Reason(f"its probe returns {shown(verdict)}, not a Verdict"))
+    return cast("Verdict", verdict)
 
 
 def _why_not_this_target(backend: Backend, request: DumpRequest) -> Reason | None:

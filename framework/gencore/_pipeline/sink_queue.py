@@ -11,8 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from gencore._pipeline.return_values import require_none
 from gencore._runtime.os_thread import Latch, Lock, NoThread, OsThread
+from gencore._runtime.return_values import require_none
 from gencore._runtime.stop_switch import StopSwitch
 from gencore.collector import CoreSink
 from gencore.errors import GencoreError, TimedOut
@@ -165,7 +165,7 @@ class SinkQueue:
                 self._clock.time(partial(write_to, self._sink, memoryview(chunk)))
                 self._note_taken(len(chunk))
             if not self._is_unwanted():
-                self._clock.time(self._sink.close)
+                self._clock.time(self._close)
         except BaseException as error:  # raised again where the dump's thread waits
             self._error = error
         with self._lock:
@@ -174,6 +174,10 @@ class SinkQueue:
             left_behind = self._left_behind
         if left_behind:
             self._release()
+
+    def _close(self) -> None:
+        returned: object = self._sink.close()  # type: ignore[func-returns-value]  # that of others may
+        require_none(returned, "close")
 
     def _next(self) -> bytes | None:
         """Wait for the next bytes; None if no more come."""

@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from gencore._listeners.announcer import Announcer
 from gencore._pipeline.state import DumpState
+from gencore._runtime.foreign_errors import traceback_of
 from gencore._runtime.supervisor import Steps
 from gencore.events import StageFinished, StageStarted
-from gencore.report import Stage, describe_error, format_traceback
+from gencore.report import Stage, describe_error
 
 __all__ = ["StageLog"]
 
@@ -42,9 +43,9 @@ class StageLog:
         try:
             return (yield from steps)
         except BaseException as raised:
-            cancelled = isinstance(raised, CancelledError)
+            cancelled = issubclass(type(raised), CancelledError)
             error = "cancelled" if cancelled else describe_error(raised)
-            trace = None if cancelled else format_traceback(raised)
+            trace = None if cancelled else traceback_of(raised)
             raise
         finally:
             seconds = time.perf_counter() - begin

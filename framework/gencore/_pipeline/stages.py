@@ -3,7 +3,6 @@
 A generator of steps for a supervisor, which makes the calls of plug-ins: none is made here.
 """
 
-import logging
 import posixpath
 import sys
 from collections import Counter
@@ -18,6 +17,7 @@ from gencore._pipeline.outcome import make_report, note_failure, result_of
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.participants import Participants
 from gencore._pipeline.publication import Publication
+from gencore._pipeline.releasing import release
 from gencore._pipeline.stage import StageLog
 from gencore._pipeline.state import DumpState
 from gencore._runtime.interpreter_facts import interpreter_facts
@@ -32,7 +32,6 @@ from gencore.target import ProcessFacts
 __all__ = ["Stages"]
 
 T = TypeVar("T")
-_log: Final = logging.getLogger("gencore")
 _RELEASE_LIMIT: Final = 10.0
 """Seconds that a snapshot may take to let go of everything."""
 
@@ -121,11 +120,9 @@ class Stages:
             note_failure(self._dump, "core", IntegrityError(incomplete))
 
     def _release(self) -> Steps[None]:
-        for part in (self._snapshot, self._dump.stores):
-            try:
-                yield Call(part.close, _RELEASE_LIMIT, cleans_up=True)
-            except Exception:
-                _log.exception("%r of dump %s could not be closed", part, self._dump.name)
+        backend, stores = f"backend {self._dump.backend!r}", self._dump.stores
+        yield from release([self._snapshot.close], backend, _RELEASE_LIMIT)
+        yield from release(stores.leftovers(), stores.who, _RELEASE_LIMIT)
 
 
 def _missing_registers(threads: tuple[ThreadRecord, ...]) -> list[str]:

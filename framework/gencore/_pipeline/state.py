@@ -1,5 +1,6 @@
 """What is known of a dump so far: written by the pipeline alone, shown to collectors as it is."""
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
@@ -34,6 +35,8 @@ class DumpState:
     output: Output
     """The private directory."""
     stores: Stores
+    end_by: float = math.inf
+    """When its time is over, by `time.monotonic`."""
     packed: bool = False
     packing: Packing | None = None
     trace: tuple[str, str] | None = None

@@ -4,6 +4,7 @@ import errno
 import io
 import shutil
 from collections.abc import Callable
+from functools import partial
 from typing import Any, BinaryIO, Final, Protocol
 
 import attrs
@@ -88,13 +89,16 @@ class Stores:
             return self._outgoing.send(artifact, self._spool.open(artifact.name))
         return self._outgoing.publish(artifact)
 
-    def close(self) -> None:
-        """Leave nothing that was not published. Raises what a destination raises."""
-        try:
-            if self._outgoing is not None:
-                self._outgoing.close()
-        finally:
-            self._output.close()
+    @property
+    def who(self) -> str:
+        """Who gets the artefacts, for messages."""
+        return "the output directory" if self._outgoing is None else self._outgoing.who
+
+    def leftovers(self) -> list[Callable[[], object]]:
+        """Return what removes all that was not published: calls of a destination, and the last."""
+        outgoing = self._outgoing
+        aborts = [] if outgoing is None else [partial(outgoing.remove, n) for n in outgoing.names]
+        return [*aborts, self._output.close]
 
 
 class _Spool:
@@ -107,8 +111,6 @@ class _Spool:
         return name in self._files
 
     def create(self, name: str) -> ArtifactWriter:
-        if name in self._files:
-            raise FileExistsError(f"{name!r} was created already")
         self._files[name] = kept = _Kept(self._room)
         return ArtifactWriter(name, kept, name)
 

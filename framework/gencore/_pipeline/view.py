@@ -18,7 +18,9 @@ from gencore.report import Artifact
 __all__ = ["view_of"]
 
 _COPIED = tuple(
-    field.name for field in attrs.fields(DumpState) if field.name not in {"output", "stores"}
+    field.name
+    for field in attrs.fields(DumpState)
+    if field.name not in {"end_by", "output", "stores"}
 )
 
 

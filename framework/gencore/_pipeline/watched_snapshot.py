@@ -1,21 +1,19 @@
 """Takes the snapshot of a third party's backend, on a thread that is left behind if it hangs."""
 
-import logging
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from gencore._runtime.calling_thread import note_calling_thread
+from gencore._runtime.foreign_errors import log_raised, text_of, type_name
 from gencore._runtime.os_thread import Latch
 from gencore._runtime.supervisor import Call, Steps, Supervisor
 from gencore.backend import Snapshot
 from gencore.errors import CoreFailed, TimedOut
 
 __all__ = ["take_watched"]
-
-_log: Final = logging.getLogger("gencore")
 
 
 def take_watched(snapshot: Callable[[], Any], limit: float, backend: str) -> Any:
@@ -68,12 +66,12 @@ class _Handover:
         except BaseException as error:
             if threading.get_ident() == threading.main_thread().ident:
                 raise  # Ctrl-C, where no thread could be started
-            detail = f"backend {self._backend!r} raised {type(error).__name__}: {error}"
+            detail = f"backend {self._backend!r} raised {type_name(error)}: {text_of(error)}"
             raise CoreFailed("snapshot", detail=detail) from error
 
     def _close(self) -> None:
         try:
             if isinstance(self._taken, Snapshot):
                 self._taken.close()
-        except Exception:
-            _log.exception("a late snapshot of backend %r could not be closed", self._backend)
+        except Exception as raised:
+            log_raised(raised, "a late snapshot of backend %r could not be closed", self._backend)

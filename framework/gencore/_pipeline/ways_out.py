@@ -1,5 +1,6 @@
 """The destination, the filters and the listeners of a pipeline: loads and makes them."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,12 @@ import attrs
 from gencore._pipeline.outgoing import Outgoing
 from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._plugins import loader
-from gencore._plugins.catalogue import Family
+from gencore._plugins.catalogue import BUILT_IN, Family
+from gencore._plugins.names import check_name, check_suffix
 from gencore._runtime.application_errors import reraise_if_from_handler
-from gencore._settings.options import DestinationSpec, FilterSpec
+from gencore._runtime.foreign_errors import shown
+from gencore._runtime.return_values import require_none
+from gencore._settings.options import DestinationSpec, Directory, FilterSpec
 from gencore._settings.settings import Settings
 from gencore.destination import Destination
 from gencore.errors import Refused
@@ -24,6 +28,7 @@ __all__ = ["WaysOut"]
 
 T = TypeVar("T", Destination, Filter)
 _DIRECTORY: Final = "directory"
+_DIRECTORIES: Final = {_DIRECTORY, f"{BUILT_IN}:{_DIRECTORY}"}
 
 
 class WaysOut:
@@ -35,8 +40,8 @@ class WaysOut:
         spec = settings.destination
         if spec is None and self._filters:
             spec = DestinationSpec(_DIRECTORY)
-        if spec is not None and spec.use == _DIRECTORY and settings.directory is not None:
-            spec = attrs.evolve(spec, options={"path": Path(settings.directory), **spec.options})
+        if spec is not None and spec.use in _DIRECTORIES:
+            spec = _with_absolute_path(spec, settings.directory)
         self._destination = None if spec is None else self._recipe("destination", spec)
         self.listeners = [self._listener(choice) for choice in settings.listeners]
 
@@ -50,15 +55,15 @@ class WaysOut:
         """The names of the filters, the first one first."""
         return tuple(recipe.name for recipe in self._filters)
 
-    def make(self, dump: str) -> Outgoing | None:
+    def make(self, dump: str | None = None) -> Outgoing | None:
         """Make those of one dump, and let each check itself; None if there is no destination.
 
-        Raises `Refused`.
+        Without the name of a *dump* that is not checked. Raises `Refused`.
         """
         if self._destination is None:
             return None
-        filters = [_made(recipe, Filter) for recipe in self._filters]
-        return Outgoing(_made(self._destination, Destination), filters, dump)
+        filters = [_made(recipe, Filter, dump) for recipe in self._filters]
+        return Outgoing(_made(self._destination, Destination, dump), filters, dump or "")
 
     def _recipe(self, family: Family, spec: DestinationSpec | FilterSpec) -> Recipe:
         if isinstance(spec.use, str):
@@ -77,8 +82,17 @@ class WaysOut:
         return self._loaded[-1]
 
 
-def _made(recipe: Recipe, kind: Callable[..., T]) -> T:
-    make: Callable[[Recipe], T] = partial(_make, kind)
+def _with_absolute_path(spec: DestinationSpec, directory: Directory) -> DestinationSpec:
+    """Return *spec* with its own path, or else with the pipeline's; ``chdir`` changes neither."""
+    path = spec.options.get("path", directory)
+    if not path or not isinstance(path, str | os.PathLike):  # to be refused, or not given
+        return spec
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() follows symlinks
+    return attrs.evolve(spec, options={**spec.options, "path": absolute})
+
+
+def _made(recipe: Recipe, kind: Callable[..., T], dump: str | None) -> T:
+    make: Callable[[Recipe], T] = partial(_make, kind, dump)
     try:
         return recipe.follow(make)
     except Refused:
@@ -88,9 +102,15 @@ def _made(recipe: Recipe, kind: Callable[..., T]) -> T:
         raise Refused(f"{recipe.who} cannot be used: {describe_error(error)}") from error
 
 
-def _make(kind: Any, recipe: Recipe) -> Any:
+def _make(kind: Any, dump: str | None, recipe: Recipe) -> Any:
     made: object = recipe.make()
     if not isinstance(made, kind):
-        raise TypeError(f"{made!r} is not a {kind.__name__}")
-    made.check()
+        raise TypeError(f"{shown(made)} is not a {kind.__name__}")
+    check_name(getattr(type(made), "name", None))
+    if isinstance(made, Filter):
+        check_suffix(getattr(made, "suffix", None))
+    require_none(made.check(), "check")
+    if isinstance(made, Destination) and dump is not None:
+        checked: object = made.check_name(dump)  # type: ignore[func-returns-value]  # that of others may
+        require_none(checked, "check_name")
     return made

@@ -1,6 +1,5 @@
 """What happens after the instant, on threads of its own: the stages, watched, to their end."""
 
-import math
 import time
 from concurrent.futures import CancelledError
 from typing import Final
@@ -44,7 +43,6 @@ class Worker:
         self._claim = Latch()  # whoever opens it leaves nothing behind
         self.stop = StopSwitch(snapshot.abort)
         self._ending = Ending()
-        self._end_by = math.inf
         self._dump = dump
         self._snapshot = snapshot
         self._core_size = core_size
@@ -73,7 +71,7 @@ class Worker:
         self._stay = stay
         seconds = self._dump.request.timeout
         if seconds is not None:
-            self._end_by = time.monotonic() + seconds
+            self._dump.end_by = time.monotonic() + seconds
         stay.in_child(self._ending.disown)
         if (is_closed() or not self._begin_elsewhere()) and self._claim.open():
             self._go_through()
@@ -129,7 +127,7 @@ class Worker:
             self._stay.end()
 
     def _look(self) -> None:
-        if time.monotonic() >= self._end_by:
+        if time.monotonic() >= self._dump.end_by:
             self.stop.stop(TimedOut(self._dump.request.timeout or 0))
         for announcer in self._announcers:
             announcer.tell_progress(self.progress)

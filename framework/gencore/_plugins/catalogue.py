@@ -15,7 +15,15 @@ import attrs
 
 from gencore._runtime.application_errors import reraise_if_from_handler
 
-__all__ = ["GROUPS", "CatalogueEntry", "Family", "Obstacle", "read_catalogue", "remedy_by_name"]
+__all__ = [
+    "BUILT_IN",
+    "GROUPS",
+    "CatalogueEntry",
+    "Family",
+    "Obstacle",
+    "read_catalogue",
+    "remedy_by_name",
+]
 
 Family = Literal["backend", "collector", "destination", "filter", "listener"]
 
@@ -92,19 +100,26 @@ def read_catalogue(environ: Mapping[str, str] = os.environ) -> tuple[CatalogueEn
 def _installed() -> Iterator[CatalogueEntry]:
     seen: set[str] = set()
     for distribution in distributions():
-        # Metadata that cannot be read has no name. Of two copies of one distribution on sys.path,
-        # the first is the one that an import finds.
-        name = distribution.metadata["Name"] if distribution.metadata else None
-        if not name or name.lower() in seen:
-            continue
-        seen.add(name.lower())
         try:
-            yield from list(_plugins_of(distribution))
-        except Exception as error:  # a malformed entry_points.txt, of whatever package
+            yield from _plugins_of(distribution, seen)
+        except Exception as error:  # metadata that cannot be read, of whatever package
             reraise_if_from_handler(error)
 
 
-def _plugins_of(distribution: Distribution) -> Iterator[CatalogueEntry]:
+def _plugins_of(distribution: Distribution, seen: set[str]) -> list[CatalogueEntry]:
+    """List the plug-ins of a distribution, unless one of its name was *seen* before.
+
+    Of two copies of one distribution on sys.path, the first is the one that an import finds.
+    """
+    name = distribution.metadata["Name"] if distribution.metadata else None
+    is_foreign = name != BUILT_IN and (name or "").lower() == BUILT_IN  # hides none of ours
+    if not name or is_foreign or name.lower() in seen:
+        return []
+    seen.add(name.lower())
+    return list(_entries_of(distribution))
+
+
+def _entries_of(distribution: Distribution) -> Iterator[CatalogueEntry]:
     for family, group in GROUPS.items():
         for entry_point in distribution.entry_points.select(group=group):
             yield CatalogueEntry(

@@ -5,7 +5,6 @@ or propagate errors depending on their type, and read a cache of their own; here
 exactly one entry point, from our catalogue.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, Literal
@@ -13,7 +12,9 @@ from typing import Any, Final, Literal
 import attrs
 
 from gencore._plugins.catalogue import GROUPS, CatalogueEntry, Family, read_catalogue
+from gencore._plugins.names import check_name, check_suffix
 from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.foreign_errors import shown, text_of, type_name
 from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.destination import Destination
@@ -45,7 +46,6 @@ CONTRACTS: Final[dict[Family, type]] = {
     "filter": Filter,
 }
 """A listener is any callable: it has no class, no name of its own and no version."""
-_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @attrs.frozen(kw_only=True)
@@ -147,12 +147,9 @@ def load(entry: CatalogueEntry) -> LoadedPlugin:
 
 def how_raised(error: BaseException) -> str:
     """Return what was raised, as the end of a sentence. Survives errors that cannot be shown."""
-    try:
-        if isinstance(error, SystemExit):
-            return f"calls sys.exit({error.code!r})"
-        return f"raises {type(error).__name__}: {error}"
-    except Exception:
-        return f"raises {type(error).__name__}, which cannot be shown"
+    if type(error) is SystemExit:
+        return f"calls sys.exit({shown(error.code)})"
+    return f"raises {type_name(error)}: {text_of(error)}"
 
 
 def _find(
@@ -225,10 +222,16 @@ def _check(entry: CatalogueEntry, plugin: Any) -> tuple[int, int]:
         what = f"{entry.entry_point.value} is not a subclass of gencore.{contract.__name__}"
         raise _Incompatible(what)
     name = getattr(plugin, "name", None)
-    if not isinstance(name, str) or name != entry.name or not _NAME.fullmatch(entry.name):
+    if type(name) is not str or name != entry.name:
         raise _Incompatible(
-            f"its name is {name!r}, its entry point's {entry.name!r}: they must be one, [a-z0-9-]"
+            f"its name is {shown(name)}, its entry point's {entry.name!r}: they must be one"
         )
+    try:
+        check_name(name)
+        if issubclass(plugin, Filter):
+            check_suffix(getattr(plugin, "suffix", None))
+    except ValueError as error:
+        raise _Incompatible(str(error)) from error
     return _check_version(getattr(plugin, "api_version", None), entry.distribution)
 
 

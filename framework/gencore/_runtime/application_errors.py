@@ -7,12 +7,13 @@ compiled by Cython, which have no frames, are not recognized.
 """
 
 import contextlib
+import threading
 import traceback
 from collections.abc import Iterator
 from itertools import pairwise
 from types import FrameType
 
-__all__ = ["ignored", "reraise_if_from_handler"]
+__all__ = ["ignored", "reraise_if_applications", "reraise_if_from_handler"]
 
 
 def reraise_if_from_handler(error: BaseException) -> None:
@@ -21,12 +22,24 @@ def reraise_if_from_handler(error: BaseException) -> None:
     To be called first in every ``except`` clause that the main thread may enter and that does not
     re-raise the error itself.
     """
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    trace = BaseException.__dict__["__traceback__"].__get__(error)  # a class may have another
+    frames = [frame for frame, _ in traceback.walk_tb(trace)]
     try:
         if any(_is_handler(inner, outer) for outer, inner in pairwise(frames)):
             raise error
     finally:
         del error, frames  # or they would keep this frame, which keeps them
+
+
+def reraise_if_applications(error: BaseException) -> None:
+    """Raise *error* again if it is meant for the application: a handler's, or Ctrl-C.
+
+    A `KeyboardInterrupt` that foreign code raises on another thread than the main one is not.
+    """
+    reraise_if_from_handler(error)
+    on_main = threading.get_ident() == threading.main_thread().ident
+    if on_main and issubclass(type(error), KeyboardInterrupt):
+        raise error
 
 
 @contextlib.contextmanager
@@ -41,6 +54,8 @@ def ignored(*errors: type[Exception]) -> Iterator[None]:
 def _is_handler(frame: FrameType, interrupted: FrameType) -> bool:
     """Return whether a function was called like a handler: with the frame that it interrupts."""
     for value in frame.f_locals.values():
-        if value is interrupted or (isinstance(value, tuple) and interrupted in value):
+        # What is compared may be foreign: its class and its equality may be code that raises.
+        values = value if type(value) is tuple else (value,)
+        if any(one is interrupted for one in values):
             return True
     return False

@@ -1,16 +1,13 @@
 """Decides once how a dump ends: by publication, or by being stopped."""
 
-import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Final
 
+from gencore._runtime.foreign_errors import log_raised
 from gencore._runtime.os_thread import Lock, NoThread, OsThread
 
 __all__ = ["StopSwitch"]
-
-_log: Final = logging.getLogger("gencore")
 
 
 class StopSwitch:
@@ -46,8 +43,8 @@ class StopSwitch:
     def _abort_backend(self) -> None:
         try:
             self._abort()
-        except Exception:
-            _log.exception("the backend raised while it aborted a dump")
+        except Exception as raised:
+            log_raised(raised, "the backend raised while it aborted a dump")
 
     def check(self) -> None:
         """Raise the reason if the dump was stopped."""

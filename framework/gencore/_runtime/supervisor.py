@@ -14,7 +14,9 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
+from gencore._runtime.foreign_errors import log_raised, text_of, type_name
 from gencore._runtime.os_thread import Latch, Lock, NoThread, OsThread
+from gencore._runtime.return_values import refuse_awaitable
 from gencore._runtime.stop_switch import StopSwitch
 from gencore.errors import TimedOut
 
@@ -152,6 +154,7 @@ class Supervisor(Generic[T]):
         value: Any = None
         try:
             value = call.function()
+            refuse_awaitable(value)
         except BaseException as error:
             following = partial(self._steps.throw, _as_fault(error))
         else:
@@ -161,8 +164,15 @@ class Supervisor(Generic[T]):
             if not turn.over:
                 return following
         if call.late is not None:
-            call.late(value)
+            self._call_late(call.late, value)
         return None
+
+    def _call_late(self, late: Callable[[Any], object], value: Any) -> None:
+        """Nobody waits for this thread any more: what is raised here ends nothing."""
+        try:
+            late(value)
+        except BaseException as raised:
+            log_raised(raised, "a call that was given up has returned, and could not be undone")
 
     def _end(self, value: T | None, error: BaseException | None) -> None:
         with self._lock:
@@ -175,9 +185,9 @@ def _as_fault(error: BaseException) -> BaseException:
 
     `KeyboardInterrupt` stays what it is where it can be the user's: on the main thread.
     """
-    if isinstance(error, Exception):
-        return error
     on_main = threading.get_ident() == threading.main_thread().ident
-    if isinstance(error, KeyboardInterrupt) and on_main:
+    if issubclass(type(error), KeyboardInterrupt) and on_main:
         return error
-    return RuntimeError(f"it raised {type(error).__name__}: {error}")
+    if issubclass(type(error), Exception) and not issubclass(type(error), StopIteration):
+        return error
+    return RuntimeError(f"it raised {type_name(error)}: {text_of(error)}")

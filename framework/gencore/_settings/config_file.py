@@ -3,12 +3,13 @@
 import os
 import stat
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.mapping import options_from_mapping
-from gencore._settings.options import Options
+from gencore._settings.options import DestinationSpec, Options
 from gencore.errors import UsageError
 
 __all__ = ["read_config_file"]
@@ -30,9 +31,20 @@ def read_config_file(path: str) -> Options:
         reraise_if_from_handler(error)
         raise UsageError(f"{origin} cannot be read: {error.strerror}") from error
     options = options_from_mapping(_parse(text, origin), origin)
-    if not Path(options.get("directory") or "/").is_absolute():
-        raise UsageError(f"{origin}: expected an absolute path @ $.directory")
+    for key, place in _places(options):
+        if not Path(place).is_absolute():
+            raise UsageError(f"{origin}: expected an absolute path @ {key}")
     return options
+
+
+def _places(options: Options) -> Iterator[tuple[str, Any]]:
+    """Yield where artefacts would go, with the key of each: nobody knows the working directory."""
+    if directory := options.get("directory"):
+        yield "$.directory", directory
+    destination = options.get("destination")
+    path = destination.options.get("path") if isinstance(destination, DestinationSpec) else None
+    if isinstance(path, str) and path:
+        yield "$.destination.options.path", path
 
 
 def _parse(text: bytes, origin: str) -> dict[str, Any]:

@@ -64,7 +64,8 @@ class BundleWriter:
 
     def write(self, data: "bytes | memoryview") -> None:
         """Write the next bytes of the member. Raises OSError if they are more than promised."""
-        self._left -= len(data)
+        data = memoryview(data).cast("B")  # len() of an array's view counts its items
+        self._left -= data.nbytes
         if self._left < 0:
             raise OSError("a file grew while it was being packed")
         self._gzip.write(data)

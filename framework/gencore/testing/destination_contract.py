@@ -42,6 +42,10 @@ class DestinationContract(ContractSuite):
         """Return the names of what others can see at the place."""
         raise NotImplementedError("give the suite a method named 'names'")
 
+    def leftovers(self) -> Collection[str]:
+        """Return the names of all that is at the place, unfinished or not. Default: `names`."""
+        return self.names()
+
     def dump(self, destination: Maker, directory: Path) -> Report:
         """Make one simulated dump whose bundle goes to the destination."""
         return Pipeline(
@@ -73,6 +77,7 @@ class DestinationContract(ContractSuite):
         location = upload.commit()
 
         assert isinstance(location, str | Path), "rule: commit() returns a URL or a Path"
+        assert location != "", "rule: commit() returns a URL or a Path"
         assert_same(
             self.read(location), sample(size), "rule: what is committed is what was written"
         )
@@ -94,17 +99,20 @@ class DestinationContract(ContractSuite):
             upload = destination().open(_NAME, size)
             write_in_pieces(upload, sample(size))
             _abort(upload)
-            assert not set(self.names()), "rule: abort() leaves nothing at the place"
+            assert not set(self.leftovers()), "rule: abort() leaves nothing at the place"
             assert surroundings(tmp_path) == before, "rule: abort() releases everything"
 
     def test_a_name_is_never_replaced(self, destination: Maker) -> None:
         """What was there first stays; the second is refused, or goes elsewhere."""
         first, second = sample(1000, seed=1), sample(1000, seed=2)
         location = _send(destination(), first)
+        before = set(self.leftovers())
         try:
             elsewhere = _send(destination(), second)
         except Exception:
             elsewhere = None
+            left = set(self.leftovers()) - before
+            assert not left, "rule: abort() leaves nothing of a commit() that raised"
 
         assert_same(self.read(location), first, "rule: a name is never replaced")
         if elsewhere is not None:
@@ -144,7 +152,7 @@ class DestinationContract(ContractSuite):
         for moment in ("write", "finish"):
             before = surroundings(tmp_path)
             give_up_at(moment, backend, "raw", tmp_path, destination=destination)
-            left = surroundings(tmp_path) != before or set(self.names())
+            left = surroundings(tmp_path) != before or set(self.leftovers())
             assert not left, "rule: a cancelled dump leaves nothing"
 
     def test_a_dump_leaves_the_process_as_it_was(self, destination: Maker, tmp_path: Path) -> None:

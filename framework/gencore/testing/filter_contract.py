@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, Final, cast
 import pytest
 
 from gencore._pipeline.pipeline import Pipeline
+from gencore._plugins.names import is_suffix
 from gencore.destination import Destination, Upload
 from gencore.filter import ByteSink, Filter
 from gencore.report import Report
@@ -61,6 +62,7 @@ class FilterContract(ContractSuite):
         assert made.suffix[1:].isprintable(), "rule: a suffix is printable text without '/'"
         assert made.suffix[1:], "rule: a suffix is more than '.'"
         assert "/" not in made.suffix, "rule: a suffix is printable text without '/'"
+        assert is_suffix(made.suffix), "rule: a suffix has at most 32 bytes"
 
     def test_checking_leaves_nothing(self, maker: Maker, tmp_path: Path) -> None:
         """However often it is asked."""

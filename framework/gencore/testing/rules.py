@@ -1,7 +1,6 @@
 """The rules that plug-ins of every family keep, as assertions that name the rule."""
 
 import os
-import re
 import signal
 import sys
 import threading
@@ -13,10 +12,10 @@ from typing import Any, ClassVar, Final
 import pytest
 
 from gencore._plugins.loader import API_CURRENT, API_FLOOR
+from gencore._plugins.names import is_name
 
 __all__ = ["ContractSuite", "assert_named_well", "assert_same", "surroundings", "watched"]
 
-_NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _FORBIDDEN: Final = ("import", "open", "os.listdir", "os.scandir", "socket.", "subprocess.")
 _OWN_THREADS: Final = {"gencore-dump", "gencore-steps", "gencore-events", "gencore-abort"}
 """The framework's own threads, which may take a moment to end after the result is there."""
@@ -50,7 +49,7 @@ def assert_named_well(plugin: Any) -> None:
     version = getattr(plugin, "api_version", None)
     document = (plugin if isinstance(plugin, type) else type(plugin)).__doc__
     assert isinstance(name, str), "rule: a plug-in has a name"
-    assert _NAME.fullmatch(name), "rule: a name is lower-case letters, digits and hyphens"
+    assert is_name(name), "rule: a name is lower-case letters, digits and hyphens"
     assert isinstance(version, tuple), "rule: api_version is a pair of numbers"
     assert API_FLOOR <= version <= API_CURRENT, "rule: api_version is in the window"
     assert document, "rule: a plug-in's class has a docstring"

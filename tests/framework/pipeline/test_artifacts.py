@@ -1,5 +1,7 @@
 """Artefacts are what the framework has counted, whatever their collector says of them."""
 
+import array
+import io
 import logging
 import os
 import subprocess
@@ -36,6 +38,35 @@ class Mine(gencore.Collector):
 def collector(finish, **attributes):
     """Return a collector with that finish()."""
     return type("Other", (Mine,), {"finish": finish, **attributes})
+
+
+class Keeps(gencore.Destination):
+    """Keeps artefacts in memory."""
+
+    name = "keeps"
+    api_version = (1, 1)
+
+    def __init__(self, kept):
+        self.kept = kept
+
+    def open(self, name, _size_hint):
+        """Keep one."""
+        return Kept(self.kept, name)
+
+
+class Kept(gencore.Upload):
+    def __init__(self, kept, name):
+        self.kept, self.name, self.body = kept, name, io.BytesIO()
+
+    def write(self, data):
+        self.body.write(data)
+
+    def commit(self):
+        self.kept[self.name] = self.body.getvalue()
+        return self.name
+
+    def abort(self):
+        self.body.close()
 
 
 def run(directory, *collectors, **options):
@@ -159,6 +190,90 @@ def test_what_a_collector_creates_is_its_artifact(tmp_path):
         "open.txt": (5, b"hello"),
         "yielded.txt": (5, b"hello"),
     }
+
+
+@pytest.mark.parametrize("to", ["files", "memory", "destination"])
+@pytest.mark.parametrize("data", [array.array("d", [1.0] * 100), memoryview(bytes(800)).cast("Q")])
+def test_what_is_written_is_measured_in_bytes(tmp_path, data, to):
+    """Whatever its items are."""
+    kept, sizes = {}, []
+    options = {} if to == "files" else {"destination": lambda: Keeps(kept)}
+    writes = collector(lambda _, dump: sizes.append(dump.create("x.bin").write(data)))
+
+    report = run(tmp_path, writes, *(["archive"] if to == "memory" else []), **options)
+
+    assert report.result == "complete"
+    assert sizes == [800]
+    (artifact,) = report.artifacts
+    if to == "memory":
+        (bundle,) = kept.values()
+        with tarfile.open(fileobj=io.BytesIO(bundle)) as tar:
+            assert tar.getmember(f"{report.name}/x.bin").size == 800
+    else:
+        assert artifact.size == 800
+
+
+@pytest.mark.parametrize("to", ["files", "memory", "destination"])
+def test_a_name_is_taken_once_in_a_dump(tmp_path, to):
+    """The second collector fails and names the first, whose artefact stays as it was made."""
+    kept = {}
+    packers = ["archive"] if to == "memory" else []
+    options = {} if to == "files" else {"destination": lambda: Keeps(kept)}
+    first = collector(lambda _, dump: dump.create("x.txt").write(b"first") and None, name="first")
+    second = collector(
+        lambda _, dump: dump.create("x.txt").write(b"the second") and None, name="second"
+    )
+
+    report = run(tmp_path, first, second, *packers, **options)
+
+    (failed,) = report.failed
+    assert failed.part == "second"
+    assert "'x.txt' is taken by collector 'first'" in failed.reason
+    (artifact,) = report.artifacts
+    data = artifact.path.read_bytes() if artifact.path else kept[artifact.url]
+    if to == "memory":
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            data = tar.extractfile(f"{report.name}/x.txt").read()
+    assert data == b"first"
+
+
+@pytest.mark.parametrize("to", ["files", "destination"])
+@pytest.mark.parametrize(
+    ("name", "owner"), [("tar.gz", "archive"), ("manifest.json", "manifest"), ("core", "raw")]
+)
+def test_names_of_gencores_own_artifacts_are_reserved(tmp_path, name, owner, to):
+    """For those that take part, wherever the thief stands, and whatever it reserves itself."""
+    kept = {}
+    options = {} if to == "files" else {"destination": lambda: Keeps(kept)}
+    thief = collector(
+        lambda self, dump: self.make(dump, name) and None, reserves=(name,), keeps_core=True
+    )
+
+    report = run(tmp_path, thief, "raw", "manifest", "archive", **options)
+
+    (failed,) = report.failed
+    assert failed.part == "mine"
+    assert f"{name!r} is reserved for collector {owner!r}" in failed.reason
+    assert {a.name for a in report.artifacts} == {"core", "tar.gz"}
+
+
+def test_a_name_can_be_taken_again_once_nothing_is_left_of_it(tmp_path):
+    """What was made of a core that has failed is removed; finish() makes it anew."""
+
+    class Again(Mine, gencore.CoreSink):
+        def begin(self, dump):
+            self.make(dump)
+            return self
+
+        def write(self, _chunk):
+            pass
+
+    backend = SimulatedBackend(failure=gencore.CoreFailed("simulated"))
+
+    report = run(tmp_path, Again, backend=backend)
+
+    assert [artifact.name for artifact in report.artifacts] == ["mine.txt"]
+    assert [failed.part for failed in report.failed] == ["core"]
 
 
 def test_a_name_that_ends_like_a_core_is_packed_like_any(tmp_path):

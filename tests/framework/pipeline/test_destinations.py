@@ -1,5 +1,6 @@
 """Artefacts go to a destination while they are made, through filters that let nothing else out."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -96,6 +97,16 @@ class Secret(gencore.Collector):
     def finish(self, dump):
         """Make it."""
         dump.create("secret.txt").write(b"the secret of the house")
+
+
+class Twin(Secret):
+    """Makes another one."""
+
+    name = "twin"
+
+    def finish(self, dump):
+        """Make it."""
+        dump.create("twin.txt").write(b"its twin")
 
 
 def run(directory, *collectors, **options):
@@ -290,6 +301,185 @@ def test_a_filters_sink_is_aborted_if_its_artefact_is_given_up(tmp_path, memory,
     assert when != "write" or happened == ["open", "abort"]
 
 
+async def never_awaited(*_):
+    """Do nothing, when it is called."""
+
+
+@pytest.mark.parametrize("method", ["open", "write", "commit", "check"])
+def test_a_destination_must_not_be_asynchronous(tmp_path, memory, method):
+    """Nobody would await it: an artefact would be reported that is nowhere."""
+    if method in {"open", "check"}:
+        setattr(memory, method, never_awaited)
+    else:
+        upload = type("Upload", (_Kept,), {method: never_awaited})
+        memory.open = lambda place, name, _hint: upload(place, name)
+
+    if method == "check":
+        with pytest.raises(gencore.Refused, match=r"destination 'memory'.*coroutine"):
+            run(tmp_path, Secret, destination=memory)
+        return
+    report = run(tmp_path, Secret, destination=memory)
+
+    (failed,) = report.failed
+    assert "destination 'memory'" in failed.reason
+    assert "coroutine" in failed.reason
+    assert report.artifacts == ()
+
+
+@pytest.mark.parametrize("location", [None, "", 7, b"url", object(), {"a": 1}])
+def test_a_commit_must_return_a_url_or_a_path(tmp_path, memory, location):
+    """Else nobody finds what was sent."""
+    upload = type("Upload", (_Kept,), {"commit": lambda _: location})
+    memory.open = lambda place, name, _hint: upload(place, name)
+
+    report = run(tmp_path, Secret, destination=memory)
+
+    (failed,) = report.failed
+    assert "destination 'memory'" in failed.reason
+    assert "expected a URL or a Path" in failed.reason
+
+
+@pytest.mark.parametrize("returned", [None, 7, io.BytesIO])
+def test_open_must_return_an_upload(tmp_path, memory, returned):
+    """The error names the destination, and no attribute of the framework's."""
+    memory.open = lambda *_: returned() if callable(returned) else returned
+
+    report = run(tmp_path, Secret, destination=memory)
+
+    assert "destination 'memory'" in report.failed[0].reason
+    assert "expected an Upload" in report.failed[0].reason
+
+
+@pytest.mark.parametrize("returned", [None, 7, object()])
+def test_a_filter_must_return_a_sink(tmp_path, memory, returned):
+    """The error names the filter, and nothing was sent."""
+    bad = type("Bad", (Mirror,), {"open": lambda *_: returned})
+
+    report = run(tmp_path, Secret, destination=memory, filters=[bad])
+
+    assert "filter 'mirror'" in report.failed[0].reason
+    assert "write() and close()" in report.failed[0].reason
+    assert [event[0] for event in memory.events] == ["open", "abort"]
+
+
+@pytest.mark.parametrize("role", ["destination", "filter"])
+def test_an_object_serves_one_artefact(tmp_path, memory, role):
+    """Two in one would be neither."""
+    once = []
+
+    def same(plugin, *args):
+        once.append(kind.open(plugin, *args))
+        return once[0]
+
+    kind = memory if role == "destination" else Mirror
+    shares = type("Shares", (kind,), {"open": same})
+    options = {"destination": shares} if role == "destination" else {"filters": [shares]}
+
+    report = run(tmp_path, Secret, Twin, **{"destination": memory, **options})
+
+    assert [artifact.collector for artifact in report.artifacts] == ["secret"]
+    (failed,) = report.failed
+    assert failed.part == "twin"
+    assert "for two artefacts" in failed.reason
+
+
+@pytest.mark.parametrize("to", ["files", "destination", "bundle"])
+def test_nothing_is_written_to_an_artefact_that_is_finished(tmp_path, memory, to):
+    """Neither by a collector that keeps its writer, nor by what a filter leaves behind."""
+    kept, refused = [], []
+
+    class Keeps(Secret):
+        def finish(self, dump):
+            kept.append(dump.create("kept.txt"))
+            kept[0].write(b"12345")
+
+    class Later(Twin):
+        def finish(self, _dump):
+            with pytest.raises(ValueError, match="closed") as caught:
+                kept[0].write(b"sneaked in")
+            refused.append(caught.value)
+
+    options = {} if to == "files" else {"destination": memory}
+    report = run(tmp_path, Keeps, Later, *(["archive"] if to == "bundle" else []), **options)
+
+    assert refused
+    assert report.result == "complete"
+    with pytest.raises(ValueError, match="closed"):
+        kept[0].write(b"after the dump")
+    assert b"sneaked" not in b"".join(memory.kept.values())
+
+
+def test_a_filter_writes_nothing_after_it_was_closed(tmp_path, memory):
+    """Its artefact was measured then, and may be committed."""
+    writers = []
+
+    class KeepsWriter(Mirror):
+        def open(self, writer):
+            writers.append(writer)
+            return _Mirror(writer)
+
+    class Later(Twin):
+        def finish(self, _dump):
+            with pytest.raises(ValueError, match="closed"):
+                writers[0].write(b"late")
+
+    report = run(tmp_path, Secret, Later, destination=memory, filters=[KeepsWriter])
+
+    assert report.result == "complete"
+    assert [mirrored(data) for data in memory.kept.values()] == [b"the secret of the house"]
+
+
+@pytest.mark.parametrize("to", ["destination", "filter"])
+@pytest.mark.parametrize("method", ["write", "close"])
+def test_an_error_that_a_collector_swallows_costs_its_artefact(tmp_path, memory, to, method):
+    """What was written after it is not the whole."""
+    calls = []
+
+    def fails(*_):
+        calls.append(method)
+        if len(calls) == 1:
+            raise OSError("link lost for a moment")
+
+    class Swallows(Secret):
+        def finish(self, dump):
+            file = dump.create("secret.txt")
+            for part in (b"one ", b"two ", b"three "):
+                with contextlib.suppress(Exception):
+                    file.write(part)
+            with contextlib.suppress(Exception):
+                file.close()
+
+    sink = type("Sink", (_Mirror,), {method: fails})
+    filters = [type("Fails", (Mirror,), {"open": lambda _, writer: sink(writer)})]
+    if to == "destination":
+        upload = type("Upload", (_Kept,), {"write": fails})
+        memory.open = lambda place, name, _hint: upload(place, name)
+
+    report = run(tmp_path, Swallows, destination=memory, filters=filters if to == "filter" else [])
+
+    assert "link lost for a moment" in report.failed[0].reason
+    assert report.artifacts == ()
+    assert memory.kept == {}
+    assert [event[0] for event in memory.events].count("abort") == 1
+
+
+@pytest.mark.parametrize("filters", [[], [Mirror]])
+def test_a_commit_that_raises_is_followed_by_abort(tmp_path, memory, filters):
+    """Whatever it has left at the place is taken back."""
+
+    def commit(upload):
+        upload.place.events.append(("commit", upload.name))
+        raise OSError("answer lost")
+
+    upload = type("Upload", (_Kept,), {"commit": commit})
+    memory.open = lambda place, name, _hint: upload(place, name)
+
+    report = run(tmp_path, Secret, destination=memory, filters=filters)
+
+    assert [failed.part for failed in report.failed] == ["secret"]
+    assert [event[0] for event in memory.events][-2:] == ["commit", "abort"]
+
+
 @pytest.mark.parametrize("role", ["destination", "filters"])
 def test_a_check_that_fails_refuses_the_dump(tmp_path, memory, role):
     """Before the pause; Pipeline.check says the same."""
@@ -392,12 +582,109 @@ def test_a_terminal_is_refused(tmp_path):
         run(tmp_path, "raw", destination=spec)
 
 
+@pytest.mark.parametrize("moment", ["pipeline built", "observe", "finish"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"destination": DestinationSpec("directory", options={"path": "here"})},
+        {"destination": DestinationSpec("gencore:directory", options={"path": "here"})},
+        {"destination": "directory", "directory": "here"},
+        {"filters": [Mirror], "directory": "here"},
+    ],
+    ids=["option", "full-name", "of-the-pipeline", "with-a-filter"],
+)
+def test_a_relative_path_means_one_directory(tmp_path, monkeypatch, options, moment):
+    """That of the time at which the pipeline was built, wherever the process goes later."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere" / "here").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    def moves(*_):
+        os.chdir(tmp_path / "elsewhere")
+
+    movers = {"observe": {"observe": moves}, "finish": {"finish": moves}}.get(moment, {})
+    mover = type("Moves", (Twin,), {"finish": lambda *_: None, **movers})
+    pipeline = gencore.Pipeline(collectors=[mover, Secret], backend=SimulatedBackend(), **options)
+    if moment == "pipeline built":
+        moves()
+
+    (artifact,) = pipeline.run().artifacts
+
+    assert artifact.path.parent == tmp_path / "here"
+
+
+def test_an_empty_path_is_no_directory():
+    """It would be the current one."""
+    with pytest.raises(gencore.UsageError, match="path=''"):
+        gencore.Pipeline(destination=DestinationSpec("directory", options={"path": ""}))
+
+
+def test_a_name_that_is_taken_is_known_before_the_pause(tmp_path):
+    """As without a destination; `Pipeline.check` has no name to ask for."""
+    options = {"destination": "directory", "name": "fixed", "backend": SimulatedBackend()}
+    pipeline = gencore.Pipeline(collectors=[Secret], directory=tmp_path, **options)
+    pipeline.check()
+    pipeline.run()
+    pipeline.check()
+
+    with pytest.raises(gencore.OutputError, match=r"file exists.*Remedy: put \{id\}"):
+        pipeline.run()
+
+    assert os.listdir(tmp_path) == ["fixed.secret.txt"]
+
+
+BAD_NAMES = [
+    None,
+    7,
+    "",
+    "a/b",
+    "a\nb",
+    "\x1b[31m",
+    "Upper",
+    "x" * 65,
+    type("Text", (str,), {})("x"),
+]
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+@pytest.mark.parametrize("role", ["collector", "destination", "filter"])
+def test_a_plug_in_that_cannot_have_its_name_is_refused_before_the_pause(tmp_path, role, name):
+    """The name is printed, and becomes part of others."""
+    kinds = {"collector": Secret, "destination": Memory, "filter": Mirror}
+    bad = type("Bad", (kinds[role],), {"name": name})
+    collectors = [bad] if role == "collector" else [Secret]
+    options = {"destination": bad} if role == "destination" else {}
+    options |= {"filters": [bad]} if role == "filter" else {}
+    pauses = []
+    backend = SimulatedBackend()
+    monkeyed = backend.snapshot
+    backend.snapshot = lambda *a, **k: pauses.append(1) or monkeyed(*a, **k)
+
+    with pytest.raises(gencore.GencoreError, match=r"its name is .*lower-case"):
+        run(tmp_path, *collectors, backend=backend, **options)
+
+    assert not pauses
+
+
+@pytest.mark.parametrize(
+    "suffix", [None, 5, "", "x", ".", "/x", "./x", "/../../x", ".\n", ".\x1b[31m", "." + "x" * 32]
+)
+def test_a_suffix_that_no_file_can_have_is_refused_before_the_pause(tmp_path, memory, suffix):
+    """Nothing was opened yet."""
+    bad = type("Bad", (Mirror,), {"suffix": suffix})
+
+    with pytest.raises(gencore.Refused, match=r"filter .mirror. cannot be used: .*its suffix is"):
+        run(tmp_path, Secret, destination=memory, filters=[bad])
+
+    assert memory.events == []
+
+
 def test_a_directory_is_a_destination_too(tmp_path):
     """With the same promises: no name before it is whole, and none is ever replaced."""
     spec = DestinationSpec("directory", options={"path": str(tmp_path)})
     report = run("/nonexistent", "raw", destination=spec, name="fixed")
-    again = run("/nonexistent", "raw", destination=spec, name="fixed")
+    with pytest.raises(gencore.OutputError, match="file exists"):
+        run("/nonexistent", "raw", destination=spec, name="fixed")
 
     assert report.path_of("raw") == tmp_path / "fixed.core"
-    assert again.result == "failed"
     assert os.listdir(tmp_path) == ["fixed.core"]

@@ -1,6 +1,7 @@
 """A plug-in that hangs, in whatever method, costs its own artefact; the process is unharmed."""
 
 import contextvars
+import math
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 
 import gencore
 import gencore.runtime
+from gencore._pipeline import publication
 from gencore._pipeline.selection import Candidate
 from gencore.testing import SimulatedBackend
 
@@ -86,6 +88,103 @@ def test_a_collector_that_hangs_is_left_behind(tmp_path, monkeypatch, hang, meth
     assert "collector 'quiet' did not return within 0.3 s" in failed.reason
     assert [artifact.collector for artifact in report.artifacts] == ["raw"]
     assert [path.name for path in tmp_path.iterdir()] == [f"{report.name}.core"]
+
+
+class Uploads(gencore.Destination):
+    """Keeps what its uploads have gone through, by name."""
+
+    name = "uploads"
+    api_version = (1, 1)
+
+    def __init__(self, hangs, went_through):
+        self.hangs, self.went_through = hangs, went_through
+
+    def open(self, name, _size_hint):
+        """Begin one."""
+        return Upload(self, name.partition(".")[2])
+
+
+class Upload(gencore.Upload):
+    def __init__(self, place, name):
+        self.place, self.name = place, name
+
+    def write(self, data):
+        pass
+
+    def commit(self):
+        self.goes_through("commit")
+        return f"place:{self.name}"
+
+    def abort(self):
+        self.goes_through("abort")
+
+    def goes_through(self, method):
+        self.place.went_through.append((self.name, method))
+        if "bad" in self.name:
+            self.place.hangs.get(method, lambda: None)()
+
+
+class Passing(gencore.Filter):
+    """Passes everything on."""
+
+    name = "passing"
+    api_version = (1, 1)
+    suffix = ".passing"
+
+    def __init__(self, hangs):
+        self.hangs = hangs
+
+    def open(self, writer):
+        """Begin one."""
+        sink = type("Sink", (), {"write": lambda _, data: writer.write(data)})()
+        sink.close = self.hangs.get("close", lambda: None)
+        return sink
+
+
+def makes(name, *, fails=False):
+    """Return a collector that makes one file."""
+
+    def finish(_, dump):
+        dump.create(f"{name}.txt").write(b"1")
+        if fails:
+            raise ValueError
+
+    return type("Makes", (Quiet,), {"name": name, "finish": finish})
+
+
+@pytest.mark.parametrize("method", ["commit", "abort", "close"])
+def test_a_way_out_that_hangs_is_left_behind(tmp_path, monkeypatch, hang, method):
+    """Who publishes, or gives up an artefact, goes on with the next one; all are ended."""
+    monkeypatch.setattr("gencore._pipeline.publication._MOST", 0.3)
+    monkeypatch.setattr("gencore._pipeline.participants.ABORT_LIMIT", 0.3)
+    monkeypatch.setattr("gencore._pipeline.stages._RELEASE_LIMIT", 0.3)
+    hangs, went_through = {method: hang}, []
+    bad, good = makes("bad", fails=method != "commit"), makes("good")
+    filters = [lambda: Passing(hangs)]
+
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(),
+        collectors=[bad, *([] if method == "close" else [good])],
+        directory=tmp_path,
+        destination=lambda: Uploads(hangs, went_through),
+        filters=filters if method == "close" else [],
+    ).run()
+
+    assert [failed.part for failed in report.failed] == ["bad"]
+    assert [artifact.collector for artifact in report.artifacts] == (
+        [] if method == "close" else ["good"]
+    )
+    assert any("bad" in name and did == "abort" for name, did in went_through)
+    if method == "commit":
+        assert isinstance(report.failed[0].error, gencore.TimedOut)
+        assert "commit() of 'bad.txt' by destination 'uploads'" in report.failed[0].reason
+
+
+def test_commits_have_the_time_of_the_dump():
+    """Or a moment if that has passed; without a limit not for ever: it cannot be cancelled now."""
+    assert publication._end_of_commits(1000.0, now=10.0) == 1000.0
+    assert publication._end_of_commits(10.0, now=10.0) > 10.0
+    assert 10.0 < publication._end_of_commits(math.inf, now=10.0) < math.inf
 
 
 def test_a_collector_that_returns_after_all_releases_what_it_made(tmp_path):

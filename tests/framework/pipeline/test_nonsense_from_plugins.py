@@ -40,6 +40,36 @@ def test_a_collector_that_returns_nonsense_is_reported(tmp_path, method, nonsens
     assert [artifact.collector for artifact in report.artifacts] == ["raw"]
 
 
+@pytest.mark.parametrize("method", ["check", "begin", "write", "close", "packing", "finish"])
+def test_a_collector_must_not_be_asynchronous(tmp_path, method):
+    """Nobody would await what its methods return."""
+
+    async def never_awaited(*_):
+        pass
+
+    class Sinks(Quiet, gencore.CoreSink):
+        packs = method == "packing"
+
+        def begin(self, _dump):
+            return self
+
+        def write(self, _chunk):
+            pass
+
+    report = report_of(tmp_path, type("Bad", (Sinks,), {method: never_awaited}))
+
+    assert [part.part for part in report.failed] == ["quiet"]
+    assert "coroutine" in report.failed[0].reason
+    assert [artifact.collector for artifact in report.artifacts] == ["raw"]
+
+
+def test_a_check_returns_nothing(tmp_path):
+    """False would be taken for a no by who wrote it, and for a yes by who calls it."""
+    report = report_of(tmp_path, type("Bad", (Quiet,), {"check": lambda _: False}))
+
+    assert "check() returned bool, expected None" in report.failed[0].reason
+
+
 def test_what_makes_no_collector_is_reported(tmp_path):
     """A callable may return anything."""
     report = report_of(tmp_path, lambda: 7)

@@ -130,7 +130,9 @@ raise Odd
 """
     install("sample-odd", "sample", code)
 
-    assert status_of("sample") == ("failed", "its import raises Odd, which cannot be shown")
+    status, reason = status_of("sample")
+    assert status == "failed"
+    assert reason.startswith("its import raises Odd: its message cannot be shown")
 
 
 @pytest.mark.parametrize(
@@ -296,14 +298,31 @@ def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
     assert loaded.entry.version == "1.0"
 
 
-@pytest.mark.parametrize("text", [b"[gencore.backends]\nno equals sign\n", b"\xff"])
-def test_a_distribution_whose_entry_points_cannot_be_read_has_no_plug_ins(install, tmp_path, text):
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("entry_points.txt", b"[gencore.backends]\nno equals sign\n"),
+        ("entry_points.txt", b"\xff"),
+        ("METADATA", b"Metadata-Version: 2.1\nName: sample-malformed\nAuthor: J\xfcrgen\n"),
+        ("METADATA", b"\0"),
+    ],
+    ids=["no-equals-sign", "entry-points-no-UTF-8", "metadata-no-UTF-8", "metadata-NUL"],
+)
+def test_a_distribution_that_cannot_be_read_has_no_plug_ins(install, tmp_path, file, text):
     """And costs nothing else."""
     install("sample-malformed", "sample", "")
-    (tmp_path / "sample_malformed-1.0.dist-info" / "entry_points.txt").write_bytes(text)
+    (tmp_path / "sample_malformed-1.0.dist-info" / file).write_bytes(text)
 
     assert status_of("raw") == ("ok", None)
     assert "sample-malformed" not in {p.entry.distribution for p in loader.load_all("backend")}
+
+
+def test_no_distribution_takes_the_place_of_gencore(install):
+    """Its name may be written in other letters, and it may be the first on the path."""
+    install("Gencore", "raw", GOOD.format(name="raw", version=(1, 0)))
+
+    assert status_of("raw", "gencore") == ("ok", None)
+    assert "Gencore" not in {p.entry.distribution for p in loader.load_all("collector")}
 
 
 def test_ctrl_c_during_an_import_is_not_the_plug_ins_fault(install):

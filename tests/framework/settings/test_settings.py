@@ -118,6 +118,10 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
         ("name = ''", "GENCORE_CONFIG=.*is empty"),
         ("directory = ''", "GENCORE_CONFIG=.*is empty"),
         ("directory = 'x'", r"expected an absolute path @ \$.directory"),
+        (
+            "destination = {use = 'directory', options = {path = 'x'}}",
+            r"expected an absolute path @ \$.destination.options.path",
+        ),
         ("a = " + "[" * 5000, "is not TOML"),
         ("backend = {}", r"required field missing @ \$.backend.use"),
         (

@@ -387,6 +387,9 @@ FILTERS = {
     "slash": filter_(
         "Mirror.suffix = './mirror'", "named_well", "a suffix is printable text without '/'"
     ),
+    "long": filter_(
+        "Mirror.suffix = '.' + 'x' * 32", "named_well", "a suffix has at most 32 bytes"
+    ),
     "check": filter_(
         "Mirror.check = lambda self: Path('probe').write_text('')",
         "checking",

@@ -141,8 +141,9 @@ class Backend(ABC):
     def probe(self, request: DumpRequest) -> Verdict:
         """Say whether `snapshot` would work now. Called before every dump, and by ``doctor``.
 
-        Must have no side effect, and must work on every platform where the module imports. Raises
-        `TargetUnavailable` if it dumps others, and the process has ended or does not permit it.
+        Must have no side effect, and must work on every platform where the module imports. One
+        that dumps others raises `gencore.TargetUnavailable` if the process has ended, or does not
+        permit it.
         """
 
     @abstractmethod

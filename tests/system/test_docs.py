@@ -26,6 +26,8 @@ NOT_RUN = {
     "make test": "this is it",
     "gencore: writing the core": "what make demo printed once",
     "kubectl exec": "needs a cluster",
+    "sudo gencore dump --ptrace 4711": "there is no such process; tests/system/test_ptrace.py",
+    "gencore exec -- gunicorn": "goes on for ever; tests/system/test_services.py runs gunicorn",
     "/usr/libexec/PlistBuddy": "is a program of macOS",
     "codesign": "is a program of macOS",
     "pip install 'gencore[report]'": "is installed already",

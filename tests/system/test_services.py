@@ -122,4 +122,4 @@ def test_a_worker_that_hangs_in_c_is_dumped_although_it_is_killed(gunicorn, tmp_
     bundle = report.path_of("archive")
     subprocess.run([BIN / "gencore", "verify", bundle], check=True, capture_output=True)
     stacks = subprocess.run([BIN / "gencore", "stacks", bundle], check=True, capture_output=True)
-    assert b'service.py", line 3, in app' in stacks.stdout
+    assert b'service.py", line 4, in app' in stacks.stdout

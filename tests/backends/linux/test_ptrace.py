@@ -230,6 +230,21 @@ def test_a_thread_in_vfork_holds_nobody_up(traced, dump):
         assert target.end() == [{"joined": True}]
 
 
+def test_a_thread_that_stops_late_goes_on_while_the_core_is_written(traced):
+    """It is let go as soon as it stops, and not with the clone's end."""
+    with traced("vfork") as target:
+        taken = []
+        _native.trace(target.pid, 0, 250, taken)
+        _, control, done, *_ = taken[0]
+        rows = target.end()
+        os.write(control, b"\0")
+        os.read(done, 1)
+        os.close(control)
+        os.close(done)
+
+    assert rows == [{"joined": True}]
+
+
 def test_a_peer_sees_the_end_while_the_clone_is_read(traced):
     """The clone has no descriptor of its own. It outlives its parent, and ends when it is told."""
     with traced("signals") as target:

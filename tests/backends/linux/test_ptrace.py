@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import random
+import resource
 import select
 import signal
 import subprocess
@@ -176,6 +177,8 @@ def test_every_signal_arrives_once(traced):
     """
     sigqueue = ctypes.CDLL(None).sigqueue
     with traced("signals") as target:
+        few = (1000, 1000)  # all processes of a user share one queue
+        resource.prlimit(target.pid, resource.RLIMIT_SIGPENDING, few)
         done = threading.Event()
         sent = 0
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -44,7 +45,7 @@ def dump_by_command(pid, folder, *options):
     done = subprocess.run(
         [*command, "-o", folder, *options], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode in {0, 3}, done.stderr  # 3: V8 has memory that no clone inherits
     (row,) = json.loads(done.stdout)["dumps"]
     return row
 
@@ -88,12 +89,11 @@ def test_a_bundle_has_the_files_of_a_program_in_any_language(tool, tmp_path):
         row = dump_by_command(process.pid, tmp_path)
         process.kill()
     (bundle,) = (artifact["path"] for artifact in row["artifacts"])
-    command = [sys.executable, "-m", "gencore", "list", bundle]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    with tarfile.open(bundle) as opened:
+        names = {Path(name).name for name in opened.getnames()}
     verify = [sys.executable, "-m", "gencore", "verify", bundle]
 
-    assert "sleep" in shown
-    assert "libc.so.6" in shown
+    assert names >= {"sleep", "libc.so.6"}
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
 
 
@@ -116,10 +116,13 @@ def test_a_service_answers_every_request(tool, tmp_path):
 
         with ThreadPoolExecutor(4) as clients:
             answers = [clients.submit(ask_until_done, number) for number in range(4)]
-            rows = [
-                dump_by_command(service.pid, tmp_path, "--collector", "raw") for _ in range(DUMPS)
-            ]
-            dumps_done.set()
+            try:
+                rows = [
+                    dump_by_command(service.pid, tmp_path, "--collector", "raw")
+                    for _ in range(DUMPS)
+                ]
+            finally:
+                dumps_done.set()
             seen = set().union(*(answer.result() for answer in answers))
         children = ask_for_children(service.pid)
         service.kill()

@@ -204,4 +204,4 @@ def _not_inherited(pid: int, mappings: tuple[MemoryMapping, ...]) -> list[Memory
         if error.errno not in {errno.ENOENT, errno.ESRCH, errno.EACCES}:
             raise
         return []
-    return [m for m in own if b"dc" in m.flags and not m.device_memory]
+    return [m for m in own if b"dc" in m.flags and m.resident and not m.device_memory]

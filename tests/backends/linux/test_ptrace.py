@@ -4,13 +4,14 @@ import ctypes
 import json
 import os
 import random
+import resource
 import select
 import signal
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -170,17 +171,21 @@ def test_the_only_thread_makes_the_clone_whatever_call_it_is_in(traced, name):
 
 
 def test_every_signal_arrives_once(traced):
-    """Those that are met on the way to a stop are handed on."""
+    """Those that are met on the way to a stop are handed on.
+
+    Sent by sigqueue(3): where the queue is full, kill(2) merges them and reports success.
+    """
+    sigqueue = ctypes.CDLL(None).sigqueue
     with traced("signals") as target:
+        few = (1000, 1000)  # all processes of a user share one queue
+        resource.prlimit(target.pid, resource.RLIMIT_SIGPENDING, few)
         done = threading.Event()
         sent = 0
 
         def send():
             nonlocal sent
             while not done.is_set():
-                with suppress(BlockingIOError):  # the queue is full
-                    os.kill(target.pid, signal.SIGRTMIN)
-                    sent += 1
+                sent += sigqueue(target.pid, int(signal.SIGRTMIN), None) == 0
 
         sender = threading.Thread(target=send)
         sender.start()
@@ -228,6 +233,21 @@ def test_a_thread_in_vfork_holds_nobody_up(traced, dump):
 
         assert rows == {"exact": None, "missing": "it did not stop in time"}
         assert target.end() == [{"joined": True}]
+
+
+def test_a_thread_that_stops_late_goes_on_while_the_core_is_written(traced):
+    """It is let go as soon as it stops, and not with the clone's end."""
+    with traced("vfork") as target:
+        taken = []
+        _native.trace(target.pid, 0, 250, taken)
+        _, control, done, *_ = taken[0]
+        rows = target.end()
+        os.write(control, b"\0")
+        os.read(done, 1)
+        os.close(control)
+        os.close(done)
+
+    assert rows == [{"joined": True}]
 
 
 def test_a_peer_sees_the_end_while_the_clone_is_read(traced):

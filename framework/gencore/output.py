@@ -204,7 +204,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
                 final.close()
             for writer in list(self._writers):
                 with contextlib.suppress(OSError):
-                    writer.close()
+                    writer.close() if self._owner == os.getpid() else writer.abandon()
 
     def __del__(self) -> None:
         """Close it if nothing else could: Ctrl-C may arrive before the output has an owner."""
@@ -260,6 +260,12 @@ class ArtifactWriter(io.BufferedIOBase):
             self._pass_on(self._file.close)
         finally:
             super().close()
+
+    def abandon(self) -> None:
+        """Close the file in a forked child, without what is buffered: the parent writes that."""
+        raw = getattr(self._file, "raw", None)
+        if raw is not None:
+            raw.close()
 
     def _pass_on(self, function: Callable[..., object], *args: object) -> None:
         """Call the file; note the first error, after which the artefact is not whole."""

@@ -1,11 +1,13 @@
 """Delivers a dump's events to its listeners, on a thread of its own."""
 
 import logging
+import os
 from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from gencore._runtime.foreign_errors import log_raised
+from gencore._runtime.forked_child import end_if_forked
 from gencore._runtime.os_thread import Lock, NoThread, OsThread
 from gencore._runtime.return_values import refuse_awaitable
 from gencore.events import (
@@ -35,6 +37,7 @@ class Announcer:
         self._lock = Lock()
         self._stage: str | None = None
         self._thread: OsThread | None = None
+        self._owner = os.getpid()
 
     def start(self) -> None:
         """Begin to deliver. If no thread can be started, all events are delivered at the end."""
@@ -76,7 +79,9 @@ class Announcer:
     def _give(self, listener: Listener, event: Event) -> None:
         try:
             refuse_awaitable(listener(event))
+            end_if_forked(self._owner)
         except (Exception, SystemExit) as raised:
+            end_if_forked(self._owner)
             log_raised(raised, "dump %s: an event listener raised", self.dump)
 
 

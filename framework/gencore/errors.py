@@ -11,7 +11,7 @@
       TargetUnavailable                    6   the process is gone, not armed, or closed to us
       TimedOut (TimeoutError)              7   a time limit was exceeded
       IntegrityError                       8   a core or bundle is not what it claims to be
-      PluginError                          9   a backend or collector cannot be used
+      PluginError                          9   a plug-in cannot be used, or has failed
       CoreFailed                           1   creating the core failed at a named step
 
 Decide by type, never by message text. Every error may carry a *remedy*: what to do about it.
@@ -126,7 +126,7 @@ class IntegrityError(GencoreError):
 
 
 class PluginError(GencoreError):
-    """A backend or collector cannot be used.
+    """A plug-in of whatever family cannot be used, or has failed.
 
     ``family``, ``name`` and ``status`` say which and why; ``status`` is one of the statuses that
     ``gencore plugins`` prints, or ``unknown``.

@@ -144,7 +144,7 @@ class IntegrityError(GencoreError):
 
 
 class PluginError(GencoreError):
-    """A backend or collector cannot be used.
+    """A plug-in of whatever family cannot be used, or has failed.
 
     ``family``, ``name`` and ``status`` say which and why; ``status`` is one of the statuses that
     ``gencore plugins`` prints, or ``unknown``.

@@ -204,7 +204,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
                 final.close()
             for writer in list(self._writers):
                 with contextlib.suppress(OSError):
-                    writer.close()
+                    writer.close() if self._owner == os.getpid() else writer.abandon()
 
     def __del__(self) -> None:
         """Close it if nothing else could: Ctrl-C may arrive before the output has an owner."""
@@ -224,7 +224,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self._target = target
         self._digest = hashlib.sha256()
         self._sent = 0
-        self._fault: BaseException | None = None
+        self._faults: list[BaseException] = []
 
     def writable(self) -> bool:
         """Return True."""
@@ -261,23 +261,29 @@ class ArtifactWriter(io.BufferedIOBase):
         finally:
             super().close()
 
+    def abandon(self) -> None:
+        """Close the file in a forked child, without what is buffered: the parent writes that."""
+        raw = getattr(self._file, "raw", None)
+        if raw is not None:
+            raw.close()
+
     def _pass_on(self, function: Callable[..., object], *args: object) -> None:
-        """Call the file; note the first error, after which the artefact is not whole."""
+        """Call the file; note an error, after which the artefact is not whole."""
         try:
             function(*args)
-        except BaseException as error:
-            fault = refusal(Path(self._target), error) if isinstance(error, OSError) else error
-            if self._fault is None:
-                self._fault = fault
-            if fault is error:
-                raise
+        except OSError as error:
+            fault = refusal(Path(self._target), error)
+            self._faults.append(fault)
             raise fault from error
+        except BaseException as error:
+            self._faults.append(error)
+            raise
 
     def artifact(self) -> Artifact:
         """Close the file and describe it. Raises the first error of a write, whoever caught it."""
         self.close()
-        if self._fault is not None:
-            raise self._fault
+        if self._faults:
+            raise self._faults[0]
         return Artifact(name=self.name, size=self.size, sha256=self._digest.hexdigest())
 
 

@@ -1,11 +1,15 @@
 """Delivers a dump's events to its listeners, on a thread of its own."""
 
 import logging
+import os
+import time
 from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from gencore._runtime.application_errors import reraise_if_applications
 from gencore._runtime.foreign_errors import log_raised
+from gencore._runtime.forked_child import end_if_forked
 from gencore._runtime.os_thread import Lock, NoThread, OsThread
 from gencore._runtime.return_values import refuse_awaitable
 from gencore.events import (
@@ -18,11 +22,11 @@ from gencore.events import (
 )
 from gencore.report import Progress
 
-__all__ = ["Announcer"]
+__all__ = ["PATIENCE", "Announcer"]
 
 _log: Final = logging.getLogger("gencore")
-_PATIENCE: Final = 1.0
-"""Seconds that a finished dump waits for its listeners before its result is available."""
+PATIENCE: Final = 1.0
+"""Seconds that a finished dump waits for all its listeners before its result is available."""
 
 
 class Announcer:
@@ -35,6 +39,7 @@ class Announcer:
         self._lock = Lock()
         self._stage: str | None = None
         self._thread: OsThread | None = None
+        self._owner = os.getpid()
 
     def start(self) -> None:
         """Begin to deliver. If no thread can be started, all events are delivered at the end."""
@@ -59,12 +64,15 @@ class Announcer:
                 self._events.put(lambda: _progress_event(self.dump, stage, progress()))
 
     def finish(self, event: DumpFinished) -> None:
-        """Announce the end of the dump, and give the listeners a moment to take everything."""
+        """Announce the end of the dump."""
         self._events.put(lambda: event)
         if self._thread is None:
             self._deliver()
-        else:
-            self._thread.join(_PATIENCE)
+
+    def wait(self, until: float) -> None:
+        """Let the listeners take everything, until that time of `time.monotonic` at most."""
+        if self._thread is not None:
+            self._thread.join(max(0.0, until - time.monotonic()))
 
     def _deliver(self) -> None:
         event: Event | None = None
@@ -76,7 +84,10 @@ class Announcer:
     def _give(self, listener: Listener, event: Event) -> None:
         try:
             refuse_awaitable(listener(event))
-        except (Exception, SystemExit) as raised:
+            end_if_forked(self._owner)
+        except BaseException as raised:
+            reraise_if_applications(raised)
+            end_if_forked(self._owner)
             log_raised(raised, "dump %s: an event listener raised", self.dump)
 
 

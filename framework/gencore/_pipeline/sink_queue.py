@@ -5,12 +5,14 @@ process of a snapshot alive. See docs/decisions/0012.
 """
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
+from gencore._runtime.forked_child import end_if_forked
 from gencore._runtime.os_thread import Latch, Lock, NoThread, OsThread
 from gencore._runtime.return_values import require_none
 from gencore._runtime.stop_switch import StopSwitch
@@ -78,6 +80,7 @@ class SinkQueue:
         self._stalled = 0.0
         self._complete = self._abandoned = self._given_up = self._left_behind = False
         self._error: BaseException | None = None
+        self._owner = os.getpid()
         self._start()
 
     def _start(self) -> None:
@@ -163,11 +166,13 @@ class SinkQueue:
         try:
             while (chunk := self._next()) is not None:
                 self._clock.time(partial(write_to, self._sink, memoryview(chunk)))
+                end_if_forked(self._owner)
                 self._note_taken(len(chunk))
             if not self._is_unwanted():
                 self._clock.time(self._close)
         except BaseException as error:  # raised again where the dump's thread waits
             self._error = error
+        end_if_forked(self._owner)
         with self._lock:
             self._ended.open()
             self._announce()

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import attrs
 
 from gencore._pipeline.artifacts import OwnArtifacts
+from gencore._pipeline.read_only import read_only
 from gencore._pipeline.state import DumpState
 from gencore._pipeline.stores import Stores
 from gencore.collector import DumpInProgress
@@ -32,7 +33,7 @@ class _View(DumpInProgress):
 
     def __init__(self, state: DumpState, own: OwnArtifacts) -> None:
         facts = {name: getattr(state, name) for name in _COPIED}
-        facts = {name: tuple(v) if isinstance(v, list) else v for name, v in facts.items()}
+        facts = {name: read_only(value) for name, value in facts.items()}
         files = _Finished(state.stores, state.artifacts)
         vars(self).update(facts, output=files, _state=state, _own=own)
 

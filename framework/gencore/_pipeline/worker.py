@@ -6,7 +6,7 @@ from typing import Final
 
 import attrs
 
-from gencore._listeners.announcer import Announcer
+from gencore._listeners.announcer import PATIENCE, Announcer
 from gencore._pipeline.dump import Dump, Ending
 from gencore._pipeline.outcome import make_report, note_failure
 from gencore._pipeline.participant import Participant
@@ -121,6 +121,9 @@ class Worker:
         try:
             for announcer in self._announcers:
                 announcer.finish(DumpFinished(dump=self._dump.name, report=report, error=error))
+            until = time.monotonic() + PATIENCE
+            for announcer in self._announcers:
+                announcer.wait(until)
         finally:
             leave()
             self._ending.set(report, error)

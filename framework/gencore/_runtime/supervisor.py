@@ -6,6 +6,7 @@ steps go on on a new one, where the call raises `TimedOut`. See docs/decisions/0
 """
 
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Generator
@@ -15,6 +16,7 @@ from typing import Any, Final, Generic, TypeVar
 import attrs
 
 from gencore._runtime.foreign_errors import log_raised, text_of, type_name
+from gencore._runtime.forked_child import end_if_forked
 from gencore._runtime.os_thread import Latch, Lock, NoThread, OsThread
 from gencore._runtime.return_values import refuse_awaitable
 from gencore._runtime.stop_switch import StopSwitch
@@ -73,6 +75,7 @@ class Supervisor(Generic[T]):
     def __init__(self, steps: Steps[T], stop: StopSwitch | None = None) -> None:
         self._steps = steps
         self._stop = stop
+        self._owner = os.getpid()
         self._lock = Lock()
         self._ended = Latch()
         self._tick: Callable[[], object] = lambda: None
@@ -153,7 +156,10 @@ class Supervisor(Generic[T]):
         turn.call = call
         value: Any = None
         try:
-            value = call.function()
+            try:
+                value = call.function()
+            finally:
+                end_if_forked(self._owner)
             refuse_awaitable(value)
         except BaseException as error:
             following = partial(self._steps.throw, _as_fault(error))

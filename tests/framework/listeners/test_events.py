@@ -1,5 +1,6 @@
 """What a dump tells while it goes on: events, log records, spans."""
 
+import asyncio
 import itertools
 import json
 import logging
@@ -152,13 +153,17 @@ def test_a_cancelled_dump_says_so(tmp_path):
     assert isinstance(events[-1].error, CancelledError)
 
 
-def test_a_listener_that_raises_is_logged_and_told_the_rest(tmp_path, caplog):
+@pytest.mark.parametrize(
+    "error",
+    [ZeroDivisionError, SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError],
+)
+def test_a_listener_that_raises_is_logged_and_told_the_rest(tmp_path, caplog, error):
     """The dump does not notice."""
     events = []
 
     def listen(event):
         events.append(event)
-        raise ZeroDivisionError("no")
+        raise error("no")
 
     report = gencore.Pipeline(
         backend=SimulatedBackend(), collectors=["raw"], directory=tmp_path, on_event=listen
@@ -167,6 +172,28 @@ def test_a_listener_that_raises_is_logged_and_told_the_rest(tmp_path, caplog):
     assert report.result == "complete"
     assert isinstance(events[-1], DumpFinished)
     assert "an event listener raised" in caplog.text
+
+
+def test_all_listeners_together_delay_the_end_once(tmp_path, monkeypatch):
+    """However many hang: the dump waits until one time for all of them."""
+    times = []
+    monkeypatch.setattr(Announcer, "wait", lambda _, until: times.append(until))
+
+    dump(tmp_path, [], listeners=[lambda _: None] * 3)
+
+    assert len(times) > 3
+    assert len(set(times)) == 1
+
+
+def test_an_asynchronous_listener_is_logged(tmp_path, caplog):
+    """Nobody would await it."""
+
+    async def listen(_):
+        pass
+
+    dump(tmp_path, [], listeners=[listen])
+
+    assert "it returned coroutine, which nobody awaits" in caplog.text
 
 
 def test_a_listener_that_hangs_keeps_no_record_from_being_written(tmp_path, caplog):

@@ -171,6 +171,22 @@ def test_a_file_that_was_changed_behind_its_writer_is_found(tmp_path, change):
     assert members(report.path_of("archive")) == {"core"}
 
 
+def test_nothing_of_a_dump_can_be_changed(tmp_path):
+    """Neither its attributes nor what is in them: the manifest repeats it."""
+
+    def finish(_, dump):
+        mappings = [dump.request.annotations, dump.plugins[0], dump.pause.phases]
+        mappings += [dump.facts.runtime, dump.facts.runtime["flags"], dump.facts.annotations]
+        for mapping in mappings:
+            with pytest.raises(TypeError, match="does not support item assignment"):
+                mapping["x"] = "forged"
+
+    report = run(tmp_path, collector(finish), "manifest", annotations={"a": "b"})
+
+    assert report.result == "complete"
+    assert "forged" not in report.path_of("manifest").read_text()
+
+
 def test_what_a_collector_creates_is_its_artifact(tmp_path):
     """Whether finish() returns it, yields it or says nothing, closed or not."""
 

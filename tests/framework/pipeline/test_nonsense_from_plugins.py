@@ -1,5 +1,6 @@
 """A plug-in that returns or raises nonsense, in whatever method, costs its own artefact."""
 
+import os
 import threading
 from concurrent.futures import CancelledError, Future
 
@@ -61,6 +62,49 @@ def test_a_collector_must_not_be_asynchronous(tmp_path, method):
     assert [part.part for part in report.failed] == ["quiet"]
     assert "coroutine" in report.failed[0].reason
     assert [artifact.collector for artifact in report.artifacts] == ["raw"]
+
+
+@pytest.mark.parametrize("how", ["returns", "raises", "exits"])
+@pytest.mark.parametrize("method", ["check", "observe", "begin", "write", "close", "finish"])
+def test_a_child_that_a_plug_in_forks_does_not_go_on_with_the_dump(tmp_path, method, how):
+    """It ends where it comes back from the plug-in; the parent's dump is as if it had not been."""
+    children, called = [], []
+
+    class Sinks(Quiet, gencore.CoreSink):
+        def begin(self, _dump):
+            return self if method in {"write", "close"} else None
+
+        def write(self, _chunk):
+            pass
+
+    def forks(*_):
+        if called:
+            return
+        called.append(method)
+        child = os.fork()
+        if child:
+            children.append(child)
+            os.waitpid(child, 0)  # the child is the faster one: what it does comes first
+        elif how == "raises":
+            raise ValueError
+        elif how == "exits":
+            raise SystemExit(3)
+
+    bad = type("Forks", (Sinks,), {method: forks})
+    finished = []
+
+    report = gencore.Pipeline(
+        backend=SimulatedBackend(),
+        collectors=[bad, "raw"],
+        directory=tmp_path,
+        on_event=lambda _: finished.append(os.getpid()),
+    ).run()
+
+    assert children
+    assert report.result == "complete"
+    assert report.failed == ()
+    assert [artifact.path.exists() for artifact in report.artifacts] == [True]
+    assert set(finished) == {os.getpid()}
 
 
 def test_a_check_returns_nothing(tmp_path):

@@ -27,6 +27,7 @@ NOT_RUN = {
     "gencore: writing the core": "what make demo printed once",
     "kubectl exec": "needs a cluster",
     "sudo gencore dump --ptrace 4711": "there is no such process; tests/system/test_ptrace.py",
+    "gencore dump 4711 -o": "there is no such process; its how-to page has one",
     "gencore exec -- gunicorn": "goes on for ever; tests/system/test_services.py runs gunicorn",
     "/usr/libexec/PlistBuddy": "is a program of macOS",
     "codesign": "is a program of macOS",

@@ -110,7 +110,7 @@ def _connect(target: Target) -> socket.socket:
     error: OSError | None = None
     for address in _addresses(target, identity):
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        connection.settimeout(_PATIENCE)
+        _limit(connection)
         try:
             connection.connect(address)
             if _peer(connection) == target.pid:
@@ -119,7 +119,20 @@ def _connect(target: Target) -> socket.socket:
             if error is None or raised.errno not in {errno.ECONNREFUSED, errno.ENOENT}:
                 error = raised
         connection.close()
+    if isinstance(error, BlockingIOError):
+        raise _no_answer(target, error)
     raise _not_armed(target, error)
+
+
+def _limit(connection: socket.socket) -> None:
+    """Let every call give up in time, with EAGAIN.
+
+    Not Python's own way, in which connect() does not wait for a place among those that wait.
+    """
+    seconds, rest = divmod(_PATIENCE, 1)
+    limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
+    for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+        connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
 
 @attrs.frozen
@@ -221,7 +234,7 @@ def _not_armed(target: Target, error: OSError | None) -> TargetUnavailable:
 
 
 def _no_answer(target: Target, error: OSError) -> TargetUnavailable:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, BlockingIOError):
         what = f"process {target.pid} does not answer: is it stopped (SIGSTOP)?"
         return TargetUnavailable(what, remedy=f"kill -CONT {target.pid}")
     what = f"process {target.pid} has ended, or its agent sent no answer: {error.strerror}"

@@ -37,6 +37,19 @@ class TestIt(BackendContract):
     @pytest.fixture
     def backend(self): return Bad()
 """
+CHECKS = """
+import subprocess
+async def never_awaited(): pass
+class Bad(Good):
+    "Checks itself."
+    def check(self): return {}
+"""
+FINISHES = """
+import subprocess
+class Bad(Good):
+    "Leaves something."
+    def finish(self, dump): {}
+"""
 LEAKS = """
 class Bad(Good, gencore.CoreSink):
     "Keeps a descriptor."
@@ -110,6 +123,19 @@ WIPES_THE_PROCESS = """
         for start, end in request.excluded:
             ctypes.memset(start, 0, end - start)
         return super().snapshot(request, output, to_file=to_file)
+"""
+LEAVES_WHAT_FAILED = """
+left = []
+def opens(self, kept, name):
+    self.kept, self.name, self.data = kept, name, bytearray()
+def commits(self):
+    if self.name in self.kept:
+        left.append(self.name + ".part")
+        raise FileExistsError(self.name)
+    self.kept[self.name] = bytes(self.data)
+    return "place:" + self.name
+Kept.__init__, Kept.commit = opens, commits
+DestinationContract.leftovers = lambda self: [*self.names(), *left]
 """
 DESTINATION = """
 class Place(gencore.Destination):
@@ -306,6 +332,14 @@ def run(pytester, monkeypatch):
             r"finish\(\) works without a core",
         ),
         (LEAKS, r"abort\(\) releases everything"),
+        (CHECKS.format("Path('probe').write_text('')"), r"check\(\) returns None"),
+        (CHECKS.format("Path('probe').touch()"), r"check\(\) leaves nothing"),
+        (CHECKS.format("never_awaited()"), r"check\(\) returns None"),
+        (FINISHES.format("os.umask(0o777 & ~os.umask(0))"), "leaves the process as it was"),
+        (FINISHES.format("os.environ.update(X=str(os.urandom(9)))"), "the process as it was"),
+        (FINISHES.format("subprocess.Popen(['sleep', '20'])"), "leaves the process as it was"),
+        (FINISHES.format("dump.create('manifest.json')"), "names of artefacts are its own"),
+        (FINISHES.format("dump.create('tar.gz')"), "names of artefacts are its own"),
     ],
     ids=[
         *(
@@ -319,7 +353,8 @@ def run(pytester, monkeypatch):
             "files",
             "no-core",
         ),
-        "leak",
+        *("leak", "check", "check-leaves", "check-async"),
+        *("umask", "environment", "child", "manifest", "bundle"),
     ],
 )
 def test_a_bad_collector_is_told_the_rule(run, bad, rule):
@@ -382,6 +417,8 @@ def test_a_bad_backend_is_told_the_rule(run, bad, claim, rule):
         (LEAVES_WHAT_WAS_ABORTED, "abort_leaves", r"abort\(\) leaves nothing at the place"),
         (KEEPS_WHAT_WAS_ABORTED_OPEN, "abort_leaves", r"abort\(\) releases everything"),
         (REPLACES, "replaced", "a name is never replaced"),
+        (LEAVES_WHAT_FAILED, "replaced", r"abort\(\) leaves nothing of a commit\(\) that raised"),
+        ("Place.check = lambda self: False", "checking", r"check\(\) returns None"),
         (LOSES_THE_SECOND, "replaced", "what cannot be sent is an error"),
         (MIXES, "do_not_mix", "two uploads do not mix"),
         (SENDS_OTHER_BYTES, "is_complete", "what is reported is there"),
@@ -390,6 +427,7 @@ def test_a_bad_backend_is_told_the_rule(run, bad, claim, rule):
     ],
     ids=[
         *("name", "check", "location", "chunks", "early", "abort", "abort-open", "replaces"),
+        *("failed-commit", "check-returns"),
         *("loses", "mixes", "other-bytes", "cancelled", "commit-open"),
     ],
 )

@@ -14,7 +14,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
@@ -22,9 +22,6 @@ from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore.errors import OutputError
 from gencore.report import Artifact
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 __all__ = ["ArtifactWriter", "Output", "sync"]
 
@@ -230,7 +227,7 @@ class ArtifactWriter(io.BufferedIOBase):
         """Return True."""
         return True
 
-    def write(self, data: "ReadableBuffer") -> int:
+    def write(self, data: "bytes | memoryview") -> int:  # type: ignore[override]  # bytes-like is enough here
         """Write *data* and return its length in bytes. Raises `OutputError`."""
         chunk = memoryview(data).cast("B")  # len() of an array's view counts its items
         if self.closed:

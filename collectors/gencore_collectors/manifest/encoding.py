@@ -20,8 +20,7 @@ def encode(manifest: dict[str, Any], limit: int = MAX_SIZE) -> bytes:
 
 def _json(value: Any) -> bytes:
     """Escape all but printable ASCII: no text in it can move a terminal's cursor or end a line."""
-    text = json.dumps(value, indent=1, ensure_ascii=True, default=dict)  # of a read-only mapping
-    return text.encode() + b"\n"
+    return json.dumps(value, indent=1, ensure_ascii=True).encode() + b"\n"
 
 
 def _shorten(manifest: dict[str, Any]) -> bool:

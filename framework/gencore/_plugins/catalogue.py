@@ -34,6 +34,13 @@ GROUPS: Final[Mapping[Family, str]] = {
     "filter": "gencore.filters",
     "listener": "gencore.listeners",
 }
+_WAYS_TO_NAME: Final[Mapping[Family, str]] = {
+    "backend": "GENCORE_BACKEND={}",
+    "collector": "collectors=['{}']",
+    "destination": "destination='{}'",
+    "filter": "filters=['{}']",
+    "listener": "listeners=['{}']",
+}
 BUILT_IN: Final = "gencore"
 """The distribution whose plug-ins no policy turns off, and whose names no other one takes."""
 
@@ -170,4 +177,4 @@ def _settle_claim(entry: CatalogueEntry, claimants: list[CatalogueEntry]) -> Cat
 def remedy_by_name(entry: CatalogueEntry, *, full: bool = False) -> str:
     """Return what to write in order to use a plug-in that is not used by itself."""
     name = entry.full_name if full else entry.name
-    return f"GENCORE_BACKEND={name}" if entry.family == "backend" else f"collectors=['{name}']"
+    return _WAYS_TO_NAME[entry.family].format(name)

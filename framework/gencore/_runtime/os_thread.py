@@ -50,6 +50,7 @@ __all__ = [
     "open_descriptor",
     "settle",
     "try_to_start",
+    "wait_for_all",
     "wait_for_descriptors",
 ]
 
@@ -78,6 +79,8 @@ _GLANCE: Final = 0.01
 """Seconds between two checks of a waiting greenlet."""
 _SETTLED_AFTER: Final = 0.1
 """Seconds after which a thread that has ended is gone, or no longer waited for."""
+_alive: "Final[set[OsThread]]" = set()
+"""Threads of ours that have not ended. Each use is one step of the interpreter."""
 _leaving: Final[deque[tuple[int, float]]] = deque(maxlen=64)
 """Ending threads, and since when. Each use is one step of the interpreter."""
 
@@ -142,9 +145,11 @@ class OsThread:
         self._function = function
         self._name = name
         self._ended = Latch()
+        _alive.add(self)
         try:
             _start_with_own_stack(self._run)
         except (RuntimeError, MemoryError) as error:
+            _alive.discard(self)
             raise NoThread(str(error) or "no memory for a thread") from error
 
     def join(self, timeout: float | None = None) -> bool:
@@ -160,6 +165,7 @@ class OsThread:
         finally:
             _forget_for_threading()
             leave()
+            _alive.discard(self)
             self._ended.open()
 
 
@@ -227,6 +233,16 @@ def _is_there(path: str) -> bool:
     return True
 
 
+def wait_for_all(timeout: float) -> None:
+    """Wait until no thread of ours is left, *timeout* seconds at most.
+
+    Those that end a backend's wait, or were left behind in a call, are not waited for otherwise.
+    """
+    until = time.monotonic() + timeout
+    for thread in _alive.copy():
+        thread.join(until - time.monotonic())
+
+
 def try_to_start(limit: float) -> bool:
     """Start a thread that ends at once. Return whether it has, within *limit* seconds.
 
@@ -264,3 +280,4 @@ def lock_that_no_child_inherits() -> Any:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leaving.clear)
+    os.register_at_fork(after_in_child=_alive.clear)

@@ -106,6 +106,6 @@ def _choices(converter: "Converter", choice: Any, value: object, _: object) -> A
 
 
 def _required(value: Any, _: object) -> Required:
-    if value in (True, False, "before"):
+    if type(value) is bool or value == "before":
         return value  # type: ignore[no-any-return]  # it is one of the three
     raise TypeError(f"expected true, false or 'before', not {value!r}")

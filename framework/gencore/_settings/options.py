@@ -55,7 +55,7 @@ def _check_options(spec: Any, _: object, options: Any) -> None:
 
 
 def _check_required(spec: "CollectorSpec", _: object, required: Any) -> None:
-    if required not in {True, False, "before"}:
+    if type(required) is not bool and required != "before":
         raise UsageError(f"required={required!r} of {spec.use!r} is not true, false or 'before'")
 
 

@@ -144,7 +144,17 @@ def _option(parameter: inspect.Parameter) -> Option:
         parameter.annotation, str
     )
     kind = Any if unknown else _without_foreign_notes(parameter.annotation)
+    if not _is_hashable(kind):  # no type: a list of them, or a note of another library's inside
+        kind = Any
     return Option(name=parameter.name, kind=kind, default=parameter.default)
+
+
+def _is_hashable(kind: Any) -> bool:
+    try:
+        hash(kind)
+    except TypeError:
+        return False
+    return True
 
 
 def _without_foreign_notes(kind: Any) -> Any:
@@ -195,6 +205,7 @@ def _converter(*, from_data: bool) -> "Converter":
         ({Union, UnionType}, _to_first_that_fits),
         (_SEQUENCES, _to_sequence),
         ({Annotated}, _to_range),
+        ({Literal}, _to_literal),
     ):
         converter.register_structure_hook_func(
             partial(_has_origin, origins), partial(hook, converter)
@@ -248,11 +259,22 @@ def _to_sequence(converter: "Converter", value: object, kind: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise TypeError(f"expected a list, not {value!r}")
     origin, items = get_origin(kind), get_args(kind)
+    if not items:  # a bare List, Sequence or Tuple of `typing`
+        return tuple(value) if origin is tuple else list(value)
     if origin is not tuple:
         return [converter.structure(item, items[0]) for item in value]
     if items[-1:] == (...,):
         items = (items[0],) * len(value)
     return tuple(converter.structure(v, item) for v, item in zip(value, items, strict=True))
+
+
+def _to_literal(_: "Converter", value: object, kind: Any) -> Any:
+    """Compare types too: True is not 1. A member of an enumeration may be given by its value."""
+    for literal in get_args(kind):
+        for same in (literal, getattr(literal, "value", literal)):
+            if type(value) is type(same) and value == same:
+                return literal
+    raise ValueError(f"{value!r} is none of them")
 
 
 def _to_range(converter: "Converter", value: object, kind: Any) -> Any:
@@ -272,8 +294,8 @@ def _in_words(kind: Any) -> str:
         return f"one of {', '.join(map(repr, parts))}"
     if origin in {Union, UnionType}:
         return " or ".join(map(_in_words, parts))
-    if origin is tuple and parts[-1:] != (...,):
+    if origin is tuple and parts and parts[-1] is not ...:
         return f"({', '.join(map(_in_words, parts))})"
-    if origin in _SEQUENCES:
+    if origin in _SEQUENCES and parts:
         return f"{origin.__name__.lower()} of {_in_words(parts[0])}"
     return _NAMES.get(kind) or str(getattr(kind, "__name__", kind))

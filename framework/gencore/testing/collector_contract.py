@@ -12,7 +12,13 @@ from gencore.errors import CoreFailed
 from gencore.process import ObservedProcess
 from gencore.report import Report
 from gencore.testing.giving_up import give_up_at
-from gencore.testing.rules import ContractSuite, assert_named_well, surroundings, watched
+from gencore.testing.rules import (
+    ContractSuite,
+    assert_checks,
+    assert_named_well,
+    surroundings,
+    watched,
+)
 from gencore.testing.simulated import SimulatedBackend
 
 __all__ = ["CollectorContract"]
@@ -37,6 +43,16 @@ class CollectorContract(ContractSuite):
     def test_it_is_named_well(self, collector: Maker) -> None:
         """The loader finds it, and people read what it is."""
         assert_named_well(collector())
+
+    def test_checking_leaves_nothing(self, collector: Maker, tmp_path: Path) -> None:
+        """However often it is asked."""
+        before = surroundings(tmp_path, Path.cwd())
+
+        assert_checks(collector())
+        assert_checks(collector())
+
+        after = surroundings(tmp_path, Path.cwd())
+        assert after == before, "rule: check() leaves nothing behind"
 
     def test_observing_does_nothing_slow(self, collector: Maker) -> None:
         """Inside the pause nothing is imported, opened, connected or started."""
@@ -71,6 +87,29 @@ class CollectorContract(ContractSuite):
 
         own = [f"{part.part}: {part.reason}" for part in report.failed if part.part != "core"]
         assert own == [], "rule: finish() works without a core, or returns nothing"
+
+    def test_a_dump_leaves_the_process_as_it_was(self, collector: Maker, tmp_path: Path) -> None:
+        """No thread, child, descriptor, environment variable or signal handler is left."""
+        self.dump(collector, tmp_path)
+        before = surroundings()
+
+        self.dump(collector, tmp_path)
+
+        assert surroundings() == before, "rule: a dump leaves the process as it was"
+
+    def test_its_artifacts_have_names_of_their_own(self, collector: Maker, tmp_path: Path) -> None:
+        """In a dump with gencore's own collectors, whose names nobody else can take."""
+        made = collector()
+        others = [name for name in ("raw", "manifest", "archive") if name != made.name]
+        if made.packs or made.keeps_core:
+            others = [name for name in others if name == "manifest"]
+
+        report = Pipeline(
+            backend=SimulatedBackend(), collectors=[*others, collector], directory=tmp_path
+        ).run()
+
+        failed = [f"{part.part}: {part.reason}" for part in report.failed]
+        assert failed == [], "rule: names of artefacts are its own"
 
     def test_a_dump_that_is_given_up_leaves_nothing(
         self, collector: Maker, tmp_path: Path

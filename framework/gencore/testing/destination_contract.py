@@ -13,7 +13,13 @@ from gencore.destination import Destination, Upload
 from gencore.report import Report
 from gencore.testing.giving_up import give_up_at
 from gencore.testing.pieces import sample, write_in_pieces
-from gencore.testing.rules import ContractSuite, assert_named_well, assert_same, surroundings
+from gencore.testing.rules import (
+    ContractSuite,
+    assert_checks,
+    assert_named_well,
+    assert_same,
+    surroundings,
+)
 from gencore.testing.simulated import SimulatedBackend
 
 __all__ = ["DestinationContract"]
@@ -63,8 +69,8 @@ class DestinationContract(ContractSuite):
         """Neither at the place nor in the process, however often it is asked."""
         before = surroundings(tmp_path, Path.cwd()), set(self.names())
 
-        destination().check()
-        destination().check()
+        assert_checks(destination())
+        assert_checks(destination())
 
         after = surroundings(tmp_path, Path.cwd()), set(self.names())
         assert after == before, "rule: check() leaves nothing behind"

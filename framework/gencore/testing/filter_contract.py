@@ -15,7 +15,13 @@ from gencore.filter import ByteSink, Filter
 from gencore.report import Report
 from gencore.testing.giving_up import give_up_at
 from gencore.testing.pieces import sample, write_in_pieces
-from gencore.testing.rules import ContractSuite, assert_named_well, assert_same, surroundings
+from gencore.testing.rules import (
+    ContractSuite,
+    assert_checks,
+    assert_named_well,
+    assert_same,
+    surroundings,
+)
 from gencore.testing.simulated import SimulatedBackend
 
 __all__ = ["FilterContract"]
@@ -68,8 +74,8 @@ class FilterContract(ContractSuite):
         """However often it is asked."""
         before = surroundings(tmp_path, Path.cwd())
 
-        maker().check()
-        maker().check()
+        assert_checks(maker())
+        assert_checks(maker())
 
         after = surroundings(tmp_path, Path.cwd())
         assert after == before, "rule: check() leaves nothing behind"

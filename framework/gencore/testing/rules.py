@@ -13,12 +13,22 @@ import pytest
 
 from gencore._plugins.loader import API_CURRENT, API_FLOOR
 from gencore._plugins.names import is_name
+from gencore._runtime.os_thread import wait_for_all
 
-__all__ = ["ContractSuite", "assert_named_well", "assert_same", "surroundings", "watched"]
+__all__ = [
+    "ContractSuite",
+    "assert_checks",
+    "assert_named_well",
+    "assert_same",
+    "surroundings",
+    "watched",
+]
 
 _FORBIDDEN: Final = ("import", "open", "os.listdir", "os.scandir", "socket.", "subprocess.")
 _OWN_THREADS: Final = {"gencore-dump", "gencore-steps", "gencore-events", "gencore-abort"}
 """The framework's own threads, which may take a moment to end after the result is there."""
+_THREAD_LIMIT: Final = 10.0
+"""Seconds that they have for that: one that a plug-in holds up stays."""
 _watching = threading.local()
 
 
@@ -55,6 +65,14 @@ def assert_named_well(plugin: Any) -> None:
     assert document, "rule: a plug-in's class has a docstring"
 
 
+def assert_checks(plugin: Any) -> None:
+    """Let a collector, destination or filter check itself."""
+    returned: object = plugin.check()
+    if hasattr(returned, "close"):
+        returned.close()  # a coroutine, of which Python would say that nobody has awaited it
+    assert returned is None, "rule: check() returns None, and is not a coroutine"
+
+
 def assert_same(found: object, expected: object, rule: str) -> None:
     """Compare what may be megabytes. pytest would explain the difference, for hours."""
     same = found == expected
@@ -62,16 +80,35 @@ def assert_same(found: object, expected: object, rule: str) -> None:
 
 
 def surroundings(*directories: Path) -> dict[str, Any]:
-    """Return what a plug-in must leave as it was."""
+    """Return what a plug-in must leave as it was.
+
+    Once the framework's own threads have ended: even to be named, each opens a file for a moment.
+    """
+    wait_for_all(_THREAD_LIMIT)
     descriptors = Path("/dev/fd")
     return {
         "files": sorted(str(path) for top in directories for path in top.rglob("*")),
         "working directory": os.getcwd(),  # noqa: PTH109 - a string shows best
         "environment": dict(os.environ),
+        "umask": _umask(),
+        "children": sorted(_children()),
         "threads": sorted(t.name for t in threading.enumerate() if t.name not in _OWN_THREADS),
         "descriptors": len(os.listdir(descriptors)) if descriptors.exists() else 0,
         "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
     }
+
+
+def _umask() -> int:
+    """Ask for it, which nothing but setting it does on every system."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _children() -> list[str]:
+    """Return the IDs of child processes, where the kernel says them: see proc_pid_children(5)."""
+    lists = Path("/proc/self/task").glob("*/children")
+    return [child for listed in lists for child in listed.read_text().split()]
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Artefacts are what the framework has counted, whatever their collector says of them."""
 
 import array
+import copy
 import io
+import json
 import logging
 import os
 import subprocess
@@ -171,6 +173,18 @@ def test_a_file_that_was_changed_behind_its_writer_is_found(tmp_path, change):
     assert members(report.path_of("archive")) == {"core"}
 
 
+CHANGES = [
+    lambda mapping: mapping.update(x="forged"),
+    lambda mapping: mapping.setdefault("x", "forged"),
+    lambda mapping: mapping.__setitem__("x", "forged"),
+    lambda mapping: mapping.__delitem__("x"),
+    lambda mapping: mapping.__ior__({"x": "forged"}),
+    lambda mapping: mapping.pop("x", None),
+    lambda mapping: mapping.popitem(),
+    lambda mapping: mapping.clear(),
+]
+
+
 def test_nothing_of_a_dump_can_be_changed(tmp_path):
     """Neither its attributes nor what is in them: the manifest repeats it."""
 
@@ -178,8 +192,12 @@ def test_nothing_of_a_dump_can_be_changed(tmp_path):
         mappings = [dump.request.annotations, dump.plugins[0], dump.pause.phases]
         mappings += [dump.facts.runtime, dump.facts.runtime["flags"], dump.facts.annotations]
         for mapping in mappings:
-            with pytest.raises(TypeError, match="does not support item assignment"):
-                mapping["x"] = "forged"
+            before = json.dumps(mapping)
+            for change in CHANGES:
+                with pytest.raises(TypeError, match="read-only"):
+                    change(mapping)
+            assert json.dumps(mapping) == before
+            assert copy.deepcopy(mapping) == mapping.copy() == mapping
 
     report = run(tmp_path, collector(finish), "manifest", annotations={"a": "b"})
 

@@ -317,6 +317,21 @@ def test_a_distribution_that_cannot_be_read_has_no_plug_ins(install, tmp_path, f
     assert "sample-malformed" not in {p.entry.distribution for p in loader.load_all("backend")}
 
 
+@pytest.mark.parametrize("family", ["backend", "collector", "destination", "filter", "listener"])
+def test_a_remedy_names_the_option_of_its_family(install, family):
+    """It can be pasted."""
+    for distribution in ("sample-one", "sample-two"):
+        install(distribution, "sample", "", group=f"{family}s")
+
+    with pytest.raises(gencore.PluginError) as caught:
+        loader.load_named(family, "sample")
+
+    option = {"backend": "GENCORE_BACKEND=", "destination": "destination='"}.get(
+        family, f"{family}s=['"
+    )
+    assert caught.value.remedy.startswith(f"{option}sample-")
+
+
 def test_no_distribution_takes_the_place_of_gencore(install):
     """Its name may be written in other letters, and it may be the first on the path."""
     install("Gencore", "raw", GOOD.format(name="raw", version=(1, 0)))

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, Protocol
@@ -10,7 +11,7 @@ import pytest
 
 import gencore
 from gencore import Range
-from gencore._settings.plugin_options import OptionsFromData, check_options
+from gencore._settings.plugin_options import OptionsFromData, check_options, read_options
 from gencore.testing import SimulatedBackend
 
 
@@ -158,6 +159,53 @@ def test_a_wrong_value_is_named_with_what_is_expected(name, value, expected):
         assert caught.value.message.startswith(
             f"{source}collector 'sample': option {name}={value!r}: expected {expected}"
         )
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "taken"),
+    [
+        (typing.List, [1, "x"], [1, "x"]),  # noqa: UP006 - as older code says it
+        (typing.Sequence, (1,), [1]),
+        (typing.Tuple, [1], (1,)),  # noqa: UP006
+        ([int], KEY, KEY),
+        ({"x": 1}, KEY, KEY),
+        (list[Annotated[int, {}]], KEY, KEY),
+    ],
+    ids=["List", "Sequence", "Tuple", "list", "dict", "unhashable-note"],
+)
+def test_any_annotation_can_be_read(kind, value, taken):
+    """One that is no type is none: the option takes anything."""
+
+    def maker(*, opt):
+        raise NotImplementedError
+
+    maker.__annotations__ = {"opt": kind}
+
+    assert check_options(maker, {"opt": value}, "x") == {"opt": taken}
+    assert read_options(maker).named["opt"].expected
+
+
+@pytest.mark.parametrize(("given", "good"), [(1, True), (True, False), (1.0, False), ("1", False)])
+def test_a_literal_is_of_one_type(given, good):
+    """True equals 1, and is not meant by it."""
+
+    def maker(*, opt: Literal[1]):
+        raise NotImplementedError
+
+    if good:
+        assert check_options(maker, {"opt": given}, "x") == {"opt": given}
+    else:
+        with pytest.raises(gencore.UsageError, match="expected one of 1"):
+            check_options(maker, {"opt": given}, "x")
+
+
+@pytest.mark.parametrize("required", [1, 0, None, [], {}, "after"])
+def test_required_is_one_of_three(required):
+    """And said so, whatever is given."""
+    with pytest.raises(gencore.UsageError, match="true, false or 'before'"):
+        gencore.CollectorSpec("raw", required=required)
+    with pytest.raises(gencore.UsageError, match="true, false or 'before'"):
+        gencore.Pipeline.from_mapping({"collectors": [{"use": "raw", "required": required}]})
 
 
 def test_an_unknown_option_is_answered_with_the_nearest():

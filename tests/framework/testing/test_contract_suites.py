@@ -42,6 +42,19 @@ class TestIt(BackendContract):
     @pytest.fixture
     def backend(self): return Bad()
 """
+CHECKS = """
+import subprocess
+async def never_awaited(): pass
+class Bad(Good):
+    "Checks itself."
+    def check(self): return {}
+"""
+FINISHES = """
+import subprocess
+class Bad(Good):
+    "Leaves something."
+    def finish(self, dump): {}
+"""
 LEAKS = """
 class Bad(Good, gencore.CoreSink):
     "Keeps a descriptor."
@@ -115,6 +128,19 @@ WIPES_THE_PROCESS = """
         for start, end in request.excluded:
             ctypes.memset(start, 0, end - start)
         return super().snapshot(request, output, to_file=to_file)
+"""
+LEAVES_WHAT_FAILED = """
+left = []
+def opens(self, kept, name):
+    self.kept, self.name, self.data = kept, name, bytearray()
+def commits(self):
+    if self.name in self.kept:
+        left.append(self.name + ".part")
+        raise FileExistsError(self.name)
+    self.kept[self.name] = bytes(self.data)
+    return "place:" + self.name
+Kept.__init__, Kept.commit = opens, commits
+DestinationContract.leftovers = lambda self: [*self.names(), *left]
 """
 DESTINATION = """
 class Place(gencore.Destination):
@@ -321,6 +347,24 @@ COLLECTORS = {
     "files": collector(WRITES_BESIDE, "files come from dump.create"),
     "no-core": collector(NEEDS_A_CORE, r"finish\(\) works without a core"),
     "leak": collector(LEAKS, r"abort\(\) releases everything"),
+    "check": collector(CHECKS.format("Path('probe').write_text('')"), r"check\(\) returns None"),
+    "check-leaves": collector(CHECKS.format("Path('probe').touch()"), r"check\(\) leaves nothing"),
+    "check-async": collector(CHECKS.format("never_awaited()"), r"check\(\) returns None"),
+    "umask": collector(
+        FINISHES.format("os.umask(0o777 & ~os.umask(0))"), "leaves the process as it was"
+    ),
+    "environment": collector(
+        FINISHES.format("os.environ.update(X=str(os.urandom(9)))"), "the process as it was"
+    ),
+    "child": collector(
+        FINISHES.format("subprocess.Popen(['sleep', '20'])"), "leaves the process as it was"
+    ),
+    "manifest": collector(
+        FINISHES.format("dump.create('manifest.json')"), "names of artefacts are its own"
+    ),
+    "bundle": collector(
+        FINISHES.format("dump.create('tar.gz')"), "names of artefacts are its own"
+    ),
 }
 BACKENDS = {
     "priority": backend("priority = 'high'", "priority is a whole number"),
@@ -368,6 +412,12 @@ DESTINATIONS = {
         KEEPS_WHAT_WAS_ABORTED_OPEN, "abort_leaves", r"abort\(\) releases everything"
     ),
     "replaces": destination(REPLACES, "replaced", "a name is never replaced"),
+    "failed-commit": destination(
+        LEAVES_WHAT_FAILED, "replaced", r"abort\(\) leaves nothing of a commit\(\) that raised"
+    ),
+    "check-returns": destination(
+        "Place.check = lambda self: False", "checking", r"check\(\) returns None"
+    ),
     "loses": destination(LOSES_THE_SECOND, "replaced", "what cannot be sent is an error"),
     "mixes": destination(MIXES, "do_not_mix", "two uploads do not mix"),
     "other-bytes": destination(SENDS_OTHER_BYTES, "is_complete", "what is reported is there"),

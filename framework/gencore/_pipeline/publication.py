@@ -85,7 +85,7 @@ class Publication:
     def _publish(self, artifact: Artifact, until: float) -> Steps[Artifact | None]:
         stores = self._dump.stores
         left = None if stores.are_files else max(0.0, until - time.monotonic())
-        error = TimedOut(left or 0, f"commit() of {artifact.name!r} by {stores.who}")
+        error = TimedOut(round(left or 0, 1), f"commit() of {artifact.name!r} by {stores.who}")
         try:
             published: Artifact = yield Call(partial(stores.publish, artifact), left, error)
         except Exception as error:

@@ -5,7 +5,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -107,8 +107,11 @@ def _umask() -> int:
 
 def _children() -> list[str]:
     """Return the IDs of child processes, where the kernel says them: see proc_pid_children(5)."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return [child for listed in lists for child in listed.read_text().split()]
+    children: list[str] = []
+    for listed in Path("/proc/self/task").glob("*/children"):
+        with suppress(OSError):  # of a thread that has ended meanwhile
+            children += listed.read_text().split()
+    return children
 
 
 @contextmanager

@@ -26,6 +26,7 @@ import gencore_collectors.manifest
 from gencore.bundle import writer
 from gencore.bundle.manifest import LARGEST_MANIFEST
 from gencore.corefile import CoreFile
+from gencore.target import Target
 from gencore.testing import SimulatedBackend, simulated
 from gencore_collectors.manifest import container, encoding
 
@@ -670,9 +671,10 @@ def test_process_that_may_not_be_dumped_is_recognised(python):
     """What PR_SET_DUMPABLE took away is seen, by root too."""
     code = """if True:
         import ctypes, json
+        from gencore.target import Target
         from gencore_collectors.manifest import security
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
-        print(json.dumps(security.section({})["dumpable"]))
+        print(json.dumps(security.section(Target(), {})["dumpable"]))
     """
     assert python(code) == 0
 
@@ -815,7 +817,7 @@ def test_container_is_told_by_its_marks(tmp_path, monkeypatch, name):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text)
 
-    found = container.section(tmp_path)
+    found = container.section(Target(), os.environ, tmp_path)
 
     if found is not None:
         found = (

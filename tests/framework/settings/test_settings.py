@@ -268,6 +268,8 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
         "threads": "caller",
         "content": "full",
         "timeout": 5.5,
+        "target": 4711,
+        "reason": "it hangs",
         "annotations": {"a": "b"},
         "with_dontdump": True,
         "allow_undumpable": True,

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -56,6 +56,14 @@ def main() -> NoReturn:
         sys.exit(gencore(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
+        _print_json(
+            {
+                "error": "UsageError",
+                "message": error.format_message(),
+                "remedy": None,
+                "exit_code": error.exit_code,
+            }
+        )
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         click.echo("gencore: interrupted", err=True)
@@ -67,5 +75,10 @@ def main() -> NoReturn:
 
 def _report(error: GencoreError) -> None:
     print_error(error)
+    _print_json(describe_error(error))
+
+
+def _print_json(shown: dict[str, Any]) -> None:
+    """Print an error as the one JSON object that was asked for."""
     if "--json" in sys.argv:
-        click.echo(json.dumps(describe_error(error), indent=1))
+        click.echo(json.dumps(shown, indent=1))

@@ -413,3 +413,13 @@ def test_errors_are_json_too(cli):
 
     assert error["error"] == "OutputError"
     assert error["exit_code"] == 4
+
+
+def test_wrong_usage_is_json_too(cli):
+    """Whoever finds it: the command, or the library that reads the command line."""
+    for wrong in (["verify", "--json"], ["dump", "--json"], ["demo", "--json", "--no-such"]):
+        done = cli(*wrong)
+
+        error = json.loads(done.stdout)
+        assert (done.returncode, error["exit_code"], error["error"]) == (2, 2, "UsageError")
+        assert error["message"] in done.stderr

@@ -122,6 +122,25 @@ def test_show_is_readable(cli, install):
     } <= set(lines)
 
 
+def test_what_a_plug_in_says_does_not_reach_the_terminal_raw(cli, install):
+    """Neither colours nor what moves the cursor."""
+    install(DESCRIBED.replace("Saves nothing,", "Saves \\x1b[31mnothing,"))
+
+    printed = cli("plugins", "show", "described").stdout
+
+    assert "\x1b" not in printed
+    assert "[31mnothing, in two lines." in printed
+
+
+def test_a_default_that_json_has_not_is_shown_as_text(cli, install):
+    """Infinity is no JSON; and --json may stand before the name of the command."""
+    install(DESCRIBED.replace("= 3", "= float('inf')"))
+
+    (row,) = shown(cli("plugins", "--json", "show", "described"))
+
+    assert row["options"][1]["default"] == "inf"
+
+
 def test_show_survives_what_a_class_does_when_it_is_looked_at(cli, install):
     """What raises is shown as that."""
     install(DESCRIBED + BROKEN)

@@ -5,6 +5,7 @@ from typing import Final
 
 import click
 
+from gencore._escaping import escape_unprintable
 from gencore._plugins import loader
 from gencore._plugins.catalogue import GROUPS
 from gencore.cli.options import json_option
@@ -40,13 +41,15 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
 @plugins.command()
 @click.argument("name")
 @json_option
-def show(*, name: str, as_json: bool) -> None:
+@click.pass_context
+def show(context: click.Context, *, name: str, as_json: bool) -> None:
     """Show one plug-in: what it does, its options with type and default, its attributes.
 
     NAME is a plug-in's name, or DISTRIBUTION:NAME; all of that name are shown.
     """
     rows = [describe(plugin) for plugin in loader.load_matching(name)]
-    if as_json:
+    before_the_name = context.parent is not None and context.parent.params["as_json"]
+    if as_json or before_the_name:
         click.echo(json.dumps({"plugins": rows}, indent=1))
         return
     for row in rows:
@@ -62,7 +65,7 @@ def _echo_plugin(row: Row) -> None:
     click.echo(f"  distribution: {row['distribution']} {row['version']}")
     click.echo(f"  contract version: {row['api_version'] or 'unknown'}")
     if row["description"]:
-        click.echo(f"  {row['description']}")
+        click.echo(f"  {escape_unprintable(row['description'])}")
     for option in row["options"]:
         default = "required" if option["required"] else f"default {option['default']!r}"
         click.echo(f"  option {option['name']}: {option['type']}, {default}")
@@ -74,6 +77,6 @@ def _echo_plugin(row: Row) -> None:
 
 def _echo_reason(row: Row, *, indent: int) -> None:
     if row["reason"]:
-        click.echo(f"{' ' * indent}{row['reason']}")
+        click.echo(f"{' ' * indent}{escape_unprintable(row['reason'])}")
     if row["remedy"]:
         click.echo(f"{' ' * indent}remedy: {row['remedy']}")

@@ -1,6 +1,7 @@
 """What is said of an installed plug-in: one row in a list, or all of it."""
 
 import inspect
+import math
 import reprlib
 from collections.abc import Callable
 from functools import partial
@@ -27,7 +28,7 @@ def rows_of(family: Family) -> list[Row]:
 def row_of(plugin: loader.LoadedPlugin) -> Row:
     """Return where a plug-in is from, and whether it can be used here."""
     row: Row = {**plugin.as_dict(), "remedy": plugin.remedy}
-    if plugin.status == "ok" and plugin.entry.family == "backend":
+    if plugin.status == "ok" and _is_asked(plugin):
         verdict = verdict_of(plugin)
         unnamed = why_not_default(plugin.entry)
         if not verdict.ok:
@@ -37,6 +38,12 @@ def row_of(plugin: loader.LoadedPlugin) -> Row:
         elif unnamed is not None:
             row.update(status="unnamed", reason=unnamed.text, remedy=unnamed.remedy)
     return row
+
+
+def _is_asked(plugin: loader.LoadedPlugin) -> bool:
+    """Whether it can say if it works here: a backend of other processes must know which."""
+    dumps_others = getattr(plugin.plugin, "dumps_others", False)
+    return plugin.entry.family == "backend" and not dumps_others
 
 
 def describe(plugin: loader.LoadedPlugin) -> Row:
@@ -69,10 +76,16 @@ def _first_paragraph(cls: type) -> str:
     return " ".join(paragraph.split())
 
 
+def _is_odd(value: object) -> bool:
+    """Whether it is a float that JSON does not have."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
 def _read(read: Callable[[], object]) -> Any:
     """Return what JSON can hold of a value that a plug-in's own code may make."""
     try:
         value = read()
-        return value if isinstance(value, _JSON_TYPES) else reprlib.repr(value)
+        is_json = isinstance(value, _JSON_TYPES) and not _is_odd(value)
+        return value if is_json else reprlib.repr(value)
     except Exception as error:
         return f"({loader.how_raised(error)})"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from gencore._settings.plugin_options import Range
     from gencore.annotations import annotate
-    from gencore.arming import arm, disarm, is_armed
+    from gencore.arming import arm, armed_processes, disarm, is_armed
     from gencore.backend import Backend, Snapshot
     from gencore.collector import Collector, CoreSink, DumpInProgress
     from gencore.core_stream import CoreStream, FileCoreStream
@@ -110,6 +110,7 @@ __all__ = [
     "__version__",
     "annotate",
     "arm",
+    "armed_processes",
     "collect_core",
     "create_core",
     "disarm",

@@ -10,6 +10,7 @@ from gencore.target import ProcessFacts
 from gencore_backends.linux.agent_client import ask
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.elf_snapshot import FileSnapshot, PipeSnapshot
+from gencore_backends.linux.link_map import loaded_names
 from gencore_backends.linux.process_access import AgentAccess
 from gencore_backends.linux.snapshot import Origin
 
@@ -51,6 +52,7 @@ class _Capture(Origin):
         threads = [tuple(row) for row in values["threads"]]
         taken.append((_pid_of(pidfd), pidfd, status, phases, threads, values["unlisted"]))
         self.access = AgentAccess(self._request.target, descriptors)
+        self.access.linker_names = loaded_names(self.access)  # before the process may be killed
         self.pause = sum(phases.values())
         self.excluded = tuple((start, end) for start, end in values["excluded"])
         self.facts = _facts_of(values["facts"])

@@ -46,7 +46,7 @@ def mapped_files(access: ProcessAccess, clone: int) -> tuple[MappedFile, ...]:
     for row in rows:
         if row.name.startswith("/") and row.inode:
             sources.setdefault(row.name, f"{access.map_files}/{row.start:x}-{row.end:x}")
-    known = loaded_names(access)
+    known = access.linker_names or loaded_names(access)
     aliases = None if known is None else _aliases(known, access.root)
     data = data_mappings(rows, access.target, clone)
     return tuple(_mapped_file(path, sources, aliases, data, access.root) for path in sources)

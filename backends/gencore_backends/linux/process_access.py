@@ -1,5 +1,6 @@
 """How a process's memory, memory map and files are reached: this process's own, or another's."""
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -28,6 +29,9 @@ class ProcessAccess:
     """What comes before a path of the process, so that it leads to the same file here."""
     map_files: str = "/proc/self/map_files"
     """Threads have none of their own."""
+
+    linker_names: tuple[str, ...] | None = None
+    """Those under which the linker knows the loaded files, if they were read already."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -60,22 +64,29 @@ class AgentAccess(ProcessAccess):
     """Reaches another process through descriptors that its agent passed on.
 
     It opened them itself: no right over the process is needed, only to read the files of /proc
-    that every process of the same user may read.
+    that every process of the same user may read. The map is read at once: the process may be
+    killed as soon as the pause is over.
     """
 
     def __init__(self, target: Target, descriptors: dict[str, int]) -> None:
         super().__init__(target)
         self._descriptors = descriptors
-        self._map: tuple[MappedRange, ...] | None = None
+        self._map = self._read_map()
         self.map_files = target.proc("map_files")
         if _is_elsewhere(target):
             self.root = target.proc("root")
 
-    def memory_map(self) -> tuple[MappedRange, ...]:
-        """Return it as it was when it was first asked for."""
-        if self._map is None:
+    def _read_map(self) -> tuple[MappedRange, ...]:
+        try:
             with os.fdopen(os.dup(self._descriptors["maps"]), "rb") as file:
-                self._map = parse_memory_map(file.read())
+                return parse_memory_map(file.read())
+        except (OSError, LookupError):  # it has ended already, or could not open it
+            return ()
+
+    def memory_map(self) -> tuple[MappedRange, ...]:
+        """Return it as it was just after the pause. Raises OSError if nobody could read it."""
+        if not self._map:
+            raise ProcessLookupError(errno.ESRCH, "its memory map could not be read")
         return self._map
 
     def open_memory(self) -> int:

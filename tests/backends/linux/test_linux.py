@@ -18,6 +18,7 @@ import pytest
 import gencore
 from gencore.corefile import CoreFile
 from gencore.output import Output
+from gencore.target import Target
 from gencore.testing.simulated import simulated_core
 
 if sys.platform != "linux":
@@ -29,6 +30,7 @@ from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.kernel_core import KernelCore
 from gencore_backends.linux.proc import mapped_files
+from gencore_backends.linux.process_access import THIS_PROCESS
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 from gencore_backends.linux.sigsegv_snapshot import _find_absolute
 from gencore_collectors.manifest import process
@@ -299,7 +301,7 @@ def test_no_limit_is_unlimited_where_infinity_is_positive(monkeypatch):
     verdict = LinuxSigsegv().probe(gencore.DumpRequest())
 
     shown = {verdict.facts[f"RLIMIT_{name} hard"] for name in ("CORE", "FSIZE")}
-    limits = [pair for pair in process._limits().values() if pair]
+    limits = [pair for pair in process._limits(Target()).values() if pair]
 
     assert shown == {"unlimited"}
     assert not any("RLIMIT" in reason.text for reason in verdict.reasons)
@@ -316,7 +318,7 @@ def test_marks_of_memory_are_those_of_this_process_where_its_clone_has_ended(tmp
         marked, plain = (mmap.mmap(file.fileno(), 0) for file in (one, two))
     marked.madvise(mmap.MADV_DONTDUMP)
 
-    files = {Path(file.path).name: file for file in mapped_files(clone)}
+    files = {Path(file.path).name: file for file in mapped_files(THIS_PROCESS, clone)}
 
     assert [files[name].dontdump for name in ("marked", "plain")] == [True, False]
     assert all(len(files[name].data) == 1 for name in ("marked", "plain"))

@@ -28,7 +28,8 @@ def arm(facts: bytes) -> None:
 
     Raises OSError.
     """
-    _native.arm(os.fsencode(_own_directory() or ""), facts)
+    directory = None if _native.is_armed() else _own_directory()  # which it has already
+    _native.arm(os.fsencode(directory or ""), facts)
     _follow_forks()
 
 

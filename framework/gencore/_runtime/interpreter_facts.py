@@ -4,14 +4,17 @@ Loads little: it runs at the start of armed processes.
 """
 
 import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from typing import Any
 
 __all__ = ["interpreter_facts"]
 
 
-def interpreter_facts() -> dict[str, Any]:
-    """Return the section ``runtime`` of the manifest."""
+@cache
+def interpreter_facts() -> Mapping[str, Any]:
+    """Return the section ``runtime`` of the manifest: nothing of it changes."""
     version, _, rest = sys.version.partition(" ")
     build, _, compiler = rest.partition("[")
     return {

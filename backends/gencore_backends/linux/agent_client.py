@@ -19,6 +19,7 @@ import attrs
 from gencore import DumpRequest, TargetUnavailable
 from gencore.target import Target
 from gencore_backends.linux.agent_directories import directories_of
+from gencore_backends.linux.proc import read_status
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
 
 __all__ = ["Answer", "Identity", "ask"]
@@ -153,7 +154,7 @@ class Identity:
         """Read it from /proc. Raises `TargetUnavailable`."""
         try:
             stat = Path(target.proc("stat")).read_text(errors="replace")
-            status = Path(target.proc("status")).read_text(errors="replace")
+            fields = read_status(target)
             namespace = Path(target.proc("ns/pid")).stat().st_ino
         except FileNotFoundError as error:
             raise TargetUnavailable(
@@ -165,7 +166,6 @@ class Identity:
         except OSError as error:  # ESRCH: it ended meanwhile
             what = f"process {target.pid} cannot be looked at: {error.strerror}"
             raise TargetUnavailable(what) from error
-        fields = dict(line.partition(":")[::2] for line in status.split("\n") if ":" in line)
         return cls(
             namespace=namespace,
             pid=int(fields["NSpid"].split()[-1]),

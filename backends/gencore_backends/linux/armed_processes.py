@@ -12,6 +12,7 @@ from gencore import TargetUnavailable
 from gencore.target import ArmedProcess, Target
 from gencore_backends.linux.agent_client import Answer, Identity, ask
 from gencore_backends.linux.agent_directories import directories_of
+from gencore_backends.linux.proc import read_status
 
 __all__ = ["armed_processes"]
 
@@ -48,8 +49,7 @@ def _has_socket(target: Target, identity: Identity) -> bool:
 
 
 def _describe(target: Target, identity: Identity, answer: Answer) -> ArmedProcess:
-    status = Path(target.proc("status")).read_text(errors="replace").split("\n")
-    fields = {key: value.strip() for key, _, value in (row.partition(":") for row in status)}
+    fields = read_status(target)
     facts = answer.values.get("facts") or {}
     last = answer.values["last"]
     return ArmedProcess(

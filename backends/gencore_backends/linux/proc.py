@@ -14,7 +14,7 @@ from gencore_backends.linux.data_mappings import DataMapping, data_mappings
 from gencore_backends.linux.link_map import loaded_names
 from gencore_backends.linux.process_access import ProcessAccess
 
-__all__ = ["core_size", "mapped_files", "stacks_size", "thread_name"]
+__all__ = ["core_size", "mapped_files", "read_status", "stacks_size", "thread_name"]
 
 _USUAL_STACK: Final = 8 << 20
 """Bytes of a stack, at most, unless more are requested: RLIMIT_STACK of most systems."""
@@ -111,9 +111,14 @@ def stacks_size(target: Target) -> int:
 
 def _numbers_of_status(target: Target, *keys: str) -> list[int]:
     """Return the first number of each row of /proc/PID/status that is there."""
+    return [int(value.split()[0]) for key, value in read_status(target).items() if key in keys]
+
+
+def read_status(target: Target) -> dict[str, str]:
+    """Return the rows of /proc/PID/status by their keys, see proc(5). Raises OSError."""
     text = Path(target.proc("status")).read_text(errors="replace")
     rows = (line.partition(":") for line in text.split("\n"))
-    return [int(value.split()[0]) for key, _, value in rows if key in keys]
+    return {key: value.strip() for key, separator, value in rows if separator}
 
 
 def _mapped_bytes(target: Target) -> int:

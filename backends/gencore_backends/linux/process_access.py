@@ -4,6 +4,7 @@ import errno
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +13,7 @@ from gencore.runtime import open_descriptor
 from gencore.target import Target
 from gencore_backends.linux import _native
 
-__all__ = ["THIS_PROCESS", "AgentAccess", "ProcessAccess"]
+__all__ = ["THIS_PROCESS", "AgentAccess", "ProcessAccess", "parse_auxiliary", "root_of"]
 
 _AUXILIARY: Final = (3, 5)
 """AT_PHDR and AT_PHNUM of getauxval(3)."""
@@ -73,8 +74,8 @@ class AgentAccess(ProcessAccess):
         self._descriptors = descriptors
         self._map = self._read_map()
         self.map_files = target.proc("map_files")
-        if _is_elsewhere(target):
-            self.root = target.proc("root")
+        with suppress(OSError):  # it has ended already
+            self.root = root_of(target)
 
     def _read_map(self) -> tuple[MappedRange, ...]:
         try:
@@ -97,8 +98,7 @@ class AgentAccess(ProcessAccess):
         """Read them where they were passed."""
         with os.fdopen(os.dup(self._descriptors["auxv"]), "rb") as file:
             data = file.read()
-        words = [int.from_bytes(data[at : at + 8], sys.byteorder) for at in range(0, len(data), 8)]
-        return dict(zip(words[::2], words[1::2], strict=True))
+        return parse_auxiliary(data)
 
     def executable(self) -> tuple[str, str]:
         """Return its path as the process sees it, and the descriptor that was passed."""
@@ -114,10 +114,14 @@ class AgentAccess(ProcessAccess):
             os.close(self._descriptors.popitem()[1])
 
 
-def _is_elsewhere(target: Target) -> bool:
-    """Whether paths lead to other files there: a container's, or those of a chroot."""
-    try:
-        same_mounts = Path(target.proc("ns/mnt")).samefile("/proc/self/ns/mnt")
-        return not (same_mounts and Path(target.proc("root")).samefile("/"))
-    except OSError:
-        return False
+def root_of(process: Target) -> str:
+    """Return what comes before its paths: something in a container or chroot. Raises OSError."""
+    root = process.proc("root")
+    same_mounts = Path(process.proc("ns/mnt")).samefile("/proc/self/ns/mnt")
+    return "" if same_mounts and Path(root).samefile("/") else root
+
+
+def parse_auxiliary(data: bytes) -> Mapping[int, int]:
+    """Return the values of /proc/PID/auxv by their types, see getauxval(3)."""
+    words = [int.from_bytes(data[at : at + 8], sys.byteorder) for at in range(0, len(data), 8)]
+    return dict(zip(words[::2], words[1::2], strict=True))

@@ -1,13 +1,12 @@
 """How the memory, memory map and files of an unarmed process are reached: through its clone."""
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from gencore.memory_map import MappedRange, read_memory_map
 from gencore.target import Target
-from gencore_backends.linux.process_access import ProcessAccess
+from gencore_backends.linux.process_access import ProcessAccess, parse_auxiliary, root_of
 
 __all__ = ["CloneAccess"]
 
@@ -19,8 +18,7 @@ class CloneAccess(ProcessAccess):
         super().__init__(target)
         self._clone = Target(clone)
         self.map_files = self._clone.proc("map_files")
-        if _is_elsewhere(self._clone):
-            self.root = self._clone.proc("root")
+        self.root = root_of(self._clone)
 
     def memory_map(self) -> tuple[MappedRange, ...]:
         """Return the clone's. Raises OSError."""
@@ -32,17 +30,9 @@ class CloneAccess(ProcessAccess):
 
     def auxiliary_values(self) -> Mapping[int, int]:
         """Return what the kernel noted when the program began. Raises OSError."""
-        data = Path(self._clone.proc("auxv")).read_bytes()
-        words = [int.from_bytes(data[at : at + 8], sys.byteorder) for at in range(0, len(data), 8)]
-        return dict(zip(words[::2], words[1::2], strict=True))
+        return parse_auxiliary(Path(self._clone.proc("auxv")).read_bytes())
 
     def executable(self) -> tuple[str, str]:
         """Return the path of its executable, and where that can be read. Raises OSError."""
         link = self._clone.proc("exe")
         return os.readlink(link), link
-
-
-def _is_elsewhere(process: Target) -> bool:
-    """Whether paths lead to other files there: a container's, or those of a chroot."""
-    same_mounts = Path(process.proc("ns/mnt")).samefile("/proc/self/ns/mnt")
-    return not (same_mounts and Path(process.proc("root")).samefile("/"))

@@ -15,6 +15,7 @@ from gencore import Reason, TargetUnavailable
 from gencore.runtime import reraise_if_from_handler
 from gencore.target import Target
 from gencore_backends.linux.agent_client import Identity
+from gencore_backends.linux.proc import read_status
 
 __all__ = ["check_rights", "obstacles"]
 
@@ -49,12 +50,10 @@ def check_rights(target: Target) -> None:
 
 def _status_of(target: Target) -> Mapping[str, str]:
     try:
-        text = Path(target.proc("status")).read_text(errors="replace")
+        return read_status(target)
     except (FileNotFoundError, ProcessLookupError) as error:
         remedy = "list those that do: ps -e"
         raise TargetUnavailable(f"process {target.pid} does not exist", remedy=remedy) from error
-    rows = (line.partition(":") for line in text.split("\n"))
-    return {key: value.strip() for key, _, value in rows}
 
 
 def _name_of(pid: int) -> str:

@@ -333,6 +333,17 @@ static uintptr_t signal_of(int status)
 	return status >> 16 || WSTOPSIG(status) == SYSCALL_STOP ? 0 : (uintptr_t)WSTOPSIG(status);
 }
 
+/* Returns the status of the next stop, or -1 with errno set. */
+static int wait_for_stop(pid_t tid)
+{
+	int status = tracee_wait(tid, patience());
+
+	if (status >= 0 && WIFSTOPPED(status))
+		return status;
+	errno = status < 0 ? ETIMEDOUT : ESRCH;
+	return -1;
+}
+
 /* Run until the end of the call. Returns 0, or -1 with errno set. */
 static int run_call(pid_t tid, struct injected_call *call)
 {
@@ -344,11 +355,9 @@ static int run_call(pid_t tid, struct injected_call *call)
 
 		if (ptrace(PTRACE_SYSCALL, tid, NULL, (void *)passed))
 			return -1;
-		status = tracee_wait(tid, patience());
-		if (status < 0 || !WIFSTOPPED(status)) {
-			errno = status < 0 ? ETIMEDOUT : ESRCH;
+		status = wait_for_stop(tid);
+		if (status < 0)
 			return -1;
-		}
 		passed = signal_of(status);
 		syscall_stops += !(status >> 16) && WSTOPSIG(status) == SYSCALL_STOP;
 		if (status >> 16 == PTRACE_EVENT_CLONE) {
@@ -371,11 +380,9 @@ static int go_to_stop(pid_t tid)
 		if (ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) ||
 		    ptrace(PTRACE_CONT, tid, NULL, (void *)passed))
 			return -1;
-		status = tracee_wait(tid, patience());
-		if (status < 0 || !WIFSTOPPED(status)) {
-			errno = status < 0 ? ETIMEDOUT : ESRCH;
+		status = wait_for_stop(tid);
+		if (status < 0)
 			return -1;
-		}
 		passed = signal_of(status);
 	} while (status >> 16 != PTRACE_EVENT_STOP);
 	return 0;

@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 
 def test_everything_but_the_python_face_compiles_for_aarch64(native, tool, tmp_path):
     """Without a warning; what needs Python's headers has nothing of an architecture."""
@@ -15,13 +17,23 @@ def test_everything_but_the_python_face_compiles_for_aarch64(native, tool, tmp_p
     assert len(list(tmp_path.glob("*.o"))) == len(sources) > 5
 
 
-def test_a_computing_threads_registers_are_captured(native, tool, tmp_path):
+@pytest.fixture
+def build_for_aarch64(native, tool, tmp_path):
+    """Return a function that builds one of the programs, static, for qemu-user."""
+
+    def build_program(name):
+        sources = [native.programs / f"{name}.c", *native.stopping]
+        options = ["-static", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror"]
+        command = [tool("aarch64-linux-gnu-gcc"), *options, f"-I{native.folder}", *sources]
+        subprocess.run([*command, "-o", tmp_path / name, "-lpthread"], check=True)
+        return tmp_path / name
+
+    return build_program
+
+
+def test_a_computing_threads_registers_are_captured(build_for_aarch64, tool):
     """General, floating-point and thread-pointer registers, under qemu-user, 50 times."""
-    program = tmp_path / "registers"
-    sources = [native.programs / "aarch64_registers.c", *native.stopping]
-    options = ["-static", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{native.folder}"]
-    compiler = tool("aarch64-linux-gnu-gcc")
-    subprocess.run([compiler, *options, *sources, "-o", program, "-lpthread"], check=True)
+    program = build_for_aarch64("aarch64_registers")
 
     command = [tool("qemu-aarch64"), program, "50"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100)
@@ -29,13 +41,9 @@ def test_a_computing_threads_registers_are_captured(native, tool, tmp_path):
     assert int(done.stdout) >= 45  # qemu-user holds a signal back at times: it looks taken
 
 
-def test_a_frame_leads_a_traced_thread_back(native, tool, tmp_path):
+def test_a_frame_leads_a_traced_thread_back(build_for_aarch64, tool):
     """Under qemu-user, which has no ptrace: the frame alone, and that of a child, which exits."""
-    program = tmp_path / "way_back"
-    sources = [native.programs / "way_back.c", *native.stopping]
-    options = ["-static", "-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{native.folder}"]
-    compiler = tool("aarch64-linux-gnu-gcc")
-    subprocess.run([compiler, *options, *sources, "-o", program, "-lpthread"], check=True)
+    program = build_for_aarch64("way_back")
 
     for arguments, expected in (((), (3, "back\n")), (("exit",), (0, ""))):
         command = [tool("qemu-aarch64"), program, *arguments]

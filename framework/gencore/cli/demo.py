@@ -13,7 +13,6 @@ from typing import IO, Any, Final, NoReturn
 
 import click
 
-from gencore._pipeline.dump import Dump
 from gencore._pipeline.pipeline import Pipeline
 from gencore.cli import progress
 from gencore.cli.options import directory_option, json_option
@@ -127,7 +126,7 @@ def _dump(pipeline: Pipeline, service: Service, *, quiet: bool) -> dict[str, Any
     begin = time.perf_counter()
     service.longest_gap = 0.0
     dump = pipeline.start()
-    report = _wait(dump, quiet=quiet)
+    report = progress.wait_for(dump, quiet=quiet)
     seconds = time.perf_counter() - begin
     before = dict(service.turns)
     time.sleep(0.2)
@@ -141,17 +140,6 @@ def _dump(pipeline: Pipeline, service: Service, *, quiet: bool) -> dict[str, Any
         "still_running": alive,
         "read_back": read_back,
     }
-
-
-def _wait(dump: Dump, *, quiet: bool) -> Report:
-    """Wait for the report. Ctrl-C cancels the dump too, which then leaves nothing behind."""
-    try:
-        if not quiet:
-            progress.show_until_done(dump)
-        return dump.result()
-    except KeyboardInterrupt:
-        dump.cancel()
-        raise
 
 
 def _exit_code(alive: dict[str, bool], read_back: dict[str, Any] | None) -> int:

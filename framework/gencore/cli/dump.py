@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from concurrent.futures import CancelledError
-from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Any, Final, get_args
 
@@ -16,7 +14,6 @@ from gencore.cli import progress
 from gencore.cli.errors import describe_error, print_error
 from gencore.cli.options import json_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
-from gencore.report import Report
 from gencore.request import Content, Threads
 from gencore.target import ArmedProcess
 
@@ -121,7 +118,7 @@ def _dump(pid: int, options: Options, *, quiet: bool, as_json: bool) -> dict[str
     """Dump one process; print what was saved and what went wrong, and return the row for JSON."""
     try:
         meant: Options = {**options, "target": pid}
-        report = _wait(Pipeline(**meant), quiet=quiet)
+        report = progress.wait_for(Pipeline(**meant).start(), quiet=quiet)
     except GencoreError as error:
         print_error(error)
         return {"pid": pid, "exit_code": error.exit_code, "error": describe_error(error)}
@@ -132,20 +129,6 @@ def _dump(pid: int, options: Options, *, quiet: bool, as_json: bool) -> dict[str
             if artifact.path is not None:
                 click.echo(artifact.path)
     return {"pid": pid, "exit_code": report.exit_code, "error": None, **report.as_dict()}
-
-
-def _wait(pipeline: Pipeline, *, quiet: bool) -> Report:
-    """Make one dump. Ctrl-C cancels it, and it then leaves nothing behind."""
-    dump = pipeline.start()
-    try:
-        if not quiet:
-            progress.show_until_done(dump)
-        return dump.result()
-    except KeyboardInterrupt:
-        dump.cancel()
-        with suppress(CancelledError):
-            dump.result()
-        raise
 
 
 def _exit_code(codes: list[int]) -> int:

@@ -8,14 +8,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from gencore._pipeline.dump import Dump
+from gencore.report import Report
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["counting", "show_until_done"]
+__all__ = ["counting", "wait_for"]
 
 _WORDS: Final = {
     **dict.fromkeys(("pause", "libraries", "core"), "writing the core"),
@@ -29,8 +31,23 @@ _USUAL_WIDTH: Final = 80
 """Columns of a terminal that reports none; tqdm would draw nothing there."""
 
 
-def show_until_done(dump: Dump) -> None:
-    """Show the progress of *dump* until it ends."""
+def wait_for(dump: Dump, *, quiet: bool) -> Report:
+    """Wait for the report, and show the progress meanwhile, unless *quiet*.
+
+    Ctrl-C cancels the dump too, which then leaves nothing behind.
+    """
+    try:
+        if not quiet:
+            _show_until_done(dump)
+        return dump.result()
+    except KeyboardInterrupt:
+        dump.cancel()
+        with contextlib.suppress(CancelledError):
+            dump.result()
+        raise
+
+
+def _show_until_done(dump: Dump) -> None:
     if sys.stderr.isatty():
         _show_bar(dump)
     else:

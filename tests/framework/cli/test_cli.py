@@ -165,7 +165,7 @@ def test_demo_compares_the_hash_of_what_it_reads(cli):
 STUCK = """
 import sys, threading, gencore.cli.demo
 module = sys.modules["gencore.cli.demo"]
-waited, again = threading.Event(), module._wait
+waited, again = threading.Event(), module.progress.wait_for
 
 def wait_and_stop(dump, *, quiet):
     report = again(dump, quiet=quiet)
@@ -177,7 +177,7 @@ def stuck(service):
     if waited.is_set():
         service._stop.wait()
 
-module._wait, module.Service.lock = wait_and_stop, stuck
+module.progress.wait_for, module.Service.lock = wait_and_stop, stuck
 """
 
 

@@ -46,10 +46,10 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
     A collector that cannot observe is taken out of *participants*. Raises `CoreFailed`, and
     `TimedOut` if a third party's backend hangs.
     """
-    if dump.request.target.other is not None:
-        return _take_other(dump, backend, participants)
-    process = ObservedProcess()
     to_file = dump.stores.are_files and any(p.keeps_core for p in participants)
+    if dump.request.target.other is not None:
+        return _take_other(dump, backend, to_file=to_file)
+    process = ObservedProcess()
     _observe_on_another_thread(dump, participants)
     settle()
     with _one_at_a_time:
@@ -72,9 +72,8 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
     return snapshot
 
 
-def _take_other(dump: DumpState, backend: Backend, participants: list[Participant]) -> Snapshot:
+def _take_other(dump: DumpState, backend: Backend, *, to_file: bool) -> Snapshot:
     """Take the snapshot of another process, in which no collector can observe anything."""
-    to_file = dump.stores.are_files and any(p.keeps_core for p in participants)
     began_at, begin = datetime.now(UTC), time.perf_counter()
     snapshot = _take(dump.request, dump, backend, to_file=to_file)
     seconds = time.perf_counter() - begin

@@ -127,32 +127,38 @@ def test_cancel_after_the_end_is_too_late(tmp_path):
     assert report.path_of("raw").exists()
 
 
-class Slow(gencore.Collector, gencore.CoreSink):
-    """Takes no byte of the core before the dump is stopped."""
+@pytest.fixture
+def slow(settled):
+    """Return a collector that takes no byte of the core before the dump, or the test, is over."""
+    over = threading.Event()
 
-    name = "slow"
-    api_version = (1, 0)
-    time_limit = None
+    class Slow(gencore.Collector, gencore.CoreSink):
+        """Waits."""
 
-    def __init__(self):
-        self._stopped = threading.Event()
+        name = "slow"
+        api_version = (1, 0)
+        time_limit = None
 
-    def begin(self, _dump):
-        return self
+        def begin(self, _dump):
+            return self
 
-    def write(self, _chunk):
-        self._stopped.wait(60)
+        def write(self, _chunk):
+            over.wait(60)
 
-    def abort(self):
-        self._stopped.set()
+        def abort(self):
+            over.set()
 
-    def finish(self, _dump):
-        return []
+        def finish(self, _dump):
+            return []
+
+    yield Slow
+    over.set()
+    settled()
 
 
-def test_the_dumps_own_time_limit_ends_it(tmp_path):
+def test_the_dumps_own_time_limit_ends_it(tmp_path, slow):
     """The report says failed with TimedOut; nothing is left."""
-    collectors = ["raw", Slow]
+    collectors = ["raw", slow]
     report = gencore.start(collectors=collectors, directory=tmp_path, timeout=0.001).result(30)
 
     assert report.result == "failed"

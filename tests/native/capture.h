@@ -8,6 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "borrowed_signal.h"
 #include "threads.h"
 
 /* Generous: on a busy machine a thread is late, but not missing. */
@@ -20,7 +21,7 @@ enum { CAPTURE_TIMEOUT_MS = 5000 };
 static inline int capture_threads(enum thread_mode mode, struct thread_table *ret,
 				  void (*look)(const struct thread_table *table))
 {
-	uint64_t all = ~(uint64_t)0;
+	uint64_t held = signals_to_hold();
 	uint64_t before;
 	int result;
 
@@ -29,7 +30,7 @@ static inline int capture_threads(enum thread_mode mode, struct thread_table *re
 		threads_finish(ret);
 		return -1;
 	}
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, &before, sizeof(held));
 	result = threads_stop(mode, CAPTURE_TIMEOUT_MS, ret);
 	if (!result && look)
 		look(ret);

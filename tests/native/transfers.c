@@ -2,7 +2,8 @@
 /*
  * Threads that move much data in one call each, and captures meanwhile.
  *
- *   transfers CAPTURES                  a slow peer each: nothing returns early, nothing is garbled
+ *   transfers CAPTURES                  a slow peer each, and children that end: nothing returns
+ *                                       early, nothing is garbled
  *   transfers CAPTURES interrupted FLAGS
  *                                       signals of the application, SA_RESTART or 0: they still
  *                                       end the call
@@ -27,6 +28,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -341,10 +343,9 @@ static void *mover(void *argument)
 			transfer->failed = errno ? errno : -1;
 		if (transfer->failed)
 			return NULL;
-		if (result != SIZE && transfer->move != by_getrandom)
+		transfer->early += result != SIZE;
+		if (transfer->move != by_getrandom)
 			make_up_for(transfer, result);
-		else if (result != SIZE)
-			transfer->early++;
 		if (transfer->receives)
 			transfer->garbled += memcmp(transfer->buffer, pattern, SIZE) != 0;
 		else if (transfer->move == by_getrandom)
@@ -426,8 +427,26 @@ static bool all_have_moved(void)
 	return true;
 }
 
+/* Signals to the process that nobody handles: the end of a child, and one that it sends. */
+static void *forker(void *argument)
+{
+	for (;;) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			kill(getppid(), SIGWINCH);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+	}
+	return argument;
+}
+
 static int move_much(int captures)
 {
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, forker, NULL);
 	for (int i = 0; i < TRANSFERS; i++)
 		if (start(&transfers[i])) {
 			perror(transfers[i].name);

@@ -9,7 +9,10 @@ SA_RESTART = 0x10000000
 
 @pytest.fixture(scope="module")
 def transfers(build, run):
-    """Move half a MiB at a time in each way, with slow peers, while captures are made."""
+    """Move half a MiB at a time in each way, with slow peers, while captures are made.
+
+    Meanwhile children end, and the process gets signals that it ignores.
+    """
     return run(build("transfers", "-O2"), 150)
 
 

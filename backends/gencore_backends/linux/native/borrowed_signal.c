@@ -3,6 +3,7 @@
 #include "borrowed_signal.h"
 
 #include <errno.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -88,6 +89,26 @@ static uint64_t signals_in_use_here(void)
 	return pending | (__builtin_popcountll(blocked & REAL_TIME) <= FEW_SIGNALS ? blocked : 0);
 }
 
+/* Those that are ignored unless there is a handler, see signal(7). */
+static bool is_ignored(int number, const struct sigaction *action)
+{
+	if (has_handler(action))
+		return false;
+	return action->sa_handler == SIG_IGN || number == SIGCHLD || number == SIGURG ||
+	       number == SIGWINCH || number == SIGCONT;
+}
+
+uint64_t signals_to_hold(void)
+{
+	uint64_t held = ~(uint64_t)0;
+	struct sigaction action;
+
+	for (int number = 1; number <= SIGRTMAX; number++)
+		if (!sigaction(number, NULL, &action) && is_ignored(number, &action))
+			held &= ~signal_bit(number);
+	return held;
+}
+
 static int find_free_signal(void)
 {
 	uint64_t in_use = avoided | signals_in_use_here();
@@ -102,17 +123,19 @@ static int find_free_signal(void)
 	return -1;
 }
 
+/* What it holds back may have changed since the last capture, so a kept one is set up again. */
 static int borrow(void (*handler)(int number, siginfo_t *info, void *context))
 {
 	struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
-	int number = find_free_signal();
+	int number = borrowed_signal.kept ? borrowed_signal.number : find_free_signal();
+	uint64_t held = signals_to_hold();
 
 	if (number < 0)
 		return -1;
 	if (has_tiny_stacks())
 		action.sa_flags |= SA_ONSTACK;
-	sigfillset(&action.sa_mask);
-	if (sigaction(number, &action, &before))
+	memcpy(&action.sa_mask, &held, sizeof(held));
+	if (sigaction(number, &action, borrowed_signal.kept ? NULL : &before))
 		return -1;
 	borrowed_signal.number = number;
 	return 0;
@@ -120,7 +143,7 @@ static int borrow(void (*handler)(int number, siginfo_t *info, void *context))
 
 int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *context))
 {
-	if (!borrowed_signal.kept && borrow(handler))
+	if (borrow(handler))
 		return -1;
 	borrowed_signal.delayed = may_be_delayed(borrowed_signal.number);
 	note_alternate_stacks();

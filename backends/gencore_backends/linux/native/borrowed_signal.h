@@ -23,7 +23,15 @@ static inline uint64_t signal_bit(int number)
 	return (uint64_t)1 << (number - 1);
 }
 
-/* Have *handler* called for it, with all signals blocked. Returns 0, or -1 with errno set. */
+/*
+ * The signals that are blocked where a thread stands still: all but those that the process ignores.
+ * The kernel throws an ignored signal away when it is sent, but keeps one that is blocked, and wakes
+ * another thread for it: that of a child's end cut short the transfers of threads that are read
+ * (sig_ignored() and complete_signal() in kernel/signal.c).
+ */
+uint64_t signals_to_hold(void);
+
+/* Have *handler* called for it, with those blocked. Returns 0, or -1 with errno set. */
 int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *context));
 
 /* Whether a set names our signal, rather than including every one. */

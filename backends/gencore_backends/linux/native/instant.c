@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <unistd.h>
 
+#include "borrowed_signal.h"
 #include "clock.h"
 #include "kernel_abi.h"
 #include "snapshot.h"
@@ -100,14 +101,15 @@ static int stop_and_clone(struct image *image, struct snapshot *ret, enum snapsh
 }
 
 /*
- * All signals but that of threads.c are blocked around the clone: a handler of the application
- * must not run in the child before the child has put its own dispositions in place. The mask is
- * this thread's own. Another signal of threads.c may be chosen while threads are stopped.
+ * All signals that are not ignored, but for that of threads.c, are blocked around the clone: a
+ * handler of the application must not run in the child before the child has put its own
+ * dispositions in place. The mask is this thread's own. Another signal of threads.c may be chosen
+ * while threads are stopped.
  */
 static int take_with_signals_blocked(struct image *image, struct snapshot *ret,
 				     struct step_failure *failure)
 {
-	kernel_sigset mask = ~(kernel_sigset)0;
+	kernel_sigset mask = signals_to_hold();
 	kernel_sigset old;
 	enum snapshot_step step;
 	int result;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Undoes what our signal has done to a system call. Runs in our signal handler, with all signals
- * blocked; the registers of the interrupted code are in its context.
+ * Undoes what our signal has done to a system call. Runs in our signal handler, with the
+ * application's signals blocked; the registers of the interrupted code are in its context.
  */
 #define _GNU_SOURCE
 #include "resume.h"
@@ -170,11 +170,13 @@ static bool one_interrupts(uint64_t signals)
 	return false;
 }
 
-void resume_unblock(const ucontext_t *context)
+uint64_t resume_unblock(const ucontext_t *context)
 {
 	uint64_t mask = resume_mask(context);
+	uint64_t held;
 
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, &held, sizeof(mask));
+	return held;
 }
 
 /* ppoll(2) with the mask of the interrupted code ends with EINTR if, and only if, one has run. */

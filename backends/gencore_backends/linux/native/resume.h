@@ -42,8 +42,8 @@ void resume_run_handlers(struct interrupted_call *interrupted, const ucontext_t 
 /* The signals that the interrupted code blocks. */
 uint64_t resume_mask(const ucontext_t *context);
 
-/* Let signals through like the interrupted code. */
-void resume_unblock(const ucontext_t *context);
+/* Let signals through like the interrupted code. Returns what was blocked until now. */
+uint64_t resume_unblock(const ucontext_t *context);
 
 /*
  * After the stop: run the handlers of the application's signals that came meanwhile, and let the

@@ -81,13 +81,6 @@ static struct timespec milliseconds(unsigned int count)
 
 /* --------------------------------------------------------------------------- in the handler */
 
-static void block_all(void)
-{
-	const uint64_t all = ~(uint64_t)0;
-
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof(all));
-}
-
 /* Wait until the word changes, or the standstill has lasted too long. Returns whether it has. */
 static bool wait_for_release(_Atomic uint32_t *word, uint32_t generation)
 {
@@ -134,13 +127,15 @@ static bool wait_in_poll(uint32_t generation, const ucontext_t *context,
 static void wait_in_futex(uint32_t generation, const ucontext_t *context,
 			  struct interrupted_call *call)
 {
+	uint64_t held;
+
 	while (atomic_load(&stopping.main_generation) == generation) {
 		resume_run_handlers(call, context);
-		resume_unblock(context);
+		held = resume_unblock(context);
 		if (futex(&stopping.main_generation, FUTEX_WAIT, generation, NULL) &&
 		    errno == EINTR)
 			call->handled = true;
-		block_all();
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &held, NULL, sizeof(held));
 	}
 }
 

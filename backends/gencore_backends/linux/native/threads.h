@@ -113,8 +113,7 @@ int threads_prepare(enum thread_mode mode);
 /*
  * Stop or read every other thread; wait at most *timeout_ms*. From the first one that stops to
  * threads_release() the caller makes system calls only: a stopped thread may hold any lock.
- * The caller has blocked all signals. Returns 0, or -1 with errno set and
- * nobody stopped.
+ * The caller has blocked signals_to_hold(). Returns 0, or -1 with errno set and nobody stopped.
  */
 int threads_stop(enum thread_mode mode, unsigned int timeout_ms, struct thread_table *ret);
 

@@ -53,11 +53,13 @@ if TYPE_CHECKING:
         Failed,
         Pause,
         Progress,
+        Removal,
         Report,
         Skipped,
         Stage,
     )
     from gencore.request import DumpRequest
+    from gencore.retention import Retention
     from gencore.verdict import Reason, Verdict
 
 __all__ = [
@@ -96,7 +98,9 @@ __all__ = [
     "Range",
     "Reason",
     "Refused",
+    "Removal",
     "Report",
+    "Retention",
     "Skipped",
     "Snapshot",
     "Stage",
@@ -138,6 +142,7 @@ _PUBLIC_MODULES = (
     "process",
     "report",
     "request",
+    "retention",
     "verdict",
 )
 

@@ -15,6 +15,7 @@ from gencore._listeners.announcer import Announcer
 from gencore._listeners.log_records import write_record
 from gencore._listeners.spans import span_listener, trace_ids
 from gencore._pipeline.dump import Dump
+from gencore._pipeline.earlier_dumps import EarlierDumps
 from gencore._pipeline.instant import take_instant
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
@@ -34,7 +35,7 @@ from gencore._settings.sources import resolve_settings
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
-from gencore.naming import dump_id, dump_name
+from gencore.naming import dump_id, dump_name, pattern_of
 from gencore.output import Output
 from gencore.report import Report, describe_error
 from gencore.verdict import Reason, Verdict
@@ -121,7 +122,9 @@ class Pipeline:
             stay.in_child(dump.output.close)
             participants = self._selection.make_participants(partial(note_failure, dump))
             dump.packed = any(participant.packs for participant in participants)
-            if dump.stores.are_files and any(p.makes_files for p in participants):
+            files = dump.stores.are_files and any(p.makes_files for p in participants)
+            dump.earlier.make_room(dump.output if files else None)
+            if files:
                 warnings = self._check_space(dump.output.prepare(), participants, backend, verdict)
                 dump.warnings.extend(warnings)
                 dump.output.refuse_rival()
@@ -146,10 +149,10 @@ class Pipeline:
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
-        outgoing = self._ways_out.make()
+        way = self._ways_out.make()
         participants = self._selection.make_participants(_refuse)
-        if outgoing is None and any(p.makes_files for p in participants):
-            with Output(self.directory, "check") as output:
+        if way.outgoing is None and any(p.makes_files for p in participants):
+            with Output(way.directory or self.directory, "check") as output:
                 self._check_space(output.prepare(), participants, backend, verdict)
 
     def run(self) -> Report:
@@ -163,8 +166,8 @@ class Pipeline:
         annotations = self._request.annotations
         if self._request.target.other is None:
             annotations = with_standing(annotations, standing.annotations.copy())
-        outgoing = self._ways_out.make(name)
-        output = Output(self.directory, name)
+        way = self._ways_out.make(name)
+        output = Output(way.directory or self.directory, name)
         return DumpState(
             name=name,
             id=own_id,
@@ -174,7 +177,8 @@ class Pipeline:
             method=backend.method,
             plugins=(*self._selection.plugins, *self._ways_out.plugins),
             output=output,
-            stores=Stores(output, outgoing),
+            stores=Stores(output, way.outgoing),
+            earlier=EarlierDumps(name, pattern_of(self._name), way),
             trace=trace_ids(),
             warnings=list(self._selection.warnings),
         )

@@ -21,7 +21,7 @@ __all__ = ["view_of"]
 _COPIED = tuple(
     field.name
     for field in attrs.fields(DumpState)
-    if field.name not in {"end_by", "output", "stores"}
+    if field.name not in {"earlier", "end_by", "output", "stores"}
 )
 
 

@@ -15,11 +15,9 @@ from typing import Final
 
 from gencore._private_directory import (
     DIRECTORY,
-    Leftover,
     empty,
-    hold,
+    enter,
     leads_to,
-    leftovers,
     names_in,
     sweep,
 )
@@ -79,11 +77,6 @@ class FinalDirectory:
             return None
         return space.f_bavail * space.f_frsize if space.f_blocks else None
 
-    @property
-    def leftovers(self) -> list[Leftover]:
-        """The private directories in it, those in use included. Raises OSError."""
-        return list(leftovers(self.fd))
-
     def sweep(self) -> list[Removal]:
         """Remove the private directories of dead makers; return what it was. Raises OSError."""
         return list(sweep(self.fd, self.path))
@@ -94,25 +87,7 @@ class FinalDirectory:
         None if somebody has taken it for a leftover before it was. Raises OSError.
         """
         self._mkdir(name)
-        try:
-            fd: int = open_descriptor(name, DIRECTORY, dir_fd=self.fd)
-        except FileNotFoundError:
-            return None
-        except OSError:
-            os.rmdir(name, dir_fd=self.fd)
-            raise
-        try:
-            held = hold(name, fd, self.fd)
-        except BaseException:
-            self.remove(name, fd)
-            os.close(fd)
-            raise
-        if held:
-            return fd
-        os.close(fd)
-        with ignored(OSError):  # if whoever has the lock only looks
-            os.rmdir(name, dir_fd=self.fd)
-        return None
+        return enter(name, self.fd)
 
     def remove(self, name: str, fd: int | None) -> None:
         """Remove a directory made by `make` with its contents, even if it was renamed since.

@@ -28,8 +28,9 @@ from gencore.report import Removal
 __all__ = [
     "DIRECTORY",
     "Leftover",
+    "disk_usage",
     "empty",
-    "hold",
+    "enter",
     "leads_to",
     "leftovers",
     "names_in",
@@ -67,11 +68,33 @@ def private_name(work: str, dir_fd: int) -> str:
     return "." + ".".join(part for part in parts if part)
 
 
-def hold(name: str, fd: int, dir_fd: int) -> bool:
-    """Lock a directory that was just made, until every copy of its descriptor is closed.
+def enter(name: str, dir_fd: int) -> int | None:
+    """Open and lock a directory that was just made; return its descriptor.
 
-    Return False if somebody has taken it for a leftover in between. Raises OSError.
+    The lock is held until every copy of it is closed. None if somebody has taken the directory for
+    a leftover before it was locked. Raises OSError, having removed it.
     """
+    try:
+        fd: int = open_descriptor(name, DIRECTORY, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        os.rmdir(name, dir_fd=dir_fd)
+        raise
+    try:
+        if _hold(name, fd, dir_fd):
+            return fd
+    except BaseException:
+        os.close(fd)
+        os.rmdir(name, dir_fd=dir_fd)
+        raise
+    os.close(fd)
+    with ignored(OSError):  # if whoever has the lock only looks
+        os.rmdir(name, dir_fd=dir_fd)
+    return None
+
+
+def _hold(name: str, fd: int, dir_fd: int) -> bool:
     if _NAMED_BOOT.search(name) is None:
         return True
     try:
@@ -148,11 +171,11 @@ def _is_private(status: os.stat_result) -> bool:
 
 def _describe(name: str, fd: int) -> Leftover:
     """Describe a private directory, and have its lock if its maker is dead."""
-    size, changed_at = _measure(fd)
+    changed_at = max([os.fstat(fd).st_mtime, *(file.st_mtime for file in _files_below(fd))])
     boot = _NAMED_BOOT.search(name)
     here = boot is not None and boot[1] == _boot()
     state = _state(fd, here=here, old=time.time() - changed_at > _LONG_UNTOUCHED)
-    return Leftover(name=name, size=size, changed_at=changed_at, state=state)
+    return Leftover(name=name, size=disk_usage(fd), changed_at=changed_at, state=state)
 
 
 def _state(fd: int, *, here: bool, old: bool) -> State:
@@ -166,16 +189,16 @@ def _state(fd: int, *, here: bool, old: bool) -> State:
     return "dead" if here or old else "unknown"
 
 
-def _measure(fd: int) -> tuple[int, float]:
-    """Return the bytes below a directory, and when one of its files was changed last."""
-    size, changed_at = 0, os.fstat(fd).st_mtime
+def disk_usage(fd: int) -> int:
+    """Return the bytes that the files below a directory have on the disk."""
+    return sum(status.st_blocks * 512 for status in _files_below(fd))
+
+
+def _files_below(fd: int) -> Iterator[os.stat_result]:
     for _, _, files, folder in os.fwalk(dir_fd=fd):
         for file in files:
             with contextlib.suppress(FileNotFoundError):
-                status = os.stat(file, dir_fd=folder, follow_symlinks=False)
-                size += status.st_blocks * 512
-                changed_at = max(changed_at, status.st_mtime)
-    return size, changed_at
+                yield os.stat(file, dir_fd=folder, follow_symlinks=False)
 
 
 @cache

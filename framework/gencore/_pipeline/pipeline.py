@@ -56,7 +56,8 @@ class Pipeline:
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
         destination: Where they go instead: a destination's name, what returns a new one for each
-            dump, or a `DestinationSpec` of either. An artefact is sent while it is made.
+            dump, or a `DestinationSpec` of either; default: ``GENCORE_DESTINATION``, or none. An
+            artefact is sent while it is made.
         filters: What their bytes pass on the way, the first one first: names, callables, or a
             `FilterSpec` of either. Nothing unfiltered is written to a disk.
         name: A template for the names of the dumps, see `gencore.naming`.

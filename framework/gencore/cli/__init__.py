@@ -1,6 +1,7 @@
 """The command line: one module per command. Only here do errors become exit codes."""
 
 import json
+import signal
 import sys
 from typing import Any, NoReturn
 
@@ -8,6 +9,7 @@ import click
 
 from gencore._version import __version__
 from gencore.cli.bundle import extract_command, info_command, list_command, verify_command
+from gencore.cli.cache import cache
 from gencore.cli.debug import open_command
 from gencore.cli.demo import demo
 from gencore.cli.doctor import doctor
@@ -45,13 +47,29 @@ _COMMANDS = (
     report,
     doctor,
     plugins,
+    cache,
 )
 for _command in _COMMANDS:
     gencore.add_command(_command)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: ends a command as Ctrl-C does, with nothing left behind."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    raise _Terminated(number)
+
+
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
+            signal.signal(number, _terminate)
     try:
         sys.exit(gencore(standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -65,9 +83,9 @@ def main() -> NoReturn:
             }
         )
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         click.echo("gencore: interrupted", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
+        sys.exit(getattr(error.__cause__ or error, "exit_code", ExitCode.INTERRUPTED))
     except GencoreError as error:
         _report(error)
         sys.exit(error.exit_code)

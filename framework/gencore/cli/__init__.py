@@ -3,6 +3,8 @@
 import json
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -65,13 +67,26 @@ def _terminate(number: int, _: object) -> NoReturn:
     raise _Terminated(number)
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let both signals end the command, unless they are ignored, as nohup does."""
+    both = (signal.SIGTERM, signal.SIGHUP)
+    ours = [number for number in both if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in ours:
+            signal.signal(number, _terminate)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # nohup ignores one
-            signal.signal(number, _terminate)
     try:
-        sys.exit(gencore(standalone_mode=False) or 0)
+        with _ended_by_signals():
+            code = gencore(standalone_mode=False) or 0
+        sys.exit(code)
     except click.ClickException as error:
         error.show()
         _print_json(

@@ -54,11 +54,13 @@ if TYPE_CHECKING:
         Failed,
         Pause,
         Progress,
+        Removal,
         Report,
         Skipped,
         Stage,
     )
     from gencore.request import DumpRequest
+    from gencore.retention import Retention
     from gencore.verdict import Reason, Verdict
 
 __all__ = [
@@ -97,7 +99,9 @@ __all__ = [
     "Range",
     "Reason",
     "Refused",
+    "Removal",
     "Report",
+    "Retention",
     "Skipped",
     "Snapshot",
     "Stage",
@@ -138,6 +142,7 @@ _PUBLIC_MODULES = (
     "filter",
     "_settings.options",
     "_settings.plugin_options",
+    "retention",
     "_pipeline.dump",
     "_recorder.calls",
     "_pipeline.pipeline",

@@ -13,17 +13,25 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from gencore._private_directory import (
+    DIRECTORY,
+    empty,
+    enter,
+    leads_to,
+    names_in,
+    sweep,
+)
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
 from gencore._runtime.os_thread import open_descriptor
 from gencore.errors import OutputError, Refused
+from gencore.report import Removal
 
-__all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "names_in", "refusal", "sync"]
+__all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "refusal", "sync"]
 
 NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags of open(2) for a file that must not exist yet."""
 OWN_DIRECTORIES: Final = "gencore-*"
 """The names of our directories inside those that others may write to; * is the user's id."""
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _TRIES: Final = 100
 """How often to try to enter our own directory: other dumps remove it when they leave it empty."""
 _CANNOT: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
@@ -49,7 +57,7 @@ class FinalDirectory:
     def path(self) -> Path:
         """Where it is now: anyone who can write to its parent may have renamed it."""
         path = self._named / (self._own or "")
-        if not _leads_to(path, self.fd):
+        if not leads_to(path, self.fd):
             with ignored(OSError):
                 return Path(os.readlink(f"/proc/self/fd/{self.fd}"))
         return path
@@ -69,14 +77,17 @@ class FinalDirectory:
             return None
         return space.f_bavail * space.f_frsize if space.f_blocks else None
 
-    def make(self, name: str) -> int:
-        """Make a directory in it, for this user alone; return its descriptor. Raises OSError."""
+    def sweep(self) -> list[Removal]:
+        """Remove the private directories of dead makers; return what it was. Raises OSError."""
+        return list(sweep(self.fd, self.path))
+
+    def make(self, name: str) -> int | None:
+        """Make a directory in it, for this user alone; return its descriptor, which is locked.
+
+        None if somebody has taken it for a leftover before it was. Raises OSError.
+        """
         self._mkdir(name)
-        try:
-            return open_descriptor(name, _DIRECTORY, dir_fd=self.fd)
-        except OSError:
-            os.rmdir(name, dir_fd=self.fd)
-            raise
+        return enter(name, self.fd)
 
     def remove(self, name: str, fd: int | None) -> None:
         """Remove a directory made by `make` with its contents, even if it was renamed since.
@@ -84,11 +95,11 @@ class FinalDirectory:
         *fd* is its descriptor, or None if it was never opened. Raises OSError.
         """
         if fd is not None:
-            _empty(fd)
-        if fd is None or _leads_to(name, fd, self.fd):
+            empty(fd)
+        if fd is None or leads_to(name, fd, self.fd):
             names = [name]
         else:
-            names = [other for other in self.names if _leads_to(other, fd, self.fd)]
+            names = [other for other in self.names if leads_to(other, fd, self.fd)]
         for now in names:
             with contextlib.suppress(FileNotFoundError):
                 os.rmdir(now, dir_fd=self.fd)
@@ -108,7 +119,7 @@ class FinalDirectory:
         named_fd, self._named_fd = self._named_fd, -1
         if named_fd < 0:
             return
-        if self._own is not None and _leads_to(self._own, self.fd, named_fd):
+        if self._own is not None and leads_to(self._own, self.fd, named_fd):
             with ignored(OSError):  # not empty
                 os.rmdir(self._own, dir_fd=named_fd)
         for fd in {self.fd, named_fd}:
@@ -208,7 +219,7 @@ _EXPLANATIONS: Final = {
 
 def _open(path: Path) -> int:
     try:
-        return open_descriptor(path, _DIRECTORY)
+        return open_descriptor(path, DIRECTORY)
     except OSError as error:
         raise refusal(path, error) from error
 
@@ -219,7 +230,7 @@ def _make_and_open(name: str, dir_fd: int) -> int:
         with contextlib.suppress(FileExistsError):
             os.mkdir(name, mode=0o700, dir_fd=dir_fd)
         with contextlib.suppress(FileNotFoundError):  # another dump has removed it
-            return open_descriptor(name, _DIRECTORY, dir_fd=dir_fd)
+            return open_descriptor(name, DIRECTORY, dir_fd=dir_fd)
     raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
@@ -248,39 +259,3 @@ def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
     else:
         with contextlib.suppress(OSError):  # it goes with its directory
             os.unlink(source, dir_fd=source_fd)
-
-
-def names_in(fd: int) -> list[str]:
-    """Return the names in a directory, safely when others list it through the same descriptor.
-
-    A descriptor and its duplicates, which os.listdir and os.scandir read, share one position: two
-    threads that list at once see names twice or miss them.
-    """
-    own = open_descriptor(".", _DIRECTORY, dir_fd=fd)
-    try:
-        return os.listdir(own)
-    finally:
-        os.close(own)
-
-
-def _empty(fd: int) -> None:
-    """Remove everything in a directory."""
-    for name in names_in(fd):
-        if not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
-            os.unlink(name, dir_fd=fd)
-            continue
-        inner = open_descriptor(name, _DIRECTORY, dir_fd=fd)
-        try:
-            _empty(inner)
-        finally:
-            os.close(inner)
-        os.rmdir(name, dir_fd=fd)
-
-
-def _leads_to(path: Path | str, fd: int, dir_fd: int | None = None) -> bool:
-    try:
-        there = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
-    except OSError as error:
-        reraise_if_from_handler(error)
-        return False
-    return os.path.samestat(there, os.fstat(fd))

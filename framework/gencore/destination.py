@@ -31,9 +31,13 @@ published by its distribution as an entry point in the group ``gencore.destinati
 same name. docs/how-to/write-a-destination.md walks through a working one.
 """
 
+import re
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
+
+from gencore.report import Removal
 
 __all__ = ["Destination", "Upload"]
 
@@ -92,6 +96,32 @@ class Destination(ABC):
         Called after `check`, with the name that all artefacts of the dump begin with. What it
         raises refuses the dump.
         """
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory that artefacts become files of, unless a filter changes them.
+
+        Then the framework writes them, as it does without a destination: checks the free space,
+        needs no memory for what is packed, and asks for no `open`. Default: None, each is sent.
+        """
+        return None
+
+    def make_room(self, names: re.Pattern[str] | None) -> Iterable[Removal]:  # noqa: ARG002
+        """Remove what is too much already, before the pause; return it. Default: nothing.
+
+        *names* matches the names of this pipeline's dumps; None if they could be those of anything
+        else, and nothing may be removed. Called after `check_name`. What it raises refuses the
+        dump; what it only failed to remove is a `Removal` with an error.
+        """
+        return ()
+
+    def limit(self, dump: str, names: re.Pattern[str] | None) -> Iterable[Removal]:  # noqa: ARG002
+        """Remove what is too much now that *dump* is there; return it. Default: nothing.
+
+        Called when all artefacts of the dump have been published, if any has. Must leave these
+        alone. What it raises is a warning. As `make_room` otherwise.
+        """
+        return ()
 
     @abstractmethod
     def open(self, name: str, size_hint: int | None) -> Upload:

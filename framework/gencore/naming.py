@@ -29,6 +29,15 @@ FIELDS: Final[Mapping[str, str]] = {
     "seq": "number of the dump in this process, from 001",
 }
 """The fields of a template, and what they stand for."""
+_FORMS: Final[Mapping[str, str]] = {
+    "pid": r"\d+",
+    "time": r"\d{8}\.\d{6}",
+    "id": r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}",
+    "seq": r"\d{3,}",
+}
+"""What the fields look like whose values are gencore's own. Those of others may be anything."""
+_UNMISTAKABLE: Final = frozenset({"time", "id"})
+"""The fields that no name has by chance."""
 _LONGEST: Final = 200
 """Bytes; file systems allow 255 with what follows the name."""
 _LONGEST_FIELD: Final = 64
@@ -70,6 +79,21 @@ def dump_name(template: str, created_at: datetime, own_id: str, pid: int | None 
         "seq": f"{next(_sequence):03}",
     }
     return _harmless(template.format_map(values)) or own_id
+
+
+def pattern_of(template: str) -> re.Pattern[str] | None:
+    """Return what matches the names of a template's dumps; None if it could match anything else.
+
+    A name that was too long, and therefore shortened, is not matched.
+    """
+    parts = list(Formatter().parse(template))
+    if _UNMISTAKABLE.isdisjoint(field for _, field, _, _ in parts):
+        return None
+    text = "".join(
+        re.escape(_HARMFUL.sub("_", literal)) + (_FORMS.get(field, ".+?") if field else "")
+        for literal, field, _, _ in parts
+    )
+    return re.compile(text)
 
 
 def dump_id(created_at: datetime) -> str:

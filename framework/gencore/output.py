@@ -11,17 +11,17 @@ import errno
 import hashlib
 import io
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
-from gencore._final_directory import NEW_FILE, FinalDirectory, names_in, refusal, sync
+from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
+from gencore._private_directory import names_in, private_name
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore.errors import OutputError
-from gencore.report import Artifact
+from gencore.report import Artifact, Removal
 
 __all__ = ["ArtifactWriter", "Output", "sync"]
 
@@ -43,7 +43,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.warnings: list[str] = []
         """What the file system could not do for artefacts that were published all the same."""
         self._named = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
-        self._private_name = f".{name}.{secrets.token_hex(8)}.part"
+        self._private_name = ""
         self._writers: WeakKeyDictionary[ArtifactWriter, _Identity] = WeakKeyDictionary()
         self._closed = False
         self._made = False
@@ -81,10 +81,14 @@ class Output(contextlib.AbstractContextManager["Output"]):
             raise ValueError(f"dump {self.name} has ended")
         final = self._final
         try:
-            self._made = True  # before it is: Ctrl-C may come in between
-            return final.make(self._private_name)
+            fd = None
+            while fd is None:
+                self._private_name = private_name(self.name, final.fd)
+                self._made = True  # before it is: Ctrl-C may come in between
+                fd = final.make(self._private_name)
         except OSError as error:
             raise refusal(final.path, error) from error
+        return fd
 
     @property
     def _final(self) -> FinalDirectory:
@@ -108,6 +112,17 @@ class Output(contextlib.AbstractContextManager["Output"]):
                 f"file exists, and the dump would be named {self.name} too",
                 remedy="put {id} or {time} and {seq} into the name: no file is ever replaced",
             )
+
+    def sweep(self) -> list[Removal]:
+        """Remove what dumps that were killed have left in the directory; return what it was.
+
+        What other dumps are using stays, as does all that is not of our making. Raises
+        `OutputError` and `Refused` if the directory cannot be used.
+        """
+        try:
+            return self._final.sweep()
+        except OSError as error:
+            raise refusal(self.directory, error) from error
 
     @property
     def free(self) -> int | None:

@@ -17,6 +17,7 @@ __all__ = [
     "Failed",
     "Pause",
     "Progress",
+    "Removal",
     "Report",
     "Result",
     "Skipped",
@@ -108,6 +109,25 @@ def describe_error(error: BaseException) -> str:
     return text if more <= 0 else f"{text[:_LONGEST_REASON]} ... ({more:,} more characters)"
 
 
+@attrs.frozen(kw_only=True)
+class Removal:
+    """Something of an earlier dump that a dump removed, or failed to remove."""
+
+    path: Path
+    size: int
+    """Bytes on the disk."""
+    reason: str
+    """The limit, such as ``keep_count=5``, or that a dump that was killed has left it."""
+    error: str | None = None
+    """Why it is still there; None if it is not."""
+
+    def __str__(self) -> str:
+        """Return what was done, for logs and warnings."""
+        done = "removed" if self.error is None else "not removed"
+        problem = "" if self.error is None else f": {self.error}"
+        return f"{done} {self.path} ({self.size / 2**20:,.1f} MiB, {self.reason}){problem}"
+
+
 @attrs.frozen
 class Progress:
     """Where a dump is."""
@@ -147,6 +167,8 @@ class Report:
     failed: tuple[Failed, ...] = ()
     """``core`` first, then collectors in the order in which they failed, then ``libraries``."""
     warnings: tuple[str, ...] = ()
+    removed: tuple[Removal, ...] = ()
+    """What this dump removed of earlier ones: leftovers, and what retention does not keep."""
 
     @property
     def problems(self) -> tuple[Failed | Skipped, ...]:

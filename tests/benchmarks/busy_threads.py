@@ -2,9 +2,9 @@
 
     python tests/benchmarks/busy_threads.py [--rounds N]
 
-One run in one process: dumps of a prepared pipeline, idle and beside 4 and 16 busy threads, made by
-a recorder and, for comparison, on a thread of the process itself. Prints a table of medians, and of
-their ratios to those of the idle process.
+One run in one process: dumps of a prepared pipeline, idle and beside 4 and 16 busy threads, made
+by a recorder and, for comparison, on a thread of the process itself. Prints a table of medians,
+and of their ratios to those of the idle process.
 """
 
 import argparse

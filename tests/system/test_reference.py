@@ -55,7 +55,8 @@ def test_every_command_is_documented(inventory):
     documented = inventory["std:cmdoption"]
 
     for name, command in command_line.commands.items():
-        options = {option for parameter in command.params for option in parameter.opts}
+        shown = (p for p in command.params if not getattr(p, "hidden", False))
+        options = {option for parameter in shown for option in parameter.opts}
         missing = {o for o in options if o.startswith("-")} - {
             anchor.removeprefix(f"gencore-{name}.") for anchor in documented
         }

@@ -1,17 +1,22 @@
 """Writes the events of dumps as structured records of the logger ``gencore``.
 
-Every record has `gencore_event` (``stage-started``, ``stage-finished``, ``dump-finished``) and
-`gencore_dump`, the dump's name, as attributes of its `logging.LogRecord`, for formatters to use.
+Every record has `gencore_event` (``stage-started``, ``stage-finished``, ``dump-finished``,
+``removal``) and `gencore_dump`, the dump's name, as attributes of its `logging.LogRecord`, for
+formatters to use.
 `docs/reference/logging.md` lists the other attributes, and the levels.
 """
 
 import logging
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import Any, Final
 
-from gencore.events import DumpFinished, Event, StageFinished, StageStarted
+import attrs
 
-__all__ = ["write_record"]
+from gencore.events import DumpFinished, Event, StageFinished, StageStarted
+from gencore.report import Removal
+
+__all__ = ["write_record", "write_removal"]
 
 _log: Final = logging.getLogger("gencore")
 _log.addHandler(logging.NullHandler())  # silent unless the application configures logging
@@ -26,22 +31,27 @@ _LEVELS: Final = {
 
 def write_record(event: Event) -> None:
     """Write one event. Progress is not written."""
+    write = partial(_write, _NAMES.get(type(event), ""), event.dump)
     match event:
         case StageStarted(stage=stage):
-            _write(event, logging.DEBUG, f"{stage} started", stage=stage)
+            write(logging.DEBUG, f"{stage} started", stage=stage)
         case StageFinished(stage=stage, seconds=seconds, error=error):
             how = "finished" if error is None else "failed"
             text = f"{stage} {how} after {seconds:.3f} s{'' if error is None else f': {error}'}"
             level = logging.DEBUG if error in {None, "cancelled"} else logging.WARNING
             trace = event.traceback
-            _write(event, level, text, trace, stage=stage, seconds=seconds, error=error)
+            write(level, text, trace=trace, stage=stage, seconds=seconds, error=error)
         case DumpFinished():
             facts = _end_of(event)
-            problems = "".join(f"; {problem}" for problem in facts["problems"])
-            traces = _tracebacks(event)
-            _write(
-                event, _LEVELS[facts["result"]], f"{facts['result']}{problems}", traces, **facts
-            )
+            text = "; ".join((facts["result"], *facts["problems"]))
+            write(_LEVELS[facts["result"]], text, trace=_tracebacks(event), **facts)
+
+
+def write_removal(dump: str, removal: Removal) -> None:
+    """Write what *dump* has removed, or failed to."""
+    level = logging.INFO if removal.error is None else logging.WARNING
+    facts = {**attrs.asdict(removal), "path": str(removal.path)}
+    _write("removal", dump, level, str(removal), **facts)
 
 
 def _tracebacks(event: DumpFinished) -> str | None:
@@ -77,14 +87,16 @@ _NAMES: Final = {
 }
 
 
-def _write(event: Event, level: int, text: str, trace: str | None = None, **facts: Any) -> None:
-    fields = {"event": _NAMES[type(event)], "dump": event.dump, **facts}
-    extra = {f"gencore_{name}": value for name, value in fields.items()}
+def _write(
+    name: str, dump: str, level: int, text: str, *, trace: str | None = None, **facts: Any
+) -> None:
+    fields = {"event": name, "dump": dump, **facts}
+    extra = {f"gencore_{field}": value for field, value in fields.items()}
     if trace is not None and _log.isEnabledFor(level):
         record = _log.makeRecord(
-            _log.name, level, __file__, 0, "dump %s: %s", (event.dump, text), None, extra=extra
+            _log.name, level, __file__, 0, "dump %s: %s", (dump, text), None, extra=extra
         )
         record.exc_text = trace  # as `logging` would format it; the frames themselves are gone
         _log.handle(record)
     else:
-        _log.log(level, "dump %s: %s", event.dump, text, extra=extra)
+        _log.log(level, "dump %s: %s", dump, text, extra=extra)

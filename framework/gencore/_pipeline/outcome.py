@@ -48,5 +48,6 @@ def make_report(dump: DumpState, result: Result, artifacts: tuple[Artifact, ...]
         threads=dump.threads,
         skipped=tuple(dump.skipped),
         failed=tuple(sorted(failed, key=lambda failure: _RANKS.get(failure.part, 1))),
-        warnings=tuple(dump.warnings),
+        warnings=(*dump.warnings, *dump.earlier.warnings),
+        removed=tuple(dump.earlier.removed),
     )

@@ -16,6 +16,7 @@ from gencore._listeners.announcer import Announcer
 from gencore._listeners.spans import trace_ids
 from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
+from gencore._pipeline.earlier_dumps import EarlierDumps
 from gencore._pipeline.instant import observers_of_others, take_instant
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
@@ -37,7 +38,7 @@ from gencore._settings.sources import resolve_settings
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
-from gencore.naming import dump_id, dump_name
+from gencore.naming import dump_id, dump_name, pattern_of
 from gencore.output import Output
 from gencore.report import Report, describe_error
 from gencore.verdict import Reason, Verdict
@@ -58,7 +59,8 @@ class Pipeline:
             `CollectorSpec` of either; default: ``manifest`` and ``archive``.
         directory: Where the artefacts go; default: ``GENCORE_DIRECTORY``, or the current one.
         destination: Where they go instead: a destination's name, what returns a new one for each
-            dump, or a `DestinationSpec` of either. An artefact is sent while it is made.
+            dump, or a `DestinationSpec` of either; default: ``GENCORE_DESTINATION``, or none. An
+            artefact is sent while it is made.
         filters: What their bytes pass on the way, the first one first: names, callables, or a
             `FilterSpec` of either. Nothing unfiltered is written to a disk.
         name: A template for the names of the dumps, see `gencore.naming`.
@@ -148,7 +150,9 @@ class Pipeline:
             participants = self._selection.make_participants(partial(note_failure, dump))
             self._refuse_observers(participants)
             dump.packed = any(participant.packs for participant in participants)
-            if dump.stores.are_files and any(p.makes_files for p in participants):
+            files = dump.stores.are_files and any(p.makes_files for p in participants)
+            dump.earlier.make_room(dump.output if files else None)
+            if files:
                 warnings = self._check_space(dump.output.prepare(), participants, backend, verdict)
                 dump.warnings.extend(warnings)
                 dump.output.refuse_rival()
@@ -188,11 +192,11 @@ class Pipeline:
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
-        outgoing = self._ways_out.make()
+        way = self._ways_out.make()
         participants = self._selection.make_participants(_refuse)
         self._refuse_observers(participants)
-        if outgoing is None and any(p.makes_files for p in participants):
-            with Output(self.directory, "check") as output:
+        if way.outgoing is None and any(p.makes_files for p in participants):
+            with Output(way.directory or self.directory, "check") as output:
                 self._check_space(output.prepare(), participants, backend, verdict)
         return backend.name
 
@@ -212,8 +216,8 @@ class Pipeline:
         annotations = self._request.annotations
         if self._request.target.other is None:
             annotations = with_standing(annotations, standing.annotations.copy())
-        outgoing = self._ways_out.make(name)
-        output = Output(self.directory, name)
+        way = self._ways_out.make(name)
+        output = Output(way.directory or self.directory, name)
         return DumpState(
             name=name,
             id=own_id,
@@ -223,7 +227,8 @@ class Pipeline:
             method=backend.method,
             plugins=(*self._selection.plugins, *self._ways_out.plugins),
             output=output,
-            stores=Stores(output, outgoing),
+            stores=Stores(output, way.outgoing),
+            earlier=EarlierDumps(name, pattern_of(self._name), way),
             trace=trace,
             warnings=list(self._selection.warnings),
         )

@@ -79,6 +79,8 @@ class Publication:
             done = artifact if artifact.streamed else (yield from self._publish(artifact, until))
             if done is not None:
                 published.append(done)
+        if published:
+            yield from self._dump.earlier.limit(max(_LEAST, until - time.monotonic()))
         self._dump.warnings.extend(self._dump.output.warnings)
         return tuple(published)
 

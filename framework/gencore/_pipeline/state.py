@@ -7,6 +7,7 @@ from functools import cached_property
 
 import attrs
 
+from gencore._pipeline.earlier_dumps import EarlierDumps
 from gencore._pipeline.stores import Stores
 from gencore._python_sources import describe_sources
 from gencore.collector import Packing
@@ -35,6 +36,7 @@ class DumpState:
     output: Output
     """The private directory."""
     stores: Stores
+    earlier: EarlierDumps
     end_by: float = math.inf
     """When its time is over, by `time.monotonic`."""
     packed: bool = False

@@ -18,7 +18,7 @@ from gencore.report import Artifact
 
 __all__ = ["view_of"]
 
-_OWN = {"end_by", "output", "stores", "paused_at", "recorder_reason", "call_seconds"}
+_OWN = {"earlier", "end_by", "output", "stores", "paused_at", "recorder_reason", "call_seconds"}
 """What only the pipeline needs."""
 _COPIED = tuple(field.name for field in attrs.fields(DumpState) if field.name not in _OWN)
 

@@ -24,11 +24,33 @@ from gencore.events import Listener
 from gencore.filter import Filter
 from gencore.report import describe_error
 
-__all__ = ["WaysOut"]
+__all__ = ["WayOut", "WaysOut"]
 
+R = TypeVar("R")
 T = TypeVar("T", Destination, Filter)
 _DIRECTORY: Final = "directory"
 _DIRECTORIES: Final = {_DIRECTORY, f"{BUILT_IN}:{_DIRECTORY}"}
+
+
+@attrs.frozen(kw_only=True)
+class WayOut:
+    """Where the artefacts of one dump go: files of a directory, or a destination takes them."""
+
+    destination: Destination | None = None
+    directory: Path | None = None
+    """The destination's, if artefacts become files of it; None: the pipeline's, or none."""
+    outgoing: Outgoing | None = None
+    """What sends artefacts; None if they become files."""
+    recipe: Recipe | None = None
+
+    @property
+    def who(self) -> str:
+        """Whom the artefacts go to, for messages."""
+        return "the output directory" if self.recipe is None else self.recipe.who
+
+    def ask(self, function: Callable[[], R]) -> R:
+        """Make a call of the destination's, watched unless it is built in. Raises `Refused`."""
+        return function() if self.recipe is None else _asked(self.recipe, lambda _: function())
 
 
 class WaysOut:
@@ -55,15 +77,21 @@ class WaysOut:
         """The names of the filters, the first one first."""
         return tuple(recipe.name for recipe in self._filters)
 
-    def make(self, dump: str | None = None) -> Outgoing | None:
-        """Make those of one dump, and let each check itself; None if there is no destination.
+    def make(self, dump: str | None = None) -> WayOut:
+        """Make that of one dump, and let each plug-in check itself.
 
         Without the name of a *dump* that is not checked. Raises `Refused`.
         """
-        if self._destination is None:
-            return None
+        recipe = self._destination
+        if recipe is None:
+            return WayOut()
         filters = [_made(recipe, Filter, dump) for recipe in self._filters]
-        return Outgoing(_made(self._destination, Destination, dump), filters, dump or "")
+        destination = _made(recipe, Destination, dump)
+        directory = None if filters else _asked(recipe, lambda _: _directory_of(destination))
+        outgoing = Outgoing(destination, filters, dump or "") if directory is None else None
+        return WayOut(
+            destination=destination, directory=directory, outgoing=outgoing, recipe=recipe
+        )
 
     def _recipe(self, family: Family, spec: DestinationSpec | FilterSpec) -> Recipe:
         if isinstance(spec.use, str):
@@ -93,13 +121,25 @@ def _with_absolute_path(spec: DestinationSpec, directory: Directory) -> Destinat
 
 def _made(recipe: Recipe, kind: Callable[..., T], dump: str | None) -> T:
     make: Callable[[Recipe], T] = partial(_make, kind, dump)
+    return _asked(recipe, make)
+
+
+def _asked(recipe: Recipe, question: Callable[[Recipe], R]) -> R:
+    """Make a call of a plug-in's before the pause. What it raises is `Refused`."""
     try:
-        return recipe.follow(make)
+        return recipe.follow(question)
     except Refused:
         raise
     except Exception as error:
         reraise_if_from_handler(error)
         raise Refused(f"{recipe.who} cannot be used: {describe_error(error)}") from error
+
+
+def _directory_of(destination: Destination) -> Path | None:
+    directory: object = destination.directory
+    if not isinstance(directory, Path | None):
+        raise TypeError(f"its directory is {shown(directory)}, not a Path")
+    return directory
 
 
 def _make(kind: Any, dump: str | None, recipe: Recipe) -> Any:

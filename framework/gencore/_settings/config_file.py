@@ -12,7 +12,7 @@ from gencore._settings.mapping import options_from_mapping
 from gencore._settings.options import DestinationSpec, Options
 from gencore.errors import UsageError
 
-__all__ = ["read_config_file"]
+__all__ = ["options_from_toml", "read_config_file"]
 
 _LARGEST_FILE: Final = 1 << 20
 """Bytes."""
@@ -30,7 +30,7 @@ def read_config_file(path: str) -> Options:
     except OSError as error:
         reraise_if_from_handler(error)
         raise UsageError(f"{origin} cannot be read: {error.strerror}") from error
-    options = options_from_mapping(_parse(text, origin), origin)
+    options = options_from_toml(text, origin)
     for key, place in _places(options):
         if not Path(place).is_absolute():
             raise UsageError(f"{origin}: expected an absolute path @ {key}")
@@ -45,6 +45,11 @@ def _places(options: Options) -> Iterator[tuple[str, Any]]:
     path = destination.options.get("path") if isinstance(destination, DestinationSpec) else None
     if isinstance(path, str) and path:
         yield "$.destination.options.path", path
+
+
+def options_from_toml(text: bytes, origin: str) -> Options:
+    """Return the options that TOML gives. Raises `UsageError`, naming *origin*."""
+    return options_from_mapping(_parse(text, origin), origin)
 
 
 def _parse(text: bytes, origin: str) -> dict[str, Any]:

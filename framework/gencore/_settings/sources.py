@@ -8,14 +8,18 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
-from gencore._settings.config_file import read_config_file
+from gencore._settings.config_file import options_from_toml, read_config_file
 from gencore._settings.options import Options
 from gencore._settings.settings import Settings
 from gencore.errors import UsageError
 
 __all__ = ["resolve_settings"]
 
-_VARIABLES: Final = {"backend": "GENCORE_BACKEND", "directory": "GENCORE_DIRECTORY"}
+_VARIABLES: Final = {
+    "backend": "GENCORE_BACKEND",
+    "directory": "GENCORE_DIRECTORY",
+    "destination": "GENCORE_DESTINATION",
+}
 
 
 def resolve_settings(
@@ -49,7 +53,11 @@ def _sources(
     if path:
         yield f"GENCORE_CONFIG={path}: ", read_config_file(path)
     for option, variable in _VARIABLES.items():
-        yield f"{variable}: ", {option: environ.get(variable) or None}
+        text = environ.get(variable)
+        if text and text.startswith("{"):  # with options
+            yield f"{variable}: ", options_from_toml(f"{option} = {text}".encode(), variable)
+        else:
+            yield f"{variable}: ", {option: text or None}
     yield "", arguments
 
 

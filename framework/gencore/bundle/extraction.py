@@ -3,19 +3,24 @@
 import contextlib
 import errno
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
+from gencore._private_directory import (
+    DIRECTORY,
+    empty,
+    enter,
+    leads_to,
+    private_name,
+    sweep,
+)
 from gencore.bundle.contents import Member
 from gencore.bundle.reader import BundleReader, MemberFile
 from gencore.errors import IntegrityError, OutputError, UsageError
 
 __all__ = ["extract"]
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE: Final = 1 << 16
 
@@ -61,19 +66,37 @@ def _choose(bundle: BundleReader, names: list[str]) -> list[Member]:
 
 @contextlib.contextmanager
 def _private_directory(parent: Path) -> Iterator[tuple[Path, int]]:
-    private = parent / f".{secrets.token_hex(8)}.part"
+    """Make a directory, and remove it at the end unless it was renamed."""
     try:
-        private.mkdir(mode=0o700)
+        parent_fd = os.open(parent, DIRECTORY & ~os.O_NOFOLLOW)
+        try:
+            list(sweep(parent_fd, parent))
+            name, root_fd = _make(parent_fd)
+        except BaseException:
+            os.close(parent_fd)
+            raise
     except OSError as error:
         raise OutputError(str(parent), error.errno or 0, "not writable") from error
-    root_fd = os.open(private, _DIRECTORY)
     try:
-        yield private, root_fd
+        yield parent / name, root_fd
     except OSError as error:
         raise OutputError(str(parent), error.errno or 0, "writing the files failed") from error
     finally:
+        if leads_to(name, root_fd, parent_fd):
+            with contextlib.suppress(OSError):
+                empty(root_fd)
+                os.rmdir(name, dir_fd=parent_fd)
         os.close(root_fd)
-        shutil.rmtree(private, ignore_errors=True)
+        os.close(parent_fd)
+
+
+def _make(parent_fd: int) -> tuple[str, int]:
+    root_fd = None
+    while root_fd is None:
+        name = private_name("extract", parent_fd)
+        os.mkdir(name, mode=0o700, dir_fd=parent_fd)
+        root_fd = enter(name, parent_fd)
+    return name, root_fd
 
 
 @contextlib.contextmanager
@@ -99,7 +122,7 @@ def _enter(directory_fd: int, name: str) -> int:
     """Open a directory, created if missing; close its parent."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, 0o700, dir_fd=directory_fd)
-    below = os.open(name, _DIRECTORY, dir_fd=directory_fd)
+    below = os.open(name, DIRECTORY, dir_fd=directory_fd)
     os.close(directory_fd)
     return below
 

@@ -1,13 +1,17 @@
 """The command line: one module per command. Only here do errors become exit codes."""
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 from gencore._version import __version__
 from gencore.cli.bundle import extract_command, info_command, list_command, verify_command
+from gencore.cli.cache import cache
 from gencore.cli.debug import open_command
 from gencore.cli.demo import demo
 from gencore.cli.doctor import doctor
@@ -45,15 +49,44 @@ _COMMANDS = (
     report,
     doctor,
     plugins,
+    cache,
 )
 for _command in _COMMANDS:
     gencore.add_command(_command)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: ends a command as Ctrl-C does, with nothing left behind."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.exit_code = 128 + number
+
+
+def _terminate(number: int, _: object) -> NoReturn:
+    raise _Terminated(number)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let both signals end the command, unless they are ignored, as nohup does."""
+    both = (signal.SIGTERM, signal.SIGHUP)
+    ours = [number for number in both if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in ours:
+            signal.signal(number, _terminate)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
     try:
-        sys.exit(gencore(standalone_mode=False) or 0)
+        with _ended_by_signals():
+            code = gencore(standalone_mode=False) or 0
+        sys.exit(code)
     except click.ClickException as error:
         error.show()
         _print_json(
@@ -65,9 +98,9 @@ def main() -> NoReturn:
             }
         )
         sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as error:
         click.echo("gencore: interrupted", err=True)
-        sys.exit(ExitCode.INTERRUPTED)
+        sys.exit(getattr(error.__cause__ or error, "exit_code", ExitCode.INTERRUPTED))
     except GencoreError as error:
         _report(error)
         sys.exit(error.exit_code)

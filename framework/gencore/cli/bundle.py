@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import reduce
 from pathlib import Path
 from typing import Any, Final
@@ -13,11 +13,13 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore._final_directory import OWN_DIRECTORIES
+from gencore.bundle.cache import UnpackedBundle, unpacked
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
+from gencore.cli.leftovers import find_leftovers
 from gencore.cli.options import json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
 
@@ -26,7 +28,7 @@ __all__ = [
     "info_command",
     "list_command",
     "open_bundle",
-    "progress_of",
+    "unpack_bundle",
     "verify_command",
 ]
 
@@ -49,7 +51,16 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 
 
 @contextmanager
-def progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
+def unpack_bundle(bundle: BundleReader, *, quiet: bool) -> Iterator[UnpackedBundle]:
+    """Yield the bundle's copy in the cache; show progress while it is unpacked."""
+    with ExitStack() as use:
+        with _progress_of(bundle, quiet=quiet) as count:
+            copy = use.enter_context(unpacked(bundle, count))
+        yield copy
+
+
+@contextmanager
+def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
     """Show a bar on a terminal; yield the function that takes the bytes of each step."""
     total = sum(member.size for member in bundle.members)
     with progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
@@ -58,12 +69,17 @@ def progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int]
 
 @click.command("list")
 @click.argument("directory", type=click.Path(path_type=Path), default=".")
+@click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option
-def list_command(*, directory: Path, as_json: bool) -> None:
+def list_command(*, directory: Path, every: bool, as_json: bool) -> None:
     """List the bundles in a directory, oldest first.
 
     Includes those in the per-user directories (gencore-UID) that gencore creates inside a
     directory in which other users can rename files.
+
+    With --all also the private directories of dumps: of those that go on ("in use"), of those
+    that were killed ("dead"), which the next dump removes, and of those of which this machine
+    cannot know ("unknown"), which it removes when they are a week old.
     """
     if not directory.is_dir():
         raise Refused(f"{directory}: not a directory", remedy="pass the directory of the bundles")
@@ -71,14 +87,19 @@ def list_command(*, directory: Path, as_json: bool) -> None:
     found = (path for place in places for path in place.glob(f"*{_SUFFIX}"))
     in_order = sorted(found, key=lambda path: (path.name, path))
     rows = [_row(path) for path in in_order if path.is_file()]
+    unfinished = list(find_leftovers(directory)) if every else []
     if as_json:
-        click.echo(json.dumps({"bundles": rows}, indent=1))
+        more = {"leftovers": unfinished} if every else {}
+        click.echo(json.dumps({"bundles": rows, **more}, indent=1))
         return
     for row in rows:
         facts = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
         when = row["created_at"] or ""
         path = escape_unprintable(row["path"])
         click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {path}  {escape_unprintable(facts)}")
+    for row in unfinished:
+        path = escape_unprintable(row["path"])
+        click.echo(f"{_size(row['size']):>10}  {row['used_at']:<19.19}  {path}  {row['state']}")
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -150,7 +171,7 @@ _FACTS: Final = (
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash, the core, and that no library is missing."""
-    with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
+    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         checks = verify(bundle, count)
     if as_json:
         outcome = {"ok": all(check.ok for check in checks), "checks": _as_rows(checks)}
@@ -185,6 +206,6 @@ def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:
     """Unpack a bundle, or only the files NAMES."""
-    with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
+    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         folder = extract(bundle, directory, names, count)
     click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from gencore.bundle.cache import UnpackedBundle, remove_all, unpack
-from gencore.cli.bundle import open_bundle, progress_of
+from gencore.bundle.cache import UnpackedBundle
+from gencore.cli.bundle import open_bundle, unpack_bundle
+from gencore.cli.cache import clear_copies
 from gencore.cli.options import json_option
 from gencore.errors import UsageError
 
@@ -21,7 +22,7 @@ __all__ = ["open_command"]
 @click.argument("arguments", nargs=-1)
 @click.option("--lldb", is_flag=True, help="Start lldb instead of gdb.")
 @click.option("--print", "only_print", is_flag=True, help="Only print the command line.")
-@click.option("--clean", is_flag=True, help="Remove all unpacked bundles from the cache.")
+@click.option("--clean", is_flag=True, hidden=True)  # gencore cache clear, until the next release
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def open_command(
@@ -37,38 +38,38 @@ def open_command(
     """Open a bundle in gdb or lldb.
 
     Put further ARGUMENTS for the debugger after "--". The bundle is unpacked into a private cache
-    directory, which later calls reuse. No program from the bundle is executed, and none of its
-    scripts is loaded.
+    directory, which later calls reuse and 'gencore cache clear' removes. No program from the
+    bundle is executed, and none of its scripts is loaded.
     """
     if clean:
-        removed = remove_all()
+        click.echo("gencore: open --clean is now: gencore cache clear", err=True)
+        removed = len(list(clear_copies(0)))
         click.echo(json.dumps({"removed": removed}) if as_json else f"{removed} copies removed")
         return
     if path is None:
         raise UsageError("BUNDLE is missing", remedy="gencore open BUNDLE")
-    with open_bundle(path) as bundle, progress_of(bundle, quiet=quiet) as count:
-        unpacked = unpack(bundle, count)
-    command = [*(_lldb if lldb else _gdb)(unpacked), *arguments]
-    if as_json:
-        click.echo(json.dumps({"command": command, "folder": str(unpacked.folder)}))
-    elif only_print:
-        click.echo(" ".join(map(_quoted, command)))
-    else:
-        _start(command)
+    with open_bundle(path) as bundle, unpack_bundle(bundle, quiet=quiet) as copy:
+        command = [*(_lldb if lldb else _gdb)(copy), *arguments]
+        if as_json:
+            click.echo(json.dumps({"command": command, "folder": str(copy.folder)}))
+        elif only_print:
+            click.echo(" ".join(map(_quoted, command)))
+        else:
+            _start(command, copy)
 
 
-def _gdb(unpacked: UnpackedBundle) -> list[str]:
+def _gdb(copy: UnpackedBundle) -> list[str]:
     """Return a command line that loads no .gdbinit and no script of a library."""
-    settings = ("auto-load off", f"sysroot {unpacked.folder}", "debuginfod enabled off")
+    settings = ("auto-load off", f"sysroot {copy.folder}", "debuginfod enabled off")
     options = [option for text in settings for option in ("-iex", f"set {text}")]
-    return ["gdb", "-nx", *options, str(unpacked.executable), str(unpacked.core)]
+    return ["gdb", "-nx", *options, str(copy.executable), str(copy.core)]
 
 
-def _lldb(unpacked: UnpackedBundle) -> list[str]:
+def _lldb(copy: UnpackedBundle) -> list[str]:
     commands = (
         "settings set target.load-script-from-symbol-file false",
-        f"platform select --sysroot {shlex.quote(str(unpacked.folder))} remote-linux",
-        shlex.join(["target", "create", "--core", str(unpacked.core), str(unpacked.executable)]),
+        f"platform select --sysroot {shlex.quote(str(copy.folder))} remote-linux",
+        shlex.join(["target", "create", "--core", str(copy.core), str(copy.executable)]),
     )
     options = [option for text in commands for option in ("-o", text)]
     return ["lldb", "--no-lldbinit", *options]
@@ -81,10 +82,11 @@ def _quoted(word: str) -> str:
     return "$'" + "".join(f"\\{byte:03o}" for byte in os.fsencode(word)) + "'"
 
 
-def _start(command: list[str]) -> None:
+def _start(command: list[str], copy: UnpackedBundle) -> None:
     """Replace this process by the debugger. Raises `UsageError` if it is not installed."""
     if shutil.which(command[0]) is None:
         raise UsageError(
             f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --print"
         )
+    os.set_inheritable(copy.lock, True)  # noqa: FBT003 - in use as long as the debugger runs
     os.execvp(command[0], command)  # noqa: S606 - no shell: the arguments are passed as they are

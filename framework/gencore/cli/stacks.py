@@ -12,11 +12,11 @@ from typing import Final
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore.bundle.cache import UnpackedBundle, unpack
+from gencore.bundle.cache import UnpackedBundle
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
-from gencore.cli.bundle import open_bundle, progress_of
+from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.options import json_option
 from gencore.errors import IntegrityError
 
@@ -42,16 +42,15 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> N
         if importlib.util.find_spec("pystack") is None:
             _show_recorded(bundle, as_json=as_json)
             return
-        with progress_of(bundle, quiet=quiet) as count:
-            unpacked = unpack(bundle, count)
-        text = _with_sources(_run_pystack(unpacked, native=native), SourceLines(bundle))
+        with unpack_bundle(bundle, quiet=quiet) as copy:
+            text = _with_sources(_run_pystack(copy, native=native), SourceLines(bundle))
     click.echo(json.dumps({"source": "pystack", "text": text}) if as_json else text)
 
 
-def _run_pystack(unpacked: UnpackedBundle, *, native: bool) -> str:
+def _run_pystack(copy: UnpackedBundle, *, native: bool) -> str:
     command = [sys.executable, "-m", "pystack", "--no-color", "core"]
-    command += [*(["--native"] if native else []), "--lib-search-root", str(unpacked.folder)]
-    command += [str(unpacked.core), str(unpacked.executable)]
+    command += [*(["--native"] if native else []), "--lib-search-root", str(copy.folder)]
+    command += [str(copy.core), str(copy.executable)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
     if done.returncode:
         raise IntegrityError(f"pystack cannot read the core: {done.stderr.strip()[-500:]}")

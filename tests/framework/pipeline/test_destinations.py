@@ -8,6 +8,7 @@ import os
 import tarfile
 import threading
 from concurrent.futures import CancelledError
+from pathlib import Path
 
 import pytest
 
@@ -688,3 +689,75 @@ def test_a_directory_is_a_destination_too(tmp_path):
 
     assert report.path_of("raw") == tmp_path / "fixed.core"
     assert os.listdir(tmp_path) == ["fixed.core"]
+
+
+def removal(name, error=None):
+    return gencore.Removal(path=Path(name), size=5, reason="old", error=error)
+
+
+def test_a_destination_may_remove_earlier_dumps(tmp_path, memory):
+    """Before the pause and after the last commit, each with the names that are meant."""
+    asked = []
+
+    def make_room(_, names):
+        assert not memory.kept
+        asked.append(names)
+        return [removal("first")]
+
+    def limit(_, dump, names):
+        assert memory.kept
+        asked.append(names)
+        assert names.fullmatch(dump)
+        yield removal("second")
+        yield removal("third", "busy")
+
+    place = type("Limits", (memory,), {"make_room": make_room, "limit": limit})
+
+    report = run(tmp_path, Secret, destination=place)
+
+    assert len(asked) == 2
+    assert report.removed == (removal("first"), removal("second"))
+    assert report.warnings == ("not removed third (0.0 MiB, old): busy",)
+    assert report.result == "complete"
+
+
+def test_a_limit_that_fails_costs_no_dump(tmp_path, memory):
+    """What has been removed until then is in the report."""
+
+    def limit(*_):
+        yield removal("first")
+        raise PermissionError("no key")
+
+    report = run(tmp_path, Secret, destination=type("Bad", (memory,), {"limit": limit}))
+
+    assert report.result == "complete"
+    assert report.removed == (removal("first"),)
+    (warning,) = report.warnings
+    assert warning == "limit() of destination 'memory' failed: PermissionError: no key"
+
+
+@pytest.mark.parametrize("returned", [None, [None], ["path"], 5])
+def test_what_is_no_removal_is_named(tmp_path, memory, returned):
+    """Of `make_room` it refuses the dump, of `limit` it is a warning."""
+    early = type("Bad", (memory,), {"make_room": lambda *_: returned})
+    late = type("Bad", (memory,), {"limit": lambda *_: returned})
+
+    with pytest.raises(gencore.Refused, match=r"'memory' cannot be used: TypeError: "):
+        run(tmp_path, Secret, destination=early)
+    report = run(tmp_path, Secret, destination=late)
+
+    assert report.result == "complete"
+    assert "limit() of destination 'memory' failed: TypeError: " in report.warnings[0]
+
+
+@pytest.mark.parametrize("filters", [[], [Mirror]])
+def test_a_destination_may_leave_the_files_to_the_framework(tmp_path, memory, filters):
+    """Unless a filter changes them: then it is asked for an upload."""
+    files = type("Files", (memory,), {"directory": tmp_path})
+
+    report = run("/nonexistent", Secret, destination=files, filters=filters, name="fixed")
+
+    written = [] if filters else ["fixed.secret.txt"]
+    assert os.listdir(tmp_path) == written
+    assert [a.path for a in report.artifacts if a.path] == [tmp_path / name for name in written]
+    assert list(memory.kept) == ["fixed.secret.txt.mirror"] * bool(filters)

@@ -92,6 +92,46 @@ def test_arguments_go_before_the_environment_and_that_before_the_file(
 
 
 @pytest.mark.parametrize(
+    ("text", "destination"),
+    [
+        ("descriptor", gencore.DestinationSpec("descriptor")),
+        (
+            '{ use = "directory", options = { keep_count = 5 } }',
+            gencore.DestinationSpec("directory", options={"keep_count": 5}),
+        ),
+        ("", gencore.DestinationSpec("directory")),
+    ],
+)
+def test_the_environment_names_a_destination_with_its_options(
+    monkeypatch, config, text, destination
+):
+    """As the file does, which is weaker; an empty variable is none."""
+    config("destination = 'directory'")
+    monkeypatch.setenv("GENCORE_DESTINATION", text)
+
+    assert resolve_settings({}).destination == destination
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("{ use = 5 }", r"GENCORE_DESTINATION: expected text, not 5 @ \$.destination.use"),
+        ("{ use", "GENCORE_DESTINATION is not TOML"),
+        (
+            '{ use = "directory", options = { keep_count = "5" } }',
+            r"GENCORE_DESTINATION: dest.*'5'",
+        ),
+    ],
+)
+def test_a_wrong_destination_of_the_environment_is_named(monkeypatch, text, fault):
+    """With the variable."""
+    monkeypatch.setenv("GENCORE_DESTINATION", text)
+
+    with pytest.raises(gencore.UsageError, match=fault):
+        gencore.Pipeline()
+
+
+@pytest.mark.parametrize(
     ("text", "fault"),
     [
         ("timeout = '5'", r"expected a number, not '5' @ \$.timeout"),

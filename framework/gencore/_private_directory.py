@@ -1,0 +1,249 @@
+"""A directory of one maker's alone, locked while it is used, and swept once its maker is dead.
+
+Its maker holds a flock(2) on it, which the kernel releases when the maker ends, however that
+happens, and its name has the kernel's boot ID. So a lock that can be had means a dead maker, in
+any container of the same kernel. If the name has another boot ID, or none, there may be a lock
+that this kernel does not see (a network file system, another virtual machine): only age makes
+such a leftover safe to remove. See docs/decisions/0022.
+"""
+
+import contextlib
+import fcntl
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+import attrs
+
+from gencore._runtime.application_errors import ignored, reraise_if_from_handler
+from gencore._runtime.os_thread import open_descriptor
+from gencore.report import Removal
+
+__all__ = [
+    "DIRECTORY",
+    "Leftover",
+    "disk_usage",
+    "empty",
+    "enter",
+    "leads_to",
+    "leftovers",
+    "names_in",
+    "private_name",
+    "sweep",
+]
+
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags of open(2) for a directory itself."""
+_NAME: Final = re.compile(r"\.(?:.+\.)?[0-9a-f]{16}\.part", re.DOTALL)
+_NAMED_BOOT: Final = re.compile(r"\.([0-9a-f]{12})\.[0-9a-f]{16}\.part$")
+_LONG_UNTOUCHED: Final = 7 * 86400.0
+"""Seconds without a change after which a maker is taken for dead of whom nothing else is known."""
+_LEFT: Final = "left by a dump that was killed"
+
+State = Literal["in use", "dead", "unknown"]
+
+
+@attrs.frozen(kw_only=True)
+class Leftover:
+    """A private directory that was found."""
+
+    name: str
+    size: int
+    """Bytes on the disk."""
+    changed_at: float
+    """When something in it was written last, as `time.time` has it."""
+    state: State
+
+
+def private_name(work: str, dir_fd: int) -> str:
+    """Return a new name for a private directory for *work* in *dir_fd*."""
+    boot = _boot() if _knows_locks(dir_fd) else ""
+    parts = (work, boot, secrets.token_hex(8), "part")
+    return "." + ".".join(part for part in parts if part)
+
+
+def enter(name: str, dir_fd: int) -> int | None:
+    """Open and lock a directory that was just made; return its descriptor.
+
+    The lock is held until every copy of it is closed. None if somebody has taken the directory for
+    a leftover before it was locked. Raises OSError, having removed it.
+    """
+    try:
+        fd: int = open_descriptor(name, DIRECTORY, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        os.rmdir(name, dir_fd=dir_fd)
+        raise
+    try:
+        if _hold(name, fd, dir_fd):
+            return fd
+    except BaseException:
+        os.close(fd)
+        os.rmdir(name, dir_fd=dir_fd)
+        raise
+    os.close(fd)
+    with ignored(OSError):  # if whoever has the lock only looks
+        os.rmdir(name, dir_fd=dir_fd)
+    return None
+
+
+def _hold(name: str, fd: int, dir_fd: int) -> bool:
+    if _NAMED_BOOT.search(name) is None:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return leads_to(name, fd, dir_fd)
+
+
+def _knows_locks(dir_fd: int) -> bool:
+    """Return whether directories can be locked there: by file system, and by filters of calls."""
+    try:
+        fcntl.flock(dir_fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(dir_fd, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        reraise_if_from_handler(error)
+        return False
+    return True
+
+
+def leftovers(dir_fd: int) -> Iterator[Leftover]:
+    """Yield the private directories in a directory: those in use as well as those left behind."""
+    for name, fd in _private_directories(dir_fd):
+        yield _describe(name, fd)
+
+
+def sweep(dir_fd: int, path: Path) -> Iterator[Removal]:
+    """Remove the private directories of dead makers from the directory *dir_fd*, named *path*.
+
+    Never raises OSError: what cannot be removed is a `Removal` with an error.
+    """
+    for name, fd in _private_directories(dir_fd):
+        found = _describe(name, fd)  # has the lock from here on
+        if found.state == "dead":
+            error = _remove(name, fd, dir_fd)
+            yield Removal(path=path / name, size=found.size, reason=_LEFT, error=error)
+
+
+def _remove(name: str, fd: int, dir_fd: int) -> str | None:
+    try:
+        empty(fd)
+        os.rmdir(name, dir_fd=dir_fd)
+    except FileNotFoundError:  # another sweeper was faster
+        return None
+    except OSError as error:
+        reraise_if_from_handler(error)
+        return str(error)
+    return None
+
+
+def _private_directories(dir_fd: int) -> Iterator[tuple[str, int]]:
+    """Yield name and descriptor of each directory that is of our making."""
+    for name in names_in(dir_fd):
+        if _NAME.fullmatch(name):
+            with ignored(OSError), _opened(name, dir_fd) as fd:
+                if _is_private(os.fstat(fd)):
+                    yield name, fd
+
+
+@contextlib.contextmanager
+def _opened(name: str, dir_fd: int) -> Iterator[int]:
+    fd = open_descriptor(name, DIRECTORY, dir_fd=dir_fd)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _is_private(status: os.stat_result) -> bool:
+    return status.st_uid == os.geteuid() and not status.st_mode & 0o077
+
+
+def _describe(name: str, fd: int) -> Leftover:
+    """Describe a private directory, and have its lock if its maker is dead."""
+    changed_at = max([os.fstat(fd).st_mtime, *(file.st_mtime for file in _files_below(fd))])
+    boot = _NAMED_BOOT.search(name)
+    here = boot is not None and boot[1] == _boot()
+    state = _state(fd, here=here, old=time.time() - changed_at > _LONG_UNTOUCHED)
+    return Leftover(name=name, size=disk_usage(fd), changed_at=changed_at, state=state)
+
+
+def _state(fd: int, *, here: bool, old: bool) -> State:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "in use"
+    except OSError as error:
+        reraise_if_from_handler(error)
+        here = False
+    return "dead" if here or old else "unknown"
+
+
+def disk_usage(fd: int) -> int:
+    """Return the bytes that the files below a directory have on the disk."""
+    return sum(status.st_blocks * 512 for status in _files_below(fd))
+
+
+def _files_below(fd: int) -> Iterator[os.stat_result]:
+    for _, _, files, folder in os.fwalk(dir_fd=fd):
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                yield os.stat(file, dir_fd=folder, follow_symlinks=False)
+
+
+@cache
+def _boot() -> str:
+    """Return what tells one boot of one kernel from all others; empty if nothing does."""
+    try:
+        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    except (OSError, ValueError) as error:
+        reraise_if_from_handler(error)
+        return ""
+    return text.replace("-", "")[:12]
+
+
+def names_in(fd: int) -> list[str]:
+    """Return the names in a directory, safely when others list it through the same descriptor.
+
+    A descriptor and its duplicates, which os.listdir and os.scandir read, share one position: two
+    threads that list at once see names twice or miss them.
+    """
+    own = open_descriptor(".", DIRECTORY, dir_fd=fd)
+    try:
+        return os.listdir(own)
+    finally:
+        os.close(own)
+
+
+def empty(fd: int) -> None:
+    """Remove everything in a directory. Raises OSError."""
+    for name in names_in(fd):
+        if not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            os.unlink(name, dir_fd=fd)
+            continue
+        inner = open_descriptor(name, DIRECTORY, dir_fd=fd)
+        try:
+            empty(inner)
+        finally:
+            os.close(inner)
+        os.rmdir(name, dir_fd=fd)
+
+
+def leads_to(path: Path | str, fd: int, dir_fd: int | None = None) -> bool:
+    """Return whether *path* is the open file or directory *fd*."""
+    try:
+        there = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError as error:
+        reraise_if_from_handler(error)
+        return False
+    return os.path.samestat(there, os.fstat(fd))

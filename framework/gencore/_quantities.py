@@ -1,0 +1,43 @@
+"""Reads sizes and ages as people write them: ``20 GiB``, ``7d``."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from gencore.errors import UsageError
+
+__all__ = ["read_age", "read_size"]
+
+_SIZES: Final[Mapping[str, int]] = {
+    "": 1,
+    "B": 1,
+    **{unit: 1000 ** (power + 1) for power, unit in enumerate(("kB", "MB", "GB", "TB"))},
+    **{unit: 1024 ** (power + 1) for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"))},
+}
+_AGES: Final[Mapping[str, int]] = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", re.ASCII)
+_LARGEST: Final = 2.0**63
+
+
+def read_size(value: object) -> int:
+    """Return bytes; a number is one of bytes. Raises `UsageError`."""
+    return int(_read(value, _SIZES, "a size", "500 MiB"))
+
+
+def read_age(value: object) -> float:
+    """Return seconds; a number is one of seconds. Raises `UsageError`."""
+    return _read(value, _AGES, "an age", "7d")
+
+
+def _read(value: object, units: Mapping[str, int], what: str, example: str) -> float:
+    parts = _QUANTITY.fullmatch(str(value)) if type(value) in {int, float, str} else None
+    if parts is None or parts[2] not in units:
+        known = ", ".join(filter(None, units))
+        raise UsageError(
+            f"{value!r} is not {what}: expected a number and one of {known}",
+            remedy=f"write it like this: {example!r}",
+        )
+    quantity = float(parts[1]) * units[parts[2]]
+    if not 0 < quantity < _LARGEST:
+        raise UsageError(f"{value!r} is out of range for {what}")
+    return quantity

@@ -1,0 +1,121 @@
+"""``gencore cache``: what gencore keeps on this machine beside dumps, and its removal."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import attrs
+import click
+
+from gencore._escaping import escape_unprintable
+from gencore._quantities import read_age
+from gencore.bundle import cache as copies_of_bundles
+from gencore.bundle.cache import Copy
+from gencore.cli.leftovers import find_leftovers, sweep_leftovers
+from gencore.cli.options import json_option
+from gencore.errors import ExitCode
+
+__all__ = ["cache", "clear_copies"]
+
+_SCHEMA: Final = "1.0"
+_directory_option = click.option(
+    "--directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Also what dumps into this directory have left that were killed.",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """One row of the list."""
+
+    kind: str
+    """``copy``: of an unpacked bundle. ``leftover``: of a dump or of unpacking."""
+    path: str
+    size: int
+    used_at: str
+    """When it was used or written last."""
+    state: str
+    """``unused`` or ``in use``; of a leftover see `gencore list --all`."""
+    error: str | None = None
+    """Why it could not be removed."""
+
+
+@click.group(invoke_without_command=True)
+@_directory_option
+@json_option
+@click.pass_context
+def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> None:
+    """List the unpacked copies of bundles: size, last use, state, path.
+
+    They contain the memory of the processes. 'gencore cache clear' removes them.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    entries = [*map(_entry_of, copies_of_bundles.copies())]
+    entries += [Entry(**row) for row in find_leftovers(directory)] if directory else []
+    if as_json:
+        _print_json("entries", entries)
+        return
+    for entry in entries:
+        when = entry.used_at[:19]
+        place = escape_unprintable(entry.path)
+        click.echo(f"{_size(entry.size):>12}  {when}  {entry.state:<7}  {place}")
+    click.echo(f"{_size(sum(entry.size for entry in entries)):>12}  in all")
+
+
+@cache.command()
+@click.option(
+    "--older-than", metavar="AGE", help="Only copies unused for so long, such as 12h or 7d."
+)
+@_directory_option
+@json_option
+def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> int:
+    """Remove the unpacked copies that no debugger is using.
+
+    What was left by unpacking that was killed goes too, whatever its age.
+    """
+    entries = list(clear_copies(0 if older_than is None else read_age(older_than)))
+    entries += [Entry(**row) for row in sweep_leftovers(directory)] if directory else []
+    if as_json:
+        _print_json("removed", entries)
+    else:
+        for entry in entries:
+            _print(entry)
+    return ExitCode.PARTIAL if any(entry.error for entry in entries) else ExitCode.COMPLETE
+
+
+def clear_copies(older_than: float) -> Iterator[Entry]:
+    """Remove the copies that have been unused for so many seconds; yield each."""
+    for copy, error in copies_of_bundles.clear(older_than):
+        yield attrs.evolve(_entry_of(copy), error=None if error is None else str(error))
+
+
+def _entry_of(copy: Copy) -> Entry:
+    return Entry(
+        kind="leftover" if copy.bundle is None else "copy",
+        path=str(copy.path / (copy.bundle or "")),
+        size=copy.size,
+        used_at=datetime.fromtimestamp(copy.used_at, UTC).isoformat(),
+        state="in use" if copy.in_use else "unused",
+    )
+
+
+def _print(entry: Entry) -> None:
+    place = escape_unprintable(entry.path)
+    if entry.error is None:
+        click.echo(f"removed {place} ({_size(entry.size)})")
+    else:
+        click.echo(f"gencore: not removed: {place}: {escape_unprintable(entry.error)}", err=True)
+
+
+def _print_json(name: str, entries: list[Entry]) -> None:
+    rows = [attrs.asdict(entry) for entry in entries]
+    size = sum(entry.size for entry in entries if entry.error is None)
+    click.echo(json.dumps({"schema_version": _SCHEMA, name: rows, "size": size}, indent=1))
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"

@@ -1,0 +1,225 @@
+"""What ``gencore cache`` lists and removes, and what ``gencore list --all`` shows."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import gencore
+from gencore.output import Output
+
+DEBUGGER = """#!{python}
+import sys
+print("ready", flush=True)
+sys.stdin.read()
+"""
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from gencore.output import Output
+
+with Output(Path(sys.argv[1]), "killed") as output, output.create("core") as file:
+    file.write(bytes(1 << 20))
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """Make one bundle of this process."""
+    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), content="stacks")
+
+
+@pytest.fixture
+def cli(inside, monkeypatch, tmp_path):
+    """Return a function that runs the command line, with a cache of its own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return inside
+
+
+@pytest.fixture
+def killed(tmp_path):
+    """Return a directory in which a dump was killed."""
+    directory = tmp_path / "dumps"
+    directory.mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, directory], check=False)
+    assert len(os.listdir(directory)) == 1
+    return directory
+
+
+def entries(cli, *options):
+    code, out, _ = cli("cache", "--json", *options)
+    assert code == 0
+    shown = json.loads(out)
+    assert shown["schema_version"] == "1.0"
+    assert shown["size"] == sum(entry["size"] for entry in shown["entries"])
+    return shown["entries"]
+
+
+def used(path, days):
+    """Make a copy look as if it had been used last so many days ago."""
+    os.utime(path, times=(time.time() - days * 86400,) * 2)
+
+
+def test_copies_are_listed_and_removed(cli, bundle, tmp_path):
+    """With what they take up; the list is empty afterwards."""
+    assert entries(cli) == []
+    cli("open", bundle, "--print")
+    top = bundle.name.removesuffix(".tar.gz")
+
+    (entry,) = entries(cli)
+    text = cli("cache")[1]
+    code, out, err = cli("cache", "clear")
+
+    assert entry["path"].startswith(f"{tmp_path}/cache/gencore/bundles/")
+    assert entry["path"].endswith(top)
+    assert (entry["kind"], entry["state"], entry["error"]) == ("copy", "unused", None)
+    assert entry["size"] > 1 << 20
+    assert f"unused   {entry['path']}" in text
+    assert (code, err) == (0, "")
+    assert out.startswith(f"removed {entry['path']} (")
+    assert entries(cli) == []
+
+
+def test_only_what_was_unused_for_long_is_removed(cli, bundle):
+    """A copy that is opened again counts as new."""
+    cli("open", bundle, "--print")
+    (entry,) = entries(cli)
+    place = Path(entry["path"]).parent
+
+    used(place, days=2)
+    assert json.loads(cli("cache", "clear", "--older-than", "3d", "--json")[1])["removed"] == []
+    used(place, days=4)
+    cli("open", bundle, "--print")
+    assert cli("cache", "clear", "--older-than", "3d")[:2] == (0, "")
+    used(place, days=4)
+    (removed,) = json.loads(cli("cache", "clear", "--older-than", "3d", "--json")[1])["removed"]
+
+    assert removed["path"] == entry["path"]
+    assert not place.exists()
+
+
+def test_an_age_that_means_nothing_is_wrong_usage(cli):
+    """Nothing is removed."""
+    code, _, err = cli("cache", "clear", "--older-than", "soon")
+
+    assert code == 2
+    assert "'soon' is not an age" in err
+
+
+def test_a_copy_that_a_debugger_works_on_stays(cli, bundle, tmp_path):
+    """It has the lock of the command that it took the place of."""
+    debugger = tmp_path / "bin/gdb"
+    debugger.parent.mkdir()
+    debugger.write_text(DEBUGGER.format(python=sys.executable))
+    debugger.chmod(0o755)
+    path = f"{debugger.parent}:{os.environ['PATH']}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "gencore", "open", "--quiet", bundle],
+        env={**os.environ, "PATH": path},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        states = [entry["state"] for entry in entries(cli)]
+        removed = cli("cache", "clear")[:2]
+        process.communicate("")
+
+    assert states == ["in use"]
+    assert removed == (0, "")
+    assert [entry["state"] for entry in entries(cli)] == ["unused"]
+
+
+@pytest.fixture
+def half_a_copy(cli, bundle, tmp_path):
+    """Kill a command while it unpacks; return its exit code and the cache."""
+    del cli
+
+    def kill(number):
+        command = [sys.executable, "-m", "gencore", "open", "--quiet", bundle, "--print"]
+        slow = "import sys, time, gencore.bundle.extraction as e; real = e._copy\n"
+        slow += "def copy(*a): real(*a); print('copied', flush=True); sys.stdin.read()\n"
+        slow += "e._copy = copy; from gencore.cli import main; main()"
+        command[1:3] = ["-c", slow]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout.readline() == "copied\n"
+            process.send_signal(number)
+            process.communicate()
+        return process.returncode, tmp_path / "cache/gencore/bundles"
+
+    return kill
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_command_that_is_told_to_end_leaves_nothing(half_a_copy, number):
+    """As after Ctrl-C; the exit code is that of a shell."""
+    code, cache = half_a_copy(number)
+
+    assert code == 128 + number
+    assert list(cache.iterdir()) == []
+
+
+def test_half_a_copy_is_swept_whatever_its_age(half_a_copy, cli, bundle):
+    """And does not keep the bundle from being unpacked."""
+    _, cache = half_a_copy(signal.SIGKILL)
+    (half,) = entries(cli)
+    assert (half["kind"], half["state"]) == ("leftover", "unused")
+
+    cli("open", bundle, "--print")
+    assert [entry["kind"] for entry in entries(cli)] == ["copy"]
+    assert list(cache.rglob("*.part")) == []
+
+    cli("cache", "clear")
+    half_a_copy(signal.SIGKILL)
+    assert (
+        len(json.loads(cli("cache", "clear", "--older-than", "4w", "--json")[1])["removed"]) == 1
+    )
+    assert list(cache.iterdir()) == []
+
+
+def test_a_directory_of_dumps_is_cleared_if_it_is_named(cli, killed):
+    """Only of what no dump is using."""
+    with Output(killed, "live").prepare() as output:
+        states = {entry["path"]: entry["state"] for entry in entries(cli, "--directory", killed)}
+        code, out, _ = cli("cache", "clear", "--directory", killed)
+        assert output.path.is_dir()
+
+    (dead,) = (path for path, state in states.items() if state == "dead")
+    assert sorted(states.values()) == ["dead", "in use"]
+    assert (code, out) == (0, f"removed {dead} (1.0 MiB)\n")
+    assert os.listdir(killed) == []
+
+
+def test_list_shows_unfinished_dumps_if_asked(cli, killed):
+    """And removes nothing."""
+    (name,) = os.listdir(killed)
+
+    assert cli("list", killed)[1] == ""
+    assert "leftovers" not in json.loads(cli("list", "--json", killed)[1])
+    text = cli("list", "--all", killed)[1]
+    (row,) = json.loads(cli("list", "--all", "--json", killed)[1])["leftovers"]
+
+    assert text.endswith(f"{killed}/{name}  dead\n")
+    assert (row["path"], row["state"], row["size"]) == (f"{killed}/{name}", "dead", 1 << 20)
+    assert os.listdir(killed) == [name]
+
+
+def test_the_old_flag_of_open_still_clears_the_cache(cli, bundle):
+    """It names the command that took its place."""
+    cli("open", bundle, "--print")
+
+    code, out, err = cli("open", "--clean")
+
+    assert (code, out) == (0, "1 copies removed\n")
+    assert "gencore cache clear" in err
+    assert "--clean" not in cli("open", "--help")[1]
+    assert entries(cli) == []

@@ -16,13 +16,13 @@ from gencore._version import __version__
 if TYPE_CHECKING:
     from gencore._pipeline.dump import Dump
     from gencore._pipeline.pipeline import Pipeline, collect_core, create_core, start
+    from gencore._settings.option_types import Range
     from gencore._settings.options import (
         BackendSpec,
         CollectorSpec,
         DestinationSpec,
         FilterSpec,
     )
-    from gencore._settings.plugin_options import Range
     from gencore.annotations import annotate
     from gencore.arming import arm, armed_processes, disarm, is_armed
     from gencore.backend import Backend, Snapshot
@@ -123,7 +123,7 @@ _PUBLIC_MODULES = (
     "_pipeline.dump",
     "_pipeline.pipeline",
     "_settings.options",
-    "_settings.plugin_options",
+    "_settings.option_types",
     "annotations",
     "arming",
     "backend",

@@ -1,6 +1,7 @@
 """Threads are stopped and go on without noticing, in every system call that blocks."""
 
 import json
+import platform
 import subprocess
 
 import pytest
@@ -76,6 +77,16 @@ def test_nothing_undefined_happens(build, run):
     *_, summary = run(build("blocking_calls", *options), 100, "auto")
 
     assert (summary["captures"], summary["failures"]) == (100, 0)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere a register keeps it")
+def test_the_number_of_a_call_is_read_wherever_its_caller_lies(build, run):
+    """Also where the code begins on the page before; unless nothing is mapped there."""
+    *rows, on_no_page = run(build("numbers_of_calls", "-O2"))
+
+    assert {row["at"] for row in rows} == set(range(100))
+    assert [row for row in rows if row["read"] != 271] == []
+    assert on_no_page["read"] == -1
 
 
 @pytest.fixture(scope="module")

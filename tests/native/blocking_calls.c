@@ -147,11 +147,11 @@ static bool was_seen(const struct blocking_call *row, uint32_t spans, bool in_pa
 
 static const char *comma = "";
 
-static void require(const struct blocking_call *row, const char *what, bool seen)
+static void require(const char *name, const char *what, bool seen)
 {
 	if (seen)
 		return;
-	printf("%s\"%s: %s\"", comma, row->name, what);
+	printf("%s\"%s: %s\"", comma, name, what);
 	comma = ", ";
 }
 
@@ -161,12 +161,12 @@ static void print_untested(const struct blocking_call *row)
 	bool left = row->timeout == TIMESPEC_LEFT || row->timeout == TIMEVAL_LEFT;
 	bool both = row->timeout == UNLESS_ABSOLUTE || row->timeout == FUTEX_TIMEOUT;
 
-	require(row, "waits", was_seen(row, any, false));
-	require(row, "has a timeout", row->timeout == NO_TIMEOUT || was_seen(row, relative, false));
-	require(row, "writes what is left", !left || was_seen(row, 1u << REST, false));
-	require(row, "cannot write what is left", !left || was_seen(row, 1u << CONSTANT, false));
-	require(row, "waits until", !both || was_seen(row, 1u << UNTIL, false));
-	require(row, "moves a part", row->transfer == NO_TRANSFER || was_seen(row, any, true));
+	require(row->name, "waits", was_seen(row, any, false));
+	require(row->name, "has a timeout", row->timeout == NO_TIMEOUT || was_seen(row, relative, false));
+	require(row->name, "writes what is left", !left || was_seen(row, 1u << REST, false));
+	require(row->name, "cannot write what is left", !left || was_seen(row, 1u << CONSTANT, false));
+	require(row->name, "waits until", !both || was_seen(row, 1u << UNTIL, false));
+	require(row->name, "moves a part", row->transfer == NO_TRANSFER || was_seen(row, any, true));
 }
 
 int main(int argc, char **argv)
@@ -194,8 +194,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < blocking_call_count; i++)
 		print_untested(&blocking_calls[i]);
 	for (int i = 0; i < CALLS; i++)
-		if (!row_of(&calls[i]) && strcmp(calls[i].row, "rt_sigtimedwait"))
-			printf("%s\"%s: has no row\"", comma, calls[i].row);
+		require(calls[i].row, "has a row",
+			row_of(&calls[i]) || !strcmp(calls[i].row, "rt_sigtimedwait"));
 	printf("]}\n");
 	fflush(stdout);
 	remove_what_stays();

@@ -458,6 +458,9 @@ CALL(wait4_child, waitpid(long_child(), NULL, 0))
 CALL(waitid_child, waitid(P_PID, (id_t)long_child(), NULL, WEXITED))
 CALL(fcntl_lock, fcntl(locked_by_a_child(), F_SETLKW, &whole_file))
 
+/* One function of the C library calls another one. */
+CALL(lockf_file, lockf(locked_by_a_child(), F_LOCK, 0))
+
 static long fcntl_open_file_lock(void)
 {
 	char name[64];
@@ -730,6 +733,7 @@ static struct call {
 	EVER(waitid, waitid_child),
 	EVER(flock, flock_file),
 	EVER(fcntl, fcntl_lock),
+	EVER(fcntl, lockf_file),
 	EVER(fcntl, fcntl_open_file_lock),
 	EVER(mq_timedreceive, mq_receive_queue),
 	TIMED(mq_timedreceive, mq_receive_until, UNTIL),

@@ -143,14 +143,14 @@ def test_memory_that_vanishes_is_not_there(build, run):
 
 
 def test_a_thread_that_has_run_since_it_was_read_is_missing(build, run):
-    """Its registers are of a moment before, which the clone knows too; one that stayed is partial."""
+    """Its registers are of a moment before. The clone knows it too; one that stayed is partial."""
     (ran,) = run(build("moving_threads", "-O2"), 20)
 
     assert ran == {"moving": 20, "computing": 20, "resting": 0, "known": 20}
 
 
 def test_a_thread_that_a_debugger_holds_is_not_killed_by_our_signal(build, run):
-    """It is still queued when the capture is over: the handler stays, but not in a forked child."""
+    """It is still queued after the capture: the handler stays, but not in a forked child."""
     (held,) = run(build("held_thread", "-O2"))
 
     assert held == {"kept": True, "child": True, "goes_on": True}

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from gencore import cli as command_line
+from gencore._recorder.job import NoRecorder
 from gencore._runtime import os_thread
 from gencore.bundle.writer import BundleWriter
 
@@ -184,6 +185,22 @@ def python(tmp_path):
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def recorders(request, monkeypatch):
+    """Let the dumps of the tests' own process be made in it, unless they are marked otherwise.
+
+    The stages are the same, but what a test has replaced or made is unknown to another process.
+    Programs that tests start have recorders as ever.
+    """
+    if request.node.get_closest_marker("recorder") is None:
+
+        def refuse(_):
+            raise NoRecorder("the tests make their dumps themselves")
+
+        monkeypatch.setattr("gencore._recorder.starting.refuse", refuse)
+        monkeypatch.setattr("gencore._pipeline.pipeline.refuse", refuse)
 
 
 @pytest.fixture

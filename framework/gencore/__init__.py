@@ -15,7 +15,8 @@ from gencore._version import __version__
 
 if TYPE_CHECKING:
     from gencore._pipeline.dump import Dump
-    from gencore._pipeline.pipeline import Pipeline, collect_core, create_core, start
+    from gencore._pipeline.pipeline import Pipeline
+    from gencore._recorder.calls import collect_core, create_core, start
     from gencore._settings.option_types import Range
     from gencore._settings.options import (
         BackendSpec,
@@ -120,26 +121,28 @@ __all__ = [
 ]
 
 _PUBLIC_MODULES = (
-    "_pipeline.dump",
-    "_pipeline.pipeline",
-    "_settings.options",
-    "_settings.option_types",
-    "annotations",
-    "arming",
-    "backend",
-    "collector",
-    "core_stream",
-    "destination",
     "errors",
-    "exclusion",
-    "filter",
-    "libraries",
-    "output",
+    "verdict",
     "process",
     "report",
     "request",
-    "verdict",
+    "annotations",
+    "arming",
+    "exclusion",
+    "output",
+    "core_stream",
+    "libraries",
+    "collector",
+    "backend",
+    "destination",
+    "filter",
+    "_settings.options",
+    "_settings.option_types",
+    "_pipeline.dump",
+    "_recorder.calls",
+    "_pipeline.pipeline",
 )
+"""Each imports little but those before it, so that a name costs what it needs."""
 
 
 def __getattr__(name: str) -> Any:
@@ -149,6 +152,8 @@ def __getattr__(name: str) -> Any:
 
     for module in map(import_module, (f"gencore.{short}" for short in _PUBLIC_MODULES)):
         globals().update({n: getattr(module, n) for n in module.__all__ if n in __all__})
+        if name in globals():
+            break
     return globals()[name]
 
 

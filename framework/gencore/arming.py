@@ -5,20 +5,19 @@ Loads little: it runs at the start of every process below ``gencore exec``.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gencore._runtime import standing
 from gencore._runtime.interpreter_facts import interpreter_facts
+from gencore._runtime.platform_agent import agent
 
 if TYPE_CHECKING:
+    from gencore.process import ThreadRecord
+    from gencore.request import DumpRequest
     from gencore.target import ArmedProcess
 
-__all__ = ["Agent", "arm", "arm_with", "armed_processes", "disarm", "is_armed"]
-
-_DISTRIBUTION: Final = "gencore"
-"""Only its own agents are looked for: they run in every armed process, before anything else."""
-_GROUP: Final = "gencore.agents"
+__all__ = ["Agent", "Capture", "arm", "arm_with", "armed_processes", "disarm", "is_armed"]
 
 
 class Agent(Protocol):
@@ -31,6 +30,32 @@ class Agent(Protocol):
     set_excluded: Callable[[Iterable[tuple[int, int]]], None]
     """Keep memory, as (start, end) in order, out of every core."""
     armed_processes: "Callable[[], Iterator[ArmedProcess]]"
+    why_not_recorded: "Callable[[DumpRequest], str | None]"
+    """Return why a recorder cannot make a dump of this process."""
+    spawn: Callable[[bytes, list[bytes], list[bytes], int], int]
+    """Start a program, by its path, arguments and environment, that is no child of this process
+    and has nothing of it but a descriptor, as its standard input. Return its pidfd."""
+    capture: "Callable[[DumpRequest, Sequence[tuple[int, int]], int], Capture]"
+    """Clone this process, without some memory, for a reader that is given by its pidfd. Raises
+    `CoreFailed`."""
+
+
+class Capture(Protocol):
+    """A clone of this process that another one will read."""
+
+    values: "Mapping[str, Any]"
+    """What the reader must know, in JSON's types."""
+    descriptors: Mapping[str, int]
+    """What leads to it."""
+    phases: Mapping[str, float]
+    """The parts of the pause, in seconds."""
+    threads: "tuple[ThreadRecord, ...]"
+
+    def begin(self) -> None:
+        """Let the clone write its core: the reader has what it needs."""
+
+    def close(self) -> None:
+        """End the clone, if it has not ended, and close everything."""
 
 
 def arm() -> None:
@@ -43,7 +68,7 @@ def arm() -> None:
     Raises `Unsupported` where there is no agent, and `Refused` if it cannot start.
     """
     try:
-        arm_with(_agent())
+        arm_with(agent())
     except OSError as error:
         from gencore.errors import Refused
 
@@ -62,7 +87,7 @@ def arm_with(agent: Agent) -> None:
 def disarm() -> None:
     """End the agent, if there is one."""
     if is_armed():
-        _agent().disarm()
+        agent().disarm()
 
 
 def is_armed() -> bool:
@@ -70,36 +95,20 @@ def is_armed() -> bool:
     from gencore.errors import Unsupported
 
     try:
-        return _agent().is_armed()
+        return agent().is_armed()
     except Unsupported:
         return False
 
 
 def armed_processes() -> "Iterator[ArmedProcess]":
     """Yield the armed processes that this one may dump, by pid. Raises `Unsupported`."""
-    return _agent().armed_processes()
+    return agent().armed_processes()
 
 
 def _tell(agent: Agent) -> None:
     """Arm it, or let it know what has changed."""
     agent.set_excluded(standing.excluded_ranges())
     agent.arm(_facts())
-
-
-def _agent() -> Agent:
-    from importlib import import_module
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        found = distribution(_DISTRIBUTION).entry_points.select(group=_GROUP)
-        (module,) = (entry.module for entry in found if entry.name == sys.platform)
-    except (PackageNotFoundError, ValueError) as error:
-        from gencore.errors import Unsupported
-        from gencore.verdict import Reason, Verdict
-
-        verdict = Verdict.no(Reason(f"there is none for {sys.platform}", "run it on Linux"))
-        raise Unsupported({"agent": verdict}) from error
-    return import_module(module)
 
 
 def _facts() -> bytes:

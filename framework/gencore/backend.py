@@ -130,6 +130,11 @@ class Backend(ABC):
     """Whether it dumps the other process that `DumpRequest.target` names, and never its own. One
     that does not is not asked about other processes."""
 
+    takes_handover: ClassVar[bool] = False
+    """Whether its `snapshot` can also run in a recorder: a process that the one to dump has
+    started for that, and which gets the capture by `Target.handover`. Without, the dump is made
+    inside the process itself."""
+
     only_by_name: ClassVar[bool] = False
     """Whether it is used only where somebody has named it, and is never chosen."""
 

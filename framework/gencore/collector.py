@@ -88,6 +88,8 @@ class DumpInProgress(ABC):
     """OpenTelemetry's trace ID and span ID, in hexadecimal, that were current for the caller."""
     facts: ProcessFacts | None
     """What the process says of itself; None if it has no Python, or could not be asked."""
+    observed_before: float
+    """How many seconds before the instant collectors observed, and Python stacks were taken."""
     pause: Pause
     threads: tuple[ThreadRecord, ...]
     mapped_files: tuple[MappedFile, ...]

@@ -9,7 +9,7 @@ import errno as errno_names
 import os
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from gencore.verdict import Reason, Verdict
 
@@ -65,6 +65,10 @@ class GencoreError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.remedy is None else f"{self.message}. Remedy: {self.remedy}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it says, and not how it was made: a recorder sends it to its target."""
+        return _error_of, (type(self), self.args, vars(self))
 
 
 class UsageError(GencoreError, ValueError):
@@ -179,6 +183,14 @@ class CoreFailed(GencoreError):
         super().__init__(text, remedy=remedy)
         self.step = step
         self.errno = errno
+
+
+def _error_of(kind: type[GencoreError], args: tuple[Any, ...], facts: dict[str, Any]) -> Any:
+    error = kind.__new__(kind)
+    error.args = args
+    for name, value in facts.items():
+        setattr(error, name, value)
+    return error
 
 
 def _errno_name(errno: int) -> str:

@@ -87,10 +87,12 @@ class PythonThread:
 class ObservedProcess:
     """The process during the pause. The stacks are read once, on first use."""
 
-    def __init__(self) -> None:
-        self.pid = os.getpid()
+    def __init__(
+        self, pid: int | None = None, threads: tuple[PythonThread, ...] | None = None
+    ) -> None:
+        self.pid = pid or os.getpid()
         self._caller = get_ident()
-        self._threads: tuple[PythonThread, ...] | None = None
+        self._threads = threads
 
     def python_threads(self) -> tuple[PythonThread, ...]:
         """Return the Python threads, beginning with the one that requested the dump.

@@ -132,6 +132,12 @@ class Report:
     id: str = ""
     """The dump's own UUID of version 7, as in the manifest."""
     backend: str
+    recorder: Literal["process", "thread"] = "thread"
+    """Where the dump was made: in a process of its own, or on a thread of the dumped one."""
+    recorder_reason: str | None = None
+    """Why it was made on a thread."""
+    call_seconds: float | None = None
+    """How long the call that started it took; of another process's dump, None."""
     pause: Pause
     stages: tuple[Stage, ...] = ()
     """The steps in the order in which they ended, the parts of the pause first."""

@@ -4,13 +4,17 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
 from gencore.errors import UsageError
 
-__all__ = ["ArmedProcess", "ProcessFacts", "Target"]
+if TYPE_CHECKING:
+    from gencore.process import PythonThread
+    from gencore.request import DumpRequest
+
+__all__ = ["ArmedProcess", "Handover", "ProcessFacts", "Target"]
 
 
 def _check_pid(_: object, __: object, value: Any) -> None:
@@ -25,6 +29,8 @@ class Target:
 
     other: int | None = attrs.field(default=None, validator=_check_pid)
     """Its process ID, as this process sees it; None: this process, whatever forks."""
+    handover: "Handover | None" = attrs.field(default=None, eq=False, repr=False)
+    """How the capture is got if it is that process which has started this one, as its recorder."""
 
     @property
     def pid(self) -> int:
@@ -42,13 +48,42 @@ class Target:
     @property
     def environ(self) -> Mapping[str, str]:
         """Its environment; of another process as it began, and empty where it may not be read."""
-        if self.other is None:
+        if self.other is None or self.handover is not None:  # a recorder inherits it
             return os.environ
         try:
             rows = os.fsdecode(Path(self.proc("environ")).read_bytes()).split("\0")
         except OSError:
             return {}
         return dict(row.split("=", 1) for row in rows if "=" in row)
+
+
+class Handover(Protocol):
+    """What a process that wants to be dumped and its recorder do together."""
+
+    @property
+    def name(self) -> str:
+        """The dump's name."""
+
+    @property
+    def id(self) -> str:
+        """Its UUID."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was asked for, UTC."""
+
+    @property
+    def trace(self) -> tuple[str, str] | None:
+        """Trace ID and span ID that it belongs to, in hexadecimal."""
+
+    def take(
+        self, request: "DumpRequest", backend: str
+    ) -> tuple[Mapping[str, Any], dict[str, int]]:
+        """Let the process be captured: everything is ready for what the backend will give.
+
+        Returns what it says of the capture, and descriptors by name, which are the caller's to
+        close. Raises `TargetUnavailable`.
+        """
 
 
 @attrs.frozen(kw_only=True)
@@ -83,3 +118,7 @@ class ProcessFacts:
     """The interpreter, in JSON's types: the section ``runtime`` of the manifest."""
     annotations: Mapping[str, str] = attrs.field(factory=dict)
     """What `gencore.annotate` has set."""
+    python_threads: "tuple[PythonThread, ...] | None" = None
+    """Its Python stacks, taken under the GIL; None if it was captured without."""
+    observed_before: float = 0.0
+    """How many seconds before the instant they were taken."""

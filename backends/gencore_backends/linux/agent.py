@@ -14,9 +14,25 @@ from gencore_backends.linux import _native
 from gencore_backends.linux.agent_directories import directories_of
 
 if TYPE_CHECKING:
-    from gencore.target import ArmedProcess
+    from collections.abc import Sequence
 
-__all__ = ["arm", "arm_if_asked", "armed_processes", "disarm", "is_armed", "set_excluded"]
+    from gencore import DumpRequest
+    from gencore.target import ArmedProcess
+    from gencore_backends.linux.capture import Capture
+
+__all__ = [
+    "arm",
+    "arm_if_asked",
+    "armed_processes",
+    "capture",
+    "disarm",
+    "is_armed",
+    "set_excluded",
+    "spawn",
+    "why_not_recorded",
+]
+
+spawn = _native.spawn
 
 _WARNS_OF_THREADS = sys.version_info >= (3, 12)
 """Whether os.fork() counts the threads of the process, and warns if there are several."""
@@ -53,6 +69,22 @@ def armed_processes() -> "Iterator[ArmedProcess]":
     from gencore_backends.linux.armed_processes import armed_processes
 
     return armed_processes()
+
+
+def why_not_recorded(request: "DumpRequest") -> str | None:
+    """Return why a recorder cannot make a dump of this process."""
+    from gencore_backends.linux import capture
+
+    return capture.why_not_recorded(request)
+
+
+def capture(
+    request: "DumpRequest", excluded: "Sequence[tuple[int, int]]", reader: int
+) -> "Capture":
+    """Clone this process for a reader. Raises `CoreFailed`."""
+    from gencore_backends.linux.capture import Capture
+
+    return Capture(request, excluded, reader)
 
 
 def arm_if_asked() -> None:

@@ -1,18 +1,14 @@
 """A clone of another process, made by its agent: who it is of, and how it is asked for."""
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gencore import DumpRequest, Snapshot
 from gencore.output import Output
 from gencore.target import ProcessFacts
 from gencore_backends.linux.agent_client import ask
-from gencore_backends.linux.child import Child
 from gencore_backends.linux.elf_snapshot import FileSnapshot, PipeSnapshot
-from gencore_backends.linux.link_map import loaded_names
-from gencore_backends.linux.process_access import AgentAccess
-from gencore_backends.linux.snapshot import Origin
+from gencore_backends.linux.passed_origin import PassedOrigin
 
 if TYPE_CHECKING:
     from gencore_backends.linux import _native
@@ -30,10 +26,11 @@ def take_by_agent(request: DumpRequest, output: Output, *, to_file: bool) -> Sna
     return PipeSnapshot(capture.take, capture)
 
 
-class _Capture(Origin):
+class _Capture(PassedOrigin):
     """One capture by an agent, which measures the pause and lets the clone begin itself."""
 
     def __init__(self, request: DumpRequest) -> None:
+        super().__init__(request.target)
         self._request = request
 
     def take(self, core_fd: int, taken: "list[_native.Snapshot]") -> None:
@@ -48,28 +45,8 @@ class _Capture(Origin):
             step, number = values["failed"]
             raise OSError(number, os.strerror(number), step)
         phases = {phase: values[f"{phase}_ns"] / 1e9 for phase in _PHASES}
-        pidfd, status = descriptors.pop("clone"), descriptors.pop("status")
-        threads = [tuple(row) for row in values["threads"]]
-        taken.append((_pid_of(pidfd), pidfd, status, phases, threads, values["unlisted"]))
-        self.access = AgentAccess(self._request.target, descriptors)
-        self.access.linker_names = loaded_names(self.access)  # before the process may be killed
-        self.pause = sum(phases.values())
-        self.excluded = tuple((start, end) for start, end in values["excluded"])
+        taken.append(self.take_over({**values, "phases": phases}, descriptors))
         self.facts = _facts_of(values["facts"])
-
-    def let_begin(self, child: Child) -> None:
-        """Do nothing: the agent has done it."""
-
-    def close(self) -> None:
-        """Close what the agent passed."""
-        if isinstance(self.access, AgentAccess):
-            self.access.close()
-
-
-def _pid_of(pidfd: int) -> int:
-    """Return the pid as this process sees it: the agent knows that of its own namespace."""
-    text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
-    return int(dict(line.partition(":")[::2] for line in text.splitlines())["Pid"])
 
 
 def _facts_of(said: Any) -> ProcessFacts | None:

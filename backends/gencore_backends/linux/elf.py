@@ -18,9 +18,10 @@ class LinuxElf(LinuxBackend):
 
     name = "linux-elf"
     priority = 60
-    api_version = (1, 0)
+    api_version = (1, 1)
     method = "fork-elf"
     streams = True
+    takes_handover = True
 
     def _probe(self, request: DumpRequest) -> Verdict:
         """Check the dumpable attribute and the limit on file sizes."""
@@ -30,6 +31,10 @@ class LinuxElf(LinuxBackend):
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
         """Clone. The child writes into a file or a pipe."""
+        if request.target.handover is not None:
+            from gencore_backends.linux.handed_over import HandedSnapshot
+
+            return HandedSnapshot(request, request.target.handover, self.name)
         from gencore_backends.linux import elf_snapshot  # imported already, by probe
 
         take = partial(elf_snapshot.clone_this_process, request)

@@ -18,7 +18,7 @@ from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, Origin
 from gencore_backends.linux.stack_ranges import stack_ranges
 
-__all__ = ["CONTENTS", "FileSnapshot", "PipeSnapshot", "clone_this_process"]
+__all__ = ["CONTENTS", "FileSnapshot", "PipeSnapshot", "clone_this_process", "core_pipe"]
 
 CONTENTS: Final = {"full", "private", "stacks", "triage"}
 _LIMITED: Final = {"stacks", "triage"}
@@ -30,11 +30,15 @@ Take = Callable[[int, "list[_native.Snapshot]"], None]
 
 
 def clone_this_process(
-    request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]"
+    request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]", reader: int = -1
 ) -> None:
-    """Make it. Raises OSError, whose filename is the step that failed."""
+    """Make it. Raises OSError, whose filename is the step that failed.
+
+    *reader* is a pidfd of the process that will read the core, unless this one does.
+    """
     _native.snapshot_to_elf(
         core_fd,
+        reader,
         request.content,
         stack_ranges() if request.content in _LIMITED else (),
         request.excluded,
@@ -68,16 +72,21 @@ class FileSnapshot(LinuxSnapshot):
         return os.stat(_CORE, dir_fd=self._output.fd).st_blocks * 512
 
 
+def core_pipe() -> tuple[io.FileIO, int]:
+    """Return a pipe for a core: what reads it without waiting, and its writing end."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with ignored(OSError):  # more than an unprivileged user may have
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
+    return io.FileIO(reader, "rb"), writer
+
+
 class PipeSnapshot(LinuxSnapshot):
     """A clone that writes into a pipe. Raises `CoreFailed`."""
 
     def __init__(self, take: Take, origin: Origin | None = None) -> None:
-        reader, writer = os.pipe()
-        os.set_blocking(reader, False)
         # Made before the clone: after it, each page that is written to is copied first.
-        self._reader = io.FileIO(reader, "rb")
-        with ignored(OSError):  # more than an unprivileged user may have
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
+        self._reader, writer = core_pipe()
         try:
             super().__init__(partial(take, writer), origin)
         except BaseException:

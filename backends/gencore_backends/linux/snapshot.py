@@ -1,12 +1,12 @@
 """What both Linux backends do with a clone: own it, list its threads, end it."""
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
 from gencore.runtime import reraise_if_from_handler
-from gencore.target import ProcessFacts
+from gencore.target import ProcessFacts, Target
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.proc import mapped_files, thread_name
 from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
@@ -14,7 +14,7 @@ from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
 if TYPE_CHECKING:
     from gencore_backends.linux import _native
 
-__all__ = ["STOP_TIMEOUT_MS", "LinuxSnapshot", "Origin"]
+__all__ = ["STOP_TIMEOUT_MS", "LinuxSnapshot", "Origin", "take_clone", "thread_records"]
 
 STOP_TIMEOUT_MS: Final = 250
 """How long to wait for threads to stop. Most stop within microseconds."""
@@ -31,7 +31,6 @@ class Origin:
     """The process that was cloned: this one, unless a subclass says otherwise."""
 
     access: ProcessAccess = THIS_PROCESS
-    pause: float | None = None
     excluded: tuple[tuple[int, int], ...] = ()
     facts: ProcessFacts | None = None
 
@@ -54,7 +53,7 @@ class LinuxSnapshot(Snapshot):
         taken: list[_native.Snapshot] = []
         self._child = Child(taken)
         try:
-            _take(take, taken)
+            take_clone(take, taken)
             *_, self.phases, self._threads, self._unlisted = taken[0]
         except BaseException:  # who keeps the exception keeps this frame
             self._child.close()
@@ -67,16 +66,7 @@ class LinuxSnapshot(Snapshot):
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
         """Every thread at the instant, with its current name."""
-        target = self._origin.access.target
-        return tuple(
-            ThreadRecord(
-                tid=tid,
-                name=thread_name(tid, target),
-                registers=registers,  # type: ignore[arg-type]  # one of the three words
-                reason=reason,
-            )
-            for tid, registers, reason in self._threads
-        )
+        return thread_records(self._threads, self._origin.access.target)
 
     @property
     def gaps(self) -> Mapping[str, str]:
@@ -96,9 +86,9 @@ class LinuxSnapshot(Snapshot):
         self._origin.close()
 
     @property
-    def pause(self) -> float | None:
-        """What the other process measured; None for this one."""
-        return self._origin.pause
+    def pause(self) -> float:
+        """Seconds from the first thread stopped to the last one released."""
+        return sum(self.phases.values())
 
     @property
     def excluded(self) -> tuple[tuple[int, int], ...]:
@@ -115,9 +105,23 @@ class LinuxSnapshot(Snapshot):
         return mapped_files(self._origin.access, self._child.pid)
 
 
-def _take(
+def thread_records(rows: "Iterable[_native.Thread]", target: Target) -> tuple[ThreadRecord, ...]:
+    """Return what the native part says of threads, with their current names."""
+    return tuple(
+        ThreadRecord(
+            tid=tid,
+            name=thread_name(tid, target),
+            registers=registers,  # type: ignore[arg-type]  # one of the three words
+            reason=reason,
+        )
+        for tid, registers, reason in rows
+    )
+
+
+def take_clone(
     take: "Callable[[list[_native.Snapshot]], None]", taken: "list[_native.Snapshot]"
 ) -> None:
+    """Call what puts a clone into a list. Raises `CoreFailed`."""
     try:
         take(taken)
     except OSError as error:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Generator
 from concurrent.futures import CancelledError
+from typing import Protocol
 
 from gencore._runtime.application_errors import reraise_if_applications
 from gencore._runtime.foreign_errors import log_raised
 from gencore._runtime.os_thread import Latch, Lock
-from gencore._runtime.stop_switch import StopSwitch
 from gencore.errors import Refused
 from gencore.process import ThreadRecord
 from gencore.report import Pause, Progress, Report
@@ -67,6 +67,13 @@ class Ending:
         callback()
 
 
+class Stop(Protocol):
+    """What can end a dump early."""
+
+    def stop(self, reason: Exception) -> bool:
+        """Stop it with *reason*. Return False if it is too late for that."""
+
+
 class Dump:
     """A dump whose pause is over. Returned by `start`; safe to use from any thread."""
 
@@ -77,7 +84,7 @@ class Dump:
         backend: str,
         pause: Pause,
         threads: Callable[[], tuple[ThreadRecord, ...]],
-        stop: StopSwitch,
+        stop: Stop,
         progress: Callable[[], Progress],
         ending: Ending,
     ) -> None:

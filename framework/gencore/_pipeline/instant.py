@@ -29,7 +29,7 @@ from gencore.report import Pause, Stage
 from gencore.request import DumpRequest
 from gencore.target import ProcessFacts
 
-__all__ = ["take_instant"]
+__all__ = ["observers_of_others", "take_instant"]
 
 _one_at_a_time: Final = lock_that_no_child_inherits()
 """Reentrant: a signal handler may ask for a dump in the middle of another."""
@@ -48,7 +48,7 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
     """
     to_file = dump.stores.are_files and any(p.keeps_core for p in participants)
     if dump.request.target.other is not None:
-        return _take_other(dump, backend, to_file=to_file)
+        return _take_other(dump, backend, participants, to_file=to_file)
     process = ObservedProcess()
     _observe_on_another_thread(dump, participants)
     settle()
@@ -62,9 +62,11 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
         snapshot = _take(request, dump, backend, to_file=to_file)
         end = time.perf_counter()
     try:
-        phases = {"observe": observed - begin, **_phases_told_by(snapshot)}
-        dump.request, dump.pause = request, Pause(total=end - begin, phases=phases)
-        dump.stages += _one_after_the_other(dump.pause, began_at)
+        dump.request, dump.pause = request, _pause_of(snapshot, end - observed)
+        before = end - begin - dump.pause.total
+        dump.observed_before = before
+        dump.stages.append(Stage(name="observe", started_at=began_at, seconds=observed - begin))
+        _note_pause(dump, began_at + timedelta(seconds=before))
         dump.python_files = process.python_files() if dump.request.sources else ()
     except BaseException:
         snapshot.close()
@@ -72,8 +74,10 @@ def take_instant(dump: DumpState, backend: Backend, participants: list[Participa
     return snapshot
 
 
-def _take_other(dump: DumpState, backend: Backend, *, to_file: bool) -> Snapshot:
-    """Take the snapshot of another process, in which no collector can observe anything."""
+def _take_other(
+    dump: DumpState, backend: Backend, participants: list[Participant], *, to_file: bool
+) -> Snapshot:
+    """Take the snapshot of another process; let collectors observe what it has said of itself."""
     began_at, begin = datetime.now(UTC), time.perf_counter()
     snapshot = _take(dump.request, dump, backend, to_file=to_file)
     seconds = time.perf_counter() - begin
@@ -84,14 +88,22 @@ def _take_other(dump: DumpState, backend: Backend, *, to_file: bool) -> Snapshot
         dump.request = attrs.evolve(
             dump.request, annotations=annotations, excluded=snapshot.excluded
         )
-        phases = _phases_told_by(snapshot)
-        total = seconds if snapshot.pause is None else _seconds(snapshot.pause)
-        dump.pause = Pause(total=total, phases=phases)
-        dump.stages += _one_after_the_other(dump.pause, began_at)
+        dump.pause = _pause_of(snapshot, seconds)
+        _note_pause(dump, began_at)
+        if dump.facts is not None and dump.facts.python_threads is not None:
+            process = ObservedProcess(dump.request.target.pid, dump.facts.python_threads)
+            dump.observed_before = dump.facts.observed_before
+            _observe(dump, participants, process)
+            dump.python_files = process.python_files() if dump.request.sources else ()
     except BaseException:
         snapshot.close()
         raise
     return snapshot
+
+
+def observers_of_others(participants: Iterable[Participant]) -> list[str]:
+    """Return the names of the collectors that must observe the process itself."""
+    return [one.name for one in _observers(participants, built_in=False)]
 
 
 def _checked_facts(snapshot: Snapshot) -> ProcessFacts | None:
@@ -135,7 +147,7 @@ def _observe_one(participant: Participant, process: ObservedProcess) -> None:
     require_none(returned, "observe")
 
 
-def _observers(participants: list[Participant], *, built_in: bool) -> Iterable[Participant]:
+def _observers(participants: Iterable[Participant], *, built_in: bool) -> Iterable[Participant]:
     for participant in list(participants):
         overrides = type(participant.collector).observe is not Collector.observe
         if overrides and participant.built_in == built_in:
@@ -187,10 +199,17 @@ def _seconds(value: float) -> float:
     return float(value)
 
 
-def _one_after_the_other(pause: Pause, begin: datetime) -> list[Stage]:
-    """List the parts of the pause in the order in which they happen."""
-    phases = []
-    for name, seconds in pause.phases.items():
-        phases.append(Stage(name=name, started_at=begin, seconds=seconds))
+def _pause_of(snapshot: Snapshot, seconds: float) -> Pause:
+    """Return it as the backend has measured it, or else as long as the call took."""
+    phases = _phases_told_by(snapshot)
+    return Pause(
+        total=seconds if snapshot.pause is None else _seconds(snapshot.pause), phases=phases
+    )
+
+
+def _note_pause(dump: DumpState, begin: datetime) -> None:
+    """List its parts as stages, in the order in which they happen."""
+    dump.paused_at = begin
+    for name, seconds in dump.pause.phases.items():
+        dump.stages.append(Stage(name=name, started_at=begin, seconds=seconds))
         begin += timedelta(seconds=seconds)
-    return phases

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -12,10 +13,10 @@ from typing import Any, Self, Unpack
 import attrs
 
 from gencore._listeners.announcer import Announcer
-from gencore._listeners.log_records import write_record
-from gencore._listeners.spans import span_listener, trace_ids
+from gencore._listeners.spans import trace_ids
+from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
-from gencore._pipeline.instant import take_instant
+from gencore._pipeline.instant import observers_of_others, take_instant
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.room import check_room
@@ -25,6 +26,8 @@ from gencore._pipeline.state import DumpState
 from gencore._pipeline.stores import Stores
 from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
+from gencore._recorder.job import NoRecorder
+from gencore._recorder.starting import check_by_recorder, refuse, start_by_recorder
 from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
@@ -39,7 +42,7 @@ from gencore.output import Output
 from gencore.report import Report, describe_error
 from gencore.verdict import Reason, Verdict
 
-__all__ = ["Pipeline", "collect_core", "create_core", "start"]
+__all__ = ["Pipeline"]
 
 
 class Pipeline:
@@ -72,12 +75,16 @@ class Pipeline:
 
     def __init__(self, **options: Unpack[Options]) -> None:
         settings = resolve_settings(options)
+        self._settings = settings
+        self._prepared: str | NoRecorder | None = None
         self._directory = settings.directory
         self._name = settings.name
         self._on_event = settings.on_event
         self._request = settings.request
         self._selection = Selection(settings.backend, settings.collectors)
         self._ways_out = WaysOut(settings)
+        with suppress(NoRecorder):  # loads what `start` needs: its files may be gone by then
+            refuse(settings)
 
     @property
     def directory(self) -> Path:
@@ -105,10 +112,29 @@ class Pipeline:
     def start(self) -> Dump:
         """Take the instant, and return once the process runs on.
 
+        The dump is made by a process of its own, the recorder, wherever one can be started:
+        `Report.recorder`. After `prepare` this does not wait until that is ready.
+
         Raises `UsageError` if two backends have one priority, `Unsupported`, `Refused`,
         `PluginError`, `CoreFailed`, `TimedOut` if another distribution's backend hangs, and
         whatever a handler of a signal raises meanwhile, with nothing left behind.
         """
+        try:
+            return self._start_elsewhere()
+        except NoRecorder as reason:
+            return self.start_here(str(reason))
+
+    def _start_elsewhere(self) -> Dump:
+        """Let a recorder make the dump. Raises `NoRecorder`."""
+        if self._request.target.other is not None:  # this process is the recorder, and no target
+            raise NoRecorder
+        if isinstance(self._prepared, NoRecorder):
+            raise self._prepared
+        return start_by_recorder(self._settings, backend=self._prepared)
+
+    def start_here(self, reason: str) -> Dump:
+        """Like `start`, on a thread of this process; *reason* is why."""
+        began = time.perf_counter()
         stay = Stay()
         dump: DumpState | None = None
         snapshot: Snapshot | None = None
@@ -120,6 +146,7 @@ class Pipeline:
             dump = self._begin(backend)
             stay.in_child(dump.output.close)
             participants = self._selection.make_participants(partial(note_failure, dump))
+            self._refuse_observers(participants)
             dump.packed = any(participant.packs for participant in participants)
             if dump.stores.are_files and any(p.makes_files for p in participants):
                 warnings = self._check_space(dump.output.prepare(), participants, backend, verdict)
@@ -127,6 +154,8 @@ class Pipeline:
                 dump.output.refuse_rival()
             announcers = self._announcers(dump.name)
             snapshot = take_instant(dump, backend, participants)
+            dump.recorder_reason = reason or None
+            dump.call_seconds = time.perf_counter() - began
             worker = Worker(dump, snapshot, participants, verdict.core_size, announcers)
             handle = worker.handle()
             worker.start(stay)
@@ -137,29 +166,49 @@ class Pipeline:
             raise
         return handle
 
-    def check(self) -> None:
+    def prepare(self) -> None:
+        """Do all that can be done beforehand, so that `start` takes little longer than its pause.
+
+        A recorder loads and checks everything, as `check` does, and ends. What later dumps would
+        still refuse, such as a disk that is full by then, is an error in their reports. Raises
+        what `check` raises.
+        """
+        try:
+            self._prepared = check_by_recorder(self._settings)
+        except NoRecorder as reason:
+            self._prepared = reason
+            self.check()
+
+    def check(self) -> str:
         """Raise what `start` would raise before the pause, or what would fail then already.
 
         A required collector that cannot be made, or that fails its own check, is `Refused`.
-        Nothing is left behind.
+        Nothing is left behind. Returns the name of the backend that would be used.
         """
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
         outgoing = self._ways_out.make()
         participants = self._selection.make_participants(_refuse)
+        self._refuse_observers(participants)
         if outgoing is None and any(p.makes_files for p in participants):
             with Output(self.directory, "check") as output:
                 self._check_space(output.prepare(), participants, backend, verdict)
+        return backend.name
+
+    def _refuse_observers(self, participants: list[Participant]) -> None:
+        """Raise `NoRecorder` in a recorder if a collector must be called in its target."""
+        if self._request.target.handover is not None and (
+            names := observers_of_others(participants)
+        ):
+            raise NoRecorder(f"collector {names[0]!r} observes the process itself")
 
     def run(self) -> Report:
         """Make a dump and wait for its end."""
         return self.start().result()
 
     def _begin(self, backend: Backend) -> DumpState:
-        created_at = datetime.now(UTC)
-        own_id = dump_id(created_at)
-        name = dump_name(self._name, created_at, own_id, self._request.target.pid)
+        name, own_id, created_at, trace = self._identity()
         annotations = self._request.annotations
         if self._request.target.other is None:
             annotations = with_standing(annotations, standing.annotations.copy())
@@ -175,16 +224,22 @@ class Pipeline:
             plugins=(*self._selection.plugins, *self._ways_out.plugins),
             output=output,
             stores=Stores(output, outgoing),
-            trace=trace_ids(),
+            trace=trace,
             warnings=list(self._selection.warnings),
         )
 
+    def _identity(self) -> tuple[str, str, datetime, tuple[str, str] | None]:
+        """Return the dump's name, ID, time and trace: of a recorder, as its target has said."""
+        handover = self._request.target.handover
+        if handover is not None:
+            return handover.name, handover.id, handover.created_at, handover.trace
+        created_at = datetime.now(UTC)
+        own_id = dump_id(created_at)
+        name = dump_name(self._name, created_at, own_id, self._request.target.pid)
+        return name, own_id, created_at, trace_ids()
+
     def _announcers(self, name: str) -> list[Announcer]:
-        """Return who is told: what the caller listens with can hold up nothing else."""
-        spans = span_listener()
-        ours = [write_record] if spans is None else [write_record, spans]
-        theirs = [*self._ways_out.listeners, *filter(None, [self._on_event])]
-        return [Announcer(name, ours), *(Announcer(name, [listener]) for listener in theirs)]
+        return announcers_for(name, [*self._ways_out.listeners, *filter(None, [self._on_event])])
 
     def _check_space(
         self, output: Output, participants: list[Participant], backend: Backend, verdict: Verdict
@@ -198,6 +253,8 @@ class Pipeline:
             (backend, self._with_filters(backend, verdict)) for backend, verdict in answered
         ]
         willing = [(backend, verdict) for backend, verdict in verdicts if verdict.ok]
+        if self._request.target.handover is not None:
+            _leave_to_target([backend for backend, _ in answered], willing)
         if not willing:
             answers = {backend.name: verdict for backend, verdict in verdicts}
             raise Unsupported({**answers, **self._selection.passed_over})
@@ -217,6 +274,15 @@ class Pipeline:
         names = ", ".join(self._ways_out.filters)
         text = f"it writes the core to a disk before it can be filtered ({names})"
         return Verdict.no(*verdict.reasons, Reason(text, "backend='linux-elf'"))
+
+
+def _leave_to_target(asked: list[Backend], willing: list[tuple[Backend, Verdict]]) -> None:
+    """Raise `NoRecorder` if the target might choose a backend that a recorder cannot use."""
+    best = max((backend.priority for backend, _ in willing), default=None)
+    for backend in asked:
+        takes_it = backend.takes_handover or backend.dumps_others
+        if not takes_it and (best is None or backend.priority >= best):
+            raise NoRecorder(f"backend {backend.name!r} takes its snapshot in the process itself")
 
 
 def _refuse(name: str, error: Exception, *, required: bool) -> None:
@@ -240,23 +306,3 @@ def _check_identity() -> None:
             "the process runs with another user's rights than its own (set-user-ID)",
             remedy="dump a process whose real and effective user are the same",
         )
-
-
-def start(**options: Unpack[Options]) -> Dump:
-    """Dump this process; return as soon as it runs on. Options as for `Pipeline`."""
-    return Pipeline(**options).start()
-
-
-def create_core(**options: Unpack[Options]) -> Path:
-    """Dump this process and return the path of the core. Options as for `Pipeline`."""
-    return _path_of("raw", ("raw",), options)
-
-
-def collect_core(**options: Unpack[Options]) -> Path:
-    """Dump this process and return the path of its bundle. Options as for `Pipeline`."""
-    return _path_of("archive", ("manifest", "archive"), options)
-
-
-def _path_of(collector: str, collectors: Sequence[str], options: Options) -> Path:
-    given: Options = {**options, "collectors": options.get("collectors") or collectors}
-    return Pipeline(**given).run().path_of(collector)

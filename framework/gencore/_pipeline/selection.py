@@ -295,6 +295,10 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
 
 
 def _why_not_this_target(backend: Backend, request: DumpRequest) -> Reason | None:
+    if request.target.handover is not None:
+        if bool(getattr(backend, "takes_handover", False)):
+            return None
+        return Reason("it takes its snapshot in the process itself only")
     is_other = request.target.other is not None
     if bool(getattr(backend, "dumps_others", False)) == is_other:
         return None

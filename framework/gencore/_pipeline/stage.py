@@ -29,7 +29,8 @@ class StageLog:
 
     def pause_is_over(self) -> None:
         """Announce the pause, of which nobody was told while it went on."""
-        begin, seconds = self._dump.stages[0].started_at, self._dump.pause.total
+        begin = self._dump.paused_at or self._dump.created_at
+        seconds = self._dump.pause.total
         self._announce(StageStarted(dump=self._dump.name, stage="pause", at=begin))
         self._announce(self._finished(Stage(name="pause", started_at=begin, seconds=seconds)))
 

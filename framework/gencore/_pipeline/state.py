@@ -41,6 +41,10 @@ class DumpState:
     packing: Packing | None = None
     trace: tuple[str, str] | None = None
     facts: ProcessFacts | None = None
+    recorder_reason: str | None = None
+    call_seconds: float | None = None
+    observed_before: float = 0.0
+    paused_at: datetime | None = None
     pause: Pause = attrs.field(factory=lambda: Pause(total=0.0))
     threads: tuple[ThreadRecord, ...] = ()
     mapped_files: tuple[MappedFile, ...] = ()

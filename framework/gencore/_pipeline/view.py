@@ -18,11 +18,9 @@ from gencore.report import Artifact
 
 __all__ = ["view_of"]
 
-_COPIED = tuple(
-    field.name
-    for field in attrs.fields(DumpState)
-    if field.name not in {"end_by", "output", "stores"}
-)
+_OWN = {"end_by", "output", "stores", "paused_at", "recorder_reason", "call_seconds"}
+"""What only the pipeline needs."""
+_COPIED = tuple(field.name for field in attrs.fields(DumpState) if field.name not in _OWN)
 
 
 class _View(DumpInProgress):

@@ -421,7 +421,7 @@ def test_what_listens_for_others_cannot_keep_a_snapshot(tmp_path, monkeypatch):
     backend = SimulatedBackend()
     backend.snapshot = None  # would be called
 
-    monkeypatch.setattr("gencore._pipeline.pipeline.span_listener", lambda: 1 / 0)
+    monkeypatch.setattr("gencore._listeners.told.span_listener", lambda: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         report_of(tmp_path, backend=backend)

@@ -15,6 +15,7 @@
 
 #include "agent.h"
 #include "descriptors.h"
+#include "module_spawn.h"
 #include "module_tracer.h"
 #include "names.h"
 #include "retries.h"
@@ -146,9 +147,10 @@ static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(snapshot_to_elf_doc,
-"snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
+"snapshot_to_elf($module, core_fd, reader, content, kept, excluded, with_dontdump,\n"
 "                allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
+"reader is a pidfd of the process that reads it, or -1: this one.\n"
 "Of anonymous memory, the contents \"stacks\" and \"triage\" take in the stacks and\n"
 "what is kept: a sequence of (start, end) in order, to which the clone adds the\n"
 "states of all Python threads. The memory in excluded is wiped.\n"
@@ -156,15 +158,15 @@ PyDoc_STRVAR(snapshot_to_elf_doc,
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 {
-	struct snapshot_order order = {.kernel_writes = false, .reader = -1};
+	struct snapshot_order order = {.kernel_writes = false};
 	PyObject *kept, *excluded, *taken, *result = NULL;
 	const char *mode, *content;
 	int threads, contents, with_dontdump, allow_undumpable;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "isOOppsIO!", &order.core_fd, &content, &kept, &excluded,
-			      &with_dontdump, &allow_undumpable, &mode, &order.timeout_ms,
-			      &PyList_Type, &taken))
+	if (!PyArg_ParseTuple(args, "iisOOppsIO!", &order.core_fd, &order.reader, &content, &kept,
+			      &excluded, &with_dontdump, &allow_undumpable, &mode,
+			      &order.timeout_ms, &PyList_Type, &taken))
 		return NULL;
 	order.allow_undumpable = allow_undumpable;
 	order.thread_state = (uintptr_t)PyThreadState_Get();
@@ -402,6 +404,7 @@ static PyMethodDef methods[] = {
 	{"userfaultfd_reports_forks", native_userfaultfd_reports_forks, METH_NOARGS,
 	 userfaultfd_reports_forks_doc},
 	{"trace", native_trace, METH_VARARGS, native_trace_doc},
+	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Python face of spawn.c, for the table of module.c. */
+#ifndef GENCORE_MODULE_SPAWN_H
+#define GENCORE_MODULE_SPAWN_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+extern const char native_spawn_doc[];
+
+PyObject *native_spawn(PyObject *module, PyObject *args);
+
+#endif

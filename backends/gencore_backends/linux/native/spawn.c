@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * execve(2) resets the exit signal of a process to SIGCHLD, so a child that has executed a program
+ * is seen by the application's waitpid(-1). A grandchild is not: its parent ends at once, and it is
+ * handed to init, or to a subreaper (prctl(2)). If that is the application itself, it sees it.
+ *
+ * Both processes are made like vfork(2) makes one: they run in this memory, on stacks of their own,
+ * while the calling thread waits. So they make system calls only, and what fails is left in memory.
+ */
+#define _GNU_SOURCE
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "descriptors.h"
+#include "kernel_abi.h"
+
+enum {
+	STACK = 32 * 1024, /* of each of the two */
+	SIGNALS = 64,
+};
+
+struct spawn {
+	const struct spawn_order *order;
+	char *stacks; /* two, one above the other */
+	int pidfd;
+	int err;
+};
+
+/* Those that are handled are reset by execve(2), those that are ignored are not. */
+static void clone_reset_signals(void)
+{
+	const struct kernel_sigaction normal = {0};
+	const kernel_sigset none = 0;
+
+	for (int number = 1; number <= SIGNALS; number++)
+		syscall(SYS_rt_sigaction, number, &normal, NULL, sizeof(kernel_sigset));
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+}
+
+/* Standard input, and nothing on the others. Returns 0, or -1 with errno set. */
+static int clone_set_descriptors(int input)
+{
+	int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
+	int nothing;
+
+	if (input == STDIN_FILENO ? fcntl(input, F_SETFD, 0) : dup2(input, STDIN_FILENO) < 0)
+		return -1;
+	nothing = open("/dev/null", O_WRONLY);
+	if (nothing < 0 || dup2(nothing, STDOUT_FILENO) < 0 || dup2(nothing, STDERR_FILENO) < 0)
+		return -1;
+	return clone_close_all_but(kept, sizeof(kept) / sizeof(*kept));
+}
+
+static int clone_execute(void *argument)
+{
+	struct spawn *spawn = argument;
+	const struct spawn_order *order = spawn->order;
+
+	setsid();
+	clone_reset_signals();
+	if (!clone_set_descriptors(order->input))
+		execve(order->path, order->arguments, order->environment);
+	spawn->err = errno;
+	_exit(1);
+}
+
+/* It has this process's descriptors, so that the pidfd appears among them. */
+static int clone_make_grandchild(void *argument)
+{
+	struct spawn *spawn = argument;
+	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+
+	if (clone(clone_execute, spawn->stacks + 2 * STACK, flags, spawn, &spawn->pidfd) < 0)
+		spawn->err = errno;
+	_exit(0);
+}
+
+static void spawn_grandchild(struct spawn *spawn)
+{
+	const int flags = CLONE_VM | CLONE_VFORK | CLONE_FILES; /* and no exit signal */
+	int pid = clone(clone_make_grandchild, spawn->stacks + STACK, flags, spawn);
+
+	if (pid < 0)
+		spawn->err = errno;
+	else
+		while (waitpid(pid, NULL, __WALL) < 0 && errno == EINTR)
+			;
+}
+
+int spawn_detached(const struct spawn_order *order)
+{
+	struct spawn spawn = {.order = order, .pidfd = -1};
+	const kernel_sigset all = ~(kernel_sigset)0;
+	kernel_sigset before;
+
+	spawn.stacks = mmap(NULL, 2 * STACK, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+	if (spawn.stacks == MAP_FAILED)
+		return -1;
+	/* No handler of the application may run in this memory as another process. */
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof(all));
+	spawn_grandchild(&spawn);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
+	munmap(spawn.stacks, 2 * STACK);
+	if (spawn.err && spawn.pidfd >= 0) {
+		close(spawn.pidfd);
+		spawn.pidfd = -1;
+	}
+	errno = spawn.err;
+	return spawn.pidfd;
+}

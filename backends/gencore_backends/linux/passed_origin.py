@@ -1,0 +1,49 @@
+"""A process that has passed what leads to it, and to a clone of it, to this one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gencore.target import Target
+from gencore_backends.linux.child import Child
+from gencore_backends.linux.link_map import loaded_names
+from gencore_backends.linux.process_access import AgentAccess
+from gencore_backends.linux.snapshot import Origin
+
+if TYPE_CHECKING:
+    from gencore_backends.linux import _native
+
+__all__ = ["PassedOrigin"]
+
+
+class PassedOrigin(Origin):
+    """It has measured the pause itself, and lets the clone begin itself."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def take_over(
+        self, values: Mapping[str, Any], descriptors: dict[str, int]
+    ) -> "_native.Snapshot":
+        """Note what was passed; return the clone. The descriptors are closed with this object."""
+        pidfd, status = descriptors.pop("clone"), descriptors.pop("status")
+        phases = dict(values["phases"])
+        self.access = AgentAccess(self._target, descriptors)
+        self.access.linker_names = loaded_names(self.access)  # before the process may be killed
+        self.excluded = tuple((start, end) for start, end in values["excluded"])
+        threads = [tuple(row) for row in values["threads"]]
+        return _pid_of(pidfd), pidfd, status, phases, threads, values["unlisted"]
+
+    def let_begin(self, child: Child) -> None:
+        """Do nothing: the process has done it."""
+
+    def close(self) -> None:
+        """Close what was passed."""
+        if isinstance(self.access, AgentAccess):
+            self.access.close()
+
+
+def _pid_of(pidfd: int) -> int:
+    """Return the pid as this process sees it: the other knows that of its own namespace."""
+    text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
+    return int(dict(line.partition(":")[::2] for line in text.splitlines())["Pid"])

@@ -1,0 +1,45 @@
+"""One dump in one call, for a process that has prepared nothing and may be in trouble.
+
+A pipeline is only built in this process where no recorder can be started.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Unpack
+
+from gencore._pipeline.dump import Dump
+from gencore._recorder.job import NoRecorder
+from gencore._recorder.starting import start_by_recorder
+from gencore._settings.options import Options
+from gencore._settings.sources import resolve_settings
+
+__all__ = ["collect_core", "create_core", "start"]
+
+
+def start(**options: Unpack[Options]) -> Dump:
+    """Dump this process; return as soon as it runs on. Options as for `Pipeline`."""
+    settings = resolve_settings(options)
+    try:
+        if settings.request.target.other is None:
+            return start_by_recorder(settings)
+        reason = ""
+    except NoRecorder as error:
+        reason = str(error)
+    from gencore._pipeline.pipeline import Pipeline
+
+    return Pipeline(**options).start_here(reason)
+
+
+def create_core(**options: Unpack[Options]) -> Path:
+    """Dump this process and return the path of the core. Options as for `Pipeline`."""
+    return _path_of("raw", ("raw",), options)
+
+
+def collect_core(**options: Unpack[Options]) -> Path:
+    """Dump this process and return the path of its bundle. Options as for `Pipeline`."""
+    return _path_of("archive", ("manifest", "archive"), options)
+
+
+def _path_of(collector: str, collectors: Sequence[str], options: Options) -> Path:
+    given: Options = {**options, "collectors": options.get("collectors") or collectors}
+    return start(**given).result().path_of(collector)

@@ -1,0 +1,96 @@
+"""Messages between a target and its recorder: values and descriptors, over one socket.
+
+Each message is one packet: a pickled (kind, value), in a file in memory if it is long. Not the
+module `socket`, whose sockets are gevent's in a process that gevent has patched.
+"""
+
+import _socket  # noqa: PLC2701 - see above
+import array
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+__all__ = ["Channel", "Message", "channel_pair"]
+
+_LONGEST_PACKET: Final = 32 << 10
+_MOST_DESCRIPTORS: Final = 16
+_LONG: Final = b"\0"
+"""The packet of a message that is in a file: the last descriptor. No pickle begins with it."""
+
+
+@attrs.frozen
+class Message:
+    """What arrived."""
+
+    kind: str
+    value: Any
+    descriptors: tuple[int, ...]
+    """The receiver's to close."""
+
+
+class Channel:
+    """One end."""
+
+    def __init__(self, socket: _socket.socket) -> None:
+        self._socket = socket
+
+    def fileno(self) -> int:
+        """Return its descriptor, -1 once it is closed."""
+        return self._socket.fileno()
+
+    def send(self, kind: str, value: object = None, descriptors: Sequence[int] = ()) -> None:
+        """Send a message. Raises OSError if the other end is gone, and what pickling raises."""
+        data = pickle.dumps((kind, value))
+        if len(data) <= _LONGEST_PACKET:
+            self._send(data, descriptors)
+            return
+        file = os.memfd_create("gencore-message", os.MFD_CLOEXEC)
+        try:
+            with os.fdopen(os.dup(file), "wb") as writer:
+                writer.write(data)
+            self._send(_LONG, [*descriptors, file])
+        finally:
+            os.close(file)
+
+    def _send(self, packet: bytes, descriptors: Sequence[int]) -> None:
+        rights = (_socket.SOL_SOCKET, _socket.SCM_RIGHTS, array.array("i", descriptors).tobytes())
+        control = [rights] if descriptors else []
+        self._socket.sendmsg([packet], control, _socket.MSG_NOSIGNAL)
+
+    def receive(self) -> Message | None:
+        """Wait for a message; None if the other end is closed. Raises OSError."""
+        packet, control = self._receive()
+        if not packet:
+            return None
+        descriptors = array.array("i")
+        for _, _, data in control:
+            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        if packet == _LONG:
+            with os.fdopen(descriptors.pop(), "rb") as file:
+                file.seek(0)
+                packet = file.read()
+        kind, value = pickle.loads(packet)  # noqa: S301 - see above
+        return Message(kind, value, tuple(descriptors))
+
+    def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
+        room = _socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+        flags = _socket.MSG_CMSG_CLOEXEC
+        try:
+            packet, control, _, _ = self._socket.recvmsg(_LONGEST_PACKET, room, flags)
+        except ConnectionResetError:  # the other end left something unread; what it sent follows
+            packet, control, _, _ = self._socket.recvmsg(_LONGEST_PACKET, room, flags)
+        return packet, control
+
+    def close(self) -> None:
+        """Close this end."""
+        self._socket.close()
+
+
+def channel_pair() -> tuple[Channel, Channel]:
+    """Return two connected ends, which no program inherits. Raises OSError."""
+    kind = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
+    ours, theirs = _socket.socketpair(_socket.AF_UNIX, kind)
+    return Channel(ours), Channel(theirs)

@@ -1,0 +1,65 @@
+"""The recorder's end of a dump's instant: it says that it is ready, and gets what was captured."""
+
+import os
+import select
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import attrs
+
+from gencore._recorder.channel import Channel
+from gencore._runtime.os_thread import wait_for_descriptors
+from gencore.errors import TargetUnavailable
+from gencore.request import DumpRequest
+
+__all__ = ["TargetHandover", "wish_of"]
+
+_WISHED: Final = ("threads", "content", "with_dontdump", "allow_undumpable", "sources")
+
+
+def wish_of(request: DumpRequest) -> dict[str, Any]:
+    """Return what the target must know of a request; arguments of another `DumpRequest`."""
+    return {name: getattr(request, name) for name in _WISHED}
+
+
+@attrs.frozen(kw_only=True)
+class TargetHandover:
+    """One dump of the process that has started this one."""
+
+    channel: Channel
+    pid: int
+    name: str
+    id: str
+    created_at: datetime
+    trace: tuple[str, str] | None
+
+    def take(self, request: DumpRequest, backend: str) -> tuple[Mapping[str, Any], dict[str, int]]:
+        """Let the target be captured, if it is not yet.
+
+        Returns what the target says of the capture, and descriptors by name, which are the
+        caller's to close. Raises `TargetUnavailable`.
+        """
+        try:
+            self.channel.send("ready", {"backend": backend, "wish": wish_of(request)})
+            message = self._receive()
+        except OSError as error:
+            raise self._gone() from error
+        if message is None or message.kind != "captured":
+            raise self._gone()
+        names = message.value["descriptors"]
+        return message.value, dict(zip(names, message.descriptors, strict=True))
+
+    def _receive(self) -> Any:
+        """Wait for a message; None if the target ends: forked children may hold its end."""
+        target = os.pidfd_open(self.pid)
+        try:
+            wanted = {self.channel.fileno(): select.POLLIN, target: select.POLLIN}
+            if self.channel.fileno() not in wait_for_descriptors(wanted, None):
+                return None
+        finally:
+            os.close(target)
+        return self.channel.receive()
+
+    def _gone(self) -> TargetUnavailable:
+        return TargetUnavailable(f"process {self.pid} ended, or gave up, before it was captured")

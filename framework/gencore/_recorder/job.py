@@ -1,0 +1,94 @@
+"""What a recorder is asked to do: the settings of a pipeline as JSON.
+
+Only what has a name can be described: a recorder cannot have the objects of another process.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from gencore._settings.options import (
+    BackendSpec,
+    CollectorSpec,
+    DestinationSpec,
+    FilterSpec,
+    Options,
+)
+from gencore._settings.settings import Settings
+
+__all__ = ["NoRecorder", "describe", "options_of"]
+
+_PATH: Final = "path of this system"
+"""The only key of what stands for a path."""
+_NOT_REQUESTED: Final = {"target", "excluded"}
+_Spec = BackendSpec | CollectorSpec | DestinationSpec | FilterSpec
+
+
+class NoRecorder(Exception):
+    """A dump cannot be made by a recorder. The text says why."""
+
+
+def describe(settings: Settings) -> str:
+    """Return settings as JSON, without who listens in this process. Raises `NoRecorder`."""
+    backend, destination = settings.backend, settings.destination
+    if backend is not None and not isinstance(backend, BackendSpec):
+        raise NoRecorder("the backend was given as an object")
+    listeners = [choice for choice in settings.listeners if isinstance(choice, str)]
+    request = attrs.asdict(
+        settings.request, recurse=False, filter=lambda field, _: field.name not in _NOT_REQUESTED
+    )
+    described = {
+        **request,
+        "name": settings.name,
+        "backend": backend and _row(backend, "backend"),
+        "collectors": [_row(spec, "collector") for spec in settings.collectors],
+        "destination": destination and _row(destination, "destination"),
+        "filters": [_row(spec, "filter") for spec in settings.filters],
+        "directory": os.fspath(settings.directory) if settings.directory else None,
+        "listeners": listeners,
+    }
+    try:
+        return json.dumps(described, default=_as_json)
+    except (TypeError, ValueError) as error:
+        raise NoRecorder(f"an option cannot be passed to another process: {error}") from error
+
+
+def _row(spec: _Spec, family: str) -> dict[str, Any]:
+    if not isinstance(spec.use, str):
+        raise NoRecorder(f"a {family} was given as an object")
+    return attrs.asdict(spec, recurse=False)
+
+
+def _as_json(value: object) -> object:
+    if isinstance(value, os.PathLike):
+        return {_PATH: os.fspath(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{value!r}")
+
+
+def options_of(text: str) -> Options:
+    """Return what `describe` has described."""
+    rows: dict[str, Any] = json.loads(text, object_hook=_from_json)
+    lists: Sequence[tuple[str, type[_Spec]]] = (
+        ("collectors", CollectorSpec),
+        ("filters", FilterSpec),
+    )
+    for option, spec in lists:
+        rows[option] = [spec(row.pop("use"), **row) for row in rows[option]]
+    singles: Sequence[tuple[str, type[_Spec]]] = (
+        ("backend", BackendSpec),
+        ("destination", DestinationSpec),
+    )
+    for option, spec in singles:
+        if rows[option]:
+            rows[option] = spec(rows[option].pop("use"), **rows[option])
+    return rows  # type: ignore[return-value]  # the names are those of Options
+
+
+def _from_json(value: dict[str, Any]) -> Any:
+    return Path(value[_PATH]) if value.keys() == {_PATH} else value

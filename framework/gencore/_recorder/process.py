@@ -1,0 +1,147 @@
+"""The recorder: makes one dump of the process that has started it, and reports to it."""
+
+import _socket  # noqa: PLC2701 - see channel.py
+import os
+import pickle
+import select
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from struct import pack
+from typing import Any, Final
+
+import attrs
+
+from gencore._pipeline.dump import Dump
+from gencore._pipeline.pipeline import Pipeline
+from gencore._recorder.channel import Channel
+from gencore._recorder.handover import TargetHandover
+from gencore._recorder.job import NoRecorder, options_of
+from gencore._runtime.foreign_errors import text_of, type_name
+from gencore._runtime.os_thread import wait_for_descriptors
+from gencore._version import __version__
+from gencore.errors import GencoreError
+from gencore.events import DumpFinished, Event
+from gencore.report import Report
+from gencore.target import Target
+
+__all__ = ["main"]
+
+_PATIENCE: Final = 5
+"""Seconds that a target may leave a message unread: it may be stopped (SIGSTOP)."""
+_NICENESS: Final = 5
+"""A third of the weight of a process at 0, see sched(7). With the least, 19, a recorder got
+nothing on a busy machine, and the clone stayed for minutes, with what it copies of the memory."""
+
+
+def main() -> None:
+    """Make the dump that the first message on standard input describes."""
+    channel = _take_channel()
+    message = channel.receive()
+    if message is None:
+        return
+    job = message.value
+    try:
+        _check_version(job["version"])
+        _record(channel, job)
+    except NoRecorder as error:
+        channel.send("unable", str(error))
+    except BaseException as error:
+        channel.send("error", _sendable(error))
+
+
+def _take_channel() -> Channel:
+    """Take it from standard input, where plug-ins would find it."""
+    socket = _socket.socket(fileno=os.dup(0))
+    socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, pack("@ll", _PATIENCE, 0))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return Channel(socket)
+
+
+def _check_version(version: str) -> None:
+    """Raise `NoRecorder` if messages may mean something else to the target."""
+    if version != __version__:
+        raise NoRecorder(f"gencore was changed to version {__version__} under this process")
+
+
+def _record(channel: Channel, job: dict[str, Any]) -> None:
+    facts = {name: job[name] for name in ("pid", "name", "id", "created_at", "trace")}
+    handover = TargetHandover(channel=channel, **facts)
+    options = options_of(job["settings"])
+    options["target"] = Target(job["pid"], handover)  # type: ignore[typeddict-item]  # others have pids
+    options["on_event"] = lambda event: _pass_on(channel, event)
+    pipeline = Pipeline(**options)
+    os.environ.update(job["left_out"])
+    if job["check"]:
+        channel.send("checked", pipeline.check())
+        return
+    dump = pipeline.start()
+    _give_way()
+    _obey(channel, dump)
+    try:
+        report = dump.result()
+    except CancelledError as error:
+        channel.send("error", error)
+        return
+    channel.send("report", _sendable_report(report))
+
+
+def _give_way() -> None:
+    """Leave the processor to the service: what matters is over.
+
+    A process in a session of its own is scheduled as a group, whose weight is set in
+    /proc/PID/autogroup, see sched(7); where there are no such groups, nice(2) counts.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
+    with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:  # noqa: PTH123
+        group.write(str(_NICENESS))
+
+
+def _obey(channel: Channel, dump: Dump) -> None:
+    """Wait for the end of the dump, and cancel it if that is asked for."""
+    ended, end = os.pipe()
+    dump.add_done_callback(lambda _: os.close(end))
+    wanted = {channel.fileno(): select.POLLIN, ended: select.POLLIN}
+    while ended not in wait_for_descriptors(wanted, None):
+        try:
+            message = channel.receive()
+        except OSError:
+            message = None
+        if message is None:  # the target has ended: the dump is worth all the more
+            del wanted[channel.fileno()]
+        elif message.kind == "cancel":
+            channel.send("cancelling", dump.cancel())
+    os.close(ended)
+
+
+def _pass_on(channel: Channel, event: Event) -> None:
+    if not isinstance(event, DumpFinished):
+        with suppress(OSError):
+            channel.send("event", event)
+
+
+def _sendable_report(report: Report) -> Report:
+    failed = tuple(attrs.evolve(part, error=_sendable(part.error)) for part in report.failed)
+    return attrs.evolve(report, failed=failed)
+
+
+def _sendable(error: BaseException) -> Any:
+    """Return an error that the target can have: others as the name of their class and a text."""
+    module = type(error).__module__.partition(".")[0]
+    with suppress(Exception):
+        if isinstance(error, GencoreError | CancelledError) or module == "builtins":
+            pickle.dumps(error)
+            return error
+    return ForeignError(type_name(error), text_of(error))
+
+
+class ForeignError(Exception):
+    """Stands for an exception of a class that the target may not have; pickled as its like."""
+
+    def __reduce__(self) -> Any:
+        """Become an exception of a class of that name."""
+        from gencore._recorder.recording import foreign_error
+
+        return foreign_error, self.args

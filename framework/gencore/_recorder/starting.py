@@ -1,0 +1,245 @@
+"""Starts a recorder, and lets it have the capture of this process.
+
+Loads little: it may run in a process that is in trouble.
+"""
+
+import os
+import sys
+import time
+from concurrent.futures import CancelledError
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+from gencore._listeners.spans import trace_ids
+from gencore._listeners.told import announcers_for
+from gencore._pipeline.dump import Dump
+from gencore._recorder.channel import Message, channel_pair
+from gencore._recorder.job import NoRecorder, describe
+from gencore._recorder.recording import RecorderProcess, Recording
+from gencore._runtime import standing
+from gencore._runtime.application_errors import ignored, reraise_if_from_handler
+from gencore._runtime.interpreter_facts import interpreter_facts
+from gencore._runtime.lifetime import Stay, is_closed
+from gencore._runtime.os_thread import settle
+from gencore._runtime.platform_agent import agent
+from gencore._settings.settings import Settings
+from gencore._version import __version__
+from gencore.arming import Capture
+from gencore.errors import GencoreError, Unsupported
+from gencore.events import Listener
+from gencore.naming import dump_id, dump_name
+from gencore.process import ObservedProcess
+from gencore.request import DumpRequest
+
+__all__ = ["check_by_recorder", "refuse", "start_by_recorder"]
+
+_READY_LIMIT: Final = 60.0
+"""Seconds that a recorder has to load everything, in a dump without a time limit."""
+_LEFT_OUT: Final = {
+    *("GENCORE_ARM", "GENCORE_CONFIG", "GENCORE_BACKEND", "GENCORE_DIRECTORY"),
+}
+"""What is settled already, or is not meant for a recorder."""
+_PROGRAM: Final = (
+    "import sys; sys.path += [p for p in sys.argv[1:] if p not in sys.path]; "
+    "from gencore._recorder.process import main; main()"
+)
+
+
+class _Recorder:
+    """A recorder until it has its capture; ended if that does not come."""
+
+    def __init__(self, settings: Settings, *, check: bool = False) -> None:
+        """Start it. Raises `NoRecorder` and OSError."""
+        refuse(settings)
+        job = _job(settings, check=check)
+        self.name, self.id = str(job["name"]), str(job["id"])
+        program = _program()
+        ours, theirs = channel_pair()
+        self._channel = ours
+        self._pidfd = -1
+        try:
+            self._pidfd = agent().spawn(*program, theirs.fileno())
+            ours.send("job", job)
+        except OSError as error:
+            self.close()
+            reraise_if_from_handler(error)
+            raise NoRecorder(f"no process can be started: {error.strerror}") from error
+        finally:
+            theirs.close()
+        self.process = RecorderProcess(ours, self._pidfd)
+        self._limit = settings.request.timeout or _READY_LIMIT
+
+    def close(self) -> None:
+        """Let go of it. Without a capture it gives up by itself."""
+        self._channel.close()
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def __del__(self) -> None:
+        """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""
+        if "_pidfd" in vars(self):
+            self.close()
+
+    def expect(self, kind: str) -> Any:
+        """Wait for a message of that kind; return its value.
+
+        Raises `NoRecorder`, and the error that the recorder has met.
+        """
+        message = self.process.receive(self._limit)
+        if message is None:
+            raise NoRecorder("the recorder did not become ready")
+        _raise_what_it_says(message)
+        if message.kind != kind:
+            raise NoRecorder(f"the recorder sent {message.kind!r}")
+        return message.value
+
+    def hand_over(self, request: DumpRequest) -> Capture:
+        """Capture this process, and pass what leads to the capture to the recorder."""
+        observed = ObservedProcess().python_threads()
+        begin = time.perf_counter()
+        capture = agent().capture(request, standing.excluded_ranges(), self._pidfd)
+        try:
+            facts = {
+                "argv": tuple(sys.orig_argv),
+                "runtime": dict(interpreter_facts()),
+                "annotations": standing.annotations.copy(),
+                "python_threads": observed,
+                "observed_before": time.perf_counter() - begin - sum(capture.phases.values()),
+            }
+            values = {**capture.values, "facts": facts, "descriptors": list(capture.descriptors)}
+            with ignored(BrokenPipeError, ConnectionError):  # it died: the dump's report says so
+                self._channel.send("captured", values, list(capture.descriptors.values()))
+            capture.begin()
+        except BaseException:
+            capture.close()
+            raise
+        return capture
+
+
+def _raise_what_it_says(message: Message) -> None:
+    if message.kind == "unable":
+        raise NoRecorder(message.value)
+    if message.kind == "error":
+        if isinstance(message.value, GencoreError):
+            raise message.value
+        raise NoRecorder(f"the recorder failed: {message.value!r}")
+
+
+def start_by_recorder(settings: Settings, *, backend: str | None = None) -> Dump:
+    """Take the instant, and return once a recorder makes a dump of it.
+
+    With the name of the *backend*, which is known of a pipeline that was prepared, the recorder is
+    not waited for: what it then refuses is in the report. Raises `NoRecorder`, and what
+    `Pipeline.start` raises.
+    """
+    began = time.perf_counter()
+    stay = Stay()
+    recorder: _Recorder | None = None
+    recording: Recording | None = None
+    try:
+        recorder = _Recorder(settings)
+        request = settings.request
+        if backend is None:
+            ready = recorder.expect("ready")
+            backend, request = ready["backend"], DumpRequest(**ready["wish"])
+        settle()
+        capture = recorder.hand_over(request)
+        recording = Recording(
+            recorder=recorder.process,
+            capture=capture,
+            name=recorder.name,
+            id=recorder.id,
+            backend=backend,
+            call_seconds=time.perf_counter() - began,
+            stay=stay,
+            announcers=announcers_for(recorder.name, _listeners_here(settings)),
+            release=recorder.close,
+        )
+        return recording.start()
+    except BaseException:  # Ctrl-C too
+        if recording is not None and recording.begun:
+            recording.stop(CancelledError())
+        else:
+            _undo(recorder, recording)
+            stay.end()
+        raise
+
+
+def _listeners_here(settings: Settings) -> list[Listener]:
+    """Return those that have no name, and so are not the recorder's."""
+    listeners = [choice for choice in settings.listeners if not isinstance(choice, str)]
+    return [*listeners, *filter(None, [settings.on_event])]
+
+
+def _undo(recorder: _Recorder | None, recording: Recording | None) -> None:
+    if recording is not None:
+        recording.capture.close()
+    if recorder is not None:
+        recorder.close()
+
+
+def check_by_recorder(settings: Settings) -> str:
+    """Let a recorder check everything that a dump needs; return the name of its backend.
+
+    Raises `NoRecorder`, and what `Pipeline.check` raises.
+    """
+    recorder = _Recorder(settings, check=True)
+    try:
+        backend: str = recorder.expect("checked")
+        return backend
+    finally:
+        recorder.close()
+
+
+def _job(settings: Settings, *, check: bool) -> dict[str, object]:
+    created_at = datetime.now(UTC)
+    own_id = dump_id(created_at)
+    return {
+        "version": __version__,
+        "settings": describe(settings),
+        "check": check,
+        "pid": os.getpid(),
+        "id": own_id,
+        "name": "check" if check else dump_name(settings.name, created_at, own_id),
+        "created_at": created_at,
+        "trace": trace_ids(),
+        "left_out": {name: os.environ[name] for name in _LEFT_OUT if name in os.environ},
+    }
+
+
+def refuse(settings: Settings) -> None:
+    """Raise `NoRecorder` if a recorder cannot be started here."""
+    if is_closed():
+        raise NoRecorder("the interpreter is shutting down")
+    if getattr(sys, "frozen", False):
+        raise NoRecorder("the program is frozen, and has no Python interpreter of its own")
+    try:
+        reason = agent().why_not_recorded(settings.request)
+    except Unsupported as error:
+        raise NoRecorder("this platform has none") from error
+    if reason is not None:
+        raise NoRecorder(reason)
+    try:
+        own = Path(sys.executable or "/").samefile("/proc/self/exe")
+    except OSError as error:
+        reraise_if_from_handler(error)
+        own = False
+    if not own:
+        raise NoRecorder(f"sys.executable is {sys.executable!r}, which this process does not run")
+
+
+def _program() -> tuple[bytes, list[bytes], list[bytes]]:
+    """Return path, arguments and environment of a recorder.
+
+    It finds plug-ins where this process does, but reads nothing from the working directory.
+    """
+    paths = [path for path in map(str, sys.path) if os.path.isabs(path)]  # noqa: PTH117
+    arguments = [sys.executable, "-I", "-c", _PROGRAM, *paths]
+    environment = [
+        os.fsencode(f"{name}={value}")
+        for name, value in os.environ.items()
+        if name not in _LEFT_OUT
+    ]
+    return os.fsencode(sys.executable), list(map(os.fsencode, arguments)), environment

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from gencore._pipeline.dump import Dump
     from gencore._pipeline.pipeline import Pipeline
     from gencore._recorder.calls import collect_core, create_core, start
+    from gencore._settings.option_types import Range
     from gencore._settings.options import (
         BackendSpec,
         CollectorSpec,
         DestinationSpec,
         FilterSpec,
     )
-    from gencore._settings.plugin_options import Range
     from gencore.annotations import annotate
     from gencore.arming import arm, armed_processes, disarm, is_armed
     from gencore.backend import Backend, Snapshot
@@ -141,7 +141,7 @@ _PUBLIC_MODULES = (
     "destination",
     "filter",
     "_settings.options",
-    "_settings.plugin_options",
+    "_settings.option_types",
     "retention",
     "_pipeline.dump",
     "_recorder.calls",

@@ -50,14 +50,16 @@ class Upload(ABC):
 
     @abstractmethod
     def write(self, data: memoryview) -> None:
-        """Take the next bytes, valid only during the call. They come while they are made.
+        """Take all of the next bytes, valid only during the call. They come while they are made.
 
         What it raises costs the artefact, also if the collector that wrote goes on.
         """
 
     @abstractmethod
     def commit(self) -> str | Path:
-        """Make it appear, whole; return where it is: a URL, or a path in this file system.
+        """Make it appear, whole; return where it is: a URL with its scheme, or a `pathlib.Path`.
+
+        Others can read it there when this returns.
 
         Called at the end of the dump, when every collector has finished. All commits together have
         what is left of the dump's time limit, ten seconds at least; an hour if it has none.
@@ -67,7 +69,8 @@ class Upload(ABC):
     def abort(self) -> None:
         """Leave nothing of it: not even what `commit` has left when it raised.
 
-        Called from any thread, also while `write` or `commit` goes on. Has five seconds.
+        Called from any thread, also while `write` or `commit` goes on. Has five seconds. Raises
+        nothing, and nothing appears later.
         """
 
 

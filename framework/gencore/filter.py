@@ -27,7 +27,10 @@ class ByteSink(Protocol):
         """Take the next bytes."""
 
     def close(self) -> object:
-        """Take no more, and pass on what is still held."""
+        """Take no more, and pass on what is still held before it returns; nothing later.
+
+        Called once at most; a second call must write nothing.
+        """
 
 
 class AbortableSink(ByteSink, Protocol):
@@ -41,7 +44,7 @@ class AbortableSink(ByteSink, Protocol):
         """Be told that no more bytes will come, or that what came will not be published.
 
         Called once at most, also after ``close``, from any thread, also while ``write`` goes on:
-        release everything, and write nothing.
+        release everything, write nothing, raise nothing.
         """
 
 

@@ -3,7 +3,8 @@
  * Three threads that block all signals and wait in read(2), so that they are only read. While the
  * others stand still, two of them get a byte: one waits for the next, one computes until the
  * capture is over. moving_threads CAPTURES prints one line of JSON: how often each was taken for one
- * that has run since it was read.
+ * that has run since it was read, and in how many a child, made like the clone while they stood still,
+ * knew which.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -12,6 +13,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "capture.h"
@@ -62,10 +64,34 @@ static void wake(struct reader *reader)
 		usleep(100);
 }
 
+static int checked[2]; /* the child waits for that, as the clone does */
+static pid_t child;
+
+static bool is_missing(const struct thread_table *table, const struct reader *reader)
+{
+	for (uint32_t i = 0; i < table->count; i++)
+		if (table->threads[i].tid == reader->tid)
+			return thread_state(&table->threads[i]) == THREAD_MISSING;
+	return false;
+}
+
+static void be_the_clone(const struct thread_table *table)
+{
+	char byte;
+
+	if (read(checked[0], &byte, 1) != 1)
+		_exit(2);
+	clone_threads_checked(table);
+	_exit(!is_missing(table, &moving) || !is_missing(table, &computing) ||
+	      is_missing(table, &resting));
+}
+
 /* While the others stand still. */
 static void move(const struct thread_table *table)
 {
-	(void)table;
+	child = fork();
+	if (child == 0)
+		be_the_clone(table);
 	wake(&moving);
 	wake(&computing);
 }
@@ -93,11 +119,24 @@ static void count(const struct thread_table *table, struct reader *reader)
 				       table->threads[i].reason == REASON_RAN;
 }
 
+/* Returns whether it knew who had moved. */
+static bool end_child(void)
+{
+	int status;
+
+	if (write(checked[1], "", 1) != 1 || waitpid(child, &status, 0) != child)
+		exit(2);
+	return status == 0;
+}
+
 int main(int argc, char **argv)
 {
+	int known = 0;
 	int captures = argc > 1 ? atoi(argv[1]) : 10;
 	struct thread_table table;
 
+	if (pipe(checked))
+		return 2;
 	begin(&moving);
 	begin(&computing);
 	begin(&resting);
@@ -109,12 +148,13 @@ int main(int argc, char **argv)
 		if (capture_threads(THREADS_AUTO, &table, move))
 			return 2;
 		computing.computes = false;
+		known += end_child();
 		count(&table, &moving);
 		count(&table, &computing);
 		count(&table, &resting);
 	}
-	printf("{\"moving\": %d, \"computing\": %d, \"resting\": %d}\n", moving.ran,
-	       computing.ran, resting.ran);
+	printf("{\"moving\": %d, \"computing\": %d, \"resting\": %d, \"known\": %d}\n", moving.ran,
+	       computing.ran, resting.ran, known);
 	fflush(stdout);
 	_exit(0);
 }

@@ -24,6 +24,8 @@
 #include "proc_text.h"
 #include "threads.h"
 
+enum { ROOM_BELOW = 65536 }; /* of an alternate stack, which is something else's */
+
 static void wait_for_ever(void)
 {
 	int fds[2];
@@ -90,7 +92,9 @@ static void wait_in_handler(int signal)
 static void *on_alternate_stack(void *argument)
 {
 	size_t size = getauxval(AT_MINSIGSTKSZ) + (size_t)argument;
-	stack_t stack = {.ss_sp = malloc(size), .ss_size = size};
+	char *around = mmap(NULL, size + ROOM_BELOW, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack_t stack = {.ss_sp = around + ROOM_BELOW, .ss_size = size};
 	struct sigaction action = {.sa_handler = wait_in_handler, .sa_flags = SA_ONSTACK};
 
 	sigaltstack(&stack, NULL);

@@ -12,7 +12,13 @@ from gencore._pipeline.participant import Participant
 from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._pipeline.watched import watched
 from gencore._plugins import loader
-from gencore._plugins.catalogue import CatalogueEntry, Family, read_catalogue, remedy_by_name
+from gencore._plugins.catalogue import (
+    CatalogueEntry,
+    Family,
+    faults_of_policy,
+    read_catalogue,
+    remedy_by_name,
+)
 from gencore._plugins.names import check_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown
@@ -58,6 +64,7 @@ class Selection:
     ) -> None:
         self._loaded: list[loader.LoadedPlugin] = []
         self._optional: list[str] = []
+        self._faults_of_policy = [fault.text for fault in faults_of_policy()]
         self.passed_over: dict[str, Verdict] = {}
         """Why the backends that are not asked are not, by name."""
         self.backends = self._load_backends(backend)
@@ -70,10 +77,10 @@ class Selection:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What could not be loaded, and is not needed."""
+        """What could not be loaded and is not needed, and what GENCORE_PLUGINS names in vain."""
         broken = (p for p in self._loaded if p.status != "ok")
         rows = (f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken)
-        return (*rows, *self._optional)
+        return (*self._faults_of_policy, *rows, *self._optional)
 
     def ask_backends(self, request: DumpRequest) -> list[tuple[Backend, Verdict]]:
         """Return what each backend says to *request*."""

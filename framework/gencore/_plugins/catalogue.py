@@ -7,13 +7,15 @@ directory or, without one, below the current directory, and forgets the distribu
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Final, Literal
 
 import attrs
 
 from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._spelling import did_you_mean
+from gencore.verdict import Reason
 
 __all__ = [
     "BUILT_IN",
@@ -21,6 +23,7 @@ __all__ = [
     "CatalogueEntry",
     "Family",
     "Obstacle",
+    "faults_of_policy",
     "read_catalogue",
     "remedy_by_name",
 ]
@@ -93,15 +96,43 @@ class CatalogueEntry:
 
 def read_catalogue(environ: Mapping[str, str] = os.environ) -> tuple[CatalogueEntry, ...]:
     """List every installed plug-in by family and name, with policy applied."""
-    entries = [
-        _apply_policy(entry, environ)
-        for entry in sorted(_installed(), key=lambda e: (e.family, e.name, e.distribution))
-    ]
+    installed = _sorted_installed()
+    unknown = _unknown_names(installed, environ)
+    entries = [_apply_policy(entry, environ, unknown) for entry in installed]
     claimants = defaultdict(list)
     for entry in entries:
         if entry.obstacle is None:  # what is disabled claims no name
             claimants[entry.family, entry.name].append(entry)
     return tuple(_settle_claim(entry, claimants[entry.family, entry.name]) for entry in entries)
+
+
+def faults_of_policy(environ: Mapping[str, str] = os.environ) -> tuple[Reason, ...]:
+    """Return what is wrong with GENCORE_PLUGINS: each name of what is not installed."""
+    if not environ.get("GENCORE_PLUGINS"):
+        return ()
+    installed = _sorted_installed()
+    foreign = {entry.name for entry in installed if not entry.built_in}
+    known = foreign | {entry.full_name for entry in installed}
+    unknown = _unknown_names(installed, environ)
+    rest = ",".join(sorted(_split(environ["GENCORE_PLUGINS"]) - unknown))
+    return tuple(
+        Reason(
+            f"GENCORE_PLUGINS names {name!r}, which is not installed; "
+            f"installed: {', '.join(sorted(foreign)) or 'none'}",
+            did_you_mean(name, sorted(known)) or f"GENCORE_PLUGINS={rest}",
+        )
+        for name in sorted(unknown)
+    )
+
+
+def _unknown_names(installed: Iterable[CatalogueEntry], environ: Mapping[str, str]) -> set[str]:
+    """Return the names of GENCORE_PLUGINS that no installed plug-in has."""
+    known = {name for entry in installed for name in (entry.name, entry.full_name)}
+    return _split(environ.get("GENCORE_PLUGINS", "")) - known
+
+
+def _sorted_installed() -> list[CatalogueEntry]:
+    return sorted(_installed(), key=lambda e: (e.family, e.name, e.distribution))
 
 
 def _installed() -> Iterator[CatalogueEntry]:
@@ -139,7 +170,9 @@ def _entries_of(distribution: Distribution) -> Iterator[CatalogueEntry]:
             )
 
 
-def _apply_policy(entry: CatalogueEntry, environ: Mapping[str, str]) -> CatalogueEntry:
+def _apply_policy(
+    entry: CatalogueEntry, environ: Mapping[str, str], unknown: set[str]
+) -> CatalogueEntry:
     if entry.built_in:
         return attrs.evolve(entry, is_default=True)
     allowed = environ.get("GENCORE_PLUGINS")
@@ -147,11 +180,13 @@ def _apply_policy(entry: CatalogueEntry, environ: Mapping[str, str]) -> Catalogu
         return attrs.evolve(entry, is_default=True)
     if allowed is not None:
         reason = "not named in GENCORE_PLUGINS"
+        if unknown:
+            reason += f", which names {', '.join(map(repr, sorted(unknown)))} (not installed)"
     elif environ.get("GENCORE_DISABLE_PLUGIN_AUTOLOAD", "0") not in {"", "0"}:
         reason = "GENCORE_DISABLE_PLUGIN_AUTOLOAD is set, and GENCORE_PLUGINS does not name it"
     else:
         return entry
-    named = ",".join(sorted(_split(allowed or "") | {entry.full_name}))
+    named = ",".join(sorted(_split(allowed or "") - unknown | {entry.full_name}))
     remedy = f"GENCORE_PLUGINS={named}"
     return attrs.evolve(entry, obstacle=Obstacle(status="disabled", reason=reason, remedy=remedy))
 

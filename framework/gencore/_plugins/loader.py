@@ -5,8 +5,7 @@ or propagate errors depending on their type, and read a cache of their own; here
 exactly one entry point, from our catalogue.
 """
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import attrs
@@ -15,6 +14,7 @@ from gencore._plugins.catalogue import GROUPS, CatalogueEntry, Family, read_cata
 from gencore._plugins.names import check_name, check_suffix
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown, text_of, type_name
+from gencore._spelling import did_you_mean
 from gencore.backend import Backend
 from gencore.collector import Collector
 from gencore.destination import Destination
@@ -165,16 +165,12 @@ def _find(
             name=name,
             status="unknown",
             reason=f"not installed; installed: {known}",
-            remedy=_remedy_for_unknown(plain, catalogue),
+            remedy=did_you_mean(plain, [entry.name for entry in catalogue])
+            or "install the package that it is part of",
         )
     if distribution:
         matches = [_under_its_full_name(entry) for entry in matches]
     return sorted(matches, key=_precedence)
-
-
-def _remedy_for_unknown(name: str, catalogue: Iterable[CatalogueEntry]) -> str:
-    close = get_close_matches(name, [entry.name for entry in catalogue], 1)
-    return f"did you mean {close[0]!r}?" if close else "install the package that it is part of"
 
 
 def _under_its_full_name(entry: CatalogueEntry) -> CatalogueEntry:
@@ -221,6 +217,9 @@ def _check(entry: CatalogueEntry, plugin: Any) -> tuple[int, int]:
     if not (isinstance(plugin, type) and issubclass(plugin, contract)):
         what = f"{entry.entry_point.value} is not a subclass of gencore.{contract.__name__}"
         raise _Incompatible(what)
+    missing = sorted(getattr(plugin, "__abstractmethods__", ()))
+    if missing:
+        raise _Incompatible(f"methods of its contract are missing: {', '.join(missing)}")
     name = getattr(plugin, "name", None)
     if type(name) is not str or name != entry.name:
         raise _Incompatible(

@@ -5,17 +5,17 @@ from typing import Any, Final
 
 from gencore._runtime.foreign_errors import shown
 
-__all__ = ["check_name", "check_suffix", "is_name", "is_suffix"]
+__all__ = ["LONGEST_NAME", "check_name", "check_suffix", "is_name", "is_suffix"]
 
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_LONGEST_NAME: Final = 64
+LONGEST_NAME: Final = 64
 _LONGEST_SUFFIX: Final = 32
 """Bytes: with a dump's and an artefact's name before it, less than the 255 of NAME_MAX."""
 
 
 def is_name(name: Any) -> bool:
     """Return whether a plug-in can have this name."""
-    return type(name) is str and len(name) <= _LONGEST_NAME and bool(_NAME.fullmatch(name))
+    return type(name) is str and len(name) <= LONGEST_NAME and bool(_NAME.fullmatch(name))
 
 
 def is_suffix(suffix: Any) -> bool:
@@ -29,7 +29,7 @@ def is_suffix(suffix: Any) -> bool:
 def check_name(name: Any) -> None:
     """Raise `ValueError` unless a plug-in can have this name."""
     if not is_name(name):
-        expected = f"lower-case letters, digits and hyphens, {_LONGEST_NAME} at most"
+        expected = f"lower-case letters, digits and hyphens, {LONGEST_NAME} at most"
         raise ValueError(f"its name is {shown(name)}: expected {expected}")
 
 

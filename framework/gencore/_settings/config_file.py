@@ -33,18 +33,18 @@ def read_config_file(path: str) -> Options:
     options = options_from_toml(text, origin)
     for key, place in _places(options):
         if not Path(place).is_absolute():
-            raise UsageError(f"{origin}: expected an absolute path @ {key}")
+            raise UsageError(f"{origin}: {key}={place!r}: expected an absolute path")
     return options
 
 
 def _places(options: Options) -> Iterator[tuple[str, Any]]:
     """Yield where artefacts would go, with the key of each: nobody knows the working directory."""
     if directory := options.get("directory"):
-        yield "$.directory", directory
+        yield "directory", directory
     destination = options.get("destination")
     path = destination.options.get("path") if isinstance(destination, DestinationSpec) else None
     if isinstance(path, str) and path:
-        yield "$.destination.options.path", path
+        yield "destination.options.path", path
 
 
 def options_from_toml(text: bytes, origin: str) -> Options:

@@ -1,11 +1,11 @@
-"""Maps data (JSON, TOML, YAML that was read) to options, with the path of each wrong value."""
+"""Maps data (JSON, TOML, YAML that was read) to options, with the place of each wrong value."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import eq
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from gencore._settings.conversion import exact_converter, exactly, faults_of
+from gencore._settings.conversion import Unexpected, exact_converter, exactly, faults_of
 from gencore._settings.options import (
     BackendChoice,
     BackendMaker,
@@ -26,6 +26,7 @@ from gencore._settings.options import (
 )
 from gencore._settings.plugin_options import OptionsFromData
 from gencore.errors import UsageError
+from gencore.events import Listener
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -36,14 +37,23 @@ __all__ = ["options_from_mapping"]
 def options_from_mapping(mapping: Mapping[str, Any], origin: str = "the mapping") -> Options:
     """Give data the types of options, at every level; `Settings` checks the values.
 
-    Raises `UsageError`, with the path of each value of a wrong type: ``$.collectors[1].timeout``.
+    Raises `UsageError`, with the place of each value of a wrong type: ``collectors[1].timeout``.
     """
-    if not all(isinstance(key, str) for key in mapping):  # JSON and TOML have no others
-        raise UsageError(f"{origin}: expected keys that are text, not {list(mapping)!r}")
     try:
-        return _converter(origin).structure(mapping, Options)
+        return _converter(origin).structure(_table(mapping), Options)
     except Exception as error:
-        raise UsageError(f"{origin}: {'; '.join(faults_of(error))}") from error
+        faults = list(faults_of(error, ""))
+        remedies = dict.fromkeys(fault.remedy for fault in faults if fault.remedy)
+        raise UsageError(
+            f"{origin}: {'; '.join(fault.message for fault in faults)}",
+            remedy="; ".join(remedies) or None,
+        ) from error
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return value
+    raise Unexpected("a table whose keys are text", value)
 
 
 def _converter(origin: str) -> "Converter":
@@ -60,6 +70,7 @@ def _converter(origin: str) -> "Converter":
         str | DestinationMaker: exactly("text", str),
         str | FilterMaker: exactly("text", str),
         ListenerChoice: exactly("text", str),
+        Listener | None: _only_from_code,
     }
     for kind, hook in kinds.items():
         converter.register_structure_hook(kind, hook)
@@ -73,6 +84,7 @@ def _converter(origin: str) -> "Converter":
         converter.register_structure_hook(choice, partial(_name_or_table, converter, spec))
     generics: dict[Any, Callable[[Any, Any], Any]] = {
         Mapping[str, Any]: partial(_options, origin),
+        Mapping[str, str] | None: partial(_annotations, converter),
         **{
             Sequence[choice]: partial(  # type: ignore[valid-type]  # an alias, in a loop
                 _choices, converter, choice
@@ -86,26 +98,32 @@ def _converter(origin: str) -> "Converter":
 
 
 def _options(origin: str, value: object, _: object) -> OptionsFromData:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise TypeError(f"expected a table, not {value!r}")
-    return OptionsFromData(value, origin)
+    return OptionsFromData(_table(value), origin)
+
+
+def _annotations(converter: "Converter", value: object, _: object) -> dict[str, str]:
+    return converter.structure(_table(value), dict[str, str])
 
 
 def _name_or_table(converter: "Converter", spec: type, value: object, _: object) -> Any:
     if isinstance(value, str):
         return value
     if not isinstance(value, Mapping):
-        raise TypeError(f"expected text or a table, not {value!r}")
+        raise Unexpected("text or a table", value)
     return converter.structure(value, spec)
 
 
 def _choices(converter: "Converter", choice: Any, value: object, _: object) -> Any:
     if not isinstance(value, list | tuple):
-        raise TypeError(f"expected a list, not {value!r}")
+        raise Unexpected("a list", value)
     return converter.structure(value, list[choice])
 
 
 def _required(value: Any, _: object) -> Required:
     if type(value) is bool or value == "before":
         return value  # type: ignore[no-any-return]  # it is one of the three
-    raise TypeError(f"expected true, false or 'before', not {value!r}")
+    raise Unexpected("true, false or 'before'", value)
+
+
+def _only_from_code(value: object, _: object) -> NoReturn:
+    raise Unexpected("a callable, which only code can give", value)

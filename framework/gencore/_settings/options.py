@@ -30,6 +30,7 @@ __all__ = [
     "ListenerChoice",
     "Maker",
     "Options",
+    "check_plugin_name",
 ]
 
 Required = bool | Literal["before"]
@@ -43,9 +44,21 @@ BackendMaker = Callable[..., Backend]
 """A backend's class, or whatever else returns a new object of it."""
 
 
+def check_plugin_name(family: str, name: str) -> None:
+    """Raise `UsageError` if a name, or the distribution before it, is empty."""
+    if not all(part.strip() for part in name.split(":")):
+        state = "incomplete" if name.strip() else "empty"
+        raise UsageError(
+            f"{family} name {name!r} is {state}: expected NAME or DISTRIBUTION:NAME",
+            remedy="gencore plugins",
+        )
+
+
 def _check_use(spec: Any, _: object, use: Any) -> None:
-    if not isinstance(use, str) and not callable(use):
-        family = type(spec).__name__.removesuffix("Spec").lower()
+    family = type(spec).__name__.removesuffix("Spec").lower()
+    if isinstance(use, str):
+        check_plugin_name(family, use)
+    elif not callable(use):
         raise UsageError(f"{use!r} is neither the name nor the class of a {family}")
 
 

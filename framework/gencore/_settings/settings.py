@@ -13,6 +13,7 @@ from gencore._settings.options import (
     Directory,
     FilterSpec,
     ListenerChoice,
+    check_plugin_name,
 )
 from gencore.backend import Backend
 from gencore.errors import UsageError
@@ -26,7 +27,7 @@ __all__ = ["Settings"]
 def _to_backend(choice: Any) -> Backend | BackendSpec | None:
     if choice is None or isinstance(choice, Backend | BackendSpec):
         return choice
-    if isinstance(choice, str) and choice:
+    if isinstance(choice, str):
         return BackendSpec(choice)
     raise UsageError(
         f"backend={choice!r} is neither a name nor a Backend", remedy="see 'gencore plugins'"
@@ -55,7 +56,9 @@ def _to_filters(choices: Any) -> tuple[FilterSpec, ...]:
 def _to_listeners(choices: Any) -> tuple[ListenerChoice, ...]:
     _check_list("listeners", choices)
     for choice in choices:
-        if not isinstance(choice, str) and not callable(choice):
+        if isinstance(choice, str):
+            check_plugin_name("listener", choice)
+        elif not callable(choice):
             raise UsageError(f"listeners: {choice!r} is neither a name nor callable")
     return tuple(choices)
 

@@ -5,12 +5,12 @@ In that order; what none of them gives has its default.
 
 import os
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, Final
 
 from gencore._settings.config_file import options_from_toml, read_config_file
 from gencore._settings.options import Options
 from gencore._settings.settings import Settings
+from gencore._spelling import did_you_mean
 from gencore.errors import UsageError
 
 __all__ = ["resolve_settings"]
@@ -63,6 +63,5 @@ def _sources(
 
 def _check_names(arguments: Mapping[str, Any]) -> None:
     for name in arguments.keys() - Options.__annotations__.keys():
-        close = get_close_matches(name, Options.__annotations__, 1)
-        remedy = f"did you mean {close[0]!r}?" if close else None
+        remedy = did_you_mean(name, Options.__annotations__)
         raise UsageError(f"unknown option {name!r}", remedy=remedy)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,8 +12,10 @@ import click
 
 from gencore._pipeline.pipeline import Pipeline
 from gencore._pipeline.selection import Selection
+from gencore._plugins.catalogue import faults_of_policy
 from gencore._settings.sources import resolve_settings
 from gencore.cli.options import directory_option, json_option
+from gencore.cli.plugins.policy import print_policy_faults
 from gencore.errors import GencoreError, PluginError, UsageError
 from gencore.request import DumpRequest
 from gencore.verdict import Reason, Verdict
@@ -30,14 +33,19 @@ def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
     will not do. 2 or 9: the settings are wrong.
     """
     where, refusal = _look_at_settings(directory)
-    verdicts = _verdicts()
+    verdicts, faults = _verdicts(), faults_of_policy()
     surroundings = {**_surroundings(where), "refused": refusal and str(refusal)}
     if as_json:
         backends = {n: {"ok": v.ok, **attrs.asdict(v)} for n, v in verdicts.items()}
-        report = {"ok": not refusal, "backends": backends, "surroundings": surroundings}
+        report = {
+            "ok": not refusal,
+            "backends": backends,
+            "policy_faults": [attrs.asdict(fault) for fault in faults],
+            "surroundings": surroundings,
+        }
         click.echo(json.dumps(report, indent=1))
     else:
-        _print(verdicts, surroundings)
+        _print(verdicts, faults, surroundings)
     raise SystemExit(refusal.exit_code if refusal else 0)
 
 
@@ -96,7 +104,9 @@ def _read(path: str) -> str:
         return ""
 
 
-def _print(verdicts: dict[str, Verdict], surroundings: dict[str, Any]) -> None:
+def _print(
+    verdicts: dict[str, Verdict], faults: Iterable[Reason], surroundings: dict[str, Any]
+) -> None:
     for name, verdict in verdicts.items():
         click.echo(f"{name}: {'yes' if verdict.ok else 'no'}")
         for reason in verdict.reasons:
@@ -107,6 +117,7 @@ def _print(verdicts: dict[str, Verdict], surroundings: dict[str, Any]) -> None:
             click.echo(f"  {key}: {value}")
         if verdict.core_size is not None:
             click.echo(f"  a core of this process: at most {verdict.core_size / 2**20:,.0f} MiB")
+    print_policy_faults(faults)
     click.echo("surroundings:")
     for key, value in surroundings.items():
         click.echo(f"  {key}: {value}")

@@ -1,24 +1,26 @@
 """The suite that every destination passes, on any platform."""
 
 import hashlib
-import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 
 from gencore._pipeline.pipeline import Pipeline
-from gencore.destination import Destination, Upload
+from gencore.destination import Destination
 from gencore.report import Report
 from gencore.testing.giving_up import give_up_at
 from gencore.testing.pieces import sample, write_in_pieces
 from gencore.testing.rules import (
     ContractSuite,
+    assert_aborts,
     assert_checks,
     assert_named_well,
     assert_same,
     surroundings,
+    until_threads_end,
 )
 from gencore.testing.simulated import SimulatedBackend
 
@@ -52,6 +54,14 @@ class DestinationContract(ContractSuite):
         """Return the names of all that is at the place, unfinished or not. Default: `names`."""
         return self.names()
 
+    def _read_at_once(self, location: str | Path) -> bytes:
+        try:
+            return self.read(location)
+        except Exception as error:
+            raise AssertionError(
+                f"rule: what is committed is there when commit() returns: {error!r}"
+            ) from error
+
     def dump(self, destination: Maker, directory: Path) -> Report:
         """Make one simulated dump whose bundle goes to the destination."""
         return Pipeline(
@@ -83,28 +93,41 @@ class DestinationContract(ContractSuite):
         location = upload.commit()
 
         assert isinstance(location, str | Path), "rule: commit() returns a URL or a Path"
-        assert location != "", "rule: commit() returns a URL or a Path"
+        has_scheme = isinstance(location, Path) or urlsplit(location).scheme != ""
+        assert has_scheme, "rule: commit() returns a URL or a Path"
         assert_same(
-            self.read(location), sample(size), "rule: what is committed is what was written"
+            self._read_at_once(location),
+            sample(size),
+            "rule: what is committed is what was written",
         )
+
+    def test_a_piece_is_taken_whole(self, destination: Maker) -> None:
+        """However large it is: what is left of it is not offered again, as with a socket."""
+        upload = destination().open(_NAME, None)
+        piece = memoryview(sample(1 << 20))
+        returned: object = upload.write(piece)
+        assert_aborts(upload.abort)
+
+        assert returned in {None, len(piece)}, "rule: write() takes all that it is given"
 
     def test_nothing_appears_before_commit(self, destination: Maker) -> None:
         """Nobody takes half an artefact for a whole one."""
         upload = destination().open(_NAME, None)
         write_in_pieces(upload, sample(70_000))
         seen = set(self.names())
-        upload.abort()
+        assert_aborts(upload.abort)
 
         assert not seen, "rule: nothing appears before commit()"
 
     def test_abort_leaves_nothing(self, destination: Maker, tmp_path: Path) -> None:
-        """From whatever thread, and whether anything was written."""
-        _abort(destination().open("first.core", None))  # what is loaded once is there now
+        """From whatever thread, whether anything was written, and also a little later."""
+        assert_aborts(destination().open("first.core", None).abort)  # what is loaded is there now
         for size in (0, 70_000):
             before = surroundings(tmp_path)
-            upload = destination().open(_NAME, size)
-            write_in_pieces(upload, sample(size))
-            _abort(upload)
+            with until_threads_end():
+                upload = destination().open(_NAME, size)
+                write_in_pieces(upload, sample(size))
+                assert_aborts(upload.abort)
             assert not set(self.leftovers()), "rule: abort() leaves nothing at the place"
             assert surroundings(tmp_path) == before, "rule: abort() releases everything"
 
@@ -115,6 +138,8 @@ class DestinationContract(ContractSuite):
         before = set(self.leftovers())
         try:
             elsewhere = _send(destination(), second)
+        except AssertionError:
+            raise
         except Exception:
             elsewhere = None
             left = set(self.leftovers()) - before
@@ -177,12 +202,5 @@ def _send(destination: Destination, data: bytes) -> str | Path:
         write_in_pieces(upload, data)
         return upload.commit()
     except BaseException:
-        upload.abort()
+        assert_aborts(upload.abort)
         raise
-
-
-def _abort(upload: Upload) -> None:
-    """Abort from another thread than the one that writes."""
-    thread = threading.Thread(target=upload.abort)
-    thread.start()
-    thread.join()

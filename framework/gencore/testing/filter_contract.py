@@ -1,8 +1,9 @@
 """The suite that every filter passes, on any platform."""
 
+import gc
 import io
-import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 
@@ -17,10 +18,12 @@ from gencore.testing.giving_up import give_up_at
 from gencore.testing.pieces import sample, write_in_pieces
 from gencore.testing.rules import (
     ContractSuite,
+    assert_aborts,
     assert_checks,
     assert_named_well,
     assert_same,
     surroundings,
+    until_threads_end,
 )
 from gencore.testing.simulated import SimulatedBackend
 
@@ -104,6 +107,31 @@ class FilterContract(ContractSuite):
         assert not writer.closed, "rule: close() does not close the writer"
         assert_same(self.undo(bytes(writer.data)), sample(6999), "rule: close() writes the rest")
 
+    def test_nothing_is_written_after_close(self, maker: Maker) -> None:
+        """Neither by a thread nor by a destructor: the artefact has been published since."""
+        writer = _Writer()
+        with until_threads_end():
+            sink = maker().open(cast("BinaryIO", writer))
+            write_in_pieces(sink, sample(6999))
+            sink.close()
+            closed = len(writer.data)
+            del sink
+            gc.collect()
+
+        assert len(writer.data) == closed, "rule: nothing is written after close()"
+
+    def test_a_second_close_writes_nothing(self, maker: Maker) -> None:
+        """As a trailer that is there twice would; it may raise."""
+        writer = _Writer()
+        sink = maker().open(cast("BinaryIO", writer))
+        write_in_pieces(sink, sample(6999))
+        sink.close()
+        closed = len(writer.data)
+        with suppress(Exception), until_threads_end():
+            sink.close()
+
+        assert len(writer.data) == closed, "rule: a second close() writes nothing"
+
     def test_artifacts_are_independent(self, maker: Maker) -> None:
         """Of several in one dump each can be undone without the others."""
         used = maker()
@@ -179,14 +207,13 @@ def _filtered(used: Filter, data: bytes, pieces: Iterable[int]) -> bytes:
 def _give_up(used: Filter, *, closed: bool) -> int:
     """Give up one artefact as the framework does; return how many bytes ``abort`` wrote."""
     writer = _Writer()
-    sink = used.open(cast("BinaryIO", writer))
-    write_in_pieces(sink, sample(6999))
-    if closed or not hasattr(sink, "abort"):
-        sink.close()
-    size = len(writer.data)
-    thread = threading.Thread(target=getattr(sink, "abort", lambda: None))
-    thread.start()
-    thread.join()
+    with until_threads_end():
+        sink = used.open(cast("BinaryIO", writer))
+        write_in_pieces(sink, sample(6999))
+        if closed or not hasattr(sink, "abort"):
+            sink.close()
+        size = len(writer.data)
+        assert_aborts(getattr(sink, "abort", lambda: None))
     return len(writer.data) - size
 
 

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -17,10 +17,12 @@ from gencore._runtime.os_thread import wait_for_all
 
 __all__ = [
     "ContractSuite",
+    "assert_aborts",
     "assert_checks",
     "assert_named_well",
     "assert_same",
     "surroundings",
+    "until_threads_end",
     "watched",
 ]
 
@@ -71,6 +73,31 @@ def assert_checks(plugin: Any) -> None:
     if hasattr(returned, "close"):
         returned.close()  # a coroutine, of which Python would say that nobody has awaited it
     assert returned is None, "rule: check() returns None, and is not a coroutine"
+
+
+def assert_aborts(abort: Callable[[], object]) -> None:
+    """Abort from another thread than the one that writes, as the framework may."""
+    raised: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            abort()
+        except BaseException as error:  # also SystemExit
+            raised.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert not raised, f"rule: abort() raises nothing: {raised}"
+
+
+@contextmanager
+def until_threads_end() -> Iterator[None]:
+    """Wait at the end for every thread that was started meanwhile, for what it does late."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(_THREAD_LIMIT)
 
 
 def assert_same(found: object, expected: object, rule: str) -> None:

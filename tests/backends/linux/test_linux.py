@@ -44,6 +44,21 @@ def big():
     return bytearray(os.urandom(1 << 20) * 64)
 
 
+def test_the_caller_blocks_what_it_blocked_before(tmp_path):
+    """During the clone it blocks all signals; after it, whether it worked or not, its own."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
+    try:
+        with (tmp_path / "file").open("wb") as file:
+            taken = []
+            _native.snapshot_for_kernel(*(file.fileno(), 0xFF, (), False, "auto", 250, taken))
+            after = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+            Child(taken).close()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    assert after == {*before, signal.SIGUSR2}
+
+
 def test_a_step_that_fails_in_the_clone_is_told_with_its_errno(tmp_path):
     """The clone cannot enter what is no directory, and says so before it ends."""
     with (tmp_path / "file").open("wb") as file:

@@ -1,4 +1,4 @@
-"""A thread whose system call was interrupted before, and that the kernel has restarted."""
+"""Calls of CPython's main thread that a dump interrupts."""
 
 import os
 import platform
@@ -10,6 +10,39 @@ from pathlib import Path
 
 import pytest
 
+CALLS = {
+    "_socket": "ends = socket.socketpair(); ends[0].recv(1)",
+    "fcntl": "fcntl.flock(other_file(), fcntl.LOCK_EX)",
+    "select": "select.poll().poll()",
+}
+"""A call that waits for ever, of each extension module whose frames can be told."""
+WAITING = """
+import fcntl, os, select, signal, socket, sys, tempfile, threading, gencore
+
+def other_file():
+    held = tempfile.NamedTemporaryFile(dir=sys.argv[1])
+    fcntl.flock(held, fcntl.LOCK_EX)
+    kept.append(held)
+    return open(held.name)
+
+def handle(*_):
+    handled.set()
+
+def dump():
+    sys.stdin.readline()
+    signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+    early = handled.is_set()
+    dump = gencore.start(directory=sys.argv[1], collectors=["manifest"], content="stacks")
+    dump.result()
+    print(early, handled.wait(30), flush=True)
+    os._exit(0)
+
+kept, handled = [], threading.Event()
+signal.signal(signal.SIGUSR1, handle)
+threading.Thread(target=dump).start()
+print("waiting", flush=True)
+{}
+"""
 RESTART_SYSCALL = {"x86_64": "219", "aarch64": "128"}.get(platform.machine())
 SERVICE = """
 import os, select, sys, threading, gencore
@@ -42,3 +75,17 @@ def test_cpythons_main_thread_in_a_restarted_call_is_stopped(tmp_path):
         registers, _ = service.communicate("now\n", timeout=60)
 
     assert registers.strip() == "exact"
+
+
+@pytest.mark.parametrize("module", CALLS)
+def test_a_signal_that_another_thread_has_taken_is_handled(tmp_path, module):
+    """A dump ends the main thread's call with EINTR: CPython runs the handler, and calls again."""
+    command = [sys.executable, "-c", WAITING.replace("{}", CALLS[module]), tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as service:
+        assert service.stdout.readline() == "waiting\n"
+        while Path(f"/proc/{service.pid}/stat").read_text().rpartition(")")[2].split()[0] != "S":
+            time.sleep(0.01)
+        printed, _ = service.communicate("now\n", timeout=60)
+
+    assert printed.split() == ["False", "True"]

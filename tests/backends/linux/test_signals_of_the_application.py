@@ -1,6 +1,11 @@
 """Signals of the application's own have the effect that they have without captures."""
 
+import re
+
 import pytest
+
+MOVE_DATA = {"write", "writev", "sendto", "sendmsg", "sendmmsg", "sendfile", "getrandom"}
+HAVE_AN_END = {"nanosleep", "clock_nanosleep", "fallocate"}
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -50,3 +55,38 @@ def test_real_time_signals_are_neither_taken_nor_lost(build, run):
         (use["use"], use["sent"], 0) for use in uses
     ]
     assert sum(use["sent"] for use in uses) == 3 * 300 + 3 * 10
+
+
+def test_a_signal_in_a_pause_ends_the_calls_that_it_would_end_alone(native, build, run):
+    """In every call of the table that waits, with SA_RESTART and without."""
+    rows = run(build("signalled_calls", "-O2"), "signal")
+    names = re.findall(r"\bROW\((\w+),", (native.folder / "calls.c").read_text())
+
+    assert {(row["call"], row["restart"]): row["ended"] for row in rows} == {
+        (row["call"], row["restart"]): row["alone"] for row in rows
+    }
+    assert set(names) - {row["row"] for row in rows} == {"name", *MOVE_DATA, *HAVE_AN_END}
+
+
+def test_the_main_thread_takes_signals_in_the_pause(build, run):
+    """In whatever call it was, so that none of the process's goes to another thread."""
+    rows = run(build("signalled_calls", "-O2"), "signal")
+
+    assert [(row["call"], row["restart"]) for row in rows if not row["in_pause"]] == []
+
+
+def test_calls_that_cpython_makes_again_end_in_its_main_thread(build, run):
+    """But for those that only a signal may end. The frames of sem_wait(3) cannot be told."""
+    rows = run(build("signalled_calls", "-O2"), "cpython")
+
+    go_on = {row["call"] for row in rows if not row["ended"]}
+    assert go_on - {"sem_ever"} == {"ppoll_ever", "suspend", "pause_ever"}
+    assert [row["call"] for row in rows if row["alone"]] == []
+
+
+def test_signals_at_the_end_of_a_pause_are_left_to_the_main_thread(build, run):
+    """By the one that captures. It waits for 20 ms only: on a busy machine it takes some."""
+    (taken,) = run(build("yielded_signals", "-O2"), 100)
+
+    assert taken["main"] + taken["others"] == 100
+    assert taken["main"] > 10

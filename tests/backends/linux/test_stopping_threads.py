@@ -1,6 +1,7 @@
 """Threads are stopped and go on without noticing, in every system call that blocks."""
 
 import json
+import platform
 import subprocess
 
 import pytest
@@ -78,6 +79,16 @@ def test_nothing_undefined_happens(build, run):
     assert (summary["captures"], summary["failures"]) == (100, 0)
 
 
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="elsewhere a register keeps it")
+def test_the_number_of_a_call_is_read_wherever_its_caller_lies(build, run):
+    """Also where the code begins on the page before; unless nothing is mapped there."""
+    *rows, on_no_page = run(build("numbers_of_calls", "-O2"))
+
+    assert {row["at"] for row in rows} == set(range(100))
+    assert [row for row in rows if row["read"] != 271] == []
+    assert on_no_page["read"] == -1
+
+
 @pytest.fixture(scope="module")
 def odd(build):
     """Return a function that captures an odd thread 200 times: [stopped, read, missing]."""
@@ -132,7 +143,14 @@ def test_memory_that_vanishes_is_not_there(build, run):
 
 
 def test_a_thread_that_has_run_since_it_was_read_is_missing(build, run):
-    """Its registers are of a moment before; one that has stayed where it was is partial."""
+    """Its registers are of a moment before. The clone knows it too; one that stayed is partial."""
     (ran,) = run(build("moving_threads", "-O2"), 20)
 
-    assert ran == {"moving": 20, "computing": 20, "resting": 0}
+    assert ran == {"moving": 20, "computing": 20, "resting": 0, "known": 20}
+
+
+def test_a_thread_that_a_debugger_holds_is_not_killed_by_our_signal(build, run):
+    """It is still queued after the capture: the handler stays, but not in a forked child."""
+    (held,) = run(build("held_thread", "-O2"))
+
+    assert held == {"kept": True, "child": True, "goes_on": True}

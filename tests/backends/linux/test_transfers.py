@@ -1,5 +1,7 @@
 """Calls that move much data are neither cut short nor garbled by captures."""
 
+import errno
+
 import pytest
 
 pytestmark = pytest.mark.timeout(400)
@@ -37,3 +39,17 @@ def test_a_signal_of_the_application_still_ends_a_transfer(build, run, flags):
 
     assert row["sent"] > 10
     assert row["lost"] <= 2 + row["sent"] / 100
+
+
+def test_what_would_wait_or_lose_something_is_not_asked_for(build, run):
+    """On descriptors that do not wait, of a message with descriptors, and past an error."""
+    rows = run(build("rests_of_transfers", "-O2"))
+
+    assert {row["rest"]: row["moved"] for row in rows} == {
+        "no room, O_NONBLOCK": 10,
+        "no room, MSG_DONTWAIT": 10,
+        "more data": 110,
+        "more data, perhaps with descriptors": 10,
+        "an error": 10,
+        "the call after it": -errno.ECONNRESET,
+    }

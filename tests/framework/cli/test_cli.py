@@ -263,7 +263,7 @@ def test_the_environment_names_the_directory(tool, tmp_path):
     ("text", "code", "reason"),
     [
         ("", 0, None),
-        ("timeout = 'x'", 2, "expected a number, not 'x' @ $.timeout"),
+        ("timeout = 'x'", 2, "timeout='x': expected a number"),
         ("collectors = ['nonesuch']", 9, "not installed"),
         ("directory = '/nonexistent'", 4, "does not exist"),
         ("backend = 'aix'", 5, "this is Linux, not AIX"),

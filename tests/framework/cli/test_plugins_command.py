@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -43,13 +44,13 @@ C = D
 def cli(tmp_path):
     """Return a function that runs the command line where distributions can be installed."""
 
-    def run(*arguments):
+    def run(*arguments, **environ):
         return subprocess.run(
             [sys.executable, "-m", "gencore", *arguments],
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            env={**os.environ, "PYTHONPATH": str(tmp_path), **environ},
             check=False,
             timeout=100,
         )
@@ -195,6 +196,45 @@ def test_every_family_is_listed(cli, install):
     assert [line for line in lines if line.startswith("listener     described")]
 
 
+@pytest.mark.parametrize("command", ["plugins", "doctor"])
+def test_a_policy_that_names_nothing_installed_is_reported(cli, install, command):
+    """With what is installed, and the remedy."""
+    install(DESCRIBED)
+    fault = "GENCORE_PLUGINS names 'descirbed', which is not installed; installed: described"
+    remedy = "did you mean 'described'?"
+
+    shown = cli(command, GENCORE_PLUGINS="descirbed").stdout
+    read = json.loads(cli(command, "--json", GENCORE_PLUGINS="descirbed").stdout)
+
+    assert f"{fault}\n  remedy: {remedy}\n" in shown
+    assert read["policy_faults"] == [{"text": fault, "remedy": remedy}]
+    assert json.loads(cli(command, "--json").stdout)["policy_faults"] == []
+
+
+def test_a_class_that_lacks_methods_is_a_row_that_names_them(cli, install):
+    """Of whatever family: it could never be made."""
+    code = (
+        "from gencore import Backend\n"
+        "class C(Backend): name, api_version, priority = 'described', (1, 1), 1\n"
+    )
+    install(code, group="gencore.backends")
+
+    (row,) = shown(cli("plugins", "show", "described", "--json"))
+    listed = cli("plugins").stdout
+
+    assert row["status"] == "incompatible"
+    assert row["reason"] == "methods of its contract are missing: probe, snapshot"
+    assert row["reason"] in listed
+
+
+def test_show_refuses_an_empty_name(cli):
+    """As a mistake of the caller's."""
+    done = cli("plugins", "show", "")
+
+    assert done.returncode == 2
+    assert "plug-in name '' is empty: expected NAME or DISTRIBUTION:NAME" in done.stderr
+
+
 def test_show_has_the_options_of_a_destination(cli):
     """And its docstring."""
     (row,) = shown(cli("plugins", "show", "directory", "--json"))
@@ -240,7 +280,7 @@ def test_new_writes_a_package_that_python_can_read(cli, tmp_path, kind, name):
         compile(texts[path], path, "exec")
 
 
-@pytest.mark.parametrize("name", ["Heap", "heap_stats", "-x", "x-", "3d", "", "../x", "a b"])
+@pytest.mark.parametrize("name", ["Heap", "heap_stats", "-x", "x-", "3d", "", "../x", "a b", "'"])
 def test_new_refuses_an_invalid_name(cli, tmp_path, name):
     """Before anything is written."""
     done = cli("plugins", "new", "collector", "--", name)
@@ -258,6 +298,47 @@ def test_new_refuses_a_name_of_gencores_own(cli, tmp_path, name):
     assert done.returncode == 2
     assert f"the name {name!r} is gencore's own" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_new_refuses_a_name_that_is_too_long(cli, tmp_path):
+    """For the loader, which takes 64 characters."""
+    done = cli("plugins", "new", "collector", "x" * 65)
+
+    assert done.returncode == 2
+    assert "invalid name 'xxxxxxxxxxxx...xxxxxxxxxxxxx'" in done.stderr
+    assert "64 at most" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert cli("plugins", "new", "collector", "x" * 64).returncode == 0
+
+
+@pytest.mark.parametrize("directory", [".", "two words", "it's", "-o", "$HOME;"])
+def test_the_commands_of_new_can_be_pasted(cli, tmp_path, directory):
+    """Whatever the folder is called. pip would look for a name without a slash in its index."""
+    (tmp_path / directory).mkdir(exist_ok=True)
+
+    done = cli("plugins", "new", "collector", "x", "-o", directory)
+    _, _, commands = done.stdout.partition(": next, ")
+
+    words = shlex.split(commands)
+    package = os.path.join(".", os.path.normpath(f"{directory}/gencore-x"))  # noqa: PTH118 - pathlib drops the dot
+    assert words == ["pip", "install", f"{package}[test]", "&&", "pytest", f"{package}/tests"]
+    assert (tmp_path / directory / "gencore-x" / "tests").is_dir()
+
+
+def test_new_leaves_nothing_half_written(cli, tmp_path):
+    """Where a file of the package does not fit below the longest path that the system takes."""
+    deep = tmp_path
+    while len(str(deep)) < 3800:
+        deep /= "d" * 200
+        deep.mkdir()
+    deep /= "d" * (4095 - len(str(deep)) - len("/gencore-x/pyproject.toml") - 5)
+    deep.mkdir()
+
+    done = cli("plugins", "new", "collector", "x", "-o", str(deep))
+
+    assert done.returncode == 4
+    assert "cannot be written (ENAMETOOLONG)" in done.stderr
+    assert list(deep.iterdir()) == []
 
 
 def test_new_replaces_nothing(cli, tmp_path):

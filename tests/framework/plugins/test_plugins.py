@@ -8,6 +8,7 @@ import pytest
 
 import gencore
 from gencore._plugins import loader
+from gencore._plugins.catalogue import faults_of_policy
 from gencore.testing import SimulatedBackend
 
 GOOD = """
@@ -17,6 +18,12 @@ class C(Collector):
     api_version = {version}
     def finish(self, dump):
         return []
+"""
+ABSTRACT = """
+from gencore import Collector
+class C(Collector):
+    name = "sample"
+    api_version = (1, 0)
 """
 BACKEND = """
 from gencore import Backend, Verdict
@@ -76,6 +83,7 @@ def test_a_third_party_collector_is_loaded(install, tmp_path_factory):
         ("raise AssertionError('broken')", "failed", "AssertionError: broken"),
         ("import sys; sys.exit(3)", "failed", "sys.exit(3)"),
         ("C = 1", "incompatible", "not a subclass of gencore.Collector"),
+        (ABSTRACT, "incompatible", "methods of its contract are missing: finish"),
         (GOOD.format(name="sample", version=(0, 9)), "incompatible", "accepts 1.0 to 1.1"),
         (GOOD.format(name="sample", version=(2, 0)), "incompatible", "version 2.0"),
         (GOOD.format(name="sample", version=(1, 2)), "incompatible", "version 1.2"),
@@ -359,6 +367,38 @@ def test_policy_turns_third_party_plug_ins_off(install, monkeypatch):
     assert status_of("sample")[0] == "ok"
     monkeypatch.setenv("GENCORE_PLUGINS", "other")
     assert status_of("sample")[0] == "disabled"
+
+
+def test_what_the_policy_names_in_vain_is_reported(install, tmp_path, monkeypatch):
+    """Where a plug-in is refused because of it, and in the report of each dump."""
+    install("sample-good", "sample", GOOD.format(name="sample", version=(1, 0)))
+    monkeypatch.setenv("GENCORE_PLUGINS", "smaple, raw, sample-good")
+    pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path, backend=SimulatedBackend())
+
+    with pytest.raises(gencore.PluginError) as caught:
+        loader.load_named("collector", "sample")
+    report = pipeline.run()
+
+    assert caught.value.status == "disabled"
+    assert caught.value.reason.endswith(", which names 'sample-good', 'smaple' (not installed)")
+    assert caught.value.remedy == "GENCORE_PLUGINS=raw,sample-good:sample"
+    assert report.warnings == (
+        "GENCORE_PLUGINS names 'sample-good', which is not installed; installed: sample",
+        "GENCORE_PLUGINS names 'smaple', which is not installed; installed: sample",
+    )
+
+
+def test_what_the_policy_names_in_vain_has_a_remedy(install):
+    """The nearest name, else the names without it."""
+    install("sample-good", "sample", GOOD.format(name="sample", version=(1, 0)))
+
+    def remedies(names):
+        return [fault.remedy for fault in faults_of_policy({"GENCORE_PLUGINS": names})]
+
+    assert remedies("smaple") == ["did you mean 'sample'?"]
+    assert remedies("sample-good") == ["did you mean 'sample-good:sample'?"]
+    assert remedies("kubernetes,sample,raw") == ["GENCORE_PLUGINS=raw,sample"]
+    assert remedies("sample") == remedies("") == []
 
 
 def test_the_policy_may_name_the_distribution(install, monkeypatch):

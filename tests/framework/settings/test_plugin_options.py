@@ -232,6 +232,9 @@ def test_an_option_that_must_be_given_is_missed_before_the_dump(tmp_path):
 
     with pytest.raises(gencore.UsageError, match=r"option 'recipient' is missing.*str"):
         gencore.Pipeline(collectors=[Encrypts], directory=tmp_path)
+    misspelt = gencore.CollectorSpec(Encrypts, options={"recipent": "x"})
+    with pytest.raises(gencore.UsageError, match=r"unknown option.*did you mean 'recipient'"):
+        gencore.Pipeline(collectors=[misspelt], directory=tmp_path)
     given = functools.partial(Encrypts, recipient="x")
     gencore.Pipeline(collectors=[given], directory=tmp_path)
 

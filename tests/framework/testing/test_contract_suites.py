@@ -303,6 +303,73 @@ Mirrored.close = lambda self: self.writer.write(turned(b"".join(self.chunks)))
 """
 
 
+SHORT = """
+whole = TAKES.write
+TAKES.write = lambda self, data: whole(self, data[:65536])
+"""
+RETURNS_A_SHORT_COUNT = """
+whole = Kept.write
+def write(self, data):
+    whole(self, data)
+    return min(len(data), 65536)
+Kept.write = write
+"""
+COMMITS_LATER = """
+commit, go_on = Kept.commit, threading.Event()
+def commits(self):
+    threading.Thread(target=lambda: (go_on.wait(), commit(self)), daemon=True).start()
+    return "place:" + self.name
+Kept.commit = commits
+"""
+WAITS_FOR_ITS_JOIN = """
+class Late(threading.Thread):
+    go_on = threading.Event()
+    def join(self, timeout=None):
+        self.go_on.set()
+        super().join(timeout)
+"""
+LEAVES_LATER = f"""
+{WAITS_FOR_ITS_JOIN}
+def leaves(self):
+    Late.go_on.wait()
+    self.kept[self.name] = bytes(self.data)
+Kept.abort = lambda self: Late(target=leaves, args=[self], daemon=True).start()
+"""
+ABORT_RAISES = "PART.abort = lambda self: 1 / 0"
+ABORT_EXITS = "PART.abort = lambda self: sys.exit(3)"
+ABORT_RAISES_AFTER_A_COMMIT_THAT_RAISED = """
+def opens(self, kept, name): self.kept, self.name, self.data = kept, name, bytearray()
+def commits(self):
+    self.failed = self.name in self.kept
+    if self.failed: raise FileExistsError(self.name)
+    self.kept[self.name] = bytes(self.data)
+    return "place:" + self.name
+def aborts(self):
+    if getattr(self, "failed", False): raise OSError("not there")
+Kept.__init__, Kept.commit, Kept.abort = opens, commits, aborts
+"""
+CLOSES_LATER = f"""
+{WAITS_FOR_ITS_JOIN}
+flush = Mirrored.flush
+def flushes(self):
+    Late.go_on.wait()
+    flush(self)
+Mirrored.close = lambda self: Late(target=flushes, args=[self], daemon=True).start()
+"""
+FLUSHES_WHEN_FREED = """
+Mirrored.__del__ = lambda self: self.writer.write(b"more")
+"""
+TRAILER_EACH_TIME = """
+close, plain = Mirrored.close, turned
+def closes(self):
+    close(self)
+    self.writer.write(b"END")
+turned = lambda data: plain(data).removesuffix(plain(b"END"))
+Mirrored.close = closes
+Mirrored.flush = lambda self: (self.writer.write(plain(self.held)), self.held.clear())
+"""
+
+
 class Bad(NamedTuple):
     """A plug-in that breaks one rule, with the suite that it fails."""
 
@@ -403,6 +470,30 @@ DESTINATIONS = {
     "location": destination(
         "Kept.commit = lambda self: None", "committed", r"commit\(\) returns a URL or a Path"
     ),
+    "no-url": destination(
+        "Kept.commit = lambda self: self.name", "committed", r"commit\(\) returns a URL or a Path"
+    ),
+    "short": destination(
+        SHORT.replace("TAKES", "Kept"), "committed", "what is committed is what was written"
+    ),
+    "short-count": destination(
+        RETURNS_A_SHORT_COUNT, "taken_whole", r"write\(\) takes all that it is given"
+    ),
+    "late": destination(
+        COMMITS_LATER, "committed", r"what is committed is there when commit\(\) returns"
+    ),
+    "late-abort": destination(
+        LEAVES_LATER, "abort_leaves", r"abort\(\) leaves nothing at the place"
+    ),
+    "abort-raises": destination(
+        ABORT_RAISES.replace("PART", "Kept"), "abort_leaves", r"abort\(\) raises nothing"
+    ),
+    "abort-exits": destination(
+        ABORT_EXITS.replace("PART", "Kept"), "before_commit", r"abort\(\) raises nothing"
+    ),
+    "abort-after-commit-raises": destination(
+        ABORT_RAISES_AFTER_A_COMMIT_THAT_RAISED, "replaced", r"abort\(\) raises nothing"
+    ),
     "chunks": destination(KEEPS_CHUNKS, "committed", "what is committed is what was written"),
     "early": destination(APPEARS_AT_ONCE, "before_commit", r"nothing appears before commit\(\)"),
     "abort": destination(
@@ -452,6 +543,17 @@ FILTERS = {
     "abort-open": filter_(KEEPS_WHEN_ABORTED, "abort", r"abort\(\) releases everything"),
     "abort-writes": filter_(
         "Mirrored.abort = Mirrored.flush", "abort", r"abort\(\) writes nothing"
+    ),
+    "short": filter_(
+        SHORT.replace("TAKES", "Mirrored"), "can_be_undone", "what comes out can be undone"
+    ),
+    "abort-raises": filter_(
+        ABORT_RAISES.replace("PART", "Mirrored"), "abort", r"abort\(\) raises nothing"
+    ),
+    "late": filter_(CLOSES_LATER, "after_close", r"nothing is written after close\(\)"),
+    "freed": filter_(FLUSHES_WHEN_FREED, "after_close", r"nothing is written after close\(\)"),
+    "second-close": filter_(
+        TRAILER_EACH_TIME, "second_close", r"a second close\(\) writes nothing"
     ),
     "shares": filter_(SHARES_ITS_BUFFER, "independent", "artefacts of one dump are independent"),
     "in-a-dump": filter_(IS_WRONG_IN_A_DUMP, "is_complete", "a dump undone is the unfiltered one"),

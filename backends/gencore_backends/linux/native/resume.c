@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "arch.h"
+#include "memory_access.h"
 #include "retries.h"
 #include "transfers.h"
 
@@ -25,9 +26,10 @@ enum {
 	LOOK_BACK = 24, /* bytes of code before the call that may be looked at */
 };
 
-static bool page_holds(uintptr_t address, uintptr_t before)
+/* Whether the code before an address can be loaded: it may begin on the page before. */
+static bool code_is_there(uintptr_t pc)
 {
-	return (address & (SMALLEST_PAGE - 1)) >= before;
+	return (pc & (SMALLEST_PAGE - 1)) >= LOOK_BACK || memory_is_readable(pc - LOOK_BACK);
 }
 
 static void note_arguments(const ucontext_t *context, const struct thread *thread, bool same,
@@ -126,7 +128,7 @@ void resume_examine(const struct thread *thread, ucontext_t *context, struct int
 		    arch_same_arguments(context, &thread->call);
 
 	*ret = (struct interrupted_call){.how = NOT_IN_CALL};
-	if (!page_holds(pc, LOOK_BACK))
+	if (!code_is_there(pc))
 		return;
 	if (arch_is_syscall(pc)) {
 		note_arguments(context, thread, false, ret->args);

@@ -3,13 +3,16 @@
 import json
 from typing import Final
 
+import attrs
 import click
 
 from gencore._escaping import escape_unprintable
 from gencore._plugins import loader
-from gencore._plugins.catalogue import GROUPS
+from gencore._plugins.catalogue import GROUPS, faults_of_policy
+from gencore._settings.options import check_plugin_name
 from gencore.cli.options import json_option
 from gencore.cli.plugins.new import new
+from gencore.cli.plugins.policy import print_policy_faults
 from gencore.cli.plugins.rows import Row, describe, rows_of
 
 __all__ = ["plugins"]
@@ -25,9 +28,12 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     rows = [row for family in GROUPS for row in rows_of(family)]
+    faults = faults_of_policy()
     if as_json:
-        click.echo(json.dumps({"plugins": rows}, indent=1))
+        policy = [attrs.asdict(fault) for fault in faults]
+        click.echo(json.dumps({"plugins": rows, "policy_faults": policy}, indent=1))
         return
+    print_policy_faults(faults)
     origins = [f"{row['distribution']} {row['version']}" for row in rows]
     widest = max(map(len, origins), default=0)
     longest = max((len(row["name"]) for row in rows), default=0)
@@ -47,6 +53,7 @@ def show(context: click.Context, *, name: str, as_json: bool) -> None:
 
     NAME is a plug-in's name, or DISTRIBUTION:NAME; all of that name are shown.
     """
+    check_plugin_name("plug-in", name)
     rows = [describe(plugin) for plugin in loader.load_matching(name)]
     before_the_name = context.parent is not None and context.parent.params["as_json"]
     if as_json or before_the_name:

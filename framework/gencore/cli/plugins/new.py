@@ -1,10 +1,14 @@
 """``gencore plugins new``: the package of a new plug-in, which passes its suite at once."""
 
 import errno
+import os
 import re
+import reprlib
+import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from shlex import quote
 from string import Template
 from typing import Final
 
@@ -12,6 +16,7 @@ import click
 
 from gencore._plugins.catalogue import GROUPS, Family, read_catalogue
 from gencore._plugins.loader import API_CURRENT
+from gencore._plugins.names import LONGEST_NAME, is_name
 from gencore.errors import OutputError, UsageError
 
 __all__ = ["new"]
@@ -47,23 +52,35 @@ def new(*, kind: str, name: str, directory: Path) -> None:
     _check_name(name)
     package = directory / f"gencore-{name}"
     try:
-        package.mkdir()
-        for path, text in _files(kind, name):
-            (package / path).parent.mkdir(exist_ok=True)
-            (package / path).write_text(text, encoding="utf-8")
+        _write(package, _files(kind, name))
     except OSError as error:
         what = "exists already" if error.errno == errno.EEXIST else "cannot be written"
         raise OutputError(
             str(package), error.errno or errno.EIO, what, remedy="name another directory with -o"
         ) from error
-    click.echo(f"{package}: next, pip install '{package}[test]' && pytest {package / 'tests'}")
+    path = package if package.is_absolute() else f".{os.sep}{package}"  # pip asks the index else
+    install, test = quote(f"{path}[test]"), quote(f"{path}{os.sep}tests")
+    click.echo(f"{package}: next, pip install {install} && pytest {test}")
+
+
+def _write(package: Path, files_of_it: Iterator[tuple[str, str]]) -> None:
+    """Write all of it or nothing."""
+    package.mkdir()
+    try:
+        for path, text in files_of_it:
+            (package / path).parent.mkdir(exist_ok=True)
+            (package / path).write_text(text, encoding="utf-8")
+    except OSError:
+        shutil.rmtree(package, ignore_errors=True)
+        raise
 
 
 def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
+    if not (is_name(name) and _NAME.fullmatch(name)):
         raise UsageError(
-            f"invalid name {name!r}",
-            remedy="use lower-case letters, digits and hyphens, as in heap-stats",
+            f"invalid name {reprlib.repr(name)}: expected a lower-case letter, then letters, "
+            f"digits and hyphens, {LONGEST_NAME} at most",
+            remedy="use a name such as heap-stats",
         )
     built_in = {entry.name for entry in read_catalogue() if entry.built_in}
     if name in built_in | _RESERVED:

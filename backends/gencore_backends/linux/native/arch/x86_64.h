@@ -219,14 +219,14 @@ static inline int arch_same_arguments(const ucontext_t *context, const struct th
 /* glibc's syscall() gets the number from its caller, which loads it into edi before the call. */
 static inline long arch_number_of_caller(uintptr_t return_address)
 {
-	const unsigned char *code = (const unsigned char *)return_address;
+	unsigned char code[72]; /* maybe of two pages */
 	int32_t number;
 
-	if ((return_address & 4095) < 72)
+	if (memory_read(return_address - sizeof(code), code, sizeof(code)))
 		return -1;
-	for (int distance = 10; distance <= 72; distance++) {
-		memcpy(&number, code - distance + 1, sizeof(number));
-		if (code[-distance] == 0xbf && number >= 0 && number < 1024) /* mov $imm32, %edi */
+	for (size_t at = sizeof(code) - 10; at < sizeof(code); at--) {
+		memcpy(&number, code + at + 1, sizeof(number));
+		if (code[at] == 0xbf && number >= 0 && number < 1024) /* mov $imm32, %edi */
 			return number;
 	}
 	return -1;
@@ -246,17 +246,17 @@ static inline long arch_plausible_number(long number)
  */
 static inline long arch_number_on_stack(const unsigned char *code, uintptr_t sp)
 {
-	const unsigned char *caller = *(const unsigned char *const *)sp;
+	unsigned char caller[30]; /* maybe of two pages */
 
 	if (!memcmp(code - 5, "\x48\x8b\x44\x24", 4)) /* mov D(%rsp), %rax */
 		return arch_plausible_number(*(const long *)(sp + code[-1]));
 	if (memcmp(code - 5, "\x4c\x89\x5c\x24\x08", 5) || /* mov %r11, 8(%rsp) */
-	    ((uintptr_t)caller & 4095) < 32)
+	    memory_read(*(const uintptr_t *)sp - sizeof(caller), caller, sizeof(caller)))
 		return -1;
-	for (int distance = 10; distance < 30; distance++)
-		if (!memcmp(caller - distance, "\x48\x8b\x74\x24", 4)) /* mov D(%rsp), %rsi */
+	for (size_t at = sizeof(caller) - 10; at > 0; at--)
+		if (!memcmp(caller + at, "\x48\x8b\x74\x24", 4)) /* mov D(%rsp), %rsi */
 			return arch_plausible_number(
-				*(const long *)(sp + sizeof(sp) + caller[4 - distance]));
+				*(const long *)(sp + sizeof(sp) + caller[at + 4]));
 	return -1;
 }
 

@@ -5,8 +5,8 @@ Loads little: it runs at the start of every process below ``gencore exec``.
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from gencore._runtime import standing
 from gencore._runtime.interpreter_facts import interpreter_facts
@@ -35,27 +35,23 @@ class Agent(Protocol):
     spawn: Callable[[bytes, list[bytes], list[bytes], int], int]
     """Start a program, by its path, arguments and environment, that is no child of this process
     and has nothing of it but a descriptor, as its standard input. Return its pidfd."""
-    capture: "Callable[[DumpRequest, Sequence[tuple[int, int]], int], Capture]"
-    """Clone this process, without some memory, for a reader that is given by its pidfd. Raises
-    `CoreFailed`."""
+    hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"
+    """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
+    what leads to the clone, with what this process says of itself as JSON. Raises `CoreFailed`."""
 
 
 class Capture(Protocol):
-    """A clone of this process that another one will read."""
+    """A clone of this process that its recorder reads."""
 
-    values: "Mapping[str, Any]"
-    """What the reader must know, in JSON's types."""
-    descriptors: Mapping[str, int]
-    """What leads to it."""
-    phases: Mapping[str, float]
+    phases: "Mapping[str, float]"
     """The parts of the pause, in seconds."""
-    threads: "tuple[ThreadRecord, ...]"
 
-    def begin(self) -> None:
-        """Let the clone write its core: the reader has what it needs."""
+    @property
+    def threads(self) -> "tuple[ThreadRecord, ...]":
+        """Every thread at the instant, the calling one first."""
 
     def close(self) -> None:
-        """End the clone, if it has not ended, and close everything."""
+        """End the clone, if it has not ended, and reap it."""
 
 
 def arm() -> None:

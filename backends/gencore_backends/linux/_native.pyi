@@ -30,7 +30,20 @@ def snapshot_for_kernel(
 ) -> None: ...
 def snapshot_to_elf(
     core_fd: int,
+    content: str,
+    kept: Ranges,
+    excluded: Ranges,
+    with_dontdump: bool,
+    allow_undumpable: bool,
+    threads: str,
+    timeout_ms: int,
+    taken: list[Snapshot],
+    /,
+) -> None: ...
+def hand_over(
+    channel: int,
     reader: int,
+    facts: bytes,
     content: str,
     kept: Ranges,
     excluded: Ranges,

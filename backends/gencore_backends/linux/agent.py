@@ -14,8 +14,6 @@ from gencore_backends.linux import _native
 from gencore_backends.linux.agent_directories import directories_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gencore import DumpRequest
     from gencore.target import ArmedProcess
     from gencore_backends.linux.capture import Capture
@@ -24,8 +22,8 @@ __all__ = [
     "arm",
     "arm_if_asked",
     "armed_processes",
-    "capture",
     "disarm",
+    "hand_over",
     "is_armed",
     "set_excluded",
     "spawn",
@@ -78,13 +76,11 @@ def why_not_recorded(request: "DumpRequest") -> str | None:
     return capture.why_not_recorded(request)
 
 
-def capture(
-    request: "DumpRequest", excluded: "Sequence[tuple[int, int]]", reader: int
-) -> "Capture":
-    """Clone this process for a reader. Raises `CoreFailed`."""
+def hand_over(request: "DumpRequest", channel: int, reader: int, facts: bytes) -> "Capture":
+    """Clone this process for a recorder. Raises `CoreFailed`."""
     from gencore_backends.linux.capture import Capture
 
-    return Capture(request, excluded, reader)
+    return Capture(request, channel, reader, facts)
 
 
 def arm_if_asked() -> None:

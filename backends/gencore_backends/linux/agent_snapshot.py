@@ -1,22 +1,18 @@
 """A clone of another process, made by its agent: who it is of, and how it is asked for."""
 
 import os
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from gencore import DumpRequest, Snapshot
 from gencore.output import Output
-from gencore.target import ProcessFacts
 from gencore_backends.linux.agent_client import ask
 from gencore_backends.linux.elf_snapshot import FileSnapshot, PipeSnapshot
-from gencore_backends.linux.passed_origin import PassedOrigin
+from gencore_backends.linux.passed_origin import PassedOrigin, facts_of
 
 if TYPE_CHECKING:
     from gencore_backends.linux import _native
 
 __all__ = ["take_by_agent"]
-
-_PHASES: Final = ("stop", "clone", "release")
-
 
 def take_by_agent(request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
     """Take it. Raises `CoreFailed` and `TargetUnavailable`."""
@@ -44,18 +40,5 @@ class _Capture(PassedOrigin):
         if "failed" in values:
             step, number = values["failed"]
             raise OSError(number, os.strerror(number), step)
-        phases = {phase: values[f"{phase}_ns"] / 1e9 for phase in _PHASES}
-        taken.append(self.take_over({**values, "phases": phases}, descriptors))
-        self.facts = _facts_of(values["facts"])
-
-
-def _facts_of(said: Any) -> ProcessFacts | None:
-    """Return what a process says of itself, as far as it is of the right types."""
-    if not isinstance(said, dict):
-        return None
-    argv, runtime, notes = (said.get(key) for key in ("argv", "runtime", "annotations"))
-    return ProcessFacts(
-        argv=tuple(map(str, argv)) if isinstance(argv, list) else (),
-        runtime=runtime if isinstance(runtime, dict) else {},
-        annotations=notes if isinstance(notes, dict) else {},
-    )
+        taken.append(self.take_over(values, descriptors))
+        self.facts = facts_of(values["facts"])

@@ -18,7 +18,13 @@ from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, Origin
 from gencore_backends.linux.stack_ranges import stack_ranges
 
-__all__ = ["CONTENTS", "FileSnapshot", "PipeSnapshot", "clone_this_process", "core_pipe"]
+__all__ = [
+    "CONTENTS",
+    "FileSnapshot",
+    "PipeSnapshot",
+    "clone_this_process",
+    "hand_over_this_process",
+]
 
 CONTENTS: Final = {"full", "private", "stacks", "triage"}
 _LIMITED: Final = {"stacks", "triage"}
@@ -30,15 +36,26 @@ Take = Callable[[int, "list[_native.Snapshot]"], None]
 
 
 def clone_this_process(
-    request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]", reader: int = -1
+    request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]"
 ) -> None:
-    """Make it. Raises OSError, whose filename is the step that failed.
+    """Make it. Raises OSError, whose filename is the step that failed."""
+    _native.snapshot_to_elf(core_fd, *_order(request), taken)
 
-    *reader* is a pidfd of the process that will read the core, unless this one does.
-    """
-    _native.snapshot_to_elf(
-        core_fd,
-        reader,
+
+def hand_over_this_process(
+    request: DumpRequest,
+    channel: int,
+    reader: int,
+    facts: bytes,
+    taken: "list[_native.Snapshot]",
+) -> None:
+    """Make one for a recorder, which gets all but its pidfd. Raises what the other does."""
+    _native.hand_over(channel, reader, facts, *_order(request), taken)
+
+
+def _order(request: DumpRequest) -> "tuple[str, _native.Ranges, _native.Ranges, bool, bool, str, int]":
+    """Return the arguments that both have."""
+    return (
         request.content,
         stack_ranges() if request.content in _LIMITED else (),
         request.excluded,
@@ -46,7 +63,6 @@ def clone_this_process(
         request.allow_undumpable,
         request.threads,
         STOP_TIMEOUT_MS,
-        taken,
     )
 
 
@@ -72,21 +88,16 @@ class FileSnapshot(LinuxSnapshot):
         return os.stat(_CORE, dir_fd=self._output.fd).st_blocks * 512
 
 
-def core_pipe() -> tuple[io.FileIO, int]:
-    """Return a pipe for a core: what reads it without waiting, and its writing end."""
-    reader, writer = os.pipe()
-    os.set_blocking(reader, False)
-    with ignored(OSError):  # more than an unprivileged user may have
-        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
-    return io.FileIO(reader, "rb"), writer
-
-
 class PipeSnapshot(LinuxSnapshot):
     """A clone that writes into a pipe. Raises `CoreFailed`."""
 
     def __init__(self, take: Take, origin: Origin | None = None) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(reader, False)
         # Made before the clone: after it, each page that is written to is copied first.
-        self._reader, writer = core_pipe()
+        self._reader = io.FileIO(reader, "rb")
+        with ignored(OSError):  # more than an unprivileged user may have
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
         try:
             super().__init__(partial(take, writer), origin)
         except BaseException:

@@ -1,12 +1,16 @@
 """A clone of the process that has started this one, its recorder: read through its pipe."""
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from gencore import DumpRequest
+from gencore.process import PythonFrame, PythonThread
 from gencore.target import Handover, ProcessFacts
 from gencore_backends.linux.elf_snapshot import PipeSnapshot
-from gencore_backends.linux.passed_origin import PassedOrigin
+from gencore_backends.linux.passed_origin import PassedOrigin, facts_of
 from gencore_backends.linux.snapshot import LinuxSnapshot
 
 if TYPE_CHECKING:
@@ -22,9 +26,23 @@ class HandedSnapshot(PipeSnapshot):
         values, descriptors = handover.take(request, backend)
         self._reader = io.FileIO(descriptors.pop("core"), "rb")
         origin = PassedOrigin(request.target)
-        origin.facts = ProcessFacts(**values["facts"])
+        origin.facts = _facts_of(values)
 
         def take(taken: "list[_native.Snapshot]") -> None:
             taken.append(origin.take_over(values, descriptors))
 
         LinuxSnapshot.__init__(self, take, origin)
+
+
+def _facts_of(values: Mapping[str, Any]) -> ProcessFacts | None:
+    facts = facts_of(values["facts"])
+    if facts is None:
+        return None
+    threads = tuple(_thread(row) for row in values["facts"]["python_threads"])
+    before = (values["began_ns"] - values["facts"]["observed_ns"]) / 1e9
+    return attrs.evolve(facts, python_threads=threads, observed_before=max(0.0, before))
+
+
+def _thread(row: dict[str, Any]) -> PythonThread:
+    frames = tuple(PythonFrame(**frame) for frame in row["frames"])
+    return PythonThread(**{**row, "frames": frames})

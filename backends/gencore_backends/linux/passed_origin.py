@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from gencore.target import Target
+from gencore.target import ProcessFacts, Target
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.link_map import loaded_names
 from gencore_backends.linux.process_access import AgentAccess
@@ -13,7 +13,9 @@ from gencore_backends.linux.snapshot import Origin
 if TYPE_CHECKING:
     from gencore_backends.linux import _native
 
-__all__ = ["PassedOrigin"]
+__all__ = ["PassedOrigin", "facts_of"]
+
+_PHASES: Final = ("stop", "clone", "release")
 
 
 class PassedOrigin(Origin):
@@ -27,7 +29,7 @@ class PassedOrigin(Origin):
     ) -> "_native.Snapshot":
         """Note what was passed; return the clone. The descriptors are closed with this object."""
         pidfd, status = descriptors.pop("clone"), descriptors.pop("status")
-        phases = dict(values["phases"])
+        phases = {phase: values[f"{phase}_ns"] / 1e9 for phase in _PHASES}
         self.access = AgentAccess(self._target, descriptors)
         self.access.linker_names = loaded_names(self.access)  # before the process may be killed
         self.excluded = tuple((start, end) for start, end in values["excluded"])
@@ -47,3 +49,15 @@ def _pid_of(pidfd: int) -> int:
     """Return the pid as this process sees it: the other knows that of its own namespace."""
     text = Path(f"/proc/self/fdinfo/{pidfd}").read_text()
     return int(dict(line.partition(":")[::2] for line in text.splitlines())["Pid"])
+
+
+def facts_of(said: Any) -> ProcessFacts | None:
+    """Return what a process says of itself, as far as it is of the right types."""
+    if not isinstance(said, dict):
+        return None
+    argv, runtime, notes = (said.get(key) for key in ("argv", "runtime", "annotations"))
+    return ProcessFacts(
+        argv=tuple(map(str, argv)) if isinstance(argv, list) else (),
+        runtime=runtime if isinstance(runtime, dict) else {},
+        annotations=notes if isinstance(notes, dict) else {},
+    )

@@ -6,6 +6,7 @@ module `socket`, whose sockets are gevent's in a process that gevent has patched
 
 import _socket  # noqa: PLC2701 - see above
 import array
+import json
 import os
 import pickle
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ _LONGEST_PACKET: Final = 32 << 10
 _MOST_DESCRIPTORS: Final = 16
 _LONG: Final = b"\0"
 """The packet of a message that is in a file: the last descriptor. No pickle begins with it."""
+_CAPTURED: Final = b"{"
+"""The packet that native code sends with a capture, of which the last descriptor tells in JSON."""
 
 
 @attrs.frozen
@@ -68,10 +71,13 @@ class Channel:
         descriptors = array.array("i")
         for _, _, data in control:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        if packet == _LONG:
+        if packet in {_LONG, _CAPTURED}:
             with os.fdopen(descriptors.pop(), "rb") as file:
                 file.seek(0)
-                packet = file.read()
+                text = file.read()
+            if packet == _CAPTURED:
+                return Message("captured", json.loads(text), tuple(descriptors))
+            packet = text
         kind, value = pickle.loads(packet)  # noqa: S301 - see above
         return Message(kind, value, tuple(descriptors))
 

@@ -3,6 +3,7 @@
 Loads little: it may run in a process that is in trouble.
 """
 
+import json
 import os
 import sys
 import time
@@ -11,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from gencore._listeners.spans import trace_ids
 from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
@@ -18,7 +21,7 @@ from gencore._recorder.channel import Message, channel_pair
 from gencore._recorder.job import NoRecorder, describe
 from gencore._recorder.recording import RecorderProcess, Recording
 from gencore._runtime import standing
-from gencore._runtime.application_errors import ignored, reraise_if_from_handler
+from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.interpreter_facts import interpreter_facts
 from gencore._runtime.lifetime import Stay, is_closed
 from gencore._runtime.os_thread import settle
@@ -98,24 +101,16 @@ class _Recorder:
     def hand_over(self, request: DumpRequest) -> Capture:
         """Capture this process, and pass what leads to the capture to the recorder."""
         observed = ObservedProcess().python_threads()
-        begin = time.perf_counter()
-        capture = agent().capture(request, standing.excluded_ranges(), self._pidfd)
-        try:
-            facts = {
-                "argv": tuple(sys.orig_argv),
-                "runtime": dict(interpreter_facts()),
-                "annotations": standing.annotations.copy(),
-                "python_threads": observed,
-                "observed_before": time.perf_counter() - begin - sum(capture.phases.values()),
-            }
-            values = {**capture.values, "facts": facts, "descriptors": list(capture.descriptors)}
-            with ignored(BrokenPipeError, ConnectionError):  # it died: the dump's report says so
-                self._channel.send("captured", values, list(capture.descriptors.values()))
-            capture.begin()
-        except BaseException:
-            capture.close()
-            raise
-        return capture
+        facts = {
+            "argv": sys.orig_argv,
+            "runtime": interpreter_facts(),
+            "annotations": standing.annotations.copy(),
+            "python_threads": [attrs.asdict(thread) for thread in observed],
+            "observed_ns": time.monotonic_ns(),
+        }
+        request = request.without(standing.excluded_ranges())
+        text = json.dumps(facts).encode()
+        return agent().hand_over(request, self._channel.fileno(), self._pidfd, text)
 
 
 def _raise_what_it_says(message: Message) -> None:

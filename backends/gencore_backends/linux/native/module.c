@@ -146,11 +146,41 @@ static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 	return result;
 }
 
+/* What both captures for an ELF core are asked for. Free the ranges with PyMem_Free. */
+struct elf_order {
+	struct snapshot_order order;
+	PyObject *kept, *excluded, *taken;
+	const char *mode, *content;
+	int with_dontdump, allow_undumpable;
+};
+
+/* Returns 0, or -1 with an exception set. */
+static int complete_order(struct elf_order *elf)
+{
+	struct snapshot_order *order = &elf->order;
+	int threads = known_name(mode_names, THREADS_MODES, elf->mode);
+	int contents = threads < 0 ? -1 : known_name(content_names, CONTENTS, elf->content);
+
+	order->threads = (enum thread_mode)threads;
+	order->content = (enum core_content)contents;
+	order->with_dontdump = elf->with_dontdump;
+	order->allow_undumpable = elf->allow_undumpable;
+	order->thread_state = (uintptr_t)PyThreadState_Get();
+	if (contents < 0 || convert_ranges(elf->kept, &order->kept))
+		return -1;
+	return convert_ranges(elf->excluded, &order->excluded);
+}
+
+static void free_order(struct elf_order *elf)
+{
+	PyMem_Free((void *)elf->order.kept.rows);
+	PyMem_Free((void *)elf->order.excluded.rows);
+}
+
 PyDoc_STRVAR(snapshot_to_elf_doc,
-"snapshot_to_elf($module, core_fd, reader, content, kept, excluded, with_dontdump,\n"
+"snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
 "                allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
-"reader is a pidfd of the process that reads it, or -1: this one.\n"
 "Of anonymous memory, the contents \"stacks\" and \"triage\" take in the stacks and\n"
 "what is kept: a sequence of (start, end) in order, to which the clone adds the\n"
 "states of all Python threads. The memory in excluded is wiped.\n"
@@ -158,29 +188,60 @@ PyDoc_STRVAR(snapshot_to_elf_doc,
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 {
-	struct snapshot_order order = {.kernel_writes = false};
-	PyObject *kept, *excluded, *taken, *result = NULL;
-	const char *mode, *content;
-	int threads, contents, with_dontdump, allow_undumpable;
+	struct elf_order elf = {.order = {.reader = -1}};
+	PyObject *result = NULL;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iisOOppsIO!", &order.core_fd, &order.reader, &content, &kept,
-			      &excluded, &with_dontdump, &allow_undumpable, &mode,
-			      &order.timeout_ms, &PyList_Type, &taken))
+	if (!PyArg_ParseTuple(args, "isOOppsIO!", &elf.order.core_fd, &elf.content, &elf.kept,
+			      &elf.excluded, &elf.with_dontdump, &elf.allow_undumpable, &elf.mode,
+			      &elf.order.timeout_ms, &PyList_Type, &elf.taken))
 		return NULL;
-	order.allow_undumpable = allow_undumpable;
-	order.thread_state = (uintptr_t)PyThreadState_Get();
-	threads = known_name(mode_names, THREADS_MODES, mode);
-	contents = threads < 0 ? -1 : known_name(content_names, CONTENTS, content);
-	order.threads = (enum thread_mode)threads;
-	order.content = (enum core_content)contents;
-	order.with_dontdump = with_dontdump;
-	if (contents >= 0 && !convert_ranges(kept, &order.kept) &&
-	    !convert_ranges(excluded, &order.excluded))
-		result = take(&order, taken);
-	PyMem_Free((void *)order.kept.rows);
-	PyMem_Free((void *)order.excluded.rows);
+	if (!complete_order(&elf))
+		result = take(&elf.order, elf.taken);
+	free_order(&elf);
 	return result;
+}
+
+PyDoc_STRVAR(hand_over_doc,
+"hand_over($module, channel, reader, facts, content, kept, excluded,\n"
+"          with_dontdump, allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
+"Clone this process for a recorder, and send it what leads to the clone.\n\n"
+"channel is the socket to it, reader its pidfd, facts is JSON as bytes. The clone\n"
+"writes its core into a pipe whose other end the recorder gets.\n"
+"Appends and raises what snapshot_to_elf does, and like that keeps the GIL.");
+
+static PyObject *native_hand_over(PyObject *module, PyObject *args)
+{
+	struct elf_order elf = {.order = {.reader = -1}};
+	struct order_facts facts;
+	struct step_failure failure;
+	struct snapshot snapshot;
+	PyObject *row = NULL;
+	Py_ssize_t size;
+	int channel, failed = -1;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iiy#sOOppsIO!", &channel, &elf.order.reader, &facts.json,
+			      &size, &elf.content, &elf.kept, &elf.excluded, &elf.with_dontdump,
+			      &elf.allow_undumpable, &elf.mode, &elf.order.timeout_ms,
+			      &PyList_Type, &elf.taken))
+		return NULL;
+	facts.size = (size_t)size;
+	if (!complete_order(&elf)) {
+		failed = service_hand_over(channel, &elf.order, &facts, &snapshot, &failure);
+		if (failed) {
+			errno = failure.err;
+			PyErr_SetFromErrnoWithFilename(PyExc_OSError, steps[failure.step].name);
+		} else {
+			row = describe(&snapshot);
+			failed = !row || PyList_Append(elf.taken, row);
+			Py_XDECREF(row);
+		}
+	}
+	free_order(&elf);
+	if (failed)
+		return NULL;
+	Py_RETURN_NONE;
 }
 
 static const char *const message_names[] = {
@@ -391,6 +452,7 @@ static PyObject *native_after_fork_in_parent(PyObject *module, PyObject *ignored
 static PyMethodDef methods[] = {
 	{"snapshot_for_kernel", native_snapshot_for_kernel, METH_VARARGS, snapshot_for_kernel_doc},
 	{"snapshot_to_elf", native_snapshot_to_elf, METH_VARARGS, snapshot_to_elf_doc},
+	{"hand_over", native_hand_over, METH_VARARGS, hand_over_doc},
 	{"read_message", native_read_message, METH_O, read_message_doc},
 	{"dumpable", native_dumpable, METH_NOARGS, dumpable_doc},
 	{"auxiliary_value", native_auxiliary_value, METH_O, auxiliary_value_doc},

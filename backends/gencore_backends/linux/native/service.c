@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "descriptors.h"
 #include "kernel_abi.h"
 #include "names.h"
@@ -31,7 +32,7 @@ enum {
 
 /* The descriptors of a request, and of an answer with their names. */
 enum { GIVEN_CORE, GIVEN_READER, GIVEN };
-enum { TAKEN_MOST = 6 };
+enum { TAKEN_MOST = 8 };
 
 /* A copy in memory of its own. Replaced only by who has the turn: a capture that uses it has it. */
 struct block {
@@ -172,30 +173,39 @@ static const char *refusal(const struct capture_request *request, const int *giv
 
 /* --------------------------------------------------------------------------------- the answer */
 
-static void send_answer(int connection, const struct text *text, struct descriptors *passed)
+/* Returns the bytes that were sent, or -1 with errno set. */
+static ssize_t send_packet(int connection, const char *data, size_t size,
+			   const struct descriptors *passed)
 {
 	union {
 		struct cmsghdr align;
 		char room[CMSG_SPACE(TAKEN_MOST * sizeof(int))];
 	} control;
+	struct iovec part = {(void *)(uintptr_t)data, size};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (passed->count) {
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(passed->count * sizeof(int));
+		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(passed->count * sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), passed->fds,
+		       passed->count * sizeof(int));
+	}
+	return sendmsg(connection, &message, MSG_NOSIGNAL);
+}
+
+static void send_answer(int connection, const struct text *text, const struct descriptors *passed)
+{
+	const struct descriptors none = {.count = 0};
 
 	for (size_t done = 0; done < text->size;) {
 		size_t size = text->size - done < PACKET ? text->size - done : PACKET;
-		struct iovec part = {text->data + done, size};
-		struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
-		if (!done && passed->count) {
-			message.msg_control = &control;
-			message.msg_controllen = CMSG_SPACE(passed->count * sizeof(int));
-			*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
-				.cmsg_len = CMSG_LEN(passed->count * sizeof(int)),
-				.cmsg_level = SOL_SOCKET,
-				.cmsg_type = SCM_RIGHTS,
-			};
-			memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), passed->fds,
-			       passed->count * sizeof(int));
-		}
-		if (sendmsg(connection, &message, MSG_NOSIGNAL) < 0)
+		if (send_packet(connection, text->data + done, size, done ? &none : passed) < 0)
 			return;
 		done += size;
 	}
@@ -227,16 +237,14 @@ static void add_field(struct text *text, const char *name, uint64_t number)
 	text_add_number(text, number);
 }
 
-static void add_excluded(struct text *text, const struct block *excluded)
+static void add_excluded(struct text *text, const struct ranges *excluded)
 {
-	const struct range *rows = excluded->data;
-
 	text_add(text, ",\"excluded\":[");
-	for (size_t i = 0; i < excluded->size / sizeof(*rows); i++) {
+	for (size_t i = 0; i < excluded->count; i++) {
 		text_add(text, i ? ",[" : "[");
-		text_add_number(text, rows[i].start);
+		text_add_number(text, excluded->rows[i].start);
 		text_add(text, ",");
-		text_add_number(text, rows[i].end);
+		text_add_number(text, excluded->rows[i].end);
 		text_add(text, "]");
 	}
 	text_add(text, "]");
@@ -291,6 +299,14 @@ static int open_own(const char *path)
 	return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+static void pass_own_files(struct descriptors *passed)
+{
+	pass(passed, "memory", open_own("/proc/thread-self/mem"));
+	pass(passed, "maps", open_own("/proc/thread-self/maps"));
+	pass(passed, "auxv", open_own("/proc/thread-self/auxv"));
+	pass(passed, "executable", open_own("/proc/self/exe"));
+}
+
 static uint64_t now_s(void)
 {
 	struct timespec now = {0};
@@ -332,13 +348,10 @@ static int capture(const struct capture_request *request, const int *given, stru
 	service.captures++;
 	service.last = now_s();
 	add_snapshot(text, &snapshot);
-	add_excluded(text, excluded);
+	add_excluded(text, &order.excluded);
 	pass(passed, "clone", snapshot.pidfd);
 	pass(passed, "status", snapshot.status_fd);
-	pass(passed, "memory", open_own("/proc/thread-self/mem"));
-	pass(passed, "maps", open_own("/proc/thread-self/maps"));
-	pass(passed, "auxv", open_own("/proc/thread-self/auxv"));
-	pass(passed, "executable", open_own("/proc/self/exe"));
+	pass_own_files(passed);
 	return snapshot.pidfd;
 }
 
@@ -418,4 +431,83 @@ int service_answer(int connection)
 		pidfd = answer(connection, &request, given);
 	close_given(given);
 	return pidfd;
+}
+
+/* --------------------------------------------------------------------------- for a recorder */
+
+enum { CORE_PIPE = 1024 * 1024 }; /* bytes; more than an unprivileged user may have */
+
+/* Returns a file in memory with the text, at its beginning, or -1. */
+static int file_of(const struct text *text)
+{
+	int file = (int)syscall(SYS_memfd_create, "gencore-capture", MFD_CLOEXEC);
+
+	for (size_t done = 0; file >= 0 && done < text->size;) {
+		ssize_t part = pwrite(file, text->data + done, text->size - done, (off_t)done);
+
+		if (part <= 0)
+			break;
+		done += (size_t)part;
+	}
+	return file;
+}
+
+static void send_capture(int channel, struct descriptors *passed, const struct order_facts *facts,
+			 const struct snapshot_order *order, const struct snapshot *snapshot,
+			 uint64_t began)
+{
+	struct text text = {.data = NULL};
+
+	text_add(&text, "{\"facts\":");
+	text_add_bytes(&text, facts->json, facts->size);
+	add_field(&text, "began_ns", began);
+	add_snapshot(&text, snapshot);
+	add_excluded(&text, &order->excluded);
+	add_names(&text, passed);
+	text_add(&text, "}");
+	pass(passed, "text", file_of(&text));
+	text_free(&text);
+	send_packet(channel, CAPTURE_PACKET, 1, passed); /* or it has died, which its pidfd tells */
+}
+
+static int hand_over(int channel, int *core, struct snapshot_order *order,
+		     const struct order_facts *facts, struct snapshot *ret,
+		     struct step_failure *failure)
+{
+	struct descriptors passed = {.count = 0};
+	uint64_t began = now_ns();
+
+	order->core_fd = core[1];
+	if (snapshot_take(order, ret, failure))
+		return -1;
+	pass(&passed, "core", core[0]);
+	pass(&passed, "clone", ret->pidfd);
+	pass(&passed, "status", ret->status_fd);
+	pass_own_files(&passed);
+	send_capture(channel, &passed, facts, order, ret, began);
+	let_clone_begin(ret->pidfd);
+	for (size_t i = 3; i < passed.count; i++)
+		close(passed.fds[i]);
+	return 0;
+}
+
+int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
+		      struct snapshot *ret, struct step_failure *failure)
+{
+	uint64_t before;
+	int core[2];
+	int result;
+
+	if (pipe2(core, O_CLOEXEC)) {
+		*failure = (struct step_failure){STEP_PIPE, errno};
+		return -1;
+	}
+	fcntl(core[0], F_SETFL, O_NONBLOCK);
+	fcntl(core[1], F_SETPIPE_SZ, CORE_PIPE);
+	before = turn_take();
+	result = hand_over(channel, core, order, facts, ret, failure);
+	turn_give_back(before);
+	close(core[0]);
+	close(core[1]);
+	return result;
 }

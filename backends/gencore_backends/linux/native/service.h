@@ -45,4 +45,24 @@ int service_answer(int connection);
 /* Read a request that has arrived, and answer why nothing is done: in a word. */
 void service_refuse(int connection, const char *word);
 
+/* What a process says of itself, as JSON. */
+struct order_facts {
+	const char *json;
+	size_t size;
+};
+
+/* The packet with the descriptors of a capture; no pickle begins with it. */
+#define CAPTURE_PACKET "{"
+
+/*
+ * Capture this process for the recorder at the other end of a channel, send it what leads to the
+ * capture, and let the clone begin. The answer is JSON as above, with the facts and "began_ns", the
+ * time of CLOCK_MONOTONIC before the pause: in a file in memory, the last descriptor, which it
+ * does not list. Before the others comes the end of a pipe from which the core is read.
+ *
+ * Returns 0, or -1 with *failure filled in. The clone's two descriptors are the caller's to close.
+ */
+int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
+		      struct snapshot *ret, struct step_failure *failure);
+
 #endif

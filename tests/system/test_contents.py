@@ -335,7 +335,7 @@ def many_mappings():
 MANY = """
 import ctypes, gencore, json, mmap, sys
 libc = ctypes.CDLL(None, use_errno=True)
-page, count = mmap.PAGESIZE, 70_000
+page, count = mmap.PAGESIZE, 35_000  # of them in two mappings
 memory = mmap.mmap(-1, 2 * count * page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 for index in range(count):

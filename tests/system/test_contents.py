@@ -37,9 +37,9 @@ def holds(core, needle):
 
 @pytest.mark.timeout(300)
 def test_stacks_are_enough_for_every_python_stack(installed, tool, tmp_path, build_extension):
-    """A heap of 200 MiB is left out, and pystack prints every thread all the same."""
+    """A heap of 64 MiB is left out, and pystack prints every thread all the same."""
     extension = build_extension(tmp_path)
-    program = [PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension, "stacks", "200"]
+    program = [PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension, "stacks", "64"]
     done = subprocess.run([installed[1], *program], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     core = Path(told["core"])

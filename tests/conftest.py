@@ -57,10 +57,13 @@ def pytest_runtest_protocol(item):
 
 
 def pytest_configure():
-    """Let malloc give freed memory back at once, or every later dump of this process has it too.
+    """Make dumps of this process small, and the start of others short.
 
-    By default the GNU C library keeps up to 64 MiB in each of many arenas, see mallopt(3).
+    By default the GNU C library keeps up to 64 MiB of freed memory in each of many arenas, see
+    mallopt(3), and every later dump has them too. Without byte code, each of the many interpreters
+    that tests start would compile gencore again.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):

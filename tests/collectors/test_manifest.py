@@ -72,7 +72,7 @@ def manifest_in(bundle):
 
 def run(directory, *collectors, **options):
     """Dump this process; return the report and the manifest, in the bundle or beside."""
-    options = {"content": "private", **options}
+    options = {"content": "stacks", **options}
     report = gencore.Pipeline(collectors=collectors, directory=directory, **options).run()
     beside = directory / f"{report.name}.manifest.json"
     if beside.exists():

@@ -132,6 +132,7 @@ def make_environment(interpreter, environment):
 
 
 def pip_install(environment, *what):
+    """Install packages; what is imported of them is compiled then, and the most of it never is."""
     python = environment / "bin" / "python"
-    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", *what]
-    subprocess.run(command, check=True)
+    command = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    subprocess.run([*command, "--no-compile", *what], check=True)

@@ -62,7 +62,8 @@ class OtherMachine:
         """Unpack a bundle into the directory *copy*, which becomes `COPY` there."""
         self._binds[COPY] = self._copy = copy
         self._bundle = bundle
-        *_, self.executable, self.core = self._command_line()
+        self._gdb, self._lldb = self._command_line(), self._command_line("--lldb")
+        *_, self.executable, self.core = self._gdb
         self.folder = Path(self.core).parent
         self.unpacked = copy / self.folder.relative_to(COPY)
 
@@ -76,12 +77,12 @@ class OtherMachine:
 
     def gdb(self, *arguments, debug=True):
         """Run gdb; without *debug* nobody has installed the names of the C library there."""
-        _, *options = self._command_line()
+        _, *options = self._gdb
         data = f"--data-directory={TOOLS / 'data'}"
         return self._run(TOOLS / "gdb", data, *options, *arguments, home="embedded", debug=debug)
 
     def lldb(self, *arguments):
-        _, *options = self._command_line("--lldb")
+        _, *options = self._lldb
         return self._run(TOOLS / "lldb", *options, *arguments, home="embedded")
 
     def python(self, *arguments):

@@ -37,9 +37,9 @@ def holds(core, needle):
 
 @pytest.mark.timeout(300)
 def test_stacks_are_enough_for_every_python_stack(installed, tool, tmp_path, build_extension):
-    """A heap of 200 MiB is left out, and pystack prints every thread all the same."""
+    """A heap of 64 MiB is left out, and pystack prints every thread all the same."""
     extension = build_extension(tmp_path)
-    program = [PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension, "stacks", "200"]
+    program = [PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension, "stacks", "64"]
     done = subprocess.run([installed[1], *program], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     core = Path(told["core"])
@@ -335,7 +335,7 @@ def many_mappings():
 MANY = """
 import ctypes, gencore, json, mmap, sys
 libc = ctypes.CDLL(None, use_errno=True)
-page, count = mmap.PAGESIZE, 70_000
+page, count = mmap.PAGESIZE, 35_000  # of them in two mappings
 memory = mmap.mmap(-1, 2 * count * page, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 for index in range(count):

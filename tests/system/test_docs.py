@@ -24,6 +24,7 @@ NOT_EXAMPLES = {"decisions", "changes"}
 NOT_RUN = {
     "make demo": "sets up a .venv beside this one; the tests of the command line run the demo",
     "make test": "this is it",
+    "pytest tests": "tests/system/test_plugins_installed.py runs the suites of the examples",
     "gencore: writing the core": "what make demo printed once",
     "kubectl exec": "needs a cluster",
     "sudo gencore dump --ptrace 4711": "there is no such process; tests/system/test_ptrace.py",
@@ -223,7 +224,7 @@ def bundle(tmp_path_factory):
     return Path(made.strip())
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def listener():
     """Return the address of a server that takes whatever is sent."""
 

@@ -19,8 +19,9 @@ def test_a_packed_program_makes_a_bundle(wheel, tmp_path):
     environment = tmp_path / "environment"
     python = environment / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    install = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-    subprocess.run([*install, wheel, "pyinstaller>=6.22"], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", python]
+    install = ["install", "--quiet", "--no-compile", wheel, "pyinstaller>=6.22"]
+    subprocess.run([*pip, *install], check=True)
     (tmp_path / "program.py").write_text(PROGRAM)
 
     command = [python, "-m", "PyInstaller", "--log-level", "ERROR", "program.py"]

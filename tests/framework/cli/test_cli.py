@@ -13,28 +13,13 @@ import pytest
 
 import gencore
 
-RESTS = """
-import functools, sys, time, gencore.cli.demo
-service = sys.modules["gencore.cli.demo"].Service  # the name in the package is the command's
-compute = service.compute
-
-@functools.wraps(compute)
-def compute_and_rest(self):
-    compute(self)
-    time.sleep(0.01)
-
-service.compute = compute_and_rest
-"""
-"""Gives the other tests the processor that a demo would use up; docs/ has demos as they are."""
-
 
 @pytest.fixture
 def cli(tmp_path):
     """Return a function that runs the command line, with some lines of Python before."""
 
     def run(*arguments, patch=""):
-        rests = RESTS if arguments[0] == "demo" else ""
-        program = f"{rests}\n{patch}\nimport gencore.cli; gencore.cli.main()"
+        program = f"{patch}\nimport gencore.cli; gencore.cli.main()"
         return subprocess.run(
             [sys.executable, "-c", program, *arguments],
             capture_output=True,

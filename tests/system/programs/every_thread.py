@@ -27,6 +27,7 @@ content = rest[0] if rest else "full"
 heap = [os.urandom(1 << 20) for _ in range(int(rest[1]))] if rest[1:] else []
 spec = importlib.util.spec_from_file_location("blocking", extension)
 blocking = importlib.util.module_from_spec(spec)
+sys.setswitchinterval(1e-4)  # or in_loop would keep the GIL for 5 ms whenever it has it
 held = threading.Lock()
 held.acquire()
 quiet, _peer = socket.socketpair()

@@ -103,13 +103,14 @@ static int stop_and_clone(struct image *image, struct snapshot *ret, enum snapsh
 /*
  * All signals that are not ignored, but for that of threads.c, are blocked around the clone: a
  * handler of the application must not run in the child before the child has put its own
- * dispositions in place. The mask is this thread's own. Another signal of threads.c may be chosen
- * while threads are stopped.
+ * dispositions in place. So is SIGCONT: the kernel would throw it away if it came before the child
+ * waits for it, see clone_await_release(). The mask is this thread's own. Another signal of
+ * threads.c may be chosen while threads are stopped.
  */
 static int take_with_signals_blocked(struct image *image, struct snapshot *ret,
 				     struct step_failure *failure)
 {
-	kernel_sigset mask = signals_to_hold();
+	kernel_sigset mask = signals_to_hold() | signal_bit(SIGCONT);
 	kernel_sigset old;
 	enum snapshot_step step;
 	int result;

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["take_by_agent"]
 
+
 def take_by_agent(request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
     """Take it. Raises `CoreFailed` and `TargetUnavailable`."""
     capture = _Capture(request)

@@ -53,7 +53,9 @@ def hand_over_this_process(
     _native.hand_over(channel, reader, facts, *_order(request), taken)
 
 
-def _order(request: DumpRequest) -> "tuple[str, _native.Ranges, _native.Ranges, bool, bool, str, int]":
+def _order(
+    request: DumpRequest,
+) -> "tuple[str, _native.Ranges, _native.Ranges, bool, bool, str, int]":
     """Return the arguments that both have."""
     return (
         request.content,

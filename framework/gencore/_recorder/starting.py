@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -216,13 +217,18 @@ def refuse(settings: Settings) -> None:
         raise NoRecorder("this platform has none") from error
     if reason is not None:
         raise NoRecorder(reason)
+    if not _runs(sys.executable):
+        raise NoRecorder(f"sys.executable is {sys.executable!r}, which this process does not run")
+
+
+@cache
+def _runs(executable: str | None) -> bool:
+    """Return whether this process runs that program: an embedded interpreter has another."""
     try:
-        own = Path(sys.executable or "/").samefile("/proc/self/exe")
+        return Path(executable or "/").samefile("/proc/self/exe")
     except OSError as error:
         reraise_if_from_handler(error)
-        own = False
-    if not own:
-        raise NoRecorder(f"sys.executable is {sys.executable!r}, which this process does not run")
+        return False
 
 
 def _program() -> tuple[bytes, list[bytes], list[bytes]]:

@@ -31,6 +31,7 @@ html_title = f"gencore {release}"
 html_static_path = ["_static"]
 html_css_files = ["narrow.css"]
 
+myst_heading_anchors = 3  # links to sections, as on the pages of a repository
 default_role = "any"  # `name` in a docstring is an object
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": True}

@@ -13,8 +13,11 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
+import kubernetes_validate
 import pytest
+import yaml
 from markdown_it import MarkdownIt
+from running_services import free_port
 
 import gencore
 
@@ -26,18 +29,24 @@ NOT_RUN = {
     "make test": "this is it",
     "pytest tests": "tests/system/test_plugins_installed.py runs the suites of the examples",
     "gencore: writing the core": "what make demo printed once",
-    "kubectl exec": "needs a cluster",
+    "kubectl exec": "needs a cluster; tests/system/test_pod.py does the same without one",
+    "kubectl apply": "needs a cluster; pod.yaml is checked by its schema",
+    "systemctl": "needs a systemd that runs; the unit is checked by systemd-analyze",
+    "gencore dump $(systemctl": "the same",
     "sudo gencore dump --ptrace 4711": "there is no such process; tests/system/test_ptrace.py",
     "gencore dump 4711 -o": "there is no such process; its how-to page has one",
-    "gencore exec -- gunicorn": "goes on for ever; tests/system/test_services.py runs gunicorn",
+    "gencore exec -- gunicorn app:app": "there is no such app; the page on servers has one",
+    "gencore exec -- gunicorn --workers 4 app:app": "the same",
     "/usr/libexec/PlistBuddy": "is a program of macOS",
     "codesign": "is a program of macOS",
-    "pip install 'gencore[report]'": "is installed already",
+    "pip install 'gencore[": "is installed already",
     "gencore open BUNDLE -- -ex 'source": "few interpreters have CPython's helper for gdb",
 }
 """How a block or a command begins that no test runs, and why."""
-SHOWN = {"text", "toml", "yaml"}
+SHOWN = {"text", "toml", "yaml", "ini"}
 """Kinds of blocks that only show something, unless the page names a file for them."""
+KUBERNETES = "1.33"
+"""The version whose schemas manifests must fulfil."""
 
 
 class Block(NamedTuple):
@@ -64,7 +73,7 @@ def blocks(page):
 
 def file_named_by(sentence):
     """Return the name in a paragraph that ends in "`NAME.py`:"."""
-    named = re.search(r"`([\w-]+\.\w+)`:$", sentence)
+    named = re.search(r"`([\w.-]+\.\w+)`:$", sentence)
     return named and named[1]
 
 
@@ -105,6 +114,7 @@ class Reader:
             r"\bDIRECTORY\b|/var/dumps\b": str(bundle.parent),
             r'\("collector\.example", 9000\)': str(listener),
             r"/run/user/1000\b": str(directory),
+            r"/srv/orders\b": str(self.here),
         }
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         self.environment = {
@@ -122,10 +132,7 @@ class Reader:
         if is_not_run(block.text):
             return
         if block.file is not None:
-            (self.here / block.file).write_text(block.text)
-            if block.file.startswith("test_"):
-                options = ["-q", "-p", "no:cacheprovider"]
-                self.run(block, [sys.executable, "-m", "pytest", *options, block.file])
+            self.save(block)
         elif block.kind == "python":
             self.run(block, [sys.executable, "-c", self.with_places(block.text)])
         elif block.kind in {"console", ""}:
@@ -133,6 +140,19 @@ class Reader:
                 self.obey(block, command, shown)
         elif block.kind not in SHOWN:
             pytest.fail(f"{self.page}:{block.line}: a block of kind {block.kind!r}")
+
+    def save(self, block):
+        """Save a block under its name, and check what can be checked without being used."""
+        file = self.here / block.file
+        file.write_text(self.with_places(block.text))
+        if file.name.startswith("test_"):
+            options = ["-q", "-p", "no:cacheprovider"]
+            self.run(block, [sys.executable, "-m", "pytest", *options, file])
+        elif file.suffix == ".yaml":
+            resource = yaml.safe_load(file.read_text())
+            kubernetes_validate.validate(resource, KUBERNETES, strict=True)
+        elif file.suffix == ".service":
+            assert not self.run(block, ["systemd-analyze", "verify", file])
 
     def obey(self, block, command, shown):
         """Run a command of a shell, and compare what it prints with what the page shows."""
@@ -146,7 +166,7 @@ class Reader:
             name, _, value = command.removeprefix("export ").partition("=")
             self.environment[name] = self.with_places(value)
         elif command.endswith(" &"):
-            self.compare(block, command, shown, self.start(command.removesuffix(" &")))
+            self.start(block, command.removesuffix(" &"), shown)
         else:
             printed = self.run(block, ["bash", "-c", self.with_places(command)])
             self.compare(block, command, shown, printed)
@@ -154,25 +174,39 @@ class Reader:
     def compare(self, block, command, shown, printed):
         """Fail unless what was printed is what the page shows, if it shows anything."""
         if shown is not None:
-            texts = (self.with_places(shown), printed)
-            want, got = (re.sub(r"\d+", "0", text) for text in texts)
-            matches = doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS)
+            matches = self.is_shown(shown, printed)
             assert matches, f"{self.page}:{block.line}: {command} printed\n{printed}"
 
-    def start(self, command):
-        """Start a program that goes on, and return the first line that it prints."""
-        command = f"exec {self.with_places(command)}"
+    def is_shown(self, shown, printed):
+        """Whether it is what the page shows."""
+        texts = (self.with_places(shown), printed)
+        want, got = (re.sub(r"\d+", "0", text) for text in texts)
+        return doctest.OutputChecker().check_output(want, got, doctest.ELLIPSIS)
+
+    def start(self, block, command, shown):
+        """Start a program that goes on, and wait until it has printed what is shown."""
+        command = re.sub(r"\b8000\b", str(free_port()), self.with_places(command))
         program = subprocess.Popen(
-            ["bash", "-c", command], cwd=self.here, env=self.environment, stdout=subprocess.PIPE
+            ["bash", "-c", f"exec {command}"],
+            cwd=self.here,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.running.append(program)
-        return program.stdout.readline().decode()
+        printed = ""
+        for line in program.stdout:
+            printed += line
+            if self.is_shown(shown, printed):
+                return
+        pytest.fail(f"{self.page}:{block.line}: {command} printed\n{printed}")
 
     def stop(self):
         """End what the page has started."""
         for program in self.running:
-            with program:
-                program.terminate()
+            program.terminate()
+            program.communicate()
 
     def run(self, block, command):
         """Run a program that must succeed, and return what it prints."""
@@ -195,7 +229,7 @@ class Reader:
         text = re.sub(r"(?<=\s)/tmp\b", lambda _: self.new_directory(), text)
         for pattern, place in self.places.items():
             text = re.sub(pattern, place, text)
-        return text
+        return text.replace("$!", str(self.running[-1].pid)) if self.running else text
 
     def new_directory(self):
         new = self.directory / f"tmp{len(list(self.directory.iterdir()))}"
@@ -244,7 +278,7 @@ def listener():
 def test_the_examples_of_a_page_do_what_it_says(name, tmp_path, bundle, listener, tool):
     """Each block is run, or saved, as a reader does; output that is shown is printed."""
     examples = blocks(PAGES[name])
-    for program in ("gcore", "gdb", "lldb"):
+    for program in ("gcore", "gdb", "lldb", "systemd-analyze"):
         if any(program in block.text for block in examples):
             tool(program)
     reader = Reader(name, tmp_path, bundle, listener)

@@ -1,125 +1,137 @@
-"""gunicorn, as people run it: dumped from outside while it serves, and when a worker hangs."""
+"""Services as people run them: dumped from outside while they serve, and when one hangs."""
 
-import socket
+import http.client
+import itertools
+import json
+import re
 import subprocess
 import sys
 import threading
-import urllib.request
 from pathlib import Path
 
 import pytest
+from running_services import BIN, COMMANDS, Load, Service, wait_for
 
 import gencore
-from gencore.arming import armed_processes
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's"),
-    pytest.mark.timeout(200),
+    pytest.mark.timeout(300),
 ]
-BIN = Path(sys.executable).parent
-APP = """
-def app(environ, start_response):
-    if environ["PATH_INFO"] == "/hang":
-        sum(range(10**15))  # neither gives the GIL back nor looks at signals
-    start_response("200 OK", [("Content-Length", "2")])
-    return [b"ok"]
-"""
+DUMPS = 10
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "arm-servers-and-workers.md"
 
 
 @pytest.fixture
-def gunicorn(tmp_path):
-    """Return a function that starts it below ``gencore exec``; that returns its address."""
-    (tmp_path / "service.py").write_text(APP)
+def service(tmp_path):
+    """Return a function that starts a service in a directory, and waits until it answers."""
     started = []
 
-    def start(*options):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        command = [BIN / "gencore", "exec", "--", BIN / "gunicorn", "--bind", f"127.0.0.1:{port}"]
-        process = subprocess.Popen(
-            [*command, *options, "service:app"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
-        )
-        started.append(process)
-        ready = 0
-        while ready < 2:  # it listens, and a worker has booted
-            line = process.stderr.readline()
-            assert line, "gunicorn has ended"
-            ready += "Listening at" in line or "Booting worker" in line
-        process.address = f"http://127.0.0.1:{port}"
-        process.log = iter(process.stderr.readline, "")
-        return process
+    def start(command, directory=tmp_path / "service"):
+        started.append(Service(command, directory))
+        wait_for(started[-1].answers)
+        return started[-1]
 
     yield start
-    for process in started:
-        process.terminate()
-        process.communicate()
+    for each in started:
+        each.close()
 
 
-def workers_of(process):
-    return [armed.pid for armed in armed_processes() if armed.parent == process.pid]
+def save_from_the_page(name, directory, **replaced):
+    """Save the file that the documentation shows, with other words where tests need them."""
+    text = re.search(rf"`{name}`:\n\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    for word, other in replaced.items():
+        assert word in text
+        text = text.replace(word, other)
+    (directory / name).write_text(text)
 
 
-def get(address):
-    with urllib.request.urlopen(address, timeout=100) as response:
-        return response.read()
+def output_of(*command):
+    command = [BIN / command[0], *map(str, command[1:])]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
 
 
-def test_every_request_is_answered_while_the_worker_is_dumped(gunicorn, tmp_path):
-    """Ten times, by whoever asks from outside."""
-    process = gunicorn("--workers", "1")
-    (worker,) = workers_of(process)
-    dumped = threading.Event()
+def ask_in_vain(client, word):
+    """Ask a service that will be killed; a client notices that in one of several ways."""
+    with pytest.raises((OSError, http.client.HTTPException)):
+        client.ask(word)
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_a_service_under_load_answers_while_it_is_dumped(service, tmp_path, kind):
+    """All its processes in turn, ten dumps in all: each is complete, and no answer is missing."""
+    running = service(COMMANDS[kind])
+    armed = running.armed
+    options = {"directory": tmp_path, "collectors": ["raw"], "name": "{id}"}
+    pipelines = [gencore.Pipeline(target=pid, **options) for pid in armed]
+
+    with Load(running) as load:
+        for pipeline in itertools.islice(itertools.cycle(pipelines), DUMPS):
+            report = pipeline.run()
+            assert report.result == "complete", report.problems
+            report.path_of("raw").unlink()
+            load.wait_for_another()
+
+    assert len(armed) > 0
+    assert running.armed == armed
+
+
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_the_stacks_of_a_service_show_the_function_it_is_in(service, tmp_path, tool, kind):
+    """In the process that has the request, which is answered although it was dumped meanwhile."""
+    running = service(COMMANDS[kind])
     answers = []
+    asking = threading.Thread(target=lambda: answers.append(running.client.ask("hold")))
+    asking.start()
+    held = running.directory / "held"
+    wait_for(held.exists)
 
-    def ask():
-        while not dumped.is_set():
-            answers.append(get(process.address))
+    dumped = output_of(
+        "gencore", "dump", held.read_text(), "-o", tmp_path, "--collector", "raw", "--json"
+    )
+    (running.directory / "released").touch()
+    asking.join()
 
-    client = threading.Thread(target=ask)
-    client.start()
-    try:
-        reports = [
-            gencore.Pipeline(
-                target=worker, directory=tmp_path, collectors=["raw"], name="{id}"
-            ).run()
-            for _ in range(10)
-        ]
-    finally:
-        dumped.set()
-        client.join()
-
-    assert [report.result for report in reports] == ["complete"] * 10
-    assert len(answers) > 10
-    assert set(answers) == {b"ok"}
-    assert workers_of(process) == [worker]
+    (report,) = json.loads(dumped)["dumps"]
+    assert report["result"] == "complete"
+    core = report["artifacts"][0]["path"]
+    stacks = output_of(tool("pystack"), "core", core, sys.executable)
+    assert re.search(r'service\.py", line \d+, in answer', stacks)
+    assert answers == ["hold"]
 
 
-def test_a_worker_that_hangs_in_c_is_dumped_although_it_is_killed(gunicorn, tmp_path):
-    """The arbiter sends SIGKILL: the bundle verifies, and its stacks show the handler."""
-    process = gunicorn("--workers", "1", "--timeout", "3")
-    (worker,) = workers_of(process)
-    pipeline = gencore.Pipeline(target=worker, directory=tmp_path)
-    pipeline.check()  # loads what is needed: there is a second, then it is killed
-    refused = []
+def test_a_worker_that_hangs_in_c_is_dumped_from_outside(service, tmp_path):
+    """Its GIL never comes back: the stacks show where it is."""
+    running = service(f"{COMMANDS['gunicorn sync']} --timeout 0")
+    asking = threading.Thread(target=ask_in_vain, args=(running.client, "backtrack"))
+    asking.start()
+    held = running.directory / "held"
+    wait_for(held.exists)
 
-    def hang():
-        try:
-            get(f"{process.address}/hang")
-        except OSError as error:  # whatever a client notices of a server that was killed
-            refused.append(error)
+    bundle = output_of("gencore", "dump", held.read_text(), "-o", tmp_path).strip()
 
-    hangs = threading.Thread(target=hang)
-    hangs.start()
+    running.close()
+    asking.join()
+    stacks = output_of("gencore", "stacks", bundle)
+    assert re.search(r'service\.py", line \d+, in answer', stacks)
+    assert "in match" in stacks
 
-    next(line for line in process.log if f"WORKER TIMEOUT (pid:{worker})" in line)
-    dump = pipeline.start()
-    hangs.join()  # the arbiter has killed it
-    report = dump.result(100)
 
-    assert refused
-    assert report.result == "complete", report.problems
-    bundle = report.path_of("archive")
-    subprocess.run([BIN / "gencore", "verify", bundle], check=True, capture_output=True)
-    stacks = subprocess.run([BIN / "gencore", "stacks", bundle], check=True, capture_output=True)
-    assert b'service.py", line 4, in app' in stacks.stdout
+@pytest.mark.parametrize("word", ["backtrack", "hold"])
+def test_a_worker_that_gunicorn_kills_has_left_a_whole_bundle(service, tmp_path, word):
+    """As the documentation configures it; whether the worker hangs in C or still runs Python."""
+    directory, dumps = tmp_path / "service", tmp_path / "dumps"
+    directory.mkdir()
+    dumps.mkdir()
+    save_from_the_page("gunicorn.conf.py", directory, **{"timeout = 30": "timeout = 3"})
+    save_from_the_page("dump_workers.py", directory, **{"/var/dumps": str(dumps)})
+    running = service(COMMANDS["gunicorn sync"], directory)
+    wait_for(lambda: "can be dumped" in running.log)
+
+    ask_in_vain(running.client, word)
+    wait_for(lambda: ": complete" in running.log)
+
+    assert "was sent SIGKILL" in running.log
+    (bundle,) = dumps.iterdir()
+    output_of("gencore", "verify", bundle)
+    assert re.search(r'service\.py", line \d+, in answer', output_of("gencore", "stacks", bundle))

@@ -86,6 +86,10 @@ class Destination(ABC):
     api_version: ClassVar[tuple[int, int]]
     """The version of this contract that the destination was written for; now (1, 1)."""
 
+    in_process: ClassVar[bool] = False
+    """Whether it uses something of the dumped process, such as a descriptor. Dumps are then made
+    in that process, and not by a recorder."""
+
     def check(self) -> None:  # noqa: B027 - nothing to check is the default, not an omission
         """Raise what is wrong with options, credentials, the place. Default: nothing is.
 

@@ -30,6 +30,7 @@ class DescriptorDestination(Destination):
 
     name = "descriptor"
     api_version = (1, 1)
+    in_process = True
 
     def __init__(self, file: int | _HasDescriptor = _STANDARD_OUTPUT) -> None:
         self._fd = file if isinstance(file, int) else file.fileno()

@@ -142,6 +142,7 @@ class Pipeline:
         snapshot: Snapshot | None = None
         worker: Worker | None = None
         try:
+            self._leave_destination_to_target()
             check_room(self._request.timeout)
             backend, verdict = self._choose()
             _check_identity()
@@ -189,6 +190,7 @@ class Pipeline:
         A required collector that cannot be made, or that fails its own check, is `Refused`.
         Nothing is left behind. Returns the name of the backend that would be used.
         """
+        self._leave_destination_to_target()
         check_room(self._request.timeout)
         backend, verdict = self._choose()
         _check_identity()
@@ -199,6 +201,12 @@ class Pipeline:
             with Output(way.directory or self.directory, "check") as output:
                 self._check_space(output.prepare(), participants, backend, verdict)
         return backend.name
+
+    def _leave_destination_to_target(self) -> None:
+        """Raise `NoRecorder` in a recorder if the destination uses something of its target."""
+        name = self._ways_out.in_process
+        if self._request.target.handover is not None and name is not None:
+            raise NoRecorder(f"destination {name!r} uses something of the process itself")
 
     def _refuse_observers(self, participants: list[Participant]) -> None:
         """Raise `NoRecorder` in a recorder if a collector must be called in its target."""

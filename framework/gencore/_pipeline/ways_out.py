@@ -73,6 +73,12 @@ class WaysOut:
         return tuple(plugin.as_dict() for plugin in self._loaded)
 
     @property
+    def in_process(self) -> str | None:
+        """The name of the destination if it uses something of the dumped process itself."""
+        used = (p.entry.name for p in self._loaded if getattr(p.plugin, "in_process", False))
+        return next(used, None)
+
+    @property
     def filters(self) -> tuple[str, ...]:
         """The names of the filters, the first one first."""
         return tuple(recipe.name for recipe in self._filters)

@@ -6,6 +6,7 @@ import pickle
 import select
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from pathlib import Path
 from struct import pack
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ __all__ = ["main"]
 
 _PATIENCE: Final = 5
 """Seconds that a target may leave a message unread: it may be stopped (SIGSTOP)."""
+_FIRST_TO_BE_KILLED: Final = "1000"
+"""When memory runs out, see proc(5), oom_score_adj: the clone has the same."""
 _NICENESS: Final = 5
 """A third of the weight of a process at 0, see sched(7). With the least, 19, a recorder got
 nothing on a busy machine, and the clone stayed for minutes, with what it copies of the memory."""
@@ -88,15 +91,20 @@ def _record(channel: Channel, job: dict[str, Any]) -> None:
 
 
 def _give_way() -> None:
-    """Leave the processor to the service: what matters is over.
+    """Leave processor and memory to the service: what matters is over.
 
     A process in a session of its own is scheduled as a group, whose weight is set in
     /proc/PID/autogroup, see sched(7); where there are no such groups, nice(2) counts.
     """
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICENESS)
-    with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as group:  # noqa: PTH123
-        group.write(str(_NICENESS))
+    _write("/proc/self/autogroup", str(_NICENESS))
+    _write("/proc/self/oom_score_adj", _FIRST_TO_BE_KILLED)
+
+
+def _write(path: str, text: str) -> None:
+    with suppress(OSError):
+        Path(path).write_text(text, encoding="ascii")
 
 
 def _obey(channel: Channel, dump: Dump) -> None:

@@ -38,7 +38,9 @@ class RecorderProcess:
         """Wait for a message; None if it has died or *timeout* seconds are over."""
         fd = self.channel.fileno()
         ready = wait({fd: select.POLLIN, self.pidfd: select.POLLIN}, timeout)
-        if not ready.get(fd, 0) & select.POLLIN:  # not that of a forked child, which may hold it
+        if fd not in ready:  # but it may have sent something after the look at fd, and then ended
+            ready = wait({fd: select.POLLIN}, 0)
+        if not ready.get(fd, 0) & select.POLLIN:
             return None
         try:
             return self.channel.receive()
@@ -94,7 +96,8 @@ class Recording:
     def start(self) -> Dump:
         """Follow it, on a thread of its own or, where none can be started, to its end."""
         self.stay.in_child(self._ending.disown)
-        self.stay.in_child(self.recorder.channel.close)
+        self.stay.in_child(self.capture.close)
+        self.stay.in_child(self.release)
         handle = Dump(
             name=self.name,
             backend=self.backend,
@@ -140,6 +143,9 @@ class Recording:
                         break
                     case "error":
                         report, error = self._failed(message.value)
+                        break
+                    case "unable":
+                        report, error = self._failed(GencoreError(message.value))
                         break
             else:
                 report, error = self._failed(GencoreError(_DIED))

@@ -181,6 +181,20 @@ def test_what_fails_after_the_pause_of_a_prepared_pipeline_is_in_its_report(tmp_
     assert isinstance(report.failed[0].error, gencore.OutputError)
 
 
+def test_a_descriptor_of_the_process_is_written_by_the_process():
+    """Standard output is the target's, and not what a recorder has in its place."""
+    command = 'report = gencore.start(destination="descriptor").result()'
+    check = "print(report.recorder, report.recorder_reason, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import gencore, sys\n{command}\n{check}"],
+        capture_output=True,
+        check=True,
+    )
+
+    assert done.stdout[:2] == b"\x1f\x8b"
+    assert done.stderr.startswith(b"thread destination 'descriptor' uses something")
+
+
 RECORDED = """
 import gencore, json, os, signal, sys
 from gencore._recorder import starting
@@ -350,3 +364,48 @@ print(json.dumps([before, state()]))
 
     assert after[:2] == [descriptors, threads]
     assert after[2] - memory <= 2 << 20
+
+
+def test_a_recorder_of_another_version_makes_no_dump(tmp_path, monkeypatch):
+    """Messages may mean something else to it: an upgrade has changed what is installed."""
+    monkeypatch.setattr("gencore._recorder.starting.__version__", "0.0.1")
+    report = gencore.start(directory=tmp_path, collectors=["raw"], content="stacks").result()
+
+    assert (report.recorder, report.result) == ("thread", "complete")
+    assert "gencore was changed to version" in report.recorder_reason
+
+
+def test_whenever_a_recorder_is_killed_the_next_dump_finds_nothing_of_it(program, tmp_path):
+    """No child, no half artefact under a final name, and no directory that is not swept."""
+    done = program("""
+import glob, random, threading
+from gencore._runtime.platform_agent import agent
+
+spawn, moments, timers = agent().spawn, random.Random(1), []
+
+def spawn_and_kill(*arguments):
+    pidfd = spawn(*arguments)
+    own = os.dup(pidfd)
+    timers.append(threading.Timer(moments.uniform(0, 1), signal.pidfd_send_signal, (own, 9)))
+    timers[-1].start()
+    return pidfd
+
+pipeline = gencore.Pipeline(collectors=["manifest", "archive"], content="private")
+pipeline.prepare()
+agent().spawn = spawn_and_kill
+results = [pipeline.run().result for _ in range(12)]
+agent().spawn = spawn
+results.append(pipeline.run().result)
+for timer in timers:
+    timer.join()
+children = "".join(open(f).read() for f in glob.glob("/proc/self/task/*/children"))
+print(json.dumps([results, children]))
+""")
+    results, children = json.loads(done.stdout)
+
+    assert set(results[:-1]) <= {"failed", "complete"}
+    assert "failed" in results
+    assert (results[-1], children) == ("complete", "")
+    kept = os.listdir(tmp_path)
+    assert len(kept) == results.count("complete")
+    assert all(is_whole(tmp_path / name) for name in kept)

@@ -205,7 +205,7 @@ def _files_below(fd: int) -> Iterator[os.stat_result]:
 def _boot() -> str:
     """Return what tells one boot of one kernel from all others; empty if nothing does."""
     try:
-        text = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        text = Path("/proc/sys/kernel/random/boot_id").read_bytes().decode()
     except (OSError, ValueError) as error:
         reraise_if_from_handler(error)
         return ""

@@ -580,7 +580,7 @@ def test_every_python_stack_is_shown(hand_out, tool, content):
     command = [tool("pystack"), "--no-color", "core", core, os.path.realpath(sys.executable)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    for function in ("wait_with_a_secret", "_bootstrap", "take_instant", "<module>"):
+    for function in ("wait_with_a_secret", "_bootstrap", "hand_over_this_process", "<module>"):
         assert f", in {function}\n" in shown
 
 

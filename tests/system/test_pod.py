@@ -97,4 +97,4 @@ def test_root_dumps_it_from_the_node(pod, tmp_path, tool):
     )
 
     assert done.returncode == 0, done.stderr
-    assert process_in(done.stdout.strip())["pid"] == 1
+    assert process_in(done.stdout.strip())["vpid"] == [inside, 1]

@@ -568,8 +568,9 @@ def dump(times):
         for artifact in pipeline.run().artifacts:
             artifact.path.unlink()
     return state(), allocated()
-dump(20)
-print(json.dumps([*dump(10), *dump(50)]))
+pipeline.prepare()
+dump(8)
+print(json.dumps([*dump(4), *dump(16)]))
 """
 
 

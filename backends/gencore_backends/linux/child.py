@@ -9,6 +9,7 @@ import contextlib
 import os
 import select
 import signal
+from pathlib import Path
 from typing import Final
 
 import attrs
@@ -60,6 +61,24 @@ class _Ending:
 
 
 _REAPED_BY_OTHERS: Final = _Ending(None, 0)
+_EXIT_CODE: Final = -1
+"""The field of /proc/PID/stat that has the status of wait(2), see proc_pid_stat(5)."""
+_CORE_DUMPED: Final = 0x80
+
+
+def _ending_of_zombie(pid: int) -> _Ending:
+    """Return how a process ended that its parent, the target of a recorder, has not yet reaped."""
+    try:
+        _, _, rest = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")
+    except OSError:
+        return _REAPED_BY_OTHERS
+    if not rest.startswith(b"Z"):
+        return _REAPED_BY_OTHERS
+    status = int(rest.split()[_EXIT_CODE])
+    if not os.WIFSIGNALED(status):
+        return _Ending(os.CLD_EXITED, os.waitstatus_to_exitcode(status))
+    code = os.CLD_DUMPED if status & _CORE_DUMPED else os.CLD_KILLED
+    return _Ending(code, os.WTERMSIG(status))
 
 
 class Child:
@@ -187,8 +206,8 @@ class Child:
     def _reap(self) -> _Ending:
         try:
             info = os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | _WALL)
-        except ChildProcessError:
-            return _REAPED_BY_OTHERS
+        except ChildProcessError:  # not ours, or other code was faster
+            return _ending_of_zombie(self.pid)
         return _REAPED_BY_OTHERS if info is None else _Ending(info.si_code, info.si_status)
 
     def _take_message(self) -> bool:

@@ -1,13 +1,14 @@
 """The section ``core``: the core's name, hash and size, and what its own headers say of it."""
 
 import io
-import os
 from typing import Any, Final
 
 from gencore import CoreSink, CoreStream, DumpInProgress
 from gencore.collector import Packing
 from gencore.errors import IntegrityError
 from gencore.request import Content
+from gencore.target import Target
+from gencore_collectors.manifest.kernel_text import read
 
 __all__ = ["CoreReader", "section"]
 
@@ -66,9 +67,16 @@ def section(dump: DumpInProgress, reader: CoreReader | None) -> dict[str, Any] |
         "filter": _LEFT_OUT[dump.request.content],
         "load_segments": reader.load_segments if reader is not None else None,
         "threads": sum(record.registers != "missing" for record in dump.threads),
-        "pid_in_core": os.getpid(),
+        "pid_in_core": _pid_in_core(dump.request.target),
         "codec": _codec(dump.packing),
     }
+
+
+def _pid_in_core(target: Target) -> int:
+    """Return its process ID as the process itself sees it, in a namespace of its own perhaps."""
+    rows = (line.split() for line in (read(target.proc("status")) or "").splitlines())
+    inner = [row[-1] for row in rows if row and row[0] == "NStgid:"]
+    return int(inner[0]) if inner else target.pid
 
 
 def _file(dump: DumpInProgress, core: CoreStream) -> str | None:

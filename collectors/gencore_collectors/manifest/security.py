@@ -13,7 +13,7 @@ _PR_GET_DUMPABLE: Final = 3
 def section(target: Target, status: dict[str, str]) -> dict[str, Any]:
     """Return it. *status* is the process's file of that name."""
     return {
-        "dumpable": _dumpable() if target.other is None else None,
+        "dumpable": _dumpable(target),
         "no_new_privs": status["NoNewPrivs"] != "0" if "NoNewPrivs" in status else None,
         "seccomp": number(status.get("Seccomp")),
         "cap_eff": status.get("CapEff"),
@@ -27,8 +27,13 @@ def _file(target: Target, name: str) -> str:
     return f"/proc/{target.other or 'self'}/{name}"
 
 
-def _dumpable() -> int | None:
-    """Ask prctl(2). The owner of /proc/self tells it too, but not to root."""
+def _dumpable(target: Target) -> int | None:
+    """Ask prctl(2). The owner of /proc/self tells it too, but not to root.
+
+    No other process can be asked; but one that has a recorder is dumpable, or it would have none.
+    """
+    if target.other is not None:
+        return None if target.handover is None else 1
     try:
         import ctypes
 

@@ -3,6 +3,7 @@
 import _socket  # noqa: PLC2701 - see channel.py
 import os
 import pickle
+import resource
 import select
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -27,6 +28,7 @@ from gencore.target import Target
 
 __all__ = ["main"]
 
+_LIMITS: Final = ("RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_DATA", "RLIMIT_AS", "RLIMIT_CPU")
 _PATIENCE: Final = 5
 """Seconds that a target may leave a message unread: it may be stopped (SIGSTOP)."""
 _FIRST_TO_BE_KILLED: Final = "1000"
@@ -38,6 +40,7 @@ nothing on a busy machine, and the clone stayed for minutes, with what it copies
 
 def main() -> None:
     """Make the dump that the first message on standard input describes."""
+    _raise_limits()
     channel = _take_channel()
     message = channel.receive()
     if message is None:
@@ -50,6 +53,15 @@ def main() -> None:
         channel.send("unable", str(error))
     except BaseException as error:
         channel.send("error", _sendable(error))
+
+
+def _raise_limits() -> None:
+    """Raise the soft limits of the target that are not meant for what makes its dumps."""
+    for name in _LIMITS:
+        which = getattr(resource, name)
+        hard = resource.getrlimit(which)[1]
+        with suppress(OSError, ValueError):
+            resource.setrlimit(which, (hard, hard))
 
 
 def _take_channel() -> Channel:
@@ -75,7 +87,8 @@ def _record(channel: Channel, job: dict[str, Any]) -> None:
     options["target"] = Target(job["pid"], handover)  # type: ignore[typeddict-item]  # others have pids
     options["on_event"] = lambda event: _pass_on(channel, event)
     pipeline = Pipeline(**options)
-    os.environ.update(job["left_out"])
+    os.environ.clear()  # the settings were read from it: what follows describes the target
+    os.environ.update(job["environ"])
     if job["check"]:
         channel.send("checked", pipeline.check())
         return
@@ -104,7 +117,7 @@ def _give_way() -> None:
 
 def _write(path: str, text: str) -> None:
     with suppress(OSError):
-        Path(path).write_text(text, encoding="ascii")
+        Path(path).write_bytes(text.encode())
 
 
 def _obey(channel: Channel, dump: Dump) -> None:

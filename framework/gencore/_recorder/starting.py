@@ -5,9 +5,11 @@ Loads little: it may run in a process that is in trouble.
 
 import json
 import os
+import select
 import sys
 import time
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -25,7 +27,7 @@ from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.interpreter_facts import interpreter_facts
 from gencore._runtime.lifetime import Stay, is_closed
-from gencore._runtime.os_thread import settle
+from gencore._runtime.os_thread import settle, wait_for_descriptors
 from gencore._runtime.platform_agent import agent
 from gencore._settings.settings import Settings
 from gencore._version import __version__
@@ -40,6 +42,8 @@ __all__ = ["check_by_recorder", "refuse", "start_by_recorder"]
 
 _READY_LIMIT: Final = 60.0
 """Seconds that a recorder has to load everything, in a dump without a time limit."""
+_GONE_LIMIT: Final = 5.0
+"""Seconds that a recorder without a capture has to end."""
 _LEFT_OUT: Final = {
     *("GENCORE_ARM", "GENCORE_CONFIG", "GENCORE_BACKEND", "GENCORE_DIRECTORY"),
 }
@@ -59,7 +63,11 @@ class _Recorder:
         job = _job(settings, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
         program = _program()
-        ours, theirs = channel_pair()
+        try:
+            ours, theirs = channel_pair()
+        except OSError as error:
+            reraise_if_from_handler(error)
+            raise NoRecorder(f"no socket can be made: {error.strerror}") from error
         self._channel = ours
         self._pidfd = -1
         try:
@@ -74,8 +82,15 @@ class _Recorder:
         self.process = RecorderProcess(ours, self._pidfd)
         self._limit = settings.request.timeout or _READY_LIMIT
 
+    def give_up(self) -> None:
+        """Let it remove what it has made, and wait for that."""
+        with suppress(OSError):
+            self._channel.send("give up")  # the end of the channel may be a forked child's too
+        wait_for_descriptors({self._pidfd: select.POLLIN}, _GONE_LIMIT)
+        self.close()
+
     def close(self) -> None:
-        """Let go of it. Without a capture it gives up by itself."""
+        """Let go of it."""
         self._channel.close()
         if self._pidfd >= 0:
             os.close(self._pidfd)
@@ -173,7 +188,7 @@ def _undo(recorder: _Recorder | None, recording: Recording | None) -> None:
     if recording is not None:
         recording.capture.close()
     if recorder is not None:
-        recorder.close()
+        recorder.give_up()
 
 
 def check_by_recorder(settings: Settings) -> str:
@@ -201,7 +216,7 @@ def _job(settings: Settings, *, check: bool) -> dict[str, object]:
         "name": "check" if check else dump_name(settings.name, created_at, own_id),
         "created_at": created_at,
         "trace": trace_ids(),
-        "left_out": {name: os.environ[name] for name in _LEFT_OUT if name in os.environ},
+        "environ": dict(os.environ),
     }
 
 
@@ -211,6 +226,8 @@ def refuse(settings: Settings) -> None:
         raise NoRecorder("the interpreter is shutting down")
     if getattr(sys, "frozen", False):
         raise NoRecorder("the program is frozen, and has no Python interpreter of its own")
+    if "t" in getattr(sys, "abiflags", ""):  # native code, which could crash, is not even loaded
+        raise NoRecorder("this Python is free-threaded")
     try:
         reason = agent().why_not_recorded(settings.request)
     except Unsupported as error:

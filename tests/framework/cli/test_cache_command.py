@@ -148,8 +148,9 @@ def half_a_copy(cli, bundle, tmp_path):
         slow += "def copy(*a): real(*a); print('copied', flush=True); sys.stdin.read()\n"
         slow += "e._copy = copy; from gencore.cli import main; main()"
         command[1:3] = ["-c", slow]
+        unignored = ["env", "--default-signal=HUP,INT", *command]  # as nohup(1) may have left them
         with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            unignored, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as process:
             assert process.stdout.readline() == "copied\n"
             process.send_signal(number)

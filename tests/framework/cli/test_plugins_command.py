@@ -240,7 +240,8 @@ def test_show_has_the_options_of_a_destination(cli):
     (row,) = shown(cli("plugins", "show", "directory", "--json"))
 
     assert row["family"] == "destination"
-    assert [option["name"] for option in row["options"]] == ["path"]
+    names = ["path", "keep_count", "keep_bytes", "keep_age", "keep_free"]
+    assert [option["name"] for option in row["options"]] == names
 
 
 def test_show_answers_an_unknown_name_with_the_nearest(cli):

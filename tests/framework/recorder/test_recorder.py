@@ -409,3 +409,24 @@ print(json.dumps([results, children]))
     kept = os.listdir(tmp_path)
     assert len(kept) == results.count("complete")
     assert all(is_whole(tmp_path / name) for name in kept)
+
+
+def test_a_recorder_needs_little_memory_however_large_the_heap(program):
+    """Less than 64 MiB more than at its start."""
+    done = program("""
+ballast += os.urandom(256 << 20)
+dump = gencore.start()
+status = f"/proc/{recorder_of(dump)}/status"
+peaks = []
+while not dump.done():
+    try:
+        rows = dict(line.split(":", 1) for line in open(status))
+        peaks.append(int(rows["VmHWM"].split()[0]) >> 10)
+    except (OSError, KeyError):
+        break
+print(json.dumps([dump.result().result, peaks[0], max(peaks)]))
+""")
+    result, begin, most = json.loads(done.stdout)
+
+    assert result == "complete"
+    assert most - begin < 64  # MiB

@@ -122,7 +122,7 @@ pipeline = gencore.Pipeline(directory=".", collectors=["raw"], content="stacks",
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + (512 << 10), -1))
 try:
-    pipeline.start()
+    pipeline.start_here("without a recorder")
 except BaseException as error:
     resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
     print(json.dumps([type(error).__name__, str(error)]))
@@ -143,7 +143,7 @@ USER = 54322  # a user that has no other process; root is not limited
 folder = tempfile.TemporaryDirectory()  # not in pytest's, which is root's
 os.chown(folder.name, USER, USER)
 pipeline = gencore.Pipeline(directory=folder.name, content="stacks")
-pipeline.run()  # as root, who can read every module
+pipeline.start_here("as root, who can read every module").result()
 seen = []
 if (child := os.fork()) == 0:
     os.setgroups([])

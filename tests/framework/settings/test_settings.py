@@ -115,7 +115,7 @@ def test_the_environment_names_a_destination_with_its_options(
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("{ use = 5 }", r"GENCORE_DESTINATION: expected text, not 5 @ \$.destination.use"),
+        ("{ use = 5 }", "GENCORE_DESTINATION: destination.use=5: expected text$"),
         ("{ use", "GENCORE_DESTINATION is not TOML"),
         (
             '{ use = "directory", options = { keep_count = "5" } }',

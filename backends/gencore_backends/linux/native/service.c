@@ -437,77 +437,101 @@ int service_answer(int connection)
 
 enum { CORE_PIPE = 1024 * 1024 }; /* bytes; more than an unprivileged user may have */
 
-/* Returns a file in memory with the text, at its beginning, or -1. */
-static int file_of(const struct text *text)
-{
-	int file = (int)syscall(SYS_memfd_create, "gencore-capture", MFD_CLOEXEC);
+/*
+ * Opened before the pause: what could not be handed over is not taken. The process's own files are
+ * opened after it, when the capture has closed as many descriptors of its own.
+ */
+struct handed {
+	int core[2]; /* a pipe */
+	int text;    /* a file in memory */
+};
 
-	for (size_t done = 0; file >= 0 && done < text->size;) {
+/* Returns 0, or -1 with errno set. */
+static int open_handed(struct handed *ret)
+{
+	int err;
+
+	if (pipe2(ret->core, O_CLOEXEC))
+		return -1;
+	fcntl(ret->core[0], F_SETFL, O_NONBLOCK);
+	fcntl(ret->core[1], F_SETPIPE_SZ, CORE_PIPE);
+	ret->text = (int)syscall(SYS_memfd_create, "gencore-capture", MFD_CLOEXEC);
+	if (ret->text >= 0)
+		return 0;
+	err = errno;
+	close(ret->core[0]);
+	close(ret->core[1]);
+	errno = err;
+	return -1;
+}
+
+static void write_text(int file, const struct text *text)
+{
+	for (size_t done = 0; done < text->size;) {
 		ssize_t part = pwrite(file, text->data + done, text->size - done, (off_t)done);
 
 		if (part <= 0)
-			break;
+			return;
 		done += (size_t)part;
 	}
-	return file;
 }
 
-static void send_capture(int channel, struct descriptors *passed, const struct order_facts *facts,
+static void send_capture(int channel, const struct handed *handed, const struct order_facts *facts,
 			 const struct snapshot_order *order, const struct snapshot *snapshot,
 			 uint64_t began)
 {
+	struct descriptors passed = {.count = 0};
+	struct descriptors own;
 	struct text text = {.data = NULL};
 
+	pass_own_files(&passed);
+	own = passed;
+	pass(&passed, "core", handed->core[0]);
+	pass(&passed, "clone", snapshot->pidfd);
+	pass(&passed, "status", snapshot->status_fd);
 	text_add(&text, "{\"facts\":");
 	text_add_bytes(&text, facts->json, facts->size);
 	add_field(&text, "began_ns", began);
 	add_snapshot(&text, snapshot);
 	add_excluded(&text, &order->excluded);
-	add_names(&text, passed);
+	add_names(&text, &passed);
 	text_add(&text, "}");
-	pass(passed, "text", file_of(&text));
+	write_text(handed->text, &text);
 	text_free(&text);
-	send_packet(channel, CAPTURE_PACKET, 1, passed); /* or it has died, which its pidfd tells */
+	pass(&passed, "text", handed->text);
+	send_packet(channel, CAPTURE_PACKET, 1, &passed); /* or it has died, which its pidfd tells */
+	close_passed(&own, -1);
 }
 
-static int hand_over(int channel, int *core, struct snapshot_order *order,
-		     const struct order_facts *facts, struct snapshot *ret,
-		     struct step_failure *failure)
+static int hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
+		     struct snapshot *ret, struct step_failure *failure)
 {
-	struct descriptors passed = {.count = 0};
 	uint64_t began = now_ns();
+	struct handed handed;
+	int result;
 
-	order->core_fd = core[1];
-	if (snapshot_take(order, ret, failure))
+	if (open_handed(&handed)) {
+		*failure = (struct step_failure){STEP_PIPE, errno};
 		return -1;
-	pass(&passed, "core", core[0]);
-	pass(&passed, "clone", ret->pidfd);
-	pass(&passed, "status", ret->status_fd);
-	pass_own_files(&passed);
-	send_capture(channel, &passed, facts, order, ret, began);
-	let_clone_begin(ret->pidfd);
-	for (size_t i = 3; i < passed.count; i++)
-		close(passed.fds[i]);
-	return 0;
+	}
+	order->core_fd = handed.core[1];
+	result = snapshot_take(order, ret, failure);
+	close(handed.core[1]);
+	if (!result) {
+		send_capture(channel, &handed, facts, order, ret, began);
+		let_clone_begin(ret->pidfd);
+	}
+	close(handed.core[0]);
+	close(handed.text);
+	return result;
 }
 
 int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
 		      struct snapshot *ret, struct step_failure *failure)
 {
-	uint64_t before;
-	int core[2];
-	int result;
+	uint64_t before = turn_take();
+	int result = hand_over(channel, order, facts, ret, failure);
 
-	if (pipe2(core, O_CLOEXEC)) {
-		*failure = (struct step_failure){STEP_PIPE, errno};
-		return -1;
-	}
-	fcntl(core[0], F_SETFL, O_NONBLOCK);
-	fcntl(core[1], F_SETPIPE_SZ, CORE_PIPE);
-	before = turn_take();
-	result = hand_over(channel, core, order, facts, ret, failure);
 	turn_give_back(before);
-	close(core[0]);
-	close(core[1]);
 	return result;
 }

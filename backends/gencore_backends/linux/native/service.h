@@ -58,7 +58,7 @@ struct order_facts {
  * Capture this process for the recorder at the other end of a channel, send it what leads to the
  * capture, and let the clone begin. The answer is JSON as above, with the facts and "began_ns", the
  * time of CLOCK_MONOTONIC before the pause: in a file in memory, the last descriptor, which it
- * does not list. Before the others comes the end of a pipe from which the core is read.
+ * does not list. "core" is the end of a pipe from which the core is read.
  *
  * Returns 0, or -1 with *failure filled in. The clone's two descriptors are the caller's to close.
  */

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -60,11 +61,23 @@ static int clone_set_descriptors(int input)
 	return clone_close_all_but(kept, sizeof(kept) / sizeof(*kept));
 }
 
+/* If a seccomp filter kills it, a core would be that of the application, whose memory it has. */
+static void clone_leave_no_core(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_CORE, &limit))
+		return;
+	limit.rlim_cur = 0;
+	setrlimit(RLIMIT_CORE, &limit);
+}
+
 static int clone_execute(void *argument)
 {
 	struct spawn *spawn = argument;
 	const struct spawn_order *order = spawn->order;
 
+	clone_leave_no_core();
 	setsid();
 	clone_reset_signals();
 	if (!clone_set_descriptors(order->input))

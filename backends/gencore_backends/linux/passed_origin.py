@@ -30,11 +30,12 @@ class PassedOrigin(Origin):
         """Note what was passed; return the clone. The descriptors are closed with this object."""
         pidfd, status = descriptors.pop("clone"), descriptors.pop("status")
         phases = {phase: values[f"{phase}_ns"] / 1e9 for phase in _PHASES}
-        self.access = AgentAccess(self._target, descriptors)
+        clone = _pid_of(pidfd)
+        self.access = AgentAccess(self._target, descriptors, clone)
         self.access.linker_names = loaded_names(self.access)  # before the process may be killed
         self.excluded = tuple((start, end) for start, end in values["excluded"])
         threads = [tuple(row) for row in values["threads"]]
-        return _pid_of(pidfd), pidfd, status, phases, threads, values["unlisted"]
+        return clone, pidfd, status, phases, threads, values["unlisted"]
 
     def let_begin(self, child: Child) -> None:
         """Do nothing: the process has done it."""

@@ -65,14 +65,15 @@ class AgentAccess(ProcessAccess):
     """Reaches another process through descriptors that its agent passed on.
 
     It opened them itself: no right over the process is needed, only to read the files of /proc
-    that every process of the same user may read. The map is read at once: the process may be
-    killed as soon as the pause is over.
+    that every process of the same user may read. The map is that of its clone, which lives until
+    it has written it all: the process may be killed as soon as the pause is over, and a map that
+    is read meanwhile just ends.
     """
 
-    def __init__(self, target: Target, descriptors: dict[str, int]) -> None:
+    def __init__(self, target: Target, descriptors: dict[str, int], clone: int) -> None:
         super().__init__(target)
         self._descriptors = descriptors
-        self._map = self._read_map()
+        self._map = _map_of(clone) or self._read_map()
         self.map_files = target.proc("map_files")
         with suppress(OSError):  # it has ended already
             self.root = root_of(target)
@@ -112,6 +113,14 @@ class AgentAccess(ProcessAccess):
         """Close what was passed."""
         while self._descriptors:
             os.close(self._descriptors.popitem()[1])
+
+
+def _map_of(process: int) -> tuple[MappedRange, ...]:
+    """Return the memory map of another process; nothing if it has ended, or is not seen here."""
+    try:
+        return read_memory_map(process)
+    except OSError:
+        return ()
 
 
 def root_of(process: Target) -> str:

@@ -8,7 +8,6 @@ import sys
 import time
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final
 
 from gencore._listeners.spans import trace_ids
@@ -16,6 +15,7 @@ from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
 from gencore._recorder.channel import Message, channel_pair
 from gencore._recorder.job import NoRecorder, describe
+from gencore._recorder.program import LEFT_OUT, program_of, why_no_program
 from gencore._recorder.recording import RecorderProcess, Recording
 from gencore._runtime import standing
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
@@ -36,14 +36,6 @@ __all__ = ["check_by_recorder", "refuse", "start_by_recorder"]
 
 _READY_LIMIT: Final = 60.0
 """Seconds that a recorder has to load everything, in a dump without a time limit."""
-_LEFT_OUT: Final = {
-    *("GENCORE_ARM", "GENCORE_CONFIG", "GENCORE_BACKEND", "GENCORE_DIRECTORY"),
-}
-"""What is settled already, or is not meant for a recorder."""
-_PROGRAM: Final = (
-    "import sys; sys.path += [p for p in sys.argv[1:] if p not in sys.path]; "
-    "from gencore._recorder.process import main; main()"
-)
 
 
 class _Recorder:
@@ -54,7 +46,7 @@ class _Recorder:
         refuse(settings)
         job = _job(settings, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
-        program = _program()
+        program = program_of("from gencore._recorder.process import main; main()")
         ours, theirs = channel_pair()
         self._channel = ours
         self._pidfd = -1
@@ -205,7 +197,7 @@ def _job(settings: Settings, *, check: bool) -> dict[str, object]:
         "name": "check" if check else dump_name(settings.name, created_at, own_id),
         "created_at": created_at,
         "trace": trace_ids(),
-        "left_out": {name: os.environ[name] for name in _LEFT_OUT if name in os.environ},
+        "left_out": {name: os.environ[name] for name in LEFT_OUT if name in os.environ},
     }
 
 
@@ -213,33 +205,11 @@ def refuse(settings: Settings) -> None:
     """Raise `NoRecorder` if a recorder cannot be started here."""
     if is_closed():
         raise NoRecorder("the interpreter is shutting down")
-    if getattr(sys, "frozen", False):
-        raise NoRecorder("the program is frozen, and has no Python interpreter of its own")
     try:
         reason = agent().why_not_recorded(settings.request)
     except Unsupported as error:
         raise NoRecorder("this platform has none") from error
     if reason is not None:
         raise NoRecorder(reason)
-    try:
-        own = Path(sys.executable or "/").samefile("/proc/self/exe")
-    except OSError as error:
-        reraise_if_from_handler(error)
-        own = False
-    if not own:
-        raise NoRecorder(f"sys.executable is {sys.executable!r}, which this process does not run")
-
-
-def _program() -> tuple[bytes, list[bytes], list[bytes]]:
-    """Return path, arguments and environment of a recorder.
-
-    It finds plug-ins where this process does, but reads nothing from the working directory.
-    """
-    paths = [path for path in map(str, sys.path) if os.path.isabs(path)]  # noqa: PTH117
-    arguments = [sys.executable, "-I", "-c", _PROGRAM, *paths]
-    environment = [
-        os.fsencode(f"{name}={value}")
-        for name, value in os.environ.items()
-        if name not in _LEFT_OUT
-    ]
-    return os.fsencode(sys.executable), list(map(os.fsencode, arguments)), environment
+    if (reason := why_no_program()) is not None:
+        raise NoRecorder(reason)

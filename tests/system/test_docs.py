@@ -29,6 +29,7 @@ NOT_RUN = {
     "sudo gencore dump --ptrace 4711": "there is no such process; tests/system/test_ptrace.py",
     "gencore dump 4711 -o": "there is no such process; its how-to page has one",
     "gencore exec -- gunicorn": "goes on for ever; tests/system/test_services.py runs gunicorn",
+    "gencore exec --trigger memory=80% --trigger gil": "goes on for ever; test_triggers.py",
     "/usr/libexec/PlistBuddy": "is a program of macOS",
     "codesign": "is a program of macOS",
     "pip install 'gencore[report]'": "is installed already",

@@ -15,7 +15,10 @@ import gencore
 from gencore.cli import gencore as command_line
 
 ROOT = Path(__file__).parents[2]
-BEHIND_THE_ROOT = ("gencore.annotations", "gencore.arming", "gencore.exclusion", "gencore.cli")
+BEHIND_THE_ROOT = (
+    *("gencore.annotations", "gencore.arming", "gencore.exclusion", "gencore.watching"),
+    "gencore.cli",
+)
 """`gencore` says what is public of them; the command line's interface is its commands."""
 
 

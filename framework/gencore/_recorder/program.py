@@ -31,7 +31,9 @@ def why_no_program() -> str | None:
 
         reraise_if_from_handler(error)
         own = False
-    return None if own else f"sys.executable is {sys.executable!r}, which this process does not run"
+    return (
+        None if own else f"sys.executable is {sys.executable!r}, which this process does not run"
+    )
 
 
 def program_of(

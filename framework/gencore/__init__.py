@@ -61,7 +61,9 @@ if TYPE_CHECKING:
     )
     from gencore.request import DumpRequest
     from gencore.retention import Retention
+    from gencore.triggers import Trigger
     from gencore.verdict import Reason, Verdict
+    from gencore.watching import Watch, watch
 
 __all__ = [
     "Artifact",
@@ -108,10 +110,12 @@ __all__ = [
     "TargetUnavailable",
     "ThreadRecord",
     "TimedOut",
+    "Trigger",
     "Unsupported",
     "Upload",
     "UsageError",
     "Verdict",
+    "Watch",
     "__version__",
     "annotate",
     "arm",
@@ -122,6 +126,7 @@ __all__ = [
     "exclude",
     "is_armed",
     "start",
+    "watch",
 ]
 
 _PUBLIC_MODULES = (
@@ -132,6 +137,8 @@ _PUBLIC_MODULES = (
     "request",
     "annotations",
     "arming",
+    "triggers",
+    "watching",
     "exclusion",
     "output",
     "core_stream",

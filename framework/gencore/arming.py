@@ -4,6 +4,7 @@ Loads little: it runs at the start of every process below ``gencore exec``.
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
@@ -16,8 +17,17 @@ if TYPE_CHECKING:
     from gencore.process import ThreadRecord
     from gencore.request import DumpRequest
     from gencore.target import ArmedProcess
+    from gencore.triggers import Trigger
 
-__all__ = ["Agent", "Capture", "arm", "arm_with", "armed_processes", "disarm", "is_armed"]
+__all__ = [
+    "Agent",
+    "Capture",
+    "arm",
+    "arm_from_environment",
+    "armed_processes",
+    "disarm",
+    "is_armed",
+]
 
 
 class Agent(Protocol):
@@ -38,6 +48,22 @@ class Agent(Protocol):
     hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"
     """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
     what leads to the clone, with what this process says of itself as JSON. Raises `CoreFailed`."""
+    set_triggers: Callable[[list[tuple[str, int, int, int, int]], list[bytes], list[bytes]], None]
+    """Set its triggers, as `Trigger.row`, and the arguments and the environment of the command
+    that it starts when one fires, with the reason and the process ID behind them. Raises OSError:
+    EBUSY if a signal has a handler."""
+    new_beat: Callable[[], int]
+    """Return a number for the beats of an event loop. Raises OSError."""
+    beat: Callable[[int, float], None]
+    """Let the agent wait for the next beat of that number (0: the GIL's): so many seconds."""
+    suspend_beat: Callable[[int, bool], None]
+    """Let it wait for none; if true, for ever."""
+    ask_for_dump: Callable[[bytes, float], None]
+    """Fire the trigger for exceptions, and wait, so many seconds at most, for the instant."""
+    call_after_fork_in_parent: Callable[[Callable[[], object]], None]
+    """Set what is called when it begins again after an os.fork() for which it has paused."""
+    room_for_clone: Callable[[int], tuple[int, int] | None]
+    """Return the bytes that are free for a process, and those that a clone of it may copy."""
 
 
 class Capture(Protocol):
@@ -54,17 +80,28 @@ class Capture(Protocol):
         """End the clone, if it has not ended, and reap it."""
 
 
-def arm() -> None:
+def arm(
+    *,
+    triggers: "Iterable[Trigger] | None" = None,
+    directory: str | os.PathLike[str] | None = None,
+) -> None:
     """Start this process's agent: a sleeping thread that needs no Python to run.
 
     It lets other processes of the same user, and of root, take dumps: see ``gencore dump``. A
     forked child is armed too. Arm after privileges are dropped: what a thread drops for itself
-    later does not reach the agent. Does nothing if it runs already.
+    later does not reach the agent. If it runs already, it goes on.
 
-    Raises `Unsupported` where there is no agent, and `Refused` if it cannot start.
+    With *triggers*, which take the place of those before, it looks at the process from time to
+    time, and has it dumped into *directory*, or where the settings say. With each dump it writes a
+    line to standard error. In a forked child the triggers have fired for nothing yet.
+
+    Raises `Unsupported` where there is no agent, `Refused` if it or a trigger cannot start, and
+    `UsageError`.
     """
     try:
         arm_with(agent())
+        if triggers is not None:
+            _set_triggers(agent(), list(triggers), directory)
     except OSError as error:
         from gencore.errors import Refused
 
@@ -80,9 +117,31 @@ def arm_with(agent: Agent) -> None:
     standing.follower[:] = [lambda: _tell(agent) if agent.is_armed() else None]
 
 
+def arm_from_environment(agent: Agent) -> None:
+    """Start that agent, with the triggers of GENCORE_TRIGGERS.
+
+    Raises OSError and `GencoreError`.
+    """
+    arm_with(agent)
+    if text := os.environ.get("GENCORE_TRIGGERS"):
+        from gencore._triggers.setting import triggers_in
+
+        _set_triggers(agent, triggers_in(text), None)
+
+
+def _set_triggers(
+    agent: Agent, triggers: "list[Trigger]", directory: str | os.PathLike[str] | None
+) -> None:
+    from gencore._triggers.setting import set_triggers
+
+    set_triggers(agent, triggers, directory)
+
+
 def disarm() -> None:
-    """End the agent, if there is one."""
+    """End the agent with its triggers, if there is one."""
     if is_armed():
+        if "gencore._triggers.setting" in sys.modules:
+            _set_triggers(agent(), [], None)
         agent().disarm()
 
 

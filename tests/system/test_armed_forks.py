@@ -33,6 +33,19 @@ def test_no_fork_of_an_armed_process_warns(installed):
     assert json.loads(printed) == [[2] * 30, 2, True]
 
 
+def test_no_fork_of_a_process_with_a_heartbeat_warns(installed):
+    """The thread that needs the GIL for a trigger ends before each fork, and begins again."""
+    _, interpreter = installed
+    arm = "gencore.arm(triggers=[gencore.Trigger('gil', '1h')])"
+    code = FORKS.replace("gencore.arm()", arm)
+
+    printed = subprocess.check_output([interpreter, "-c", code], text=True, timeout=100)
+
+    children, _, armed = json.loads(printed)
+    assert set(children) == {3}  # the main thread, the agent's and the heartbeat
+    assert armed
+
+
 def test_the_wheel_arms_what_is_started_below_exec(installed):
     """In an environment of its own, by the file that the wheel puts beside the packages."""
     _, interpreter = installed

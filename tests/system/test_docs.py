@@ -37,6 +37,7 @@ NOT_RUN = {
     "gencore dump 4711 -o": "there is no such process; its how-to page has one",
     "gencore exec -- gunicorn app:app": "there is no such app; the page on servers has one",
     "gencore exec -- gunicorn --workers 4 app:app": "the same",
+    "gencore exec --trigger memory=80% --trigger gil": "goes on for ever; test_triggers.py",
     "/usr/libexec/PlistBuddy": "is a program of macOS",
     "codesign": "is a program of macOS",
     "pip install 'gencore[": "is installed already",

@@ -17,7 +17,10 @@ from gencore.cli import gencore as command_line
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(200)
 
-BEHIND_THE_ROOT = ("gencore.annotations", "gencore.arming", "gencore.exclusion", "gencore.cli")
+BEHIND_THE_ROOT = (
+    *("gencore.annotations", "gencore.arming", "gencore.exclusion", "gencore.watching"),
+    "gencore.cli",
+)
 """`gencore` says what is public of them; the command line's interface is its commands."""
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gencore_backends.linux import _native
 from gencore_backends.linux.agent_directories import directories_of
+from gencore_backends.linux.memory_cgroup import memory_cgroup, room_for_clone
 
 if TYPE_CHECKING:
     from gencore import DumpRequest
@@ -22,15 +23,27 @@ __all__ = [
     "arm",
     "arm_if_asked",
     "armed_processes",
+    "ask_for_dump",
+    "beat",
+    "call_after_fork_in_parent",
     "disarm",
     "hand_over",
     "is_armed",
+    "new_beat",
+    "room_for_clone",
     "set_excluded",
+    "set_triggers",
     "spawn",
+    "suspend_beat",
     "why_not_recorded",
 ]
 
 spawn = _native.spawn
+ask_for_dump = _native.ask_for_dump
+beat = _native.beat
+call_after_fork_in_parent = _native.call_after_fork_in_parent
+new_beat = _native.new_beat
+suspend_beat = _native.suspend_beat
 
 _WARNS_OF_THREADS = sys.version_info >= (3, 12)
 """Whether os.fork() counts the threads of the process, and warns if there are several."""
@@ -60,6 +73,15 @@ def is_armed() -> bool:
 def set_excluded(ranges: Iterable[tuple[int, int]]) -> None:
     """Set the memory that it keeps out of every core, as (start, end). Raises OSError."""
     _native.set_agent_excluded(tuple(ranges))
+
+
+def set_triggers(
+    rows: list[tuple[str, int, int, int, int]], arguments: list[bytes], environment: list[bytes]
+) -> None:
+    """Set its triggers, and the command that it starts when one fires. Raises OSError."""
+    *files, version = memory_cgroup()
+    usage, limit, statistics = map(os.fsencode, files)
+    _native.set_triggers(rows, (usage, limit, statistics, version), arguments, environment)
 
 
 def armed_processes() -> "Iterator[ArmedProcess]":
@@ -92,12 +114,12 @@ def arm_if_asked() -> None:
     if os.environ.get("GENCORE_ARM", "0") in {"", "0"}:
         return
     try:
-        from gencore.arming import arm_with
+        from gencore.arming import arm_from_environment
 
-        arm_with(sys.modules[__name__])
+        arm_from_environment(sys.modules[__name__])
     except Exception as error:
         if sys.stderr is not None:
-            print(f"gencore: not armed: {error}", file=sys.stderr)  # noqa: T201
+            print(f"gencore: not armed as asked: {error}", file=sys.stderr)  # noqa: T201
 
 
 def _follow_forks() -> None:

@@ -11,8 +11,6 @@ import time
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 import attrs
@@ -22,6 +20,7 @@ from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
 from gencore._recorder.channel import Message, channel_pair
 from gencore._recorder.job import NoRecorder, describe
+from gencore._recorder.program import program_of, why_no_program
 from gencore._recorder.recording import RecorderProcess, Recording
 from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
@@ -44,14 +43,6 @@ _READY_LIMIT: Final = 60.0
 """Seconds that a recorder has to load everything, in a dump without a time limit."""
 _GONE_LIMIT: Final = 5.0
 """Seconds that a recorder without a capture has to end."""
-_LEFT_OUT: Final = {
-    *("GENCORE_ARM", "GENCORE_CONFIG", "GENCORE_BACKEND", "GENCORE_DIRECTORY"),
-}
-"""What is settled already, or is not meant for a recorder."""
-_PROGRAM: Final = (
-    "import sys; sys.path += [p for p in sys.argv[1:] if p not in sys.path]; "
-    "from gencore._recorder.process import main; main()"
-)
 
 
 class _Recorder:
@@ -62,7 +53,7 @@ class _Recorder:
         refuse(settings)
         job = _job(settings, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
-        program = _program()
+        program = program_of("from gencore._recorder.process import main; main()")
         try:
             ours, theirs = channel_pair()
         except OSError as error:
@@ -224,8 +215,6 @@ def refuse(settings: Settings) -> None:
     """Raise `NoRecorder` if a recorder cannot be started here."""
     if is_closed():
         raise NoRecorder("the interpreter is shutting down")
-    if getattr(sys, "frozen", False):
-        raise NoRecorder("the program is frozen, and has no Python interpreter of its own")
     if "t" in getattr(sys, "abiflags", ""):  # native code, which could crash, is not even loaded
         raise NoRecorder("this Python is free-threaded")
     try:
@@ -234,30 +223,5 @@ def refuse(settings: Settings) -> None:
         raise NoRecorder("this platform has none") from error
     if reason is not None:
         raise NoRecorder(reason)
-    if not _runs(sys.executable):
-        raise NoRecorder(f"sys.executable is {sys.executable!r}, which this process does not run")
-
-
-@cache
-def _runs(executable: str | None) -> bool:
-    """Return whether this process runs that program: an embedded interpreter has another."""
-    try:
-        return Path(executable or "/").samefile("/proc/self/exe")
-    except OSError as error:
-        reraise_if_from_handler(error)
-        return False
-
-
-def _program() -> tuple[bytes, list[bytes], list[bytes]]:
-    """Return path, arguments and environment of a recorder.
-
-    It finds plug-ins where this process does, but reads nothing from the working directory.
-    """
-    paths = [path for path in map(str, sys.path) if os.path.isabs(path)]  # noqa: PTH117
-    arguments = [sys.executable, "-I", "-c", _PROGRAM, *paths]
-    environment = [
-        os.fsencode(f"{name}={value}")
-        for name, value in os.environ.items()
-        if name not in _LEFT_OUT
-    ]
-    return os.fsencode(sys.executable), list(map(os.fsencode, arguments)), environment
+    if (reason := why_no_program()) is not None:
+        raise NoRecorder(reason)

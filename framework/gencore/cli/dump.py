@@ -12,6 +12,7 @@ from gencore._settings.options import DestinationSpec, Options
 from gencore.arming import armed_processes
 from gencore.cli import progress
 from gencore.cli.errors import describe_error, print_error
+from gencore.cli.fitting import fitted
 from gencore.cli.options import json_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.request import Content, Threads
@@ -46,6 +47,7 @@ _PTRACE: Final = "linux-ptrace"
 )
 @click.option("--allow-undumpable", is_flag=True, default=None, help="See prctl(2).")
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
+@click.option("--fit", is_flag=True, help="Less content where memory is short for the clone.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def dump_command(
@@ -57,6 +59,7 @@ def dump_command(
     output: str | None,
     collectors: tuple[str, ...],
     ptrace: bool,
+    fit: bool,
     quiet: bool,
     as_json: bool,
     **request: Any,
@@ -73,7 +76,10 @@ def dump_command(
     targets = list(dict.fromkeys(_targets(pids, every=every, name=name, children=children)))
     if output == _STANDARD_OUTPUT and (as_json or len(targets) != 1):
         raise UsageError("-o - takes one process, and no --json")
-    rows = [_dump(pid, options, quiet=quiet, as_json=as_json) for pid in targets]
+    rows = [
+        _dump(pid, fitted(options, pid) if fit else options, quiet=quiet, as_json=as_json)
+        for pid in targets
+    ]
     code = _exit_code([row["exit_code"] for row in rows])
     if as_json:
         shown = {"schema_version": "1.0", "exit_code": code, "dumps": rows}

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from pathlib import Path
 from typing import Final, NoReturn
 
 import click
 
 from gencore.errors import UsageError
+from gencore.triggers import Trigger
 
 __all__ = ["exec_command"]
 
@@ -14,9 +16,25 @@ _VARIABLE: Final = "GENCORE_ARM"
 """What a backend's .pth file looks for."""
 
 
-@click.command("exec", context_settings={"ignore_unknown_options": True})
+@click.command(
+    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.option(
+    "--trigger",
+    "triggers",
+    multiple=True,
+    metavar="ON[=ABOVE][,OPTION=...]",
+    help="Dump such a process by itself: memory=80%, gil=10s, loop=5s, signal=SIGRTMIN+5, "
+    "exception, cpu=350%, threads=500 or descriptors=900, with interval=10min, count=3 and "
+    "hold=5s behind it. Several are allowed.",
+)
+@click.option(
+    "-o", "--output", metavar="DIR", help="Where the dumps go. Default: as for a pipeline."
+)
 @click.argument("command", metavar="-- COMMAND...", nargs=-1, type=click.UNPROCESSED)
-def exec_command(*, command: tuple[str, ...]) -> NoReturn:
+def exec_command(
+    *, triggers: tuple[str, ...], output: str | None, command: tuple[str, ...]
+) -> NoReturn:
     """Run a command, with every Python process below it armed for 'gencore dump'.
 
     Programs of any virtual environment in which gencore is installed are armed, with -I and -E
@@ -26,5 +44,11 @@ def exec_command(*, command: tuple[str, ...]) -> NoReturn:
         raise UsageError("no command was given", remedy="gencore exec -- gunicorn app:app")
     if shutil.which(command[0]) is None:
         raise UsageError(f"command {command[0]!r} was not found", remedy="give its full path")
+    for text in triggers:
+        Trigger.read(text)  # raises what is wrong with it
     os.environ[_VARIABLE] = "1"
+    if triggers:
+        os.environ["GENCORE_TRIGGERS"] = ";".join(triggers)
+    if output is not None:
+        os.environ["GENCORE_DIRECTORY"] = str(Path(output).absolute())
     os.execvp(command[0], command)  # noqa: S606 - what the user asked for, without a shell

@@ -23,12 +23,15 @@
 
 #include "agent_address.h"
 #include "clock.h"
+#include "descriptors.h"
 #include "service.h"
+#include "triggers.h"
 
 enum {
 	SOCKETS = 2,	  /* abstract, and in a directory */
 	CONNECTIONS = 8,  /* at a time; another one takes the place of the oldest */
 	CLONES = 8,	  /* that have not ended */
+	OF_TRIGGERS = 2,
 	BACKLOG = 16,
 	PATIENCE_MS = 2000, /* for a request, once connected */
 	SEND_S = 1,
@@ -62,18 +65,6 @@ static void close_one(int *fd)
 	if (*fd > 0)
 		close(*fd);
 	*fd = 0;
-}
-
-/* Not where a program expects its standard streams, whatever it has closed. Returns -1 without one. */
-static int above_standard_streams(int fd)
-{
-	int moved;
-
-	if (fd < 0 || fd > STDERR_FILENO)
-		return fd;
-	moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-	close(fd);
-	return moved;
 }
 
 static int listen_at(const struct agent_address *address)
@@ -177,8 +168,10 @@ static void answer_one(struct connection *connection)
 	else
 		service_refuse(fd, "other-user");
 	close_one(&connection->fd);
-	if (pidfd >= 0)
+	if (pidfd >= 0) {
+		triggers_captured();
 		keep_clone(pidfd);
+	}
 }
 
 static void reap(int *clone)
@@ -192,7 +185,7 @@ static void reap(int *clone)
 /* ----------------------------------------------------------------------------------- the loop */
 
 struct poll_set {
-	struct pollfd rows[1 + SOCKETS + CONNECTIONS + CLONES];
+	struct pollfd rows[1 + SOCKETS + CONNECTIONS + CLONES + OF_TRIGGERS];
 	nfds_t count;
 };
 
@@ -214,6 +207,12 @@ static int patience(void)
 	return first <= now ? 0 : (int)((first - now) / 1000000 + 1);
 }
 
+/* The earlier of two, of which -1 is never. */
+static int earlier(int first, int second)
+{
+	return second < 0 || (first >= 0 && first < second) ? first : second;
+}
+
 static struct poll_set wait_for_something(void)
 {
 	struct poll_set set = {.count = 0};
@@ -225,7 +224,9 @@ static struct poll_set wait_for_something(void)
 		add(&set, agent.connections[i].fd);
 	for (int i = 0; i < CLONES; i++)
 		add(&set, agent.clones[i]);
-	poll(set.rows, set.count, patience());
+	add(&set, triggers_requester_fd());
+	add(&set, triggers_asked_fd());
+	poll(set.rows, set.count, earlier(patience(), triggers_patience()));
 	return set;
 }
 
@@ -246,6 +247,9 @@ static void serve(const struct poll_set *set)
 	for (int i = 0; i < CLONES; i++, row++)
 		if (row->revents)
 			reap(&agent.clones[i]);
+	if (row->revents)
+		triggers_requester_ended();
+	triggers_look();
 	for (int i = 0; i < SOCKETS; i++)
 		if (listeners[i].revents)
 			accept_one(agent.sockets[i]);
@@ -347,6 +351,7 @@ void agent_disarm(void)
 	if (!agent.armed)
 		return;
 	end_thread();
+	triggers_end();
 	agent.armed = false;
 	if (agent.path.size)
 		unlink(agent.path.name.sun_path);
@@ -357,6 +362,19 @@ void agent_disarm(void)
 bool agent_is_armed(void)
 {
 	return agent.armed;
+}
+
+int agent_set_triggers(const struct trigger *rows, size_t count, const struct cgroup_files *files,
+		       const struct requester *requester)
+{
+	int result, err;
+
+	agent_pause();
+	result = triggers_set(rows, count, files, requester);
+	err = errno;
+	agent_resume();
+	errno = err;
+	return result;
 }
 
 void agent_pause(void)
@@ -379,6 +397,7 @@ void agent_after_fork(void)
 	close_one(&agent.wake);
 	close_sockets();
 	forget_connections();
+	triggers_after_fork();
 	agent.armed = !open_sockets() && !start_thread();
 	if (!agent.armed)
 		close_sockets();

@@ -5,6 +5,8 @@
 
 #include <stdbool.h>
 
+#include "triggers.h"
+
 /*
  * Listen and start the thread; does nothing if it runs. *directory*, 0700 and this user's, may be
  * empty: then there is the abstract socket alone. Returns 0, or -1 with errno set.
@@ -15,6 +17,10 @@ int agent_arm(const char *directory);
 void agent_disarm(void);
 
 bool agent_is_armed(void);
+
+/* As triggers_set(). They stay until they are set anew, and are looked at while the agent runs. */
+int agent_set_triggers(const struct trigger *rows, size_t count, const struct cgroup_files *files,
+		       const struct requester *requester);
 
 /*
  * Around an os.fork() of CPython 3.12 or later, which warns of other threads: end the thread, but go

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kernel_abi.h"
@@ -170,4 +171,32 @@ bool userfaultfd_reports_forks(void)
 	}
 	syscall(SYS_close, list.fd);
 	return found;
+}
+
+/* Linux 6.2 and later say it at once. */
+uint64_t count_descriptors(void)
+{
+	struct descriptor_list list;
+	struct stat directory;
+	uint64_t count = 0;
+
+	if (!stat("/proc/thread-self/fd", &directory) && directory.st_size)
+		return (uint64_t)directory.st_size;
+	if (open_list(&list))
+		return 0;
+	while (next_descriptor(&list) >= 0)
+		count++;
+	close(list.fd);
+	return count;
+}
+
+int above_standard_streams(int fd)
+{
+	int moved;
+
+	if (fd < 0 || fd > STDERR_FILENO)
+		return fd;
+	moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	close(fd);
+	return moved;
 }

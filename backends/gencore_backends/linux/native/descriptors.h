@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * Runs in the child. Close every descriptor but those in *kept*, which is put in order; negative
@@ -17,5 +18,14 @@ int clone_close_all_but(int *kept, size_t count);
  * is read, by a thread that is stopped for the clone. False if /proc cannot be read.
  */
 bool userfaultfd_reports_forks(void);
+
+/* How many are open; 0 if /proc cannot be read. */
+uint64_t count_descriptors(void);
+
+/*
+ * Move a new descriptor from where a program expects its standard streams, whatever it has closed.
+ * Returns where it is; -1 if it was -1, or cannot be moved.
+ */
+int above_standard_streams(int fd);
 
 #endif

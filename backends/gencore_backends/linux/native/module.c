@@ -17,6 +17,7 @@
 #include "descriptors.h"
 #include "module_spawn.h"
 #include "module_tracer.h"
+#include "module_triggers.h"
 #include "names.h"
 #include "retries.h"
 #include "service.h"
@@ -428,11 +429,33 @@ static PyObject *native_before_fork(PyObject *module, PyObject *ignored)
 	Py_RETURN_NONE;
 }
 
+static PyObject *called_after_fork; /* or NULL */
+
+PyDoc_STRVAR(call_after_fork_in_parent_doc,
+"call_after_fork_in_parent($module, function, /)\n--\n\n"
+"Set what is called when the agent's thread begins again after an os.fork().");
+
+static PyObject *native_call_after_fork_in_parent(PyObject *module, PyObject *function)
+{
+	PyObject *before = called_after_fork;
+
+	(void)module;
+	called_after_fork = Py_NewRef(function);
+	Py_XDECREF(before);
+	Py_RETURN_NONE;
+}
+
 static int resume_agent(void *ignored)
 {
+	PyObject *result;
+
 	(void)ignored;
 	agent_resume();
-	return 0;
+	if (!called_after_fork)
+		return 0;
+	result = PyObject_CallNoArgs(called_after_fork);
+	Py_XDECREF(result);
+	return result ? 0 : -1;
 }
 
 PyDoc_STRVAR(after_fork_in_parent_doc,
@@ -444,8 +467,8 @@ static PyObject *native_after_fork_in_parent(PyObject *module, PyObject *ignored
 {
 	(void)module;
 	(void)ignored;
-	if (Py_AddPendingCall(resume_agent, NULL)) /* too many wait already */
-		agent_resume();
+	if (Py_AddPendingCall(resume_agent, NULL) && resume_agent(NULL)) /* too many wait already */
+		return NULL;
 	Py_RETURN_NONE;
 }
 
@@ -467,6 +490,13 @@ static PyMethodDef methods[] = {
 	 userfaultfd_reports_forks_doc},
 	{"trace", native_trace, METH_VARARGS, native_trace_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
+	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},
+	{"new_beat", native_new_beat, METH_NOARGS, native_new_beat_doc},
+	{"beat", native_beat, METH_VARARGS, native_beat_doc},
+	{"suspend_beat", native_suspend_beat, METH_VARARGS, native_suspend_beat_doc},
+	{"ask_for_dump", native_ask_for_dump, METH_VARARGS, native_ask_for_dump_doc},
+	{"call_after_fork_in_parent", native_call_after_fork_in_parent, METH_O,
+	 call_after_fork_in_parent_doc},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -5,8 +5,7 @@
 
 #include "spawn.h"
 
-/* The strings of a list of bytes, which keeps them. Free it with PyMem_Free. */
-static char **strings_of(PyObject *list)
+char **strings_of(PyObject *list)
 {
 	Py_ssize_t count = PyList_Size(list);
 	char **strings = PyMem_Calloc((size_t)count + 1, sizeof(*strings));
@@ -31,7 +30,7 @@ const char native_spawn_doc[] = PyDoc_STR(
 
 PyObject *native_spawn(PyObject *module, PyObject *args)
 {
-	struct spawn_order order = {.path = NULL};
+	struct spawn_order order = {.messages = -1};
 	PyObject *arguments, *environment;
 	char **argv, **envp = NULL;
 	int pidfd = -1;

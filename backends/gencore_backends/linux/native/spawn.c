@@ -47,8 +47,8 @@ static void clone_reset_signals(void)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
 }
 
-/* Standard input, and nothing on the others. Returns 0, or -1 with errno set. */
-static int clone_set_descriptors(int input)
+/* Those of the order, and nothing on the others. Returns 0, or -1 with errno set. */
+static int clone_set_descriptors(int input, int messages)
 {
 	int kept[] = {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO};
 	int nothing;
@@ -56,7 +56,9 @@ static int clone_set_descriptors(int input)
 	if (input == STDIN_FILENO ? fcntl(input, F_SETFD, 0) : dup2(input, STDIN_FILENO) < 0)
 		return -1;
 	nothing = open("/dev/null", O_WRONLY);
-	if (nothing < 0 || dup2(nothing, STDOUT_FILENO) < 0 || dup2(nothing, STDERR_FILENO) < 0)
+	if (nothing < 0 || dup2(nothing, STDOUT_FILENO) < 0)
+		return -1;
+	if (messages != STDERR_FILENO && dup2(messages < 0 ? nothing : messages, STDERR_FILENO) < 0)
 		return -1;
 	return clone_close_all_but(kept, sizeof(kept) / sizeof(*kept));
 }
@@ -80,7 +82,7 @@ static int clone_execute(void *argument)
 	clone_leave_no_core();
 	setsid();
 	clone_reset_signals();
-	if (!clone_set_descriptors(order->input))
+	if (!clone_set_descriptors(order->input, order->messages))
 		execve(order->path, order->arguments, order->environment);
 	spawn->err = errno;
 	_exit(1);

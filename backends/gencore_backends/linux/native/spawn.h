@@ -7,12 +7,13 @@ struct spawn_order {
 	const char *path;
 	char *const *arguments;
 	char *const *environment;
-	int input; /* becomes its standard input; no other descriptor is passed on */
+	int input;    /* becomes its standard input */
+	int messages; /* becomes its standard error, or -1; no other descriptor is passed on */
 };
 
 /*
  * Start it, in a session of its own, with all signals at their defaults and none blocked; what it
- * prints is discarded. Returns its pidfd, or -1 with errno set. No lock is taken that another
+ * prints elsewhere is discarded. Returns its pidfd, or -1 with errno set. No lock is taken that another
  * thread could hold, and nothing is allocated by malloc.
  */
 int spawn_detached(const struct spawn_order *order);

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * System calls and arithmetic only. Time counts only as far as the agent itself was running: a
+ * process that was stopped, or a machine that slept, has not hung.
+ */
+#define _GNU_SOURCE
+#include "conditions.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "descriptors.h"
+#include "proc_text.h"
+
+#define SECOND 1000000000ull
+#define MIB (1024ull * 1024)
+
+#define MOST_ELAPSED (SECOND / 2) /* between two looks, by which the process has run meanwhile */
+
+enum { STATISTICS = 8192 }; /* bytes of memory.stat, of which the kernel uses half */
+
+/* ------------------------------------------------------------------------------------- memory */
+
+struct memory {
+	uint64_t used;
+	uint64_t limit;
+};
+
+static bool read_number(const char *path, uint64_t *ret)
+{
+	char text[32];
+	const char *at = text;
+	long length = *path ? read_file(AT_FDCWD, path, text, sizeof(text) - 1) : -1;
+
+	if (length <= 0 || *text < '0' || *text > '9')
+		return false;
+	text[length] = '\0';
+	*ret = parse_decimal(&at);
+	return true;
+}
+
+/* The value of a row "NAME VALUE", 0 without one. */
+static uint64_t read_row(const char *path, const char *name)
+{
+	char text[STATISTICS];
+	size_t size = strlen(name);
+	long length = read_file(AT_FDCWD, path, text, sizeof(text) - 1);
+
+	if (length < 0)
+		return 0;
+	text[length] = '\0';
+	for (const char *row = text; row; row = strchr(row, '\n')) {
+		row += *row == '\n';
+		if (!strncmp(row, name, size) && row[size] == ' ') {
+			row += size + 1;
+			return parse_decimal(&row);
+		}
+	}
+	return 0;
+}
+
+static uint64_t resident(void)
+{
+	char text[128];
+	const char *at = text;
+	long length = read_file(AT_FDCWD, "/proc/thread-self/statm", text, sizeof(text) - 1);
+
+	if (length <= 0)
+		return 0;
+	text[length] = '\0';
+	parse_decimal(&at); /* the address space */
+	at += *at == ' ';
+	return parse_decimal(&at) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* Of the cgroup without what the kernel could drop at once; else of this process in the machine. */
+static struct memory read_memory(const struct cgroup_files *files)
+{
+	struct memory memory;
+	struct sysinfo machine;
+	uint64_t idle;
+
+	if (read_number(files->limit, &memory.limit) && read_number(files->usage, &memory.used)) {
+		idle = read_row(files->statistics, files->inactive);
+		memory.used -= idle < memory.used ? idle : memory.used;
+		return memory;
+	}
+	sysinfo(&machine);
+	return (struct memory){resident(), (uint64_t)machine.totalram * machine.mem_unit};
+}
+
+static void add_amount(struct text *text, uint64_t number, const char *unit)
+{
+	text_add_number(text, number);
+	text_add(text, unit);
+}
+
+static bool memory_share(uint64_t above, const struct look *look, struct text *seen)
+{
+	struct memory memory = read_memory(look->files);
+
+	if (!memory.limit || memory.used / 1000 * 1000 < memory.limit / 1000 * above)
+		return false;
+	add_amount(seen, memory.used / MIB, " of ");
+	add_amount(seen, memory.limit / MIB, " MiB");
+	return true;
+}
+
+static bool memory_size(uint64_t above, const struct look *look, struct text *seen)
+{
+	uint64_t size = resident();
+
+	(void)look;
+	add_amount(seen, size / MIB, " MiB are resident");
+	return size >= above;
+}
+
+/* ------------------------------------------------------------------------------------- stalls */
+
+/* When the next one is due; and for how long the same one has been overdue. */
+static struct {
+	_Atomic uint64_t due;
+	uint64_t last;
+	uint64_t overdue;
+} beats[BEATS];
+
+int triggers_new_beat(void)
+{
+	for (int i = 1; i < BEATS; i++) {
+		uint64_t unused = BEAT_UNUSED;
+
+		if (atomic_compare_exchange_strong(&beats[i].due, &unused, BEAT_SUSPENDED))
+			return i;
+	}
+	return -1;
+}
+
+void triggers_beat(int beat, uint64_t due_ns)
+{
+	atomic_store(&beats[beat].due, due_ns);
+}
+
+static void look_at_beats(uint64_t elapsed)
+{
+	uint64_t now = now_ns();
+
+	for (int i = 0; i < BEATS; i++) {
+		uint64_t due = atomic_load(&beats[i].due);
+		bool late = due != BEAT_UNUSED && due <= now && due == beats[i].last;
+
+		beats[i].overdue = late ? beats[i].overdue + elapsed : 0;
+		beats[i].last = due;
+	}
+}
+
+static bool gil_stall(uint64_t above, const struct look *look, struct text *seen)
+{
+	(void)look;
+	add_amount(seen, beats[0].overdue / SECOND, " s without getting it");
+	return beats[0].overdue >= above;
+}
+
+static bool loop_stall(uint64_t above, const struct look *look, struct text *seen)
+{
+	uint64_t most = 0;
+
+	(void)look;
+	for (int i = 1; i < BEATS; i++)
+		if (beats[i].overdue > most)
+			most = beats[i].overdue;
+	add_amount(seen, most / SECOND, " s without turning");
+	return most >= above;
+}
+
+/* ------------------------------------------------------------------------------------- counts */
+
+static bool cpu_share(uint64_t above, const struct look *look, struct text *seen)
+{
+	add_amount(seen, look->cpu / 10, " % of one CPU");
+	return look->cpu >= above;
+}
+
+static bool thread_count(uint64_t above, const struct look *look, struct text *seen)
+{
+	int count = count_tasks();
+
+	(void)look;
+	if (count < 0)
+		return false;
+	add_amount(seen, (uint64_t)count, " threads");
+	return (uint64_t)count >= above;
+}
+
+static bool descriptor_count(uint64_t above, const struct look *look, struct text *seen)
+{
+	uint64_t count = count_descriptors();
+
+	(void)look;
+	add_amount(seen, count, " descriptors");
+	return count >= above;
+}
+
+/* ----------------------------------------------------------------------------------- one look */
+
+static struct {
+	uint64_t time;
+	uint64_t cpu_time;
+} last;
+
+void conditions_reset(void)
+{
+	last.time = 0;
+	for (int i = 0; i < BEATS; i++) {
+		beats[i].last = beats[i].overdue = 0;
+		if (beats[i].due != BEAT_UNUSED)
+			beats[i].due = BEAT_SUSPENDED;
+	}
+}
+
+static uint64_t cpu_now(void)
+{
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+void conditions_begin(struct look *look, const struct cgroup_files *files)
+{
+	uint64_t time = now_ns(), cpu_time = cpu_now();
+	uint64_t elapsed = last.time ? time - last.time : 0;
+
+	*look = (struct look){
+		.elapsed_ns = elapsed < MOST_ELAPSED ? elapsed : MOST_ELAPSED,
+		.cpu = elapsed ? (cpu_time - last.cpu_time) * 1000 / elapsed : 0,
+		.files = files,
+	};
+	last.time = time;
+	last.cpu_time = cpu_time;
+	look_at_beats(look->elapsed_ns);
+}
+
+static bool (*const conditions[TRIGGER_KINDS])(uint64_t, const struct look *, struct text *) = {
+	[MEMORY_SHARE] = memory_share,
+	[MEMORY_SIZE] = memory_size,
+	[GIL_STALL] = gil_stall,
+	[LOOP_STALL] = loop_stall,
+	[CPU_SHARE] = cpu_share,
+	[THREAD_COUNT] = thread_count,
+	[DESCRIPTOR_COUNT] = descriptor_count,
+};
+
+bool condition_is_met(enum trigger_kind kind, uint64_t above, const struct look *look,
+		      struct text *seen)
+{
+	return conditions[kind] && conditions[kind](above, look, seen);
+}

@@ -1,0 +1,55 @@
+"""The command by which this process has another interpreter run a part of gencore.
+
+Loads little: it runs at the start of every process that is armed with triggers.
+"""
+
+import os
+import sys
+from collections.abc import Collection, Sequence
+from typing import Final
+
+__all__ = ["LEFT_OUT", "program_of", "why_no_program"]
+
+LEFT_OUT: Final = frozenset(
+    {"GENCORE_ARM", "GENCORE_TRIGGERS", "GENCORE_CONFIG", "GENCORE_BACKEND", "GENCORE_DIRECTORY"}
+)
+"""What is settled already, or is not meant for a recorder."""
+_PATHS: Final = (
+    "import sys; end = int(sys.argv[1]) + 2; "
+    "sys.path += [p for p in sys.argv[2:end] if p not in sys.path]; del sys.argv[1:end]; "
+)
+
+
+def why_no_program() -> str | None:
+    """Return why no other interpreter can be started here."""
+    if getattr(sys, "frozen", False):
+        return "the program is frozen, and has no Python interpreter of its own"
+    try:
+        own = os.path.samefile(sys.executable or "/", "/proc/self/exe")  # noqa: PTH121 - no objects
+    except OSError as error:
+        from gencore._runtime.application_errors import reraise_if_from_handler
+
+        reraise_if_from_handler(error)
+        own = False
+    return (
+        None if own else f"sys.executable is {sys.executable!r}, which this process does not run"
+    )
+
+
+def program_of(
+    code: str, arguments: Sequence[str] = (), left_out: Collection[str] = LEFT_OUT
+) -> tuple[bytes, list[bytes], list[bytes]]:
+    """Return path, arguments and environment of an interpreter that runs *code*.
+
+    It finds modules where this process does, but reads nothing from the working directory.
+    *arguments* are its `sys.argv` behind the first; the environment is this one's, but for some
+    variables.
+    """
+    paths = [path for path in map(str, sys.path) if os.path.isabs(path)]  # noqa: PTH117
+    command = [sys.executable, "-I", "-c", _PATHS + code, str(len(paths)), *paths, *arguments]
+    environment = [
+        os.fsencode(f"{name}={value}")
+        for name, value in os.environ.items()
+        if name not in left_out
+    ]
+    return os.fsencode(sys.executable), list(map(os.fsencode, command)), environment

@@ -1,0 +1,1 @@
+"""Triggers in the armed process: what its agent is given, and what it needs Python for."""

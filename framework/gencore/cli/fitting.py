@@ -1,0 +1,40 @@
+"""Chooses the content of a dump that fits into the memory that is left."""
+
+from typing import Final
+
+from gencore._runtime.platform_agent import agent
+from gencore._settings.options import Options
+from gencore.request import Content
+
+__all__ = ["content_for", "fitted"]
+
+_MIB: Final = 1 << 20
+_TOO_SHORT: Final = 8
+"""Less than this part of what a clone may copy is free: only its stacks should be written."""
+
+
+def fitted(options: Options, pid: int) -> Options:
+    """Return the options with the content that fits, and a reason that says so.
+
+    A clone copies what its process rewrites as long as it lives; the less is written, the shorter
+    it lives.
+    """
+    room = agent().room_for_clone(pid)
+    wanted = options.get("content", "full")
+    if room is None or wanted != "full":
+        return options
+    content, why = content_for(*room)
+    if content == wanted:
+        return options
+    reason = "; ".join(filter(None, [options.get("reason"), why]))
+    return {**options, "content": content, "reason": reason}
+
+
+def content_for(free: int, copied: int) -> tuple[Content, str]:
+    """Return the content for a clone that may copy so many bytes, and why."""
+    if free >= copied:
+        return "full", ""
+    why = f"content private: {free // _MIB} MiB are free for {copied // _MIB} MiB of a clone"
+    if free * _TOO_SHORT < copied:
+        why += " (stacks would fit better, and are unsupported from outside)"
+    return "private", why

@@ -1,0 +1,473 @@
+"""Triggers of an armed process: when they fire, how often, and what the dump then says."""
+
+import contextlib
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import tarfile
+import textwrap
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's")
+
+LOOKS = 12
+"""So many looks of the agent are waited for where nothing is to happen."""
+
+
+class Service:
+    """A process with triggers, which runs what it is sent, and whose messages can be read."""
+
+    BEGIN = """
+import os, re, sys, threading, time
+import gencore
+from gencore import Trigger
+gencore.arm(triggers=[{triggers}], directory={directory!r})
+{code}
+print("ready", flush=True)
+for line in sys.stdin:
+    exec(eval(line))
+    print("done", flush=True)
+"""
+
+    def __init__(self, directory, triggers, code):
+        directory.mkdir(exist_ok=True)
+        self.directory = directory
+        text = self.BEGIN.format(triggers=triggers, directory=str(directory), code=code)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(text)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.pid = self.process.pid
+        assert self.process.stdout.readline() == "ready\n"
+
+    def send(self, code):
+        self.process.stdin.write(f"{textwrap.dedent(code)!r}\n")
+        self.process.stdin.flush()
+
+    def run(self, code):
+        self.send(code)
+        assert self.process.stdout.readline() == "done\n"
+
+    def next_line(self):
+        """Return the next line that the agent writes."""
+        for line in self.process.stderr:
+            if line.startswith("gencore: "):
+                return line.removeprefix("gencore: ").rstrip()
+        raise AssertionError("the process ended without a line of the agent")
+
+    def let_it_look(self, times=LOOKS):
+        """Wait until the agent has looked so many times."""
+        while (agent := self.agent_thread()) is None:  # it has not begun
+            select.select([], [], [], 0.01)
+
+        def switches():
+            return int(re.search(r"\nvoluntary_ctxt_switches:\t(\d+)", agent.read_text())[1])
+
+        until = switches() + times
+        while switches() < until:
+            select.select([], [], [], 0.05)
+
+    def agent_thread(self):
+        """Return what the kernel says of the agent's thread, once it has its name."""
+        files = Path(f"/proc/{self.pid}/task").glob("*/status")
+        return next((file for file in files if "gencore-agent" in file.read_text()), None)
+
+    def dumps(self, count):
+        """Wait for so many dumps; return their manifests, oldest first."""
+        while len(found := sorted(self.directory.glob("*.tar.gz"))) < count:
+            select.select([], [], [], 0.05)
+        return [manifest_of(bundle) for bundle in found]
+
+    def end(self):
+        """End it; return what it and the dumps that are in progress have written since."""
+        self.process.kill()
+        return self.process.communicate()[1]
+
+
+def manifest_of(bundle):
+    with tarfile.open(bundle) as opened:
+        (name,) = (name for name in opened.getnames() if name.endswith("/manifest.json"))
+        return json.load(opened.extractfile(name))
+
+
+@pytest.fixture
+def service(tmp_path):
+    """Return a function that starts one."""
+    started = []
+
+    def start(triggers, code=""):
+        started.append(Service(tmp_path / "dumps", triggers, code))
+        return started[-1]
+
+    yield start
+    for one in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(one.pid, signal.SIGKILL)  # with its children
+        one.process.communicate()
+
+
+def assert_dumped_for(manifest, reason):
+    """The dump is whole, and its reason begins like that."""
+    assert manifest["status"]["result"] == "complete", manifest["status"]
+    assert manifest["trigger"]["reason"].startswith(reason)
+
+
+def test_memory_fires_once_at_its_bound(service):
+    """And not again for as long as it stays above, though interval and count would allow it."""
+    swells = service("Trigger('memory', '150 MiB', interval=0)")
+    swells.let_it_look()
+    assert not list(swells.directory.iterdir())
+
+    swells.run("memory = bytearray(os.urandom(1 << 20)) * 160")
+
+    line = swells.next_line()
+    assert re.fullmatch(r"memory: \d+ MiB are resident: dump started \(1 of 3\)", line)
+    (manifest,) = swells.dumps(1)
+    assert_dumped_for(manifest, line.partition(": dump")[0])
+    swells.let_it_look()
+    assert "gencore:" not in swells.end()
+
+
+@pytest.fixture
+def cgroup():
+    """Return a function that moves a process into a memory cgroup with a limit in bytes."""
+    top = Path("/sys/fs/cgroup/memory")
+    made = top / f"gencore-test-{os.getpid()}"
+    try:
+        made.mkdir()
+    except OSError:
+        pytest.skip("needs a hierarchy of memory cgroups of version 1, and the right to add one")
+
+    def move(pid, limit):
+        (made / "memory.limit_in_bytes").write_text(str(limit))
+        (made / "cgroup.procs").write_text(str(pid))
+
+    yield move
+    for pid in (made / "cgroup.procs").read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            (top / "cgroup.procs").write_text(pid)
+    made.rmdir()
+
+
+def test_a_share_is_that_of_the_cgroup_and_the_dump_fits_into_it(service, cgroup):
+    """It has less content where there is no room for all that a clone may copy."""
+    limited = service("", "")
+    cgroup(limited.pid, 350 << 20)
+    armed = (
+        f"gencore.arm(triggers=[Trigger('memory', '50%')], directory={str(limited.directory)!r})"
+    )
+    limited.run(armed)
+    limited.let_it_look()
+
+    limited.run("memory = bytearray(os.urandom(1 << 20)) * 200")
+
+    assert re.fullmatch(r"memory: 2\d\d of 350 MiB: dump started \(1 of 3\)", limited.next_line())
+    (manifest,) = limited.dumps(1)
+    assert_dumped_for(manifest, "memory: 2")
+    assert re.search(r"; content private: 1\d\d MiB are free", manifest["trigger"]["reason"])
+
+
+def test_a_gil_that_is_not_given_back_fires(service):
+    """While no Python runs at all."""
+    hangs = service("Trigger('gil', '1s')")
+
+    hangs.send("re.match('(a|a?)+$', 'a' * 40 + 'b')")
+
+    assert re.fullmatch(r"GIL: [12] s without getting it: dump started .*", hangs.next_line())
+    assert_dumped_for(hangs.dumps(1)[0], "GIL: ")
+
+
+def test_a_stopped_process_has_not_hung(service):
+    """It is the agent too that did not run: that time is no part of a stall."""
+    stopped = service("Trigger('gil', '5s')")
+    stopped.send("re.match('(a|a?)+$', 'a' * 40 + 'b')")
+    stopped.let_it_look(6)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    select.select([], [], [], 6)  # the time that does not count
+    os.kill(stopped.pid, signal.SIGCONT)
+
+    stopped.let_it_look(2)
+
+    assert stopped.end() == ""
+
+
+def test_a_signal_fires_as_often_as_its_count(service):
+    """Then the line says that nothing was dumped."""
+    asked = service("Trigger('signal', 'SIGRTMIN+5', interval=0, count=2)")
+    number = signal.SIGRTMIN + 5
+    for dump in (1, 2):
+        os.kill(asked.pid, number)
+        assert asked.next_line() == f"signal: {number}: dump started ({dump} of 2)"
+        assert_dumped_for(asked.dumps(dump)[-1], f"signal: {number}")
+
+    os.kill(asked.pid, number)
+
+    assert "not dumped" in asked.next_line()
+    assert len(asked.dumps(2)) == 2
+
+
+def test_the_interval_keeps_the_next_dump_back(service):
+    """Of the same trigger."""
+    asked = service("Trigger('signal', 'SIGRTMIN+5', interval='1h')")
+    os.kill(asked.pid, signal.SIGRTMIN + 5)
+    assert "dump started" in asked.next_line()
+    asked.dumps(1)
+
+    os.kill(asked.pid, signal.SIGRTMIN + 5)
+
+    assert "not dumped" in asked.next_line()
+
+
+def test_a_condition_has_to_hold(service):
+    """One that is true for a shorter time fires nothing, however often."""
+    opens = service("Trigger('descriptors', 100, hold='1s', interval=0)")
+    for _ in range(4):
+        opens.run("files = [open(os.devnull) for _ in range(100)]")
+        opens.let_it_look(2)
+        opens.run("files.clear()")
+        opens.let_it_look(2)
+    assert not list(opens.directory.iterdir())
+
+    opens.run("files = [open(os.devnull) for _ in range(100)]")
+
+    assert re.fullmatch(r"descriptors: 1\d\d descriptors: dump started .*", opens.next_line())
+
+
+def test_it_fires_again_after_the_condition_was_false(service):
+    """Once each time."""
+    grows = service("Trigger('threads', 20, interval=0)")
+    for dump in (1, 2):
+        grows.run(
+            """
+            end = threading.Event()
+            threads = [threading.Thread(target=end.wait) for _ in range(20)]
+            for thread in threads:
+                thread.start()
+            """
+        )
+        assert f"({dump} of 3)" in grows.next_line()
+        assert_dumped_for(grows.dumps(dump)[-1], "threads: ")
+        grows.run("end.set(); [thread.join() for thread in threads]")
+        grows.let_it_look()
+    assert "gencore:" not in grows.end()
+
+
+def test_cpu_is_measured_in_shares_of_one(service):
+    """Of all threads together."""
+    works = service("Trigger('cpu', '30%', hold='1s')")
+    works.let_it_look()
+    assert not list(works.directory.iterdir())
+
+    works.send("while True: pass")
+
+    assert re.fullmatch(r"CPU: \d+ % of one CPU: dump started .*", works.next_line())
+
+
+BUSY = """
+import asyncio
+def spin():
+    while True:
+        sum(range(1000))
+def serve():
+    async def main():
+        gencore.watch(asyncio.get_running_loop())
+        while True:
+            await asyncio.sleep(0.01)
+            sum(range(10000))
+    asyncio.run(main())
+for target in (spin, spin, spin, spin, serve):
+    threading.Thread(target=target, daemon=True).start()
+"""
+
+
+def test_a_busy_and_healthy_process_does_not_fire(service):
+    """With every trigger set: threads that spin and a loop between them."""
+    busy = service(
+        "Trigger('memory', '95%'), Trigger('gil', '4s'), Trigger('loop', '8s'), "
+        "Trigger('signal', 'SIGRTMIN+5'), Trigger('exception'), Trigger('cpu', '1000%'), "
+        "Trigger('threads', 100), Trigger('descriptors', 500)",
+        BUSY,
+    )
+
+    busy.let_it_look(60)
+
+    assert busy.end() == ""
+
+
+def test_a_loop_that_does_not_turn_fires(service):
+    """Because something in it blocks, while the GIL can be had."""
+    serves = service("Trigger('loop', '1s'), Trigger('gil', '1s')", "import asyncio")
+
+    serves.send(
+        """
+        async def main():
+            with gencore.watch(asyncio.get_running_loop()):
+                await asyncio.sleep(0.01)
+                sys.stdin.read()
+        asyncio.run(main())
+        """
+    )
+
+    assert re.fullmatch(r"event loop: [12] s without turning: dump started .*", serves.next_line())
+    assert_dumped_for(serves.dumps(1)[0], "event loop: ")
+    assert "GIL" not in serves.end()
+
+
+def test_a_loop_that_is_closed_is_not_waited_for(service):
+    """Nor one whose watch is closed."""
+    served = service("Trigger('loop', '1s')", "import asyncio")
+    served.run(
+        """
+        async def main():
+            gencore.watch(asyncio.get_running_loop())
+            await asyncio.sleep(0.01)
+        asyncio.run(main())
+        loop = asyncio.new_event_loop()
+        watch = gencore.watch(loop)
+        loop.run_until_complete(asyncio.sleep(0.01))
+        watch.close()
+        """
+    )
+
+    served.let_it_look()
+
+    assert served.end() == ""
+
+
+def test_the_process_is_captured_before_it_ends_of_an_exception(service):
+    """It ends as it would have: with its traceback, and with code 1."""
+    fails = service("Trigger('exception')")
+
+    fails.send("def fail(): raise ValueError('secret')\nfail()")
+    _, printed = fails.process.communicate()
+
+    assert fails.process.returncode == 1
+    assert "ValueError: secret" in printed
+    assert re.search(
+        r"gencore: unhandled exception: builtins\.ValueError in fail, .*: dump st.*", printed
+    )
+    (manifest,) = fails.dumps(1)
+    assert_dumped_for(manifest, "unhandled exception: builtins.ValueError in fail")
+    assert "secret" not in manifest["trigger"]["reason"]
+
+
+def test_exceptions_of_threads_and_loops_count_too(service):
+    """Each of them, as those that a program does not catch."""
+    fails = service("Trigger('exception', interval=0)", "import asyncio")
+
+    fails.run("t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()")
+    assert "ZeroDivisionError" in fails.next_line()
+    fails.dumps(1)
+    fails.run(
+        """
+        async def main():
+            loop = asyncio.get_running_loop()
+            gencore.watch(loop)
+            loop.call_soon(lambda: [][0])
+            await asyncio.sleep(0.01)
+        asyncio.run(main())
+        """
+    )
+
+    assert "IndexError" in fails.next_line()
+    assert_dumped_for(fails.dumps(2)[-1], "unhandled exception: builtins.IndexError")
+
+
+def test_a_child_has_the_triggers_with_counters_anew(service):
+    """And its own process ID."""
+    parent = service("Trigger('signal', 'SIGRTMIN+5', count=1), Trigger('gil', '1h')")
+    number = signal.SIGRTMIN + 5
+    os.kill(parent.pid, number)
+    assert "(1 of 1)" in parent.next_line()
+    parent.dumps(1)
+    parent.run(
+        """
+        child = os.fork()
+        if child == 0:
+            os.kill(os.getpid(), 39)
+            threading.Event().wait()
+        """.replace("39", str(number))
+    )
+
+    assert parent.next_line() == f"signal: {number}: dump started (1 of 1)"
+    pids = [manifest["process"]["pid"] for manifest in parent.dumps(2)]
+    parent.run("os.kill(child, 9); os.waitpid(child, 0)")
+
+    assert pids[0] == parent.pid
+    assert pids[1] != parent.pid
+
+
+def test_a_signal_alone_wakes_nobody_up(service):
+    """There is nothing to look at until it comes."""
+    asked = service("Trigger('signal', 'SIGRTMIN+5'), Trigger('exception')")
+    while (file := asked.agent_thread()) is None or "State:\tS" not in file.read_text():
+        select.select([], [], [], 0.01)
+
+    before = re.findall(r"switches:\t(\d+)", file.read_text())
+    select.select([], [], [], 1)  # the time that is measured
+
+    assert re.findall(r"switches:\t(\d+)", file.read_text()) == before
+
+
+def test_disarm_leaves_nothing_of_them(service):
+    """No thread, and no handler of the signal."""
+    armed = service("Trigger('signal', 'SIGRTMIN+5'), Trigger('gil', '5s')")
+    armed.run("gencore.disarm()")
+
+    assert os.listdir(f"/proc/{armed.pid}/task") == [str(armed.pid)]
+    caught = re.search(r"SigCgt:\t(\w+)", Path(f"/proc/{armed.pid}/status").read_text())[1]
+    assert not int(caught, 16) & 1 << signal.SIGRTMIN + 5 - 1
+
+
+def test_a_signal_that_is_handled_is_refused(service):
+    """The application's handler stays, and so do the triggers that were set before: none."""
+    used = service("", "import signal\nsignal.signal(signal.SIGRTMIN + 5, lambda *_: None)")
+
+    used.send("gencore.arm(triggers=[Trigger('signal', 'SIGRTMIN+5')])")
+
+    assert "a signal of a trigger has a handler already" in used.process.communicate()[1]
+
+
+def test_standard_error_that_is_another_file_is_not_written_to(service, tmp_path):
+    """The application may have closed it, and its number be a file of data."""
+    data = tmp_path / "data"
+    data.touch()
+    reopened = service("Trigger('signal', 'SIGRTMIN+5')")
+    reopened.run(f"os.dup2(os.open({str(data)!r}, os.O_WRONLY), 2)")
+
+    os.kill(reopened.pid, signal.SIGRTMIN + 5)
+
+    reopened.dumps(1)
+    assert data.read_bytes() == b""
+
+
+def test_exec_hands_triggers_on(tmp_path):
+    """To every Python process below it, with the directory."""
+    gencore = Path(sys.executable).with_name("gencore")
+    command = [gencore, "exec", "--trigger", "signal=SIGRTMIN+5,count=1", "-o", "dumps", "--"]
+    (tmp_path / "dumps").mkdir()
+    code = "import os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 5); input()"
+    with subprocess.Popen(
+        [*command, sys.executable, "-I", "-c", code],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline().endswith("dump started (1 of 1)\n")
+        while not list((tmp_path / "dumps").glob("*.tar.gz")):
+            select.select([], [], [], 0.05)
+        process.communicate("\n")
+
+    (bundle,) = (tmp_path / "dumps").iterdir()
+    assert_dumped_for(manifest_of(bundle), "signal: ")

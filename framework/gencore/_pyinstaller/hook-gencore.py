@@ -7,7 +7,8 @@ from PyInstaller.utils.hooks import collect_data_files, collect_entry_point, cop
 
 datas = [*copy_metadata("gencore", recursive=True), *collect_data_files("gencore")]
 hiddenimports = []
-for group in ("gencore.backends", "gencore.collectors"):
+families = ("backends", "collectors", "destinations", "filters", "listeners", "agents")
+for group in (f"gencore.{family}" for family in families):
     metadata, modules = collect_entry_point(group)
     datas += metadata
     hiddenimports += modules

@@ -215,6 +215,8 @@ def refuse(settings: Settings) -> None:
     """Raise `NoRecorder` if a recorder cannot be started here."""
     if is_closed():
         raise NoRecorder("the interpreter is shutting down")
+    if (reason := why_no_program()) is not None:
+        raise NoRecorder(reason)
     if "t" in getattr(sys, "abiflags", ""):  # native code, which could crash, is not even loaded
         raise NoRecorder("this Python is free-threaded")
     try:
@@ -222,6 +224,4 @@ def refuse(settings: Settings) -> None:
     except Unsupported as error:
         raise NoRecorder("this platform has none") from error
     if reason is not None:
-        raise NoRecorder(reason)
-    if (reason := why_no_program()) is not None:
         raise NoRecorder(reason)

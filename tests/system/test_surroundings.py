@@ -343,7 +343,8 @@ SOFT_FILE_LIMIT = """if True:
     import gencore, json, resource, sys
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
     try:
-        print(json.dumps([gencore.Pipeline(directory=".", %s).run().failed[0].reason]))
+        pipeline = gencore.Pipeline(directory=".", %s)
+        print(json.dumps([pipeline.start_here("a recorder raises it").result().failed[0].reason]))
     except gencore.GencoreError as error:
         print(json.dumps([str(error)]))
 """

@@ -65,25 +65,28 @@ class AgentAccess(ProcessAccess):
     """Reaches another process through descriptors that its agent passed on.
 
     It opened them itself: no right over the process is needed, only to read the files of /proc
-    that every process of the same user may read. The map is that of its clone, which lives until
-    it has written it all: the process may be killed as soon as the pause is over, and a map that
-    is read meanwhile just ends.
+    that every process of the same user may read. The map is read at once: the process may be
+    killed as soon as the pause is over, and a map that is read meanwhile just ends. Then that of
+    its clone is as good, which lives until it has written its core.
     """
 
     def __init__(self, target: Target, descriptors: dict[str, int], clone: int) -> None:
         super().__init__(target)
         self._descriptors = descriptors
-        self._map = _map_of(clone) or self._read_map()
+        self._map = self._read_map() or _map_of(clone)
         self.map_files = target.proc("map_files")
         with suppress(OSError):  # it has ended already
             self.root = root_of(target)
 
     def _read_map(self) -> tuple[MappedRange, ...]:
         try:
-            with os.fdopen(os.dup(self._descriptors["maps"]), "rb") as file:
-                return parse_memory_map(file.read())
+            maps = self._descriptors["maps"]
+            with os.fdopen(os.dup(maps), "rb") as file:
+                data = file.read()
+            lives = bool(os.pread(maps, 1, 0))  # so it has not ended while its map was read
         except (OSError, LookupError):  # it has ended already, or could not open it
             return ()
+        return parse_memory_map(data) if lives else ()
 
     def memory_map(self) -> tuple[MappedRange, ...]:
         """Return it as it was just after the pause. Raises OSError if nobody could read it."""

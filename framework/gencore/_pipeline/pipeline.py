@@ -85,8 +85,9 @@ class Pipeline:
         self._request = settings.request
         self._selection = Selection(settings.backend, settings.collectors)
         self._ways_out = WaysOut(settings)
-        with suppress(NoRecorder):  # loads what `start` needs: its files may be gone by then
-            refuse(settings)
+        if self._request.target.other is None:
+            with suppress(NoRecorder):  # loads what `start` needs: its files may be gone by then
+                refuse(settings)
 
     @property
     def directory(self) -> Path:

@@ -92,26 +92,33 @@ static PyObject *describe(const struct snapshot *snapshot)
  * The result goes into a list of the caller's before anything else can happen: a Python signal
  * handler that raises (Ctrl-C) runs as soon as this returns, and a returned value would be lost.
  */
-static PyObject *take(const struct snapshot_order *order, PyObject *taken)
+static PyObject *note_taken(int failed, const struct step_failure *failure,
+			    const struct snapshot *snapshot, PyObject *taken)
 {
-	struct step_failure failure;
-	struct snapshot snapshot;
-	uint64_t before = turn_take();
-	PyObject *row = NULL;
-	int failed;
+	PyObject *row;
 
-	if (snapshot_take(order, &snapshot, &failure)) {
-		errno = failure.err;
-		PyErr_SetFromErrnoWithFilename(PyExc_OSError, steps[failure.step].name);
-	} else {
-		row = describe(&snapshot);
+	if (failed) {
+		errno = failure->err;
+		return PyErr_SetFromErrnoWithFilename(PyExc_OSError, steps[failure->step].name);
 	}
-	turn_give_back(before);
+	row = describe(snapshot);
 	failed = !row || PyList_Append(taken, row);
 	Py_XDECREF(row);
 	if (failed)
 		return NULL;
 	Py_RETURN_NONE;
+}
+
+static PyObject *take(const struct snapshot_order *order, PyObject *taken)
+{
+	struct step_failure failure;
+	struct snapshot snapshot;
+	uint64_t before = turn_take();
+	int failed = snapshot_take(order, &snapshot, &failure);
+	PyObject *result = note_taken(failed, &failure, &snapshot, taken);
+
+	turn_give_back(before);
+	return result;
 }
 
 PyDoc_STRVAR(snapshot_for_kernel_doc,
@@ -217,9 +224,10 @@ static PyObject *native_hand_over(PyObject *module, PyObject *args)
 	struct order_facts facts;
 	struct step_failure failure;
 	struct snapshot snapshot;
-	PyObject *row = NULL;
+	PyObject *result = NULL;
 	Py_ssize_t size;
-	int channel, failed = -1;
+	uint64_t before;
+	int channel, failed;
 
 	(void)module;
 	if (!PyArg_ParseTuple(args, "iiy#sOOppsIO!", &channel, &elf.order.reader, &facts.json,
@@ -229,20 +237,13 @@ static PyObject *native_hand_over(PyObject *module, PyObject *args)
 		return NULL;
 	facts.size = (size_t)size;
 	if (!complete_order(&elf)) {
+		before = turn_take();
 		failed = service_hand_over(channel, &elf.order, &facts, &snapshot, &failure);
-		if (failed) {
-			errno = failure.err;
-			PyErr_SetFromErrnoWithFilename(PyExc_OSError, steps[failure.step].name);
-		} else {
-			row = describe(&snapshot);
-			failed = !row || PyList_Append(elf.taken, row);
-			Py_XDECREF(row);
-		}
+		result = note_taken(failed, &failure, &snapshot, elf.taken);
+		turn_give_back(before);
 	}
 	free_order(&elf);
-	if (failed)
-		return NULL;
-	Py_RETURN_NONE;
+	return result;
 }
 
 static const char *const message_names[] = {

@@ -503,8 +503,8 @@ static void send_capture(int channel, const struct handed *handed, const struct 
 	close_passed(&own, -1);
 }
 
-static int hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
-		     struct snapshot *ret, struct step_failure *failure)
+int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
+		      struct snapshot *ret, struct step_failure *failure)
 {
 	uint64_t began = now_ns();
 	struct handed handed;
@@ -523,15 +523,5 @@ static int hand_over(int channel, struct snapshot_order *order, const struct ord
 	}
 	close(handed.core[0]);
 	close(handed.text);
-	return result;
-}
-
-int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
-		      struct snapshot *ret, struct step_failure *failure)
-{
-	uint64_t before = turn_take();
-	int result = hand_over(channel, order, facts, ret, failure);
-
-	turn_give_back(before);
 	return result;
 }

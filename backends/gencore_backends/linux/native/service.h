@@ -60,7 +60,8 @@ struct order_facts {
  * time of CLOCK_MONOTONIC before the pause: in a file in memory, the last descriptor, which it
  * does not list. "core" is the end of a pipe from which the core is read.
  *
- * Returns 0, or -1 with *failure filled in. The clone's two descriptors are the caller's to close.
+ * Called with the turn, as long as the thread table of *ret is looked at. Returns 0, or -1 with
+ * *failure filled in. The clone's two descriptors are the caller's to close.
  */
 int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
 		      struct snapshot *ret, struct step_failure *failure);

@@ -26,7 +26,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "time": "date and time of the instant, UTC: YYYYMMDD.HHMMSS",
     "id": "ID of the dump, a UUIDv7; bundle_id in the manifest",
     "pod": "POD_NAME if set, otherwise the host name, which in a pod is the pod's name",
-    "seq": "number of the dump in this process, from 001",
+    "seq": "number of the dump in this process, from 001; of another process, the microsecond",
 }
 """The fields of a template, and what they stand for."""
 _FORMS: Final[Mapping[str, str]] = {
@@ -67,7 +67,11 @@ def check_template(template: object) -> None:
 
 
 def dump_name(template: str, created_at: datetime, own_id: str, pid: int | None = None) -> str:
-    """Return the name of the next dump, of the process *pid* or else this one."""
+    """Return the name of the next dump, of the process *pid* or else this one.
+
+    Whoever dumps another process cannot count its dumps: others may be dumping it in the same
+    second. Their microseconds differ.
+    """
     host = platform.node() or "localhost"
     values = {
         "pid": str(pid or os.getpid()),
@@ -76,7 +80,7 @@ def dump_name(template: str, created_at: datetime, own_id: str, pid: int | None 
         "time": f"{created_at:%Y%m%d.%H%M%S}",
         "id": own_id,
         "pod": _shortened(os.environ.get("POD_NAME") or host, _LONGEST_FIELD),
-        "seq": f"{next(_sequence):03}",
+        "seq": f"{next(_sequence):03}" if pid is None else f"{created_at:%f}",
     }
     return _harmless(template.format_map(values)) or own_id
 

@@ -45,6 +45,17 @@ def test_the_default_sorts_by_time(tmp_path):
     assert re.fullmatch(rf"core_\d{{8}}\.\d{{6}}\.{os.getpid()}\.\d{{3,}}", report.name)
 
 
+def test_dumps_of_another_process_in_one_second_have_names_of_their_own():
+    """Those who dump it may be several, and each makes its first dump."""
+    moments = [INSTANT.replace(microsecond=us) for us in (0, 7, 482113)]
+
+    names = [naming.dump_name(naming.DEFAULT_NAME, moment, "", pid=4711) for moment in moments]
+
+    assert names == [f"core_20260102.030405.4711.{us:06}" for us in (0, 7, 482113)]
+    pattern = naming.pattern_of(naming.DEFAULT_NAME)
+    assert all(pattern.fullmatch(name) for name in names)
+
+
 @pytest.mark.parametrize(
     "template",
     [

@@ -3,7 +3,7 @@
  * What the clone does, done without a clone, so that sanitizers can look at it.
  *
  *   clone_parts descriptors FIRST,SECOND,... [listed]   close all but those; print what is left
- *   clone_parts states SHAPE                            keep a list's states; print how many ranges
+ *   clone_parts stacks SHAPE                            find Python's; print how many of each piece
  *   clone_parts lifeline WHOM                           wait for room until that process has ended
  */
 #define _GNU_SOURCE
@@ -23,7 +23,7 @@
 #include "descriptors.h"
 #include "kernel_abi.h"
 #include "lifeline.h"
-#include "python_threads.h"
+#include "python_stacks.h"
 
 static int refuse_close_range(void)
 {
@@ -58,53 +58,108 @@ static int show_descriptors(char *list, bool listed)
 	return fflush(out);
 }
 
-/* ---------------------------------------------------------------------------- the thread states */
-
-struct state {
-	struct state *previous, *next;
-	void *interpreter;
-	char rest[4096];
-};
+/* ------------------------------------------------------------------------------ the Python stacks */
 
 enum { STATES = 100 };
 
-static uintptr_t make_states(const char *shape)
-{
-	static struct state states[STATES];
-	static char interpreter[512 * 1024];
-	struct state *middle = &states[STATES / 2];
+/* So large that each range that is found is one of its own. */
+struct piece {
+	uintptr_t words[64];
+	char rest[8192];
+};
 
-	for (int i = 0; i < STATES; i++)
-		states[i] = (struct state){.previous = i ? &states[i - 1] : NULL,
-					   .next = i < STATES - 1 ? &states[i + 1] : NULL,
-					   .interpreter = interpreter};
+/* Stand for types. */
+static const char code_type, text_type, bytes_type, tuple_type;
+
+static struct piece interpreter, states[STATES], frames[STATES], code, text, lines, names;
+
+/* Every state has one frame, and all frames have one code, in a layout that no Python has. */
+static struct python_layout make_python(const char *shape)
+{
+	static uintptr_t first;
+	struct piece *middle = &states[STATES / 2];
+
+	first = strcmp(shape, "none") ? (uintptr_t)&interpreter : 0;
+	interpreter.words[1] = (uintptr_t)&states[0];
+	for (int i = 0; i < STATES; i++) {
+		states[i].words[1] = i < STATES - 1 ? (uintptr_t)&states[i + 1] : 0;
+		states[i].words[2] = (uintptr_t)&interpreter;
+		states[i].words[3] = (uintptr_t)&frames[i];
+		frames[i].words[0] = (uintptr_t)&code | 1; /* tagged */
+	}
+	code.words[1] = (uintptr_t)&code_type;
+	code.words[2] = 1000;
+	code.words[12] = (uintptr_t)&names;
+	for (int i = 14; i < 17; i++)
+		code.words[i] = (uintptr_t)&text;
+	code.words[17] = (uintptr_t)&lines;
+	text.words[1] = (uintptr_t)&text_type;
+	text.words[2] = 9;
+	text.words[4] = 1 << 6 | 1 << 2; /* ASCII: a byte each */
+	lines.words[1] = (uintptr_t)&bytes_type;
+	lines.words[2] = 50;
+	names.words[1] = (uintptr_t)&tuple_type;
+	names.words[2] = 1;
+	names.words[3] = (uintptr_t)&text;
 	if (!strcmp(shape, "circle"))
-		states[STATES - 1].next = &states[0];
+		states[STATES - 1].words[1] = (uintptr_t)&states[0];
 	if (!strcmp(shape, "wild"))
-		middle->next = (struct state *)16;
+		middle->words[1] = 16;
 	if (!strcmp(shape, "freed")) /* what a thread that has ended leaves behind */
 		memset(middle + 1, 0xdd, sizeof(*middle));
-	if (!strcmp(shape, "unlinking")) /* the state after it is out in one direction only */
-		middle->next = middle + 2;
-	return strcmp(shape, "none") ? (uintptr_t)middle : 0;
+	if (!strcmp(shape, "half-made")) /* a frame whose code is not there yet */
+		frames[0].words[0] = (uintptr_t)&frames[1] | 1;
+	if (!strcmp(shape, "recursion"))
+		frames[0].words[1] = (uintptr_t)&frames[0];
+	if (!strcmp(shape, "huge"))
+		code.words[2] = SIZE_MAX / 2;
+	return (struct python_layout){
+		.first_interpreter = (uintptr_t)&first,
+		.code_type = (uintptr_t)&code_type,
+		.text_type = (uintptr_t)&text_type,
+		.bytes_type = (uintptr_t)&bytes_type,
+		.tuple_type = (uintptr_t)&tuple_type,
+		.interpreter_size = 3000,
+		.first_state = 8,
+		.frame_of_state = 24,
+		.previous_frame = 8,
+		.code_head = 200,
+		.tuple_head = 24,
+		.ascii_head = 40,
+	};
 }
 
-static int show_states(const char *shape)
+/* How many of the pieces are there, each with so many bytes and no more. */
+static int count_in(const struct python_stacks *stacks, const struct piece *pieces, int count,
+		    size_t size)
 {
-	static const struct range before[] = {{0x1000, 0x2000}, {0x1800, 0x3000}, {0x5000, 0x6000}};
-	struct ranges kept = {before, 3};
-	uintptr_t state = make_states(shape);
-	struct peek peek;
-	size_t bytes = 0;
+	int found = 0;
 
-	if (clone_peek_open(&peek) || clone_keep_thread_states(&peek, state, &kept))
+	for (int i = 0; i < count; i++)
+		for (size_t row = 0; row < stacks->count; row++)
+			found += stacks->rows[row].start == (uintptr_t)&pieces[i] &&
+				 stacks->rows[row].end == (uintptr_t)&pieces[i] + size;
+	return found;
+}
+
+static int show_stacks(const char *shape)
+{
+	struct python_layout layout = make_python(shape);
+	struct python_stacks stacks;
+	struct peek peek;
+
+	python_stacks_know(&layout);
+	if (clone_peek_open(&peek) || clone_find_python_stacks(&peek, &stacks))
 		return 1;
-	for (size_t i = 0; i < kept.count; i++) {
-		if (i && kept.rows[i].start <= kept.rows[i - 1].end)
+	for (size_t i = 0; i < stacks.count; i++) {
+		if (i && stacks.rows[i].start <= stacks.rows[i - 1].end)
 			return 2;
-		bytes += kept.rows[i].end - kept.rows[i].start;
 	}
-	printf("%zu\n", bytes);
+	printf("%d %d %d %d %d %d %d\n", count_in(&stacks, &interpreter, 1, 3000),
+	       count_in(&stacks, states, STATES, 1024), count_in(&stacks, frames, STATES, 256),
+	       count_in(&stacks, &code, 1, 200 + 2 * 1000), count_in(&stacks, &text, 1, 40 + 10),
+	       count_in(&stacks, &lines, 1, 33 + 50), count_in(&stacks, &names, 1, 24 + 8));
+	clone_forget_python_stacks(&stacks);
 	return 0;
 }
 
@@ -141,7 +196,7 @@ int main(int argc, char **argv)
 		return 77;
 	if (!strcmp(argv[1], "descriptors"))
 		return show_descriptors(argv[2], argc > 3);
-	if (!strcmp(argv[1], "states"))
-		return show_states(argv[2]);
+	if (!strcmp(argv[1], "stacks"))
+		return show_stacks(argv[2]);
 	return show_lifeline(argv[2]);
 }

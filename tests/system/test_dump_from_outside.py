@@ -111,12 +111,13 @@ def test_a_python_below_exec_is_dumped(service, tmp_path, options):
     assert manifest["tool"]["backend"]["name"] == "linux-agent"
 
 
+@pytest.mark.parametrize("content", ["full", "stacks"])
 @pytest.mark.parametrize("code", [HOLDS_THE_GIL, SPINS], ids=["GIL held in C", "spinning threads"])
-def test_the_stacks_of_a_stuck_service_show_where_it_is(service, tmp_path, code):
+def test_the_stacks_of_a_stuck_service_show_where_it_is(service, tmp_path, code, content):
     """Its own Python runs nothing for that, and is not waited for."""
     process = service(code)
 
-    done = gencore_command("dump", process.pid, "-o", tmp_path, "--quiet")
+    done = gencore_command("dump", process.pid, "-o", tmp_path, "--content", content, "--quiet")
     stacks = gencore_command("stacks", done.stdout.strip())
 
     assert done.returncode == 0, done.stderr

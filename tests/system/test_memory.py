@@ -508,17 +508,42 @@ def wait_with_a_secret():
 thread = threading.Thread(target=wait_with_a_secret)
 thread.start()
 content, directory = sys.argv[1:3]
-report = gencore.start(
-    directory=directory, name="dump", content=content, collectors=["manifest", "raw"]
-).result()
+complete = True
+if content == "ask":
+    print(flush=True)
+    sys.stdin.read()
+else:
+    report = gencore.start(
+        directory=directory, name="dump", content=content, collectors=["manifest", "raw"]
+    ).result()
+    complete = report.result == "complete"
 event.set()
-sys.exit(report.result != "complete")
+sys.exit(not complete)
 """
 
 
-@pytest.fixture
-def hand_out(tmp_path):
-    """Return a function that dumps a process with secrets.
+def dump_from_outside(command, environment, directory, content):
+    """Let an armed process wait while it is dumped."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    gencore_command = Path(sys.executable).with_name("gencore")
+    with subprocess.Popen(
+        [gencore_command, "exec", *command], env=environment, **pipes
+    ) as process:
+        process.stdout.readline()
+        collectors = ["--collector", "manifest", "--collector", "raw"]
+        options = ["-o", directory, "--content", content, *collectors]
+        subprocess.run(
+            [gencore_command, "dump", "--quiet", str(process.pid), *options],
+            check=True,
+            timeout=100,
+        )
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+@pytest.fixture(params=["inside", "outside"])
+def hand_out(tmp_path, request):
+    """Return a function that dumps a process with secrets, from inside or from outside.
 
     It returns the core, the names of those that are in it, the manifest, and two of the secrets.
     """
@@ -526,12 +551,17 @@ def hand_out(tmp_path):
     def dump(content):
         key, argument = os.urandom(16).hex(), os.urandom(16).hex()
         environment = {**os.environ, "APP_KEY": key, "LANG": "C.UTF-8", "POD_NAME": key}
-        command = [sys.executable, "-c", HANDED_OUT, content, tmp_path, f"--key={argument}"]
-        subprocess.run(command, env=environment, check=True, timeout=100)
+        program = [sys.executable, "-c", HANDED_OUT]
+        rest = [tmp_path, f"--key={argument}"]
+        if request.param == "outside":
+            dump_from_outside([*program, "ask", *rest], environment, tmp_path, content)
+        else:
+            command = [*program, content, *rest]
+            subprocess.run(command, env=environment, check=True, timeout=100)
         (core,), (manifest,) = tmp_path.glob("*.core"), tmp_path.glob("*.json")
         found = {
             "environment": f"APP_KEY={key}",
-            "arguments": f"--key={argument}",
+            "arguments": f"{tmp_path}\0--key={argument}",  # as the kernel has put them
             "locals": f"local-{key[::-1]}",
         }
         data = core.read_bytes()
@@ -580,7 +610,7 @@ def test_every_python_stack_is_shown(hand_out, tool, content):
     command = [tool("pystack"), "--no-color", "core", core, os.path.realpath(sys.executable)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    for function in ("wait_with_a_secret", "_bootstrap", "hand_over_this_process", "<module>"):
+    for function in ("wait_with_a_secret", "_bootstrap", "wait", "<module>"):
         assert f", in {function}\n" in shown
 
 

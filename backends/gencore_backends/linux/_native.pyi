@@ -31,7 +31,6 @@ def snapshot_for_kernel(
 def snapshot_to_elf(
     core_fd: int,
     content: str,
-    kept: Ranges,
     excluded: Ranges,
     with_dontdump: bool,
     allow_undumpable: bool,
@@ -45,7 +44,6 @@ def hand_over(
     reader: int,
     facts: bytes,
     content: str,
-    kept: Ranges,
     excluded: Ranges,
     with_dontdump: bool,
     allow_undumpable: bool,
@@ -75,6 +73,7 @@ def set_triggers(
     environment: list[bytes],
     /,
 ) -> None: ...
+def find_python() -> bool: ...
 def new_beat() -> int: ...
 def beat(number: int, seconds: float, /) -> None: ...
 def suspend_beat(number: int, for_ever: bool, /) -> None: ...

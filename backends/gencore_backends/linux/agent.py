@@ -56,6 +56,7 @@ def arm(facts: bytes) -> None:
     Raises OSError.
     """
     directory = None if _native.is_armed() else _own_directory()  # which it has already
+    _native.find_python()
     _native.arm(os.fsencode(directory or ""), facts)
     _follow_forks()
 

@@ -1,12 +1,10 @@
 """The backend ``linux-agent``: another process, armed, clones itself when it is asked."""
 
-from gencore import DumpRequest, Reason, Snapshot, Verdict
+from gencore import DumpRequest, Snapshot, Verdict
 from gencore.output import Output
 from gencore_backends.linux.backend import LinuxBackend
 
 __all__ = ["LinuxAgent"]
-
-_NO_PYTHON = "without the GIL nobody can say which memory readers of Python stacks need"
 
 
 class LinuxAgent(LinuxBackend):
@@ -26,9 +24,6 @@ class LinuxAgent(LinuxBackend):
         """Ask the agent who it is. Raises `TargetUnavailable`."""
         from gencore_backends.linux import agent_client, preflight
 
-        if request.content not in {"full", "private"}:
-            text = f"content={request.content!r} is unsupported: {_NO_PYTHON}"
-            return Verdict.no(Reason(text, "pass content='private'"))
         agent_client.ask(request.target).close()
         return Verdict.yes(core_size=preflight.core_size_of(request))
 

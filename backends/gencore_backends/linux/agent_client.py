@@ -19,6 +19,7 @@ import attrs
 from gencore import DumpRequest, TargetUnavailable
 from gencore.target import Target
 from gencore_backends.linux.agent_directories import directories_of
+from gencore_backends.linux.preflight import UNKNOWN_PYTHON
 from gencore_backends.linux.proc import read_status
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
 
@@ -45,6 +46,7 @@ _REFUSALS: Final = {
         "a userfaultfd of it reports forks (UFFD_FEATURE_EVENT_FORK): a clone would never return",
         "drop UFFD_FEATURE_EVENT_FORK from UFFDIO_API",
     ),
+    "stacks": (UNKNOWN_PYTHON, "pass content='private'"),
     "other-user": ("it belongs to another user", "ask as that user, or as root"),
 }
 

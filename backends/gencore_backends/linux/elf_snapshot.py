@@ -16,7 +16,6 @@ from gencore_backends.linux.child import Child
 from gencore_backends.linux.completeness import why_incomplete
 from gencore_backends.linux.growing_file import GrowingFile
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, Origin
-from gencore_backends.linux.stack_ranges import stack_ranges
 
 __all__ = [
     "CONTENTS",
@@ -27,7 +26,6 @@ __all__ = [
 ]
 
 CONTENTS: Final = {"full", "private", "stacks", "triage"}
-_LIMITED: Final = {"stacks", "triage"}
 _CORE: Final = "core"
 
 
@@ -53,13 +51,10 @@ def hand_over_this_process(
     _native.hand_over(channel, reader, facts, *_order(request), taken)
 
 
-def _order(
-    request: DumpRequest,
-) -> "tuple[str, _native.Ranges, _native.Ranges, bool, bool, str, int]":
+def _order(request: DumpRequest) -> "tuple[str, _native.Ranges, bool, bool, str, int]":
     """Return the arguments that both have."""
     return (
         request.content,
-        stack_ranges() if request.content in _LIMITED else (),
         request.excluded,
         request.with_dontdump,
         request.allow_undumpable,

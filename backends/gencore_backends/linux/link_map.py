@@ -10,14 +10,14 @@ not a crash.
 
 import os
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Final, TypeVar
+from typing import Final
 
 from gencore.runtime import reraise_if_from_handler
-from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
+from gencore_backends.linux.process_access import ProcessAccess
 
-__all__ = ["linker_ranges", "loaded_names"]
+__all__ = ["loaded_names"]
 
 _PAIR: Final = struct.Struct("=QQ")
 """A row of a dynamic section: tag and value."""
@@ -26,16 +26,10 @@ _PROGRAM_HEADER: Final = struct.Struct("=IIQQQQQQ")
 _PT_DYNAMIC, _PT_PHDR = 2, 6
 _R_DEBUG: Final = struct.Struct("=i4xQ")
 _LINK_MAP: Final = struct.Struct("=QQQQ")
-_LINK_MAP_SIZE: Final = 40
-"""With l_prev, which is not followed."""
 _MAX_NAMES: Final = 10_000
 """A list that changes while it is read may become circular."""
 _PAGE: Final = 4096
 """The smallest page: a string is read up to a page boundary, as the next page may be missing."""
-
-_Link = tuple[int, int, bytes]
-"""Addresses of a struct link_map and of its name, and the name."""
-_Result = TypeVar("_Result")
 
 
 def loaded_names(access: ProcessAccess) -> tuple[str, ...] | None:
@@ -43,27 +37,11 @@ def loaded_names(access: ProcessAccess) -> tuple[str, ...] | None:
 
     It cannot on 32-bit platforms, in static executables, and if access to ``mem`` is denied.
     """
-    return _read(access, lambda links: tuple(os.fsdecode(name) for _, _, name in links))
-
-
-def linker_ranges() -> tuple[tuple[int, int], ...]:
-    """Return the memory of this process's list, as (start, end); none if it cannot be reached."""
-    return _read(THIS_PROCESS, lambda links: tuple(_ranges(links))) or ()
-
-
-def _ranges(links: Iterator[_Link]) -> Iterator[tuple[int, int]]:
-    for link, name, text in links:
-        yield link, link + _LINK_MAP_SIZE
-        yield name, name + len(text) + 1
-
-
-def _read(access: ProcessAccess, use: Callable[[Iterator[_Link]], _Result]) -> _Result | None:
-    """Return what *use* makes of the list."""
     try:
         fd = access.open_memory()
         try:
             first = _first_link(fd, access.auxiliary_values())
-            return use(islice(_links(fd, first), _MAX_NAMES))
+            return tuple(islice(_names(fd, first), _MAX_NAMES))
         finally:
             os.close(fd)
     except (OSError, LookupError, OverflowError, struct.error) as error:
@@ -88,11 +66,10 @@ def _dynamic(fd: int, address: int) -> Iterator[tuple[int, int]]:
         address += _PAIR.size
 
 
-def _links(fd: int, link: int) -> Iterator[_Link]:
+def _names(fd: int, link: int) -> Iterator[str]:
     while link:
-        _, name, _, following = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
-        yield link, name, _text(fd, name)
-        link = following
+        _, name, _, link = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
+        yield os.fsdecode(_text(fd, name))
 
 
 def _text(fd: int, address: int) -> bytes:

@@ -17,6 +17,7 @@ __all__ = ["core_size_of", "probe_elf", "probe_kernel_core"]
 
 _WITH_HEAP: Final = {"full", "private"}
 """Contents that include the heap; the others have stacks, and what readers of stacks need."""
+UNKNOWN_PYTHON: Final = "this Python keeps its stacks differently from those that gencore knows"
 _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
 
@@ -115,9 +116,10 @@ def _limit_reasons(name: str, limit: int, need: int, which: str = "hard") -> lis
 
 
 def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Reason]:
-    if request.content in contents:
+    if request.content in contents and (request.content in _WITH_HEAP or _native.find_python()):
         return []
-    return [Reason(f"content={request.content!r} is unsupported", "pass content='private'")]
+    why = f": {UNKNOWN_PYTHON}" if request.content in contents else ""
+    return [Reason(f"content={request.content!r} is unsupported{why}", "pass content='private'")]
 
 
 def _userfaultfd_reasons() -> list[Reason]:

@@ -76,8 +76,9 @@ def dump_command(
     targets = list(dict.fromkeys(_targets(pids, every=every, name=name, children=children)))
     if output == _STANDARD_OUTPUT and (as_json or len(targets) != 1):
         raise UsageError("-o - takes one process, and no --json")
+    least: Content = "private" if ptrace else "stacks"  # of what the backend can do
     rows = [
-        _dump(pid, fitted(options, pid) if fit else options, quiet=quiet, as_json=as_json)
+        _dump(pid, fitted(options, pid, least) if fit else options, quiet=quiet, as_json=as_json)
         for pid in targets
     ]
     code = _exit_code([row["exit_code"] for row in rows])

@@ -13,8 +13,8 @@ _TOO_SHORT: Final = 8
 """Less than this part of what a clone may copy is free: only its stacks should be written."""
 
 
-def fitted(options: Options, pid: int) -> Options:
-    """Return the options with the content that fits, and a reason that says so.
+def fitted(options: Options, pid: int, least: Content) -> Options:
+    """Return the options with the content that fits, *least* or more, and a reason that says so.
 
     A clone copies what its process rewrites as long as it lives; the less is written, the shorter
     it lives.
@@ -23,18 +23,17 @@ def fitted(options: Options, pid: int) -> Options:
     wanted = options.get("content", "full")
     if room is None or wanted != "full":
         return options
-    content, why = content_for(*room)
+    content, why = content_for(*room, least)
     if content == wanted:
         return options
     reason = "; ".join(filter(None, [options.get("reason"), why]))
     return {**options, "content": content, "reason": reason}
 
 
-def content_for(free: int, copied: int) -> tuple[Content, str]:
+def content_for(free: int, copied: int, least: Content) -> tuple[Content, str]:
     """Return the content for a clone that may copy so many bytes, and why."""
     if free >= copied:
         return "full", ""
-    why = f"content private: {free // _MIB} MiB are free for {copied // _MIB} MiB of a clone"
-    if free * _TOO_SHORT < copied:
-        why += " (stacks would fit better, and are unsupported from outside)"
-    return "private", why
+    content = least if free * _TOO_SHORT < copied else "private"
+    why = f"content {content}: {free // _MIB} MiB are free for {copied // _MIB} MiB of a clone"
+    return content, why

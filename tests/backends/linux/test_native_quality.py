@@ -95,7 +95,7 @@ def parts(tmp_path_factory):
     names = (
         "descriptors",
         "lifeline",
-        "python_threads",
+        "python_stacks",
         "memory_map",
         "page_map",
         "peek",
@@ -129,14 +129,21 @@ def test_all_descriptors_are_closed_but_those_that_are_kept(parts, kept, listed)
 
 
 @pytest.mark.parametrize(
-    ("shape", "states"),
-    [("plain", 100), ("circle", 100), ("unlinking", 99), ("wild", 51), ("freed", 51), ("none", 0)],
+    ("shape", "found"),
+    [
+        ("plain", "1 100 100 1 1 1 1"),
+        ("circle", "1 100 100 1 1 1 1"),
+        ("recursion", "1 100 100 1 1 1 1"),
+        ("half-made", "1 100 100 1 1 1 1"),
+        ("wild", "1 51 51 1 1 1 1"),
+        ("freed", "1 51 51 1 1 1 1"),
+        ("huge", "1 100 100 0 0 0 0"),
+        ("none", "0 0 0 0 0 0 0"),
+    ],
 )
-def test_a_list_of_thread_states_in_any_shape_is_followed_as_far_as_it_goes(parts, shape, states):
-    """To states that are gone it leads no further; ranges that overlap become one."""
-    interpreter = 512 * 1024 if states else 0
-
-    assert parts("states", shape) == [str(0x3000 + interpreter + states * 4096)]
+def test_python_stacks_in_any_shape_are_found_as_far_as_they_go(parts, shape, found):
+    """Interpreters, states, frames, code, texts, lines, names: each to the byte, what is there."""
+    assert parts("stacks", shape) == found.split()
 
 
 @pytest.mark.parametrize(("whom", "told"), [("reader", "ESRCH"), ("parent", "room")])

@@ -34,7 +34,7 @@
 #include "lifeline.h"
 #include "memory_map.h"
 #include "notes.h"
-#include "python_threads.h"
+#include "python_stacks.h"
 #include "scheduling.h"
 #include "snapshot.h"
 
@@ -251,14 +251,15 @@ static void clone_await_release(const struct image *image)
 	syscall(SYS_rt_sigtimedwait, &go, NULL, &second, sizeof(go));
 }
 
-/* With the ranges that could only be found here. */
-static void clone_complete_order(struct clone *clone)
+static void clone_keep_python_stacks(struct clone *clone)
 {
-	struct snapshot_order *order = &clone->order;
+	struct python_stacks stacks;
 
-	if (order->kept.count &&
-	    clone_keep_thread_states(&clone->peek, order->thread_state, &order->kept))
+	if (!is_limited(clone->order.content))
+		return;
+	if (clone_find_python_stacks(&clone->peek, &stacks))
 		clone_fail(clone->image, STEP_MEMORY);
+	clone->kept = (struct ranges){stacks.rows, stacks.count};
 }
 
 _Noreturn void clone_main(const struct image *image)
@@ -274,7 +275,7 @@ _Noreturn void clone_main(const struct image *image)
 	clone_begin(image, STEP_READ_MAPS);
 	if (clone_prepare(&clone, image))
 		clone_fail(image, STEP_MEMORY);
-	clone_complete_order(&clone);
+	clone_keep_python_stacks(&clone);
 	clone_check_contexts(&clone);
 	if (clone_read_map(&clone.map))
 		clone_fail(image, STEP_READ_MAPS);

@@ -129,7 +129,7 @@ void clone_compare_maps(const struct clone *clone)
 	static struct lines lines;
 	struct sum missing = {0}, wiped;
 
-	if (is_limited(&clone->order))
+	if (is_limited(clone->order.content))
 		return; /* it would not be in the core anyway */
 	if (clone_is_anything_missing(clone, &lines))
 		missing = clone_not_inherited(clone, &lines);

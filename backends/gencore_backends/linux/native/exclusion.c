@@ -223,7 +223,7 @@ int clone_exclude(struct clone *clone)
 	for (size_t i = 0; i < excluded->count; i++)
 		if (clone_wipe_range(&exclusion, excluded->rows[i]))
 			return -1;
-	if (is_limited(&clone->order) && clone_wipe_arguments(&exclusion))
+	if (is_limited(clone->order.content) && clone_wipe_arguments(&exclusion))
 		return -1;
 	return exclusion.map_changed ? clone_read_map(&clone->map) : 0;
 }

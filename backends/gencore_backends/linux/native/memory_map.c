@@ -376,7 +376,5 @@ int clone_prepare(struct clone *clone, const struct image *image)
 				.losses = {.status_fd = image->status_fd}};
 	if (clone_peek_open(&clone->peek) || clone_page_map_open(&clone->pages))
 		return -1;
-	return clone_copy_ranges(&clone->order.kept) || clone_copy_ranges(&clone->order.excluded)
-		       ? -1
-		       : 0;
+	return clone_copy_ranges(&clone->order.excluded);
 }

@@ -50,6 +50,7 @@ struct clone {
 	struct peek peek;
 	struct page_map pages;
 	struct memory_map map;
+	struct ranges kept; /* of a limited content: what is written besides the stacks, to the byte */
 	struct losses losses;
 };
 
@@ -118,12 +119,6 @@ static inline const char *name_of(const struct memory_map *map, const struct map
 static inline bool is_anonymous(const struct mapping *mapping)
 {
 	return !mapping->inode && !mapping->huge;
-}
-
-/* Whether of anonymous memory only stacks and what is kept go into the core. */
-static inline bool is_limited(const struct snapshot_order *order)
-{
-	return order->content == CONTENT_STACKS || order->content == CONTENT_TRIAGE;
 }
 
 #endif

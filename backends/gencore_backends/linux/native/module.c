@@ -15,6 +15,7 @@
 
 #include "agent.h"
 #include "descriptors.h"
+#include "module_python.h"
 #include "module_spawn.h"
 #include "module_tracer.h"
 #include "module_triggers.h"
@@ -154,10 +155,10 @@ static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 	return result;
 }
 
-/* What both captures for an ELF core are asked for. Free the ranges with PyMem_Free. */
+/* What both captures for an ELF core are asked for. Free what is excluded with PyMem_Free. */
 struct elf_order {
 	struct snapshot_order order;
-	PyObject *kept, *excluded, *taken;
+	PyObject *excluded, *taken;
 	const char *mode, *content;
 	int with_dontdump, allow_undumpable;
 };
@@ -173,25 +174,21 @@ static int complete_order(struct elf_order *elf)
 	order->content = (enum core_content)contents;
 	order->with_dontdump = elf->with_dontdump;
 	order->allow_undumpable = elf->allow_undumpable;
-	order->thread_state = (uintptr_t)PyThreadState_Get();
-	if (contents < 0 || convert_ranges(elf->kept, &order->kept))
+	if (contents < 0)
 		return -1;
+	if (is_limited(order->content) && !find_python()) {
+		PyErr_SetString(PyExc_RuntimeError, "find_python() was not asked");
+		return -1;
+	}
 	return convert_ranges(elf->excluded, &order->excluded);
 }
 
-static void free_order(struct elf_order *elf)
-{
-	PyMem_Free((void *)elf->order.kept.rows);
-	PyMem_Free((void *)elf->order.excluded.rows);
-}
-
 PyDoc_STRVAR(snapshot_to_elf_doc,
-"snapshot_to_elf($module, core_fd, content, kept, excluded, with_dontdump,\n"
+"snapshot_to_elf($module, core_fd, content, excluded, with_dontdump,\n"
 "                allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process; the clone writes its core to a pipe or an empty file.\n\n"
-"Of anonymous memory, the contents \"stacks\" and \"triage\" take in the stacks and\n"
-"what is kept: a sequence of (start, end) in order, to which the clone adds the\n"
-"states of all Python threads. The memory in excluded is wiped.\n"
+"Of anonymous memory, the contents \"stacks\" and \"triage\" take in the stacks, and\n"
+"what find_python() has found out how to find. The memory in excluded is wiped.\n"
 "Appends and raises what snapshot_for_kernel does.");
 
 static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
@@ -200,18 +197,18 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 	PyObject *result = NULL;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "isOOppsIO!", &elf.order.core_fd, &elf.content, &elf.kept,
-			      &elf.excluded, &elf.with_dontdump, &elf.allow_undumpable, &elf.mode,
+	if (!PyArg_ParseTuple(args, "isOppsIO!", &elf.order.core_fd, &elf.content, &elf.excluded,
+			      &elf.with_dontdump, &elf.allow_undumpable, &elf.mode,
 			      &elf.order.timeout_ms, &PyList_Type, &elf.taken))
 		return NULL;
 	if (!complete_order(&elf))
 		result = take(&elf.order, elf.taken);
-	free_order(&elf);
+	PyMem_Free((void *)elf.order.excluded.rows);
 	return result;
 }
 
 PyDoc_STRVAR(hand_over_doc,
-"hand_over($module, channel, reader, facts, content, kept, excluded,\n"
+"hand_over($module, channel, reader, facts, content, excluded,\n"
 "          with_dontdump, allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process for a recorder, and send it what leads to the clone.\n\n"
 "channel is the socket to it, reader its pidfd, facts is JSON as bytes. The clone\n"
@@ -230,8 +227,8 @@ static PyObject *native_hand_over(PyObject *module, PyObject *args)
 	int channel, failed;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iiy#sOOppsIO!", &channel, &elf.order.reader, &facts.json,
-			      &size, &elf.content, &elf.kept, &elf.excluded, &elf.with_dontdump,
+	if (!PyArg_ParseTuple(args, "iiy#sOppsIO!", &channel, &elf.order.reader, &facts.json,
+			      &size, &elf.content, &elf.excluded, &elf.with_dontdump,
 			      &elf.allow_undumpable, &elf.mode, &elf.order.timeout_ms,
 			      &PyList_Type, &elf.taken))
 		return NULL;
@@ -242,7 +239,7 @@ static PyObject *native_hand_over(PyObject *module, PyObject *args)
 		result = note_taken(failed, &failure, &snapshot, elf.taken);
 		turn_give_back(before);
 	}
-	free_order(&elf);
+	PyMem_Free((void *)elf.order.excluded.rows);
 	return result;
 }
 
@@ -491,6 +488,7 @@ static PyMethodDef methods[] = {
 	 userfaultfd_reports_forks_doc},
 	{"trace", native_trace, METH_VARARGS, native_trace_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
+	{"find_python", native_find_python, METH_NOARGS, native_find_python_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},
 	{"new_beat", native_new_beat, METH_NOARGS, native_new_beat_doc},
 	{"beat", native_beat, METH_VARARGS, native_beat_doc},

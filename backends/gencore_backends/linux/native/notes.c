@@ -66,7 +66,7 @@ static void clone_add_arguments(const struct clone *clone, char *text, size_t si
 
 	clone_make_path(path, clone->image->pid, "cmdline");
 	length = read_file(AT_FDCWD, path, text, size - 1);
-	if (length > 0 && is_limited(&clone->order)) {
+	if (length > 0 && is_limited(clone->order.content)) {
 		long program = (long)strlen(text);
 
 		memset(text + program, 0, (size_t)(length - program));

@@ -244,7 +244,7 @@ static uintptr_t clone_end_of_bss(const struct choice *choice)
 /* Overwrite what nobody asked for in a page of which something is kept. */
 static void clone_keep_only(const struct choice *choice, uintptr_t start)
 {
-	const struct ranges *kept = &choice->clone->order.kept;
+	const struct ranges *kept = &choice->clone->kept;
 	uintptr_t end = start + choice->page;
 	uintptr_t at = start;
 
@@ -264,7 +264,7 @@ static bool clone_is_kept(const struct choice *choice, uintptr_t page)
 {
 	if (clone_overlaps(&choice->stacks, page, page + choice->page))
 		return true;
-	if (!clone_overlaps(&choice->clone->order.kept, page, page + choice->page))
+	if (!clone_overlaps(&choice->clone->kept, page, page + choice->page))
 		return false;
 	if (choice->clone->order.content == CONTENT_TRIAGE)
 		clone_keep_only(choice, page);
@@ -281,7 +281,7 @@ static void clone_add_kept(struct choice *choice)
 	struct page_walk walk;
 	struct page_region run;
 
-	clone_begin_runs(choice, bss > choice->mapping->start ? GAP : choice->page, bss);
+	clone_begin_runs(choice, choice->page, bss); /* no gap: what is not kept may be a secret */
 	walk = clone_walk_mapping(choice);
 	while (clone_next_pages(&walk, &run))
 		for (uintptr_t page = run.start; page < run.end; page += choice->page)
@@ -321,7 +321,7 @@ static void clone_choose_private_memory(struct choice *choice)
 	choice->by_pages = !choice->mapping->huge;
 	if (!choice->mapping->resident_kb)
 		clone_add_whole(choice, false);
-	else if (is_limited(&choice->clone->order))
+	else if (is_limited(choice->clone->order.content))
 		clone_add_kept(choice);
 	else if (!choice->mapping->huge && clone_is_worth_zeros(choice))
 		clone_add_whole(choice, true);
@@ -431,7 +431,7 @@ static void clone_choose_file(struct choice *choice)
 	const struct mapping *mapping = choice->mapping;
 	bool elf = clone_is_library(choice, mapping);
 
-	if (is_limited(&choice->clone->order) && !elf)
+	if (is_limited(choice->clone->order.content) && !elf)
 		clone_add_whole(choice, false);
 	else if (is_shared_memory(choice) && !mapping->huge && !mapping->swapped_kb)
 		clone_add_shared(choice);

@@ -21,6 +21,7 @@
 #include "descriptors.h"
 #include "kernel_abi.h"
 #include "names.h"
+#include "python_stacks.h"
 #include "text.h"
 #include "turn.h"
 
@@ -155,13 +156,16 @@ static bool read_request(int connection, struct capture_request *ret, int *given
 /* Why nothing is captured, in a word that the other end explains; NULL if it is. */
 static const char *refusal(const struct capture_request *request, const int *given)
 {
+	int content = find_name(content_names, CONTENTS, request->content);
+
 	if (request->version != VERSION)
 		return "version";
 	if (given[GIVEN_CORE] < 0 || given[GIVEN_READER] < 0)
 		return "descriptors";
-	if (find_name(content_names, CONTENTS, request->content) < 0 ||
-	    find_name(mode_names, THREADS_MODES, request->threads) < 0)
+	if (content < 0 || find_name(mode_names, THREADS_MODES, request->threads) < 0)
 		return "names";
+	if (is_limited((enum core_content)content) && !python_stacks_are_known())
+		return "stacks";
 	if (request->timeout_ms > MOST_TIMEOUT_MS)
 		return "timeout";
 	if (!request->allow_undumpable && prctl(PR_GET_DUMPABLE) != 1)

@@ -39,10 +39,16 @@ struct snapshot_message {
 enum core_content {
 	CONTENT_FULL,	 /* what coredump_filter 0xFF gives, see core(5) */
 	CONTENT_PRIVATE, /* without clean pages of files, but with the first page of ELF files */
-	CONTENT_STACKS,	 /* of anonymous memory, only the threads' stacks and what is kept */
-	CONTENT_TRIAGE,	 /* the same, without what lies beside the kept ranges */
+	CONTENT_STACKS,	 /* of anonymous memory, only the threads' stacks, those of Python too */
+	CONTENT_TRIAGE,	 /* the same, without what lies beside Python's */
 	CONTENTS,
 };
+
+/* Whether of anonymous memory only stacks and what readers of them need go into the core. */
+static inline bool is_limited(enum core_content content)
+{
+	return content == CONTENT_STACKS || content == CONTENT_TRIAGE;
+}
 
 /* A piece of memory. */
 struct range {
@@ -62,11 +68,9 @@ struct snapshot_order {
 	unsigned int coredump_filter;	/* kernel_writes: core(5), /proc/PID/coredump_filter */
 	int core_fd;			/* otherwise: a pipe, or an empty file */
 	enum core_content content;	/* otherwise */
-	struct ranges kept;		/* what is written besides the stacks, to the byte */
 	struct ranges excluded;		/* wiped in the snapshot before anything is written */
 	bool with_dontdump;		/* take in what madvise(MADV_DONTDUMP) leaves out */
 	bool allow_undumpable;		/* the clone, and only it, makes itself dumpable */
-	uintptr_t thread_state;		/* with kept: the calling thread's PyThreadState */
 	enum thread_mode threads;
 	unsigned int timeout_ms; /* for stopping threads */
 	bool main_first;	 /* debuggers select the main thread, not the calling one */

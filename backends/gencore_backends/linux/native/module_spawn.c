@@ -3,7 +3,18 @@
 #define _GNU_SOURCE
 #include "module_spawn.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
 #include "spawn.h"
+
+enum {
+	STACK = 256 * 1024,	 /* bytes */
+	WITH_THE_GIL = 3000000,	 /* ns: less than the five after which others ask for it */
+};
 
 char **strings_of(PyObject *list)
 {
@@ -20,6 +31,72 @@ char **strings_of(PyObject *list)
 	if (!strings)
 		PyErr_NoMemory();
 	return strings;
+}
+
+/*
+ * Another thread starts the program, so that this one need not give up the GIL for it: where others
+ * compute in Python, it is long until it comes back. But a file system that hangs must not keep it.
+ */
+struct starting {
+	const struct spawn_order *order;
+	pthread_t thread;
+	int pidfd, err;
+};
+
+static void *start_program(void *argument)
+{
+	struct starting *starting = argument;
+
+	starting->pidfd = spawn_detached(starting->order);
+	starting->err = errno;
+	return NULL;
+}
+
+/* Returns false if no thread can be had. No handler of the application runs on it. */
+static bool begin(struct starting *starting)
+{
+	pthread_attr_t attributes;
+	sigset_t all, before;
+	int failed;
+
+	if (pthread_attr_init(&attributes))
+		return false;
+	pthread_attr_setstacksize(&attributes, STACK);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	failed = pthread_create(&starting->thread, &attributes, start_program, starting);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	return !failed;
+}
+
+static struct timespec soon(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_REALTIME, &time);
+	time.tv_nsec += WITH_THE_GIL;
+	time.tv_sec += time.tv_nsec / 1000000000;
+	time.tv_nsec %= 1000000000;
+	return time;
+}
+
+static int spawn_for_python(const struct spawn_order *order)
+{
+	struct starting starting = {.order = order, .pidfd = -1};
+	const struct timespec limit = soon();
+
+	if (!begin(&starting)) {
+		Py_BEGIN_ALLOW_THREADS
+		start_program(&starting);
+		Py_END_ALLOW_THREADS
+	} else if (pthread_timedjoin_np(starting.thread, NULL, &limit)) {
+		Py_BEGIN_ALLOW_THREADS
+		pthread_join(starting.thread, NULL);
+		Py_END_ALLOW_THREADS
+	}
+	errno = starting.err;
+	return starting.pidfd;
 }
 
 const char native_spawn_doc[] = PyDoc_STR(
@@ -45,9 +122,7 @@ PyObject *native_spawn(PyObject *module, PyObject *args)
 	if (envp) {
 		order.arguments = argv;
 		order.environment = envp;
-		Py_BEGIN_ALLOW_THREADS
-		pidfd = spawn_detached(&order);
-		Py_END_ALLOW_THREADS
+		pidfd = spawn_for_python(&order);
 		if (pidfd < 0)
 			PyErr_SetFromErrno(PyExc_OSError);
 	}

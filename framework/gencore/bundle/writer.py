@@ -14,6 +14,8 @@ from collections import deque
 from functools import partial
 from typing import BinaryIO, Final
 
+from isal import igzip
+
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
 from gencore.bundle.contents import Member, check_path, encode
 from gencore.core_stream import CHUNK_SIZE
@@ -208,8 +210,6 @@ class _Block:
 
     def compress(self) -> None:
         try:
-            from isal import igzip
-
             self.data = igzip.compress(self.data, LEVEL)
         except BaseException as error:  # belongs to who waits
             self.error = error

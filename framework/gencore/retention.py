@@ -197,7 +197,7 @@ def _is_what_it_says(opened: BinaryIO, dump: str, file: str) -> bool:
     What has passed filters, or comes from another collector, is known by its name alone.
     """
     if file.endswith(_BUNDLE):
-        return read_contents(opened)[0] == dump
+        return read_contents(opened).top == dump
     if file.endswith(_CORE):
         head = opened.read(4)
         return any(magic.startswith(head) for magic in _MAGICS)

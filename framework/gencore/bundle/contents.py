@@ -18,8 +18,9 @@ from attrs.validators import instance_of, optional
 
 from gencore.errors import IntegrityError
 
-__all__ = ["Member", "check_path", "encode", "read_contents"]
+__all__ = ["Contents", "Member", "check_path", "encode", "read_contents"]
 
+_VERSION: Final = 1
 _HEADER: Final = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
 """Magic, deflate, FEXTRA, no time, no flags, unknown system."""
 _NO_DATA: Final = b"\x03\x00" + bytes(8)
@@ -40,6 +41,8 @@ _EXPANSION: Final = 1032
 _PATH_MAX: Final = 4096
 _NAME_MAX: Final = 255
 """Bytes of one part of a path: no Linux file system has longer names."""
+_PARTS_MAX: Final = 128
+"""Parts of a path: each needs a descriptor of whoever makes or removes the folders."""
 
 
 @attrs.frozen
@@ -56,9 +59,25 @@ class Member:
     """Hexadecimal; None if only the manifest has it: the core's is known too late."""
 
 
+@attrs.frozen
+class Contents:
+    """A table of contents, as it says. What the archive has in its place only reading it tells."""
+
+    top: str
+    """The name of the folder that all members are below."""
+    members: tuple[Member, ...]
+    """In order of offset."""
+    end: int
+    """Where the archive ends and the table begins; bytes."""
+
+
 def encode(top: str, members: Iterable[Member], offset: int) -> bytes:
     """Return the gzip members to be written at *offset*, the end of the data."""
-    table = {"version": 1, "top": top, "members": [attrs.asdict(member) for member in members]}
+    table = {
+        "version": _VERSION,
+        "top": top,
+        "members": [attrs.asdict(member) for member in members],
+    }
     data = zlib.compress(json.dumps(table).encode())
     pieces = (data[at : at + _PIECE_SIZE] for at in range(0, len(data), _PIECE_SIZE))
     end = _empty_member(_END, _PLACE.pack(offset, len(data)))
@@ -69,22 +88,28 @@ def _empty_member(name: bytes, value: bytes) -> bytes:
     return _HEADER + _FIELD.pack(len(value) + 4, name, len(value)) + value + _NO_DATA
 
 
-def read_contents(file: BinaryIO) -> tuple[str, tuple[Member, ...]]:
-    """Return the top folder's name and the members, in order of offset.
-
-    Raises `IntegrityError` if the table is missing, invalid or impossible.
-    """
+def read_contents(file: BinaryIO) -> Contents:
+    """Read the table. Raises `IntegrityError` if it is missing, invalid, impossible, or newer."""
     size = file.seek(0, os.SEEK_END)
     begin, length = _PLACE.unpack(_value(_read(file, size - _END_SIZE, _END_SIZE), _END))
     if length > _LARGEST or begin + length > size:
         raise _no_table("offset out of range")
     table = _parse(_join(file, begin, length))
     try:
+        _check_version(table["version"])
         top, members = table["top"], tuple(Member(**row) for row in table["members"])
         _check(top, members, begin)
     except (TypeError, KeyError, AttributeError) as error:
         raise _no_table(f"wrong type: {error}") from error
-    return top, members
+    return Contents(top, members, begin)
+
+
+def _check_version(version: object) -> None:
+    if type(version) is not int or version != _VERSION:
+        raise IntegrityError(
+            f"unknown version of the table of contents: {version!r} (known: {_VERSION})",
+            remedy="use the gencore that made the bundle, or extract it: tar xzf BUNDLE",
+        )
 
 
 def _no_table(why: str) -> IntegrityError:
@@ -144,8 +169,10 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
         raise IntegrityError("two members have the same path")
     if offsets != sorted(set(offsets)) or any(not 0 <= offset < end for offset in offsets):
         raise _no_table("member offsets unsorted or out of range")
-    if any(m.size < 0 or m.size > _EXPANSION * (end + 1) for m in members):
-        raise IntegrityError("a member is larger than its compressed bytes can hold")
+    if offsets and offsets[0]:
+        raise _no_table("bytes before the first member")
+    if sum(m.size for m in members) > _EXPANSION * (end + 1) or any(m.size < 0 for m in members):
+        raise IntegrityError("the members are larger than its compressed bytes can hold")
 
 
 def check_path(path: str) -> None:
@@ -158,5 +185,5 @@ def _is_safe(path: str) -> bool:
     """Whether *path* is a valid relative path that never leads upwards."""
     parts = path.split("/")
     longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
-    fits = len(path) < _PATH_MAX and longest <= _NAME_MAX
+    fits = len(path) < _PATH_MAX and longest <= _NAME_MAX and len(parts) <= _PARTS_MAX
     return fits and "\0" not in path and not {"", ".", ".."}.intersection(parts)

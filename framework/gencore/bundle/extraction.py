@@ -16,7 +16,9 @@ from gencore._private_directory import (
     sweep,
 )
 from gencore.bundle.contents import Member
-from gencore.bundle.reader import BundleReader, MemberFile
+from gencore.bundle.reader import BundleReader
+from gencore.bundle.streamed_member import StreamedMember
+from gencore.bundle.walk import walk
 from gencore.errors import IntegrityError, OutputError, UsageError
 
 __all__ = ["extract"]
@@ -33,7 +35,9 @@ def extract(
 ) -> Path:
     """Unpack the members *names*, or all, and return the new folder, which has the bundle's name.
 
-    Directories get mode 0700 and files 0600. The folder appears once it is complete; a failed
+    The archive is read from its beginning to its end, whatever is unpacked: what the table of
+    contents says is believed only if that agrees, and of several files of one name tar takes the
+    last. Directories get mode 0700 and files 0600. The folder appears once it is complete; a failed
     extraction leaves nothing behind. *progress* is called with the number of bytes of each step.
     Raises `IntegrityError`, `OutputError`, and `UsageError` for a name that is not in the bundle.
     """
@@ -47,21 +51,22 @@ def extract(
             remedy="remove it, or choose another directory",
         )
     with _private_directory(directory) as (private, root_fd):
-        for member in members:
-            with bundle.open(member.path) as source, _below(root_fd, member.path) as target_fd:
-                _copy(source, target_fd, progress)
+        for member, content in walk(bundle, progress):
+            if member in members:
+                with _below(root_fd, member.path) as target_fd:
+                    _copy(content, target_fd)
         private.rename(target)
     return target
 
 
-def _choose(bundle: BundleReader, names: list[str]) -> list[Member]:
+def _choose(bundle: BundleReader, names: list[str]) -> frozenset[Member]:
     known = {member.path for member in bundle.members}
     if unknown := [name for name in names if name not in known]:
         raise UsageError(
             f"not found in the bundle: {', '.join(unknown)}",
             remedy="list the members: gencore info --files BUNDLE",
         )
-    return [member for member in bundle.members if not names or member.path in names]
+    return frozenset(m for m in bundle.members if not names or m.path in names)
 
 
 @contextlib.contextmanager
@@ -127,12 +132,11 @@ def _enter(directory_fd: int, name: str) -> int:
     return below
 
 
-def _copy(source: MemberFile, target_fd: int, progress: Callable[[int], object]) -> None:
+def _copy(source: StreamedMember, target_fd: int) -> None:
     with os.fdopen(os.dup(target_fd), "wb") as target:
         while piece := source.read(_PIECE):
             if piece.count(0) == len(piece):
                 target.seek(len(piece), os.SEEK_CUR)
             else:
                 target.write(piece)
-            progress(len(piece))
         target.truncate(source.size)

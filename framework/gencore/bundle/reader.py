@@ -6,7 +6,7 @@ from typing import Any, BinaryIO, Final, Self
 from gencore.bundle.contents import Member, read_contents
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.stream import check_header, decompress, read_exactly, read_some
+from gencore.bundle.stream import GzipStream, check_header
 from gencore.errors import IntegrityError
 
 __all__ = ["BundleReader", "MemberFile"]
@@ -22,17 +22,22 @@ class BundleReader:
         self.path = Path(path)
         self._file = self.path.open("rb")
         try:
-            self.top, self.members = read_contents(self._file)
+            contents = read_contents(self._file)
+            self.top, self.members, self.end = contents.top, contents.members, contents.end
             self._by_path = {member.path: member for member in self.members}
         except BaseException:
             self.close()
             raise
 
     def open(self, path: str) -> "MemberFile":
-        """Open one member; only its part of the bundle is decompressed."""
+        """Open one member; only its part of the bundle is decompressed.
+
+        It is found by the table of contents, which may lead elsewhere than reading the archive
+        from its beginning does: what is worth believing is read by `walk`.
+        """
         if path not in self._by_path:
             raise IntegrityError(f"{self.path}: {path!r} not found in the bundle")
-        return MemberFile(self._file, self.top, self._by_path[path])
+        return MemberFile(self._file, self, self._by_path[path])
 
     def find(self, mapped: str) -> Member | None:
         """Return the member that holds the file mapped from the path *mapped*, or None.
@@ -64,17 +69,16 @@ class BundleReader:
 class MemberFile(LazySeeking):
     """One member, read from its beginning; seeking back decompresses it again."""
 
-    def __init__(self, bundle: BinaryIO, top: str, member: Member) -> None:
+    def __init__(self, file: BinaryIO, bundle: BundleReader, member: Member) -> None:
         super().__init__(member.size)
+        self._file = file
         self._bundle = bundle
-        self._top = top
         self._member = member
         self._start()
 
     def _start(self) -> None:
-        self._bundle.seek(self._member.offset)
-        self._gzip = decompress(self._bundle)
-        check_header(self._gzip, self._top, self._member)
+        self._stream = GzipStream(self._file, self._member.offset, self._bundle.end)
+        check_header(self._stream, self._bundle.top, self._member)
         self._position = 0
 
     def read(self, size: int | None = -1) -> bytes:
@@ -82,7 +86,7 @@ class MemberFile(LazySeeking):
         self._go()
         left = self.size - self._position
         size = left if size is None or size < 0 else min(size, left)
-        data = read_exactly(self._gzip, size)
+        data = self._stream.read_exactly(size)
         self._position = self._wanted = self._position + size
         return data
 
@@ -90,4 +94,4 @@ class MemberFile(LazySeeking):
         if self._wanted < self._position:
             self._start()
         while self._position < self._wanted:
-            self._position += len(read_some(self._gzip, self._wanted - self._position))
+            self._position += len(self._stream.read_some(self._wanted - self._position))

@@ -1,79 +1,119 @@
-"""The decompressed stream of a bundle: tar headers and bytes, checked as they are read."""
+"""The decompressed stream of a bundle: gzip members, tar headers, bytes, checked when read."""
 
-import io
-import tarfile
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 from gencore.bundle.contents import Member
+from gencore.bundle.tar_header import read_header
 from gencore.core_stream import CHUNK_SIZE
 from gencore.errors import IntegrityError
 
-__all__ = ["check_header", "decompress", "read_exactly", "read_or_end", "read_some"]
+__all__ = ["GzipStream", "check_header", "expect_end", "expect_zeros"]
 
-_LARGEST_HEADER: Final = 64 << 10
-"""Bytes of a pax header, at most: a path has at most 4,096."""
+_PLAIN: Final = b"\x1f\x8b\x08\x00"
+"""Magic, deflate, no flags: a bundle's data has no extra field in which more could hide."""
+_GZIP: Final = 16 + 15
+"""Of zlib's window bits: with a gzip header and trailer, which are checked."""
 
 
-def check_header(stream: igzip.IGzipFile, top: str, member: Member) -> None:
+class GzipStream:
+    """What is between two offsets of a file, decompressed: plain gzip members in a row.
+
+    Raises `IntegrityError` for anything else, OSError if the file cannot be read.
+    """
+
+    def __init__(self, file: BinaryIO, offset: int, end: int) -> None:
+        self._file = file
+        self._place = offset
+        """Where the compressed bytes behind `_input` are."""
+        self._end = end
+        self._input = b""
+        self._member: Any = None
+        """What decompresses the current gzip member: isal has no type for it."""
+
+    def begins_member_at(self, offset: int) -> bool:
+        """Return whether the next byte is the first one of the gzip member at that offset."""
+        while self._member is not None:
+            if self._decompress(1):  # not only the trailer was left
+                return False
+        return self._place - len(self._input) == offset
+
+    def read_exactly(self, size: int) -> bytes:
+        """Read *size* bytes."""
+        data = bytearray()
+        while len(data) < size:
+            data += self.read_some(size - len(data))
+        return bytes(data)
+
+    def read_some(self, size: int) -> bytes:
+        """Read at least one byte, at most *size*."""
+        data = self.read_or_end(size)
+        if not data:
+            raise IntegrityError("the compressed data is truncated")
+        return data
+
+    def read_or_end(self, size: int) -> bytes:
+        """Read at most *size* bytes; none at the end."""
+        data = b""
+        while not data and self._has_more():
+            data = self._decompress(min(size, CHUNK_SIZE))
+        return data
+
+    def _has_more(self) -> bool:
+        """Return whether a member is open or another one follows, having opened it."""
+        if self._member is not None:
+            return True
+        while len(self._input) < len(_PLAIN) and self._fill():
+            pass
+        if self._input and not self._input.startswith(_PLAIN):
+            raise IntegrityError("the compressed data is corrupt: invalid gzip header")
+        if self._input:
+            self._member = isal_zlib.decompressobj(_GZIP)
+        return bool(self._input)
+
+    def _decompress(self, size: int) -> bytes:
+        over = not self._input and not self._fill()
+        try:
+            data: bytes = self._member.decompress(self._input, size)
+        except isal_zlib.error as error:  # type: ignore[misc]  # isal does not say that it is an exception
+            raise IntegrityError(f"the compressed data is corrupt: {error}") from error
+        if over and not data and not self._member.eof:
+            raise IntegrityError("the compressed data is truncated")
+        if self._member.eof:
+            self._input, self._member = self._member.unused_data, None
+        else:
+            self._input = self._member.unconsumed_tail
+        return data
+
+    def _fill(self) -> bool:
+        self._file.seek(self._place)
+        more = self._file.read(min(CHUNK_SIZE, self._end - self._place))
+        self._input += more
+        self._place += len(more)
+        return bool(more)
+
+
+def check_header(stream: GzipStream, top: str, member: Member) -> None:
     """Read a tar header, and raise `IntegrityError` unless it is that of *member*."""
-    info = _read_header(stream)
-    if info.type != tarfile.REGTYPE or info.sparse is not None:
-        raise IntegrityError(f"{member.path!r} is not a regular file")
-    if (info.name, info.size) != (f"{top}/{member.path}", member.size):
+    header = read_header(stream.read_exactly)
+    if (header.name, header.size) != (f"{top}/{member.path}", member.size):
         raise IntegrityError(
             f"the table of contents says {member.path!r} of {member.size:,} bytes where the "
-            f"archive has {info.name!r} of {info.size:,}"
+            f"archive has {header.name!r} of {header.size:,}"
         )
 
 
-def _read_header(stream: igzip.IGzipFile) -> tarfile.TarInfo:
-    """Read one tar header, with the pax header before it; never more than a few KiB."""
-    blocks = read_exactly(stream, tarfile.BLOCKSIZE)
-    try:
-        first = tarfile.TarInfo.frombuf(blocks, "utf-8", "surrogateescape")
-        if first.type == tarfile.XHDTYPE:
-            if first.size > _LARGEST_HEADER:
-                raise IntegrityError(
-                    f"pax header of {first.size:,} bytes; the limit is {_LARGEST_HEADER:,}"
-                )
-            padded = first.size + -first.size % tarfile.BLOCKSIZE
-            blocks += read_exactly(stream, padded + tarfile.BLOCKSIZE)
-        with tarfile.open(fileobj=io.BytesIO(blocks), mode="r:") as header:
-            info = header.next()
-    except (tarfile.TarError, ValueError) as error:
-        raise IntegrityError(f"invalid tar header: {error}") from error
-    if info is None:
-        raise IntegrityError("the archive ends before the last member of its table of contents")
-    return info
+def expect_zeros(stream: GzipStream, size: int) -> None:
+    """Read padding. Raises `IntegrityError` if something is in it."""
+    while size:
+        data = stream.read_some(size)
+        size -= len(data)
+        if any(data):
+            raise IntegrityError("nonzero bytes in the archive's padding")
 
 
-def read_exactly(stream: igzip.IGzipFile, size: int) -> bytes:
-    """Read *size* bytes. Raises `IntegrityError` if there are fewer."""
-    data = bytearray()
-    while len(data) < size:
-        data += read_some(stream, size - len(data))
-    return bytes(data)
-
-
-def read_some(stream: igzip.IGzipFile, size: int) -> bytes:
-    """Read at least one byte, at most *size*. Raises `IntegrityError` at the end."""
-    data = read_or_end(stream, size)
-    if not data:
-        raise IntegrityError("the compressed data is truncated")
-    return data
-
-
-def read_or_end(stream: igzip.IGzipFile, size: int) -> bytes:
-    """Read at most *size* bytes; none at the end. Raises `IntegrityError` for damage."""
-    try:
-        data: bytes = stream.read1(min(size, CHUNK_SIZE))
-    except (EOFError, OSError, isal_zlib.error) as error:  # type: ignore[misc]  # isal does not say that it is an exception
-        raise IntegrityError(f"the compressed data is corrupt: {error}") from error
-    return data
-
-
-def decompress(file: BinaryIO) -> igzip.IGzipFile:
-    """Begin to decompress where *file* stands."""
-    return igzip.IGzipFile(fileobj=file, mode="rb")  # type: ignore[no-untyped-call]  # isal types the instance only
+def expect_end(stream: GzipStream) -> None:
+    """Raise `IntegrityError` unless it is all read."""
+    if stream.read_or_end(1):
+        raise IntegrityError("data after the end of the archive")

@@ -4,10 +4,8 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
-from isal import igzip
-
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.stream import read_some
+from gencore.bundle.stream import GzipStream
 
 __all__ = ["AlreadyPassed", "StreamedMember"]
 
@@ -22,9 +20,7 @@ class AlreadyPassed(Exception):
 class StreamedMember(LazySeeking):
     """The next *size* bytes of a stream, each hashed once, whether read or not."""
 
-    def __init__(
-        self, stream: igzip.IGzipFile, size: int, progress: Callable[[int], object]
-    ) -> None:
+    def __init__(self, stream: GzipStream, size: int, progress: Callable[[int], object]) -> None:
         super().__init__(size)
         self.missed = False
         """Whether `AlreadyPassed` was raised: a reader may have reported that as damage."""
@@ -48,9 +44,13 @@ class StreamedMember(LazySeeking):
         self._wanted = end
         return data
 
+    def skip(self) -> None:
+        """Read the rest."""
+        self._pass(self.size)
+
     def hash(self) -> str:
         """Read the rest and return the SHA-256 of the whole, hexadecimal."""
-        self._pass(self.size)
+        self.skip()
         return self._digest.hexdigest()
 
     def _take(self, end: int) -> bytes:
@@ -64,7 +64,7 @@ class StreamedMember(LazySeeking):
             self._next(end)
 
     def _next(self, end: int) -> bytes:
-        data = read_some(self._stream, end - self._position)
+        data = self._stream.read_some(end - self._position)
         self._digest.update(data)
         self._beginning += data[: max(0, _KEPT - self._position)]
         self._position += len(data)

@@ -1,18 +1,16 @@
 """Verifies a whole bundle: structure, every hash, the core, the libraries that the core maps."""
 
 import io
-import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
-from isal import igzip
 
 from gencore._elf_identity import BEGINNING, build_id_of
 from gencore.bundle.contents import Member
 from gencore.bundle.reader import BundleReader
-from gencore.bundle.stream import check_header, decompress, read_or_end, read_some
-from gencore.bundle.streamed_member import AlreadyPassed, StreamedMember
+from gencore.bundle.streamed_member import AlreadyPassed
+from gencore.bundle.walk import walk
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -41,14 +39,14 @@ def verify(
     """
     hashes: dict[str, str] = {}
     cores: list[_Core] = []
-    for path, member in _walk(bundle, progress):
-        if path == "core":
+    for member, content in walk(bundle, progress):
+        if member.path == "core":
             try:
-                cores.append(_Core.look_at(member))
+                cores.append(_Core.look_at(content))
             except (AlreadyPassed, IntegrityError):
-                if not member.missed:
+                if not content.missed:
                     raise
-        hashes[path] = member.hash()
+        hashes[member.path] = content.hash()
     manifest = bundle.manifest()
     checks = [Check("archive"), Check("hashes", tuple(_hash_problems(bundle, manifest, hashes)))]
     if "core" not in hashes:
@@ -70,36 +68,6 @@ class _Core:
         """Read it; in one pass if its notes come first, which `linux-sigsegv` puts at the end."""
         with CoreFile(file) as core:
             return cls(core.why_incomplete(), core.build_ids)
-
-
-def _walk(
-    bundle: BundleReader, progress: Callable[[int], object]
-) -> Iterator[tuple[str, StreamedMember]]:
-    """Read the whole archive once, as tar would, and yield each member, to be hashed.
-
-    It must consist of exactly the members in the table of contents, in that order.
-    """
-    with bundle.path.open("rb") as file:
-        stream = decompress(file)
-        for member in bundle.members:
-            check_header(stream, bundle.top, member)
-            yield member.path, StreamedMember(stream, member.size, progress)
-            _expect_zeros(stream, -member.size % tarfile.BLOCKSIZE)
-        _expect_zeros(stream, 2 * tarfile.BLOCKSIZE)
-        _expect_end(stream)
-
-
-def _expect_zeros(stream: igzip.IGzipFile, size: int) -> None:
-    while size:
-        data = read_some(stream, size)
-        size -= len(data)
-        if any(data):
-            raise IntegrityError("nonzero bytes in the archive's padding")
-
-
-def _expect_end(stream: igzip.IGzipFile) -> None:
-    if read_or_end(stream, 1):
-        raise IntegrityError("data after the end of the archive")
 
 
 def _hash_problems(

@@ -43,7 +43,7 @@ SERVICE: Final = """
 import glob, json, os, sys
 import gencore
 
-ballast = os.urandom(32 << 20)
+ballast = os.urandom(8 << 20)
 chosen = {"directory": sys.argv[1], "content": "private", "collectors": ["raw"]}
 prepared = gencore.Pipeline(**chosen)
 prepared.prepare()

@@ -11,8 +11,10 @@ import pytest
 
 import gencore
 from gencore._recorder.channel import channel_pair
+from gencore._recorder.job import NoRecorder, describe
 from gencore._recorder.process import _deliver, _sendable
 from gencore._runtime.platform_agent import agent
+from gencore._settings.sources import resolve_settings
 
 pytestmark = [pytest.mark.recorder, pytest.mark.skipif(sys.platform != "linux", reason="Linux")]
 
@@ -113,6 +115,7 @@ def test_a_recorder_that_does_not_become_ready_is_killed(answer_of):
     recorder, reason, left = answer_of("""
 import select
 from gencore._runtime.platform_agent import agent
+from gencore._settings.sources import resolve_settings
 spawn, started = agent().spawn, []
 
 def spawn_and_stop(*arguments):
@@ -204,6 +207,7 @@ def test_an_exception_of_a_signal_handler_loses_no_recorder(answer_of):
 import threading, _thread
 from gencore._recorder.channel import channel_pair
 from gencore._runtime.platform_agent import agent
+from gencore._settings.sources import resolve_settings
 
 class Interrupted(Exception):
     pass
@@ -301,6 +305,14 @@ def test_dumps_on_a_thread_are_counted_like_those_of_recorders(answer_of):
 pipeline = gencore.Pipeline(collectors=["raw"], content="stacks", name="{seq}")
 say(pipeline.run().name, pipeline.start_here("why").result().name)
 """) == ["001", "002"]
+
+
+@pytest.mark.parametrize("value", [{1: "a"}, [{"x": {None: 1}}]])
+def test_options_that_json_would_change_are_not_described(value):
+    """Their keys would be strings in the recorder, and something else in the target."""
+    spec = gencore.CollectorSpec("raw", options={"rows": value})
+    with pytest.raises(NoRecorder, match="keys that are no strings"):
+        describe(resolve_settings({"collectors": [spec]}))
 
 
 def test_an_error_that_the_target_cannot_load_is_sent_as_a_name_and_a_text():

@@ -193,6 +193,8 @@ class Recording:
             try:
                 message = self.recorder.receive(_LOOK_EVERY)
             except TimeoutError:
+                if self._killed:  # in vain: the service may have changed its user
+                    return
                 if time.monotonic() >= self._end_by:
                     self._killed = True
                     self.recorder.kill()

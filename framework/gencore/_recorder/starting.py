@@ -109,7 +109,7 @@ class _Recorder:
             reraise_if_from_handler(error)
             raise NoRecorder(f"the recorder was not ready after {self._limit:g} s") from error
         if message is None:
-            raise NoRecorder("the recorder ended before it was ready: it cannot run here")
+            raise NoRecorder("the recorder ended before it was ready")
         _raise_what_it_says(message)
         if message.kind != kind:
             raise NoRecorder(f"the recorder sent {message.kind!r}")

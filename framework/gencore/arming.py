@@ -42,9 +42,9 @@ class Agent(Protocol):
     armed_processes: "Callable[[], Iterator[ArmedProcess]]"
     why_not_recorded: "Callable[[DumpRequest], str | None]"
     """Return why a recorder cannot make a dump of this process."""
-    spawn: Callable[[bytes, list[bytes], list[bytes], int], int]
+    spawn: Callable[[bytes, list[bytes], list[bytes], int, list[int]], None]
     """Start a program, by its path, arguments and environment, that is no child of this process
-    and has nothing of it but a descriptor, as its standard input. Return its pidfd."""
+    and has nothing of it but a descriptor, as its standard input. Append its pidfd to the list."""
     hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"
     """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
     what leads to the clone, with what this process says of itself as JSON. Raises `CoreFailed`."""

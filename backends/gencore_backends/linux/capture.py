@@ -1,9 +1,10 @@
 """A clone of this process that its recorder reads: the target's part of such a dump."""
 
 import os
+import resource
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from gencore import DumpRequest, ThreadRecord
 from gencore.target import Target
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Capture", "why_not_recorded"]
 
+_FACTS: Final = 16 << 20
+"""Bytes: more than a thousand threads, each with a deep Python stack, are told of in a file in
+memory, for which the limit holds too."""
+
 
 def why_not_recorded(_: DumpRequest) -> str | None:
     """Return why another process could not make the dump, or would not see what is refused."""
@@ -26,6 +31,10 @@ def why_not_recorded(_: DumpRequest) -> str | None:
         return "this process runs with another user's rights than its own (set-user-ID)"
     if _native.userfaultfd_reports_forks():
         return "a userfaultfd of this process reports forks to it"
+    if -1 < resource.getrlimit(resource.RLIMIT_FSIZE)[0] < _FACTS:
+        return (
+            "its limit on the size of files (ulimit -f) leaves no room for what a recorder is told"
+        )
     return None
 
 

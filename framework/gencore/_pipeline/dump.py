@@ -73,6 +73,9 @@ class Stop(Protocol):
     def stop(self, reason: Exception) -> bool:
         """Stop it with *reason*. Return False if it is too late for that."""
 
+    def begin_stop(self, reason: Exception) -> None:
+        """Stop it unless it is too late, and wait for no answer."""
+
 
 class Dump:
     """A dump whose pause is over. Returned by `start`; safe to use from any thread."""
@@ -141,8 +144,9 @@ class Dump:
     def cancel(self) -> bool:
         """Cancel the dump and remove everything it made. Return False if it is too late for that.
 
-        Does not wait: `result` raises `concurrent.futures.CancelledError` once everything is
-        removed.
+        `result` raises `concurrent.futures.CancelledError` once everything is removed. Waits for
+        no more than the answer of the recorder, some seconds at most; a recorder that is stopped
+        and does not answer is killed, and what it leaves is removed by the next dump.
         """
         if self.cancelled():
             return True
@@ -166,7 +170,7 @@ class Dump:
         try:
             await ended.wait()
         except asyncio.CancelledError:
-            self.cancel()
+            self._stop.begin_stop(CancelledError())  # an answer would take the loop's time
             raise
         return self._ending.result(None)
 

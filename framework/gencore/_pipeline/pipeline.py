@@ -249,7 +249,7 @@ class Pipeline:
             return handover.name, handover.id, handover.created_at, handover.trace
         created_at = datetime.now(UTC)
         own_id = dump_id(created_at)
-        name = dump_name(self._name, created_at, own_id, self._request.target.pid)
+        name = dump_name(self._name, created_at, own_id, self._request.target.other)
         return name, own_id, created_at, trace_ids()
 
     def _announcers(self, name: str) -> list[Announcer]:

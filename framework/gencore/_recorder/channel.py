@@ -6,16 +6,20 @@ module `socket`, whose sockets are gevent's in a process that gevent has patched
 
 import _socket  # noqa: PLC2701 - see above
 import array
+import errno
+import fcntl
 import json
 import os
 import pickle
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import attrs
 
 __all__ = ["Channel", "Message", "channel_pair"]
 
+_STANDARD_ERROR: Final = 2
 _LONGEST_PACKET: Final = 32 << 10
 _MOST_DESCRIPTORS: Final = 16
 _LONG: Final = b"\0"
@@ -64,7 +68,11 @@ class Channel:
         self._socket.sendmsg([packet], control, _socket.MSG_NOSIGNAL)
 
     def receive(self) -> Message | None:
-        """Wait for a message; None if the other end is closed. Raises OSError."""
+        """Wait for a message; None if the other end is closed.
+
+        Raises OSError, also for what is no message: with standard output closed, a program may
+        write anywhere.
+        """
         packet, control = self._receive()
         if not packet:
             return None
@@ -78,7 +86,10 @@ class Channel:
             if packet == _CAPTURED:
                 return Message("captured", json.loads(text), tuple(descriptors))
             packet = text
-        kind, value = pickle.loads(packet)  # noqa: S301 - see above
+        try:
+            kind, value = pickle.loads(packet)  # noqa: S301 - see above
+        except Exception as error:
+            raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG)) from error
         return Message(kind, value, tuple(descriptors))
 
     def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
@@ -98,5 +109,15 @@ class Channel:
 def channel_pair() -> tuple[Channel, Channel]:
     """Return two connected ends, which no program inherits. Raises OSError."""
     kind = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
-    ours, theirs = _socket.socketpair(_socket.AF_UNIX, kind)
-    return Channel(ours), Channel(theirs)
+    pair = _socket.socketpair(_socket.AF_UNIX, kind)
+    ours, theirs = (Channel(_above_standard_streams(end)) for end in pair)
+    return ours, theirs
+
+
+def _above_standard_streams(socket: _socket.socket) -> _socket.socket:
+    """Return the same one, where no program that has closed these streams writes to it."""
+    if socket.fileno() > _STANDARD_ERROR:
+        return socket
+    with closing(socket):
+        moved = fcntl.fcntl(socket, fcntl.F_DUPFD_CLOEXEC, _STANDARD_ERROR + 1)
+    return _socket.socket(fileno=moved)

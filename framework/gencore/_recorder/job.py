@@ -60,7 +60,17 @@ def describe(settings: Settings) -> str:
 def _row(spec: _Spec, family: str) -> dict[str, Any]:
     if not isinstance(spec.use, str):
         raise NoRecorder(f"a {family} was given as an object")
+    if _has_other_keys(spec.options):
+        raise NoRecorder(f"an option of {family} {spec.use!r} has keys that are no strings")
     return attrs.asdict(spec, recurse=False)
+
+
+def _has_other_keys(value: object) -> bool:
+    """Return whether JSON would change the keys of a mapping in it."""
+    if isinstance(value, Mapping):
+        others = any(not isinstance(key, str) for key in value)
+        return others or any(map(_has_other_keys, value.values()))
+    return isinstance(value, (list, tuple)) and any(map(_has_other_keys, value))
 
 
 def _as_json(value: object) -> object:

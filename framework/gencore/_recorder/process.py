@@ -1,6 +1,7 @@
 """The recorder: makes one dump of the process that has started it, and reports to it."""
 
 import _socket  # noqa: PLC2701 - see channel.py
+import io
 import os
 import pickle
 import resource
@@ -21,7 +22,6 @@ from gencore._recorder.job import NoRecorder, options_of
 from gencore._runtime.foreign_errors import text_of, type_name
 from gencore._runtime.os_thread import wait_for_descriptors
 from gencore._version import __version__
-from gencore.errors import GencoreError
 from gencore.events import DumpFinished, Event
 from gencore.report import Report
 from gencore.target import Target
@@ -29,6 +29,7 @@ from gencore.target import Target
 __all__ = ["main"]
 
 _LIMITS: Final = ("RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_DATA", "RLIMIT_AS", "RLIMIT_CPU")
+_KNOWN_TO_TARGETS: Final = frozenset({"builtins", "concurrent", "gencore"})
 _PATIENCE: Final = 5
 """Seconds that a target may leave a message unread: it may be stopped (SIGSTOP)."""
 _FIRST_TO_BE_KILLED: Final = "1000"
@@ -48,11 +49,22 @@ def main() -> None:
     job = message.value
     try:
         _check_version(job["version"])
-        _record(channel, job)
+        last = _record(channel, job)
     except NoRecorder as error:
-        channel.send("unable", str(error))
+        last = "unable", str(error)
     except BaseException as error:
-        channel.send("error", _sendable(error))
+        last = "error", _sendable(error)
+    _deliver(channel, job["pid"], *last)
+
+
+def _deliver(channel: Channel, target: int, kind: str, value: object) -> None:
+    """Send the last message, however long the target leaves those before it unread."""
+    with suppress(OSError):  # it has ended
+        pidfd = os.pidfd_open(target)
+        while not wait_for_descriptors({pidfd: select.POLLIN}, 0):
+            with suppress(BlockingIOError):
+                channel.send(kind, value)
+                return
 
 
 def _raise_limits() -> None:
@@ -80,7 +92,8 @@ def _check_version(version: str) -> None:
         raise NoRecorder(f"gencore was changed to version {__version__} under this process")
 
 
-def _record(channel: Channel, job: dict[str, Any]) -> None:
+def _record(channel: Channel, job: dict[str, Any]) -> tuple[str, object]:
+    """Return the last message: what has come of it."""
     facts = {name: job[name] for name in ("pid", "name", "id", "created_at", "trace")}
     handover = TargetHandover(channel=channel, **facts)
     options = options_of(job["settings"])
@@ -90,17 +103,14 @@ def _record(channel: Channel, job: dict[str, Any]) -> None:
     os.environ.clear()  # the settings were read from it: what follows describes the target
     os.environ.update(job["environ"])
     if job["check"]:
-        channel.send("checked", pipeline.check())
-        return
+        return "checked", pipeline.check()
     dump = pipeline.start()
     _give_way()
     _obey(channel, dump)
     try:
-        report = dump.result()
+        return "report", _sendable_report(dump.result())
     except CancelledError as error:
-        channel.send("error", error)
-        return
-    channel.send("report", _sendable_report(report))
+        return "error", error
 
 
 def _give_way() -> None:
@@ -133,7 +143,8 @@ def _obey(channel: Channel, dump: Dump) -> None:
         if message is None:  # the target has ended: the dump is worth all the more
             del wanted[channel.fileno()]
         elif message.kind == "cancel":
-            channel.send("cancelling", dump.cancel())
+            with suppress(OSError):
+                channel.send("cancelling", dump.cancel())
     os.close(ended)
 
 
@@ -150,12 +161,19 @@ def _sendable_report(report: Report) -> Report:
 
 def _sendable(error: BaseException) -> Any:
     """Return an error that the target can have: others as the name of their class and a text."""
-    module = type(error).__module__.partition(".")[0]
     with suppress(Exception):
-        if isinstance(error, GencoreError | CancelledError) or module == "builtins":
-            pickle.dumps(error)
-            return error
+        _OfTheTarget(io.BytesIO(pickle.dumps(error))).load()
+        return error
     return ForeignError(type_name(error), text_of(error))
+
+
+class _OfTheTarget(pickle.Unpickler):  # noqa: S301 - its own
+    """Reads what is made of nothing that only plug-ins, or a recorder, have loaded."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] not in _KNOWN_TO_TARGETS:
+            raise pickle.UnpicklingError(module)
+        return super().find_class(module, name)
 
 
 class ForeignError(Exception):

@@ -1,9 +1,13 @@
 """The target's view of its recorder at work: what it reports, and that it may die."""
 
+import math
+import os
 import select
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any, Final
 
 import attrs
@@ -11,12 +15,12 @@ import attrs
 from gencore._listeners.announcer import PATIENCE, Announcer
 from gencore._pipeline.dump import Dump, Ending
 from gencore._recorder.channel import Channel, Message
-from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.application_errors import ignored, reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
 from gencore._runtime.os_thread import Latch, NoThread, OsThread, get_ident, leave
 from gencore._runtime.os_thread import wait_for_descriptors as wait
 from gencore.arming import Capture
-from gencore.errors import GencoreError
+from gencore.errors import GencoreError, TimedOut
 from gencore.events import DumpFinished, Event, StageFinished, StageProgress, StageStarted
 from gencore.report import Failed, Pause, Progress, Report
 
@@ -25,6 +29,13 @@ __all__ = ["RecorderProcess", "Recording", "foreign_error"]
 _DIED: Final = "the recorder ended before the dump was complete: it was killed, or out of memory"
 _ANSWER_LIMIT: Final = 5.0
 """Seconds for a recorder to answer that it cancels a dump."""
+_GRACE: Final = 30.0
+"""Seconds for a recorder to end a dump that is to be ended. Its own limits for what hangs in it
+are shorter, but none holds in a process that is stopped (SIGSTOP)."""
+_LOOK_EVERY: Final = 1.0
+"""Seconds between two looks at what a recorder has left of them."""
+_EXIT_LIMIT: Final = 5.0
+"""Seconds for a recorder to end after its last message."""
 
 
 @attrs.frozen
@@ -34,10 +45,12 @@ class RecorderProcess:
     channel: Channel
     pidfd: int
 
-    def receive(self, timeout: float | None = None) -> Message | None:
-        """Wait for a message; None if it has died or *timeout* seconds are over."""
+    def receive(self, timeout: float) -> Message | None:
+        """Wait for a message, so many seconds; None if it has died. Raises `TimeoutError`."""
         fd = self.channel.fileno()
         ready = wait({fd: select.POLLIN, self.pidfd: select.POLLIN}, timeout)
+        if not ready:
+            raise TimeoutError
         if fd not in ready:  # but it may have sent something after the look at fd, and then ended
             ready = wait({fd: select.POLLIN}, 0)
         if not ready.get(fd, 0) & select.POLLIN:
@@ -47,6 +60,18 @@ class RecorderProcess:
         except OSError as error:
             reraise_if_from_handler(error)
             return None
+
+    def kill(self) -> None:
+        """End it. What it leaves behind is removed by the next dump."""
+        with suppress(OSError):
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Reap it if it is a child: of a subreaper, or of the first process of a container."""
+        with suppress(OSError):
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            wait({self.pidfd: select.POLLIN}, _EXIT_LIMIT)
+            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
 
 
 class _Answer:
@@ -63,8 +88,8 @@ class _Answer:
             self._known.open()
 
     def wait(self) -> bool:
-        """Wait for it, some seconds at most."""
-        return self._known.wait_as_application(_ANSWER_LIMIT) and self._value
+        """Wait for it, some seconds at most: who does not answer by then will not publish."""
+        return not self._known.wait_as_application(_ANSWER_LIMIT) or self._value
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -77,6 +102,7 @@ class Recording:
     id: str
     backend: str
     call_seconds: float
+    timeout: float | None
     stay: Stay
     announcers: Sequence[Announcer]
     release: Callable[[], None]
@@ -85,6 +111,10 @@ class Recording:
     _progress: Progress = attrs.field(factory=lambda: Progress("core"), init=False)
     _answer: _Answer = attrs.field(factory=_Answer, init=False)
     _thread: int | None = attrs.field(default=None, init=False)
+    _end_by: float = attrs.field(default=math.inf, init=False)
+    """When the recorder is killed, by `time.monotonic`."""
+    _cancelling: bool = attrs.field(default=False, init=False)
+    _killed: bool = attrs.field(default=False, init=False)
     begun: bool = attrs.field(default=False, init=False)
     """Whether it ends by itself."""
 
@@ -97,7 +127,6 @@ class Recording:
         """Follow it, on a thread of its own or, where none can be started, to its end."""
         self.stay.in_child(self._ending.disown)
         self.stay.in_child(self.capture.close)
-        self.stay.in_child(self.release)
         handle = Dump(
             name=self.name,
             backend=self.backend,
@@ -107,6 +136,8 @@ class Recording:
             progress=lambda: self._progress,
             ending=self._ending,
         )
+        if self.timeout is not None:
+            self._end_by = time.monotonic() + self.timeout + _GRACE
         self.begun = True
         try:
             OsThread(self._follow, "gencore-dump")
@@ -114,16 +145,19 @@ class Recording:
             self._follow()
         return handle
 
-    def stop(self, reason: Exception) -> bool:  # noqa: ARG002 - always the same
-        """Ask the recorder to cancel. Return False if it is too late for that."""
+    def stop(self, reason: Exception) -> bool:
+        """Ask the recorder to cancel. Return False if it says that it is too late for that."""
         if self._thread == get_ident():  # who asks would have to take the answer
             return False
-        try:
-            self.recorder.channel.send("cancel")
-        except OSError as error:
-            reraise_if_from_handler(error)
-            return False
+        self.begin_stop(reason)
         return self._answer.wait()
+
+    def begin_stop(self, reason: Exception) -> None:  # noqa: ARG002 - always the same
+        """Ask the recorder to cancel, and wait for nothing."""
+        self._cancelling = True
+        self._end_by = min(self._end_by, time.monotonic() + _GRACE)
+        with ignored(OSError):
+            self.recorder.channel.send("cancel")
 
     def _follow(self) -> None:
         self._thread = get_ident()
@@ -148,14 +182,31 @@ class Recording:
                         report, error = self._failed(GencoreError(message.value))
                         break
             else:
-                report, error = self._failed(GencoreError(_DIED))
+                report, error = self._failed(self._why_no_report())
         except BaseException as raised:
             error = raised
         self._finish(report, error)
 
     def _messages(self) -> Iterator[Message]:
-        while (message := self.recorder.receive()) is not None:
+        """Yield them until it has ended; kill it if it should have, and says nothing."""
+        while True:
+            try:
+                message = self.recorder.receive(_LOOK_EVERY)
+            except TimeoutError:
+                if self._killed:  # in vain: the service may have changed its user
+                    return
+                if time.monotonic() >= self._end_by:
+                    self._killed = True
+                    self.recorder.kill()
+                continue
+            if message is None:
+                return
             yield message
+
+    def _why_no_report(self) -> BaseException:
+        if not self._killed:
+            return GencoreError(_DIED)
+        return CancelledError() if self._cancelling else TimedOut(self.timeout or 0)
 
     def _failed(self, error: BaseException) -> tuple[Report | None, BaseException | None]:
         """Return the report of a dump that the recorder could not make."""

@@ -9,7 +9,6 @@ import select
 import sys
 import time
 from concurrent.futures import CancelledError
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from gencore._recorder.job import NoRecorder, describe
 from gencore._recorder.program import program_of, why_no_program
 from gencore._recorder.recording import RecorderProcess, Recording
 from gencore._runtime import standing
-from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._runtime.application_errors import ignored, reraise_if_from_handler
 from gencore._runtime.interpreter_facts import interpreter_facts
 from gencore._runtime.lifetime import Stay, is_closed
 from gencore._runtime.os_thread import settle, wait_for_descriptors
@@ -48,7 +47,7 @@ _GONE_LIMIT: Final = 5.0
 class _Recorder:
     """A recorder until it has its capture; ended if that does not come."""
 
-    def __init__(self, settings: Settings, *, check: bool = False) -> None:
+    def __init__(self, settings: Settings, stay: Stay, *, check: bool = False) -> None:
         """Start it. Raises `NoRecorder` and OSError."""
         refuse(settings)
         job = _job(settings, check=check)
@@ -60,9 +59,11 @@ class _Recorder:
             reraise_if_from_handler(error)
             raise NoRecorder(f"no socket can be made: {error.strerror}") from error
         self._channel = ours
-        self._pidfd = -1
+        self._pidfds: list[int] = []
+        stay.in_child(self.close)
+        stay.in_child(theirs.close)
         try:
-            self._pidfd = agent().spawn(*program, theirs.fileno())
+            agent().spawn(*program, theirs.fileno(), self._pidfds)
             ours.send("job", job)
         except OSError as error:
             self.close()
@@ -70,26 +71,31 @@ class _Recorder:
             raise NoRecorder(f"no process can be started: {error.strerror}") from error
         finally:
             theirs.close()
-        self.process = RecorderProcess(ours, self._pidfd)
         self._limit = settings.request.timeout or _READY_LIMIT
 
+    @property
+    def process(self) -> RecorderProcess:
+        """It as a process, until it is closed."""
+        return RecorderProcess(self._channel, self._pidfds[0])
+
     def give_up(self) -> None:
-        """Let it remove what it has made, and wait for that."""
-        with suppress(OSError):
+        """Let it remove what it has made, and wait for that; kill it if it takes too long."""
+        with ignored(OSError):
             self._channel.send("give up")  # the end of the channel may be a forked child's too
-        wait_for_descriptors({self._pidfd: select.POLLIN}, _GONE_LIMIT)
+        if not wait_for_descriptors({self._pidfds[0]: select.POLLIN}, _GONE_LIMIT):
+            self.process.kill()
         self.close()
 
     def close(self) -> None:
-        """Let go of it."""
+        """Let go of it. In a forked child too, whose it is not."""
         self._channel.close()
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+        if self._pidfds:
+            self.process.reap()
+            os.close(self._pidfds.pop())
 
     def __del__(self) -> None:
         """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""
-        if "_pidfd" in vars(self):
+        if "_pidfds" in vars(self):
             self.close()
 
     def expect(self, kind: str) -> Any:
@@ -97,9 +103,13 @@ class _Recorder:
 
         Raises `NoRecorder`, and the error that the recorder has met.
         """
-        message = self.process.receive(self._limit)
+        try:
+            message = self.process.receive(self._limit)
+        except TimeoutError as error:
+            reraise_if_from_handler(error)
+            raise NoRecorder(f"the recorder was not ready after {self._limit:g} s") from error
         if message is None:
-            raise NoRecorder("the recorder did not become ready")
+            raise NoRecorder("the recorder ended before it was ready")
         _raise_what_it_says(message)
         if message.kind != kind:
             raise NoRecorder(f"the recorder sent {message.kind!r}")
@@ -117,7 +127,7 @@ class _Recorder:
         }
         request = request.without(standing.excluded_ranges())
         text = json.dumps(facts).encode()
-        return agent().hand_over(request, self._channel.fileno(), self._pidfd, text)
+        return agent().hand_over(request, self._channel.fileno(), self._pidfds[0], text)
 
 
 def _raise_what_it_says(message: Message) -> None:
@@ -141,7 +151,7 @@ def start_by_recorder(settings: Settings, *, backend: str | None = None) -> Dump
     recorder: _Recorder | None = None
     recording: Recording | None = None
     try:
-        recorder = _Recorder(settings)
+        recorder = _Recorder(settings, stay)
         request = settings.request
         if backend is None:
             ready = recorder.expect("ready")
@@ -155,6 +165,7 @@ def start_by_recorder(settings: Settings, *, backend: str | None = None) -> Dump
             id=recorder.id,
             backend=backend,
             call_seconds=time.perf_counter() - began,
+            timeout=settings.request.timeout,
             stay=stay,
             announcers=announcers_for(recorder.name, _listeners_here(settings)),
             release=recorder.close,
@@ -187,12 +198,18 @@ def check_by_recorder(settings: Settings) -> str:
 
     Raises `NoRecorder`, and what `Pipeline.check` raises.
     """
-    recorder = _Recorder(settings, check=True)
+    stay = Stay()
+    recorder: _Recorder | None = None
     try:
+        recorder = _Recorder(settings, stay, check=True)
         backend: str = recorder.expect("checked")
-        return backend
-    finally:
         recorder.close()
+    except BaseException:  # Ctrl-C too
+        _undo(recorder, None)
+        raise
+    finally:
+        stay.end()
+    return backend
 
 
 def _job(settings: Settings, *, check: bool) -> dict[str, object]:

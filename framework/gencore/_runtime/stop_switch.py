@@ -33,6 +33,10 @@ class StopSwitch:
             self._start_abort()
         return True
 
+    def begin_stop(self, reason: Exception) -> None:
+        """Stop the dump unless it is too late."""
+        self.stop(reason)
+
     def _start_abort(self) -> None:
         """Abort the backend on a thread of its own: the caller does not wait for that."""
         try:

@@ -37,8 +37,8 @@ def extract(
 
     The archive is read from its beginning to its end, whatever is unpacked: what the table of
     contents says is believed only if that agrees, and of several files of one name tar takes the
-    last. Directories get mode 0700 and files 0600. The folder appears once it is complete; a failed
-    extraction leaves nothing behind. *progress* is called with the number of bytes of each step.
+    last. Directories get mode 0700 and files 0600. The folder appears once it is complete; what
+    failed leaves nothing behind. *progress* is called with the number of bytes of each step.
     Raises `IntegrityError`, `OutputError`, and `UsageError` for a name that is not in the bundle.
     """
     members = _choose(bundle, list(names))

@@ -384,11 +384,10 @@ from gencore._runtime.platform_agent import agent
 spawn, moments, timers = agent().spawn, random.Random(1), []
 
 def spawn_and_kill(*arguments):
-    pidfd = spawn(*arguments)
-    own = os.dup(pidfd)
+    spawn(*arguments)
+    own = os.dup(arguments[-1][0])
     timers.append(threading.Timer(moments.uniform(0, 1), signal.pidfd_send_signal, (own, 9)))
     timers[-1].start()
-    return pidfd
 
 pipeline = gencore.Pipeline(collectors=["manifest", "archive"], content="private")
 pipeline.prepare()
@@ -407,7 +406,7 @@ print(json.dumps([results, children]))
     assert "failed" in results
     assert (results[-1], children) == ("complete", "")
     kept = os.listdir(tmp_path)
-    assert len(kept) == results.count("complete")
+    assert len(kept) >= results.count("complete")  # one may be killed once it has published
     assert all(is_whole(tmp_path / name) for name in kept)
 
 

@@ -192,11 +192,31 @@ uint64_t count_descriptors(void)
 
 int above_standard_streams(int fd)
 {
-	int moved;
+	int moved, err;
 
 	if (fd < 0 || fd > STDERR_FILENO)
 		return fd;
 	moved = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	err = errno;
 	close(fd);
+	errno = err;
 	return moved;
+}
+
+int pipe_above_standard_streams(int *ends)
+{
+	int err;
+
+	if (pipe2(ends, O_CLOEXEC))
+		return -1;
+	ends[0] = above_standard_streams(ends[0]);
+	ends[1] = above_standard_streams(ends[1]);
+	if (ends[0] >= 0 && ends[1] >= 0)
+		return 0;
+	err = errno;
+	for (int i = 0; i < 2; i++)
+		if (ends[i] >= 0)
+			close(ends[i]);
+	errno = err;
+	return -1;
 }

@@ -28,4 +28,7 @@ uint64_t count_descriptors(void);
  */
 int above_standard_streams(int fd);
 
+/* Like pipe2(2) with O_CLOEXEC, but with neither end among the standard streams. */
+int pipe_above_standard_streams(int *ends);
+
 #endif

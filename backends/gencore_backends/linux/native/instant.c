@@ -14,7 +14,9 @@
 
 #include "borrowed_signal.h"
 #include "clock.h"
+#include "descriptors.h"
 #include "kernel_abi.h"
+#include "scheduling.h"
 #include "snapshot.h"
 
 static int failed(struct step_failure *failure, enum snapshot_step step)
@@ -53,16 +55,6 @@ static __attribute__((noinline)) long clone_image(struct image *image, int *pidf
 	return pid;
 }
 
-/* The C library reads a file for that, and the pause is not to wait for it. */
-static long count_processors(void)
-{
-	static long count;
-
-	if (!count)
-		count = sysconf(_SC_NPROCESSORS_ONLN);
-	return count;
-}
-
 static void note_ids(struct image *image)
 {
 	image->pid = getpid();
@@ -71,7 +63,7 @@ static void note_ids(struct image *image)
 	image->sid = getsid(0);
 	image->uid = getuid();
 	image->gid = getgid();
-	image->cpus = count_processors();
+	image->cpus = online_processors(); /* the pause is not to wait for that */
 }
 
 /* Threads stand still from the first line to threads_release(). Returns 0, or -1 with errno set. */
@@ -133,7 +125,7 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 	int status[2];
 	int result;
 
-	if (pipe2(status, O_CLOEXEC))
+	if (pipe_above_standard_streams(status))
 		return failed(failure, STEP_PIPE);
 	image.status_fd = status[1];
 	/* Without a pidfd (seccomp) the clone asks for its parent. */
@@ -148,9 +140,11 @@ int snapshot_take(const struct snapshot_order *order, struct snapshot *ret,
 	close(status[1]);
 	if (image.reader >= 0 && image.reader != order->reader)
 		close(image.reader);
-	if (result)
+	if (result) {
 		close(status[0]);
-	else
-		ret->status_fd = status[0];
-	return result;
+		return result;
+	}
+	ret->status_fd = status[0];
+	ret->pidfd = above_standard_streams(ret->pidfd); /* one was just closed: it has room */
+	return 0;
 }

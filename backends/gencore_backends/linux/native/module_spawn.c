@@ -8,7 +8,9 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "descriptors.h"
 #include "spawn.h"
 
 enum {
@@ -100,21 +102,35 @@ static int spawn_for_python(const struct spawn_order *order)
 }
 
 const char native_spawn_doc[] = PyDoc_STR(
-"spawn($module, path, arguments, environment, input, /)\n--\n\n"
-"Start a program that is no child of this process, and return its pidfd.\n\n"
+"spawn($module, path, arguments, environment, input, started, /)\n--\n\n"
+"Start a program that is no child of this process, and append its pidfd to a list.\n\n"
 "All are bytes, or lists of bytes. It is in a session of its own, and has input,\n"
 "a descriptor, as its standard input and no other. Raises OSError.");
+
+/* Into the list before a signal handler can run, and raise: a returned value would be lost. */
+static PyObject *note_started(int pidfd, PyObject *started)
+{
+	PyObject *number = PyLong_FromLong(pidfd);
+	int failed = !number || PyList_Append(started, number);
+
+	Py_XDECREF(number);
+	if (failed) {
+		close(pidfd);
+		return NULL;
+	}
+	Py_RETURN_NONE;
+}
 
 PyObject *native_spawn(PyObject *module, PyObject *args)
 {
 	struct spawn_order order = {.messages = -1};
-	PyObject *arguments, *environment;
+	PyObject *arguments, *environment, *started;
 	char **argv, **envp = NULL;
 	int pidfd = -1;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "yO!O!i", &order.path, &PyList_Type, &arguments, &PyList_Type,
-			      &environment, &order.input))
+	if (!PyArg_ParseTuple(args, "yO!O!iO!", &order.path, &PyList_Type, &arguments, &PyList_Type,
+			      &environment, &order.input, &PyList_Type, &started))
 		return NULL;
 	argv = strings_of(arguments);
 	if (argv)
@@ -122,11 +138,11 @@ PyObject *native_spawn(PyObject *module, PyObject *args)
 	if (envp) {
 		order.arguments = argv;
 		order.environment = envp;
-		pidfd = spawn_for_python(&order);
+		pidfd = above_standard_streams(spawn_for_python(&order));
 		if (pidfd < 0)
 			PyErr_SetFromErrno(PyExc_OSError);
 	}
 	PyMem_Free(argv);
 	PyMem_Free(envp);
-	return pidfd < 0 ? NULL : PyLong_FromLong(pidfd);
+	return pidfd < 0 ? NULL : note_started(pidfd, started);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Runs in the child; the contract of after_fork.c holds.
+ * All but the first function run in the child; the contract of after_fork.c holds.
  *
  * The rule is that of SCHED_RESET_ON_FORK (sched(7)): a real-time or deadline policy becomes
  * SCHED_OTHER, a negative nice value 0; what is below ordinary stays. Each value is looked at
@@ -24,6 +24,15 @@ enum {
 	IOPRIO_CLASS_RT = 1,
 	IOPRIO_CLASS_SHIFT = 13,
 };
+
+long online_processors(void)
+{
+	static long count;
+
+	if (!count)
+		count = sysconf(_SC_NPROCESSORS_ONLN);
+	return count;
+}
 
 static void clone_leave_real_time(void)
 {

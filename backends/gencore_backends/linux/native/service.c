@@ -14,6 +14,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@
 #include "kernel_abi.h"
 #include "names.h"
 #include "python_stacks.h"
+#include "steps.h"
 #include "text.h"
 #include "turn.h"
 
@@ -455,11 +457,12 @@ static int open_handed(struct handed *ret)
 {
 	int err;
 
-	if (pipe2(ret->core, O_CLOEXEC))
+	if (pipe_above_standard_streams(ret->core))
 		return -1;
 	fcntl(ret->core[0], F_SETFL, O_NONBLOCK);
 	fcntl(ret->core[1], F_SETPIPE_SZ, CORE_PIPE);
-	ret->text = (int)syscall(SYS_memfd_create, "gencore-capture", MFD_CLOEXEC);
+	ret->text = above_standard_streams(
+		(int)syscall(SYS_memfd_create, "gencore-capture", MFD_CLOEXEC));
 	if (ret->text >= 0)
 		return 0;
 	err = errno;
@@ -469,24 +472,36 @@ static int open_handed(struct handed *ret)
 	return -1;
 }
 
-static void write_text(int file, const struct text *text)
+/* Returns 0, or -1 with errno set. */
+static int write_text(int file, const struct text *text)
 {
 	for (size_t done = 0; done < text->size;) {
 		ssize_t part = pwrite(file, text->data + done, text->size - done, (off_t)done);
 
 		if (part <= 0)
-			return;
+			return -1;
 		done += (size_t)part;
 	}
+	return 0;
 }
 
-static void send_capture(int channel, const struct handed *handed, const struct order_facts *facts,
-			 const struct snapshot_order *order, const struct snapshot *snapshot,
-			 uint64_t began)
+/* That the recorder has died is no failure: its pidfd tells. Returns 0, or -1 with errno set. */
+static int send_or_note_death(int channel, const struct descriptors *passed)
+{
+	if (send_packet(channel, CAPTURE_PACKET, 1, passed) == 1)
+		return 0;
+	return errno == EPIPE || errno == ECONNRESET ? 0 : -1;
+}
+
+/* Returns 0, or -1 with errno set. */
+static int send_capture(int channel, const struct handed *handed, const struct order_facts *facts,
+			const struct snapshot_order *order, const struct snapshot *snapshot,
+			uint64_t began)
 {
 	struct descriptors passed = {.count = 0};
 	struct descriptors own;
 	struct text text = {.data = NULL};
+	int result, err;
 
 	pass_own_files(&passed);
 	own = passed;
@@ -500,11 +515,25 @@ static void send_capture(int channel, const struct handed *handed, const struct 
 	add_excluded(&text, &order->excluded);
 	add_names(&text, &passed);
 	text_add(&text, "}");
-	write_text(handed->text, &text);
-	text_free(&text);
 	pass(&passed, "text", handed->text);
-	send_packet(channel, CAPTURE_PACKET, 1, &passed); /* or it has died, which its pidfd tells */
+	result = write_text(handed->text, &text);
+	if (!result)
+		result = send_or_note_death(channel, &passed);
+	err = errno;
+	text_free(&text);
 	close_passed(&own, -1);
+	errno = err;
+	return result;
+}
+
+static void end_clone(const struct snapshot *snapshot)
+{
+	siginfo_t info;
+
+	syscall(SYS_pidfd_send_signal, snapshot->pidfd, SIGKILL, NULL, 0);
+	waitid(P_PIDFD, (id_t)snapshot->pidfd, &info, WEXITED | __WALL);
+	close(snapshot->pidfd);
+	close(snapshot->status_fd);
 }
 
 int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
@@ -521,8 +550,11 @@ int service_hand_over(int channel, struct snapshot_order *order, const struct or
 	order->core_fd = handed.core[1];
 	result = snapshot_take(order, ret, failure);
 	close(handed.core[1]);
-	if (!result) {
-		send_capture(channel, &handed, facts, order, ret, began);
+	if (!result && send_capture(channel, &handed, facts, order, ret, began)) {
+		*failure = (struct step_failure){STEP_HAND_OVER, errno};
+		end_clone(ret);
+		result = -1;
+	} else if (!result) {
 		let_clone_begin(ret->pidfd);
 	}
 	close(handed.core[0]);

@@ -23,6 +23,7 @@
 
 #include "descriptors.h"
 #include "kernel_abi.h"
+#include "scheduling.h"
 
 enum {
 	STACK = 32 * 1024, /* of each of the two */
@@ -32,6 +33,7 @@ enum {
 struct spawn {
 	const struct spawn_order *order;
 	char *stacks; /* two, one above the other */
+	long cpus;
 	int pidfd;
 	int err;
 };
@@ -80,6 +82,7 @@ static int clone_execute(void *argument)
 	const struct spawn_order *order = spawn->order;
 
 	clone_leave_no_core();
+	clone_reset_scheduling(spawn->cpus);
 	setsid();
 	clone_reset_signals();
 	if (!clone_set_descriptors(order->input, order->messages))
@@ -113,7 +116,7 @@ static void spawn_grandchild(struct spawn *spawn)
 
 int spawn_detached(const struct spawn_order *order)
 {
-	struct spawn spawn = {.order = order, .pidfd = -1};
+	struct spawn spawn = {.order = order, .pidfd = -1, .cpus = online_processors()};
 	const kernel_sigset all = ~(kernel_sigset)0;
 	kernel_sigset before;
 

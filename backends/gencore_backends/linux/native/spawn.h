@@ -12,8 +12,8 @@ struct spawn_order {
 };
 
 /*
- * Start it, in a session of its own, with all signals at their defaults and none blocked; what it
- * prints elsewhere is discarded. Returns its pidfd, or -1 with errno set. No lock is taken that another
+ * Start it, in a session of its own, with all signals at their defaults and none blocked, as an
+ * ordinary process where this one is a real-time process; what it prints elsewhere is discarded. Returns its pidfd, or -1 with errno set. No lock is taken that another
  * thread could hold, and nothing is allocated by malloc.
  */
 int spawn_detached(const struct spawn_order *order);

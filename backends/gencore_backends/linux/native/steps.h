@@ -22,6 +22,8 @@
 	STEP(STEP_CLONE, "clone", "service",                                                       \
 	     "the clone itself: no process or no memory left, or it ended before its first "       \
 	     "message")                                                                            \
+	STEP(STEP_HAND_OVER, "hand-over", "service",                                               \
+	     "passing what leads to the clone to the recorder")                                    \
 	STEP(STEP_LEAVE_SERVICE, "leave-service", "clone",                                         \
 	     "a signal killed it there, most often SIGSYS from a seccomp filter")                  \
 	STEP(STEP_MAKE_DUMPABLE, "make-dumpable", "clone", "making itself dumpable")               \

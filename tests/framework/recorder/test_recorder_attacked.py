@@ -1,0 +1,329 @@
+"""Recorders that are stopped, killed or started in odd places, and targets that do not listen."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+import gencore
+from gencore._recorder.channel import channel_pair
+from gencore._recorder.job import NoRecorder, describe
+from gencore._recorder.process import _deliver, _sendable
+from gencore._runtime.platform_agent import agent
+from gencore._settings.sources import resolve_settings
+
+pytestmark = [pytest.mark.recorder, pytest.mark.skipif(sys.platform != "linux", reason="Linux")]
+
+BEGINNING = """
+import ctypes, errno, gencore, glob, json, os, resource, signal, sys
+from gencore._recorder import recording, starting
+
+def recorder_of(dump):
+    text = open(f"/proc/self/fdinfo/{dump._stop.recorder.pidfd}").read()
+    return int(text.partition("Pid:")[2].split()[0])
+
+def children():
+    return "".join(open(path).read() for path in glob.glob("/proc/self/task/*/children"))
+
+def say(*values):
+    os.write(answers, json.dumps(values).encode())
+
+answers = int(sys.argv[1])
+pipeline = gencore.Pipeline(collectors=["raw"], content="stacks")
+"""
+"""What programs begin with. They answer through a descriptor, whatever they close."""
+
+
+@pytest.fixture
+def answer_of(tmp_path):
+    """Return a function that runs a program and returns what it says."""
+
+    def run(text):
+        reader, writer = os.pipe()
+        command = [sys.executable, "-c", BEGINNING + text, str(writer)]
+        process = subprocess.Popen(command, cwd=tmp_path, pass_fds=[writer])
+        os.close(writer)
+        with os.fdopen(reader) as answers:
+            said = answers.read()
+        process.wait()
+        return json.loads(said)
+
+    return run
+
+
+def test_a_recorder_that_is_stopped_holds_up_nobody_for_ever(answer_of):
+    """It is killed some time after the dump's own limit, and the report says which that was."""
+    result, error, ended, left = answer_of("""
+import select
+recording._GRACE = 0.1
+dump = gencore.start(collectors=["raw"], timeout=1)
+recorder = os.dup(dump._stop.recorder.pidfd)
+signal.pidfd_send_signal(recorder, signal.SIGSTOP)
+report = dump.result(50)
+error = type(report.failed[0].error).__name__
+say(report.result, error, select.select([recorder], [], [], 50)[0] == [recorder], children())
+""")
+    assert (result, error) == ("failed", "TimedOut")
+    assert (ended, left) == (True, "")
+
+
+def test_a_recorder_that_is_stopped_can_be_cancelled(answer_of):
+    """Its dump ends as cancelled, without its answer."""
+    assert answer_of("""
+recording._GRACE = recording._ANSWER_LIMIT = 0.1
+dump = pipeline.start()
+os.kill(recorder_of(dump), signal.SIGSTOP)
+cancelled = dump.cancel()
+try:
+    dump.result(50)
+except recording.CancelledError:
+    say(cancelled, dump.cancelled(), children())
+""") == [True, True, ""]
+
+
+def test_a_task_that_is_cancelled_waits_for_no_answer(answer_of):
+    """The loop goes on although the recorder is stopped, and the dump ends as cancelled."""
+    assert answer_of("""
+import asyncio
+recording._GRACE = 0.1
+recording._Answer.wait = lambda _: say("the loop was held up")
+
+async def main():
+    dump = pipeline.start()
+    os.kill(recorder_of(dump), signal.SIGSTOP)
+    async def wait():
+        await dump
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    try:
+        dump.result(50)
+    except recording.CancelledError:
+        say(task.cancelled(), dump.cancelled())
+
+asyncio.run(main())
+""") == [True, True]
+
+
+def test_a_recorder_that_does_not_become_ready_is_killed(answer_of):
+    """The dump is made on a thread, and no process is left."""
+    recorder, reason, left = answer_of("""
+import select
+from gencore._runtime.platform_agent import agent
+from gencore._settings.sources import resolve_settings
+spawn, started = agent().spawn, []
+
+def spawn_and_stop(*arguments):
+    spawn(*arguments)
+    started.append(os.dup(arguments[-1][0]))
+    signal.pidfd_send_signal(started[0], signal.SIGSTOP)
+
+agent().spawn = spawn_and_stop
+starting._GONE_LIMIT = 0.1
+starting._READY_LIMIT = 0.2
+report = pipeline.run()
+ended = select.select(started, [], [], 50)[0]
+say(report.recorder, report.recorder_reason, started != ended)
+""")
+    assert (recorder, reason) == ("thread", "the recorder was not ready after 0.2 s")
+    assert left is False
+
+
+def test_a_subreaper_reaps_its_recorders(answer_of):
+    """Like the first process of a container, whose children they become."""
+    assert answer_of("""
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+pipeline.prepare()
+say(*[pipeline.run().recorder for _ in range(2)], children())
+""") == ["process", "process", ""]
+
+
+def test_a_report_reaches_a_target_that_has_read_nothing_for_long():
+    """The last message is sent again until there is room, or the target has ended."""
+    ours, theirs = channel_pair()
+    os.set_blocking(theirs.fileno(), False)
+    refused = threading.Event()
+    count = 0
+    try:
+        while True:
+            theirs.send("event", bytes(1 << 14))
+            count += 1
+    except BlockingIOError:
+        pass
+
+    class Watched:
+        def send(self, *message):
+            try:
+                theirs.send(*message)
+            except BlockingIOError:
+                refused.set()
+                raise
+
+    thread = threading.Thread(target=_deliver, args=(Watched(), os.getpid(), "report", 1))
+    thread.start()
+    assert refused.wait(50)
+    kinds = [ours.receive().kind for _ in range(count + 1)]
+    thread.join()
+    ours.close()
+    theirs.close()
+
+    assert kinds == ["event"] * count + ["report"]
+
+
+def test_what_is_no_message_is_an_error_of_the_channel():
+    """Whatever is written to it: nothing else is raised by those who wait for a message."""
+    ours, theirs = channel_pair()
+    os.write(theirs.fileno(), b"hello\n")
+    with pytest.raises(OSError, match="Bad message"):
+        ours.receive()
+    ours.close()
+    theirs.close()
+
+
+def test_no_descriptor_of_a_dump_is_a_standard_stream(answer_of):
+    """What a program writes to its closed output gets into neither a message nor a core."""
+    open_ones, result, recorder = answer_of("""
+for stream in range(3):
+    os.close(stream)
+
+dump = pipeline.start()
+seen = [name for name in ("0", "1", "2") if os.path.lexists(f"/proc/self/fd/{name}")]
+report = dump.result()
+say(seen, report.result, report.recorder)
+""")
+    assert open_ones == []
+    assert (result, recorder) == ("complete", "process")
+
+
+def test_an_exception_of_a_signal_handler_loses_no_recorder(answer_of):
+    """It is in a list before the handler can run, and so can be let go of."""
+    raised, count = answer_of("""
+import threading, _thread
+from gencore._recorder.channel import channel_pair
+from gencore._runtime.platform_agent import agent
+from gencore._settings.sources import resolve_settings
+
+class Interrupted(Exception):
+    pass
+
+def interrupt(*_):
+    raise Interrupted
+
+signal.signal(signal.SIGUSR1, interrupt)
+begin, ready = threading.Lock(), threading.Event()
+begin.acquire()
+def send():
+    ready.set()
+    begin.acquire()
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+threading.Thread(target=send).start()
+ready.wait()
+sys.setswitchinterval(1000)  # the other thread runs once this one waits for the new process
+started, raised = [], False
+arguments = b"/bin/true", [b"true"], [], os.open("/dev/null", os.O_RDONLY), started
+try:
+    begin.release()
+    agent().spawn(*arguments)
+except Interrupted:
+    raised = True
+say(raised, len(started))
+""")
+    assert (raised, count) == (True, 1)
+
+
+def test_a_child_forked_while_a_recorder_loads_has_nothing_of_it(answer_of):
+    """Neither its socket nor its pidfd, which a worker would keep for its whole life."""
+    assert answer_of("""
+expect = starting._Recorder.expect
+before = set(os.listdir("/proc/self/fd"))
+
+def fork_and_expect(recorder, kind):
+    if not os.fork():
+        say(sorted(set(os.listdir("/proc/self/fd")) - before))
+        os._exit(0)
+    os.wait()
+    return expect(recorder, kind)
+
+starting._Recorder.expect = fork_and_expect
+pipeline.run()
+""") == [[]]
+
+
+def test_a_limit_on_the_size_of_files_costs_no_dump(answer_of):
+    """What a recorder is told is in a file in memory, for which the limit holds."""
+    result, recorder, reason = answer_of("""
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+report = pipeline.run()
+say(report.result, report.recorder, report.recorder_reason)
+""")
+    assert (result, recorder) == ("complete", "thread")
+    assert "ulimit -f" in reason
+
+
+def test_a_recorder_is_an_ordinary_process_that_may_run_anywhere(answer_of):
+    """Although its target is a real-time process, or runs on one processor only."""
+    said = answer_of("""
+everywhere = os.sched_getaffinity(0)
+os.sched_setaffinity(0, {min(everywhere)})
+try:
+    os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+except PermissionError:
+    pass
+dump = pipeline.start()
+recorder = recorder_of(dump)
+policy, place = os.sched_getscheduler(recorder), os.sched_getaffinity(recorder)
+dump.result()
+say(policy == os.SCHED_OTHER, place >= everywhere)
+""")
+    assert said == [True, True]
+
+
+def test_a_clone_that_cannot_be_handed_over_is_ended(tmp_path):
+    """Here the channel is no socket: the step is named, and no child is left."""
+    channel = os.open(tmp_path / "file", os.O_CREAT | os.O_RDWR)
+    own = os.pidfd_open(os.getpid())
+    with pytest.raises(gencore.CoreFailed) as caught:
+        agent().hand_over(gencore.DumpRequest(), channel, own, b"null")
+    os.close(channel)
+    os.close(own)
+    children = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+
+    assert caught.value.step == "hand-over"
+    assert not "".join(children)
+
+
+def test_dumps_on_a_thread_are_counted_like_those_of_recorders(answer_of):
+    """Their names have the number of the dump in this process."""
+    assert answer_of("""
+pipeline = gencore.Pipeline(collectors=["raw"], content="stacks", name="{seq}")
+say(pipeline.run().name, pipeline.start_here("why").result().name)
+""") == ["001", "002"]
+
+
+@pytest.mark.parametrize("value", [{1: "a"}, [{"x": {None: 1}}]])
+def test_options_that_json_would_change_are_not_described(value):
+    """Their keys would be strings in the recorder, and something else in the target."""
+    spec = gencore.CollectorSpec("raw", options={"rows": value})
+    with pytest.raises(NoRecorder, match="keys that are no strings"):
+        describe(resolve_settings({"collectors": [spec]}))
+
+
+def test_an_error_that_the_target_cannot_load_is_sent_as_a_name_and_a_text():
+    """Also one that derives from ours, and one of Python's with something of a plug-in."""
+    theirs = type("QuotaExceeded", (gencore.GencoreError,), {"__module__": "someones_plugin"})
+    sys.modules["someones_plugin"] = module = type(sys)("someones_plugin")
+    module.QuotaExceeded = theirs
+    try:
+        sent = [_sendable(theirs("no quota")), _sendable(ValueError(theirs("no quota")))]
+    finally:
+        del sys.modules["someones_plugin"]
+
+    assert [type(error).__name__ for error in sent] == ["ForeignError", "ForeignError"]
+    assert _sendable(gencore.TimedOut(3.0, "it")).seconds == 3.0

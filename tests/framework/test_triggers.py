@@ -6,6 +6,7 @@ import pytest
 
 import gencore
 from gencore.cli.fitting import content_for
+from gencore.triggers import Fired
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ from gencore.cli.fitting import content_for
         ("exception", ("exception", 0, 0, 600 * 10**9, 3)),
         ("cpu=350%", ("cpu", 3500, 0, 600 * 10**9, 3)),
         ("threads=500", ("threads", 500, 0, 600 * 10**9, 3)),
+        ("threads=500,interval=0min", ("threads", 500, 0, 0, 3)),
     ],
 )
 def test_text_becomes_what_the_agent_takes(text, row):
@@ -39,6 +41,13 @@ def test_text_becomes_what_the_agent_takes(text, row):
         ("signal=SIGRTMIN,hold=5s", "takes no hold"),
         ("exception=ValueError", "takes no threshold"),
         ("cpu=3", "share of one CPU"),
+        ("cpu=0%", "share of one CPU"),
+        ("memory=100.04%", "share of the limit"),
+        ("threads=1000000000000", "whole number"),
+        ("threads=٨٠", "whole number"),
+        ("gil=20000w", "longer than 100 years"),
+        ("memory=80%,hold=20000w", "longer than 100 years"),
+        ("memory=80%,count=99999999999", "whole number"),
         ("threads=0", "whole number"),
         ("disk=80%", "not one of memory"),
         ("memory=80%,often=1", "'often=1' is unknown"),
@@ -49,6 +58,20 @@ def test_what_is_wrong_is_named(text, says):
     """As an error of use."""
     with pytest.raises(gencore.UsageError, match=says):
         gencore.Trigger.read(text)
+
+
+@pytest.mark.parametrize("on", [["memory"], {}, None, 5])
+def test_a_kind_of_another_type_is_an_error_of_use(on):
+    """It is the same error as that of an unknown name."""
+    with pytest.raises(gencore.UsageError, match="is not one of memory"):
+        gencore.Trigger(on, "80%")
+
+
+@pytest.mark.parametrize("said", ["", "memory-share", "memory-share 1", "disk 1 2", "gil 1 x"])
+def test_nonsense_is_not_taken_for_a_trigger_that_fired(said):
+    """Whoever passes the option by hand gets an error of use."""
+    with pytest.raises(gencore.UsageError, match="is not what an agent says"):
+        Fired.read(said)
 
 
 @pytest.mark.parametrize(

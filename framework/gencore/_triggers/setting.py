@@ -40,7 +40,7 @@ def set_triggers(
     if directory is not None:
         command += ["-o", os.path.abspath(directory)]  # noqa: PTH100 - no objects
     _, arguments, environment = program_of(
-        "from gencore.cli import main; main()", [*command, "--reason"], _LEFT_OUT
+        "from gencore.cli import main; main()", [*command, "--fired"], _LEFT_OUT
     )
     try:
         agent.set_triggers([one.row for one in triggers], arguments, environment)

@@ -116,10 +116,18 @@ def service(tmp_path):
         one.process.communicate()
 
 
-def assert_dumped_for(manifest, reason):
-    """The dump is whole, and its reason begins like that."""
+def assert_dumped_for(manifest, kind, reason):
+    """The dump is whole, and says which trigger fired; its reason begins like that."""
     assert manifest["status"]["result"] == "complete", manifest["status"]
+    assert manifest["trigger"]["kind"] == kind
     assert manifest["trigger"]["reason"].startswith(reason)
+
+
+def assert_measured(manifest, threshold, unit, *, within):
+    """The trigger compared this with what was measured, which was above, and below *within*."""
+    trigger = manifest["trigger"]
+    assert (trigger["threshold"], trigger["unit"]) == (threshold, unit)
+    assert threshold <= trigger["measured"] < within
 
 
 def test_memory_fires_once_at_its_bound(service):
@@ -133,7 +141,8 @@ def test_memory_fires_once_at_its_bound(service):
     line = swells.next_line()
     assert re.fullmatch(r"memory: \d+ MiB are resident: dump started \(1 of 3\)", line)
     (manifest,) = swells.dumps(1)
-    assert_dumped_for(manifest, line.partition(": dump")[0])
+    assert_dumped_for(manifest, "memory", line.partition(": dump")[0])
+    assert_measured(manifest, 150 << 20, "bytes", within=300 << 20)
     swells.let_it_look()
     assert "gencore:" not in swells.end()
 
@@ -173,7 +182,8 @@ def test_a_share_is_that_of_the_cgroup_and_the_dump_fits_into_it(service, cgroup
 
     assert re.fullmatch(r"memory: 2\d\d of 350 MiB: dump started \(1 of 3\)", limited.next_line())
     (manifest,) = limited.dumps(1)
-    assert_dumped_for(manifest, "memory: 2")
+    assert_dumped_for(manifest, "memory", "memory: 2")
+    assert_measured(manifest, 50, "percent", within=100)
     assert re.search(r"; content private: 1\d\d MiB are free", manifest["trigger"]["reason"])
 
 
@@ -184,7 +194,9 @@ def test_a_gil_that_is_not_given_back_fires(service):
     hangs.send("re.match('(a|a?)+$', 'a' * 40 + 'b')")
 
     assert re.fullmatch(r"GIL: [12] s without getting it: dump started .*", hangs.next_line())
-    assert_dumped_for(hangs.dumps(1)[0], "GIL: ")
+    (manifest,) = hangs.dumps(1)
+    assert_dumped_for(manifest, "gil", "GIL: ")
+    assert_measured(manifest, 1, "seconds", within=10)
 
 
 def test_a_stopped_process_has_not_hung(service):
@@ -208,7 +220,10 @@ def test_a_signal_fires_as_often_as_its_count(service):
     for dump in (1, 2):
         os.kill(asked.pid, number)
         assert asked.next_line() == f"signal: {number}: dump started ({dump} of 2)"
-        assert_dumped_for(asked.dumps(dump)[-1], f"signal: {number}")
+        manifest = asked.dumps(dump)[-1]
+        assert_dumped_for(manifest, "signal", f"signal: {number}")
+        assert manifest["trigger"]["signal"] == number
+        assert manifest["trigger"]["measured"] is None
 
     os.kill(asked.pid, number)
 
@@ -256,7 +271,9 @@ def test_it_fires_again_after_the_condition_was_false(service):
             """
         )
         assert f"({dump} of 3)" in grows.next_line()
-        assert_dumped_for(grows.dumps(dump)[-1], "threads: ")
+        manifest = grows.dumps(dump)[-1]
+        assert_dumped_for(manifest, "threads", "threads: ")
+        assert_measured(manifest, 20, "threads", within=30)
         grows.run("end.set(); [thread.join() for thread in threads]")
         grows.let_it_look()
     assert "gencore:" not in grows.end()
@@ -319,7 +336,7 @@ def test_a_loop_that_does_not_turn_fires(service):
     )
 
     assert re.fullmatch(r"event loop: [12] s without turning: dump started .*", serves.next_line())
-    assert_dumped_for(serves.dumps(1)[0], "event loop: ")
+    assert_dumped_for(serves.dumps(1)[0], "loop", "event loop: ")
     assert "GIL" not in serves.end()
 
 
@@ -357,8 +374,25 @@ def test_the_process_is_captured_before_it_ends_of_an_exception(service):
         r"gencore: unhandled exception: builtins\.ValueError in fail, .*: dump st.*", printed
     )
     (manifest,) = fails.dumps(1)
-    assert_dumped_for(manifest, "unhandled exception: builtins.ValueError in fail")
+    assert_dumped_for(manifest, "exception", "unhandled exception: builtins.ValueError in fail")
     assert "secret" not in manifest["trigger"]["reason"]
+
+
+def test_an_exception_during_another_dump_is_captured_too(service):
+    """The process waits for the end of that dump, and then for its own instant."""
+    fails = service("Trigger('signal', 'SIGRTMIN+5'), Trigger('exception')")
+    fails.run("import random; memory = random.randbytes(96 << 20)")  # for some seconds
+    os.kill(fails.pid, signal.SIGRTMIN + 5)
+    assert "dump started" in fails.next_line()
+    while not any(file.stat().st_size for file in fails.directory.glob(".*.part/*")):
+        select.select([], [], [], 0.01)  # its core is not being written yet
+
+    fails.send("raise ValueError")
+    fails.process.communicate()
+
+    first, second = fails.dumps(2)
+    assert_dumped_for(first, "signal", "signal: ")
+    assert_dumped_for(second, "exception", "unhandled exception: builtins.ValueError")
 
 
 def test_exceptions_of_threads_and_loops_count_too(service):
@@ -380,7 +414,8 @@ def test_exceptions_of_threads_and_loops_count_too(service):
     )
 
     assert "IndexError" in fails.next_line()
-    assert_dumped_for(fails.dumps(2)[-1], "unhandled exception: builtins.IndexError")
+    reason = "unhandled exception: builtins.IndexError"
+    assert_dumped_for(fails.dumps(2)[-1], "exception", reason)
 
 
 def test_a_child_has_the_triggers_with_counters_anew(service):
@@ -470,4 +505,4 @@ def test_exec_hands_triggers_on(tmp_path):
         process.communicate("\n")
 
     (bundle,) = (tmp_path / "dumps").iterdir()
-    assert_dumped_for(manifest_of(bundle), "signal: ")
+    assert_dumped_for(manifest_of(bundle), "signal", "signal: ")

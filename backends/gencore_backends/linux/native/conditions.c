@@ -100,24 +100,22 @@ static void add_amount(struct text *text, uint64_t number, const char *unit)
 	text_add(text, unit);
 }
 
-static bool memory_share(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t memory_share(const struct look *look, struct text *seen)
 {
 	struct memory memory = read_memory(look->files);
 
-	if (!memory.limit || memory.used / 1000 * 1000 < memory.limit / 1000 * above)
-		return false;
 	add_amount(seen, memory.used / MIB, " of ");
 	add_amount(seen, memory.limit / MIB, " MiB");
-	return true;
+	return memory.limit ? memory.used * 1000 / memory.limit : 0;
 }
 
-static bool memory_size(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t memory_size(const struct look *look, struct text *seen)
 {
 	uint64_t size = resident();
 
 	(void)look;
 	add_amount(seen, size / MIB, " MiB are resident");
-	return size >= above;
+	return size;
 }
 
 /* ------------------------------------------------------------------------------------- stalls */
@@ -158,14 +156,14 @@ static void look_at_beats(uint64_t elapsed)
 	}
 }
 
-static bool gil_stall(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t gil_stall(const struct look *look, struct text *seen)
 {
 	(void)look;
 	add_amount(seen, beats[0].overdue / SECOND, " s without getting it");
-	return beats[0].overdue >= above;
+	return beats[0].overdue;
 }
 
-static bool loop_stall(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t loop_stall(const struct look *look, struct text *seen)
 {
 	uint64_t most = 0;
 
@@ -174,35 +172,33 @@ static bool loop_stall(uint64_t above, const struct look *look, struct text *see
 		if (beats[i].overdue > most)
 			most = beats[i].overdue;
 	add_amount(seen, most / SECOND, " s without turning");
-	return most >= above;
+	return most;
 }
 
 /* ------------------------------------------------------------------------------------- counts */
 
-static bool cpu_share(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t cpu_share(const struct look *look, struct text *seen)
 {
 	add_amount(seen, look->cpu / 10, " % of one CPU");
-	return look->cpu >= above;
+	return look->cpu;
 }
 
-static bool thread_count(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t thread_count(const struct look *look, struct text *seen)
 {
 	int count = count_tasks();
 
 	(void)look;
-	if (count < 0)
-		return false;
-	add_amount(seen, (uint64_t)count, " threads");
-	return (uint64_t)count >= above;
+	add_amount(seen, count < 0 ? 0 : (uint64_t)count, " threads");
+	return count < 0 ? 0 : (uint64_t)count;
 }
 
-static bool descriptor_count(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t descriptor_count(const struct look *look, struct text *seen)
 {
 	uint64_t count = count_descriptors();
 
 	(void)look;
 	add_amount(seen, count, " descriptors");
-	return count >= above;
+	return count;
 }
 
 /* ----------------------------------------------------------------------------------- one look */
@@ -245,7 +241,7 @@ void conditions_begin(struct look *look, const struct cgroup_files *files)
 	look_at_beats(look->elapsed_ns);
 }
 
-static bool (*const conditions[TRIGGER_KINDS])(uint64_t, const struct look *, struct text *) = {
+static uint64_t (*const conditions[TRIGGER_KINDS])(const struct look *, struct text *) = {
 	[MEMORY_SHARE] = memory_share,
 	[MEMORY_SIZE] = memory_size,
 	[GIL_STALL] = gil_stall,
@@ -255,8 +251,7 @@ static bool (*const conditions[TRIGGER_KINDS])(uint64_t, const struct look *, st
 	[DESCRIPTOR_COUNT] = descriptor_count,
 };
 
-bool condition_is_met(enum trigger_kind kind, uint64_t above, const struct look *look,
-		      struct text *seen)
+uint64_t condition_measure(enum trigger_kind kind, const struct look *look, struct text *seen)
 {
-	return conditions[kind] && conditions[kind](above, look, seen);
+	return conditions[kind] ? conditions[kind](look, seen) : 0;
 }

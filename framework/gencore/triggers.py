@@ -13,7 +13,7 @@ import attrs
 from gencore._quantities import read_age, read_size
 from gencore.errors import UsageError
 
-__all__ = ["Fired", "Trigger", "TriggerKind"]
+__all__ = ["Fired", "Trigger", "TriggerChoice", "TriggerKind"]
 
 TriggerKind = Literal[
     "memory", "gil", "loop", "signal", "exception", "cpu", "threads", "descriptors"
@@ -110,9 +110,15 @@ _ASKED: Final = ("signal", "exception")
 """They happen at an instant, and hold for no time."""
 
 
-def _check_on(_: object, __: object, on: Any) -> None:
+def kind_of(on: Any) -> TriggerKind:
+    """Return what a trigger looks at, if it can be looked at. Raises `UsageError`."""
     if not isinstance(on, str) or on not in _READERS:
         raise UsageError(f"on={on!r} is not one of {', '.join(get_args(TriggerKind))}")
+    return cast("TriggerKind", on)
+
+
+def _check_on(_: object, __: object, on: Any) -> None:
+    kind_of(on)
 
 
 def _check_above(trigger: "Trigger", _: object, above: Any) -> None:
@@ -167,7 +173,10 @@ class Trigger:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return what ``gencore exec --trigger`` was given: ``memory=80%,hold=5s``."""
+        """Return what ``gencore exec --trigger`` was given: ``memory=80%,hold=5s``.
+
+        Raises `UsageError`.
+        """
         first, *rest = text.split(",")
         on, _, above = first.partition("=")
         options: dict[str, Any] = dict(_option(text, part) for part in rest)
@@ -181,6 +190,10 @@ class Trigger:
         condition = _READERS[self.on](self.above)
         hold, interval = (round(s * _NANOSECONDS) for s in (self.hold, self.interval))
         return condition.name, condition.above, hold, interval, self.count
+
+
+TriggerChoice = str | Trigger
+"""A trigger, or a text of one: see `Trigger.read`."""
 
 
 @attrs.frozen(kw_only=True)

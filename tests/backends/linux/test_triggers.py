@@ -486,6 +486,35 @@ def test_standard_error_that_is_another_file_is_not_written_to(service, tmp_path
     assert data.read_bytes() == b""
 
 
+@pytest.mark.parametrize("armed_by", ["the environment", "code"])
+def test_triggers_of_the_file_are_those_of_a_process_that_is_armed(tmp_path, armed_by):
+    """Whoever arms it, if there are no others; the dump goes where the file says."""
+    config = tmp_path / "gencore.toml"
+    config.write_text(
+        f"directory = '{tmp_path}'\n"
+        "triggers = ['gil=1h', { on = 'signal', above = 'SIGRTMIN+5', count = 1 }]"
+    )
+    environ = os.environ | {"GENCORE_CONFIG": str(config)}
+    code = "import gencore, os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 5); input()"
+    if armed_by == "code":
+        code = f"import gencore; gencore.arm(); {code}"
+    else:
+        environ["GENCORE_ARM"] = "1"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline().endswith("dump started (1 of 1)\n")
+        while not (bundles := list(tmp_path.glob("*.tar.gz"))):
+            select.select([], [], [], 0.05)
+        process.communicate("\n")
+
+    assert_dumped_for(manifest_of(bundles[0]), "signal", "signal: ")
+
+
 def test_exec_hands_triggers_on(tmp_path):
     """To every Python process below it, with the directory."""
     gencore = Path(sys.executable).with_name("gencore")

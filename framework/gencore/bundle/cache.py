@@ -155,12 +155,9 @@ def _locked(place: Path) -> int | None:
 def _places() -> Iterator[tuple[Path, int]]:
     """Yield each copy's directory with a descriptor, oldest first."""
     cache = _cache()
-    found = (
-        [place for place in cache.iterdir() if _KEY.fullmatch(place.name)]
-        if cache.is_dir()
-        else []
-    )
-    for place in sorted(found, key=_used_at):
+    found = cache.iterdir() if cache.is_dir() else ()
+    ours = [place for place in found if _KEY.fullmatch(place.name)]
+    for place in sorted(ours, key=_used_at):
         try:
             fd = os.open(place, DIRECTORY)
         except OSError:  # somebody else has removed it, or it is no directory

@@ -252,16 +252,10 @@ def test_a_copy_that_others_could_have_made_is_refused(monkeypatch, tmp_path, bu
 
 def test_what_dies_while_leftovers_are_looked_for_is_removed_and_listed(monkeypatch, tmp_path):
     """Its maker lived when the directory was read first."""
-    with Output(tmp_path, "dies") as output, output.create("core") as file:
-        file.write(b"core")
-        assert list(sweep_leftovers(tmp_path)) == []
-    leave_a_leftover = lambda: subprocess.run(
-        [sys.executable, "-c", KILLED, tmp_path], check=False
-    )  # noqa: E731
     names_in = _private_directory.names_in
 
     def late(fd):
-        leave_a_leftover()
+        subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
         return names_in(fd)
 
     monkeypatch.setattr(_private_directory, "names_in", late)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -256,6 +257,48 @@ def test_a_condition_has_to_hold(service):
     opens.run("files = [open(os.devnull) for _ in range(100)]")
 
     assert re.fullmatch(r"descriptors: 1\d\d descriptors: dump started .*", opens.next_line())
+
+
+EXHAUSTS = """
+files = []
+while True:
+    try:
+        files.append(open(os.devnull))
+    except OSError:
+        break
+"""
+
+
+@pytest.mark.parametrize("trigger", ["'descriptors', 200", "'memory', '1 MiB'"])
+def test_a_process_without_descriptors_is_dumped(service, trigger):
+    """That is when it is needed; the agent has kept what a dump takes."""
+    leaks = service("", "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))")
+    # What happens between two looks is not seen by any.
+    triggers = f"[Trigger({trigger}, hold='1s')]"
+    armed = f"gencore.arm(triggers={triggers}, directory={str(leaks.directory)!r})"
+    leaks.run(armed + EXHAUSTS)
+
+    assert re.fullmatch(r"\w+: .*: dump started \(1 of 3\)", leaks.next_line())
+    (manifest,) = leaks.dumps(1)
+    assert manifest["status"]["result"] == "complete", manifest["status"]
+    leaks.run("files.clear(); gencore.disarm()")
+    left = [os.readlink(file) for file in Path(f"/proc/{leaks.pid}/fd").iterdir()]
+    assert len(left) == 3, left
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(service):
+    """It is no dump, and said once; the condition holds all the time."""
+    hangs = service("Trigger('gil', '1s')")
+    soft, hard = resource.prlimit(hangs.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(hangs.pid, resource.RLIMIT_NOFILE, (1, hard))
+    hangs.send("re.match('(a|a?)+$', 'a' * 40 + 'b')")
+    assert "not dumped: no process can be started: errno 24" in hangs.next_line()
+
+    resource.prlimit(hangs.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert "dump started (1 of 3)" in hangs.next_line()
+    (manifest,) = hangs.dumps(1)
+    assert_dumped_for(manifest, "gil", "GIL: ")
 
 
 def test_it_fires_again_after_the_condition_was_false(service):

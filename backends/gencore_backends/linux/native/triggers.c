@@ -7,12 +7,14 @@
 #include "triggers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,6 +51,7 @@ static struct {
 	struct cgroup_files files;
 	struct requester requester;
 	int requester_fd; /* positive while one works */
+	int turn_fd;	  /* positive while other processes of the cgroup wait for its end */
 	_Atomic int asked_fd;
 	char asked_text[ASKED_TEXT];
 	_Atomic uint64_t exceptions; /* for which a dump was asked */
@@ -178,6 +181,34 @@ static void log_line(const struct text *seen, const char *outcome, uint64_t numb
 	text_free(&line);
 }
 
+/*
+ * All workers of a service exceed its cgroup's limit in the same moment, and their dumps together
+ * would need more than is left. So they are made one after the other: who has the lock is first.
+ */
+static bool take_turn(const struct trigger *trigger)
+{
+	int fd;
+
+	if (trigger->kind != MEMORY_SHARE || !*triggers.files.usage)
+		return true;
+	fd = above_standard_streams(open(triggers.files.usage, O_RDONLY | O_CLOEXEC));
+	if (fd < 0)
+		return true;
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		close(fd);
+		return false;
+	}
+	triggers.turn_fd = fd;
+	return true;
+}
+
+static void end_turn(void)
+{
+	if (triggers.turn_fd > 0)
+		close(triggers.turn_fd);
+	triggers.turn_fd = 0;
+}
+
 /* As `gencore dump --fired` takes it: the name, the threshold and what was measured. */
 static void add_fired(struct text *text, const struct trigger *trigger, uint64_t measured)
 {
@@ -220,6 +251,7 @@ static void fire(const struct trigger *trigger, struct history *history, uint64_
 			log_line(seen, ": not dumped: no process can be started: errno ",
 				 (uint64_t)err, 0);
 		history->failed = true;
+		end_turn();
 		return;
 	}
 	history->fired++;
@@ -256,7 +288,7 @@ static void look_at(const struct trigger *trigger, struct history *history, cons
 	history->done &= history->above;
 	history->failed &= history->above;
 	if (seen.data && history->above && !history->done && history->held_ns >= trigger->hold_ns &&
-	    triggers.requester_fd <= 0 && may_fire(trigger, history))
+	    triggers.requester_fd <= 0 && may_fire(trigger, history) && take_turn(trigger))
 		fire(trigger, history, measured, &seen);
 	text_free(&seen);
 }
@@ -350,6 +382,7 @@ void triggers_requester_ended(void)
 	waitid(P_PIDFD, (id_t)triggers.requester_fd, &info, WEXITED | __WALL);
 	close(triggers.requester_fd);
 	triggers.requester_fd = 0;
+	end_turn();
 	settle(triggers.answered);
 }
 
@@ -377,6 +410,7 @@ static void close_descriptors(void)
 	if (triggers.requester_fd > 0)
 		close(triggers.requester_fd);
 	triggers.requester_fd = 0;
+	end_turn();
 }
 
 static void begin(void)

@@ -341,7 +341,7 @@ def test_a_killed_requester_leaves_no_clone(service, tmp_path):
 
 HAS_A_HEAP = """
 import os, sys
-ballast = os.urandom(192 << 20)
+ballast = os.urandom(112 << 20)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -371,7 +371,7 @@ def test_a_requester_needs_little_memory_however_large_the_heap(service, tmp_pat
     begin, most = (int(row.split()[1]) for row in done.stderr.splitlines() if "peak" in row)
     assert most - begin < 64  # MiB
     (bundle,) = tmp_path.iterdir()
-    assert bundle.stat().st_size > 192 << 20
+    assert bundle.stat().st_size > 112 << 20
 
 
 def _children_of_thread(pid, tid):

@@ -442,6 +442,37 @@ def test_the_process_is_captured_before_it_ends_of_an_exception(service):
     assert "secret" not in manifest["trigger"]["reason"]
 
 
+NAMES = {
+    "several lines": ("E.__module__ = 'a\\nb\\x1b[2J'", r"a\\nb\\x1b\[2J\.E in fail"),
+    "a null byte": ("E.__module__ = 'a\\0b'", r"a\\x00b\.E in fail"),
+    "a long one": ("E.__module__ = 'aé' + 500 * 'é'", r"aé+"),
+    "one that raises": ("class E(E, metaclass=Raises): pass", r"__main__\.E in fail"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_an_exception_is_called_it_is_one_line(service, name):
+    """And the process is captured, and ends with its own message alone."""
+    code, expected = NAMES[name]
+    fails = service("Trigger('exception')")
+    fails.run(
+        """
+        class Raises(type):
+            __module__ = property(lambda _: 1 / 0)
+        class E(Exception): pass
+        """
+    )
+    fails.run(code)
+    fails.send("def fail(): raise E\nfail()")
+    _, printed = fails.process.communicate()
+
+    assert re.match(rf"gencore: unhandled exception: {expected}.*: dump started", printed)
+    assert "sys.excepthook" not in printed
+    (manifest,) = fails.dumps(1)
+    assert_dumped_for(manifest, "exception", "unhandled exception: ")
+    assert manifest["trigger"]["reason"].isprintable()
+
+
 def test_an_exception_during_another_dump_is_captured_too(service):
     """The process waits for the end of that dump, and then for its own instant."""
     fails = service("Trigger('signal', 'SIGRTMIN+5'), Trigger('exception')")

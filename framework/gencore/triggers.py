@@ -157,7 +157,8 @@ class Trigger:
     """What is looked at."""
     above: str | float | None = attrs.field(default=None, validator=_check_above)
     """The threshold. ``memory``: a share of the limit of the memory cgroup, or of the machine's
-    memory without one, as ``"80%"``; or the resident size, as bytes or ``"2 GiB"``. ``gil``: for
+    memory without one, or of the process's limit on its address space (RLIMIT_AS) if that is
+    nearer, as ``"80%"``; or the resident size, as bytes or ``"2 GiB"``. ``gil``: for
     how long no thread of Python gets it. ``loop``: for how long an event loop does not turn, see
     `gencore.watch`. ``signal``: a real-time signal without a handler, ``"SIGRTMIN+5"``. ``cpu``: a
     share of one CPU, ``"350%"``. ``threads``, ``descriptors``: their number. ``exception``: none;

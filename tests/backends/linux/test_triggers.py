@@ -148,6 +148,24 @@ def test_memory_fires_once_at_its_bound(service):
     assert "gencore:" not in swells.end()
 
 
+def test_a_limit_on_the_address_space_is_a_limit_of_memory(service):
+    """Allocations fail there, whatever the machine has left; the dump fits below it, too."""
+    limited = service("Trigger('memory', '80%')")
+    limited.let_it_look()
+    resource.prlimit(limited.pid, resource.RLIMIT_AS, (640 << 20, 640 << 20))
+
+    limited.run("room = 560 * (1 << 20) - int(open('/proc/self/statm').read().split()[0]) * 4096")
+    limited.run("memory = bytearray(room)")
+
+    line = limited.next_line()
+    assert re.fullmatch(
+        r"memory: 5\d\d of 640 MiB of address space: dump started \(1 of 3\)", line
+    )
+    (manifest,) = limited.dumps(1)
+    assert_dumped_for(manifest, "memory", "memory: ")
+    assert_measured(manifest, 80, "percent", within=100)
+
+
 @pytest.fixture
 def cgroup():
     """Return a function that moves a process into a memory cgroup with a limit in bytes."""

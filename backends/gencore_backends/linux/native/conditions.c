@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,7 +29,8 @@ enum { STATISTICS = 8192 }; /* bytes of memory.stat, of which the kernel uses ha
 
 struct memory {
 	uint64_t used;
-	uint64_t limit;
+	uint64_t limit; /* 0: none */
+	const char *unit;
 };
 
 static bool read_number(const char *path, uint64_t *ret)
@@ -64,7 +66,8 @@ static uint64_t read_row(const char *path, const char *name)
 	return 0;
 }
 
-static uint64_t resident(void)
+/* Bytes of a field of statm, see proc(5): the address space, or what is resident. */
+static uint64_t read_size(int field)
 {
 	char text[128];
 	const char *at = text;
@@ -73,25 +76,62 @@ static uint64_t resident(void)
 	if (length <= 0)
 		return 0;
 	text[length] = '\0';
-	parse_decimal(&at); /* the address space */
-	at += *at == ' ';
+	for (; field; field--) {
+		parse_decimal(&at);
+		at += *at == ' ';
+	}
 	return parse_decimal(&at) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Of the cgroup without what the kernel could drop at once; else of this process in the machine. */
-static struct memory read_memory(const struct cgroup_files *files)
+static uint64_t resident(void)
 {
-	struct memory memory;
-	struct sysinfo machine;
+	return read_size(1);
+}
+
+/* Without what the kernel could drop at once. */
+static struct memory of_cgroup(const struct cgroup_files *files)
+{
+	struct memory memory = {.unit = " MiB"};
 	uint64_t idle;
 
-	if (read_number(files->limit, &memory.limit) && read_number(files->usage, &memory.used)) {
-		idle = read_row(files->statistics, files->inactive);
-		memory.used -= idle < memory.used ? idle : memory.used;
-		return memory;
-	}
+	if (!read_number(files->limit, &memory.limit) || !read_number(files->usage, &memory.used))
+		return (struct memory){.limit = 0};
+	idle = read_row(files->statistics, files->inactive);
+	memory.used -= idle < memory.used ? idle : memory.used;
+	return memory;
+}
+
+static struct memory of_machine(void)
+{
+	struct sysinfo machine;
+
 	sysinfo(&machine);
-	return (struct memory){resident(), (uint64_t)machine.totalram * machine.mem_unit};
+	return (struct memory){resident(), (uint64_t)machine.totalram * machine.mem_unit, " MiB"};
+}
+
+/* Of what setrlimit(2) allows: an allocation beyond it fails, though there is memory. */
+static struct memory of_address_space(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return (struct memory){.limit = 0};
+	return (struct memory){read_size(0), limit.rlim_cur, " MiB of address space"};
+}
+
+static uint64_t share_of(const struct memory *memory)
+{
+	return memory->limit ? memory->used * 1000 / memory->limit : 0;
+}
+
+/* Of the limit that is reached first. */
+static struct memory read_memory(const struct cgroup_files *files)
+{
+	struct memory physical = of_cgroup(files), addresses = of_address_space();
+
+	if (!physical.limit)
+		physical = of_machine();
+	return share_of(&addresses) > share_of(&physical) ? addresses : physical;
 }
 
 static void add_amount(struct text *text, uint64_t number, const char *unit)
@@ -105,8 +145,8 @@ static uint64_t memory_share(const struct look *look, struct text *seen)
 	struct memory memory = read_memory(look->files);
 
 	add_amount(seen, memory.used / MIB, " of ");
-	add_amount(seen, memory.limit / MIB, " MiB");
-	return memory.limit ? memory.used * 1000 / memory.limit : 0;
+	add_amount(seen, memory.limit / MIB, memory.unit);
+	return share_of(&memory);
 }
 
 static uint64_t memory_size(const struct look *look, struct text *seen)

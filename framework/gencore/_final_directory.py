@@ -34,6 +34,7 @@ OWN_DIRECTORIES: Final = "gencore-*"
 """The names of our directories inside those that others may write to; * is the user's id."""
 _TRIES: Final = 100
 """How often to try to enter our own directory: other dumps remove it when they leave it empty."""
+_LEFT: Final = "left by a dump that was killed"
 _CANNOT: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}
 """The errors of a file system, or of a seccomp filter, that does not support the call."""
 
@@ -79,7 +80,10 @@ class FinalDirectory:
 
     def sweep(self) -> list[Removal]:
         """Remove the private directories of dead makers; return what it was. Raises OSError."""
-        return list(sweep(self.fd, self.path))
+        return [
+            Removal(path=self.path / found.name, size=found.size, reason=_LEFT, error=error)
+            for found, error in sweep(self.fd)
+        ]
 
     def make(self, name: str) -> int | None:
         """Make a directory in it, for this user alone; return its descriptor, which is locked.

@@ -23,7 +23,6 @@ import attrs
 
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
 from gencore._runtime.os_thread import open_descriptor
-from gencore.report import Removal
 
 __all__ = [
     "DIRECTORY",
@@ -31,6 +30,7 @@ __all__ = [
     "disk_usage",
     "empty",
     "enter",
+    "is_private",
     "leads_to",
     "leftovers",
     "names_in",
@@ -44,7 +44,6 @@ _NAME: Final = re.compile(r"\.(?:.+\.)?[0-9a-f]{16}\.part", re.DOTALL)
 _NAMED_BOOT: Final = re.compile(r"\.([0-9a-f]{12})\.[0-9a-f]{16}\.part$")
 _LONG_UNTOUCHED: Final = 7 * 86400.0
 """Seconds without a change after which a maker is taken for dead of whom nothing else is known."""
-_LEFT: Final = "left by a dump that was killed"
 
 State = Literal["in use", "dead", "unknown"]
 
@@ -123,16 +122,15 @@ def leftovers(dir_fd: int) -> Iterator[Leftover]:
         yield _describe(name, fd)
 
 
-def sweep(dir_fd: int, path: Path) -> Iterator[Removal]:
-    """Remove the private directories of dead makers from the directory *dir_fd*, named *path*.
+def sweep(dir_fd: int) -> Iterator[tuple[Leftover, str | None]]:
+    """Remove the private directories of dead makers from a directory; yield each.
 
-    Never raises OSError: what cannot be removed is a `Removal` with an error.
+    Never raises OSError: with what cannot be removed comes the error.
     """
     for name, fd in _private_directories(dir_fd):
         found = _describe(name, fd)  # has the lock from here on
         if found.state == "dead":
-            error = _remove(name, fd, dir_fd)
-            yield Removal(path=path / name, size=found.size, reason=_LEFT, error=error)
+            yield found, _remove(name, fd, dir_fd)
 
 
 def _remove(name: str, fd: int, dir_fd: int) -> str | None:
@@ -152,7 +150,7 @@ def _private_directories(dir_fd: int) -> Iterator[tuple[str, int]]:
     for name in names_in(dir_fd):
         if _NAME.fullmatch(name):
             with ignored(OSError), _opened(name, dir_fd) as fd:
-                if _is_private(os.fstat(fd)):
+                if is_private(os.fstat(fd)):
                     yield name, fd
 
 
@@ -165,7 +163,8 @@ def _opened(name: str, dir_fd: int) -> Iterator[int]:
         os.close(fd)
 
 
-def _is_private(status: os.stat_result) -> bool:
+def is_private(status: os.stat_result) -> bool:
+    """Return whether a directory is this user's, and closed to others."""
     return status.st_uid == os.geteuid() and not status.st_mode & 0o077
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gencore.process import ThreadRecord
     from gencore.request import DumpRequest
     from gencore.target import ArmedProcess
-    from gencore.triggers import Trigger
+    from gencore.triggers import TriggerChoice
 
 __all__ = [
     "Agent",
@@ -82,7 +82,7 @@ class Capture(Protocol):
 
 def arm(
     *,
-    triggers: "Iterable[Trigger] | None" = None,
+    triggers: "Iterable[TriggerChoice] | None" = None,
     directory: str | os.PathLike[str] | None = None,
 ) -> None:
     """Start this process's agent: a sleeping thread that needs no Python to run.
@@ -93,15 +93,20 @@ def arm(
 
     With *triggers*, which take the place of those before, it looks at the process from time to
     time, and has it dumped into *directory*, or where the settings say. With each dump it writes a
-    line to standard error. In a forked child the triggers have fired for nothing yet.
+    line to standard error. In a forked child the triggers have fired for nothing yet. If none are
+    given, an agent that starts has those of GENCORE_TRIGGERS, or else of the file of
+    GENCORE_CONFIG; one that runs already keeps its own.
 
     Raises `Unsupported` where there is no agent, `Refused` if it or a trigger cannot start, and
     `UsageError`.
     """
     try:
+        starts = not agent().is_armed()
         arm_with(agent())
         if triggers is not None:
-            _set_triggers(agent(), list(triggers), directory)
+            _set_triggers(agent(), triggers, directory)
+        elif starts:
+            _set_triggers_of_settings(agent(), directory)
     except OSError as error:
         from gencore.errors import Refused
 
@@ -118,19 +123,24 @@ def arm_with(agent: Agent) -> None:
 
 
 def arm_from_environment(agent: Agent) -> None:
-    """Start that agent, with the triggers of GENCORE_TRIGGERS.
+    """Start that agent, with the triggers of the settings.
 
     Raises OSError and `GencoreError`.
     """
     arm_with(agent)
-    if text := os.environ.get("GENCORE_TRIGGERS"):
-        from gencore._triggers.setting import triggers_in
+    _set_triggers_of_settings(agent, None)
 
-        _set_triggers(agent, triggers_in(text), None)
+
+def _set_triggers_of_settings(agent: Agent, directory: str | os.PathLike[str] | None) -> None:
+    if os.environ.get("GENCORE_TRIGGERS") or os.environ.get("GENCORE_CONFIG"):
+        from gencore._triggers.choices import triggers_of_settings
+
+        if triggers := triggers_of_settings(os.environ):
+            _set_triggers(agent, triggers, directory)
 
 
 def _set_triggers(
-    agent: Agent, triggers: "list[Trigger]", directory: str | os.PathLike[str] | None
+    agent: Agent, triggers: "Iterable[TriggerChoice]", directory: str | os.PathLike[str] | None
 ) -> None:
     from gencore._triggers.setting import set_triggers
 

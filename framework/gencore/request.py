@@ -10,6 +10,7 @@ import attrs
 from gencore.annotations import MAX_VALUE_SIZE, check_annotations
 from gencore.errors import UsageError
 from gencore.target import Target
+from gencore.triggers import Fired
 
 __all__ = ["Content", "DumpRequest", "Threads"]
 
@@ -97,6 +98,10 @@ class DumpRequest:
     """The process to dump."""
     reason: str | None = attrs.field(default=None, validator=_check_reason)
     """Why it is dumped, in the words of who asked: for the manifest, 1,024 bytes at most."""
+    fired: Fired | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of(Fired))
+    )
+    """The trigger that has asked for it; None: a program or a person has."""
     excluded: tuple[tuple[int, int], ...] = ()
     """Memory to wipe in the image, as (start, end) in order; see `gencore.exclude`."""
 

@@ -2,15 +2,18 @@
 
 Only what is known for certain to be a dump of gencore's is counted or removed: regular files of
 this user with one link each, whose name is one that the pipeline's dumps have, and whose contents
-are what the name says. All files of a dump go together. Other files, links, directories, dumps
-with other names, and dumps that are still in progress are not touched.
+are what the name says. What has contents that nobody knows must be private, as gencore makes its
+files, and beside a bundle, a core or a manifest, or one of these that has passed a filter: a name
+alone is that of somebody's log too. All files of a dump go together. Other files, links,
+directories, dumps with other names, and dumps that are still in progress are not touched.
 """
 
+import json
 import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -27,10 +30,12 @@ from gencore.report import Removal
 
 __all__ = ["Retention"]
 
-_BUNDLE: Final = ".tar.gz"
-_CORE: Final = ".core"
 _MAGICS: Final = (b"\x7fELF", b"\xcf\xfa\xed\xfe")
 """How a core begins: ELF, and Mach-O of 64 bits. A truncated one may be shorter than that."""
+
+_HEAD: Final = 4096
+"""Bytes of a manifest in which its dump's name is."""
+_IDENTITY: Final = ("st_dev", "st_ino", "st_nlink", "st_uid", "st_size", "st_mtime_ns")
 
 
 def _to_bytes(value: Any) -> int | None:
@@ -96,13 +101,16 @@ class _Dump:
     """All files of one dump."""
 
     name: str
-    files: Mapping[str, int]
-    """Their names and sizes; bytes on the disk."""
-    written_at: float
+    files: Mapping[str, os.stat_result]
+    """By their names."""
+
+    @property
+    def written_at(self) -> float:
+        return max(status.st_mtime for status in self.files.values())
 
     @property
     def size(self) -> int:
-        return sum(self.files.values())
+        return sum(map(_size_on_disk, self.files.values()))
 
 
 class _Directory:
@@ -114,6 +122,8 @@ class _Directory:
         self._free_at_first = place.free
         self._freed = 0
         self.dumps = sorted(self._find(), key=attrgetter("written_at", "name"))
+        self._size = sum(dump.size for dump in self.dumps)
+        self._in_use = [name for name in place.names if name[0] == "." and name.endswith(".part")]
 
     def _find(self) -> Iterator[_Dump]:
         groups: dict[str, list[str]] = {}
@@ -123,10 +133,9 @@ class _Directory:
         for dump, files in groups.items():
             statuses = [self._status(dump, file) for file in files]
             ours = [status for status in statuses if status is not None]
-            if len(ours) == len(files):
-                sizes = [status.st_blocks * 512 for status in ours]
-                written_at = max(status.st_mtime for status in ours)
-                yield _Dump(dump, dict(zip(files, sizes, strict=True)), written_at)
+            certain = any(_is_of_a_kind(file[len(dump) :]) for file in files)
+            if certain and len(ours) == len(files):
+                yield _Dump(dump, dict(zip(files, ours, strict=True)))
 
     def _status(self, dump: str, file: str) -> os.stat_result | None:
         """Return the status of a file if it is of gencore's making."""
@@ -134,7 +143,7 @@ class _Directory:
             with open_regular(file, flags=os.O_NOFOLLOW, dir_fd=self._place.fd) as opened:
                 status = os.fstat(opened.fileno())
                 ours = status.st_uid == os.geteuid() and status.st_nlink == 1
-                return status if ours and _is_what_it_says(opened, dump, file) else None
+                return status if ours and _is_what_it_says(opened, status, dump, file) else None
         except (OSError, IntegrityError) as error:
             reraise_if_from_handler(error)
             return None
@@ -149,13 +158,14 @@ class _Directory:
                 return
             if dump.name != kept and not self._is_in_use(dump.name):
                 self.dumps.remove(dump)
+                self._size -= dump.size
                 yield from self._remove(dump, reason)
 
     def _excess(self, limits: Retention, oldest: _Dump) -> str | None:
         """Return the limit that is exceeded, if one is."""
         exceeded = {
             "keep_count": len(self.dumps) > _limit(limits.keep_count),
-            "keep_bytes": sum(dump.size for dump in self.dumps) > _limit(limits.keep_bytes),
+            "keep_bytes": self._size > _limit(limits.keep_bytes),
             "keep_age": time.time() - oldest.written_at > _limit(limits.keep_age),
             "keep_free": limits.keep_free is not None and self._free < limits.keep_free,
         }
@@ -169,13 +179,14 @@ class _Directory:
         return math.inf if now is None or first is None else max(now, first + self._freed)
 
     def _is_in_use(self, dump: str) -> bool:
-        begin = f".{dump}."
-        return any(n.startswith(begin) and n.endswith(".part") for n in self._place.names)
+        return any(name.startswith(f".{dump}.") for name in self._in_use)
 
     def _remove(self, dump: _Dump, reason: str) -> Iterator[Removal]:
-        for file, size in dump.files.items():
-            path = self._place.path / file
+        for file, status in dump.files.items():
+            path, size = self._place.path / file, _size_on_disk(status)
             try:
+                if not self._is_still(file, status):
+                    continue
                 os.unlink(file, dir_fd=self._place.fd)
             except FileNotFoundError:  # another dump was faster
                 continue
@@ -186,19 +197,51 @@ class _Directory:
                 self._freed += size
                 yield Removal(path=path, size=size, reason=reason)
 
+    def _is_still(self, file: str, status: os.stat_result) -> bool:
+        """Whether that name has the same file as when it was looked at, unchanged."""
+        now = os.stat(file, dir_fd=self._place.fd, follow_symlinks=False)
+        return all(getattr(now, name) == getattr(status, name) for name in _IDENTITY)
+
+
+def _size_on_disk(status: os.stat_result) -> int:
+    return status.st_blocks * 512
+
 
 def _limit(limit: float | None) -> float:
     return math.inf if limit is None else limit
 
 
-def _is_what_it_says(opened: BinaryIO, dump: str, file: str) -> bool:
+def _is_bundle(opened: BinaryIO, dump: str) -> bool:
+    return read_contents(opened).top == dump
+
+
+def _is_core(opened: BinaryIO, _: str) -> bool:
+    head = opened.read(4)
+    return any(magic.startswith(head) for magic in _MAGICS)
+
+
+def _is_manifest(opened: BinaryIO, dump: str) -> bool:
+    return f'"name": {json.dumps(dump)},'.encode() in opened.read(_HEAD)
+
+
+_KINDS: Final[Mapping[str, Callable[[BinaryIO, str], bool]]] = {
+    ".tar.gz": _is_bundle,
+    ".core": _is_core,
+    ".manifest.json": _is_manifest,
+}
+"""What is behind a dump's name, and what its contents are compared with."""
+
+
+def _is_of_a_kind(extension: str) -> bool:
+    """Whether it is one of the above, or that of one that has passed a filter."""
+    return any(f"{extension}.".startswith(f"{kind}.") for kind in _KINDS)
+
+
+def _is_what_it_says(opened: BinaryIO, status: os.stat_result, dump: str, file: str) -> bool:
     """Return whether the contents are those of such a file. Raises OSError and `IntegrityError`.
 
-    What has passed filters, or comes from another collector, is known by its name alone.
+    What has passed filters, or comes from another collector, is known by its name and mode alone.
     """
-    if file.endswith(_BUNDLE):
-        return read_contents(opened).top == dump
-    if file.endswith(_CORE):
-        head = opened.read(4)
-        return any(magic.startswith(head) for magic in _MAGICS)
-    return True
+    if check := _KINDS.get(file[len(dump) :]):
+        return check(opened, dump)
+    return not status.st_mode & 0o077

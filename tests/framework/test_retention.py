@@ -12,7 +12,9 @@ import pytest
 
 import gencore
 from gencore import DestinationSpec
+from gencore._final_directory import FinalDirectory
 from gencore.naming import dump_id, dump_name, pattern_of
+from gencore.retention import Retention
 from gencore.testing import SimulatedBackend
 
 DAY = 86400
@@ -241,6 +243,28 @@ def a_companion_that_is_not_ours(path, directory):
     (directory / path.name.replace("tar.gz", "core")).write_text("no core")
 
 
+def notes_beside_it(path, directory):
+    notes = directory / path.name.replace("tar.gz", "stacks.txt")
+    notes.write_text("what was found out")
+    notes.chmod(0o644)
+
+
+def a_log_of_that_name(path, directory):
+    """Private, as everything that a service with a strict umask writes."""
+    log = path.rename(directory / path.name.replace("tar.gz", "log"))
+    log.write_text("a log")
+    log.chmod(0o600)
+
+
+def manifest_of_another_name(path, directory):
+    other = path.rename(directory / path.name.replace("tar.gz", "manifest.json"))
+    other.write_text('{"name": "somebody"}')
+
+
+def something_behind_a_filter_that_others_may_read(path, directory):
+    path.rename(directory / f"{path.name}.sha256").chmod(0o644)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -252,6 +276,10 @@ def a_companion_that_is_not_ours(path, directory):
         pipe,
         of_somebody_else,
         a_companion_that_is_not_ours,
+        notes_beside_it,
+        a_log_of_that_name,
+        manifest_of_another_name,
+        something_behind_a_filter_that_others_may_read,
     ],
 )
 def test_what_is_not_certainly_a_dump_is_not_touched(tmp_path, change):
@@ -266,6 +294,43 @@ def test_what_is_not_certainly_a_dump_is_not_touched(tmp_path, change):
 
     assert set(os.listdir(tmp_path)) == before | {f"{reports[1].name}.tar.gz"}
     assert names(removal.path for removal in reports[1].removed) == [f"{reports[0].name}.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    "replace",
+    [
+        lambda path: (path.parent / "other").replace(path),
+        lambda path: path.write_text("written anew"),
+        lambda path: os.link(path, path.parent / "kept"),
+    ],
+    ids=["another file", "other contents", "a second link"],
+)
+def test_what_has_become_another_file_since_it_was_looked_at_stays(tmp_path, five, replace):
+    """Reading what is in thousands of bundles takes time."""
+    (tmp_path / "other").write_text("not a dump")
+    names = pattern_of("core_{time}.{pid}.{seq}")
+    removals = Retention(keep_count=1).apply(tmp_path, names)
+    assert next(removals).path == five[0]
+
+    replace(five[1])
+
+    assert [removal.path for removal in removals] == five[2:4]
+    assert five[1].exists()
+
+
+def test_each_of_thousands_of_dumps_costs_no_look_at_all_of_them(tmp_path, monkeypatch):
+    """The directory is listed a number of times that does not depend on what is in it."""
+    for number in range(100):
+        (tmp_path / f"core_20260101.{number:06}.1.001.core").write_bytes(b"\x7fELF")
+    listed = []
+    names_in = FinalDirectory.names.fget
+    counting = property(lambda place: listed.append(place) or names_in(place))
+    monkeypatch.setattr(FinalDirectory, "names", counting)
+
+    names = pattern_of("core_{time}.{pid}.{seq}")
+    assert len(list(Retention(keep_count=1).apply(tmp_path, names))) == 99
+
+    assert len(listed) == 2
 
 
 @pytest.mark.parametrize(

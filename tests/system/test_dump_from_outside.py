@@ -340,5 +340,40 @@ def test_a_killed_requester_leaves_no_clone(service, tmp_path):
     assert gencore_command("dump", process.pid, "-o", tmp_path, "--quiet").returncode == 0
 
 
+HAS_A_HEAP = """
+import os, sys
+ballast = os.urandom(112 << 20)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+SAYS_ITS_PEAK = """
+import atexit, sys
+from gencore.cli import main
+def say_peak():
+    rows = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    print("peak", int(rows["VmHWM"].split()[0]) >> 10, file=sys.stderr)
+say_peak()
+atexit.register(say_peak)
+main()
+"""
+
+
+def test_a_requester_needs_little_memory_however_large_the_heap(service, tmp_path):
+    """Less than 64 MiB more than at its start: a trigger starts it where memory is short."""
+    process = service(HAS_A_HEAP)
+
+    done = subprocess.run(
+        [sys.executable, "-c", SAYS_ITS_PEAK, "dump", str(process.pid), "-o", tmp_path, "--fit"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    begin, most = (int(row.split()[1]) for row in done.stderr.splitlines() if "peak" in row)
+    assert most - begin < 64  # MiB
+    (bundle,) = tmp_path.iterdir()
+    assert bundle.stat().st_size > 112 << 20
+
+
 def _children_of_thread(pid, tid):
     return Path(f"/proc/{pid}/task/{tid}/children").read_text().split()

@@ -30,13 +30,16 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
 def trigger(dump: DumpInProgress) -> dict[str, Any]:
     """Return ``trigger``: who asked for it, and what they said."""
     other = dump.request.target.other is not None
-    unknown = ("signal", "threshold")
+    fired = dump.request.fired
     trace_id, span_id = dump.trace or (None, None)
     return {
-        "kind": "request" if other else "api",
+        "kind": fired.on if fired else "request" if other else "api",
         "reason": dump.request.reason,
+        "signal": fired.signal if fired else None,
+        "threshold": fired.threshold if fired else None,
+        "measured": fired.measured if fired else None,
+        "unit": fired.unit if fired else None,
         "requested_by": _requester() if other else None,
-        **dict.fromkeys(unknown),
         "trace_id": trace_id,
         "span_id": span_id,
     }

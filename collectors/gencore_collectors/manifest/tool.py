@@ -25,7 +25,8 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
     """Return it."""
     plugins = [_plugin(row) for row in dump.plugins]
     options = attrs.asdict(dump.request)
-    del options["target"], options["reason"]  # the manifest is about the one, and has the other
+    del options["target"]  # the manifest is about it
+    del options["reason"], options["fired"]  # they are in another section
     del options["excluded"]  # addresses of secrets are nobody's business
     del options["annotations"]  # they have a section of their own
     return {

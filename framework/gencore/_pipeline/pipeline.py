@@ -66,7 +66,8 @@ class Pipeline:
         name: A template for the names of the dumps, see `gencore.naming`.
         threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources, force:
             see `DumpRequest`.
-        target, reason: The process ID of another process to dump, and why; see `DumpRequest`.
+        target, reason, fired: The process ID of another process to dump, and why; see
+            `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a
             thread of that dump's own. A dump waits a second for it at its end, at most; its
             exceptions are logged.

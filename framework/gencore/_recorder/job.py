@@ -24,7 +24,7 @@ __all__ = ["NoRecorder", "describe", "options_of"]
 
 _PATH: Final = "path of this system"
 """The only key of what stands for a path."""
-_NOT_REQUESTED: Final = {"target", "excluded"}
+_NOT_REQUESTED: Final = {"target", "fired", "excluded"}
 _Spec = BackendSpec | CollectorSpec | DestinationSpec | FilterSpec
 
 

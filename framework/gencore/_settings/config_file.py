@@ -1,27 +1,26 @@
-"""Reads the file of GENCORE_CONFIG, if it is one that can be trusted."""
+"""Reads the file of GENCORE_CONFIG, if it is one that can be trusted.
+
+Loads little: a process that is armed looks there for its triggers.
+"""
 
 import os
 import stat
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Final
 
 from gencore._runtime.application_errors import reraise_if_from_handler
-from gencore._settings.mapping import options_from_mapping
-from gencore._settings.options import DestinationSpec, Options
 from gencore.errors import UsageError
 
-__all__ = ["options_from_toml", "read_config_file"]
+__all__ = ["parse_toml", "read_config_file"]
 
 _LARGEST_FILE: Final = 1 << 20
 """Bytes."""
 
 
-def read_config_file(path: str) -> Options:
-    """Return the options that a TOML file gives. Raises `UsageError`."""
+def read_config_file(path: str) -> dict[str, Any]:
+    """Return what is in the TOML file. Raises `UsageError`."""
     origin = f"GENCORE_CONFIG={path}"
-    if not Path(path).is_absolute():
+    if not os.path.isabs(path):  # noqa: PTH117 - no objects
         raise UsageError(f"{origin} is a relative path", remedy="use an absolute path")
     try:
         with open(path, "rb", opener=_without_waiting) as file:
@@ -30,29 +29,11 @@ def read_config_file(path: str) -> Options:
     except OSError as error:
         reraise_if_from_handler(error)
         raise UsageError(f"{origin} cannot be read: {error.strerror}") from error
-    options = options_from_toml(text, origin)
-    for key, place in _places(options):
-        if not Path(place).is_absolute():
-            raise UsageError(f"{origin}: {key}={place!r}: expected an absolute path")
-    return options
+    return parse_toml(text, origin)
 
 
-def _places(options: Options) -> Iterator[tuple[str, Any]]:
-    """Yield where artefacts would go, with the key of each: nobody knows the working directory."""
-    if directory := options.get("directory"):
-        yield "directory", directory
-    destination = options.get("destination")
-    path = destination.options.get("path") if isinstance(destination, DestinationSpec) else None
-    if isinstance(path, str) and path:
-        yield "destination.options.path", path
-
-
-def options_from_toml(text: bytes, origin: str) -> Options:
-    """Return the options that TOML gives. Raises `UsageError`, naming *origin*."""
-    return options_from_mapping(_parse(text, origin), origin)
-
-
-def _parse(text: bytes, origin: str) -> dict[str, Any]:
+def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
+    """Return what is in a text. Raises `UsageError`, naming *origin*."""
     if len(text) > _LARGEST_FILE:
         raise UsageError(f"{origin} is larger than {_LARGEST_FILE:,} bytes")
     try:

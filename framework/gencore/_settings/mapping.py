@@ -27,6 +27,7 @@ from gencore._settings.options import (
 from gencore._settings.plugin_options import OptionsFromData
 from gencore.errors import UsageError
 from gencore.events import Listener
+from gencore.triggers import Fired
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -70,7 +71,8 @@ def _converter(origin: str) -> "Converter":
         str | DestinationMaker: exactly("text", str),
         str | FilterMaker: exactly("text", str),
         ListenerChoice: exactly("text", str),
-        Listener | None: _only_from_code,
+        Listener | None: _only_from_code("a callable"),
+        Fired | None: _only_from_code("a trigger that has fired"),
     }
     for kind, hook in kinds.items():
         converter.register_structure_hook(kind, hook)
@@ -125,5 +127,8 @@ def _required(value: Any, _: object) -> Required:
     raise Unexpected("true, false or 'before'", value)
 
 
-def _only_from_code(value: object, _: object) -> NoReturn:
-    raise Unexpected("a callable, which only code can give", value)
+def _only_from_code(what: str) -> Callable[[object, object], NoReturn]:
+    def refuse(value: object, _: object) -> NoReturn:
+        raise Unexpected(f"{what}, which only code can give", value)
+
+    return refuse

@@ -13,6 +13,7 @@ from gencore.errors import UsageError
 from gencore.events import Listener
 from gencore.filter import Filter
 from gencore.request import Content, Threads, is_time_limit
+from gencore.triggers import Fired
 
 __all__ = [
     "BackendChoice",
@@ -145,6 +146,7 @@ class Options(TypedDict, total=False):
     timeout: float | None
     target: int | None
     reason: str | None
+    fired: Fired | None
     annotations: Mapping[str, str] | None
     with_dontdump: bool
     allow_undumpable: bool

@@ -1,1 +1,1 @@
-"""Triggers in the armed process: what its agent is given, and what it needs Python for."""
+"""Triggers in the armed process: where they are set, what its agent gets, what needs Python."""

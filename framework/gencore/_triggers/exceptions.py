@@ -6,6 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
+from gencore._escaping import escape_unprintable
+
 if TYPE_CHECKING:
     from gencore.arming import Agent
 
@@ -13,6 +15,12 @@ __all__ = ["ask", "keep"]
 
 _LIMIT: Final = 30.0
 """Seconds that the instant is waited for: an interpreter has to start, and load gencore."""
+_LONGEST: Final = 500
+"""Bytes."""
+_TRACEBACK: Final = BaseException.__dict__["__traceback__"]
+_MODULE: Final = type.__dict__["__module__"]
+_QUALNAME: Final = type.__dict__["__qualname__"]
+"""A class may have others by these names, which raise."""
 _agents: "Final[list[Agent]]" = []
 """The one that is asked, while there is a trigger."""
 _hooks: Final[list[Callable[..., object]]] = []
@@ -31,17 +39,23 @@ def ask(error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return
     for agent in _agents:
-        agent.ask_for_dump(_describe(error).encode(errors="replace"), _LIMIT)
+        agent.ask_for_dump(_line(_describe(error)), _LIMIT)
+
+
+def _line(text: str) -> bytes:
+    """Make it a part of one line of a log, of whole characters, as long as the agent takes it."""
+    return escape_unprintable(text).encode()[:_LONGEST].decode(errors="ignore").encode()
 
 
 def _describe(error: BaseException) -> str:
     """Return type and place: the text of an exception may have anybody's data in it."""
-    place, at = "", error.__traceback__
+    place, at = "", _TRACEBACK.__get__(error)
     while at is not None:
         code = at.tb_frame.f_code
         place = f" in {code.co_qualname}, {code.co_filename}:{at.tb_lineno}"
         at = at.tb_next
-    return f"{type(error).__module__}.{type(error).__qualname__}{place}"
+    module, name = (part.__get__(type(error)) for part in (_MODULE, _QUALNAME))
+    return f"{module}.{name}{place}"
 
 
 def _wrap_hooks() -> None:

@@ -2,45 +2,39 @@
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from gencore._recorder.program import program_of, why_no_program
 from gencore._triggers import exceptions, heartbeat
-from gencore.errors import Refused, UsageError
-from gencore.triggers import Trigger
+from gencore._triggers.choices import triggers_chosen
+from gencore.errors import Refused
+from gencore.triggers import TriggerChoice
 
 if TYPE_CHECKING:
     from gencore.arming import Agent
 
-__all__ = ["set_triggers", "triggers_in"]
+__all__ = ["set_triggers"]
 
-_MOST: Final = 32
 _LEFT_OUT: Final = ("GENCORE_ARM", "GENCORE_TRIGGERS", "GENCORE_BACKEND")
 """What is not meant for a process that dumps another one."""
 
 
-def triggers_in(text: str) -> list[Trigger]:
-    """Return the triggers of GENCORE_TRIGGERS. Raises `UsageError`."""
-    return [Trigger.read(part) for part in text.split(";") if part.strip()]
-
-
 def set_triggers(
-    agent: "Agent", triggers: Sequence[Trigger], directory: str | os.PathLike[str] | None
+    agent: "Agent", choices: Iterable[TriggerChoice], directory: str | os.PathLike[str] | None
 ) -> None:
     """Let an agent that runs have them in the place of those before.
 
     Raises `UsageError`, and `Refused` if a signal is taken or the command cannot be started.
     """
-    if len(triggers) > _MOST or not all(isinstance(one, Trigger) for one in triggers):
-        raise UsageError(f"triggers={triggers!r} is not a list of {_MOST} triggers at most")
+    triggers = triggers_chosen(choices)
     if triggers and (reason := why_no_program()) is not None:
         raise Refused(f"triggers cannot start a dump: {reason}")
     command = ["dump", "--fit", "--quiet"]
     if directory is not None:
         command += ["-o", os.path.abspath(directory)]  # noqa: PTH100 - no objects
     _, arguments, environment = program_of(
-        "from gencore.cli import main; main()", [*command, "--reason"], _LEFT_OUT
+        "from gencore.cli import main; main()", [*command, "--fired"], _LEFT_OUT
     )
     try:
         agent.set_triggers([one.row for one in triggers], arguments, environment)

@@ -5,22 +5,36 @@ directory, a debugger that was started on it included, so that no copy is remove
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import attrs
 
-from gencore._private_directory import DIRECTORY, disk_usage, empty, leads_to, names_in
+from gencore._private_directory import (
+    DIRECTORY,
+    disk_usage,
+    empty,
+    is_private,
+    leads_to,
+    names_in,
+)
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.errors import IntegrityError, OutputError
 
 __all__ = ["Copy", "UnpackedBundle", "clear", "copies", "unpacked"]
+
+_KEY_DIGITS: Final = 32
+_KEY: Final = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}")
+"""How the directory of a copy is called; whatever else is in the cache is not ours."""
 
 
 @attrs.frozen
@@ -122,6 +136,14 @@ def _locked(place: Path) -> int | None:
         raise OutputError(
             str(place), error.errno or 0, "cannot be created", remedy="set XDG_CACHE_HOME"
         ) from error
+    if not is_private(os.fstat(fd)):
+        os.close(fd)
+        raise OutputError(
+            str(place),
+            errno.EPERM,
+            "belongs to another user, or is accessible to others",
+            remedy="set XDG_CACHE_HOME to a directory of your own",
+        )
     with contextlib.suppress(OSError):  # a file system without locks
         fcntl.flock(fd, fcntl.LOCK_SH)
     if leads_to(place, fd):
@@ -133,14 +155,18 @@ def _locked(place: Path) -> int | None:
 def _places() -> Iterator[tuple[Path, int]]:
     """Yield each copy's directory with a descriptor, oldest first."""
     cache = _cache()
-    found = [place for place in cache.iterdir() if place.is_dir()] if cache.is_dir() else []
-    for place in sorted(found, key=_used_at):
-        with contextlib.suppress(OSError):  # somebody else has removed it
+    found = cache.iterdir() if cache.is_dir() else ()
+    ours = [place for place in found if _KEY.fullmatch(place.name)]
+    for place in sorted(ours, key=_used_at):
+        try:
             fd = os.open(place, DIRECTORY)
-            try:
+        except OSError:  # somebody else has removed it, or it is no directory
+            continue
+        try:
+            if is_private(os.fstat(fd)):
                 yield place, fd
-            finally:
-                os.close(fd)
+        finally:
+            os.close(fd)
 
 
 def _used_at(place: Path) -> float:
@@ -184,7 +210,7 @@ def _key(path: Path) -> str:
     """Return another name for another file, or the same file with other contents."""
     status = path.stat()
     identity = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
-    return hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:32]
+    return hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:_KEY_DIGITS]
 
 
 def _executable(bundle: BundleReader) -> str:

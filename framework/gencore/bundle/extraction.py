@@ -75,7 +75,7 @@ def _private_directory(parent: Path) -> Iterator[tuple[Path, int]]:
     try:
         parent_fd = os.open(parent, DIRECTORY & ~os.O_NOFOLLOW)
         try:
-            list(sweep(parent_fd, parent))
+            list(sweep(parent_fd))
             name, root_fd = _make(parent_fd)
         except BaseException:
             os.close(parent_fd)

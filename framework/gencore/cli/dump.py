@@ -17,6 +17,7 @@ from gencore.cli.options import json_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.request import Content, Threads
 from gencore.target import ArmedProcess
+from gencore.triggers import Fired
 
 __all__ = ["dump_command"]
 
@@ -40,6 +41,7 @@ _PTRACE: Final = "linux-ptrace"
 @click.option("--threads", type=click.Choice(get_args(Threads)), help="Whose registers.")
 @click.option("--timeout", type=float, help="Seconds until an unfinished dump is given up.")
 @click.option("--reason", help="Why, for the manifest.")
+@click.option("--fired", nargs=2, hidden=True, help="What an agent says of its trigger, and why.")
 @click.option(
     "--ptrace",
     is_flag=True,
@@ -58,6 +60,7 @@ def dump_command(
     children: bool,
     output: str | None,
     collectors: tuple[str, ...],
+    fired: tuple[str, str] | None,
     ptrace: bool,
     fit: bool,
     quiet: bool,
@@ -70,6 +73,8 @@ def dump_command(
     """
     if not pids and not every and name is None:
         raise UsageError("no process was named", remedy="list those that are armed: gencore ps")
+    if fired is not None:
+        request["fired"], request["reason"] = Fired.read(fired[0]), fired[1]
     if ptrace:
         request["backend"] = _PTRACE
     options = _options(output, collectors, request)

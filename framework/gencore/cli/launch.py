@@ -7,8 +7,8 @@ from typing import Final, NoReturn
 
 import click
 
+from gencore._triggers.choices import triggers_chosen, triggers_of_settings
 from gencore.errors import UsageError
-from gencore.triggers import Trigger
 
 __all__ = ["exec_command"]
 
@@ -44,11 +44,11 @@ def exec_command(
         raise UsageError("no command was given", remedy="gencore exec -- gunicorn app:app")
     if shutil.which(command[0]) is None:
         raise UsageError(f"command {command[0]!r} was not found", remedy="give its full path")
-    for text in triggers:
-        Trigger.read(text)  # raises what is wrong with it
-    os.environ[_VARIABLE] = "1"
     if triggers:
+        triggers_chosen(triggers)  # raises what is wrong with it
         os.environ["GENCORE_TRIGGERS"] = ";".join(triggers)
+    triggers_of_settings(os.environ)
+    os.environ[_VARIABLE] = "1"
     if output is not None:
         os.environ["GENCORE_DIRECTORY"] = str(Path(output).absolute())
     os.execvp(command[0], command)  # noqa: S606 - what the user asked for, without a shell

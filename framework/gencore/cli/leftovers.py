@@ -25,9 +25,8 @@ def sweep_leftovers(directory: Path) -> Iterator[dict[str, Any]]:
     """Remove those of dead makers; yield a row for each. Raises `OutputError`."""
     for place in _places(directory):
         with _opened(place) as fd:
-            known = {found.name: _row(place, found) for found in leftovers(fd)}
-            for removal in sweep(fd, place):
-                yield {**known[removal.path.name], "error": removal.error}
+            for found, error in sweep(fd):
+                yield {**_row(place, found), "error": error}
 
 
 def _places(directory: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -116,10 +117,18 @@ def service(tmp_path):
         one.process.communicate()
 
 
-def assert_dumped_for(manifest, reason):
-    """The dump is whole, and its reason begins like that."""
+def assert_dumped_for(manifest, kind, reason):
+    """The dump is whole, and says which trigger fired; its reason begins like that."""
     assert manifest["status"]["result"] == "complete", manifest["status"]
+    assert manifest["trigger"]["kind"] == kind
     assert manifest["trigger"]["reason"].startswith(reason)
+
+
+def assert_measured(manifest, threshold, unit, *, within):
+    """The trigger compared this with what was measured, which was above, and below *within*."""
+    trigger = manifest["trigger"]
+    assert (trigger["threshold"], trigger["unit"]) == (threshold, unit)
+    assert threshold <= trigger["measured"] < within
 
 
 def test_memory_fires_once_at_its_bound(service):
@@ -133,9 +142,28 @@ def test_memory_fires_once_at_its_bound(service):
     line = swells.next_line()
     assert re.fullmatch(r"memory: \d+ MiB are resident: dump started \(1 of 3\)", line)
     (manifest,) = swells.dumps(1)
-    assert_dumped_for(manifest, line.partition(": dump")[0])
+    assert_dumped_for(manifest, "memory", line.partition(": dump")[0])
+    assert_measured(manifest, 150 << 20, "bytes", within=300 << 20)
     swells.let_it_look()
     assert "gencore:" not in swells.end()
+
+
+def test_a_limit_on_the_address_space_is_a_limit_of_memory(service):
+    """Allocations fail there, whatever the machine has left; the dump fits below it, too."""
+    limited = service("Trigger('memory', '80%')")
+    limited.let_it_look()
+    resource.prlimit(limited.pid, resource.RLIMIT_AS, (640 << 20, 640 << 20))
+
+    limited.run("room = 560 * (1 << 20) - int(open('/proc/self/statm').read().split()[0]) * 4096")
+    limited.run("memory = bytearray(room)")
+
+    line = limited.next_line()
+    assert re.fullmatch(
+        r"memory: 5\d\d of 640 MiB of address space: dump started \(1 of 3\)", line
+    )
+    (manifest,) = limited.dumps(1)
+    assert_dumped_for(manifest, "memory", "memory: ")
+    assert_measured(manifest, 80, "percent", within=100)
 
 
 @pytest.fixture
@@ -171,10 +199,32 @@ def test_a_share_is_that_of_the_cgroup_and_the_dump_fits_into_it(service, cgroup
 
     limited.run("memory = bytearray(os.urandom(1 << 20)) * 200")
 
-    assert re.fullmatch(r"memory: 2\d\d of 350 MiB: dump started \(1 of 3\)", limited.next_line())
+    line = limited.next_line()  # of any look while it grows
+    assert re.fullmatch(r"memory: [12]\d\d of 350 MiB: dump started \(1 of 3\)", line)
     (manifest,) = limited.dumps(1)
-    assert_dumped_for(manifest, "memory: 2")
+    assert_dumped_for(manifest, "memory", "memory: ")
+    assert_measured(manifest, 50, "percent", within=100)
     assert re.search(r"; content private: 1\d\d MiB are free", manifest["trigger"]["reason"])
+
+
+def test_processes_that_share_a_limit_are_dumped_one_after_the_other(service, cgroup):
+    """All of them are above it at once, and dumps at the same time would exceed it."""
+    both = [service("", ""), service("", "")]
+    for one in both:
+        cgroup(one.pid, 350 << 20)
+        one.run(
+            "gencore.arm(triggers=[Trigger('memory', '40%', count=1)], "
+            f"directory={str(one.directory)!r})"
+        )
+    both[0].run("memory = bytearray(os.urandom(1 << 20)) * 150")
+
+    for one in both:
+        assert re.fullmatch(r"memory: .* of 350 MiB: dump started \(1 of 1\)", one.next_line())
+
+    assert list(both[0].directory.glob("*.tar.gz"))  # the first one is done
+    assert {manifest["process"]["pid"] for manifest in both[0].dumps(2)} == {
+        one.pid for one in both
+    }
 
 
 def test_a_gil_that_is_not_given_back_fires(service):
@@ -184,7 +234,9 @@ def test_a_gil_that_is_not_given_back_fires(service):
     hangs.send("re.match('(a|a?)+$', 'a' * 40 + 'b')")
 
     assert re.fullmatch(r"GIL: [12] s without getting it: dump started .*", hangs.next_line())
-    assert_dumped_for(hangs.dumps(1)[0], "GIL: ")
+    (manifest,) = hangs.dumps(1)
+    assert_dumped_for(manifest, "gil", "GIL: ")
+    assert_measured(manifest, 1, "seconds", within=10)
 
 
 def test_a_stopped_process_has_not_hung(service):
@@ -208,7 +260,10 @@ def test_a_signal_fires_as_often_as_its_count(service):
     for dump in (1, 2):
         os.kill(asked.pid, number)
         assert asked.next_line() == f"signal: {number}: dump started ({dump} of 2)"
-        assert_dumped_for(asked.dumps(dump)[-1], f"signal: {number}")
+        manifest = asked.dumps(dump)[-1]
+        assert_dumped_for(manifest, "signal", f"signal: {number}")
+        assert manifest["trigger"]["signal"] == number
+        assert manifest["trigger"]["measured"] is None
 
     os.kill(asked.pid, number)
 
@@ -243,6 +298,48 @@ def test_a_condition_has_to_hold(service):
     assert re.fullmatch(r"descriptors: 1\d\d descriptors: dump started .*", opens.next_line())
 
 
+EXHAUSTS = """
+files = []
+while True:
+    try:
+        files.append(open(os.devnull))
+    except OSError:
+        break
+"""
+
+
+@pytest.mark.parametrize("trigger", ["'descriptors', 200", "'memory', '1 MiB'"])
+def test_a_process_without_descriptors_is_dumped(service, trigger):
+    """That is when it is needed; the agent has kept what a dump takes."""
+    leaks = service("", "import resource\nresource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))")
+    # What happens between two looks is not seen by any.
+    triggers = f"[Trigger({trigger}, hold='1s')]"
+    armed = f"gencore.arm(triggers={triggers}, directory={str(leaks.directory)!r})"
+    leaks.run(armed + EXHAUSTS)
+
+    assert re.fullmatch(r"\w+: .*: dump started \(1 of 3\)", leaks.next_line())
+    (manifest,) = leaks.dumps(1)
+    assert manifest["status"]["result"] == "complete", manifest["status"]
+    leaks.run("files.clear(); gencore.disarm()")
+    left = [os.readlink(file) for file in Path(f"/proc/{leaks.pid}/fd").iterdir()]
+    assert len(left) == 3, left
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(service):
+    """It is no dump, and said once; the condition holds all the time."""
+    hangs = service("Trigger('gil', '1s')")
+    soft, hard = resource.prlimit(hangs.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(hangs.pid, resource.RLIMIT_NOFILE, (1, hard))
+    hangs.send("re.match('(a|a?)+$', 'a' * 40 + 'b')")
+    assert "not dumped: no process can be started: errno 24" in hangs.next_line()
+
+    resource.prlimit(hangs.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert "dump started (1 of 3)" in hangs.next_line()
+    (manifest,) = hangs.dumps(1)
+    assert_dumped_for(manifest, "gil", "GIL: ")
+
+
 def test_it_fires_again_after_the_condition_was_false(service):
     """Once each time."""
     grows = service("Trigger('threads', 20, interval=0)")
@@ -256,7 +353,9 @@ def test_it_fires_again_after_the_condition_was_false(service):
             """
         )
         assert f"({dump} of 3)" in grows.next_line()
-        assert_dumped_for(grows.dumps(dump)[-1], "threads: ")
+        manifest = grows.dumps(dump)[-1]
+        assert_dumped_for(manifest, "threads", "threads: ")
+        assert_measured(manifest, 20, "threads", within=30)
         grows.run("end.set(); [thread.join() for thread in threads]")
         grows.let_it_look()
     assert "gencore:" not in grows.end()
@@ -319,7 +418,7 @@ def test_a_loop_that_does_not_turn_fires(service):
     )
 
     assert re.fullmatch(r"event loop: [12] s without turning: dump started .*", serves.next_line())
-    assert_dumped_for(serves.dumps(1)[0], "event loop: ")
+    assert_dumped_for(serves.dumps(1)[0], "loop", "event loop: ")
     assert "GIL" not in serves.end()
 
 
@@ -357,8 +456,56 @@ def test_the_process_is_captured_before_it_ends_of_an_exception(service):
         r"gencore: unhandled exception: builtins\.ValueError in fail, .*: dump st.*", printed
     )
     (manifest,) = fails.dumps(1)
-    assert_dumped_for(manifest, "unhandled exception: builtins.ValueError in fail")
+    assert_dumped_for(manifest, "exception", "unhandled exception: builtins.ValueError in fail")
     assert "secret" not in manifest["trigger"]["reason"]
+
+
+NAMES = {
+    "several lines": ("E.__module__ = 'a\\nb\\x1b[2J'", r"a\\nb\\x1b\[2J\.E in fail"),
+    "a null byte": ("E.__module__ = 'a\\0b'", r"a\\x00b\.E in fail"),
+    "a long one": ("E.__module__ = 'aé' + 500 * 'é'", r"aé+"),
+    "one that raises": ("class E(E, metaclass=Raises): pass", r"__main__\.E in fail"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_whatever_an_exception_is_called_it_is_one_line(service, name):
+    """And the process is captured, and ends with its own message alone."""
+    code, expected = NAMES[name]
+    fails = service("Trigger('exception')")
+    fails.run(
+        """
+        class Raises(type):
+            __module__ = property(lambda _: 1 / 0)
+        class E(Exception): pass
+        """
+    )
+    fails.run(code)
+    fails.send("def fail(): raise E\nfail()")
+    _, printed = fails.process.communicate()
+
+    assert re.match(rf"gencore: unhandled exception: {expected}.*: dump started", printed)
+    assert "sys.excepthook" not in printed
+    (manifest,) = fails.dumps(1)
+    assert_dumped_for(manifest, "exception", "unhandled exception: ")
+    assert manifest["trigger"]["reason"].isprintable()
+
+
+def test_an_exception_during_another_dump_is_captured_too(service):
+    """The process waits for the end of that dump, and then for its own instant."""
+    fails = service("Trigger('signal', 'SIGRTMIN+5'), Trigger('exception')")
+    fails.run("import random; memory = random.randbytes(96 << 20)")  # for some seconds
+    os.kill(fails.pid, signal.SIGRTMIN + 5)
+    assert "dump started" in fails.next_line()
+    while not any(file.stat().st_size for file in fails.directory.glob(".*.part/*")):
+        select.select([], [], [], 0.01)  # its core is not being written yet
+
+    fails.send("raise ValueError")
+    fails.process.communicate()
+
+    first, second = fails.dumps(2)
+    assert_dumped_for(first, "signal", "signal: ")
+    assert_dumped_for(second, "exception", "unhandled exception: builtins.ValueError")
 
 
 def test_exceptions_of_threads_and_loops_count_too(service):
@@ -380,7 +527,8 @@ def test_exceptions_of_threads_and_loops_count_too(service):
     )
 
     assert "IndexError" in fails.next_line()
-    assert_dumped_for(fails.dumps(2)[-1], "unhandled exception: builtins.IndexError")
+    reason = "unhandled exception: builtins.IndexError"
+    assert_dumped_for(fails.dumps(2)[-1], "exception", reason)
 
 
 def test_a_child_has_the_triggers_with_counters_anew(service):
@@ -451,6 +599,35 @@ def test_standard_error_that_is_another_file_is_not_written_to(service, tmp_path
     assert data.read_bytes() == b""
 
 
+@pytest.mark.parametrize("armed_by", ["the environment", "code"])
+def test_triggers_of_the_file_are_those_of_a_process_that_is_armed(tmp_path, armed_by):
+    """Whoever arms it, if there are no others; the dump goes where the file says."""
+    config = tmp_path / "gencore.toml"
+    config.write_text(
+        f"directory = '{tmp_path}'\n"
+        "triggers = ['gil=1h', { on = 'signal', above = 'SIGRTMIN+5', count = 1 }]"
+    )
+    environ = os.environ | {"GENCORE_CONFIG": str(config)}
+    code = "import gencore, os, signal; os.kill(os.getpid(), signal.SIGRTMIN + 5); input()"
+    if armed_by == "code":
+        code = f"import gencore; gencore.arm(); {code}"
+    else:
+        environ["GENCORE_ARM"] = "1"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environ,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr.readline().endswith("dump started (1 of 1)\n")
+        while not (bundles := list(tmp_path.glob("*.tar.gz"))):
+            select.select([], [], [], 0.05)
+        process.communicate("\n")
+
+    assert_dumped_for(manifest_of(bundles[0]), "signal", "signal: ")
+
+
 def test_exec_hands_triggers_on(tmp_path):
     """To every Python process below it, with the directory."""
     gencore = Path(sys.executable).with_name("gencore")
@@ -470,4 +647,4 @@ def test_exec_hands_triggers_on(tmp_path):
         process.communicate("\n")
 
     (bundle,) = (tmp_path / "dumps").iterdir()
-    assert_dumped_for(manifest_of(bundle), "signal: ")
+    assert_dumped_for(manifest_of(bundle), "signal", "signal: ")

@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 
 import gencore
+from gencore import _private_directory
+from gencore.bundle.cache import unpacked
+from gencore.bundle.reader import BundleReader
+from gencore.cli.leftovers import sweep_leftovers
 from gencore.output import Output
 
 DEBUGGER = """#!{python}
@@ -212,6 +216,51 @@ def test_list_shows_unfinished_dumps_if_asked(cli, killed):
     assert text.endswith(f"{killed}/{name}  dead\n")
     assert (row["path"], row["state"], row["size"]) == (f"{killed}/{name}", "dead", 1 << 20)
     assert os.listdir(killed) == [name]
+
+
+def test_what_gencore_did_not_put_into_the_cache_stays(cli, tmp_path):
+    """Folders of other names, and of ours that others could have filled, are not listed either."""
+    cache = tmp_path / "cache/gencore/bundles"
+    for name, mode in [("notes", 0o700), ("0" * 32, 0o755), ("f" * 31, 0o700)]:
+        (cache / name).mkdir(parents=True)
+        (cache / name / "file").write_text("not a copy")
+        (cache / name).chmod(mode)
+    (cache / ("1" * 32)).write_text("not a folder")
+    (cache / ("2" * 32)).symlink_to(cache / "notes")
+    before = sorted(cache.rglob("*"))
+
+    assert entries(cli) == []
+    assert cli("cache", "clear") == (0, "", "")
+
+    assert sorted(cache.rglob("*")) == before
+
+
+def test_a_copy_that_others_could_have_made_is_refused(monkeypatch, tmp_path, bundle):
+    """A debugger would load what is in it: a cache in /tmp may be filled by anybody."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with BundleReader(bundle) as reader, unpacked(reader) as copy:
+        place = copy.folder.parent
+    place.chmod(0o777)
+
+    with (
+        BundleReader(bundle) as reader,
+        pytest.raises(gencore.OutputError, match="belongs to another user, or is accessible"),
+        unpacked(reader),
+    ):
+        pass
+
+
+def test_what_dies_while_leftovers_are_looked_for_is_removed_and_listed(monkeypatch, tmp_path):
+    """Its maker lived when the directory was read first."""
+    names_in = _private_directory.names_in
+
+    def late(fd):
+        subprocess.run([sys.executable, "-c", KILLED, tmp_path], check=False)
+        return names_in(fd)
+
+    monkeypatch.setattr(_private_directory, "names_in", late)
+
+    assert [row["state"] for row in sweep_leftovers(tmp_path)] == ["dead"]
 
 
 def test_the_old_flag_of_open_still_clears_the_cache(cli, bundle):

@@ -355,7 +355,7 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
     }
 
     assert options_from_mapping(values) == values
-    assert values.keys() == Options.__annotations__.keys() - {"on_event"}
+    assert values.keys() == Options.__annotations__.keys() - {"on_event", "fired"}
 
 
 def report_of(tmp_path, *collectors):

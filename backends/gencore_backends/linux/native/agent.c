@@ -24,6 +24,7 @@
 #include "agent_address.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "reserve.h"
 #include "service.h"
 #include "triggers.h"
 
@@ -255,14 +256,33 @@ static void serve(const struct poll_set *set)
 			accept_one(agent.sockets[i]);
 }
 
+/* One of them that is open; both listen to the same requests. */
+static int own_socket(void)
+{
+	return agent.sockets[0] ? agent.sockets[0] : agent.sockets[1];
+}
+
+static bool is_dumping(void)
+{
+	for (int i = 0; i < CONNECTIONS; i++)
+		if (agent.connections[i].fd)
+			return true;
+	return triggers_requester_fd() > 0;
+}
+
 static void *run(void *ignored)
 {
 	struct poll_set set;
 
 	(void)ignored;
 	prctl(PR_SET_NAME, "gencore-agent");
-	while (set = wait_for_something(), !set.rows[0].revents)
+	reserve_take(own_socket());
+	while (set = wait_for_something(), !set.rows[0].revents) {
+		reserve_lend(own_socket());
 		serve(&set);
+		if (!is_dumping())
+			reserve_take(own_socket());
+	}
 	return NULL;
 }
 
@@ -355,6 +375,7 @@ void agent_disarm(void)
 	agent.armed = false;
 	if (agent.path.size)
 		unlink(agent.path.name.sun_path);
+	reserve_give_back(own_socket());
 	close_sockets();
 	forget_connections();
 }
@@ -395,6 +416,7 @@ void agent_after_fork(void)
 		return;
 	agent.running = false; /* the thread is the parent's */
 	close_one(&agent.wake);
+	reserve_give_back(own_socket());
 	close_sockets();
 	forget_connections();
 	triggers_after_fork();

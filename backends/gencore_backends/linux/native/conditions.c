@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -28,7 +29,8 @@ enum { STATISTICS = 8192 }; /* bytes of memory.stat, of which the kernel uses ha
 
 struct memory {
 	uint64_t used;
-	uint64_t limit;
+	uint64_t limit; /* 0: none */
+	const char *unit;
 };
 
 static bool read_number(const char *path, uint64_t *ret)
@@ -64,7 +66,8 @@ static uint64_t read_row(const char *path, const char *name)
 	return 0;
 }
 
-static uint64_t resident(void)
+/* Bytes of a field of statm, see proc(5): the address space, or what is resident. */
+static uint64_t read_size(int field)
 {
 	char text[128];
 	const char *at = text;
@@ -73,25 +76,62 @@ static uint64_t resident(void)
 	if (length <= 0)
 		return 0;
 	text[length] = '\0';
-	parse_decimal(&at); /* the address space */
-	at += *at == ' ';
+	for (; field; field--) {
+		parse_decimal(&at);
+		at += *at == ' ';
+	}
 	return parse_decimal(&at) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* Of the cgroup without what the kernel could drop at once; else of this process in the machine. */
-static struct memory read_memory(const struct cgroup_files *files)
+static uint64_t resident(void)
 {
-	struct memory memory;
-	struct sysinfo machine;
+	return read_size(1);
+}
+
+/* Without what the kernel could drop at once. */
+static struct memory of_cgroup(const struct cgroup_files *files)
+{
+	struct memory memory = {.unit = " MiB"};
 	uint64_t idle;
 
-	if (read_number(files->limit, &memory.limit) && read_number(files->usage, &memory.used)) {
-		idle = read_row(files->statistics, files->inactive);
-		memory.used -= idle < memory.used ? idle : memory.used;
-		return memory;
-	}
+	if (!read_number(files->limit, &memory.limit) || !read_number(files->usage, &memory.used))
+		return (struct memory){.limit = 0};
+	idle = read_row(files->statistics, files->inactive);
+	memory.used -= idle < memory.used ? idle : memory.used;
+	return memory;
+}
+
+static struct memory of_machine(void)
+{
+	struct sysinfo machine;
+
 	sysinfo(&machine);
-	return (struct memory){resident(), (uint64_t)machine.totalram * machine.mem_unit};
+	return (struct memory){resident(), (uint64_t)machine.totalram * machine.mem_unit, " MiB"};
+}
+
+/* Of what setrlimit(2) allows: an allocation beyond it fails, though there is memory. */
+static struct memory of_address_space(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return (struct memory){.limit = 0};
+	return (struct memory){read_size(0), limit.rlim_cur, " MiB of address space"};
+}
+
+static uint64_t share_of(const struct memory *memory)
+{
+	return memory->limit ? memory->used * 1000 / memory->limit : 0;
+}
+
+/* Of the limit that is reached first. */
+static struct memory read_memory(const struct cgroup_files *files)
+{
+	struct memory physical = of_cgroup(files), addresses = of_address_space();
+
+	if (!physical.limit)
+		physical = of_machine();
+	return share_of(&addresses) > share_of(&physical) ? addresses : physical;
 }
 
 static void add_amount(struct text *text, uint64_t number, const char *unit)
@@ -100,24 +140,22 @@ static void add_amount(struct text *text, uint64_t number, const char *unit)
 	text_add(text, unit);
 }
 
-static bool memory_share(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t memory_share(const struct look *look, struct text *seen)
 {
 	struct memory memory = read_memory(look->files);
 
-	if (!memory.limit || memory.used / 1000 * 1000 < memory.limit / 1000 * above)
-		return false;
 	add_amount(seen, memory.used / MIB, " of ");
-	add_amount(seen, memory.limit / MIB, " MiB");
-	return true;
+	add_amount(seen, memory.limit / MIB, memory.unit);
+	return share_of(&memory);
 }
 
-static bool memory_size(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t memory_size(const struct look *look, struct text *seen)
 {
 	uint64_t size = resident();
 
 	(void)look;
 	add_amount(seen, size / MIB, " MiB are resident");
-	return size >= above;
+	return size;
 }
 
 /* ------------------------------------------------------------------------------------- stalls */
@@ -158,14 +196,14 @@ static void look_at_beats(uint64_t elapsed)
 	}
 }
 
-static bool gil_stall(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t gil_stall(const struct look *look, struct text *seen)
 {
 	(void)look;
 	add_amount(seen, beats[0].overdue / SECOND, " s without getting it");
-	return beats[0].overdue >= above;
+	return beats[0].overdue;
 }
 
-static bool loop_stall(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t loop_stall(const struct look *look, struct text *seen)
 {
 	uint64_t most = 0;
 
@@ -174,35 +212,33 @@ static bool loop_stall(uint64_t above, const struct look *look, struct text *see
 		if (beats[i].overdue > most)
 			most = beats[i].overdue;
 	add_amount(seen, most / SECOND, " s without turning");
-	return most >= above;
+	return most;
 }
 
 /* ------------------------------------------------------------------------------------- counts */
 
-static bool cpu_share(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t cpu_share(const struct look *look, struct text *seen)
 {
 	add_amount(seen, look->cpu / 10, " % of one CPU");
-	return look->cpu >= above;
+	return look->cpu;
 }
 
-static bool thread_count(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t thread_count(const struct look *look, struct text *seen)
 {
 	int count = count_tasks();
 
 	(void)look;
-	if (count < 0)
-		return false;
-	add_amount(seen, (uint64_t)count, " threads");
-	return (uint64_t)count >= above;
+	add_amount(seen, count < 0 ? 0 : (uint64_t)count, " threads");
+	return count < 0 ? 0 : (uint64_t)count;
 }
 
-static bool descriptor_count(uint64_t above, const struct look *look, struct text *seen)
+static uint64_t descriptor_count(const struct look *look, struct text *seen)
 {
 	uint64_t count = count_descriptors();
 
 	(void)look;
 	add_amount(seen, count, " descriptors");
-	return count >= above;
+	return count;
 }
 
 /* ----------------------------------------------------------------------------------- one look */
@@ -245,7 +281,7 @@ void conditions_begin(struct look *look, const struct cgroup_files *files)
 	look_at_beats(look->elapsed_ns);
 }
 
-static bool (*const conditions[TRIGGER_KINDS])(uint64_t, const struct look *, struct text *) = {
+static uint64_t (*const conditions[TRIGGER_KINDS])(const struct look *, struct text *) = {
 	[MEMORY_SHARE] = memory_share,
 	[MEMORY_SIZE] = memory_size,
 	[GIL_STALL] = gil_stall,
@@ -255,8 +291,7 @@ static bool (*const conditions[TRIGGER_KINDS])(uint64_t, const struct look *, st
 	[DESCRIPTOR_COUNT] = descriptor_count,
 };
 
-bool condition_is_met(enum trigger_kind kind, uint64_t above, const struct look *look,
-		      struct text *seen)
+uint64_t condition_measure(enum trigger_kind kind, const struct look *look, struct text *seen)
 {
-	return conditions[kind] && conditions[kind](above, look, seen);
+	return conditions[kind] ? conditions[kind](look, seen) : 0;
 }

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What triggers look at: each answers whether it is above its threshold, and what it has seen. */
+/* What triggers look at: each answers a number to compare with a threshold, and says what it is. */
 #ifndef GENCORE_CONDITIONS_H
 #define GENCORE_CONDITIONS_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "text.h"
@@ -20,8 +19,10 @@ struct look {
 void conditions_reset(void);
 void conditions_begin(struct look *look, const struct cgroup_files *files);
 
-/* Add to *seen* what is the case if it is. Never for those that are asked for. */
-bool condition_is_met(enum trigger_kind kind, uint64_t above, const struct look *look,
-		      struct text *seen);
+/*
+ * Measure in the unit of the threshold, and add to *seen* what that was. 0 where it is unknown, and
+ * for those that are asked for.
+ */
+uint64_t condition_measure(enum trigger_kind kind, const struct look *look, struct text *seen);
 
 #endif

@@ -13,7 +13,7 @@
 #include "proc_text.h"
 #include "spawn.h"
 
-enum { ADDED = 2 }; /* the reason, and the process ID */
+enum { ADDED = 3 }; /* what fired, the reason, and the process ID */
 
 static size_t count_of(char *const *strings, size_t *bytes)
 {
@@ -71,8 +71,7 @@ int requester_make(struct requester *ret, char *const *arguments, char *const *e
 		.size = size,
 		.arguments = memory,
 		.environment = memory + given + ADDED + 1,
-		.reason = memory + given,
-		.pid = memory + given + 1,
+		.added = memory + given,
 	};
 	text = copy_strings((char *)(memory + rows), arguments, ret->arguments);
 	copy_strings(text, environment, ret->environment);
@@ -87,7 +86,7 @@ void requester_free(struct requester *requester)
 	*requester = (struct requester){.memory = NULL};
 }
 
-int requester_start(const struct requester *requester, const char *reason)
+int requester_start(const struct requester *requester, const char *fired, const char *reason)
 {
 	char pid[24];
 	struct spawn_order order = {
@@ -99,8 +98,9 @@ int requester_start(const struct requester *requester, const char *reason)
 	int pidfd, err;
 
 	*append_decimal(pid, (uint64_t)getpid()) = '\0';
-	*requester->reason = (char *)reason;
-	*requester->pid = pid;
+	requester->added[0] = (char *)fired;
+	requester->added[1] = (char *)reason;
+	requester->added[2] = pid;
 	order.input = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	if (order.input < 0)
 		return -1;

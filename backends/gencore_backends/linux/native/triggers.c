@@ -7,12 +7,14 @@
 #include "triggers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,15 +28,17 @@ enum {
 	LOOK_MS = 250,	   /* between two looks */
 	ASKED_TEXT = 512,  /* bytes, of which the last is zero */
 	GLANCE_NS = 2000000,
+	RETRY_NS = 1000000000, /* after a process that could not be started */
 };
 
 /* Of one trigger, since it was set, or the process forked. */
 struct history {
-	uint64_t fired;	     /* how often */
-	uint64_t fired_ns;   /* when last */
-	uint64_t held_ns;    /* it has been above for so long */
+	uint64_t fired;	  /* how often */
+	uint64_t next_ns; /* not before that */
+	uint64_t held_ns; /* it has been above for so long */
 	bool above;
-	bool done; /* it has fired, and has been above ever since */
+	bool done;   /* it has fired, and has been above ever since */
+	bool failed; /* the last time, for want of a process */
 	_Atomic bool asked;
 };
 
@@ -47,9 +51,12 @@ static struct {
 	struct cgroup_files files;
 	struct requester requester;
 	int requester_fd; /* positive while one works */
+	int turn_fd;	  /* positive while other processes of the cgroup wait for its end */
 	_Atomic int asked_fd;
 	char asked_text[ASKED_TEXT];
-	_Atomic bool waits; /* who has asked */
+	_Atomic uint64_t exceptions; /* for which a dump was asked */
+	_Atomic uint64_t settled;    /* those of them that nobody has to wait for any more */
+	uint64_t answered;	     /* those of them for which a requester was started last */
 } triggers;
 
 const char *const trigger_names[TRIGGER_KINDS] = {
@@ -137,15 +144,16 @@ void triggers_ask(const char *text, uint64_t limit_ms)
 	const struct timespec glance = {.tv_nsec = GLANCE_NS};
 	uint64_t end = now_ns() + limit_ms * 1000000;
 	bool found = false;
+	uint64_t own;
 
 	for (size_t i = 0; i < triggers.count; i++)
 		found |= triggers.rows[i].kind == ASKED_BY_EXCEPTION;
 	if (!found)
 		return;
 	strncpy(triggers.asked_text, text, ASKED_TEXT - 1);
-	atomic_store(&triggers.waits, true);
+	own = atomic_fetch_add(&triggers.exceptions, 1) + 1;
 	ask(ASKED_BY_EXCEPTION, 0);
-	while (atomic_load(&triggers.waits) && now_ns() < end)
+	while (atomic_load(&triggers.settled) < own && now_ns() < end)
 		nanosleep(&glance, NULL);
 }
 
@@ -173,19 +181,83 @@ static void log_line(const struct text *seen, const char *outcome, uint64_t numb
 	text_free(&line);
 }
 
-static void fire(const struct trigger *trigger, struct history *history, const struct text *seen)
+/*
+ * All workers of a service exceed its cgroup's limit in the same moment, and their dumps together
+ * would need more than is left. So they are made one after the other: who has the lock is first.
+ */
+static bool take_turn(const struct trigger *trigger)
 {
-	int pidfd = above_standard_streams(requester_start(&triggers.requester, seen->data));
+	int fd;
+
+	if (trigger->kind != MEMORY_SHARE || !*triggers.files.usage)
+		return true;
+	fd = above_standard_streams(open(triggers.files.usage, O_RDONLY | O_CLOEXEC));
+	if (fd < 0)
+		return true;
+	if (flock(fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK) {
+		close(fd);
+		return false;
+	}
+	triggers.turn_fd = fd;
+	return true;
+}
+
+static void end_turn(void)
+{
+	if (triggers.turn_fd > 0)
+		close(triggers.turn_fd);
+	triggers.turn_fd = 0;
+}
+
+/* As `gencore dump --fired` takes it: the name, the threshold and what was measured. */
+static void add_fired(struct text *text, const struct trigger *trigger, uint64_t measured)
+{
+	text_add(text, trigger_names[trigger->kind]);
+	text_add(text, " ");
+	text_add_number(text, trigger->above);
+	text_add(text, " ");
+	text_add_number(text, measured);
+	text_add_bytes(text, "", 1);
+}
+
+/* Returns a pidfd, or -1 with errno set. */
+static int start_requester(const struct trigger *trigger, uint64_t measured,
+			   const struct text *seen)
+{
+	struct text fired = {.data = NULL};
+	int pidfd = -1, err = ENOMEM;
+
+	add_fired(&fired, trigger, measured);
+	if (fired.data) {
+		pidfd = requester_start(&triggers.requester, fired.data, seen->data);
+		pidfd = above_standard_streams(pidfd);
+		err = errno;
+	}
+	text_free(&fired);
+	errno = err;
+	return pidfd;
+}
+
+/* Where no process can be started it is tried again: that is no dump, and said once. */
+static void fire(const struct trigger *trigger, struct history *history, uint64_t measured,
+		 const struct text *seen)
+{
+	int pidfd = start_requester(trigger, measured, seen);
 	int err = errno;
 
-	history->fired++;
-	history->fired_ns = now_ns();
-	history->done = true;
 	if (pidfd < 0) {
-		log_line(seen, ": not dumped: no process can be started: errno ", (uint64_t)err, 0);
-		atomic_store(&triggers.waits, false);
+		history->next_ns = now_ns() + RETRY_NS;
+		if (!history->failed)
+			log_line(seen, ": not dumped: no process can be started: errno ",
+				 (uint64_t)err, 0);
+		history->failed = true;
+		end_turn();
 		return;
 	}
+	history->fired++;
+	history->next_ns = now_ns() + trigger->interval_ns;
+	history->done = true;
+	history->failed = false;
 	triggers.requester_fd = pidfd;
 	log_line(seen, ": dump started (", history->fired, trigger->count);
 }
@@ -193,8 +265,7 @@ static void fire(const struct trigger *trigger, struct history *history, const s
 /* Whether the number of dumps and the time since the last one allow another. */
 static bool may_fire(const struct trigger *trigger, const struct history *history)
 {
-	return history->fired < trigger->count &&
-	       (!history->fired || now_ns() - history->fired_ns >= trigger->interval_ns);
+	return history->fired < trigger->count && now_ns() >= history->next_ns;
 }
 
 static void begin_text(struct text *seen, const struct trigger *trigger)
@@ -207,16 +278,26 @@ static void look_at(const struct trigger *trigger, struct history *history, cons
 {
 	struct text seen = {.data = NULL};
 	bool before = history->above;
+	uint64_t measured;
 
 	begin_text(&seen, trigger);
-	history->above = condition_is_met(trigger->kind, trigger->above, look, &seen);
+	measured = condition_measure(trigger->kind, look, &seen);
+	text_add_bytes(&seen, "", 1);
+	history->above = measured >= trigger->above;
 	history->held_ns = history->above && before ? history->held_ns + look->elapsed_ns : 0;
 	history->done &= history->above;
-	text_add_bytes(&seen, "", 1);
+	history->failed &= history->above;
 	if (seen.data && history->above && !history->done && history->held_ns >= trigger->hold_ns &&
-	    triggers.requester_fd <= 0 && may_fire(trigger, history))
-		fire(trigger, history, &seen);
+	    triggers.requester_fd <= 0 && may_fire(trigger, history) && take_turn(trigger))
+		fire(trigger, history, measured, &seen);
 	text_free(&seen);
+}
+
+/* Let those go on that wait for an exception with this number, or an earlier one. */
+static void settle(uint64_t exception)
+{
+	if (exception > atomic_load(&triggers.settled))
+		atomic_store(&triggers.settled, exception);
 }
 
 /* A dump that is in progress is waited for; the bounds refuse, and say so. */
@@ -226,20 +307,24 @@ static void answer_asked(const struct trigger *trigger, struct history *history)
 
 	if (triggers.requester_fd > 0 || !atomic_exchange(&history->asked, false))
 		return;
+	if (trigger->kind == ASKED_BY_EXCEPTION)
+		triggers.answered = atomic_load(&triggers.exceptions);
 	begin_text(&seen, trigger);
 	if (trigger->kind == ASKED_BY_SIGNAL)
 		text_add_number(&seen, trigger->above);
 	else
 		text_add(&seen, triggers.asked_text);
 	text_add_bytes(&seen, "", 1);
-	if (!seen.data)
-		return;
-	if (may_fire(trigger, history)) {
-		fire(trigger, history, &seen);
-	} else {
-		log_line(&seen, ": not dumped: interval or count; dumps so far: ", history->fired, 0);
-		atomic_store(&triggers.waits, false);
+	if (history->failed) {
+		history->failed = false;
+		history->next_ns = 0; /* nothing was dumped then */
 	}
+	if (seen.data && may_fire(trigger, history))
+		fire(trigger, history, 0, &seen);
+	else if (seen.data)
+		log_line(&seen, ": not dumped: interval or count; dumps so far: ", history->fired, 0);
+	if (triggers.requester_fd <= 0)
+		settle(triggers.answered);
 	text_free(&seen);
 }
 
@@ -297,12 +382,14 @@ void triggers_requester_ended(void)
 	waitid(P_PIDFD, (id_t)triggers.requester_fd, &info, WEXITED | __WALL);
 	close(triggers.requester_fd);
 	triggers.requester_fd = 0;
-	atomic_store(&triggers.waits, false);
+	end_turn();
+	settle(triggers.answered);
 }
 
+/* By whomever: what has asked by now is in the core. */
 void triggers_captured(void)
 {
-	atomic_store(&triggers.waits, false);
+	settle(atomic_load(&triggers.exceptions));
 }
 
 /* ---------------------------------------------------------------------------------- their life */
@@ -323,13 +410,14 @@ static void close_descriptors(void)
 	if (triggers.requester_fd > 0)
 		close(triggers.requester_fd);
 	triggers.requester_fd = 0;
+	end_turn();
 }
 
 static void begin(void)
 {
 	memset(triggers.histories, 0, sizeof(triggers.histories));
 	triggers.next_ns = 0;
-	atomic_store(&triggers.waits, false);
+	triggers_captured();
 	conditions_reset();
 	if (triggers.count)
 		open_asked();
@@ -353,7 +441,7 @@ void triggers_end(void)
 			give_signal_back((int)triggers.rows[i].above);
 	triggers.count = 0;
 	triggers.looks = false;
-	atomic_store(&triggers.waits, false);
+	triggers_captured();
 	requester_free(&triggers.requester);
 }
 

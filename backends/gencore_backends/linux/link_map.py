@@ -1,4 +1,4 @@
-"""Reads the names under which the dynamic linker knows the loaded files.
+"""Reads the names under which the dynamic linker knows the loaded files, and where they are.
 
 It does what a debugger does: the auxiliary vector leads to the executable's program headers, these
 to its dynamic section, DT_DEBUG there to ``struct r_debug``, and that to the list of ``struct
@@ -17,7 +17,7 @@ from typing import Final, TypeVar
 from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
 
-__all__ = ["linker_ranges", "loaded_names"]
+__all__ = ["linker_ranges", "loaded_files"]
 
 _PAIR: Final = struct.Struct("=QQ")
 """A row of a dynamic section: tag and value."""
@@ -33,17 +33,19 @@ _MAX_NAMES: Final = 10_000
 _PAGE: Final = 4096
 """The smallest page: a string is read up to a page boundary, as the next page may be missing."""
 
-_Link = tuple[int, int, bytes]
-"""Addresses of a struct link_map and of its name, and the name."""
+_Link = tuple[int, int, int, bytes]
+"""Addresses of a struct link_map, of the file's dynamic section and of its name, and the name."""
 _Result = TypeVar("_Result")
 
 
-def loaded_names(access: ProcessAccess) -> tuple[str, ...] | None:
-    """Return the names in the linker's order, or None if the list cannot be reached.
+def loaded_files(access: ProcessAccess) -> tuple[tuple[str, int], ...] | None:
+    """Return each file's name and an address in it, in the linker's order.
+
+    None if the list cannot be reached.
 
     It cannot on 32-bit platforms, in static executables, and if access to ``mem`` is denied.
     """
-    return _read(access, lambda links: tuple(os.fsdecode(name) for _, _, name in links))
+    return _read(access, lambda links: tuple((os.fsdecode(row[3]), row[1]) for row in links))
 
 
 def linker_ranges() -> tuple[tuple[int, int], ...]:
@@ -52,7 +54,7 @@ def linker_ranges() -> tuple[tuple[int, int], ...]:
 
 
 def _ranges(links: Iterator[_Link]) -> Iterator[tuple[int, int]]:
-    for link, name, text in links:
+    for link, _, name, text in links:
         yield link, link + _LINK_MAP_SIZE
         yield name, name + len(text) + 1
 
@@ -90,8 +92,8 @@ def _dynamic(fd: int, address: int) -> Iterator[tuple[int, int]]:
 
 def _links(fd: int, link: int) -> Iterator[_Link]:
     while link:
-        _, name, _, following = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
-        yield link, name, _text(fd, name)
+        _, name, section, following = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
+        yield link, section, name, _text(fd, name)
         link = following
 
 

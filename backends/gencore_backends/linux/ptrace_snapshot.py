@@ -16,7 +16,8 @@ from gencore_backends.linux.outside_map import read_mappings
 from gencore_backends.linux.outside_notes import Process, TracedThread, make_notes
 from gencore_backends.linux.outside_pages import Pages
 from gencore_backends.linux.outside_segments import Chooser, choose_segments
-from gencore_backends.linux.proc import mapped_files, thread_name
+from gencore_backends.linux.proc import mapped_files
+from gencore_backends.linux.process_access import thread_name
 from gencore_backends.linux.ptrace_access import CloneAccess
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
 

@@ -511,6 +511,7 @@ static PyMethodDef methods[] = {
 	{"userfaultfd_reports_forks", native_userfaultfd_reports_forks, METH_NOARGS,
 	 userfaultfd_reports_forks_doc},
 	{"trace", native_trace, METH_VARARGS, native_trace_doc},
+	{"reap_left_clones", native_reap_left_clones, METH_O, native_reap_left_clones_doc},
 	{"socket_in_network", native_socket_in_network, METH_O, socket_in_network_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},

@@ -229,13 +229,21 @@ def test_a_service_that_is_killed_meanwhile_names_what_is_missing(container, tmp
 
 
 TAKES_A_NAME = """
-import socket
+import json, socket, threading
 from gencore import TargetUnavailable
 from gencore.arming import armed_processes, find_target
+
+def answer(listener):
+    said = {"version": 1, "pid": 7, "captures": 0, "last": 0, "facts": None, "descriptors": []}
+    while True:
+        with listener.accept()[0] as connection:
+            connection.recv(1000)
+            connection.send(json.dumps(said).encode())
 
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as one:
     one.bind("\\0gencore/123/7/45")
     one.listen()
+    threading.Thread(target=answer, args=[one], daemon=True).start()
     print(len(list(armed_processes())), find_target("7").hidden)
     try:
         find_target("123/7/45")

@@ -84,12 +84,16 @@ class Answer(AbstractContextManager["Answer"]):
 
 
 def ask(
-    target: Target, request: DumpRequest | None = None, passed: tuple[int, ...] = ()
+    target: Target,
+    request: DumpRequest | None = None,
+    passed: tuple[int, ...] = (),
+    *,
+    patience: float | None = None,
 ) -> Answer:
     """Ask the target to describe itself, or for the capture that *request* means.
 
-    *passed*: what the core is written to, and a pidfd of who reads it. Raises
-    `TargetUnavailable`.
+    *passed*: what the core is written to, and a pidfd of who reads it; *patience*: seconds for
+    each step, 10 by default. Raises `TargetUnavailable`.
     """
     wish = request or DumpRequest()
     packet = _packet(
@@ -98,6 +102,8 @@ def ask(
         wish,
     )
     with _connect(target) as connection:
+        if patience is not None:
+            _limit(connection, patience)
         try:
             socket.send_fds(connection, [packet], passed)
             answer = _receive(connection)
@@ -174,7 +180,7 @@ def _connect(target: Target) -> socket.socket:
     identity = Identity.read(target)
     error: OSError | None = None
     for connection, address in _ways(target, identity):
-        _limit(connection)
+        _limit(connection, _PATIENCE)
         try:
             connection.connect(address)
             if _peer(connection)[0] == target.pid:
@@ -194,7 +200,7 @@ def _connect_hidden(target: Target, name: str) -> socket.socket:
     The kernel shows the ID of a process of another PID namespace as 0. Raises `TargetUnavailable`.
     """
     connection = _new_socket()
-    _limit(connection)
+    _limit(connection, _PATIENCE)
     try:
         connection.connect(_abstract(name))
         _check_hidden(name, *_peer(connection))
@@ -227,13 +233,13 @@ def _abstract(name: object) -> str:
     return f"\0gencore/{name}"
 
 
-def _limit(connection: socket.socket) -> None:
+def _limit(connection: socket.socket, seconds: float) -> None:
     """Let every call give up in time, with EAGAIN.
 
     Not Python's own way, in which connect() does not wait for a place among those that wait.
     """
-    seconds, rest = divmod(_PATIENCE, 1)
-    limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
+    whole, rest = divmod(seconds, 1)
+    limit = struct.pack("@ll", int(whole), int(rest * 1e6))
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
         connection.setsockopt(socket.SOL_SOCKET, option, limit)
 

@@ -16,7 +16,14 @@ from gencore_backends.linux.proc import read_status
 
 __all__ = ["armed_processes", "find_target"]
 
-_NOT_TO_BE_ASKED: Final = (TargetUnavailable, OSError, LookupError, TypeError, ValueError)
+_NOT_TO_BE_ASKED: Final = (
+    TargetUnavailable,
+    OSError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
 """It has ended meanwhile, or its agent answers to others only, or nonsense."""
 _IN_NAME: Final = 2
 """Slashes in the name of an agent."""
@@ -30,7 +37,7 @@ def armed_processes() -> Iterator[ArmedProcess]:
         seen.add(str(identity))
         with suppress(*_NOT_TO_BE_ASKED), ask(target) as answer:
             yield _describe(target, identity, answer)
-    for target, answer in hidden_targets(listening() - seen):
+    for _, target, answer in hidden_targets(listening() - seen):
         with suppress(*_NOT_TO_BE_ASKED):
             yield _describe(target, Identity.read(target), answer)
 
@@ -44,7 +51,8 @@ def find_target(named: str) -> Target:
     inner = _inner_pid(named)
     pids = [int(named)] if named.isdecimal() else _all_pids()
     visible = {str(identity): target for target, identity in _visible(pids)}
-    hidden = dict(_hidden({name for name in listening() if _inner_pid(name) == inner}))
+    names = {name for name in listening() if _inner_pid(name) == inner}
+    hidden = {name: target for name, target, _ in hidden_targets(names)}
     found = visible | hidden
     if named in found:
         return found[named]
@@ -73,11 +81,6 @@ def _visible(pids: Iterable[int]) -> Iterator[tuple[Target, Identity]]:
                 networks[network] = listening(target.proc("net"))
             if str(identity) in networks[network] or _has_socket(target, identity):
                 yield target, identity
-
-
-def _hidden(names: set[str]) -> Iterator[tuple[str, Target]]:
-    for target, _ in hidden_targets(names):
-        yield str(Identity.read(target)), target
 
 
 def _inner_pid(named: str) -> str:

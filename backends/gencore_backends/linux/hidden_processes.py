@@ -19,6 +19,8 @@ __all__ = ["NOWHERE", "Hidden", "hidden_targets"]
 NOWHERE: Final = "/proc/0"
 """A folder that never exists: 0 is what the kernel shows as the ID of such a process."""
 _READ: Final = 1 << 16
+_PATIENCE: Final = 2.0
+"""Seconds for an agent that was found, but not named: it may be stopped, or a stranger's."""
 
 
 class Hidden:
@@ -54,14 +56,14 @@ class Hidden:
             os.close(self._files.popitem()[1])
 
 
-def hidden_targets(names: set[str]) -> Iterator[tuple[Target, Answer]]:
-    """Yield those of these agents that this process may ask, with what they say."""
+def hidden_targets(names: set[str]) -> Iterator[tuple[str, Target, Answer]]:
+    """Yield those of these agents that this process may ask: name, process, and what they say."""
     for name in sorted(names):
         with suppress(TargetUnavailable, OSError, LookupError, ValueError):
             _, pid, _ = map(int, name.split("/"))
             hidden = Hidden(name)
             target = Target(pid, hidden=hidden)
-            with ask(target) as answer:
+            with ask(target, patience=_PATIENCE) as answer:
                 if answer.values["pid"] == pid:
                     hidden.keep(answer.descriptors)
-                    yield target, answer
+                    yield name, target, answer

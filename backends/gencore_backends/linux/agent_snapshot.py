@@ -1,7 +1,6 @@
 """A clone of another process, made by its agent: who it is of, and how it is asked for."""
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gencore import DumpRequest, Refused, Snapshot
@@ -17,45 +16,60 @@ if TYPE_CHECKING:
 
 __all__ = ["take_by_agent"]
 
-_UNNAMED: Final = "mapped-file"
+_COPY: Final = "mapped-file-{}"
 
 
 def take_by_agent(request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
     """Take it. Raises `CoreFailed` and `TargetUnavailable`."""
-    capture = _Capture(request, _Unnamed(output))
+    capture = _Capture(request, _Copies(output))
     if to_file:
         return FileSnapshot(capture.take, output, capture)
     return PipeSnapshot(capture.take, capture)
 
 
-class _Unnamed:
-    """Makes files of a dump that have no name, and end with their descriptor."""
+class _Copies:
+    """Makes files for copies, which end with the dump: in its directory, or in memory."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self._count = 0
+        self._in_memory: list[int] = []
 
-    def __call__(self) -> int:
-        """Return the descriptor of an empty one; in memory where nothing can be written."""
+    def new(self) -> tuple[int, str]:
+        """Return the descriptor of an empty one, the caller's to close, and its path."""
+        name = _COPY.format(self._count)
+        self._count += 1
         try:
-            file = self._output.new_file(_UNNAMED)
-        except (OSError, Refused):
-            return os.memfd_create("gencore-mapped", os.MFD_CLOEXEC)
-        self._output.remove(_UNNAMED)
-        return file
+            file = self._output.new_file(name)
+        except (OSError, Refused):  # nothing can be written
+            file = os.memfd_create(name, os.MFD_CLOEXEC)
+            self._in_memory.append(file)
+            return os.dup(file), f"/proc/self/fd/{file}"
+        return file, f"/proc/self/fd/{self._output.fd}/{name}"
+
+    def close(self) -> None:
+        """Release those in memory; the others are removed with the directory."""
+        while self._in_memory:
+            os.close(self._in_memory.pop())
 
 
 class _Capture(PassedOrigin):
     """One capture by an agent, which measures the pause and lets the clone begin itself."""
 
-    def __init__(self, request: DumpRequest, new_file: Callable[[], int]) -> None:
+    def __init__(self, request: DumpRequest, copies: _Copies) -> None:
         super().__init__(request.target)
         self._request = request
-        self._new_file = new_file
+        self._copies = copies
 
     def _access(self, descriptors: dict[str, int], clone: int) -> AgentAccess:
         if self._request.target.hidden is None:
             return super()._access(descriptors, clone)
-        return HiddenAccess(self._request.target, descriptors, self._new_file)
+        return HiddenAccess(self._request.target, descriptors, self._copies.new)
+
+    def close(self) -> None:
+        """Close what was passed, and the copies."""
+        super().close()
+        self._copies.close()
 
     def take(self, core_fd: int, taken: "list[_native.Snapshot]") -> None:
         """Ask for it. Raises `TargetUnavailable`, and OSError with the step that failed."""

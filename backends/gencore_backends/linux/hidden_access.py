@@ -27,11 +27,13 @@ class HiddenAccess(AgentAccess):
     """Reaches it through its agent alone, which sends the files: as long as the process lives."""
 
     def __init__(
-        self, target: Target, descriptors: dict[str, int], new_file: Callable[[], int]
+        self,
+        target: Target,
+        descriptors: dict[str, int],
+        new_copy: Callable[[], tuple[int, str]],
     ) -> None:
         super().__init__(target, _UNREACHABLE, descriptors, _NO_CLONE)
-        self._new_file = new_file
-        self._copies: list[int] = []
+        self._new_copy = new_copy
         self._starts = _starts_of(self._map)
         self._names = _names_of(target)
         self._passed = Hidden("")
@@ -53,16 +55,12 @@ class HiddenAccess(AgentAccess):
         return self.root + path
 
     def _copy(self, path: str) -> str:
-        file = self._new_file()
-        self._copies.append(file)
-        ask_for_file(self.target, self._starts[path], file)
-        return f"/proc/self/fd/{file}"
-
-    def close(self) -> None:
-        """Close the copies, and what was passed."""
-        super().close()
-        while self._copies:
-            os.close(self._copies.pop())
+        file, copy = self._new_copy()
+        try:
+            ask_for_file(self.target, self._starts[path], file)
+        finally:
+            os.close(file)
+        return copy
 
 
 def _starts_of(rows: Collection[MappedRange]) -> dict[str, int]:

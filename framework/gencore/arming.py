@@ -16,7 +16,7 @@ from gencore._runtime.platform_agent import agent
 if TYPE_CHECKING:
     from gencore.process import ThreadRecord
     from gencore.request import DumpRequest
-    from gencore.target import ArmedProcess
+    from gencore.target import ArmedProcess, Target
     from gencore.triggers import TriggerChoice
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "arm_from_environment",
     "armed_processes",
     "disarm",
+    "find_target",
     "is_armed",
 ]
 
@@ -40,6 +41,9 @@ class Agent(Protocol):
     set_excluded: Callable[[Iterable[tuple[int, int]]], None]
     """Keep memory, as (start, end) in order, out of every core."""
     armed_processes: "Callable[[], Iterator[ArmedProcess]]"
+    find_target: "Callable[[str], Target]"
+    """Return the process that a process ID or the name of an agent means. Raises
+    `TargetUnavailable`, and `UsageError` if it means several."""
     why_not_recorded: "Callable[[DumpRequest], str | None]"
     """Return why a recorder cannot make a dump of this process."""
     spawn: Callable[[bytes, list[bytes], list[bytes], int, list[int]], None]
@@ -168,6 +172,15 @@ def is_armed() -> bool:
 def armed_processes() -> "Iterator[ArmedProcess]":
     """Yield the armed processes that this one may dump, by pid. Raises `Unsupported`."""
     return agent().armed_processes()
+
+
+def find_target(named: str) -> "Target":
+    """Return the process that a process ID or the name of an agent means.
+
+    An ID may be that of a hidden process, see `Target.hidden`, as that process sees it. Raises
+    `TargetUnavailable`, `Unsupported`, and `UsageError` if it means several.
+    """
+    return agent().find_target(named)
 
 
 def _tell(agent: Agent) -> None:

@@ -1,5 +1,6 @@
 """The process that is dumped: this one, or another one of this machine."""
 
+import errno
 import os
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gencore.process import PythonThread
     from gencore.request import DumpRequest
 
-__all__ = ["ArmedProcess", "Handover", "ProcessFacts", "Target"]
+__all__ = ["ArmedProcess", "Handover", "HiddenProcess", "ProcessFacts", "Target"]
 
 
 def _check_pid(_: object, __: object, value: Any) -> None:
@@ -28,9 +29,15 @@ class Target:
     """The process that a dump is of. Raises `UsageError`."""
 
     other: int | None = attrs.field(default=None, validator=_check_pid)
-    """Its process ID, as this process sees it; None: this process, whatever forks."""
+    """Its process ID, as this process sees it; None: this process, whatever forks.
+
+    Where `hidden` is set, as the process itself sees it: here it means another one, or none."""
     handover: "Handover | None" = attrs.field(default=None, eq=False, repr=False)
     """How the capture is got if it is that process which has started this one, as its recorder."""
+    hidden: "HiddenProcess | None" = attrs.field(
+        default=None, eq=lambda hidden: hidden and hidden.name, repr=False
+    )
+    """What is known of it if /proc does not show it here: it is in another PID namespace."""
 
     @property
     def pid(self) -> int:
@@ -41,9 +48,28 @@ class Target:
         """Return where one of its files in /proc is, see proc in section 5 of the manual.
 
         Of this process those of the calling thread: /proc/self has no memory and no files once the
-        main thread has ended.
+        main thread has ended. Of a hidden process there are few, and the others cannot be opened.
         """
-        return f"/proc/{'thread-self' if self.other is None else self.other}/{name}"
+        return self._proc(name, "thread-self")
+
+    def process_file(self, name: str) -> str:
+        """Return the same, but of this process what belongs to it, and not to its threads."""
+        return self._proc(name, "self")
+
+    def _proc(self, name: str, own: str) -> str:
+        if self.hidden is not None:
+            return self.hidden.file(name)
+        return f"/proc/{self.other or own}/{name}"
+
+    @property
+    def visible(self) -> int | None:
+        """Its process ID, for system calls; None: this process. Raises `ProcessLookupError`.
+
+        The ID of a hidden process may be taken here, by another one.
+        """
+        if self.hidden is not None:
+            raise ProcessLookupError(errno.ESRCH, f"process {self.pid} is not visible here")
+        return self.other
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -55,6 +81,17 @@ class Target:
         except OSError:
             return {}
         return dict(row.split("=", 1) for row in rows if "=" in row)
+
+
+class HiddenProcess(Protocol):
+    """A process of another PID namespace, of which only its agent is within reach."""
+
+    @property
+    def name(self) -> str:
+        """That of its agent, which no other has."""
+
+    def file(self, name: str) -> str:
+        """Return where a file of the process in /proc can be read, if at all."""
 
 
 class Handover(Protocol):
@@ -90,6 +127,10 @@ class Handover(Protocol):
 class ArmedProcess:
     """A process of this machine that can be dumped from outside, as it is now."""
 
+    agent: str
+    """The name of its agent, which no other has: its PID namespace, process ID and start."""
+    hidden: bool
+    """Whether /proc does not show it here: then the two IDs are those of its own namespace."""
     pid: int
     parent: int
     user: int

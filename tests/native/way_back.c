@@ -5,8 +5,11 @@
  *
  *   way_back     prints "back" if all are as they should be
  *   way_back exit     returns from a child's frame, which exits with 0
+ *   way_back again    aarch64: interrupts a call of its own, and goes back to make it again;
+ *                     prints "again"
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "arch_traced.h"
@@ -102,6 +106,66 @@ static _Noreturn void go(uintptr_t frame)
 	__builtin_unreachable();
 }
 
+#ifdef __aarch64__ /* elsewhere a signal's context does not say in which call it came */
+/* A call as an injected one is made: registers, and the instruction in front of a return. */
+static long call_through_code(long number_of_call, long first, long second, long third)
+{
+	register long x0 __asm__("x0") = first;
+	register long x1 __asm__("x1") = second;
+	register long x2 __asm__("x2") = third;
+	register long x8 __asm__("x8") = number_of_call;
+
+	__asm__ volatile("bl call_code" : "+r"(x0) : "r"(x1), "r"(x2), "r"(x8) : "x30", "memory");
+	return x0;
+}
+
+static int ends[2];
+static char received;
+
+/* What a tracer does with a thread whose call has ended with EINTR. */
+static void interrupt(int number_of_signal, siginfo_t *info, void *context)
+{
+	static struct arch_frame frame __attribute__((aligned(64)));
+	static char fp[1 << 13] __attribute__((aligned(64)));
+	struct thread_call call = {
+		.number = SYS_read,
+		.args = {(unsigned long)ends[0], (uintptr_t)&received, 1},
+		.pc = (uintptr_t)call_code + ARCH_SYSCALL_SIZE,
+	};
+	struct thread_call another = {.number = SYS_write, .pc = call.pc};
+	arch_registers regs;
+
+	(void)number_of_signal, (void)info;
+	arch_registers_of_context(context, arch_thread_pointer(), &regs);
+	if (!arch_was_in_call(&regs, &call))
+		return; /* not yet */
+	if (arch_was_in_call(&regs, &another) || arch_result_of(&regs) != -EINTR)
+		_Exit(4);
+	if (write(ends[1], "x", 1) != 1)
+		_Exit(5);
+	arch_run_again(&regs, &call);
+	arch_fill_frame(&frame, &regs, 0, (uintptr_t)return_code);
+	arch_fill_frame_fp(&frame, NULL, 0, fp, make_fp(fp));
+	go((uintptr_t)&frame);
+}
+
+/* The handler interrupts the call, as it has no SA_RESTART. */
+static int call_again(void)
+{
+	const struct itimerval often = {{0, 10000}, {0, 10000}};
+	struct sigaction action = {.sa_sigaction = interrupt, .sa_flags = SA_SIGINFO};
+
+	if (pipe(ends))
+		return 6;
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	if (call_through_code(SYS_read, ends[0], (long)&received, 1) != 1 || received != 'x')
+		return 7;
+	puts("again");
+	return 3;
+}
+#endif
+
 int main(int argc, char **argv)
 {
 	static char room[1 << 14] __attribute__((aligned(64)));
@@ -111,6 +175,10 @@ int main(int argc, char **argv)
 	arch_registers regs;
 
 	(void)argv;
+#ifdef __aarch64__
+	if (argc > 1 && !strcmp(argv[1], "again"))
+		return call_again();
+#endif
 	stack_pointer = (uintptr_t)stack + sizeof(stack) - 64;
 	set_registers(&regs);
 	if (argc > 1) {

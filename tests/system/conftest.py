@@ -1,5 +1,6 @@
 """The wheel, environments into which it is installed, and an extension."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,6 +43,65 @@ def wheel(make_once):
 
     (built,) = make_once("wheel", build).glob("*.whl")
     return built
+
+
+class Container:
+    """Processes with namespaces of their own, of which the first is 1 there."""
+
+    def __init__(self, pid, process, enter):
+        self.pid = pid
+        """As it is seen outside."""
+        self.process = process
+        self.said = process.stdout.readline().rstrip("\n")
+        """The first line that it has printed."""
+        self._enter = enter
+
+    def run(self, *command):
+        """Run a command in it, as "kubectl exec" does; return the finished process."""
+        return subprocess.run([*self._enter, *command], capture_output=True, check=False)
+
+
+@pytest.fixture
+def container(tool, tmp_path):
+    """Return a function that starts a container with all restrictions, which ends with the test.
+
+    It has a read-only root, no capability and no right to gain any, and an empty directory to
+    write to: /tmp/dumps of the test. One *beside* another shares its network and nothing else.
+    """
+    started = []
+    dumps = tmp_path / "dumps"
+    dumps.mkdir(exist_ok=True)
+    dumps.chmod(0o777)
+    rights = ["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
+
+    def nsenter(pid, *namespaces):
+        return [tool("nsenter"), "--target", str(pid), *namespaces, "--preserve-credentials", "--"]
+
+    def start(*command, beside=None, options=()):
+        about, its_end = os.pipe()
+        within = nsenter(beside.pid, "--user", "--net") if beside else []
+        new = ["--unshare-all", *(["--share-net"] if beside else [])]
+        process = subprocess.Popen(
+            [
+                *(*within, tool("bwrap"), *new, "--as-pid-1", "--uid", "1000", "--gid", "1000"),
+                *("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"),
+                *("--remount-ro", "/dev", "--bind", dumps, dumps, "--chdir", "/", *options),
+                *("--info-fd", str(its_end), *command),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=[its_end],
+        )
+        started.append(process)
+        os.close(its_end)
+        with os.fdopen(about) as file:
+            pid = json.load(file)["child-pid"]
+        return Container(pid, process, [*nsenter(pid, "--all"), tool("setpriv"), *rights])
+
+    yield start
+    for process in reversed(started):
+        process.communicate("\n")
 
 
 def find_python(version):

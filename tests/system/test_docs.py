@@ -29,7 +29,7 @@ NOT_RUN = {
     "make test": "this is it",
     "pytest tests": "tests/system/test_plugins_installed.py runs the suites of the examples",
     "gencore: writing the core": "what make demo printed once",
-    "kubectl exec": "needs a cluster; tests/system/test_pod.py does the same without one",
+    "kubectl exec": "needs a cluster; test_pod.py and test_sidecar.py do the same without one",
     "kubectl apply": "needs a cluster; pod.yaml is checked by its schema",
     "systemctl": "needs a systemd that runs; the unit is checked by systemd-analyze",
     "gencore dump $(systemctl": "the same",

@@ -1,7 +1,6 @@
 """A pod with all restrictions: read-only root, no capability, no right to gain any, not root."""
 
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -22,33 +21,13 @@ input()
 
 
 @pytest.fixture
-def pod(tool, tmp_path):
-    """Start a service as process 1 of a container; return its pid outside, and what it prints."""
-    empty_dir = tmp_path / "dumps"
-    empty_dir.mkdir()
-    empty_dir.chmod(0o777)
-    about, its_end = os.pipe()
-    command = [
-        *(tool("bwrap"), "--unshare-all", "--as-pid-1", "--uid", "1000", "--gid", "1000"),
-        *("--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
-        *("--bind", empty_dir, empty_dir, "--info-fd", str(its_end), "--chdir", "/"),
-        *(COMMAND, "exec", "--", sys.executable, "-c", SERVICE),
-    ]
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, pass_fds=[its_end]
-    )
-    os.close(its_end)
-    with os.fdopen(about) as file, process:
-        said = process.stdout.readline().rstrip("\n")
-        yield json.load(file)["child-pid"], said
-        process.communicate("\n")
+def pod(container):
+    """Start a service as process 1 of a container."""
+    return container(COMMAND, "exec", "--", sys.executable, "-c", SERVICE)
 
 
-def exec_in(pod, *command, tool):
-    """Run a command in it, as "kubectl exec" does; return what it prints."""
-    enter = [tool("nsenter"), "--target", str(pod), "--all", "--preserve-credentials", "--"]
-    dropped = [tool("setpriv"), "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"]
-    done = subprocess.run([*enter, *dropped, *command], capture_output=True, check=False)
+def output_of(done):
+    """Return what a command has printed."""
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -59,12 +38,11 @@ def process_in(bundle):
         return json.load(opened.extractfile(name))["process"]
 
 
-def test_process_1_of_a_restricted_pod_is_dumped_to_standard_output(pod, tmp_path, tool):
+def test_process_1_of_a_restricted_pod_is_dumped_to_standard_output(pod, tmp_path):
     """No capability, no writable directory: the bundle verifies outside."""
-    inside, said = pod
-    assert said == "1 1000 0000000000000000 1 []"
+    assert pod.said == "1 1000 0000000000000000 1 []"
 
-    sent = exec_in(inside, COMMAND, "dump", "1", "-o", "-", "--quiet", tool=tool)
+    sent = output_of(pod.run(COMMAND, "dump", "1", "-o", "-", "--quiet"))
 
     bundle = tmp_path / "bundle.tar.gz"
     bundle.write_bytes(sent)
@@ -72,29 +50,37 @@ def test_process_1_of_a_restricted_pod_is_dumped_to_standard_output(pod, tmp_pat
     assert process_in(bundle)["pid"] == 1
 
 
-def test_a_bundle_is_kept_in_an_emptydir(pod, tmp_path, tool):
+def test_a_bundle_is_kept_in_an_emptydir(pod, tmp_path):
     """And what is armed is listed, inside."""
-    inside, _ = pod
-    listed = json.loads(exec_in(inside, COMMAND, "ps", "--json", tool=tool))
+    listed = json.loads(output_of(pod.run(COMMAND, "ps", "--json")))
 
-    exec_in(inside, COMMAND, "dump", "1", "-o", tmp_path / "dumps", "--quiet", tool=tool)
+    output_of(pod.run(COMMAND, "dump", "1", "-o", tmp_path / "dumps", "--quiet"))
 
     assert [process["pid"] for process in listed["processes"]] == [1]
     (bundle,) = (tmp_path / "dumps").rglob("*.tar.gz")
     assert process_in(bundle)["pid"] == 1
 
 
-def test_root_dumps_it_from_the_node(pod, tmp_path, tool):
-    """By the process ID that the node shows, from its network: its only socket is abstract."""
-    inside, _ = pod
-    enter = [tool("nsenter"), "--net", "--target", str(inside)]
+def on_the_node(*command):
+    """Run it outside of every container."""
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
-    done = subprocess.run(
-        [*enter, COMMAND, "dump", str(inside), "-o", tmp_path, "--quiet"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
-    assert done.returncode == 0, done.stderr
-    assert process_in(done.stdout.strip())["vpid"] == [inside, 1]
+def test_root_dumps_it_from_the_node(pod, tmp_path):
+    """By the process ID that the node shows; its only socket belongs to the pod's network."""
+    listed = json.loads(output_of(on_the_node(COMMAND, "ps", "--json")))
+    done = on_the_node(COMMAND, "dump", str(pod.pid), "-o", tmp_path, "--quiet")
+
+    assert pod.pid in [process["pid"] for process in listed["processes"]]
+    assert process_in(output_of(done).strip())["vpid"] == [pod.pid, 1]
+
+
+def test_who_may_not_enter_the_network_is_told_what_it_takes(pod, tool):
+    """It is not a process that is not armed: exit code 6, with what has to be typed."""
+    without = [tool("setpriv"), "--bounding-set=-sys_admin", "--inh-caps=-sys_admin"]
+
+    done = on_the_node(*without, COMMAND, "dump", str(pod.pid), "--quiet")
+
+    assert done.returncode == 6
+    assert "takes CAP_SYS_ADMIN to enter" in done.stderr
+    assert "remedy: docker run --cap-add SYS_ADMIN" in done.stderr

@@ -16,7 +16,7 @@ from gencore_backends.linux.memory_cgroup import memory_cgroup, room_for_clone
 
 if TYPE_CHECKING:
     from gencore import DumpRequest
-    from gencore.target import ArmedProcess
+    from gencore.target import ArmedProcess, Target
     from gencore_backends.linux.capture import Capture
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "beat",
     "call_after_fork_in_parent",
     "disarm",
+    "find_target",
     "hand_over",
     "is_armed",
     "new_beat",
@@ -90,6 +91,16 @@ def armed_processes() -> "Iterator[ArmedProcess]":
     from gencore_backends.linux.armed_processes import armed_processes
 
     return armed_processes()
+
+
+def find_target(named: str) -> "Target":
+    """Return the process that a process ID or the name of an agent means.
+
+    Raises `TargetUnavailable`, and `UsageError` if it means several.
+    """
+    from gencore_backends.linux.armed_processes import find_target
+
+    return find_target(named)
 
 
 def why_not_recorded(request: "DumpRequest") -> str | None:

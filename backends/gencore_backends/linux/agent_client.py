@@ -18,14 +18,30 @@ import attrs
 
 from gencore import DumpRequest, TargetUnavailable
 from gencore.target import Target
+from gencore_backends.linux import _native
 from gencore_backends.linux.agent_directories import directories_of
 from gencore_backends.linux.preflight import UNKNOWN_PYTHON
 from gencore_backends.linux.proc import read_status
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
 
-__all__ = ["Answer", "Identity", "ask"]
+__all__ = [
+    "LIST_THEM",
+    "Answer",
+    "Identity",
+    "ask",
+    "ask_for_file",
+    "ask_for_names",
+    "listening",
+]
 
-_REQUEST: Final = struct.Struct("=8sII16s16s16sII")
+_REQUEST: Final = struct.Struct("=8sII16s32sII")
+_WISH: Final = struct.Struct("=16s16s")
+_PLACE: Final = struct.Struct("=QQ")
+"""Start of a mapping, and offset in its file."""
+_MARK: Final = "@gencore/"
+"""With which the names of abstract sockets begin in /proc/net/unix."""
+_UNMAPPED: Final = 65534
+"""What the uid of another user namespace is shown as."""
 _VERSION: Final = 1
 _PACKET: Final = 64 << 10
 _MOST_DESCRIPTORS: Final = 8
@@ -35,6 +51,7 @@ _NAMESPACE_START: Final = 19
 _PATIENCE: Final = 10.0
 """Seconds for an answer. A stopped process (SIGSTOP) gives none."""
 _ARM: Final = "start it with: gencore exec -- COMMAND"
+LIST_THEM: Final = "list those that are armed: gencore ps"
 _REFUSALS: Final = {
     "version": ("its agent speaks another version", "use the gencore that it has installed"),
     "undumpable": (
@@ -69,16 +86,28 @@ class Answer(AbstractContextManager["Answer"]):
 
 
 def ask(
-    target: Target, request: DumpRequest | None = None, passed: tuple[int, ...] = ()
+    target: Target,
+    request: DumpRequest | None = None,
+    passed: tuple[int, ...] = (),
+    *,
+    patience: float | None = None,
 ) -> Answer:
     """Ask the target to describe itself, or for the capture that *request* means.
 
-    *passed*: what the core is written to, and a pidfd of who reads it. Raises
-    `TargetUnavailable`.
+    *passed*: what the core is written to, and a pidfd of who reads it; *patience*: seconds for
+    each step, 10 by default. Raises `TargetUnavailable`.
     """
+    wish = request or DumpRequest()
+    packet = _packet(
+        b"describe" if request is None else b"capture",
+        _WISH.pack(wish.content.encode(), wish.threads.encode()),
+        wish,
+    )
     with _connect(target) as connection:
+        if patience is not None:
+            _limit(connection, patience)
         try:
-            socket.send_fds(connection, [_packet(request)], passed)
+            socket.send_fds(connection, [packet], passed)
             answer = _receive(connection)
         except OSError as error:
             raise _no_answer(target, error) from error
@@ -90,33 +119,73 @@ def ask(
     return answer
 
 
-def _packet(request: DumpRequest | None) -> bytes:
-    wish = request or DumpRequest()
-    return _REQUEST.pack(
-        b"gencore",
-        _VERSION,
-        STOP_TIMEOUT_MS,
-        b"describe" if request is None else b"capture",
-        wish.content.encode(),
-        wish.threads.encode(),
-        wish.with_dontdump,
-        wish.allow_undumpable,
+def ask_for_names(target: Target) -> dict[int, str]:
+    """Return the names of its threads by their IDs, both as it sees them itself.
+
+    Raises `TargetUnavailable` and OSError.
+    """
+    with _connect(target) as connection:
+        connection.send(_packet(b"names"))
+        rows = _receive(connection).values["names"]
+    return {tid: name.encode("latin-1").decode(errors="replace") for tid, name in rows}
+
+
+def ask_for_file(target: Target, start: int, file: int) -> None:
+    """Write the file of the mapping that begins at *start* to a descriptor.
+
+    In parts: between them others may ask. Raises `TargetUnavailable`, and OSError if the file
+    cannot be read, or changes meanwhile.
+    """
+    size, done = 1, 0
+    while done < size:
+        size, part = _ask_for_part(target, _PLACE.pack(start, done), file)
+        if not part and done < size:
+            raise OSError(errno.EIO, f"{done:,} of {size:,} bytes came")
+        done += part
+
+
+def _ask_for_part(target: Target, place: bytes, file: int) -> tuple[int, int]:
+    """Write what comes of a part; return the size of the whole file, and that of the part."""
+    done = 0
+    with _connect(target) as connection:
+        connection.send(_packet(b"file", place))
+        said = json.loads(connection.recv(_PACKET) or "{}")
+        if "size" not in said or "errno" in said:
+            number = said.get("errno", errno.EBADMSG)
+            raise OSError(number, os.strerror(number))
+        while packet := connection.recv(_PACKET):
+            done += os.write(file, packet)
+    return said["size"], done
+
+
+def _packet(action: bytes, what: bytes = b"", request: DumpRequest | None = None) -> bytes:
+    flags = (
+        (False, False) if request is None else (request.with_dontdump, request.allow_undumpable)
     )
+    return _REQUEST.pack(b"gencore", _VERSION, STOP_TIMEOUT_MS, action, what, *flags)
 
 
 # ------------------------------------------------------------------------------- the connection
 
 
+def listening(network: str = "/proc/net") -> set[str]:
+    """Return the names of the agents that listen in a network, by its folder. Raises OSError."""
+    rows = Path(f"{network}/unix").read_text(errors="replace").split("\n")
+    names = (row.rpartition(" ")[2] for row in rows)
+    return {name.removeprefix(_MARK) for name in names if name.startswith(_MARK)}
+
+
 def _connect(target: Target) -> socket.socket:
     """Return a connection to that very process. Raises `TargetUnavailable`."""
+    if target.hidden is not None:
+        return _connect_hidden(target, target.hidden.name)
     identity = Identity.read(target)
     error: OSError | None = None
-    for address in _addresses(target, identity):
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        _limit(connection)
+    for connection, address in _ways(target, identity):
+        _limit(connection, _PATIENCE)
         try:
             connection.connect(address)
-            if _peer(connection) == target.pid:
+            if _peer(connection)[0] == target.pid:
                 return connection
         except OSError as raised:
             if error is None or raised.errno not in {errno.ECONNREFUSED, errno.ENOENT}:
@@ -127,13 +196,52 @@ def _connect(target: Target) -> socket.socket:
     raise _not_armed(target, error)
 
 
-def _limit(connection: socket.socket) -> None:
+def _connect_hidden(target: Target, name: str) -> socket.socket:
+    """Return a connection to the agent of that name, if it is none of a process that is visible.
+
+    The kernel shows the ID of a process of another PID namespace as 0. Raises `TargetUnavailable`.
+    """
+    connection = _new_socket()
+    _limit(connection, _PATIENCE)
+    try:
+        connection.connect(_abstract(name))
+        _check_hidden(name, *_peer(connection))
+    except OSError as error:
+        connection.close()
+        if isinstance(error, BlockingIOError):
+            raise _no_answer(target, error) from error
+        what = f"agent {name} does not listen in this network: {error.strerror}"
+        raise TargetUnavailable(what, remedy=LIST_THEM) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_hidden(name: str, pid: int, user: int) -> None:
+    """Raise `TargetUnavailable` unless it is in another PID namespace, and may be asked."""
+    if pid:
+        raise TargetUnavailable(f"agent {name} belongs to process {pid} here")
+    if user == _UNMAPPED or os.geteuid() not in {0, user}:
+        what, remedy = _REFUSALS["other-user"]
+        raise TargetUnavailable(f"process of agent {name}: {what}", remedy=remedy)
+
+
+def _new_socket() -> socket.socket:
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def _abstract(name: object) -> str:
+    return f"\0gencore/{name}"
+
+
+def _limit(connection: socket.socket, seconds: float) -> None:
     """Let every call give up in time, with EAGAIN.
 
     Not Python's own way, in which connect() does not wait for a place among those that wait.
     """
-    seconds, rest = divmod(_PATIENCE, 1)
-    limit = struct.pack("@ll", int(seconds), int(rest * 1e6))
+    whole, rest = divmod(seconds, 1)
+    limit = struct.pack("@ll", int(whole), int(rest * 1e6))
     for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
         connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
@@ -153,7 +261,11 @@ class Identity:
 
     @classmethod
     def read(cls, target: Target) -> Self:
-        """Read it from /proc. Raises `TargetUnavailable`."""
+        """Read it from /proc, or take it from the name of an agent. Raises `TargetUnavailable`."""
+        if target.hidden is not None:
+            namespace, pid, start = map(int, target.hidden.name.split("/"))
+            user = int(read_status(target)["Uid"].split()[1])
+            return cls(namespace=namespace, pid=pid, start=start, user=user)
         try:
             stat = Path(target.proc("stat")).read_text(errors="replace")
             fields = read_status(target)
@@ -184,13 +296,42 @@ class Identity:
         return f"{self.namespace}-{self.pid}-{self.start}.sock"
 
 
-def _addresses(target: Target, identity: Identity) -> Iterator[str]:
-    """Yield the abstract socket, and those in directories as the process sees them.
+def _ways(target: Target, identity: Identity) -> Iterator[tuple[socket.socket, str]]:
+    """Yield a socket and an address for each way to the process.
+
+    The abstract socket, those in directories as the process sees them, and the abstract one in its
+    own network. Raises `TargetUnavailable` if only that is left, and may not be entered.
+    """
+    yield _new_socket(), _abstract(identity)
+    for path in _paths(target, identity):
+        yield _new_socket(), path
+    with suppress(FileNotFoundError, ProcessLookupError):
+        if str(identity) in listening(target.proc("net")) - listening():
+            yield _socket_in_network_of(target), _abstract(identity)
+
+
+def _socket_in_network_of(target: Target) -> socket.socket:
+    try:
+        network = os.open(target.proc("ns/net"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return socket.socket(fileno=_native.socket_in_network(network))
+        finally:
+            os.close(network)
+    except PermissionError as error:
+        what = (
+            f"process {target.pid} listens in another network, which takes CAP_SYS_ADMIN to enter"
+        )
+        as_root = f"sudo gencore dump {target.pid}"
+        remedy = as_root if os.geteuid() else "docker run --cap-add SYS_ADMIN ..."
+        raise TargetUnavailable(what, remedy=remedy) from error
+
+
+def _paths(target: Target, identity: Identity) -> Iterator[str]:
+    """Yield the addresses of sockets in directories.
 
     A path below /proc/PID/root reaches into a container; it is longer than an address may be, so
     its directory is opened first.
     """
-    yield f"\0gencore/{identity}"
     for directory in directories_of(identity.user):
         with suppress(OSError):
             fd = os.open(target.proc("root") + directory, os.O_PATH | os.O_DIRECTORY)
@@ -201,10 +342,11 @@ def _addresses(target: Target, identity: Identity) -> Iterator[str]:
                 os.close(fd)
 
 
-def _peer(connection: socket.socket) -> int:
-    """Return the pid of who listens: others may have taken the name of an abstract socket."""
+def _peer(connection: socket.socket) -> tuple[int, int]:
+    """Return pid and uid of who listens: others may have taken the name of an abstract socket."""
     data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    return int(struct.unpack("=iII", data)[0])
+    pid, user, _ = struct.unpack("=iII", data)
+    return pid, user
 
 
 def _receive(connection: socket.socket) -> Answer:
@@ -240,4 +382,4 @@ def _no_answer(target: Target, error: OSError) -> TargetUnavailable:
         what = f"process {target.pid} does not answer: is it stopped (SIGSTOP)?"
         return TargetUnavailable(what, remedy=f"kill -CONT {target.pid}")
     what = f"process {target.pid} has ended, or its agent sent no answer: {error.strerror}"
-    return TargetUnavailable(what, remedy="list those that are armed: gencore ps")
+    return TargetUnavailable(what, remedy=LIST_THEM)

@@ -2,41 +2,90 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
-from gencore import TargetUnavailable
+from gencore import TargetUnavailable, UsageError
 from gencore.target import ArmedProcess, Target
-from gencore_backends.linux.agent_client import Answer, Identity, ask
+from gencore_backends.linux.agent_client import LIST_THEM, Answer, Identity, ask, listening
 from gencore_backends.linux.agent_directories import directories_of
+from gencore_backends.linux.hidden_processes import hidden_targets
 from gencore_backends.linux.proc import read_status
 
-__all__ = ["armed_processes"]
+__all__ = ["armed_processes", "find_target"]
 
-_MARK: Final = "@gencore/"
-"""With which the names of abstract sockets begin in /proc/net/unix."""
+_NOT_TO_BE_ASKED: Final = (
+    TargetUnavailable,
+    OSError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+)
+"""It has ended meanwhile, or its agent answers to others only, or nonsense."""
+_IN_NAME: Final = 2
+"""Slashes in the name of an agent."""
+_ANOTHER_ID: Final = "name it by its agent: gencore dump {}"
 
 
 def armed_processes() -> Iterator[ArmedProcess]:
-    """Yield those that this process may ask, by pid."""
-    names = _listening()
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdecimal()):
-        with suppress(TargetUnavailable, OSError, LookupError, ValueError):
-            target = Target(pid)
+    """Yield those that this process may ask, by pid; then those of other PID namespaces."""
+    seen = set()
+    for target, identity in _visible(_all_pids()):
+        seen.add(str(identity))
+        with suppress(*_NOT_TO_BE_ASKED), ask(target) as answer:
+            yield _describe(target, identity, answer)
+    for _, target, answer in hidden_targets(listening() - seen):
+        with suppress(*_NOT_TO_BE_ASKED):
+            yield _describe(target, Identity.read(target), answer)
+
+
+def find_target(named: str) -> Target:
+    """Return the process that a pid, or the name of an agent, means.
+
+    A pid means the process that has it here, and the hidden ones that see themselves under it, if
+    they are armed. Raises `TargetUnavailable`, and `UsageError` if it means several.
+    """
+    inner = _inner_pid(named)
+    pids = [int(named)] if named.isdecimal() else _all_pids()
+    visible = {str(identity): target for target, identity in _visible(pids)}
+    names = {name for name in listening() if _inner_pid(name) == inner}
+    hidden = {name: target for name, target, _ in hidden_targets(names)}
+    found = visible | hidden
+    if named in found:
+        return found[named]
+    if not named.isdecimal():
+        raise TargetUnavailable(f"agent {named} does not listen in this network", remedy=LIST_THEM)
+    if len(found) > 1:
+        what = f"{named} is the ID of several armed processes: {', '.join(sorted(found))}"
+        raise UsageError(what, remedy=_ANOTHER_ID.format(min(hidden)))
+    unarmed = Target(int(named))  # of which the backend says why it cannot be dumped
+    return next(iter(found.values()), unarmed)
+
+
+def _all_pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdecimal()]
+
+
+def _visible(pids: Iterable[int]) -> Iterator[tuple[Target, Identity]]:
+    """Yield those processes that are in /proc and listen, in the order of their pids."""
+    networks: dict[int, set[str]] = {}
+    for pid in sorted(pids):
+        target = Target(pid)
+        with suppress(*_NOT_TO_BE_ASKED):
             identity = Identity.read(target)
-            if str(identity) in names or _has_socket(target, identity):
-                with ask(target) as answer:
-                    yield _describe(target, identity, answer)
+            network = os.stat(target.proc("ns/net")).st_ino  # noqa: PTH116 - no objects
+            if network not in networks:
+                networks[network] = listening(target.proc("net"))
+            if str(identity) in networks[network] or _has_socket(target, identity):
+                yield target, identity
 
 
-def _listening() -> set[str]:
-    """Return the identities of the processes of this network namespace that listen."""
-    rows = Path("/proc/net/unix").read_text(errors="replace").split("\n")
-    names = (row.rpartition(" ")[2] for row in rows)
-    return {name.removeprefix(_MARK) for name in names if name.startswith(_MARK)}
+def _inner_pid(named: str) -> str:
+    """Return the pid in the name of an agent; a pid is one itself."""
+    return named.split("/")[1] if named.count("/") == _IN_NAME else named
 
 
 def _has_socket(target: Target, identity: Identity) -> bool:
@@ -53,6 +102,8 @@ def _describe(target: Target, identity: Identity, answer: Answer) -> ArmedProces
     facts = answer.values.get("facts") or {}
     last = answer.values["last"]
     return ArmedProcess(
+        agent=str(identity),
+        hidden=target.hidden is not None,
         pid=target.pid,
         parent=int(fields["PPid"]),
         user=identity.user,

@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gencore import DumpRequest, ThreadRecord
-from gencore.target import Target
 from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.elf_snapshot import hand_over_this_process
+from gencore_backends.linux.process_access import THIS_PROCESS
 from gencore_backends.linux.snapshot import take_clone, thread_records
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Capture:
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
         """Every thread at the instant, with its current name."""
-        return thread_records(self._rows, Target())
+        return thread_records(self._rows, THIS_PROCESS)
 
     def close(self) -> None:
         """End the clone and reap it."""

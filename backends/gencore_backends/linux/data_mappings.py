@@ -18,7 +18,6 @@ from gencore.target import Target
 
 __all__ = ["DataMapping", "data_mappings"]
 
-_PROC: Final = Path("/proc")
 _MAPPING: Final = re.compile(
     rb"^([0-9a-f]+)-([0-9a-f]+) [r-][w-][x-].*?^VmFlags:([^\n]*)", re.MULTILINE | re.DOTALL
 )
@@ -36,12 +35,12 @@ class DataMapping:
 
 
 def data_mappings(
-    rows: Iterable[MappedRange], target: Target, clone: int
+    rows: Iterable[MappedRange], target: Target, smaps: str
 ) -> dict[str, DataMapping]:
     """Return, by name, those of the files in *rows* of the memory map that are not code.
 
-    *clone*: the process ID of a clone of the process, which may have ended. Where it cannot be
-    read what is marked in another process, all is. Raises OSError.
+    *smaps*: that of a clone of the process, which may have ended. Where it cannot be read what is
+    marked in another process, all is. Raises OSError.
     """
     identities: dict[str, _Identity] = {}
     spans: defaultdict[_Identity, list[_Span]] = defaultdict(list)
@@ -53,7 +52,7 @@ def data_mappings(
             if "x" in row.permissions:
                 code.add(identity)
     data = {identity: rows for identity, rows in spans.items() if identity not in code}
-    marked = _dontdump({span for rows in data.values() for span in rows}, target, clone)
+    marked = _dontdump({span for rows in data.values() for span in rows}, target, smaps)
     found = {
         identity: DataMapping(tuple(rows), not marked.isdisjoint(rows))
         for identity, rows in data.items()
@@ -61,24 +60,24 @@ def data_mappings(
     return {name: found[identity] for name, identity in identities.items() if identity in found}
 
 
-def _dontdump(spans: set[_Span], target: Target, clone: int) -> set[_Span]:
+def _dontdump(spans: set[_Span], target: Target, smaps: str) -> set[_Span]:
     """Return the mappings that are marked."""
     if not spans:
         return set()
-    flags = _flags(str(clone))
+    flags = _flags(smaps)
     if not flags.keys() >= spans:
-        flags = _flags(str(target.other or "self"))
+        flags = _flags(target.process_file("smaps"), is_own=target.other is None)
     if target.other is not None and not flags:
         return spans
     return {span for span in spans if b"dd" in flags.get(span, ())}
 
 
-def _flags(process: str) -> dict[_Span, list[bytes]]:
+def _flags(smaps: str, *, is_own: bool = False) -> dict[_Span, list[bytes]]:
     """Return the flags of each mapping; none if the process has ended, or is closed to us."""
     try:
-        text = (_PROC / process / "smaps").read_bytes()
+        text = Path(smaps).read_bytes()
     except OSError:
-        if process == "self":
+        if is_own:
             raise
         return {}
     return {(int(row[1], 16), int(row[2], 16)): row[3].split() for row in _MAPPING.finditer(text)}

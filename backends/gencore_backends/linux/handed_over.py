@@ -23,9 +23,9 @@ class HandedSnapshot(PipeSnapshot):
     """One that the target has made, see capture.py. Raises `TargetUnavailable`."""
 
     def __init__(self, request: DumpRequest, handover: Handover, backend: str) -> None:
+        origin = PassedOrigin(request.target)
         values, descriptors = handover.take(request, backend)
         self._reader = io.FileIO(descriptors.pop("core"), "rb")
-        origin = PassedOrigin(request.target)
         origin.facts = _facts_of(values)
 
         def take(taken: "list[_native.Snapshot]") -> None:

@@ -1,4 +1,4 @@
-"""Reads the names under which the dynamic linker knows the loaded files.
+"""Reads the names under which the dynamic linker knows the loaded files, and where they are.
 
 It does what a debugger does: the auxiliary vector leads to the executable's program headers, these
 to its dynamic section, DT_DEBUG there to ``struct r_debug``, and that to the list of ``struct
@@ -17,7 +17,7 @@ from typing import Final
 from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux.process_access import ProcessAccess
 
-__all__ = ["loaded_names"]
+__all__ = ["loaded_files"]
 
 _PAIR: Final = struct.Struct("=QQ")
 """A row of a dynamic section: tag and value."""
@@ -32,8 +32,10 @@ _PAGE: Final = 4096
 """The smallest page: a string is read up to a page boundary, as the next page may be missing."""
 
 
-def loaded_names(access: ProcessAccess) -> tuple[str, ...] | None:
-    """Return the names in the linker's order, or None if the list cannot be reached.
+def loaded_files(access: ProcessAccess) -> tuple[tuple[str, int], ...] | None:
+    """Return each file's name and an address in it, in the linker's order.
+
+    None if the list cannot be reached.
 
     It cannot on 32-bit platforms, in static executables, and if access to ``mem`` is denied.
     """
@@ -41,7 +43,7 @@ def loaded_names(access: ProcessAccess) -> tuple[str, ...] | None:
         fd = access.open_memory()
         try:
             first = _first_link(fd, access.auxiliary_values())
-            return tuple(islice(_names(fd, first), _MAX_NAMES))
+            return tuple(islice(_files(fd, first), _MAX_NAMES))
         finally:
             os.close(fd)
     except (OSError, LookupError, OverflowError, struct.error) as error:
@@ -66,10 +68,10 @@ def _dynamic(fd: int, address: int) -> Iterator[tuple[int, int]]:
         address += _PAIR.size
 
 
-def _names(fd: int, link: int) -> Iterator[str]:
+def _files(fd: int, link: int) -> Iterator[tuple[str, int]]:
     while link:
-        _, name, _, link = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
-        yield os.fsdecode(_text(fd, name))
+        _, name, section, link = _LINK_MAP.unpack(os.pread(fd, _LINK_MAP.size, link))
+        yield os.fsdecode(_text(fd, name)), section
 
 
 def _text(fd: int, address: int) -> bytes:

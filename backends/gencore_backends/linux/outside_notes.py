@@ -14,7 +14,7 @@ import attrs
 from gencore.target import Target
 from gencore_backends.linux.outside_map import Mapping
 from gencore_backends.linux.outside_pages import PAGE
-from gencore_backends.linux.proc import thread_name
+from gencore_backends.linux.process_access import thread_name
 
 __all__ = ["Process", "TracedThread", "make_notes"]
 

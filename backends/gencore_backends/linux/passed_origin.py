@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gencore.target import ProcessFacts, Target
 from gencore_backends.linux.child import Child
-from gencore_backends.linux.link_map import loaded_names
-from gencore_backends.linux.process_access import AgentAccess
+from gencore_backends.linux.link_map import loaded_files
+from gencore_backends.linux.process_access import AgentAccess, root_of
 from gencore_backends.linux.snapshot import Origin
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ class PassedOrigin(Origin):
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._root = root_of(target)  # before it may have ended: then its files are not read
 
     def take_over(
         self, values: Mapping[str, Any], descriptors: dict[str, int]
@@ -31,11 +32,14 @@ class PassedOrigin(Origin):
         pidfd, status = descriptors.pop("clone"), descriptors.pop("status")
         phases = {phase: values[f"{phase}_ns"] / 1e9 for phase in _PHASES}
         clone = _pid_of(pidfd)
-        self.access = AgentAccess(self._target, descriptors, clone)
-        self.access.linker_names = loaded_names(self.access)  # before the process may be killed
+        self.access = self._access(descriptors, clone)
+        self.access.loaded_files = loaded_files(self.access)  # before the process may be killed
         self.excluded = tuple((start, end) for start, end in values["excluded"])
         threads = [tuple(row) for row in values["threads"]]
         return clone, pidfd, status, phases, threads, values["unlisted"]
+
+    def _access(self, descriptors: dict[str, int], clone: int) -> AgentAccess:
+        return AgentAccess(self._target, self._root, descriptors, clone)
 
     def let_begin(self, child: Child) -> None:
         """Do nothing: the process has done it."""

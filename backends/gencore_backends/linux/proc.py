@@ -1,20 +1,21 @@
 """Reads from /proc about a process: threads, memory, mapped files."""
 
 import os
+from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from gencore import MappedFile
-from gencore.memory_map import MappedRange, read_memory_map
+from gencore.memory_map import MappedRange, parse_memory_map
 from gencore.runtime import reraise_if_from_handler
 from gencore.target import Target
 from gencore_backends.linux.data_mappings import DataMapping, data_mappings
-from gencore_backends.linux.link_map import loaded_names
+from gencore_backends.linux.link_map import loaded_files
 from gencore_backends.linux.process_access import ProcessAccess
 
-__all__ = ["core_size", "mapped_files", "read_status", "stacks_size", "thread_name"]
+__all__ = ["core_size", "mapped_files", "read_status", "stacks_size"]
 
 _USUAL_STACK: Final = 8 << 20
 """Bytes of a stack, at most, unless more are requested: RLIMIT_STACK of most systems."""
@@ -23,16 +24,6 @@ _READERS_DATA: Final = 64 << 20
 _LARGE: Final = 64 << 20
 """Bytes of a mapping from which its file is checked: the mapping may extend far beyond it."""
 _DELETED: Final = " (deleted)"
-
-
-def thread_name(tid: int, target: Target) -> str:
-    """Return a thread's name, or nothing if it has ended."""
-    try:
-        path = Path(f"/proc/{target.other or 'self'}/task/{tid}/comm")
-        return path.read_text(errors="replace").rstrip("\n")
-    except OSError as error:
-        reraise_if_from_handler(error)
-        return ""
 
 
 def mapped_files(access: ProcessAccess, clone: int) -> tuple[MappedFile, ...]:
@@ -45,11 +36,11 @@ def mapped_files(access: ProcessAccess, clone: int) -> tuple[MappedFile, ...]:
     rows = access.memory_map()
     for row in rows:
         if row.name.startswith("/") and row.inode:
-            sources.setdefault(row.name, f"{access.map_files}/{row.start:x}-{row.end:x}")
-    known = access.linker_names or loaded_names(access)
-    aliases = None if known is None else _aliases(known, access.root)
-    data = data_mappings(rows, access.target, clone)
-    return tuple(_mapped_file(path, sources, aliases, data, access.root) for path in sources)
+            sources.setdefault(row.name, access.mapped_file(row))
+    known = access.loaded_files or loaded_files(access)
+    aliases = None if known is None else _aliases(known, rows)
+    data = data_mappings(rows, access.target, access.smaps_of(clone))
+    return tuple(_mapped_file(path, sources, aliases, data, access) for path in sources)
 
 
 def _mapped_file(
@@ -57,40 +48,44 @@ def _mapped_file(
     sources: Mapping[str, str],
     aliases: Mapping[str, tuple[str, ...]] | None,
     data: Mapping[str, DataMapping],
-    root: str,
+    access: ProcessAccess,
 ) -> MappedFile:
     """Remove the kernel's " (deleted)", unless the file's successor is mapped too."""
     source = sources[path]
     as_data = data.get(path, DataMapping((), dontdump=False))
-    deleted = path.endswith(_DELETED) and not Path(root + path).exists()
+    deleted = path.endswith(_DELETED) and not Path(access.root + path).exists()
     if deleted and path.removesuffix(_DELETED) not in sources:
         path = path.removesuffix(_DELETED)
     return MappedFile(
         path=path,
         deleted=deleted,
-        read_from=source if deleted else root + path if root else None,
+        read_from=access.read_from(path, source, deleted=deleted),
         aliases=None if aliases is None else aliases.get(path, ()),
         data=as_data.spans,
         dontdump=as_data.dontdump,
     )
 
 
-def _aliases(names: Iterable[str], root: str) -> dict[str, tuple[str, ...]]:
-    """Return, for each path, the linker's other names for it.
+def _aliases(
+    known: Iterable[tuple[str, int]], rows: Sequence[MappedRange]
+) -> dict[str, tuple[str, ...]]:
+    """Return, for each path, the linker's other names for what is mapped from it.
 
+    Found by where it is mapped: the names may lead elsewhere now, and in another root they do.
     Relative names are left out: the directory that they were relative to may have changed.
     """
     aliases: defaultdict[str, list[str]] = defaultdict(list)
-    for name in names:
-        path = _real_path(name, root) if name.startswith("/") else name
+    ends = [row.end for row in rows]
+    for name, address in known:
+        at = bisect_right(ends, address)
+        if at == len(rows) or rows[at].start > address:
+            continue
+        if not (name.startswith("/") and rows[at].name.startswith("/")):
+            continue
+        path = rows[at].path
         if path != name and name not in aliases[path]:
             aliases[path].append(name)
     return {path: tuple(others) for path, others in aliases.items()}
-
-
-def _real_path(name: str, root: str) -> str:
-    """Return where a path leads below *root*, as a path there."""
-    return os.path.realpath(root + name).removeprefix(root) if root else os.path.realpath(name)
 
 
 def core_size(target: Target, *, with_files: bool) -> int:
@@ -124,7 +119,7 @@ def read_status(target: Target) -> dict[str, str]:
 def _mapped_bytes(target: Target) -> int:
     """Return the bytes of mapped files; 0 for a process whose map is closed to us."""
     try:
-        rows = read_memory_map(target.other or "thread-self")
+        rows = parse_memory_map(Path(target.proc("maps")).read_bytes())
     except PermissionError:
         if target.other is None:
             raise

@@ -4,16 +4,22 @@ import errno
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from gencore.memory_map import MappedRange, parse_memory_map, read_memory_map
-from gencore.runtime import open_descriptor
+from gencore.runtime import open_descriptor, reraise_if_from_handler
 from gencore.target import Target
 from gencore_backends.linux import _native
 
-__all__ = ["THIS_PROCESS", "AgentAccess", "ProcessAccess", "parse_auxiliary", "root_of"]
+__all__ = [
+    "THIS_PROCESS",
+    "AgentAccess",
+    "ProcessAccess",
+    "parse_auxiliary",
+    "root_of",
+    "thread_name",
+]
 
 _AUXILIARY: Final = (3, 5)
 """AT_PHDR and AT_PHNUM of getauxval(3)."""
@@ -31,8 +37,8 @@ class ProcessAccess:
     map_files: str = "/proc/self/map_files"
     """Threads have none of their own."""
 
-    linker_names: tuple[str, ...] | None = None
-    """Those under which the linker knows the loaded files, if they were read already."""
+    loaded_files: tuple[tuple[str, int], ...] | None = None
+    """The linker's name and an address of each, if they were read already."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -40,6 +46,24 @@ class ProcessAccess:
     def memory_map(self) -> tuple[MappedRange, ...]:
         """Return it as it is now. Raises OSError."""
         return read_memory_map()
+
+    def mapped_file(self, row: MappedRange) -> str:
+        """Return where the file of a mapping can be read whatever has become of its path."""
+        return f"{self.map_files}/{row.start:x}-{row.end:x}"
+
+    def read_from(self, path: str, mapped: str, *, deleted: bool) -> str | None:
+        """Return where a file can be read if not at *path*; *mapped*: as `mapped_file` says."""
+        if deleted:
+            return mapped
+        return self.root + path if self.root else None
+
+    def smaps_of(self, clone: int) -> str:
+        """Return where the smaps of a clone of it can be read, by the clone's process ID."""
+        return f"/proc/{clone}/smaps"
+
+    def thread_name(self, tid: int) -> str:
+        """Return a thread's name, or nothing if it has ended."""
+        return thread_name(tid, self.target)
 
     def open_memory(self) -> int:
         """Return a descriptor of its memory, to be read and closed. Raises OSError."""
@@ -70,13 +94,12 @@ class AgentAccess(ProcessAccess):
     its clone is as good, which lives until it has written its core.
     """
 
-    def __init__(self, target: Target, descriptors: dict[str, int], clone: int) -> None:
+    def __init__(self, target: Target, root: str, descriptors: dict[str, int], clone: int) -> None:
         super().__init__(target)
+        self.root = root
         self._descriptors = descriptors
         self._map = self._read_map() or _map_of(clone)
         self.map_files = target.proc("map_files")
-        with suppress(OSError):  # it has ended already
-            self.root = root_of(target)
 
     def _read_map(self) -> tuple[MappedRange, ...]:
         try:
@@ -118,6 +141,16 @@ class AgentAccess(ProcessAccess):
             os.close(self._descriptors.popitem()[1])
 
 
+def thread_name(tid: int, target: Target) -> str:
+    """Return a thread's name, or nothing if it has ended."""
+    try:
+        path = Path(target.process_file(f"task/{tid}/comm"))
+        return path.read_text(errors="replace").rstrip("\n")
+    except OSError as error:
+        reraise_if_from_handler(error)
+        return ""
+
+
 def _map_of(process: int) -> tuple[MappedRange, ...]:
     """Return the memory map of another process; nothing if it has ended, or is not seen here."""
     try:
@@ -127,10 +160,20 @@ def _map_of(process: int) -> tuple[MappedRange, ...]:
 
 
 def root_of(process: Target) -> str:
-    """Return what comes before its paths: something in a container or chroot. Raises OSError."""
+    """Return what comes before its paths: something in a container or chroot.
+
+    Also of a process that has ended, or is closed to us: no path of it may lead to a file here.
+    """
     root = process.proc("root")
+    try:
+        return "" if _has_our_root(process, root) else root
+    except OSError:
+        return root
+
+
+def _has_our_root(process: Target, root: str) -> bool:
     same_mounts = Path(process.proc("ns/mnt")).samefile("/proc/self/ns/mnt")
-    return "" if same_mounts and Path(root).samefile("/") else root
+    return same_mounts and Path(root).samefile("/")
 
 
 def parse_auxiliary(data: bytes) -> Mapping[int, int]:

@@ -17,9 +17,16 @@ from gencore.target import Target
 from gencore_backends.linux.agent_client import Identity
 from gencore_backends.linux.proc import read_status
 
-__all__ = ["check_rights", "obstacles"]
+__all__ = ["check_rights", "obstacles", "why_closed_by_yama", "yama_scope"]
 
 _YAMA: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
+_NO_ATTACH: Final = 3
+"""The value that also binds root, and cannot be changed until the machine is booted again."""
+_WHO_MAY_TRACE: Final = {
+    1: "its ancestors and with CAP_SYS_PTRACE only",
+    2: "who has CAP_SYS_PTRACE only",
+}
+_ARM: Final = "arm it, which needs no tracing: gencore exec -- COMMAND"
 _REPORTS_FORKS: Final = 1 << 1
 """UFFD_EVENT_FORK, among the features of a userfaultfd."""
 _FEATURES: Final = re.compile(r"^API:\t\w+:(\w+)", re.MULTILINE)
@@ -65,24 +72,36 @@ def _name_of(pid: int) -> str:
 
 def _why_closed(target: Target, status: Mapping[str, str]) -> tuple[str, str]:
     """Return why its memory is closed to this process, and the remedy."""
-    as_root = f"sudo gencore dump --ptrace {target.pid}"
-    scope = _yama_scope()
-    if scope == 3:  # noqa: PLR2004 - as the kernel's documentation has it
-        return "may not be traced: kernel.yama.ptrace_scope is 3", "boot without that setting"
+    with_rights = _with_rights(target)
+    scope = yama_scope()
     user = int(status["Uid"].split()[0])
-    if user != os.geteuid():
-        return f"belongs to another user ({user})", as_root
+    if user != os.geteuid() and scope != _NO_ATTACH:
+        return f"belongs to another user ({user})", with_rights
     if scope:
-        what = f"may be traced only with CAP_SYS_PTRACE: kernel.yama.ptrace_scope is {scope}"
-        return what, f"{as_root}, or: sudo sysctl kernel.yama.ptrace_scope=0"
-    return "has rights that this process lacks, or is not dumpable (prctl(2))", as_root
+        return why_closed_by_yama(scope, with_rights)
+    return "has rights that this process lacks, or is not dumpable (prctl(2))", with_rights
 
 
-def _yama_scope() -> int:
+def _with_rights(target: Target) -> str:
+    """Return what to type for the rights of a debugger: root lacks them in most containers."""
+    if os.geteuid():
+        return f"sudo gencore dump --ptrace {target.pid}"
+    return "docker run --cap-add SYS_PTRACE ..."
+
+
+def yama_scope() -> int:
+    """Return kernel.yama.ptrace_scope; 0, no restriction, of a kernel without it."""
     try:
         return int(_YAMA.read_text())
-    except OSError:  # a kernel without it
+    except OSError:
         return 0
+
+
+def why_closed_by_yama(scope: int, with_rights: str) -> tuple[str, str]:
+    """Return why a process may not be traced where the scope is 1, 2 or 3, and the remedy."""
+    who = _WHO_MAY_TRACE.get(scope, "nobody")
+    what = f"may be traced by {who}: kernel.yama.ptrace_scope is {scope}"
+    return what, with_rights if scope in _WHO_MAY_TRACE else _ARM
 
 
 def obstacles(target: Target, *, allow_undumpable: bool) -> Iterator[Reason]:

@@ -16,8 +16,10 @@ from gencore_backends.linux.outside_map import read_mappings
 from gencore_backends.linux.outside_notes import Process, TracedThread, make_notes
 from gencore_backends.linux.outside_pages import Pages
 from gencore_backends.linux.outside_segments import Chooser, choose_segments
-from gencore_backends.linux.proc import mapped_files, thread_name
+from gencore_backends.linux.proc import mapped_files
+from gencore_backends.linux.process_access import thread_name
 from gencore_backends.linux.ptrace_access import CloneAccess
+from gencore_backends.linux.ptrace_guard import Guard
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
 
 if TYPE_CHECKING:
@@ -134,11 +136,13 @@ class _Clone:
         self._taken: list[Trace] = []
         self._lock = Lock()
         self._parent = os.getpid()
+        self._guard = Guard(request.target.pid)
         try:
             _native.trace(
                 request.target.pid, request.threads == "signal", STOP_TIMEOUT_MS, self._taken
             )
         except OSError as error:
+            self._guard.dismiss()
             reraise_if_from_handler(error)
             step = str(error.filename)
             raise CoreFailed(step, error.errno or 0, remedy=_REMEDIES.get(step)) from error
@@ -165,6 +169,7 @@ class _Clone:
                     os.read(done, 1)
             os.close(control)
             os.close(done)
+            self._guard.dismiss()
 
     def __del__(self) -> None:
         """Close it if that was not done, such as after Ctrl-C."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
 from gencore.runtime import reraise_if_from_handler
-from gencore.target import ProcessFacts, Target
+from gencore.target import ProcessFacts
 from gencore_backends.linux.child import Child
-from gencore_backends.linux.proc import mapped_files, thread_name
+from gencore_backends.linux.proc import mapped_files
 from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class LinuxSnapshot(Snapshot):
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
         """Every thread at the instant, with its current name."""
-        return thread_records(self._threads, self._origin.access.target)
+        return thread_records(self._threads, self._origin.access)
 
     @property
     def gaps(self) -> Mapping[str, str]:
@@ -105,12 +105,14 @@ class LinuxSnapshot(Snapshot):
         return mapped_files(self._origin.access, self._child.pid)
 
 
-def thread_records(rows: "Iterable[_native.Thread]", target: Target) -> tuple[ThreadRecord, ...]:
+def thread_records(
+    rows: "Iterable[_native.Thread]", access: ProcessAccess
+) -> tuple[ThreadRecord, ...]:
     """Return what the native part says of threads, with their current names."""
     return tuple(
         ThreadRecord(
             tid=tid,
-            name=thread_name(tid, target),
+            name=access.thread_name(tid),
             registers=registers,  # type: ignore[arg-type]  # one of the three words
             reason=reason,
         )

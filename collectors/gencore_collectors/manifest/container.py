@@ -23,9 +23,8 @@ def section(
     target: Target, environ: Mapping[str, str], top: Path = _ROOT
 ) -> dict[str, Any] | None:
     """Return it, or None outside a container. *top* is where /proc, /sys and /run are."""
-    proc = top / ("proc/self" if target.other is None else f"proc/{target.other}")
-    root = top if target.other is None else proc / "root"
-    cgroups = read(proc / "cgroup") or ""
+    root = top if target.other is None else Path(target.process_file("root"))
+    cgroups = read(_file(target, "cgroup", top)) or ""
     inside, runtime = _runtime(root, cgroups, environ)
     if not inside:
         return None
@@ -33,7 +32,7 @@ def section(
     limits = _limits(root, path or "/")
     return {
         "runtime": runtime,
-        "id": _identifier(proc, cgroups),
+        "id": _identifier(cgroups, read(_file(target, "mountinfo", top)) or ""),
         "cgroup": path,
         "memory": {
             "max_bytes": number(read(limits / "memory.max")),
@@ -58,12 +57,16 @@ def _runtime(root: Path, cgroups: str, environ: Mapping[str, str]) -> tuple[bool
     return "KUBERNETES_SERVICE_HOST" in environ, None
 
 
-def _identifier(proc: Path, cgroups: str) -> str | None:
+def _file(target: Target, name: str, top: Path) -> Path:
+    return top / target.process_file(name).lstrip("/")
+
+
+def _identifier(cgroups: str, mounts: str) -> str | None:
     """Look into the cgroup's path; where a namespace hides it, a mount of docker's tells."""
     in_path = _ID.findall(cgroups)
     if in_path:
         return str(in_path[-1])
-    mount = _DOCKER_MOUNT.search(read(proc / "mountinfo") or "")
+    mount = _DOCKER_MOUNT.search(mounts)
     return mount[1] if mount else None
 
 

@@ -1,9 +1,10 @@
 """The section ``memory``: every mapping of the process, as the kernel lists them."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
-from gencore.memory_map import MappedRange, read_memory_map
+from gencore.memory_map import MappedRange, parse_memory_map
 from gencore.target import Target
 
 __all__ = ["mapped_ranges", "section"]
@@ -17,7 +18,7 @@ _HUGE_PAGES: Final = "/anon_hugepage"
 def mapped_ranges(target: Target) -> tuple[MappedRange, ...]:
     """Return the map of the process; nothing where it cannot be read."""
     try:
-        return read_memory_map(target.other or "thread-self")
+        return parse_memory_map(Path(target.proc("maps")).read_bytes())
     except OSError:
         return ()
 

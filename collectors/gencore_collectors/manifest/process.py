@@ -36,7 +36,7 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
     """Return it."""
     target = dump.request.target
     status = key_values(target.proc("status"))  # has the memory if the main thread has ended
-    main = key_values(f"/proc/{target.other or 'self'}/status")
+    main = key_values(target.process_file("status"))
     argv = _argv(dump)
     shown = _names_only(argv, only_program=dump.request.content == "triage")
     return {
@@ -73,9 +73,7 @@ def _creation_time(target: Target) -> str | None:
     """Return when the process began. The kernel counts in ticks, mostly of 10 ms."""
     try:
         ticks = int(
-            (read(f"/proc/{target.other or 'self'}/stat") or "")
-            .rpartition(")")[2]
-            .split()[_START_TIME]
+            (read(target.process_file("stat")) or "").rpartition(")")[2].split()[_START_TIME]
         )
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
     except (AttributeError, LookupError, OSError, ValueError):
@@ -168,7 +166,7 @@ def _limit(target: Target, name: str) -> dict[str, int | None] | None:
         import resource
 
         kind = getattr(resource, f"RLIMIT_{name}")
-        other = target.other
+        other = target.visible
         pair = resource.getrlimit(kind) if other is None else resource.prlimit(other, kind)
     except (ImportError, AttributeError, OSError, ValueError):
         return None

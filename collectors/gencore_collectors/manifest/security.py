@@ -17,14 +17,9 @@ def section(target: Target, status: dict[str, str]) -> dict[str, Any]:
         "no_new_privs": status["NoNewPrivs"] != "0" if "NoNewPrivs" in status else None,
         "seccomp": number(status.get("Seccomp")),
         "cap_eff": status.get("CapEff"),
-        "lsm": read(_file(target, "attr/current")) or None,
-        "coredump_filter": read(_file(target, "coredump_filter")),
+        "lsm": read(target.process_file("attr/current")) or None,
+        "coredump_filter": read(target.process_file("coredump_filter")),
     }
-
-
-def _file(target: Target, name: str) -> str:
-    """Return the path of a file that belongs to the process, and not to its threads."""
-    return f"/proc/{target.other or 'self'}/{name}"
 
 
 def _dumpable(target: Target) -> int | None:

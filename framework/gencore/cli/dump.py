@@ -1,32 +1,46 @@
 """``gencore dump``: armed processes are dumped from outside, by this one."""
 
 import json
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Final, get_args
 
 import click
 
 from gencore._pipeline.pipeline import Pipeline
 from gencore._settings.options import DestinationSpec, Options
-from gencore.arming import armed_processes
+from gencore.arming import armed_processes, find_target
 from gencore.cli import progress
 from gencore.cli.errors import describe_error, print_error
 from gencore.cli.fitting import fitted
 from gencore.cli.options import json_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.request import Content, Threads
-from gencore.target import ArmedProcess
+from gencore.target import ArmedProcess, Target
 from gencore.triggers import Fired
 
 __all__ = ["dump_command"]
 
 _STANDARD_OUTPUT: Final = "-"
 _PTRACE: Final = "linux-ptrace"
+_NAME: Final = re.compile(r"[1-9][0-9]*|[0-9]+/[1-9][0-9]*/[0-9]+")
+"""A process ID, or the name of an agent."""
+
+
+def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) -> tuple[str, ...]:
+    for one in named:
+        if not _NAME.fullmatch(one):
+            raise UsageError(
+                f"{one!r} is neither a process ID nor the name of an agent",
+                remedy="list those that are armed: gencore ps",
+            )
+    return named
 
 
 @click.command("dump")
-@click.argument("pids", metavar="PID...", type=int, nargs=-1)
+@click.argument("named", metavar="PID...", nargs=-1, callback=_check_names)
 @click.option("--all", "every", is_flag=True, help="Every armed process that you may dump.")
 @click.option("--name", metavar="PATTERN", help="Those whose name matches, such as 'gunicorn*'.")
 @click.option("--children", is_flag=True, help="Also the armed descendants of each.")
@@ -54,7 +68,7 @@ _PTRACE: Final = "linux-ptrace"
 @json_option
 def dump_command(
     *,
-    pids: tuple[int, ...],
+    named: tuple[str, ...],
     every: bool,
     name: str | None,
     children: bool,
@@ -69,22 +83,26 @@ def dump_command(
 ) -> int:
     """Dump armed processes, which pay for a pause of milliseconds and nothing else.
 
-    Prints the path of each artefact. Processes are armed by 'gencore exec'.
+    Prints the path of each artefact. Processes are armed by 'gencore exec'. One of another
+    container in the same network is named by the ID that it has there, or by its agent: the list
+    of 'gencore ps' has both.
     """
-    if not pids and not every and name is None:
+    if not named and not every and name is None:
         raise UsageError("no process was named", remedy="list those that are armed: gencore ps")
     if fired is not None:
         request["fired"], request["reason"] = Fired.read(fired[0]), fired[1]
     if ptrace:
         request["backend"] = _PTRACE
     options = _options(output, collectors, request)
-    targets = list(dict.fromkeys(_targets(pids, every=every, name=name, children=children)))
+    find = _unarmed_target if ptrace else find_target
+    least: Content | None = ("private" if ptrace else "stacks") if fit else None
+    found = _meant(named, every=every, name=name, children=children)
+    targets = list(dict.fromkeys(found))
     if output == _STANDARD_OUTPUT and (as_json or len(targets) != 1):
         raise UsageError("-o - takes one process, and no --json")
-    least: Content = "private" if ptrace else "stacks"  # of what the backend can do
     rows = [
-        _dump(pid, fitted(options, pid, least) if fit else options, quiet=quiet, as_json=as_json)
-        for pid in targets
+        _dump(target, partial(_options_for, find, options, least), quiet=quiet, as_json=as_json)
+        for target in targets
     ]
     code = _exit_code([row["exit_code"] for row in rows])
     if as_json:
@@ -104,43 +122,82 @@ def _options(output: str | None, collectors: tuple[str, ...], request: dict[str,
     return given
 
 
-def _targets(
-    pids: Iterable[int], *, every: bool, name: str | None, children: bool
-) -> Iterator[int]:
-    """Yield the pids that are meant. Raises `TargetUnavailable` if a search finds none."""
+def _unarmed_target(named: str) -> Target:
+    if not named.isdecimal():
+        raise UsageError(f"{named!r} is the name of an agent, and --ptrace takes a process ID")
+    return Target(int(named))
+
+
+def _options_for(
+    find: Callable[[str], Target], options: Options, least: Content | None, named: str
+) -> Options:
+    """Return the options for a process; *least* is the content that may be fallen back to.
+
+    Raises `GencoreError` if it is not to be found.
+    """
+    target = find(named)
+    fitting = options if least is None else fitted(options, target, least)
+    return {**fitting, "target": target}  # type: ignore[typeddict-item]  # others have pids
+
+
+def _meant(
+    named: Iterable[str], *, every: bool, name: str | None, children: bool
+) -> Iterator[str]:
+    """Yield what names those that are meant. Raises `TargetUnavailable` if a search finds none."""
     armed = list(armed_processes()) if every or children or name is not None else []
-    found = [p.pid for p in armed if every or (name is not None and fnmatchcase(p.name, name))]
+    found = [p for p in armed if every or (name is not None and fnmatchcase(p.name, name))]
     if (every or name is not None) and not found:
         what = "no armed process was found" if every else f"no armed process is named {name!r}"
         raise TargetUnavailable(what, remedy="start one with: gencore exec -- COMMAND")
-    for pid in (*pids, *found):
-        yield pid
+    names = {process: _shortest_name(process, armed) for process in armed}
+    for one in (*named, *(names[process] for process in found)):
+        yield one
         if children:
-            yield from _descendants(pid, armed)
+            first = next((p for p in armed if one in {names[p], p.agent}), None)
+            family = _descendants(*(_place(first) if first else ("", one)), armed)
+            yield from (names[process] for process in family)
 
 
-def _descendants(pid: int, armed: list[ArmedProcess]) -> Iterator[int]:
+def _shortest_name(process: ArmedProcess, armed: list[ArmedProcess]) -> str:
+    """Return its ID if that means it alone, or else the name of its agent."""
+    same = [other for other in armed if other.pid == process.pid]
+    return str(process.pid) if same == [process] else process.agent
+
+
+def _place(process: ArmedProcess) -> tuple[str, str]:
+    """Return in which PID namespace its ID counts, nothing for this one, and the ID."""
+    return process.agent.partition("/")[0] if process.hidden else "", str(process.pid)
+
+
+def _descendants(space: str, pid: str, armed: list[ArmedProcess]) -> Iterator[ArmedProcess]:
     for process in armed:
-        if process.parent == pid:
-            yield process.pid
-            yield from _descendants(process.pid, armed)
+        if (_place(process)[0], str(process.parent)) == (space, pid):
+            yield process
+            yield from _descendants(*_place(process), armed)
 
 
-def _dump(pid: int, options: Options, *, quiet: bool, as_json: bool) -> dict[str, Any]:
+def _dump(
+    named: str, options_for: Callable[[str], Options], *, quiet: bool, as_json: bool
+) -> dict[str, Any]:
     """Dump one process; print what was saved and what went wrong, and return the row for JSON."""
+    pid = _pid_in(named)
     try:
-        meant: Options = {**options, "target": pid}
-        report = progress.wait_for(Pipeline(**meant).start(), quiet=quiet)
+        report = progress.wait_for(Pipeline(**options_for(named)).start(), quiet=quiet)
     except GencoreError as error:
         print_error(error)
         return {"pid": pid, "exit_code": error.exit_code, "error": describe_error(error)}
     for part in report.problems:
-        click.echo(f"gencore: process {pid}: {part.part}: {part.reason}", err=True)
+        click.echo(f"gencore: process {named}: {part.part}: {part.reason}", err=True)
     if not as_json:
         for artifact in report.artifacts:
             if artifact.path is not None:
                 click.echo(artifact.path)
     return {"pid": pid, "exit_code": report.exit_code, "error": None, **report.as_dict()}
+
+
+def _pid_in(named: str) -> int:
+    """Return the process ID that the name of an agent contains, or that the name is."""
+    return int(named.split("/")[1] if "/" in named else named)
 
 
 def _exit_code(codes: list[int]) -> int:

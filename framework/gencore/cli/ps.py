@@ -14,6 +14,10 @@ from gencore.target import ArmedProcess
 __all__ = ["ps_command"]
 
 _COLUMNS: Final = "{:>8} {:>8} {:>9} {:>7} {:>10}  {}"
+_BY_AGENT: Final = (
+    "gencore: those with a name like {} are of another PID namespace: name them by it, or by the "
+    "ID in it if no other has that"
+)
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -29,6 +33,9 @@ def ps_command(*, as_json: bool) -> int:
     click.echo(_COLUMNS.format("PID", "AGE", "MEMORY", "THREADS", "LAST DUMP", "COMMAND"))
     for process in found:
         click.echo(_line(process))
+    hidden = next((process.agent for process in found if process.hidden), None)
+    if hidden is not None:
+        click.echo(_BY_AGENT.format(hidden), err=True)
     if not found:
         click.echo("gencore: no armed process; start one with: gencore exec -- COMMAND", err=True)
     return 0
@@ -36,6 +43,8 @@ def ps_command(*, as_json: bool) -> int:
 
 def _row(process: ArmedProcess) -> dict[str, Any]:
     return {
+        "agent": process.agent,
+        "hidden": process.hidden,
         "pid": process.pid,
         "parent_pid": process.parent,
         "user": process.user,
@@ -51,7 +60,7 @@ def _row(process: ArmedProcess) -> dict[str, Any]:
 
 def _line(process: ArmedProcess) -> str:
     return _COLUMNS.format(
-        process.pid,
+        process.agent if process.hidden else process.pid,
         _age(process.started_at),
         f"{process.memory / 2**20:,.0f} MiB",
         process.threads,

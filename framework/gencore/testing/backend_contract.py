@@ -3,7 +3,9 @@
 import contextlib
 import mmap
 import secrets
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from functools import partial
@@ -16,7 +18,7 @@ from gencore._pipeline.pipeline import Pipeline
 from gencore.backend import Backend
 from gencore.collector import Collector, CoreSink, DumpInProgress
 from gencore.corefile import CoreFile
-from gencore.errors import CoreFailed, Unsupported
+from gencore.errors import CoreFailed, TargetUnavailable, Unsupported
 from gencore.exclusion import exclude
 from gencore.process import MappedFile
 from gencore.request import DumpRequest
@@ -26,12 +28,16 @@ from gencore.verdict import Verdict
 
 __all__ = ["BackendContract"]
 
-Capability = Literal["dump", "mapped-files"]
+Capability = Literal["dump", "mapped-files", "others"]
+_OWN: Final = "own"
+"""What those can do that take cores and do not dump others."""
 _SECRET_SIZE: Final = 64
+_LIFE_LIMIT: Final = 10.0
+"""Seconds that a process has to be as it was: its clone may be ending still."""
 _Test = TypeVar("_Test", bound=Callable[..., None])
 
 
-def _needs(capability: Capability) -> Callable[[_Test], _Test]:
+def _needs(capability: str) -> Callable[[_Test], _Test]:
     """Mark a test as one of a capability: a suite that does not claim that has no such test."""
 
     def mark(test: _Test) -> _Test:
@@ -71,17 +77,24 @@ class _TakesFile(_TakesStream):
 
 
 class BackendContract(ContractSuite):
-    """Subclass it, and give it the fixture ``backend``: a new object of the backend."""
+    """Subclass it, and give it the fixture ``backend``: a new object of the backend.
+
+    One that dumps others (`Backend.dumps_others`) is given the fixture ``target`` too.
+    """
 
     capabilities: ClassVar[AbstractSet[Capability]] = frozenset({"dump"})
     """What the backend can do where the tests run: ``dump`` takes cores, ``mapped-files`` names
-    the files that were mapped. Without ``dump`` its answer must be no, with reasons."""
+    the files that were mapped, ``others`` takes cores of another process, and never of its own.
+    Without ``dump`` its answer must be no, with reasons."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        able: set[str] = set(cls.capabilities)
+        if "dump" in able and "others" not in able:
+            able.add(_OWN)
         for name in dir(cls):
             needed = getattr(getattr(cls, name), "needs", None)
-            if needed is not None and needed not in cls.capabilities:
+            if needed is not None and needed not in able:
                 setattr(cls, name, None)
 
     @pytest.fixture
@@ -89,41 +102,55 @@ class BackendContract(ContractSuite):
         """Return a new backend."""
         raise NotImplementedError("define a fixture named 'backend'")
 
+    @pytest.fixture
+    def target(self) -> int | None:
+        """Return the ID of a process to dump, which waits for nothing but a signal.
+
+        Default: None, the one that runs the tests.
+        """
+        return None
+
     def test_it_is_named_well(self, backend: Backend) -> None:
         """The loader finds it, and people read what it is."""
         assert_named_well(backend)
         assert isinstance(backend.priority, int), "rule: priority is a whole number"
 
-    def test_the_probe_only_looks(self, backend: Backend) -> None:
+    def test_the_probe_only_looks(self, backend: Backend, target: int | None) -> None:
         """Asked twice it answers the same, and nothing has changed."""
-        first = backend.probe(DumpRequest())
+        first = backend.probe(DumpRequest(target=target))
         before = surroundings(Path.cwd())
 
-        second = backend.probe(DumpRequest())
+        second = backend.probe(DumpRequest(target=target))
 
         assert surroundings(Path.cwd()) == before, "rule: probe() has no side effect"
         assert first.ok == second.ok, "rule: probe() answers the same while nothing changes"
 
     @pytest.mark.parametrize("platform", ["linux", "darwin", "win32", "aix", "plan9"])
     def test_the_probe_answers_everywhere(
-        self, backend: Backend, monkeypatch: pytest.MonkeyPatch, platform: str
+        self,
+        backend: Backend,
+        target: int | None,
+        monkeypatch: pytest.MonkeyPatch,
+        platform: str,
     ) -> None:
         """It never raises: a platform that it does not know is a no with a reason."""
         monkeypatch.setattr(sys, "platform", platform)
 
-        verdict = backend.probe(DumpRequest())
+        verdict = backend.probe(DumpRequest(target=target))
 
         assert isinstance(verdict, Verdict), "rule: probe() returns a Verdict"
         assert all(reason.text for reason in verdict.reasons), "rule: a reason has a text"
 
-    def test_it_does_what_it_claims(self, backend: Backend, tmp_path: Path) -> None:
+    def test_it_does_what_it_claims(
+        self, backend: Backend, target: int | None, tmp_path: Path
+    ) -> None:
         """Where it takes no cores it says no, and a dump ends with that reason."""
-        verdict = backend.probe(DumpRequest())
+        verdict = backend.probe(DumpRequest(target=target))
         if "dump" in self.capabilities:
             assert verdict.ok, f"rule: a capability is there: {verdict.reasons}"
             return
         assert not verdict.ok, "rule: what is not claimed is answered with no"
-        pipeline = Pipeline(backend=backend, collectors=[_TakesFile], directory=tmp_path)
+        pipeline = _pipeline(backend, _TakesFile, tmp_path, target)
         with pytest.raises(Unsupported):
             pipeline.start()
         assert list(tmp_path.iterdir()) == []
@@ -131,10 +158,14 @@ class BackendContract(ContractSuite):
     @_needs("dump")
     @pytest.mark.parametrize("copies", [_TakesFile, _TakesStream])
     def test_its_core_is_whole(
-        self, backend: Backend, tmp_path: Path, copies: type[Collector]
+        self,
+        backend: Backend,
+        target: int | None,
+        tmp_path: Path,
+        copies: type[Collector],
     ) -> None:
         """As a file and as a stream: readable, all there, with the calling thread first."""
-        report = Pipeline(backend=backend, collectors=[copies], directory=tmp_path).run()
+        report = _pipeline(backend, copies, tmp_path, target).run()
 
         assert [f"{part.part}: {part.reason}" for part in report.failed] == []
         assert report.threads, "rule: there is a row for each thread"
@@ -143,7 +174,9 @@ class BackendContract(ContractSuite):
             assert report.threads[0].tid in core.thread_ids, "rule: the caller is in the core"
 
     @_needs("mapped-files")
-    def test_mapped_files_are_named(self, backend: Backend, tmp_path: Path) -> None:
+    def test_mapped_files_are_named(
+        self, backend: Backend, target: int | None, tmp_path: Path
+    ) -> None:
         """If it claims to know them: absolute paths, so that a bundle has the libraries."""
         noted: list[MappedFile] = []
 
@@ -151,16 +184,18 @@ class BackendContract(ContractSuite):
             def finish(self, dump: DumpInProgress) -> None:
                 noted.extend(dump.mapped_files)
 
-        report = Pipeline(backend=backend, collectors=[Notes], directory=tmp_path).run()
+        report = _pipeline(backend, Notes, tmp_path, target).run()
 
         wrong = [f.reason for f in report.failed if f.part == "libraries"]
         assert not wrong, "rule: paths are absolute, and mapped_files() returns files"
         assert noted, "rule: a capability is there: mapped_files() is not empty"
 
     @_needs("dump")
-    def test_nothing_else_is_written(self, backend: Backend, tmp_path: Path) -> None:
+    def test_nothing_else_is_written(
+        self, backend: Backend, target: int | None, tmp_path: Path
+    ) -> None:
         """Only the artefacts, and the process is what it was."""
-        pipeline = Pipeline(backend=backend, collectors=[_TakesFile], directory=tmp_path)
+        pipeline = _pipeline(backend, _TakesFile, tmp_path, target)
         pipeline.run()
         before = surroundings(Path.cwd())
 
@@ -169,7 +204,7 @@ class BackendContract(ContractSuite):
         assert surroundings(Path.cwd()) == before, "rule: a dump leaves the process as it was"
         assert report.path_of("copies") in set(tmp_path.iterdir())
 
-    @_needs("dump")
+    @_needs(_OWN)
     @pytest.mark.parametrize("memory", [bytearray, partial(mmap.mmap, -1)])
     def test_excluded_memory_is_not_in_the_core(
         self, backend: Backend, tmp_path: Path, memory: Callable[[int], bytearray]
@@ -188,11 +223,62 @@ class BackendContract(ContractSuite):
 
     @_needs("dump")
     def test_a_dump_that_is_given_up_leaves_nothing(
-        self, backend: Backend, tmp_path: Path
+        self, backend: Backend, target: int | None, tmp_path: Path
     ) -> None:
         """In the middle of the core, and at its end: no file, thread or descriptor."""
-        Pipeline(backend=backend, collectors=[_TakesStream], directory=tmp_path).run()
+        _pipeline(backend, _TakesStream, tmp_path, target).run()
         for moment in ("write", "finish"):
             before = surroundings(tmp_path)
-            give_up_at(moment, backend, _TakesStream, tmp_path)
+            give_up_at(moment, backend, _TakesStream, tmp_path, target=target)
             assert surroundings(tmp_path) == before, "rule: abort() and close() release everything"
+
+    @_needs("others")
+    def test_another_process_goes_on_as_it_was(
+        self, backend: Backend, target: int, tmp_path: Path
+    ) -> None:
+        """It runs, and has no child and no tracer that it had not."""
+        before = _life_of(target)
+
+        report = _pipeline(backend, _TakesStream, tmp_path, target).run()
+
+        assert report.result == "complete", f"rule: a capability is there: {report.problems}"
+        end_by = time.monotonic() + _LIFE_LIMIT
+        while (life := _life_of(target)) != before and time.monotonic() < end_by:
+            time.sleep(0.01)
+        assert life == before, "rule: a process that was dumped goes on as it was"
+
+    @_needs("others")
+    def test_a_process_that_has_ended_is_unavailable(self, backend: Backend) -> None:
+        """It is no fault of the backend, and no other would do better."""
+        with subprocess.Popen([sys.executable, "-I", "-c", ""]) as ended:
+            ended.wait()
+
+        answer: object
+        try:
+            answer = backend.probe(DumpRequest(target=ended.pid))
+        except TargetUnavailable as error:
+            answer = error
+
+        assert isinstance(answer, TargetUnavailable), (
+            f"rule: probe() raises TargetUnavailable for an ended process: {answer}"
+        )
+
+    @_needs("others")
+    def test_it_takes_no_core_of_its_own_process(self, backend: Backend, tmp_path: Path) -> None:
+        """`Backend.dumps_others` says so: it is not even asked."""
+        with pytest.raises(Unsupported):
+            _pipeline(backend, _TakesStream, tmp_path, None).start()
+
+
+def _pipeline(
+    backend: Backend, collector: type[Collector], directory: Path, target: int | None
+) -> Pipeline:
+    return Pipeline(backend=backend, collectors=[collector], directory=directory, target=target)
+
+
+def _life_of(pid: int) -> tuple[list[str], bool]:
+    """Return the children of a process, and whether some thread of it is stopped."""
+    tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    children = [child for task in tasks for child in (task / "children").read_text().split()]
+    states = {(task / "stat").read_text().rpartition(") ")[2][0] for task in tasks}
+    return children, bool(states & set("tT"))

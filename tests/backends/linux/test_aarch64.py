@@ -42,10 +42,17 @@ def test_a_computing_threads_registers_are_captured(build_for_aarch64, tool):
 
 
 def test_a_frame_leads_a_traced_thread_back(build_for_aarch64, tool):
-    """Under qemu-user, which has no ptrace: the frame alone, and that of a child, which exits."""
+    """Under qemu-user, which has no ptrace: the frame alone, and that of a child, which exits.
+
+    And the registers of a call that a signal has ended, which is recognized and made again.
+    """
     program = build_for_aarch64("way_back")
 
-    for arguments, expected in (((), (3, "back\n")), (("exit",), (0, ""))):
+    for arguments, expected in (
+        ((), (3, "back\n")),
+        (("exit",), (0, "")),
+        (("again",), (3, "again\n")),
+    ):
         command = [tool("qemu-aarch64"), program, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
         assert (done.returncode, done.stdout) == expected

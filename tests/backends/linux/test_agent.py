@@ -5,9 +5,11 @@ import os
 import re
 import select
 import socket
+import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -215,6 +217,122 @@ def test_a_thousand_silent_clients_hold_up_nobody(program):
     assert armed.run("len(os.listdir('/proc/self/fd'))") < 40
     for connection in silent:
         connection.close()
+
+
+REQUEST = struct.Struct("=8sII16s32sII")
+
+
+def request(action, what=b""):
+    """Return a request as another program might send it."""
+    return REQUEST.pack(b"gencore", 1, 250, action, what, 0, 0)
+
+
+def mapped_at(pid, name):
+    """Return where a file with such a name is mapped first, and its path."""
+    rows = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    row = next(row for row in rows if name in row)
+    return int(row.partition("-")[0], 16), row.split(maxsplit=5)[-1]
+
+
+def part_of_file(pid, start, offset):
+    """Ask for a part of a mapped file; return what is said of it, and its bytes."""
+    with connect(pid) as connection:
+        connection.send(request(b"file", struct.pack("=QQ", start, offset)))
+        said = json.loads(connection.recv(1 << 16))
+        return said, b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+def test_a_mapped_file_comes_in_parts(program):
+    """Of a megabyte each, and the last one with what is left."""
+    armed = program()
+    start, path = mapped_at(armed.pid, "libc.so.6")
+    content = Path(path).read_bytes()
+
+    parts = [part_of_file(armed.pid, start, at) for at in range(0, len(content), 1 << 20)]
+
+    assert {said["size"] for said, _ in parts} == {len(content)}
+    assert b"".join(part for _, part in parts) == content
+
+
+@pytest.mark.parametrize("offset", [1, 4095, 1 << 40, (1 << 63) - 4096, (1 << 64) - 1])
+def test_a_part_that_is_none_is_empty(offset, program):
+    """Behind the end of the file, or within a page."""
+    armed = program()
+    start, _ = mapped_at(armed.pid, "libc.so.6")
+
+    assert part_of_file(armed.pid, start, offset)[1] == b""
+    ask(Target(armed.pid)).close()
+
+
+def test_only_files_that_are_mapped_are_sent(program):
+    """No memory, no device, no file of another name that was put into the place of one."""
+    armed = program()
+    heap, _ = mapped_at(armed.pid, "[heap]")
+    armed.run("import mmap, tempfile; folder = tempfile.mkdtemp()")
+    armed.run("file = open(f'{folder}/mapped-once', 'w+b'); file.write(bytes(4096)); file.flush()")
+    armed.run("kept = mmap.mmap(file.fileno(), 4096); zeros = open('/dev/zero', 'r+b')")
+    armed.run("zero = mmap.mmap(zeros.fileno(), 4096, mmap.MAP_PRIVATE)")
+    replaced, _ = mapped_at(armed.pid, "mapped-once")
+    device, _ = mapped_at(armed.pid, "/dev/zero")
+    armed.run("os.unlink(f'{folder}/mapped-once')")
+    armed.run("os.symlink('/etc/passwd', f'{folder}/mapped-once (deleted)')")
+
+    for start in (heap, replaced, device, 0, 1 << 63):
+        said, part = part_of_file(armed.pid, start, 0)
+        assert ("errno" in said, part) == (True, b"")
+
+
+def test_a_slow_client_holds_up_nobody_for_long(program):
+    """It takes a packet now and then; the next one is answered all the same."""
+    armed = program()
+    start, _ = mapped_at(armed.pid, "libc.so.6")
+    slow = connect(armed.pid)
+    slow.send(request(b"file", struct.pack("=QQ", start, 0)))
+    ended = threading.Event()
+
+    def read_slowly():
+        while not ended.wait(0.3) and slow.recv(1 << 16):
+            pass
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    try:
+        ask(Target(armed.pid), patience=8).close()
+    finally:
+        ended.set()
+        reader.join()
+        slow.close()
+
+
+def test_a_client_that_dies_leaves_no_clone(program):
+    """It has asked for a capture, and reads neither the answer nor the core."""
+    armed = program()
+    before = armed.run("len(os.listdir('/proc/self/fd'))")
+    died = subprocess.Popen(["true"])
+    pidfd = os.pidfd_open(died.pid)
+    died.wait()
+    for _ in range(10):
+        reader, writer = os.pipe()
+        with connect(armed.pid) as connection:
+            wish = struct.pack("=16s16s", b"full", b"auto")
+            socket.send_fds(connection, [request(b"capture", wish)], [writer, pidfd])
+        os.close(writer)
+        os.close(reader)
+    os.close(pidfd)
+
+    end_by = time.monotonic() + 60
+    while (found := children_of_threads(armed.pid)) and time.monotonic() < end_by:
+        time.sleep(0.01)
+    ask(Target(armed.pid)).close()
+
+    assert found == []
+    assert armed.run("len(os.listdir('/proc/self/fd'))") == before
+
+
+def children_of_threads(pid):
+    """List the children of all of its threads, zombies too."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [child for task in tasks for child in (task / "children").read_text().split()]
 
 
 def test_a_taken_name_makes_no_difference(program):

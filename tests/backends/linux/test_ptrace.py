@@ -21,11 +21,12 @@ if sys.platform != "linux":
     pytest.skip("the backend is for Linux only", allow_module_level=True)
 
 import gencore
-from gencore import TargetUnavailable, Unsupported
+from gencore import DumpRequest, TargetUnavailable, Unsupported
 from gencore.corefile import CoreFile
 from gencore.target import Target
 from gencore_backends.linux import _native
-from gencore_backends.linux.ptrace_rights import check_rights
+from gencore_backends.linux.ptrace_rights import check_rights, why_closed_by_yama, yama_scope
+from gencore_backends.linux.ptrace_snapshot import PtraceSnapshot
 
 PTRACE_SEIZE = 0x4206
 DUMPS = 5
@@ -126,8 +127,20 @@ def status_of(pid, key):
 
 
 def children_of(pid):
-    """List the children of all of its threads, zombies too."""
+    """List the children of its main thread, zombies too."""
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
+def all_children_of(pid):
+    """List those of all of its threads."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [child for task in tasks for child in (task / "children").read_text().split()]
+
+
+def states_of(pid):
+    """Return the states of its threads, as the kernel writes them."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return {(task / "stat").read_text().rpartition(") ")[2][0] for task in tasks}
 
 
 # ----------------------------------------------------------------------------- what nobody notices
@@ -317,6 +330,30 @@ def test_a_killed_tracer_leaves_a_thread_that_computes_its_registers(traced):
         assert target.end() == [{"wrong": 0}]
 
 
+def test_a_killed_dump_leaves_no_zombie_and_nothing_stopped(traced):
+    """At a hundred random moments: a guard has the process reap what the tracer no longer can."""
+    with traced("signals") as target:
+        for number in range(KILLED_TRACERS):
+            requester = os.fork()
+            if not requester:
+                try:
+                    PtraceSnapshot(DumpRequest(target=target.pid))
+                finally:
+                    signal.pause()
+            time.sleep(random.Random(number).random() * 0.06)
+            os.kill(requester, signal.SIGKILL)
+            os.waitpid(requester, 0)
+        end_by = time.monotonic() + 60
+        while (found := (all_children_of(target.pid), states_of(target.pid))) != (
+            [],
+            {"S"},
+        ) and time.monotonic() < end_by:
+            time.sleep(0.01)
+
+        assert found == ([], {"S"})
+        assert target.end() == [{"counted": 0}]
+
+
 # ------------------------------------------------------------------------------- what cores hold
 
 
@@ -435,6 +472,28 @@ def test_another_users_process_needs_root(traced):
 
         assert "belongs to another user (0)" in message
         assert f"Remedy: sudo gencore dump --ptrace {target.pid}" in message
+
+
+@pytest.mark.parametrize(
+    ("scope", "what", "remedy"),
+    [
+        (1, "its ancestors and with CAP_SYS_PTRACE only", "sudo gencore dump --ptrace 4711"),
+        (2, "who has CAP_SYS_PTRACE only", "sudo gencore dump --ptrace 4711"),
+        (3, "nobody", "arm it, which needs no tracing: gencore exec -- COMMAND"),
+    ],
+)
+def test_yama_is_named_with_what_helps(scope, what, remedy):
+    """Against the strictest value root has no remedy either, but to arm the process."""
+    said = why_closed_by_yama(scope, "sudo gencore dump --ptrace 4711")
+
+    assert said == (f"may be traced by {what}: kernel.yama.ptrace_scope is {scope}", remedy)
+
+
+def test_the_scope_is_the_machines():
+    """A kernel without Yama restricts nobody."""
+    value = Path("/proc/sys/kernel/yama/ptrace_scope")
+
+    assert yama_scope() == (int(value.read_text()) if value.exists() else 0)
 
 
 def test_an_armed_process_is_its_agents(dump):

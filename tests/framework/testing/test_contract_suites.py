@@ -397,6 +397,24 @@ def filter_(bad, tests, rule):
     return Bad(FILTER.replace("BAD", bad), rule, tests)
 
 
+TARGET = """
+    capabilities = frozenset({"dump", "others"})
+    @pytest.fixture
+    def target(self):
+        import subprocess
+        with subprocess.Popen(["sleep", "1000"]) as process:
+            yield process.pid
+            process.kill()
+"""
+OTHERS = "dumps_others = True"
+STOPS = f"""
+    {OTHERS}
+    def snapshot(self, request, output, *, to_file):
+        os.kill(request.target.pid, 19)
+        return super().snapshot(request, output, to_file=to_file)
+"""
+
+
 COLLECTORS = {
     "name": collector(
         "class Bad(Good):\n    'Bad.'\n    name = 'Bad_Name'", "a name is lower-case letters"
@@ -459,6 +477,8 @@ BACKENDS = {
     "abort": backend(SNAPSHOT.format(body=KEEPS_WHEN_GIVEN_UP), r"close\(\) release everything"),
     "excluded": backend(SHOWS_WHAT_IS_EXCLUDED, "what is excluded is not in the core"),
     "wiped": backend(WIPES_THE_PROCESS, "what is excluded stays as it is"),
+    "stops": backend(STOPS, "a process that was dumped goes on as it was", TARGET),
+    "ended": backend(OTHERS, r"probe\(\) raises TargetUnavailable for an ended process", TARGET),
 }
 DESTINATIONS = {
     "name": destination("Place.name = 'Place'", "named_well", "a name is lower-case letters"),

@@ -20,6 +20,7 @@
 #include "module_tracer.h"
 #include "module_triggers.h"
 #include "names.h"
+#include "network.h"
 #include "retries.h"
 #include "service.h"
 #include "snapshot.h"
@@ -470,6 +471,26 @@ static PyObject *native_after_fork_in_parent(PyObject *module, PyObject *ignored
 	Py_RETURN_NONE;
 }
 
+PyDoc_STRVAR(socket_in_network_doc,
+"socket_in_network($module, network, /)\n--\n\n"
+"Return a new socket, AF_UNIX and SOCK_SEQPACKET, in the network of a namespace.\n\n"
+"network is a descriptor, see network_namespaces(7). Raises OSError: EPERM without\n"
+"CAP_SYS_ADMIN.");
+
+static PyObject *native_socket_in_network(PyObject *module, PyObject *network)
+{
+	int namespace = PyObject_AsFileDescriptor(network);
+	int fd;
+
+	(void)module;
+	if (namespace < 0)
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	fd = socket_in_network(namespace);
+	Py_END_ALLOW_THREADS
+	return fd < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(fd);
+}
+
 static PyMethodDef methods[] = {
 	{"snapshot_for_kernel", native_snapshot_for_kernel, METH_VARARGS, snapshot_for_kernel_doc},
 	{"snapshot_to_elf", native_snapshot_to_elf, METH_VARARGS, snapshot_to_elf_doc},
@@ -487,6 +508,8 @@ static PyMethodDef methods[] = {
 	{"userfaultfd_reports_forks", native_userfaultfd_reports_forks, METH_NOARGS,
 	 userfaultfd_reports_forks_doc},
 	{"trace", native_trace, METH_VARARGS, native_trace_doc},
+	{"reap_left_clones", native_reap_left_clones, METH_O, native_reap_left_clones_doc},
+	{"socket_in_network", native_socket_in_network, METH_O, socket_in_network_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
 	{"find_python", native_find_python, METH_NOARGS, native_find_python_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 
 #include "arch.h"
+#include "left_clones.h"
 #include "names.h"
 #include "tracer.h"
 
@@ -123,4 +124,23 @@ PyObject *native_trace(PyObject *module, PyObject *args)
 	if (failed)
 		return NULL;
 	Py_RETURN_NONE;
+}
+
+const char native_reap_left_clones_doc[] = PyDoc_STR(
+"reap_left_clones($module, pid, /)\n--\n\n"
+"Let a process forget its clones whose tracer was killed.\n\n"
+"Returns how many are left: they have not ended, or it cannot be traced now.");
+
+PyObject *native_reap_left_clones(PyObject *module, PyObject *pid)
+{
+	long process = PyLong_AsLong(pid);
+	int left;
+
+	(void)module;
+	if (process == -1 && PyErr_Occurred())
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	left = reap_left_clones((pid_t)process);
+	Py_END_ALLOW_THREADS
+	return PyLong_FromLong(left);
 }

@@ -8,6 +8,9 @@
 
 extern const char native_trace_doc[];
 
+extern const char native_reap_left_clones_doc[];
+
 PyObject *native_trace(PyObject *module, PyObject *args);
+PyObject *native_reap_left_clones(PyObject *module, PyObject *pid);
 
 #endif

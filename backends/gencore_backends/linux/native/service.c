@@ -21,7 +21,9 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "kernel_abi.h"
+#include "mapped_file.h"
 #include "names.h"
+#include "proc_text.h"
 #include "python_stacks.h"
 #include "steps.h"
 #include "text.h"
@@ -30,6 +32,8 @@
 enum {
 	VERSION = 1,
 	PACKET = 16 * 1024, /* bytes: less than any socket's buffer */
+	FILE_PART = 1024 * 1024,
+	ANSWER_MS = 2000, /* for all packets of an answer: meanwhile nobody else gets one */
 	MOST_TIMEOUT_MS = 10000,
 };
 
@@ -119,14 +123,25 @@ static void take_given(struct msghdr *message, int *given)
 	}
 }
 
-static bool is_action(const char *text)
-{
-	return !strcmp(text, "describe") || !strcmp(text, "capture");
-}
-
 static bool is_name(const char *text, size_t size)
 {
 	return memchr(text, '\0', size) != NULL;
+}
+
+static bool is_for(const struct capture_request *request, const char *action)
+{
+	return !strcmp(request->action, action);
+}
+
+static bool is_understood(const struct capture_request *request)
+{
+	if (memcmp(request->magic, "gencore", sizeof(request->magic)) ||
+	    !is_name(request->action, sizeof(request->action)))
+		return false;
+	if (is_for(request, "file") || is_for(request, "names") || is_for(request, "describe"))
+		return true;
+	return is_for(request, "capture") && is_name(request->content, sizeof(request->content)) &&
+	       is_name(request->threads, sizeof(request->threads));
 }
 
 /* Returns whether it is a request that this version understands. */
@@ -149,10 +164,7 @@ static bool read_request(int connection, struct capture_request *ret, int *given
 		return false;
 	take_given(&message, given);
 	return size == (ssize_t)sizeof(*ret) && !(message.msg_flags & MSG_TRUNC) &&
-	       !memcmp(ret->magic, "gencore", sizeof(ret->magic)) &&
-	       is_name(ret->action, sizeof(ret->action)) && is_action(ret->action) &&
-	       is_name(ret->content, sizeof(ret->content)) &&
-	       is_name(ret->threads, sizeof(ret->threads));
+	       is_understood(ret);
 }
 
 /* Why nothing is captured, in a word that the other end explains; NULL if it is. */
@@ -204,17 +216,25 @@ static ssize_t send_packet(int connection, const char *data, size_t size,
 	return sendmsg(connection, &message, MSG_NOSIGNAL);
 }
 
-static void send_answer(int connection, const struct text *text, const struct descriptors *passed)
+/* Gives up where the other end does not read in time, or the bytes cannot be read. */
+static void send_all(int connection, const char *data, size_t size,
+		     const struct descriptors *passed)
 {
 	const struct descriptors none = {.count = 0};
+	uint64_t end = now_ns() + ANSWER_MS * 1000000ull;
 
-	for (size_t done = 0; done < text->size;) {
-		size_t size = text->size - done < PACKET ? text->size - done : PACKET;
+	for (size_t done = 0; done < size && now_ns() < end;) {
+		size_t part = size - done < PACKET ? size - done : PACKET;
 
-		if (send_packet(connection, text->data + done, size, done ? &none : passed) < 0)
+		if (send_packet(connection, data + done, part, done ? &none : passed) < 0)
 			return;
-		done += size;
+		done += part;
 	}
+}
+
+static void send_answer(int connection, const struct text *text, const struct descriptors *passed)
+{
+	send_all(connection, text->data, text->size, passed);
 }
 
 static void pass(struct descriptors *descriptors, const char *name, int fd)
@@ -300,17 +320,48 @@ static void add_snapshot(struct text *text, const struct snapshot *snapshot)
 
 /* ------------------------------------------------------------------------------- the capture */
 
-static int open_own(const char *path)
+struct own_file {
+	const char *name;
+	const char *path;
+};
+
+static const struct own_file captured_files[] = {
+	{"memory", "/proc/thread-self/mem"},
+	{"maps", "/proc/thread-self/maps"},
+	{"auxv", "/proc/thread-self/auxv"},
+	{"executable", "/proc/self/exe"},
+	{NULL, NULL},
+};
+
+/* What /proc shows of a process to those who see it. */
+static const struct own_file described_files[] = {
+	{"status", "/proc/self/status"},
+	{"stat", "/proc/self/stat"},
+	{"maps", "/proc/thread-self/maps"},
+	{"environ", "/proc/thread-self/environ"},
+	{"cgroup", "/proc/self/cgroup"},
+	{"mountinfo", "/proc/thread-self/mountinfo"},
+	{NULL, NULL},
+};
+
+static void pass_file(struct descriptors *passed, const char *name, const char *path)
 {
-	return open(path, O_RDONLY | O_CLOEXEC);
+	pass(passed, name, open(path, O_RDONLY | O_CLOEXEC));
 }
 
-static void pass_own_files(struct descriptors *passed)
+static void pass_files(struct descriptors *passed, const struct own_file *file)
 {
-	pass(passed, "memory", open_own("/proc/thread-self/mem"));
-	pass(passed, "maps", open_own("/proc/thread-self/maps"));
-	pass(passed, "auxv", open_own("/proc/thread-self/auxv"));
-	pass(passed, "executable", open_own("/proc/self/exe"));
+	for (; file->name; file++)
+		pass_file(passed, file->name, file->path);
+}
+
+/* What only smaps says of the mappings. To read it takes long, and delays but the clone. */
+static void pass_smaps(struct descriptors *passed, pid_t clone)
+{
+	char path[48];
+
+	*append_text(append_decimal(append_text(path, "/proc/"), (uint64_t)clone), "/smaps") = '\0';
+	pass_file(passed, "smaps", path);
 }
 
 static uint64_t now_s(void)
@@ -350,6 +401,7 @@ static int capture(const struct capture_request *request, const int *given, stru
 		add_failure(text, &failure);
 		return -1;
 	}
+	pass_smaps(passed, snapshot.pid);
 	let_clone_begin(snapshot.pidfd);
 	service.captures++;
 	service.last = now_s();
@@ -357,7 +409,7 @@ static int capture(const struct capture_request *request, const int *given, stru
 	add_excluded(text, &order.excluded);
 	pass(passed, "clone", snapshot.pidfd);
 	pass(passed, "status", snapshot.status_fd);
-	pass_own_files(passed);
+	pass_files(passed, captured_files);
 	return snapshot.pidfd;
 }
 
@@ -380,20 +432,29 @@ static void close_passed(const struct descriptors *passed, int kept)
 			close(passed->fds[i]);
 }
 
+static struct text begin_answer(void)
+{
+	struct text text = {.data = NULL};
+
+	text_add(&text, "{\"version\":");
+	text_add_number(&text, VERSION);
+	return text;
+}
+
 static int answer(int connection, const struct capture_request *request, const int *given)
 {
 	struct descriptors passed = {.count = 0};
-	struct text text = {.data = NULL};
+	struct text text = begin_answer();
 	const char *refused = NULL;
 	uint64_t before = turn_take();
 	int pidfd = -1;
 
-	text_add(&text, "{\"version\":");
-	text_add_number(&text, VERSION);
-	if (!strcmp(request->action, "capture")) {
+	if (is_for(request, "capture")) {
 		refused = refusal(request, given);
 		if (!refused)
 			pidfd = capture(request, given, &text, &passed);
+	} else {
+		pass_files(&passed, described_files);
 	}
 	add_description(&text);
 	turn_give_back(before);
@@ -409,17 +470,102 @@ static int answer(int connection, const struct capture_request *request, const i
 	return pidfd;
 }
 
+/* -------------------------------------------------- for who does not see this process in /proc */
+
+/* A name may hold any byte: those that JSON has no way for are sent as Latin-1's. */
+static void add_name(struct text *text, const char *name, long size)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	text_add(text, "\"");
+	for (long i = 0; i < size && name[i] != '\n'; i++) {
+		unsigned char byte = (unsigned char)name[i];
+		char escaped[] = {'\\', 'u', '0', '0', digits[byte >> 4], digits[byte & 15]};
+
+		text_add_bytes(text, escaped, sizeof(escaped));
+	}
+	text_add(text, "\"");
+}
+
+static void add_thread_name(struct text *text, int tasks, pid_t tid, const char *separator)
+{
+	char path[40], name[64];
+	long size;
+
+	*append_text(append_decimal(path, (uint64_t)tid), "/comm") = '\0';
+	size = read_file(tasks, path, name, sizeof(name));
+	text_add(text, separator);
+	text_add(text, "[");
+	text_add_number(text, (uint64_t)tid);
+	text_add(text, ",");
+	add_name(text, name, size);
+	text_add(text, "]");
+}
+
+static void send_names(int connection)
+{
+	const struct descriptors none = {.count = 0};
+	struct task_list list = {.fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+	struct text text = begin_answer();
+	const char *separator = "";
+	pid_t tid;
+
+	text_add(&text, ",\"names\":[");
+	while (list.fd >= 0 && (tid = next_task(&list)) > 0) {
+		add_thread_name(&text, list.fd, tid, separator);
+		separator = ",";
+	}
+	text_add(&text, "]}");
+	if (list.fd >= 0)
+		close(list.fd);
+	send_answer(connection, &text, &none);
+	text_free(&text);
+}
+
+/* Sent from the file's own pages: where it ends, or cannot be read, sendmsg(2) says EFAULT. */
+static void send_part(int connection, int file, uint64_t size, uint64_t offset)
+{
+	const struct descriptors none = {.count = 0};
+	size_t part = size - offset < FILE_PART ? (size_t)(size - offset) : FILE_PART;
+	void *data = mmap(NULL, part, PROT_READ, MAP_PRIVATE, file, (off_t)offset);
+
+	if (data == MAP_FAILED)
+		return;
+	send_all(connection, data, part, &none);
+	munmap(data, part);
+}
+
+static void send_file(int connection, const struct capture_request *request)
+{
+	const struct descriptors none = {.count = 0};
+	struct text text = begin_answer();
+	uint64_t size = 0, offset = request->file.offset;
+	int file = open_mapped_file(request->file.start, &size);
+
+	if (file < 0)
+		add_field(&text, "errno", (uint64_t)errno);
+	add_field(&text, "size", size);
+	text_add(&text, "}");
+	send_answer(connection, &text, &none);
+	text_free(&text);
+	if (file < 0)
+		return;
+	if (offset < size)
+		send_part(connection, file, size, offset);
+	close(file);
+}
+
+/* ------------------------------------------------------------------------------- what comes in */
+
 void service_refuse(int connection, const char *word)
 {
 	struct descriptors none = {.count = 0};
 	struct capture_request request;
-	struct text text = {.data = NULL};
+	struct text text = begin_answer();
 	int given[GIVEN] = {-1, -1};
 
 	read_request(connection, &request, given);
 	close_given(given);
-	text_add(&text, "{\"version\":");
-	text_add_number(&text, VERSION);
 	text_add(&text, ",\"refused\":");
 	text_add_string(&text, word);
 	text_add(&text, "}");
@@ -433,7 +579,13 @@ int service_answer(int connection)
 	int given[GIVEN] = {-1, -1};
 	int pidfd = -1;
 
-	if (read_request(connection, &request, given))
+	if (!read_request(connection, &request, given))
+		;
+	else if (is_for(&request, "file"))
+		send_file(connection, &request);
+	else if (is_for(&request, "names"))
+		send_names(connection);
+	else
 		pidfd = answer(connection, &request, given);
 	close_given(given);
 	return pidfd;
@@ -503,7 +655,7 @@ static int send_capture(int channel, const struct handed *handed, const struct o
 	struct text text = {.data = NULL};
 	int result, err;
 
-	pass_own_files(&passed);
+	pass_files(&passed, captured_files);
 	own = passed;
 	pass(&passed, "core", handed->core[0]);
 	pass(&passed, "clone", snapshot->pidfd);

@@ -16,17 +16,29 @@ struct capture_request {
 	char magic[8]; /* "gencore" */
 	uint32_t version;
 	uint32_t timeout_ms; /* for stopping threads */
-	char action[16];     /* "describe", or "capture" */
-	char content[16];
-	char threads[16];
+	char action[16];     /* "describe", "capture", "names" of threads, or "file" */
+	union {
+		struct {
+			char content[16];
+			char threads[16];
+		};
+		struct {
+			uint64_t start;	 /* of a mapping of the file */
+			uint64_t offset; /* of the part, in the file: a multiple of the page size */
+		} file;
+	};
 	uint32_t with_dontdump;
 	uint32_t allow_undumpable;
 };
 
 /*
  * The answer is JSON in packets, until the end of the connection. With the first packet come the
- * descriptors that the answer lists: the clone's pidfd, its messages, the process's memory, map and
- * auxiliary vector, its executable.
+ * descriptors that the answer lists. Of a capture: the clone's pidfd, its messages, its smaps, the
+ * process's memory, map and auxiliary vector, its executable. Of a description: files of the process in
+ * /proc, for who does not see it there.
+ *
+ * A part of a file follows the JSON, which is then one packet. Bytes and no descriptor: one that
+ * was opened for reading can be opened anew for writing, by who may write to the file.
  */
 
 /*

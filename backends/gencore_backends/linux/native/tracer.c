@@ -21,14 +21,12 @@
 #include "clock.h"
 #include "injection.h"
 #include "kernel_abi.h"
+#include "left_clones.h"
 
 enum {
 	STACK = 256 << 10,
 	LATE_LOOK_MS = 5,
 	CHILD_PATIENCE_S = 10,
-	REAP_LOOKS = 100, /* for a moment at which a call disturbs nobody */
-	REAP_PAUSE_MS = 10,
-	REAP_STOP_MS = 100,
 };
 
 /* What the thread needs after its result has been handed over. */
@@ -56,12 +54,12 @@ static int failed(struct trace *trace, enum trace_step step)
 /* ------------------------------------------------------------------------------------ the clone */
 
 /*
- * No exit signal, as in instant.c. CLONE_FILES: no descriptor is copied, as the clone is to have
+ * No exit signal, as in instant.c, but a mark. CLONE_FILES: no descriptor is copied, as the clone is to have
  * none.
  */
 static int inject_clone(struct tracer *tracer, struct tracee *tracee)
 {
-	struct injected_call call = {.number = SYS_clone, .args = {CLONE_FILES}};
+	struct injected_call call = {.number = SYS_clone, .args = {CLONE_FILES | MARK_OF_CLONES}};
 
 	if (injection_run(&tracer->tracees, tracee, &tracer->code, &call, &tracer->borrowed))
 		return failed(tracer->trace, TRACE_INJECT);
@@ -139,49 +137,6 @@ static int take(struct tracer *tracer)
 
 /* -------------------------------------------------------------------------------------- the end */
 
-static void nap_ms(int ms)
-{
-	poll(NULL, 0, ms);
-}
-
-/* A thread of the process that can be stopped without harm, or after a while any. */
-static struct tracee *stop_somebody(struct tracees *tracees)
-{
-	struct tracee *found = NULL;
-
-	for (int look = 0; !found && look < REAP_LOOKS; look++) {
-		tracees->all = look == REAP_LOOKS - 1;
-		found = tracees_stop_any(tracees, REAP_STOP_MS);
-		if (!found)
-			nap_ms(REAP_PAUSE_MS);
-	}
-	return found;
-}
-
-/* The zombie belongs to its parent, which does not know of it. */
-static bool reap(const struct tracer *tracer, pid_t pid)
-{
-	struct injected_call call = {
-		.number = SYS_wait4,
-		.args = {(unsigned long)tracer->child_inside, 0, __WALL | WNOHANG, 0},
-	};
-	struct borrowed borrowed = {.before = NULL};
-	struct tracees tracees;
-	struct tracee *tracee;
-	bool reaped = false;
-
-	if (!tracees_open(pid, false, &tracees) && (tracee = stop_somebody(&tracees))) {
-		reaped = !injection_run(&tracees, tracee, &tracer->code, &call, &borrowed) &&
-			 call.result == tracer->child_inside;
-		tracees_release(&tracees);
-		injection_give_back(0, &borrowed);
-	}
-	while (tracees_release_late(&tracees))
-		nap_ms(LATE_LOOK_MS);
-	tracees_close(&tracees);
-	return reaped;
-}
-
 static void kill_child(const struct tracer *tracer)
 {
 	uint64_t until = now_ns() + CHILD_PATIENCE_S * 1000000000ull;
@@ -207,7 +162,7 @@ static void finish(struct tracer *tracer)
 
 	if (tracer->child) {
 		kill_child(tracer);
-		reaped = (char)reap(tracer, tracer->tracees.pid);
+		reaped = (char)reap_in(tracer->tracees.pid, tracer->child_inside, &tracer->code);
 	}
 	if (write(tracer->done, &reaped, 1) < 0) {
 		/* nobody waits for it */

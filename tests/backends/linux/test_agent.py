@@ -484,12 +484,23 @@ def test_the_parents_socket_ends_with_it(program):
     os.kill(child, 9)
 
 
-def test_content_that_needs_python_is_refused(program):
-    """Which memory the stacks need, only the process's Python could say."""
-    armed = program()
+UNKNOWN_PYTHON = """
+from types import SimpleNamespace
+from gencore_backends.linux import agent, _native
+agent._native = SimpleNamespace(**{**vars(_native), "find_python": lambda: False})
+import gencore
+gencore.arm()
+"""
 
-    with pytest.raises(gencore.Unsupported, match="content='stacks' is unsupported"):
+
+def test_stacks_of_an_unknown_python_are_refused(program):
+    """A core of stacks without them would be called complete."""
+    armed = program(arm=False)
+    assert armed.run(UNKNOWN_PYTHON) is None
+
+    with pytest.raises(gencore.TargetUnavailable, match="keeps its stacks differently") as caught:
         gencore.Pipeline(target=armed.pid, content="stacks").start()
+    assert caught.value.remedy == "pass content='private'"
 
 
 def test_nobody_waits_for_the_clone(program, tmp_path):

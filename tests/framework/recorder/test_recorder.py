@@ -1,5 +1,6 @@
 """Dumps that a process of their own makes: what the target sees, and what it does not."""
 
+import inspect
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ import tarfile
 import time
 from concurrent.futures import CancelledError
 
+import children
 import pytest
 
 import gencore
@@ -195,7 +197,9 @@ def test_a_descriptor_of_the_process_is_written_by_the_process():
     assert done.stderr.startswith(b"thread destination 'descriptor' uses something")
 
 
-RECORDED = """
+RECORDED = (
+    inspect.getsource(children)
+    + """
 import gencore, json, os, signal, sys
 from gencore._recorder import starting
 
@@ -205,6 +209,7 @@ def recorder_of(dump):
 
 ballast = os.urandom(64 << 20)
 """
+)
 """What programs begin with; the memory keeps a dump from ending at once."""
 
 
@@ -261,12 +266,11 @@ def test_the_death_of_a_recorder_is_what_its_dump_reports(program):
 dump = gencore.start(collectors=["raw"])
 os.kill(recorder_of(dump), signal.SIGKILL)
 report = dump.result(60)
-children = [f.read() for f in map(open, __import__("glob").glob("/proc/self/task/*/children"))]
-print(json.dumps([report.result, report.recorder, report.failed[0].reason, "".join(children)]))
+print(json.dumps([report.result, report.recorder, report.failed[0].reason, children()]))
 """)
-    result, recorder, reason, children = json.loads(done.stdout)
+    result, recorder, reason, left = json.loads(done.stdout)
 
-    assert (result, recorder, children) == ("failed", "process", "")
+    assert (result, recorder, left) == ("failed", "process", [])
     assert "the recorder ended before the dump was complete" in reason
 
 
@@ -378,7 +382,7 @@ def test_a_recorder_of_another_version_makes_no_dump(tmp_path, monkeypatch):
 def test_whenever_a_recorder_is_killed_the_next_dump_finds_nothing_of_it(program, tmp_path):
     """No child, no half artefact under a final name, and no directory that is not swept."""
     done = program("""
-import glob, random, threading
+import random, threading
 from gencore._runtime.platform_agent import agent
 
 spawn, moments, timers = agent().spawn, random.Random(1), []
@@ -397,14 +401,13 @@ agent().spawn = spawn
 results.append(pipeline.run().result)
 for timer in timers:
     timer.join()
-children = "".join(open(f).read() for f in glob.glob("/proc/self/task/*/children"))
-print(json.dumps([results, children]))
+print(json.dumps([results, children()]))
 """)
-    results, children = json.loads(done.stdout)
+    results, left = json.loads(done.stdout)
 
     assert set(results[:-1]) <= {"failed", "complete"}
     assert "failed" in results
-    assert (results[-1], children) == ("complete", "")
+    assert (results[-1], left) == ("complete", [])
     kept = os.listdir(tmp_path)
     assert len(kept) >= results.count("complete")  # one may be killed once it has published
     assert all(is_whole(tmp_path / name) for name in kept)

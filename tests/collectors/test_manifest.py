@@ -28,7 +28,7 @@ from gencore.bundle.manifest import LARGEST_MANIFEST
 from gencore.corefile import CoreFile
 from gencore.target import Target
 from gencore.testing import SimulatedBackend, simulated
-from gencore_collectors.manifest import container, encoding
+from gencore_collectors.manifest import container, encoding, process
 
 DUMP = """if True:
     import gencore, json, sys, tarfile
@@ -709,6 +709,37 @@ def test_argument_values_are_hidden(python):
     assert "swordfish" not in json.dumps(found)
     assert "--password" in found["process"]["argv"]
     assert found["process"]["argv_redactions"] == 3  # these two, and the code behind -c
+
+
+PYTHON = "/usr/bin/python3.11"
+HIDDEN = "[redacted]"
+
+
+@pytest.mark.parametrize(
+    ("argv", "shown"),
+    [
+        ([PYTHON, "-pSECRET"], [PYTHON, "-p"]),
+        ([PYTHON, "app.py", "-uroot:SECRET"], [PYTHON, "app.py", "-u"]),
+        ([PYTHON, "app.py", "-m", "SECRET"], [PYTHON, "app.py", "-m", HIDDEN]),
+        ([PYTHON, "app.py", "a.py"], [PYTHON, "app.py", HIDDEN]),
+        ([PYTHON, "-c", "SECRET", "-m", "SECRET"], [PYTHON, "-c", HIDDEN, "-m", HIDDEN]),
+        ([PYTHON, "-Ic", "SECRET"], [PYTHON, "-I", HIDDEN]),
+        ([PYTHON, "-cSECRET", "x.py"], [PYTHON, "-c", HIDDEN]),
+        ([PYTHON, "-m", "http.server", "80"], [PYTHON, "-m", "http.server", HIDDEN]),
+        ([PYTHON, "-um", "http.server"], [PYTHON, "-u", "http.server"]),
+        ([PYTHON, "-mhttp.server", "SECRET"], [PYTHON, "-m", HIDDEN]),
+        ([PYTHON, "-X", "dev", "/bin/app", "SECRET"], [PYTHON, "-X", HIDDEN, "/bin/app", HIDDEN]),
+        ([PYTHON, "app.py", "--url=SECRET"], [PYTHON, "app.py", "--url"]),
+        (["uwsgi", "SECRET"], ["uwsgi", HIDDEN]),
+        (["uwsgi", "app.py"], ["uwsgi", "app.py"]),
+        ([PYTHON, "-m"], [PYTHON, "-m"]),
+        ([PYTHON], [PYTHON]),
+        ([], []),
+    ],
+)
+def test_of_arguments_only_program_options_and_script_are_shown(argv, shown):
+    """An option of one letter may have its value in the same word."""
+    assert process._names_only(argv, only_program=False) == shown
 
 
 def test_environment_holds_harmless_variables_only(python):

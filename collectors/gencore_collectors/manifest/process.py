@@ -1,6 +1,7 @@
 """The section ``process``: identity, arguments without values, memory, limits."""
 
 import os
+import re
 import sys
 import time
 from datetime import UTC, datetime
@@ -28,6 +29,12 @@ _LIMITS: Final = (
     "STACK",
 )
 _REDACTED: Final = "[redacted]"
+_OPTION: Final = re.compile(r"--[A-Za-z][A-Za-z0-9_-]*|-[A-Za-z0-9]")
+_PYTHON: Final = re.compile(r"(?:^|/)python[0-9.]*$")
+_MODULE: Final = re.compile(r"-[A-Za-z]*m")
+"""Options of one letter may be put together: -um."""
+_CODE: Final = re.compile(r"-[bBdEiIOPqsSuvx]*[cm]")
+_WITH_VALUE: Final = {"-X", "-W", "--check-hash-based-pycs"}
 _START_TIME: Final = 19
 """Where /proc/self/stat has the start, counted from what stands behind the name; see proc(5)."""
 
@@ -147,13 +154,30 @@ def _names_only(argv: list[str], *, only_program: bool) -> list[str]:
     """Keep what cannot be a secret: the program, the names of options, the script or module."""
     if only_program:
         return argv[:1] + [_REDACTED] * len(argv[1:])
-    kept = [argument.partition("=")[0] if argument[:1] == "-" else None for argument in argv]
-    kept[:1] = argv[:1]
-    for index, argument in enumerate(argv[1:], 1):
-        if argument[:1] != "-" and (argv[index - 1] == "-m" or argument.endswith(".py")):
-            kept[index] = argument
-            break
-    return [argument if argument is not None else _REDACTED for argument in kept]
+    shown = [*argv[:1], *map(_option_name, argv[1:])]
+    index = _script(argv)
+    if index < len(argv):
+        shown[index] = argv[index]
+    return shown
+
+
+def _option_name(argument: str) -> str:
+    """Return an option without its value, which may follow a single letter without a space."""
+    found = _OPTION.match(argument)
+    return found[0] if found else _REDACTED
+
+
+def _script(argv: list[str]) -> int:
+    """Return where the script or module is, behind the interpreter's own options."""
+    index, nowhere = 1, len(argv)
+    while index < len(argv) and argv[index].startswith("-"):
+        if _MODULE.fullmatch(argv[index]):
+            return index + 1
+        if _CODE.match(argv[index]):
+            return nowhere
+        index += 2 if argv[index] in _WITH_VALUE else 1
+    is_script = index < len(argv) and (_PYTHON.search(argv[0]) or argv[index].endswith(".py"))
+    return index if is_script else nowhere
 
 
 def _limits(target: Target) -> dict[str, dict[str, int | None] | None]:

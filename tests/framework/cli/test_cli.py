@@ -32,6 +32,34 @@ def cli(tmp_path):
     return run
 
 
+def test_only_the_command_that_runs_is_imported(python):
+    """Each start of the command line would pay for all the others: ``--version`` needs none."""
+    code = """if True:
+        import contextlib, io, json, sys
+        from gencore.cli import gencore
+        groups = []
+        for arguments in (["--version"], ["ps", "--help"]):
+            with contextlib.redirect_stdout(io.StringIO()):
+                gencore.main(arguments, standalone_mode=False)
+            loaded = {name.split(".")[2] for name in sys.modules if "gencore.cli." in name}
+            groups.append(sorted(loaded | {"attrs"} & set(sys.modules)))
+        print(json.dumps(groups))
+    """
+    version, ps = python(code)
+
+    assert version == ["errors"]
+    assert set(ps) == {"attrs", "errors", "options", "ps"}
+
+
+def test_the_help_lists_every_command_with_its_summary(cli):
+    """Those that were not imported too."""
+    shown = cli("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    rows = [line.split(maxsplit=1) for line in shown.splitlines()]
+
+    assert {"demo", "dump", "list", "verify", "plugins"} <= {name for name, _ in rows}
+    assert ["ps", "List armed processes: age, memory, threads, last dump."] in rows
+
+
 def test_demo_dumps_itself_and_reads_the_bundle_back(cli, tmp_path):
     """All threads are found in the bundle, and all go on."""
     done = cli("demo", "--directory", str(tmp_path), "--json")

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -25,6 +26,9 @@ from gencore.bundle.writer import BundleWriter
 SYSCTL = Path("/proc/sys/kernel")
 PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+GARBAGE = 1024
+"""Pages by which this process may grow until its garbage is collected."""
+PAGES = pytest.StashKey()
 
 
 @contextlib.contextmanager
@@ -102,6 +106,27 @@ def pytest_collection_modifyitems(items):
         return limit.args[0] if limit else 0, sizes[item.path]
 
     items.sort(key=most, reverse=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Free what a test has left: cores in cycles, which each later dump of this process has too.
+
+    What it has raised may be its parameter, which stays, and with it the frames that it went
+    through. Garbage is collected if there is much: the tests are many objects to look at.
+    """
+    yield
+    parameters = getattr(item, "callspec", None) and item.callspec.params
+    for value in (parameters or {}).values():
+        if isinstance(value, BaseException):
+            value.__traceback__ = value.__context__ = None
+    if sys.platform == "linux" and _resident_pages() > item.config.stash.get(PAGES, 0) + GARBAGE:
+        gc.collect()
+        item.config.stash[PAGES] = _resident_pages()
+
+
+def _resident_pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def slow(settled):
 def test_the_dumps_own_time_limit_ends_it(tmp_path, slow):
     """The report says failed with TimedOut; nothing is left."""
     collectors = ["raw", slow]
-    report = gencore.start(collectors=collectors, directory=tmp_path, timeout=0.001).result(30)
+    report = gencore.start(collectors=collectors, directory=tmp_path, timeout=0.5).result(30)
 
     assert report.result == "failed"
     assert isinstance(report.failed[0].error, gencore.TimedOut)

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -25,6 +26,9 @@ from gencore.bundle.writer import BundleWriter
 SYSCTL = Path("/proc/sys/kernel")
 PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+GARBAGE = 1024
+"""Pages by which this process may grow until its garbage is collected."""
+PAGES = pytest.StashKey()
 
 
 @contextlib.contextmanager
@@ -80,11 +84,16 @@ def pytest_addoption(pluginmanager):
         pluginmanager.register(importlib.import_module("pytest_randomly"), "shuffling")
 
 
+@pytest.hookimpl(wrapper=True)
 def pytest_xdist_auto_num_workers(config):
-    """Run the whole suite in a process per CPU, but what was chosen from it in this one."""
+    """Run the whole suite in two processes per CPU, but what was chosen from it in this one.
+
+    A test waits for the programs that it has started about as long as it computes.
+    """
+    cpus = yield
     chosen = config.option.keyword or config.option.markexpr
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
-    return None if whole else 0
+    return 2 * cpus if whole else 0
 
 
 @pytest.hookimpl(trylast=True)
@@ -97,6 +106,27 @@ def pytest_collection_modifyitems(items):
         return limit.args[0] if limit else 0, sizes[item.path]
 
     items.sort(key=most, reverse=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item):
+    """Free what a test has left: cores in cycles, which each later dump of this process has too.
+
+    What it has raised may be its parameter, which stays, and with it the frames that it went
+    through. Garbage is collected if there is much: the tests are many objects to look at.
+    """
+    yield
+    parameters = getattr(item, "callspec", None) and item.callspec.params
+    for value in (parameters or {}).values():
+        if isinstance(value, BaseException):
+            value.__traceback__ = value.__context__ = None
+    if sys.platform == "linux" and _resident_pages() > item.config.stash.get(PAGES, 0) + GARBAGE:
+        gc.collect()
+        item.config.stash[PAGES] = _resident_pages()
+
+
+def _resident_pages():
+    return int(Path("/proc/self/statm").read_text().split()[1])
 
 
 @pytest.fixture

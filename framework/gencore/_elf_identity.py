@@ -24,6 +24,13 @@ MALFORMED: Final = (ELFError, ConstructError, struct.error, OverflowError, Value
 """What pyelftools raises for a malformed file."""
 
 
+class _SegmentsOnly(ELFFile):
+    """An ELF file whose sections are not looked at: of each, pyelftools would parse the tables."""
+
+    def num_sections(self) -> int:
+        return 0
+
+
 def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
     """Return an ELF file's GNU build ID in hexadecimal, and its soname; None for what it lacks.
 
@@ -31,7 +38,7 @@ def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
     """
     build_id = soname = None
     try:
-        for segment in ELFFile(file).iter_segments():
+        for segment in _SegmentsOnly(file).iter_segments():
             build_id = next(_build_ids(segment), build_id)
             if isinstance(segment, DynamicSegment):
                 tags: Iterator[Any] = segment.iter_tags("DT_SONAME")

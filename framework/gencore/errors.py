@@ -9,9 +9,10 @@ import errno as errno_names
 import os
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from gencore.verdict import Reason, Verdict
+if TYPE_CHECKING:
+    from gencore.verdict import Reason, Verdict  # attrs takes as long to load as click
 
 __all__ = [
     "CoreFailed",
@@ -105,7 +106,7 @@ class Unsupported(GencoreError):
 
     exit_code = ExitCode.UNSUPPORTED
 
-    def __init__(self, verdicts: dict[str, Verdict]) -> None:
+    def __init__(self, verdicts: "dict[str, Verdict]") -> None:
         reasons = [(name, reason) for name, no in verdicts.items() for reason in no.reasons]
         text = "; ".join(f"{name}: {reason.text}" for name, reason in reasons)
         super().__init__(
@@ -197,6 +198,6 @@ def _errno_name(errno: int) -> str:
     return errno_names.errorcode.get(errno, f"errno {errno}")
 
 
-def _join_remedies(reasons: Iterable[Reason]) -> str | None:
+def _join_remedies(reasons: "Iterable[Reason]") -> str | None:
     remedies = dict.fromkeys(reason.remedy for reason in reasons if reason.remedy)
     return "; or ".join(remedies) or None

@@ -1,13 +1,15 @@
 """Watches an asyncio event loop, so that a trigger can fire when it does not turn."""
 
-import asyncio
 from contextlib import AbstractContextManager
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gencore._runtime.platform_agent import agent
 from gencore._triggers import exceptions
 from gencore._triggers.heartbeat import PERIOD
 from gencore.errors import Refused
+
+if TYPE_CHECKING:
+    import asyncio  # whoever has a loop has loaded it, and others do without
 
 __all__ = ["Watch", "watch"]
 
@@ -15,7 +17,7 @@ __all__ = ["Watch", "watch"]
 class Watch(AbstractContextManager["Watch"]):
     """Beats in an event loop once a second, until it or the loop is closed. See `watch`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: "asyncio.AbstractEventLoop") -> None:
         self._agent = agent()
         self._beat = self._agent.new_beat()
         self._loop = loop
@@ -47,7 +49,7 @@ class Watch(AbstractContextManager["Watch"]):
             self.close()
 
 
-def watch(loop: asyncio.AbstractEventLoop) -> Watch:
+def watch(loop: "asyncio.AbstractEventLoop") -> Watch:
     """Watch an event loop for the trigger ``loop``, and its exceptions for ``exception``.
 
     Call it when the loop is made, from any thread. It is watched from its first turn until it is
@@ -64,10 +66,10 @@ def watch(loop: asyncio.AbstractEventLoop) -> Watch:
     return watched
 
 
-def _wrap_handler(loop: asyncio.AbstractEventLoop) -> None:
+def _wrap_handler(loop: "asyncio.AbstractEventLoop") -> None:
     before = loop.get_exception_handler()
 
-    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def handle(loop: "asyncio.AbstractEventLoop", context: dict[str, Any]) -> None:
         if (error := context.get("exception")) is not None:
             exceptions.ask(error)
         if before is None:

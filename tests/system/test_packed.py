@@ -9,13 +9,16 @@ import pytest
 PROGRAM = """
 import sys
 import gencore
-print(gencore.start(directory=sys.argv[1]).result().result)
+from gencore.cli import main
+print(gencore.start(directory=sys.argv[1]).result().result, flush=True)
+sys.argv[1:] = ["verify", "--help"]
+main()
 """
 
 
 @pytest.mark.timeout(600)
 def test_a_packed_program_makes_a_bundle(wheel, tmp_path):
-    """With the plug-ins that are used if none is named."""
+    """With the plug-ins that are used if none is named, and the commands, imported by name."""
     environment = tmp_path / "environment"
     python = environment / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
@@ -30,4 +33,4 @@ def test_a_packed_program_makes_a_bundle(wheel, tmp_path):
     packed = [tmp_path / "dist" / "program" / "program", tmp_path]
     done = subprocess.run(packed, capture_output=True, text=True, check=False)
 
-    assert done.stdout == "complete\n", done.stderr
+    assert done.stdout.startswith("complete\nUsage: program verify"), done.stdout + done.stderr

@@ -8,6 +8,7 @@ import tomllib
 from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
 from sphinx.util.inventory import InventoryFile
 
@@ -58,8 +59,10 @@ def test_every_public_name_is_documented(inventory):
 def test_every_command_is_documented(inventory):
     """By its name, and with its options."""
     documented = inventory["std:cmdoption"]
+    context = click.Context(command_line)
 
-    for name, command in command_line.commands.items():
+    for name in command_line.list_commands(context):
+        command = command_line.get_command(context, name)
         shown = (p for p in command.params if not getattr(p, "hidden", False))
         options = {option for parameter in shown for option in parameter.opts}
         missing = {o for o in options if o.startswith("-")} - {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from gencore import DumpRequest, ThreadRecord
 from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
-from gencore_backends.linux.elf_snapshot import hand_over_this_process
+from gencore_backends.linux.own_clone import hand_over_this_process
 from gencore_backends.linux.process_access import THIS_PROCESS
 from gencore_backends.linux.snapshot import take_clone, thread_records
 

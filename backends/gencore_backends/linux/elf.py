@@ -25,9 +25,13 @@ class LinuxElf(LinuxBackend):
 
     def _probe(self, request: DumpRequest) -> Verdict:
         """Check the dumpable attribute and the limit on file sizes."""
-        from gencore_backends.linux import elf_snapshot, preflight
+        from gencore_backends.linux import (
+            elf_snapshot,  # noqa: F401 - loaded here, before the pause
+            own_clone,
+            preflight,
+        )
 
-        return preflight.probe_elf(request, elf_snapshot.CONTENTS)
+        return preflight.probe_elf(request, own_clone.CONTENTS)
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
         """Clone. The child writes into a file or a pipe."""
@@ -35,9 +39,9 @@ class LinuxElf(LinuxBackend):
             from gencore_backends.linux.handed_over import HandedSnapshot
 
             return HandedSnapshot(request, request.target.handover, self.name)
-        from gencore_backends.linux import elf_snapshot  # imported already, by probe
+        from gencore_backends.linux import elf_snapshot, own_clone  # imported already, by probe
 
-        take = partial(elf_snapshot.clone_this_process, request)
+        take = partial(own_clone.clone_this_process, request)
         if to_file:
             return elf_snapshot.FileSnapshot(take, output)
         return elf_snapshot.PipeSnapshot(take)

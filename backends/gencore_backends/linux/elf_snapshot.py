@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-from gencore import CoreStream, DumpRequest
+from gencore import CoreStream
 from gencore.core_stream import CHUNK_SIZE
 from gencore.output import Output
 from gencore.runtime import ignored
@@ -15,52 +15,15 @@ from gencore_backends.linux import _native
 from gencore_backends.linux.child import Child
 from gencore_backends.linux.completeness import why_incomplete
 from gencore_backends.linux.growing_file import GrowingFile
-from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS, LinuxSnapshot, Origin
+from gencore_backends.linux.snapshot import LinuxSnapshot, Origin
 
-__all__ = [
-    "CONTENTS",
-    "FileSnapshot",
-    "PipeSnapshot",
-    "clone_this_process",
-    "hand_over_this_process",
-]
+__all__ = ["FileSnapshot", "PipeSnapshot"]
 
-CONTENTS: Final = {"full", "private", "stacks", "triage"}
 _CORE: Final = "core"
 
 
 Take = Callable[[int, "list[_native.Snapshot]"], None]
 """Makes a clone that writes its core to a descriptor, and puts it into a list."""
-
-
-def clone_this_process(
-    request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]"
-) -> None:
-    """Make it. Raises OSError, whose filename is the step that failed."""
-    _native.snapshot_to_elf(core_fd, *_order(request), taken)
-
-
-def hand_over_this_process(
-    request: DumpRequest,
-    channel: int,
-    reader: int,
-    facts: bytes,
-    taken: "list[_native.Snapshot]",
-) -> None:
-    """Make one for a recorder, which gets all but its pidfd. Raises what the other does."""
-    _native.hand_over(channel, reader, facts, *_order(request), taken)
-
-
-def _order(request: DumpRequest) -> "tuple[str, _native.Ranges, bool, bool, str, int]":
-    """Return the arguments that both have."""
-    return (
-        request.content,
-        request.excluded,
-        request.with_dontdump,
-        request.allow_undumpable,
-        request.threads,
-        STOP_TIMEOUT_MS,
-    )
 
 
 class FileSnapshot(LinuxSnapshot):

@@ -171,15 +171,20 @@ def _name_of(distribution: Distribution) -> str | None:
 
 
 def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntry]:
-    entry_points = distribution.entry_points
+    """Yield the plug-ins. Of most distributions the text is read, and nothing is parsed."""
+    text = distribution.read_text("entry_points.txt") or ""
+    if not any(group in text for group in GROUPS.values()):
+        return
+    entry_points, version = distribution.entry_points, distribution.version
+    location = str(distribution.locate_file(""))
     for family, group in GROUPS.items():
         for entry_point in entry_points.select(group=group):
             yield CatalogueEntry(
                 family=family,
                 name=entry_point.name,
                 distribution=name,
-                version=distribution.version,
-                location=str(distribution.locate_file("")),
+                version=version,
+                location=location,
                 entry_point=entry_point,
             )
 

@@ -1,27 +1,17 @@
 """The command line: one module per command. Only here do errors become exit codes."""
 
+import importlib
 import json
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 
 from gencore._version import __version__
-from gencore.cli.bundle import extract_command, info_command, list_command, verify_command
-from gencore.cli.cache import cache
-from gencore.cli.debug import open_command
-from gencore.cli.demo import demo
-from gencore.cli.doctor import doctor
-from gencore.cli.dump import dump_command
 from gencore.cli.errors import describe_error, print_error
-from gencore.cli.launch import exec_command
-from gencore.cli.plugins import plugins
-from gencore.cli.ps import ps_command
-from gencore.cli.report import report
-from gencore.cli.stacks import stacks_command
 from gencore.errors import ExitCode, GencoreError
 
 __all__ = ["main"]
@@ -29,30 +19,45 @@ __all__ = ["main"]
 _EXIT_CODES = "\n".join(("\b", "Exit codes:", *(f"{code:5} {code.meaning}" for code in ExitCode)))
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
+_COMMANDS: Final = {
+    "cache": "gencore.cli.cache:cache",
+    "demo": "gencore.cli.demo:demo",
+    "doctor": "gencore.cli.doctor:doctor",
+    "dump": "gencore.cli.dump:dump_command",
+    "exec": "gencore.cli.launch:exec_command",
+    "extract": "gencore.cli.bundle:extract_command",
+    "info": "gencore.cli.bundle:info_command",
+    "list": "gencore.cli.bundle:list_command",
+    "open": "gencore.cli.debug:open_command",
+    "plugins": "gencore.cli.plugins:plugins",
+    "ps": "gencore.cli.ps:ps_command",
+    "report": "gencore.cli.report:report",
+    "stacks": "gencore.cli.stacks:stacks_command",
+    "verify": "gencore.cli.bundle:verify_command",
+}
+"""Where each command is: only the one that runs is imported, or all for ``--help``."""
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are looked up, as click documents it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's signature
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, command = _COMMANDS[cmd_name].partition(":")
+        found: click.Command = getattr(importlib.import_module(module), command)
+        return found
+
+
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES
+)
 @click.version_option(__version__, prog_name="gencore")
 def gencore() -> None:
     """Core dumps of a live Python process, from inside it, without ptrace."""
-
-
-_COMMANDS = (
-    demo,
-    exec_command,
-    dump_command,
-    ps_command,
-    list_command,
-    info_command,
-    verify_command,
-    extract_command,
-    stacks_command,
-    open_command,
-    report,
-    doctor,
-    plugins,
-    cache,
-)
-for _command in _COMMANDS:
-    gencore.add_command(_command)
 
 
 class _Terminated(KeyboardInterrupt):

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(200)  # a compiler without a cache; see conftest.py on the order
+
 NATIVE = Path(__file__).parents[3] / "backends" / "gencore_backends" / "macos" / "native"
 NATIVE_TESTS = Path(__file__).parents[2] / "native"
 MAGIC, DYNAMIC_LIBRARY = 0xFEEDFACF, 6

@@ -32,6 +32,42 @@ def cli(tmp_path):
     return run
 
 
+@pytest.fixture
+def small(monkeypatch, tmp_path_factory):
+    """Let dumps be of the stacks alone, where it is not the core that a test looks at."""
+    file = tmp_path_factory.mktemp("settings") / "gencore.toml"
+    file.write_text('content = "stacks"')
+    monkeypatch.setenv("GENCORE_CONFIG", str(file))
+
+
+def test_only_the_command_that_runs_is_imported(python):
+    """Each start of the command line would pay for all the others: ``--version`` needs none."""
+    code = """if True:
+        import contextlib, io, json, sys
+        from gencore.cli import gencore
+        groups = []
+        for arguments in (["--version"], ["ps", "--help"]):
+            with contextlib.redirect_stdout(io.StringIO()):
+                gencore.main(arguments, standalone_mode=False)
+            loaded = {name.split(".")[2] for name in sys.modules if "gencore.cli." in name}
+            groups.append(sorted(loaded | {"attrs"} & set(sys.modules)))
+        print(json.dumps(groups))
+    """
+    version, ps = python(code)
+
+    assert version == ["errors"]
+    assert set(ps) == {"attrs", "errors", "options", "ps"}
+
+
+def test_the_help_lists_every_command_with_its_summary(cli):
+    """Those that were not imported too."""
+    shown = cli("--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    rows = [line.split(maxsplit=1) for line in shown.splitlines()]
+
+    assert {"demo", "dump", "list", "verify", "plugins"} <= {name for name, _ in rows}
+    assert ["ps", "List armed processes: age, memory, threads, last dump."] in rows
+
+
 def test_demo_dumps_itself_and_reads_the_bundle_back(cli, tmp_path):
     """All threads are found in the bundle, and all go on."""
     done = cli("demo", "--directory", str(tmp_path), "--json")
@@ -45,6 +81,7 @@ def test_demo_dumps_itself_and_reads_the_bundle_back(cli, tmp_path):
     assert all(outcome["still_running"].values())
 
 
+@pytest.mark.usefixtures("small")
 def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
     """Stages go to standard error, however long they last; the outcome to standard output."""
     done = cli("demo")
@@ -56,6 +93,7 @@ def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
     assert len(lines) == len(set(lines))
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("columns", [80, 0])
 def test_a_terminal_gets_a_bar(tmp_path, columns):
     """It is drawn over and over on one line, and taken away in the end; 0 columns are unknown."""
@@ -124,6 +162,7 @@ state.describe = without_libc
 """
 
 
+@pytest.mark.usefixtures("small")
 def test_a_partial_demo_says_what_is_missing_and_ends_with_3(cli):
     """The bundle is read back all the same."""
     done = cli("demo", "--quiet", patch=WITHOUT_LIBC)
@@ -141,6 +180,7 @@ module._sha256 = lambda _: "0" * 64
 """
 
 
+@pytest.mark.usefixtures("small")
 def test_demo_compares_the_hash_of_what_it_reads(cli):
     """It does not take the manifest's word for it."""
     done = cli("demo", "--quiet", patch=OTHER_HASH)
@@ -168,6 +208,7 @@ module.progress.wait_for, module.Service.lock = wait_and_stop, stuck
 """
 
 
+@pytest.mark.usefixtures("small")
 def test_demo_ends_with_1_if_a_thread_did_not_go_on(cli):
     """The bundle is whole, but the service was harmed."""
     done = cli("demo", "--quiet", patch=STUCK)
@@ -176,6 +217,7 @@ def test_demo_ends_with_1_if_a_thread_did_not_go_on(cli):
     assert "running    5 of 6 threads" in done.stdout
 
 
+@pytest.mark.usefixtures("small")
 def test_quiet_demo_shows_no_progress(cli):
     """--quiet prints nothing on standard error."""
     assert cli("demo", "--quiet").stderr == ""

@@ -432,3 +432,17 @@ print(json.dumps([dump.result().result, peaks[0], max(peaks)]))
 
     assert result == "complete"
     assert most - begin < 64  # MiB
+
+
+def test_a_process_that_has_a_recorder_loads_no_reader(python):
+    """It may be in trouble: what reads, hashes and packs a core is loaded in the recorder only."""
+    code = """if True:
+        import json, sys
+        import gencore
+        report = gencore.start().result()
+        print(json.dumps([report.recorder, report.result, sorted(sys.modules)]))
+    """
+    *how, loaded = python(code)
+
+    assert how == ["process", "complete"]
+    assert {"asyncio", "elftools", "isal", "stevedore", "tarfile"}.isdisjoint(loaded)

@@ -1,0 +1,44 @@
+"""Has the native part clone this process: for a core in a descriptor, or for a recorder.
+
+Apart from what reads cores, which a process that has a recorder does not load.
+"""
+
+from typing import Final
+
+from gencore import DumpRequest
+from gencore_backends.linux import _native
+from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
+
+__all__ = ["CONTENTS", "clone_this_process", "hand_over_this_process"]
+
+CONTENTS: Final = {"full", "private", "stacks", "triage"}
+
+
+def clone_this_process(
+    request: DumpRequest, core_fd: int, taken: "list[_native.Snapshot]"
+) -> None:
+    """Make it. Raises OSError, whose filename is the step that failed."""
+    _native.snapshot_to_elf(core_fd, *_order(request), taken)
+
+
+def hand_over_this_process(
+    request: DumpRequest,
+    channel: int,
+    reader: int,
+    facts: bytes,
+    taken: "list[_native.Snapshot]",
+) -> None:
+    """Make one for a recorder, which gets all but its pidfd. Raises what the other does."""
+    _native.hand_over(channel, reader, facts, *_order(request), taken)
+
+
+def _order(request: DumpRequest) -> "tuple[str, _native.Ranges, bool, bool, str, int]":
+    """Return the arguments that both have."""
+    return (
+        request.content,
+        request.excluded,
+        request.with_dontdump,
+        request.allow_undumpable,
+        request.threads,
+        STOP_TIMEOUT_MS,
+    )

@@ -184,13 +184,15 @@ static void clone_prevent_kernel_core(void)
 }
 
 /*
- * A session of its own: what is sent to the service's process group, SIGKILL above all, ends the
- * service, and the clone then ends when its reader has. The rest is ordinary: no place at the
- * processors that the service was given, and the first to be killed when memory runs out.
- * What the system does not permit stays as it is.
+ * A session of its own, which is scheduled apart from the service. It is in a process group of its
+ * own already, see instant.c: what is sent to the service's, SIGKILL above all, ends the service,
+ * and the clone then ends when its reader has. But no leader of a group may begin a session, so it
+ * returns for a moment. The rest is ordinary: no place at the processors that the service was given,
+ * and the first to be killed when memory runs out. What the system does not permit stays as it is.
  */
 static void clone_become_ordinary(const struct image *image)
 {
+	syscall(SYS_setpgid, 0, image->pgrp);
 	syscall(SYS_setsid);
 	clone_reset_scheduling(image->cpus);
 	clone_write_file("/proc/self/oom_score_adj", "1000", 4);

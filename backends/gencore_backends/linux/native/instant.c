@@ -81,6 +81,9 @@ static int stop_and_clone(struct image *image, struct snapshot *ret, enum snapsh
 	image->stop_ns = stopped - begin;
 	ret->pid = (pid_t)clone_image(image, &ret->pidfd);
 	err = errno;
+	/* At once: it may be long until it runs, and the service's group may be killed until then. */
+	if (ret->pid > 0)
+		syscall(SYS_setpgid, ret->pid, ret->pid);
 	threads_check(&image->threads);
 	cloned = now_ns();
 	threads_release();

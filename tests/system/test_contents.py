@@ -300,19 +300,27 @@ def test_unreadable_memory_is_a_warning(tmp_path, collectors):
 
 
 def test_thousands_of_threads_are_all_exact(tmp_path):
-    """Two thousand of them, each with its registers in the core."""
+    """Two thousand of them, each with its registers in the core.
+
+    On a busy machine a few may not get a processor in time: the second or third dump has them.
+    """
     event = threading.Event()
     threads = [threading.Thread(target=event.wait) for _ in range(2000)]
     for thread in threads:
         thread.start()
     try:
-        report = gencore.Pipeline(collectors=["raw"], directory=tmp_path, content="private").run()
+        for _ in range(3):
+            pipeline = gencore.Pipeline(collectors=["raw"], directory=tmp_path, content="private")
+            report = pipeline.run()
+            inexact = [record for record in report.threads if record.registers != "exact"]
+            assert {record.reason for record in inexact} <= {"it did not stop in time"}
+            if not inexact:
+                break
     finally:
         event.set()
         for thread in threads:
             thread.join()
 
-    inexact = [record for record in report.threads if record.registers != "exact"]
     assert not inexact
     assert len(report.threads) > 2000
     with CoreFile(report.path_of("raw")) as core:

@@ -219,8 +219,9 @@ def _executable(bundle: BundleReader) -> str:
     member = bundle.find(path) if path is not None else None
     if member is None:
         raise IntegrityError(f"{bundle.path}: executable {path!r} not found in the bundle")
-    if not os.fsencode(member.path).decode(errors="replace").isprintable():
-        raise IntegrityError(  # a debugger would take the line after a newline for a command
-            f"{bundle.path}: the executable's path {path!r} contains control characters"
+    text = os.fsencode(member.path).decode(errors="replace")
+    if not text.isprintable() or "`" in text:  # LLDB takes what follows for a command
+        raise IntegrityError(
+            f"{bundle.path}: the executable's path {path!r} has control characters or backticks"
         )
     return member.path

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ def main() -> NoReturn:
     try:
         with _ended_by_signals():
             code = gencore(standalone_mode=False) or 0
+            sys.stdout.flush()
         sys.exit(code)
     except click.ClickException as error:
         error.show()
@@ -109,6 +111,18 @@ def main() -> NoReturn:
     except GencoreError as error:
         _report(error)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _give_up_output(error)
+        sys.exit(ExitCode.FAILED)
+
+
+def _give_up_output(error: OSError) -> None:
+    """Say why standard output could not be written, unless its reader has had enough."""
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"gencore: standard output: {error.strerror}", err=True)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes too
 
 
 def _report(error: GencoreError) -> None:

@@ -13,6 +13,7 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore._final_directory import OWN_DIRECTORIES
+from gencore._settings.sources import resolve_settings
 from gencore.bundle.cache import UnpackedBundle, unpacked
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
@@ -20,8 +21,8 @@ from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
 from gencore.cli.leftovers import find_leftovers
-from gencore.cli.options import json_option
-from gencore.errors import GencoreError, IntegrityError, OutputError, Refused
+from gencore.cli.options import bundle_argument, json_option
+from gencore.errors import GencoreError, IntegrityError, OutputError
 
 __all__ = [
     "extract_command",
@@ -35,7 +36,6 @@ __all__ = [
 _SUFFIX: Final = ".tar.gz"
 _LONGEST: Final = 200
 """Characters of a field that are shown."""
-_bundle_argument = click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
 
 
 @contextmanager
@@ -68,11 +68,16 @@ def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int
 
 
 @click.command("list")
-@click.argument("directory", type=click.Path(path_type=Path), default=".")
+@click.argument(
+    "directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False
+)
 @click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option
-def list_command(*, directory: Path, every: bool, as_json: bool) -> None:
+def list_command(*, directory: Path | None, every: bool, as_json: bool) -> None:
     """List the bundles in a directory, oldest first.
+
+    Without DIRECTORY those where dumps go: GENCORE_DIRECTORY, else as in GENCORE_CONFIG, else the
+    current directory.
 
     Includes those in the per-user directories (gencore-UID) that gencore creates inside a
     directory in which other users can rename files.
@@ -81,13 +86,12 @@ def list_command(*, directory: Path, every: bool, as_json: bool) -> None:
     that were killed ("dead"), which the next dump removes, and of those of which this machine
     cannot know ("unknown"), which it removes when they are a week old.
     """
-    if not directory.is_dir():
-        raise Refused(f"{directory}: not a directory", remedy="pass the directory of the bundles")
-    places = (directory, *directory.glob(OWN_DIRECTORIES))
-    found = (path for place in places for path in place.glob(f"*{_SUFFIX}"))
-    in_order = sorted(found, key=lambda path: (path.name, path))
-    rows = [_row(path) for path in in_order if path.is_file()]
-    unfinished = list(find_leftovers(directory)) if every else []
+    place = Path(directory or resolve_settings({}).directory or ".")
+    places = (place, *place.glob(OWN_DIRECTORIES))
+    found = (path for each in places for path in each.glob(f"*{_SUFFIX}"))
+    rows = [_row(path) for path in sorted(found) if path.is_file()]
+    rows.sort(key=lambda row: row["created_at"] or "")
+    unfinished = list(find_leftovers(place)) if every else []
     if as_json:
         more = {"leftovers": unfinished} if every else {}
         click.echo(json.dumps({"bundles": rows, **more}, indent=1))
@@ -114,7 +118,7 @@ def _row(path: Path) -> dict[str, Any]:
         **row,
         "created_at": _text(manifest, "created_at"),
         "result": _text(manifest, "status", "result"),
-        "pid": _text(manifest, "process", "pid"),
+        "pid": ManifestValue(manifest)["process"]["pid"].number,
         "title": _text(manifest, "process", "title"),
     }
 
@@ -130,7 +134,7 @@ def _size(size: int) -> str:
 
 
 @click.command("info")
-@_bundle_argument
+@bundle_argument
 @click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
@@ -166,7 +170,7 @@ _FACTS: Final = (
 
 
 @click.command("verify")
-@_bundle_argument
+@bundle_argument
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
@@ -190,7 +194,7 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
 
 
 @click.command("extract")
-@_bundle_argument
+@bundle_argument
 @click.argument("names", nargs=-1)
 @click.option(
     "-o",

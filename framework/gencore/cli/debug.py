@@ -11,14 +11,14 @@ import click
 from gencore.bundle.cache import UnpackedBundle
 from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.cache import clear_copies
-from gencore.cli.options import json_option
+from gencore.cli.options import BUNDLE, json_option
 from gencore.errors import UsageError
 
 __all__ = ["open_command"]
 
 
 @click.command("open")
-@click.argument("path", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
+@click.argument("path", metavar="[BUNDLE]", type=BUNDLE, required=False)
 @click.argument("arguments", nargs=-1)
 @click.option("--lldb", is_flag=True, help="Start lldb instead of gdb.")
 @click.option("--print", "only_print", is_flag=True, help="Only print the command line.")

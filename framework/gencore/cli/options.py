@@ -1,14 +1,18 @@
 """The options that several commands take, with one name, default and environment variable."""
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
-__all__ = ["directory_option", "json_option"]
+__all__ = ["BUNDLE", "bundle_argument", "directory_option", "json_option"]
 
 Command = Callable[..., Any]
 
+BUNDLE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+"""A file that is to be read."""
+bundle_argument = click.argument("path", metavar="BUNDLE", type=BUNDLE)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 

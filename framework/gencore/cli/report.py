@@ -13,7 +13,7 @@ from gencore._escaping import escape_unprintable
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle
-from gencore.cli.options import json_option
+from gencore.cli.options import BUNDLE, json_option
 from gencore.errors import GencoreError, OutputError, UsageError
 
 __all__ = ["report"]
@@ -24,7 +24,7 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json")
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("bundle", type=BUNDLE)
 @click.option(
     "-o",
     "--output",

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,14 +18,23 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle, unpack_bundle
-from gencore.cli.options import json_option
+from gencore.cli.options import bundle_argument, json_option
 from gencore.errors import IntegrityError
 
 __all__ = ["stacks_command"]
 
 _PYTHON_FRAME: Final = re.compile(r'    \(Python\) File "(.+)", line (\d{1,9}), in ')
 _SOURCE_LINE: Final = " " * 8
-"""The indentation of pystack's source lines, which it reads from this machine's files."""
+"""The indentation of pystack's source lines."""
+_PYSTACK: Final = """
+import runpy, types
+import pystack.traceback_formatter as formatter
+formatter.os = types.SimpleNamespace(path=types.SimpleNamespace(exists=lambda path: False))
+runpy.run_module("pystack", run_name="__main__", alter_sys=True)
+"""
+"""pystack without its source lines: it would print those of any file here that the core names."""
+_DEBUGINFOD: Final = "DEBUGINFOD_URLS"
+"""Where pystack would ask for what the build IDs in the core name."""
 _MISSING: Final = (
     "pystack is not installed: showing the stacks that the manifest recorded at the instant.\n"
     "To read them from the core, and for --native: pip install 'gencore[analysis]'"
@@ -32,7 +42,7 @@ _MISSING: Final = (
 
 
 @click.command("stacks")
-@click.argument("path", metavar="BUNDLE", type=click.Path(path_type=Path))
+@bundle_argument
 @click.option("--native", is_flag=True, help="Merge in the native frames.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
@@ -48,25 +58,25 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> N
 
 
 def _run_pystack(copy: UnpackedBundle, *, native: bool) -> str:
-    command = [sys.executable, "-m", "pystack", "--no-color", "core"]
+    command = [sys.executable, "-c", _PYSTACK, "--no-color", "core"]
     command += [*(["--native"] if native else []), "--lib-search-root", str(copy.folder)]
     command += [str(copy.core), str(copy.executable)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - no shell
+    environment = {name: value for name, value in os.environ.items() if name != _DEBUGINFOD}
+    done = subprocess.run(  # noqa: S603 - no shell
+        command, capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode:
         raise IntegrityError(f"pystack cannot read the core: {done.stderr.strip()[-500:]}")
     return done.stdout
 
 
 def _with_sources(text: str, sources: SourceLines) -> str:
-    """Replace this machine's source lines, which may differ, by the bundle's."""
+    """Add the bundle's source lines."""
     shown_lines = []
-    replaced = False
     for line in text.splitlines():
-        if not (replaced and line.startswith(_SOURCE_LINE)):
-            shown_lines.append(escape_unprintable(line))
+        shown_lines.append(escape_unprintable(line))
         frame = _PYTHON_FRAME.match(line)
         source = sources.find(frame[1], int(frame[2])) if frame else None
-        replaced = source is not None
         if source is not None:
             shown_lines.append(_SOURCE_LINE + escape_unprintable(source))
     return "\n".join(shown_lines)

@@ -78,9 +78,7 @@ def test_the_clone_does_no_work_while_the_pause_lasts(tmp_path):
     """It waits for a signal, and says no more than that before it is told to go on."""
     with (tmp_path / "core").open("w+b") as file:
         taken = []
-        _native.snapshot_to_elf(
-            *(file.fileno(), "full", (), (), False, False, "caller", 250, taken)
-        )
+        _native.snapshot_to_elf(*(file.fileno(), "full", (), False, False, "caller", 250, taken))
         pid, _, status_fd = taken[0][:3]
         child = Child(taken)
         try:
@@ -99,9 +97,7 @@ def test_no_signal_handler_of_the_application_can_run_in_the_clone(tmp_path):
     """Each that may have one is blocked from the first instruction, but the one it waits for."""
     with (tmp_path / "core").open("w+b") as file:
         taken = []
-        _native.snapshot_to_elf(
-            *(file.fileno(), "full", (), (), False, False, "caller", 250, taken)
-        )
+        _native.snapshot_to_elf(*(file.fileno(), "full", (), False, False, "caller", 250, taken))
         child = Child(taken)
         try:
             _wait_until_in_call(child.pid, RT_SIGTIMEDWAIT)

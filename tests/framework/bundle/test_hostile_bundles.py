@@ -342,17 +342,17 @@ def test_a_top_folder_that_a_terminal_obeys_is_refused(path, refused, top):
     refused(path, "name of the top folder", at_once=True)
 
 
+@pytest.mark.parametrize("name", ["bin/python\nplatform shell touch pwned", "bin/`40+2`"])
 @pytest.mark.parametrize("lldb", [[], ["--lldb"]])
-def test_an_executable_whose_path_is_a_command_is_refused(path, command, write_bundle, lldb):
-    """LLDB takes the lines of its options for commands."""
-    name = "bin/python\nplatform shell touch pwned"
+def test_an_executable_whose_path_is_a_command_is_refused(path, command, write_bundle, lldb, name):
+    """LLDB takes the lines of its options for commands, and evaluates what is in backticks."""
     manifest = {"process": {"executable": {"path": f"/{name}"}}}
     write_bundle(path, {"manifest.json": json.dumps(manifest).encode(), name: b""})
 
     code, out, err = command(path, "open", "--print", *lldb)
 
     assert (code, out) == (8, "")
-    assert "contains control characters" in err
+    assert "has control characters or backticks" in err
 
 
 def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle):

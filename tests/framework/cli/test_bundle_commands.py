@@ -3,9 +3,11 @@
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,7 +40,7 @@ def test_list_shows_every_bundle_and_what_is_wrong_with_it(cli, bundle, tmp_path
     assert code == 0
     assert [row["error"] is None for row in rows] == [False, True]
     assert rows[1]["result"] == "complete"
-    assert rows[1]["pid"] == str(os.getpid())
+    assert rows[1]["pid"] == os.getpid()
     assert bundle.name in out
     assert "\x1b" not in out
 
@@ -139,13 +141,64 @@ def test_extract_takes_names(cli, bundle, tmp_path):
     assert os.listdir(out.strip()) == ["manifest.json"]
 
 
-@pytest.mark.parametrize("command", ["info", "verify", "extract", "stacks", "open", "list"])
-def test_what_cannot_be_read_ends_with_4_and_a_remedy(cli, tmp_path, command):
-    """No traceback."""
-    code, _, err = cli(command, tmp_path / "none")
+@pytest.mark.parametrize(
+    "command", ["info", "verify", "extract", "stacks", "open", "report", "list"]
+)
+def test_a_wrong_path_is_a_wrong_use(cli, tmp_path, command):
+    """Of every command."""
+    code, out, err = cli(command, tmp_path / "none")
 
-    assert code == 4
-    assert "remedy:" in err
+    assert (code, out) == (2, "")
+    assert "does not exist" in err
+
+
+def test_list_looks_where_dumps_go_and_sorts_by_time(cli, tmp_path, monkeypatch, write_bundle):
+    """Whatever the names of the bundles."""
+    moments = {"a-newer": "2026-01-02T00:00:00Z", "z-older": "2026-01-01T00:00:00Z"}
+    for name, moment in moments.items():
+        manifest = json.dumps({"created_at": moment}).encode()
+        write_bundle(tmp_path / f"{name}.tar.gz", {"manifest.json": manifest})
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(tmp_path))
+
+    rows = json.loads(cli("list", "--json")[1])["bundles"]
+
+    assert [Path(row["path"]).name for row in rows] == ["z-older.tar.gz", "a-newer.tar.gz"]
+
+
+@pytest.mark.parametrize(
+    ("output", "says"), [("/dev/full", "standard output: No space left on device"), ("|true", "")]
+)
+def test_output_that_cannot_be_written_is_no_traceback(bundle, output, says):
+    """A full disk is named; a reader that has had enough knows."""
+    words = [sys.executable, "-m", "gencore", "info", "--files", bundle]
+    line = shlex.join(map(str, words)) + (output if output[0] == "|" else f" > {output}")
+    done = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True, check=False
+    )
+
+    assert done.stderr == (f"gencore: {says}\n" if says else "")
+    assert done.returncode == 1 or not says
+
+
+def test_stacks_print_no_line_of_the_readers_files(cli, tmp_path, tool):
+    """A frame may name any of them, which the bundle has not."""
+    secret = tmp_path / "secret"
+    code = f"""if True:
+        import gencore, sys
+        names = {{"gencore": gencore, "sys": sys}}
+        dump = "def spy():\\n    print(gencore.collect_core(directory=sys.argv[1]))\\n"
+        exec(compile(dump, {str(secret)!r}, "exec"), names)
+        names["spy"]()
+    """
+    command = [sys.executable, "-c", code, tmp_path]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    secret.write_text("first\nSECRET of the reader\n")
+
+    code, out, _ = cli("stacks", path)
+
+    assert tool("pystack")
+    assert (code, "SECRET" in out) == (0, False)
+    assert ", in spy" in out
 
 
 @pytest.mark.parametrize("command", ["info", "verify", "extract", "stacks", "open"])

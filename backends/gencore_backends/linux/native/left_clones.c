@@ -18,6 +18,7 @@ enum {
 	LOOKS = 100, /* for a moment at which a call disturbs nobody */
 	PAUSE_MS = 10,
 	STOP_MS = 100,
+	LAST_STOP_MS = 5000, /* at the last look, on a busy machine too */
 	LATE_LOOK_MS = 5,
 	EXIT_SIGNAL_FIELD = 36, /* counted from what stands behind the name; see proc(5), stat */
 };
@@ -36,7 +37,7 @@ static struct tracee *stop_somebody(struct tracees *tracees)
 
 	for (int look = 0; !found && look < LOOKS; look++) {
 		tracees->all = look == LOOKS - 1;
-		found = tracees_stop_any(tracees, STOP_MS);
+		found = tracees_stop_any(tracees, tracees->all ? LAST_STOP_MS : STOP_MS);
 		if (!found)
 			nap_ms(PAUSE_MS);
 	}

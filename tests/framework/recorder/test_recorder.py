@@ -337,8 +337,13 @@ def test_a_recorder_has_no_descriptor_of_its_target(program):
 given = os.open("/etc/hostname", os.O_RDONLY)
 os.set_inheritable(given, True)
 dump = gencore.start(collectors=["raw"])
-folder = f"/proc/{recorder_of(dump)}/fd"
+recorder = recorder_of(dump)
+os.kill(recorder, signal.SIGSTOP)
+while open(f"/proc/{recorder}/stat").read().rpartition(")")[2].split()[0] != "T":
+    os.sched_yield()  # it opens and closes files
+folder = f"/proc/{recorder}/fd"
 links = [os.readlink(f"{folder}/{name}") for name in os.listdir(folder)]
+os.kill(recorder, signal.SIGCONT)
 dump.result()
 print(json.dumps(links))
 """)

@@ -84,16 +84,11 @@ def pytest_addoption(pluginmanager):
         pluginmanager.register(importlib.import_module("pytest_randomly"), "shuffling")
 
 
-@pytest.hookimpl(wrapper=True)
 def pytest_xdist_auto_num_workers(config):
-    """Run the whole suite in two processes per CPU, but what was chosen from it in this one.
-
-    A test waits for the programs that it has started about as long as it computes.
-    """
-    cpus = yield
+    """Run the whole suite in a process per CPU, but what was chosen from it in this one."""
     chosen = config.option.keyword or config.option.markexpr
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
-    return 2 * cpus if whole else 0
+    return None if whole else 0
 
 
 @pytest.hookimpl(trylast=True)

@@ -33,8 +33,7 @@ class BundleReader:
         """Open one member; only its part of the bundle is decompressed.
 
         It is found by the table of contents, which may lead elsewhere than reading the archive
-        from its beginning does: `extract` and `verify` read
-        it so, and believe nothing else.
+        from its beginning does: `extract` and `verify` read it so, and believe nothing else.
         """
         if path not in self._by_path:
             raise IntegrityError(f"{self.path}: {path!r} not found in the bundle")

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from children import children
 
 import gencore
 from gencore.target import Target
@@ -194,11 +195,20 @@ def test_garbage_is_refused(packet, program):
     ask(Target(armed.pid)).close()
 
 
+def descriptors_at_rest(armed):
+    """Count those of a process, with what its agent keeps for a time of need.
+
+    It has taken these before it answers a second time.
+    """
+    for _ in range(2):
+        ask(Target(armed.pid)).close()
+    return armed.run("len(os.listdir('/proc/self/fd'))")
+
+
 def test_descriptors_of_a_wrong_request_are_closed(program):
     """As many as the kernel lets through."""
     armed = program()
-    ask(Target(armed.pid)).close()  # then it keeps some for a time of need
-    before = armed.run("len(os.listdir('/proc/self/fd'))")
+    before = descriptors_at_rest(armed)
 
     for _ in range(20):
         with connect(armed.pid) as connection, Path(os.devnull).open() as file:
@@ -308,8 +318,7 @@ def test_a_slow_client_holds_up_nobody_for_long(program):
 def test_a_client_that_dies_leaves_no_clone(program):
     """It has asked for a capture, and reads neither the answer nor the core."""
     armed = program()
-    ask(Target(armed.pid)).close()  # then it keeps some descriptors for a time of need
-    before = armed.run("len(os.listdir('/proc/self/fd'))")
+    before = descriptors_at_rest(armed)
     died = subprocess.Popen(["true"])
     pidfd = os.pidfd_open(died.pid)
     died.wait()
@@ -324,19 +333,13 @@ def test_a_client_that_dies_leaves_no_clone(program):
 
     def left():
         ask(Target(armed.pid)).close()
-        return children_of_threads(armed.pid), armed.run("len(os.listdir('/proc/self/fd'))")
+        return children(armed.pid), armed.run("len(os.listdir('/proc/self/fd'))")
 
     end_by = time.monotonic() + 60
     while (found := left()) != ([], before) and time.monotonic() < end_by:
         time.sleep(0.01)
 
     assert found == ([], before)
-
-
-def children_of_threads(pid):
-    """List the children of all of its threads, zombies too."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [child for task in tasks for child in (task / "children").read_text().split()]
 
 
 def test_a_taken_name_makes_no_difference(program):

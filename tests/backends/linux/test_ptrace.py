@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from children import children
 
 if sys.platform != "linux":
     pytest.skip("the backend is for Linux only", allow_module_level=True)
@@ -129,12 +130,6 @@ def status_of(pid, key):
 def children_of(pid):
     """List the children of its main thread, zombies too."""
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-
-
-def all_children_of(pid):
-    """List those of all of its threads."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [child for task in tasks for child in (task / "children").read_text().split()]
 
 
 def states_of(pid):
@@ -344,7 +339,7 @@ def test_a_killed_dump_leaves_no_zombie_and_nothing_stopped(traced):
             os.kill(requester, signal.SIGKILL)
             os.waitpid(requester, 0)
         end_by = time.monotonic() + 60
-        while (found := (all_children_of(target.pid), states_of(target.pid))) != (
+        while (found := (children(target.pid), states_of(target.pid))) != (
             [],
             {"S"},
         ) and time.monotonic() < end_by:

@@ -7,10 +7,10 @@ from pathlib import Path
 __all__ = ["children"]
 
 
-def children() -> list[int]:
-    """Return the process IDs of this process's children, those of threads that go on."""
+def children(parent: int | str = "self") -> list[int]:
+    """Return the process IDs of a process's children, zombies too, of all threads that go on."""
     found: list[str] = []
-    for tid in os.listdir("/proc/self/task"):
+    for tid in os.listdir(f"/proc/{parent}/task"):
         with suppress(FileNotFoundError):  # it has ended since
-            found += Path(f"/proc/self/task/{tid}/children").read_text().split()
+            found += Path(f"/proc/{parent}/task/{tid}/children").read_text().split()
     return [int(pid) for pid in found]

@@ -18,6 +18,7 @@ enum {
 	LINE = 8192, /* a path has 4,096 bytes at most */
 	LINES_BUFFER = 64 * 1024,
 	MAX_OWN = 64,
+	LEAST_ROWS = 4096,
 };
 
 static uintptr_t own_starts[MAX_OWN];
@@ -60,6 +61,21 @@ void clone_free(void *memory, size_t size)
 		return;
 	syscall(SYS_munmap, memory, size);
 	own_starts[index] = own_starts[--own_count];
+}
+
+void *clone_grow(void *rows, size_t count, size_t *capacity, size_t size)
+{
+	size_t larger = rows ? 2 * *capacity : LEAST_ROWS;
+	void *grown = clone_memory(larger * size);
+
+	if (!grown)
+		return NULL;
+	if (rows) {
+		memcpy(grown, rows, count * size);
+		clone_free(rows, *capacity * size);
+	}
+	*capacity = larger;
+	return grown;
 }
 
 /* ---------------------------------------------------------------------------- lines of a file */

@@ -71,6 +71,12 @@ void *clone_memory(size_t size);
 /* Give memory back. */
 void clone_free(void *memory, size_t size);
 
+/*
+ * Move *count* rows of so many bytes each to memory for twice as many as *capacity*, and give theirs
+ * back; begin where *rows* is NULL. NULL with errno set, and the rows where they were.
+ */
+void *clone_grow(void *rows, size_t count, size_t *capacity, size_t size);
+
 /* Returns 0, or -1 with errno set. */
 int clone_open_lines(const char *path, struct lines *lines);
 

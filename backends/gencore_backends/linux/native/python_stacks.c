@@ -64,27 +64,24 @@ struct finding {
 	uintptr_t last_code; /* recursion */
 };
 
-static int clone_grow(struct finding *finding)
+/* Returns whether there is room for one more. */
+static bool clone_make_room(struct finding *finding)
 {
-	size_t capacity = finding->capacity ? 2 * finding->capacity : 8192;
-	struct range *rows = clone_memory(capacity * sizeof(*rows));
+	void *rows = finding->rows;
 
-	if (!rows)
-		return -1;
-	for (size_t i = 0; i < finding->count; i++)
-		rows[i] = finding->rows[i];
-	if (finding->rows)
-		clone_free(finding->rows, finding->capacity * sizeof(*rows));
-	finding->rows = rows;
-	finding->capacity = capacity;
-	return 0;
+	if (finding->count < finding->capacity)
+		return true;
+	rows = clone_grow(rows, finding->count, &finding->capacity, sizeof(*finding->rows));
+	if (rows)
+		finding->rows = rows;
+	return rows;
 }
 
 static void clone_keep(struct finding *finding, uintptr_t start, size_t size)
 {
 	if (!start || finding->count == MAX_ROWS || finding->out_of_memory)
 		return;
-	if (finding->count == finding->capacity && clone_grow(finding)) {
+	if (!clone_make_room(finding)) {
 		finding->out_of_memory = true;
 		return;
 	}

@@ -42,20 +42,17 @@ struct choice {
 
 /* ---------------------------------------------------------------------------------- segments */
 
-static int clone_grow(struct segments *segments)
+/* Returns whether there is room for one more. */
+static bool clone_make_room(struct segments *segments)
 {
-	size_t capacity = segments->capacity ? 2 * segments->capacity : 4096;
-	struct segment *rows = clone_memory(capacity * sizeof(*rows));
+	void *rows = segments->rows;
 
-	if (!rows)
-		return -1;
-	if (segments->count) {
-		memcpy(rows, segments->rows, segments->count * sizeof(*rows));
-		clone_free(segments->rows, segments->capacity * sizeof(*rows));
-	}
-	segments->rows = rows;
-	segments->capacity = capacity;
-	return 0;
+	if (segments->count < segments->capacity)
+		return true;
+	rows = clone_grow(rows, segments->count, &segments->capacity, sizeof(*segments->rows));
+	if (rows)
+		segments->rows = rows;
+	return rows;
 }
 
 static void clone_add_segment(struct choice *choice, uintptr_t start, uintptr_t end, bool written)
@@ -64,7 +61,7 @@ static void clone_add_segment(struct choice *choice, uintptr_t start, uintptr_t 
 
 	if (start >= end)
 		return;
-	if (segments->count == segments->capacity && clone_grow(segments)) {
+	if (!clone_make_room(segments)) {
 		choice->out_of_memory = true;
 		return;
 	}

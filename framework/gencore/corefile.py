@@ -9,7 +9,7 @@ import io
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -43,6 +43,8 @@ NT_SIGINFO: Final = "NT_SIGINFO"
 
 _MOST: Final = 1 << 21
 """Rows that a table may have: twice the mappings that the most generous distribution permits."""
+_MOST_FILES: Final = 1 << 16
+"""Mapped ELF files, each of which is parsed for its build ID."""
 _LARGEST_NOTES: Final = 128 << 20
 """Bytes; a thread has four KiB at most, with AVX-512."""
 _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")
@@ -203,24 +205,37 @@ class CoreFile:
 
         None if the file has no build ID; a file whose beginning is not in the core is left out.
         """
+        begins = [row for row in self.mapped_ranges if not row.file_offset]
+        identities = self._identities({row.start: row.end - row.start for row in begins})
         found: dict[str, str | None] = {}
-        for row in sorted(self.mapped_ranges, key=lambda row: row.start):
-            if row.file_offset or row.path in found:
-                continue
-            image = self._memory(row.start, min(row.end - row.start, BEGINNING))
-            if image.startswith(_ELF_MAGIC):
-                found[row.path] = build_id_of(image)
+        for row in sorted(begins, key=lambda row: row.start):
+            if row.start in identities:
+                found.setdefault(row.path, identities[row.start])
         return found
 
-    def _memory(self, address: int, size: int) -> bytes:
-        """Read *size* bytes, or as many of them as one program header has."""
-        at = bisect_right(self._by_address, address, key=lambda header: header.address) - 1
-        if at < 0:
-            return b""
-        header = self._by_address[at]
-        inside = address - header.address
-        begin, end = header.offset + inside, min(header.offset + header.file_size, self._size)
-        return self._read(begin, min(size, end - begin)) if begin < end else b""
+    def _identities(self, sizes: Mapping[int, int]) -> dict[int, str | None]:
+        """Return the build ID of the ELF file at each of these addresses, if there is one.
+
+        The core is read forwards, once: a step back in a compressed one costs a pass over it.
+        """
+        found: dict[int, str | None] = {}
+        memory = _Forwards(self._read)
+        for offset, size, address in sorted(self._places(sizes)):
+            if memory.read(offset, min(size, len(_ELF_MAGIC))) == _ELF_MAGIC:
+                found[address] = build_id_of(memory.read(offset, min(size, BEGINNING)))
+            if len(found) > _MOST_FILES:
+                raise IntegrityError(f"{self._path}: more than {_MOST_FILES:,} mapped ELF files")
+        return found
+
+    def _places(self, sizes: Mapping[int, int]) -> Iterator[tuple[int, int, int]]:
+        """Yield the offset in the file and the size of what is there, for each address."""
+        for address, size in sizes.items():
+            at = bisect_right(self._by_address, address, key=lambda header: header.address)
+            for header in self._by_address[max(at - 1, 0) : at]:
+                offset = header.offset + address - header.address
+                end = min(header.offset + header.file_size, self._size, offset + size)
+                if offset < end:
+                    yield offset, end - offset, address
 
     @cached_property
     def _by_address(self) -> list[ProgramHeader]:
@@ -331,6 +346,22 @@ class CoreFile:
     @property
     def _note_segments(self) -> list[ProgramHeader]:
         return [header for kind, header in self._segments if kind == _PT_NOTE]
+
+
+class _Forwards:
+    """Reads pieces of a file in the order of their offsets; what two share is read once."""
+
+    def __init__(self, read: Callable[[int, int], bytes]) -> None:
+        self._read = read
+        self._begin, self._kept = 0, b""
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read *size* bytes; *offset* is not before that of an earlier piece."""
+        kept = self._kept[offset - self._begin :]
+        if len(kept) < size:
+            kept += self._read(offset + len(kept), size - len(kept))
+            self._begin, self._kept = offset, kept
+        return kept[:size]
 
 
 def _padded(size: int) -> int:

@@ -1,43 +1,39 @@
-"""``gencore stacks``: the Python stacks in a bundle, from pystack or from the manifest."""
+"""``gencore stacks``: the Python stacks in a bundle, from its core or from its manifest."""
 
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import attrs
 import click
 
 from gencore._escaping import escape_unprintable
 from gencore.bundle.cache import UnpackedBundle
 from gencore.bundle.manifest import ManifestValue
-from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.options import bundle_argument, json_option
-from gencore.errors import IntegrityError
+from gencore.cli.thread_stacks import (
+    ThreadStack,
+    stack_lines,
+    stacks_from_core,
+    stacks_from_manifest,
+)
+from gencore.errors import IntegrityError, UsageError
 
 __all__ = ["stacks_command"]
 
-_PYTHON_FRAME: Final = re.compile(r'    \(Python\) File "(.+)", line (\d{1,9}), in ')
-_SOURCE_LINE: Final = " " * 8
-"""The indentation of pystack's source lines."""
-_PYSTACK: Final = """
-import runpy, types
-import pystack.traceback_formatter as formatter
-formatter.os = types.SimpleNamespace(path=types.SimpleNamespace(exists=lambda path: False))
-runpy.run_module("pystack", run_name="__main__", alter_sys=True)
-"""
-"""pystack without its source lines: it would print those of any file here that the core names."""
 _DEBUGINFOD: Final = "DEBUGINFOD_URLS"
 """Where pystack would ask for what the build IDs in the core name."""
+_INSTALL: Final = "pip install 'gencore[analysis]'"
 _MISSING: Final = (
     "pystack is not installed: showing the stacks that the manifest recorded at the instant.\n"
-    "To read them from the core, and for --native: pip install 'gencore[analysis]'"
+    f"To read them from the core, and for --native: {_INSTALL}"
 )
 
 
@@ -47,58 +43,48 @@ _MISSING: Final = (
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> None:
-    """Show the Python stack of every thread."""
+    """Show the Python stack of every thread.
+
+    They are read from the core if pystack is installed, and else from the manifest, which recorded
+    them at the instant.
+    """
+    from_core = importlib.util.find_spec("pystack") is not None
+    if native and not from_core:
+        raise UsageError("--native needs pystack, which is not installed", remedy=_INSTALL)
     with open_bundle(path) as bundle:
-        if importlib.util.find_spec("pystack") is None:
-            _show_recorded(bundle, as_json=as_json)
-            return
-        with unpack_bundle(bundle, quiet=quiet) as copy:
-            text = _with_sources(_run_pystack(copy, native=native), SourceLines(bundle))
-    click.echo(json.dumps({"source": "pystack", "text": text}) if as_json else text)
+        threads, sources = ManifestValue(bundle.manifest())["threads"], SourceLines(bundle)
+        if from_core:
+            with unpack_bundle(bundle, quiet=quiet) as copy:
+                rows = _run_pystack(copy, native=native)
+            stacks = stacks_from_core(ManifestValue(rows), threads, sources)
+        else:
+            click.echo(_MISSING, err=True)
+            stacks = stacks_from_manifest(threads, sources)
+    if as_json:
+        shown = [attrs.asdict(stack) for stack in stacks]
+        source = "core" if from_core else "manifest"
+        click.echo(json.dumps({"source": source, "native": native, "threads": shown}, indent=1))
+        return
+    for line in _text(stacks, native=native):
+        click.echo(escape_unprintable(line))
 
 
-def _run_pystack(copy: UnpackedBundle, *, native: bool) -> str:
-    command = [sys.executable, "-c", _PYSTACK, "--no-color", "core"]
-    command += [*(["--native"] if native else []), "--lib-search-root", str(copy.folder)]
-    command += [str(copy.core), str(copy.executable)]
+def _text(stacks: list[ThreadStack], *, native: bool) -> Iterator[str]:
+    for number, stack in enumerate(stacks):
+        if number:
+            yield ""
+        yield from stack_lines(stack)
+        if native and not stack.has_native:
+            yield "    (its native frames cannot be merged in: too little is known of them)"
+
+
+def _run_pystack(copy: UnpackedBundle, *, native: bool) -> Any:
+    command = [sys.executable, "-P", "-m", "gencore.cli.pystack_process", str(copy.core)]
+    command += [str(copy.executable), str(copy.folder), "native" if native else ""]
     environment = {name: value for name, value in os.environ.items() if name != _DEBUGINFOD}
     done = subprocess.run(  # noqa: S603 - no shell
         command, capture_output=True, text=True, check=False, env=environment
     )
     if done.returncode:
         raise IntegrityError(f"pystack cannot read the core: {done.stderr.strip()[-500:]}")
-    return done.stdout
-
-
-def _with_sources(text: str, sources: SourceLines) -> str:
-    """Add the bundle's source lines."""
-    shown_lines = []
-    for line in text.splitlines():
-        shown_lines.append(escape_unprintable(line))
-        frame = _PYTHON_FRAME.match(line)
-        source = sources.find(frame[1], int(frame[2])) if frame else None
-        if source is not None:
-            shown_lines.append(_SOURCE_LINE + escape_unprintable(source))
-    return "\n".join(shown_lines)
-
-
-def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
-    threads = bundle.manifest().get("threads")
-    rows = [row for row in threads if isinstance(row, dict)] if isinstance(threads, list) else []
-    if as_json:
-        click.echo(json.dumps({"source": "manifest", "threads": rows}, indent=1))
-        return
-    click.echo(_MISSING, err=True)
-    sources = SourceLines(bundle)
-    for row in rows:
-        for line in _lines(ManifestValue(row), sources):
-            click.echo(escape_unprintable(line))
-
-
-def _lines(row: ManifestValue, sources: SourceLines) -> Iterator[str]:
-    python = row["python"]
-    yield f"Thread {row['tid'].text} {python['name'].text or row['name'].text}"
-    for frame in reversed(python["frames"].rows):
-        yield f"    {frame['function'].text} ({frame['file'].text}:{frame['line'].text})"
-        if source := sources.find(frame["file"].text or "", frame["line"].number):
-            yield f"        {source}"
+    return json.loads(done.stdout)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gencore.bundle.manifest import ManifestValue
+from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.reader import BundleReader
 from gencore.errors import IntegrityError
 
@@ -21,9 +22,9 @@ _LONGEST: Final = 1000
 
 
 class SourceLines:
-    """The sources in an open bundle."""
+    """The sources in an open bundle, or in what was extracted from one."""
 
-    def __init__(self, bundle: BundleReader) -> None:
+    def __init__(self, bundle: BundleReader | OpenedCore) -> None:
         self._bundle = bundle
         self._lines_of = lru_cache(maxsize=16)(self._read)
 

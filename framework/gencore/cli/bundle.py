@@ -1,6 +1,7 @@
 """``gencore list | info | verify | extract``: the content of bundles, without a debugger."""
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,11 +15,13 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore._final_directory import OWN_DIRECTORIES
 from gencore._settings.sources import resolve_settings
-from gencore.bundle.cache import UnpackedBundle, unpacked
+from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
+from gencore.bundle.opened_core import OpenedCore
+from gencore.bundle.opening import open_core
 from gencore.bundle.reader import BundleReader
-from gencore.bundle.verification import Check, verify
+from gencore.bundle.verification import Check
 from gencore.cli import progress
 from gencore.cli.leftovers import find_leftovers
 from gencore.cli.options import bundle_argument, json_option
@@ -28,18 +31,21 @@ __all__ = [
     "extract_command",
     "info_command",
     "list_command",
-    "open_bundle",
-    "unpack_bundle",
+    "open_input",
+    "unpack",
     "verify_command",
+    "why_no_executable",
 ]
 
 _SUFFIX: Final = ".tar.gz"
 _LONGEST: Final = 200
 """Characters of a field that are shown."""
+_MOST_THREADS: Final = 100
+"""Threads whose IDs are shown; JSON has all."""
 
 
 @contextmanager
-def open_bundle(path: Path) -> Iterator[BundleReader]:
+def _open_bundle(path: Path) -> Iterator[BundleReader]:
     """Open a bundle that the user named. Raises `OutputError` if it cannot be read."""
     try:
         bundle = BundleReader(path)
@@ -51,18 +57,48 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 
 
 @contextmanager
-def unpack_bundle(bundle: BundleReader, *, quiet: bool) -> Iterator[UnpackedBundle]:
-    """Yield the bundle's copy in the cache; show progress while it is unpacked."""
+def open_input(path: Path) -> Iterator[OpenedCore]:
+    """Open what the user named: see `open_core`. Raises `OutputError` if it cannot be read."""
     with ExitStack() as use:
-        with _progress_of(bundle, quiet=quiet) as count:
-            copy = use.enter_context(unpacked(bundle, count))
-        yield copy
+        try:
+            opened = use.enter_context(open_core(path))
+        except OSError as error:
+            if isinstance(error, GencoreError):
+                raise
+            remedy = "pass a bundle, a core, or a directory that was extracted"
+            raise OutputError(
+                str(path), error.errno or 0, "cannot be read", remedy=remedy
+            ) from error
+        yield opened
 
 
 @contextmanager
-def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
+def unpack(opened: OpenedCore, *, keep: bool, quiet: bool) -> Iterator[UnpackedCore]:
+    """Yield its copy in the cache; show progress while it is made, and where it stays."""
+    with ExitStack() as use:
+        with _progress_of(opened, quiet=quiet) as count:
+            copy = use.enter_context(unpacked(opened, count, keep=keep))
+        if keep and copy.copy is not None and not quiet:
+            place = escape_unprintable(str(copy.copy))
+            click.echo(f"unpacked   {place}; to remove it: gencore cache clear", err=True)
+        yield copy
+
+
+def _signal_name(number: float) -> str:
+    return next((s.name for s in signal.Signals if s == number), str(number))
+
+
+def why_no_executable(opened: OpenedCore) -> str:
+    """Return which executable a core alone lacks, and why."""
+    path = ManifestValue(opened.facts())["process"]["executable"]["path"].text
+    reasons = {file.path: file.reason for file in opened.mapped_files()}
+    return f"the executable is missing: {path or 'unknown'}: {reasons.get(path or '', 'unknown')}"
+
+
+@contextmanager
+def _progress_of(opened: OpenedCore, *, quiet: bool) -> Iterator[Callable[[int], object]]:
     """Show a bar on a terminal; yield the function that takes the bytes of each step."""
-    total = sum(member.size for member in bundle.members)
+    total = sum(member.size for member in opened.members)
     with progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
         yield count
 
@@ -110,7 +146,7 @@ def _row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(("created_at", "result", "pid", "title", "error"))
     row = {"path": str(path), "size": path.stat().st_size, **row}
     try:
-        with open_bundle(path) as bundle:
+        with _open_bundle(path) as bundle:
             manifest = bundle.manifest()
     except GencoreError as error:
         return {**row, "error": error.message}
@@ -138,18 +174,53 @@ def _size(size: int) -> str:
 @click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
-    """Summarize a bundle, without decompressing its core."""
-    with open_bundle(path) as bundle:
-        manifest = bundle.manifest()
+    """Summarize a bundle, without decompressing its core, or a core alone.
+
+    Of a core alone it shows what the core says, which of the mapped files this machine has, and
+    what a bundle would add.
+    """
+    with open_input(path) as opened:
         if as_json:
-            members = [attrs.asdict(member) for member in bundle.members]
-            click.echo(json.dumps({"manifest": manifest, "members": members}, indent=1))
+            click.echo(json.dumps(_as_json(opened), indent=1))
             return
+        facts = opened.facts()
         for label, *where in _FACTS:
-            click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
-        click.echo(f"{'files':<12}{len(bundle.members)}")
-        for member in bundle.members if files else ():
+            value = _text(facts, *where)
+            if value is not None or opened.kind == "bundle":
+                click.echo(f"{label:<12}{value or 'unknown'}")
+        click.echo(f"{'files':<12}{len(opened.members)}")
+        for member in opened.members if files else ():
             click.echo(f"{_size(member.size):>14}  {escape_unprintable(member.path)}")
+        if not opened.has_manifest:
+            for line in _of_a_core(opened, facts, files=files):
+                click.echo(escape_unprintable(line))
+
+
+def _as_json(opened: OpenedCore) -> dict[str, Any]:
+    facts = opened.facts()
+    return {
+        "kind": opened.kind,
+        "manifest": facts if opened.has_manifest else None,
+        "core": None if opened.has_manifest else facts,
+        "members": [attrs.asdict(member) for member in opened.members],
+        "mapped_files": [attrs.asdict(file) for file in opened.mapped_files()],
+        "lacks": list(opened.lacks()),
+    }
+
+
+def _of_a_core(opened: OpenedCore, facts: Mapping[str, Any], *, files: bool) -> Iterator[str]:
+    """Yield what only a core alone shows."""
+    fields = ManifestValue(facts)
+    if number := fields["trigger"]["signal"].number:
+        yield f"{'signal':<12}{_signal_name(number)}"
+    if flaw := fields["core"]["incomplete"].text:
+        yield f"{'incomplete':<12}{flaw}"
+    tids = ", ".join(str(row["tid"]) for row in fields["threads"].rows[:_MOST_THREADS])
+    yield f"{'thread ids':<12}{tids}"
+    for file in opened.mapped_files() if files else ():
+        yield f"{file.origin:>14}  {file.path}{f': {file.reason}' if file.reason else ''}"
+    for lack in opened.lacks():
+        yield f"{'lacks':<12}{lack}"
 
 
 _FACTS: Final = (
@@ -174,9 +245,12 @@ _FACTS: Final = (
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
-    """Check every hash, the core, and that no library is missing."""
-    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
-        checks = verify(bundle, count)
+    """Check every hash, the core, and that no library is missing.
+
+    Of a core alone: whether it is truncated, and whether this machine has the files that it maps.
+    """
+    with open_input(path) as opened, _progress_of(opened, quiet=quiet) as count:
+        checks = opened.verify(count)
     if as_json:
         outcome = {"ok": all(check.ok for check in checks), "checks": _as_rows(checks)}
         click.echo(json.dumps(outcome, indent=1))
@@ -209,7 +283,11 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:
-    """Unpack a bundle, or only the files NAMES."""
-    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
-        folder = extract(bundle, directory, names, count)
+    """Unpack a bundle, or only the files NAMES.
+
+    Of a core alone: the core, and the executable and libraries that this machine has of it. All
+    commands read the folder too, on any machine.
+    """
+    with open_input(path) as opened, _progress_of(opened, quiet=quiet) as count:
+        folder = extract(opened, directory, names, count)
     click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))

@@ -10,8 +10,8 @@ __all__ = ["BUNDLE", "bundle_argument", "directory_option", "json_option"]
 
 Command = Callable[..., Any]
 
-BUNDLE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
-"""A file that is to be read."""
+BUNDLE: Final = click.Path(exists=True, allow_dash=True, path_type=Path)
+"""What `open_core` opens."""
 bundle_argument = click.argument("path", metavar="BUNDLE", type=BUNDLE)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

@@ -1,4 +1,4 @@
-"""``gencore stacks``: the Python stacks in a bundle, from its core or from its manifest."""
+"""``gencore stacks``: the stack of each thread, from the core or from the manifest."""
 
 import importlib.util
 import json
@@ -13,10 +13,11 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore.bundle.cache import UnpackedBundle
+from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
+from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.source_lines import SourceLines
-from gencore.cli.bundle import open_bundle, unpack_bundle
+from gencore.cli.bundle import open_input, unpack, why_no_executable
 from gencore.cli.options import bundle_argument, json_option
 from gencore.cli.thread_stacks import (
     ThreadStack,
@@ -40,9 +41,10 @@ _MISSING: Final = (
 @click.command("stacks")
 @bundle_argument
 @click.option("--native", is_flag=True, help="Merge in the native frames.")
+@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
-def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> None:
+def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json: bool) -> None:
     """Show the Python stack of every thread.
 
     They are read from the core if pystack is installed, and else from the manifest, which recorded
@@ -51,15 +53,20 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> N
     from_core = importlib.util.find_spec("pystack") is not None
     if native and not from_core:
         raise UsageError("--native needs pystack, which is not installed", remedy=_INSTALL)
-    with open_bundle(path) as bundle:
-        threads, sources = ManifestValue(bundle.manifest())["threads"], SourceLines(bundle)
+    with open_input(path) as opened:
+        threads, sources = ManifestValue(opened.facts())["threads"], SourceLines(opened)
         if from_core:
-            with unpack_bundle(bundle, quiet=quiet) as copy:
-                rows = _run_pystack(copy, native=native)
+            with unpack(opened, keep=keep, quiet=quiet) as copy:
+                rows = _run_pystack(opened, copy, native=native)
             stacks = stacks_from_core(ManifestValue(rows), threads, sources)
-        else:
+        elif opened.has_manifest:
             click.echo(_MISSING, err=True)
             stacks = stacks_from_manifest(threads, sources)
+        else:
+            raise UsageError(
+                f"{path}: reading the stacks of a core file needs pystack, which is not installed",
+                remedy=_INSTALL,
+            )
     if as_json:
         shown = [attrs.asdict(stack) for stack in stacks]
         source = "core" if from_core else "manifest"
@@ -78,7 +85,12 @@ def _text(stacks: list[ThreadStack], *, native: bool) -> Iterator[str]:
             yield "    (its native frames cannot be merged in: too little is known of them)"
 
 
-def _run_pystack(copy: UnpackedBundle, *, native: bool) -> Any:
+def _run_pystack(opened: OpenedCore, copy: UnpackedCore, *, native: bool) -> Any:
+    if copy.executable is None:
+        remedy = "extract the core where it was made, and open that: gencore extract CORE"
+        raise IntegrityError(
+            f"core file {opened.path}: {why_no_executable(opened)}", remedy=remedy
+        )
     command = [sys.executable, "-P", "-m", "gencore.cli.pystack_process", str(copy.core)]
     command += [str(copy.executable), str(copy.folder), "native" if native else ""]
     environment = {name: value for name, value in os.environ.items() if name != _DEBUGINFOD}

@@ -176,7 +176,7 @@ def test_a_partial_demo_says_what_is_missing_and_ends_with_3(cli):
 OTHER_HASH = """
 import sys, gencore.cli.demo
 module = sys.modules["gencore.cli.demo"]  # the name in the package is the command's
-module._sha256 = lambda _: "0" * 64
+module._tree_hash = lambda _: "0" * 64
 """
 
 

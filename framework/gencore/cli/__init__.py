@@ -1,19 +1,18 @@
 """The command line: one module per command. Only here do errors become exit codes."""
 
 import importlib
-import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 import click
 
 from gencore._version import __version__
-from gencore.cli.errors import describe_error, print_error
-from gencore.errors import ExitCode, GencoreError
+from gencore.cli.errors import print_error
+from gencore.errors import ExitCode, GencoreError, UsageError
 
 __all__ = ["main"]
 
@@ -96,14 +95,7 @@ def main() -> NoReturn:
         sys.exit(code)
     except click.ClickException as error:
         error.show()
-        _print_json(
-            {
-                "error": "UsageError",
-                "message": error.format_message(),
-                "remedy": None,
-                "exit_code": error.exit_code,
-            }
-        )
+        _print_as_json(UsageError(error.format_message()))
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt) as error:
         click.echo("gencore: interrupted", err=True)
@@ -127,10 +119,12 @@ def _give_up_output(error: OSError) -> None:
 
 def _report(error: GencoreError) -> None:
     print_error(error)
-    _print_json(describe_error(error))
+    _print_as_json(error)
 
 
-def _print_json(shown: dict[str, Any]) -> None:
-    """Print an error as the one JSON object that was asked for."""
-    if "--json" in sys.argv:
-        click.echo(json.dumps(shown, indent=1))
+def _print_as_json(error: GencoreError) -> None:
+    """Print an error as the one JSON object, if one was requested."""
+    from gencore.cli.json_output import describe_error, is_json_requested, print_json
+
+    if is_json_requested():
+        print_json(describe_error(error))

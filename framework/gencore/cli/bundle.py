@@ -1,6 +1,5 @@
 """``gencore list | info | verify | extract``: the content of bundles, without a debugger."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
+from gencore.cli.json_output import print_json
 from gencore.cli.leftovers import find_leftovers
 from gencore.cli.options import bundle_argument, json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError
@@ -94,7 +94,7 @@ def list_command(*, directory: Path | None, every: bool, as_json: bool) -> None:
     unfinished = list(find_leftovers(place)) if every else []
     if as_json:
         more = {"leftovers": unfinished} if every else {}
-        click.echo(json.dumps({"bundles": rows, **more}, indent=1))
+        print_json({"bundles": rows, **more})
         return
     for row in rows:
         facts = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
@@ -103,7 +103,7 @@ def list_command(*, directory: Path | None, every: bool, as_json: bool) -> None:
         click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {path}  {escape_unprintable(facts)}")
     for row in unfinished:
         path = escape_unprintable(row["path"])
-        click.echo(f"{_size(row['size']):>10}  {row['used_at']:<19.19}  {path}  {row['state']}")
+        click.echo(f"{_size(row['size']):>10}  {row['used_at']:%FT%T}  {path}  {row['state']}")
 
 
 def _row(path: Path) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
         manifest = bundle.manifest()
         if as_json:
             members = [attrs.asdict(member) for member in bundle.members]
-            click.echo(json.dumps({"manifest": manifest, "members": members}, indent=1))
+            print_json({"manifest": manifest, "members": members})
             return
         for label, *where in _FACTS:
             click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
@@ -178,8 +178,7 @@ def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         checks = verify(bundle, count)
     if as_json:
-        outcome = {"ok": all(check.ok for check in checks), "checks": _as_rows(checks)}
-        click.echo(json.dumps(outcome, indent=1))
+        print_json({"ok": all(check.ok for check in checks), "checks": _as_rows(checks)})
     else:
         for check in checks:
             click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
@@ -212,4 +211,7 @@ def extract_command(
     """Unpack a bundle, or only the files NAMES."""
     with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         folder = extract(bundle, directory, names, count)
-    click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))
+    if as_json:
+        print_json({"path": folder})
+    else:
+        click.echo(str(folder))

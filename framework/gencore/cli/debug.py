@@ -1,6 +1,5 @@
 """``gencore open``: a debugger on a bundle's core, with the libraries from the bundle."""
 
-import json
 import os
 import shlex
 import shutil
@@ -11,6 +10,7 @@ import click
 from gencore.bundle.cache import UnpackedBundle
 from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.cache import clear_copies
+from gencore.cli.json_output import print_json
 from gencore.cli.options import BUNDLE, json_option
 from gencore.errors import UsageError
 
@@ -44,14 +44,17 @@ def open_command(
     if clean:
         click.echo("gencore: open --clean is now: gencore cache clear", err=True)
         removed = len(list(clear_copies(0)))
-        click.echo(json.dumps({"removed": removed}) if as_json else f"{removed} copies removed")
+        if as_json:
+            print_json({"removed": removed})
+        else:
+            click.echo(f"{removed} copies removed")
         return
     if path is None:
         raise UsageError("BUNDLE is missing", remedy="gencore open BUNDLE")
     with open_bundle(path) as bundle, unpack_bundle(bundle, quiet=quiet) as copy:
         command = [*(_lldb if lldb else _gdb)(copy), *arguments]
         if as_json:
-            click.echo(json.dumps({"command": command, "folder": str(copy.folder)}))
+            print_json({"command": command, "folder": copy.folder})
         elif only_print:
             click.echo(" ".join(map(_quoted, command)))
         else:

@@ -15,6 +15,7 @@ import click
 
 from gencore._pipeline.pipeline import Pipeline
 from gencore.cli import progress
+from gencore.cli.json_output import print_json
 from gencore.cli.options import directory_option, json_option
 from gencore.errors import IntegrityError
 from gencore.report import Report
@@ -117,7 +118,7 @@ def demo(
     finally:
         service.stop()
     if as_json:
-        click.echo(json.dumps(outcome, indent=1))
+        print_json(outcome)
     else:
         _print(outcome)
     raise SystemExit(outcome["exit_code"])

@@ -1,6 +1,5 @@
 """``gencore dump``: armed processes are dumped from outside, by this one."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -13,8 +12,9 @@ from gencore._pipeline.pipeline import Pipeline
 from gencore._settings.options import DestinationSpec, Options
 from gencore.arming import armed_processes, find_target
 from gencore.cli import progress
-from gencore.cli.errors import describe_error, print_error
+from gencore.cli.errors import print_error
 from gencore.cli.fitting import fitted
+from gencore.cli.json_output import describe_error, print_json
 from gencore.cli.options import json_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.request import Content, Threads
@@ -106,8 +106,7 @@ def dump_command(
     ]
     code = _exit_code([row["exit_code"] for row in rows])
     if as_json:
-        shown = {"schema_version": "1.0", "exit_code": code, "dumps": rows}
-        click.echo(json.dumps(shown, indent=1))
+        print_json({"exit_code": code, "dumps": rows})
     return code
 
 

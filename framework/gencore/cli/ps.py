@@ -1,6 +1,5 @@
 """``gencore ps``: lists the armed processes."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -8,6 +7,7 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore.arming import armed_processes
+from gencore.cli.json_output import print_json
 from gencore.cli.options import json_option
 from gencore.target import ArmedProcess
 
@@ -27,8 +27,7 @@ def ps_command(*, as_json: bool) -> int:
     """List armed processes: age, memory, threads, last dump."""
     found = list(armed_processes())
     if as_json:
-        shown = {"schema_version": "1.0", "processes": [_row(process) for process in found]}
-        click.echo(json.dumps(shown, indent=1))
+        print_json({"processes": [_row(process) for process in found]})
         return 0
     click.echo(_COLUMNS.format("PID", "AGE", "MEMORY", "THREADS", "LAST DUMP", "COMMAND"))
     for process in found:
@@ -50,11 +49,11 @@ def _row(process: ArmedProcess) -> dict[str, Any]:
         "user": process.user,
         "name": process.name,
         "argv": list(process.argv),
-        "started_at": process.started_at.isoformat(),
+        "started_at": process.started_at,
         "memory_bytes": process.memory,
         "threads": process.threads,
         "dumps": process.dumps,
-        "last_dump": process.last_dump.isoformat() if process.last_dump else None,
+        "last_dump": process.last_dump,
     }
 
 

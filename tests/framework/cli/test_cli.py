@@ -56,7 +56,7 @@ def test_only_the_command_that_runs_is_imported(python):
     version, ps = python(code)
 
     assert version == ["errors"]
-    assert set(ps) == {"attrs", "errors", "options", "ps"}
+    assert set(ps) == {"attrs", "errors", "json_output", "options", "ps"}
 
 
 def test_the_help_lists_every_command_with_its_summary(cli):
@@ -440,6 +440,7 @@ def test_errors_are_json_too(cli):
     """With --json the error is the one object on standard output."""
     error = json.loads(cli("demo", "--directory", "none", "--json").stdout)
 
+    assert next(iter(error)) == "schema_version"
     assert error["error"] == "OutputError"
     assert error["exit_code"] == 4
 

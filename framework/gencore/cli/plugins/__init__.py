@@ -1,6 +1,5 @@
 """``gencore plugins``: every installed plug-in, what became of loading it, and its options."""
 
-import json
 from typing import Final
 
 import attrs
@@ -10,6 +9,7 @@ from gencore._escaping import escape_unprintable
 from gencore._plugins import loader
 from gencore._plugins.catalogue import GROUPS, faults_of_policy
 from gencore._settings.options import check_plugin_name
+from gencore.cli.json_output import print_json
 from gencore.cli.options import json_option
 from gencore.cli.plugins.new import new
 from gencore.cli.plugins.policy import print_policy_faults
@@ -31,7 +31,7 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
     faults = faults_of_policy()
     if as_json:
         policy = [attrs.asdict(fault) for fault in faults]
-        click.echo(json.dumps({"plugins": rows, "policy_faults": policy}, indent=1))
+        print_json({"plugins": rows, "policy_faults": policy})
         return
     print_policy_faults(faults)
     origins = [f"{row['distribution']} {row['version']}" for row in rows]
@@ -57,7 +57,7 @@ def show(context: click.Context, *, name: str, as_json: bool) -> None:
     rows = [describe(plugin) for plugin in loader.load_matching(name)]
     before_the_name = context.parent is not None and context.parent.params["as_json"]
     if as_json or before_the_name:
-        click.echo(json.dumps({"plugins": rows}, indent=1))
+        print_json({"plugins": rows})
         return
     for row in rows:
         _echo_plugin(row)

@@ -27,7 +27,7 @@ _COMMANDS: Final = {
     "exec": "gencore.cli.launch:exec_command",
     "extract": "gencore.cli.bundle:extract_command",
     "info": "gencore.cli.bundle:info_command",
-    "list": "gencore.cli.bundle:list_command",
+    "list": "gencore.cli.listing:list_command",
     "open": "gencore.cli.debug:open_command",
     "plugins": "gencore.cli.plugins:plugins",
     "ps": "gencore.cli.ps:ps_command",

@@ -8,7 +8,7 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore._quantities import read_age
+from gencore._quantities import read_age, size_text
 from gencore.bundle import cache as copies_of_bundles
 from gencore.bundle.cache import Copy
 from gencore.cli.json_output import print_json
@@ -59,8 +59,10 @@ def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> N
         return
     for entry in entries:
         place = escape_unprintable(entry.path)
-        click.echo(f"{_size(entry.size):>12}  {entry.used_at:%FT%T}  {entry.state:<7}  {place}")
-    click.echo(f"{_size(sum(entry.size for entry in entries)):>12}  in all")
+        click.echo(
+            f"{size_text(entry.size):>12}  {entry.used_at:%FT%T}  {entry.state:<7}  {place}"
+        )
+    click.echo(f"{size_text(sum(entry.size for entry in entries)):>12}  in all")
 
 
 @cache.command()
@@ -103,7 +105,7 @@ def _entry_of(copy: Copy) -> Entry:
 def _print(entry: Entry) -> None:
     place = escape_unprintable(entry.path)
     if entry.error is None:
-        click.echo(f"removed {place} ({_size(entry.size)})")
+        click.echo(f"removed {place} ({size_text(entry.size)})")
     else:
         click.echo(f"gencore: not removed: {place}: {escape_unprintable(entry.error)}", err=True)
 
@@ -112,7 +114,3 @@ def _print_json(name: str, entries: list[Entry]) -> None:
     rows = [attrs.asdict(entry) for entry in entries]
     size = sum(entry.size for entry in entries if entry.error is None)
     print_json({name: rows, "size": size})
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"

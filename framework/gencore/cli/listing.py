@@ -62,7 +62,7 @@ def _instant(text: str | None) -> datetime | None:
     callback=_read_since,
     help="Since 2h ago, or since 2026-11-24T04.",
 )
-@click.option("--service", metavar="PATTERN", help="Of services whose name matches: 'orders-*'.")
+@click.option("--service", metavar="PATTERN", help="Of services whose name matches: 'orders*'.")
 @click.option("--pid", type=click.IntRange(min=1), help="Of the process with this ID.")
 @click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option

@@ -19,7 +19,7 @@ from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import IntegrityError, OutputError
 
 __all__ = [
@@ -81,7 +81,13 @@ def service_of(manifest: Mapping[str, Any]) -> str | None:
 @click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
-    """Summarize a bundle, without decompressing its core."""
+    """Summarize a bundle, without decompressing its core.
+
+    \b
+    Examples:
+      gencore info BUNDLE
+      gencore info --files BUNDLE
+    """
     with open_bundle(path) as bundle:
         manifest = bundle.manifest()
         if as_json:
@@ -124,10 +130,15 @@ _FACTS: Final = (
 
 @click.command("verify")
 @bundle_argument
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
-    """Check every hash, the core, and that no library is missing."""
+    """Check every hash, the core, and that no library is missing.
+
+    \b
+    Examples:
+      gencore verify BUNDLE
+    """
     with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         checks = verify(bundle, count)
     if as_json:
@@ -156,12 +167,18 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
     default=".",
     help="Where to create the bundle's folder; default: the current directory.",
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:
-    """Unpack a bundle, or only the files NAMES."""
+    """Unpack a bundle, or only the files NAMES.
+
+    \b
+    Examples:
+      gencore extract BUNDLE -o /var/tmp
+      gencore extract BUNDLE manifest.json
+    """
     with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         folder = extract(bundle, directory, names, count)
     if as_json:

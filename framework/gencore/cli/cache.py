@@ -49,6 +49,11 @@ def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> N
     """List the unpacked copies of bundles: size, last use, state, path.
 
     They contain the memory of the processes. 'gencore cache clear' removes them.
+
+    \b
+    Examples:
+      gencore cache
+      gencore cache --directory /var/dumps
     """
     if context.invoked_subcommand is not None:
         return
@@ -75,6 +80,10 @@ def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> i
     """Remove the unpacked copies that no debugger is using.
 
     What was left by unpacking that was killed goes too, whatever its age.
+
+    \b
+    Examples:
+      gencore cache clear --older-than 7d
     """
     entries = list(clear_copies(0 if older_than is None else read_age(older_than)))
     entries += [Entry(**row) for row in sweep_leftovers(directory)] if directory else []

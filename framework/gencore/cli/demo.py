@@ -16,7 +16,7 @@ import click
 from gencore._pipeline.pipeline import Pipeline
 from gencore.cli import progress
 from gencore.cli.json_output import print_json
-from gencore.cli.options import directory_option, json_option
+from gencore.cli.options import directory_option, json_option, quiet_option
 from gencore.errors import IntegrityError
 from gencore.report import Report
 
@@ -99,12 +99,17 @@ class Service:
 @directory_option("Directory for the bundle.")
 @click.option("--backend", help="Backend to use; default: the best that works here.")
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def demo(
     *, directory: str | None, backend: str | None, force: bool | None, quiet: bool, as_json: bool
 ) -> NoReturn:
-    """Dump a small service while it runs, and read the bundle back."""
+    """Dump a small service while it runs, and read the bundle back.
+
+    \b
+    Examples:
+      gencore demo -o /var/tmp
+    """
     pipeline = Pipeline(
         collectors=["manifest", "archive"],
         directory=directory,

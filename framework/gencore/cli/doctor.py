@@ -27,10 +27,15 @@ __all__ = ["doctor"]
 @directory_option("Where dumps would go.")
 @json_option
 def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
-    """Say whether a dump would work here, for every backend with reasons and remedies.
+    """Say whether a dump would work here, and if not, what to do.
 
     Exit code 0: it would. 5: no backend works, or not the one of the settings. 4: the directory
     will not do. 2 or 9: the settings are wrong.
+
+    \b
+    Examples:
+      gencore doctor
+      gencore doctor -o /var/dumps
     """
     where, refusal = _look_at_settings(directory)
     verdicts, faults = _verdicts(), faults_of_policy()

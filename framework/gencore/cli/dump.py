@@ -15,7 +15,7 @@ from gencore.cli import progress
 from gencore.cli.errors import print_error
 from gencore.cli.fitting import fitted
 from gencore.cli.json_output import describe_error, print_json
-from gencore.cli.options import json_option
+from gencore.cli.options import json_option, quiet_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.request import Content, Threads
 from gencore.target import ArmedProcess, Target
@@ -64,7 +64,7 @@ def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) 
 @click.option("--allow-undumpable", is_flag=True, default=None, help="See prctl(2).")
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
 @click.option("--fit", is_flag=True, help="Less content where memory is short for the clone.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def dump_command(
     *,
@@ -81,11 +81,18 @@ def dump_command(
     as_json: bool,
     **request: Any,
 ) -> int:
-    """Dump armed processes, which pay for a pause of milliseconds and nothing else.
+    """Dump running processes, from outside.
 
-    Prints the path of each artefact. Processes are armed by 'gencore exec'. One of another
-    container in the same network is named by the ID that it has there, or by its agent: the list
-    of 'gencore ps' has both.
+    They pay for a pause of milliseconds and nothing else. Prints the path of each artefact.
+
+    Processes are armed by 'gencore exec'. One of another container in the same network is named by
+    the ID that it has there, or by its agent: the list of 'gencore ps' has both.
+
+    \b
+    Examples:
+      gencore dump 4711 -o /var/dumps --reason 'latency alert'
+      gencore dump --name 'gunicorn*' --children
+      gencore dump 4711 -o - | ssh backup 'cat > core.tar.gz'
     """
     if not named and not every and name is None:
         raise UsageError("no process was named", remedy="list those that are armed: gencore ps")

@@ -14,13 +14,14 @@ Command = Callable[..., Any]
 BUNDLE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 """A file that is to be read."""
 bundle_argument = click.argument("path", metavar="BUNDLE", type=BUNDLE)
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 
 
 def directory_option(purpose: str) -> Callable[[Command], Command]:
-    """Return ``--directory``, whose help is *purpose*; None if it was not given."""
+    """Return ``--output``, as *directory*, whose help is *purpose*; None if it was not given."""
     otherwise = "Default: GENCORE_DIRECTORY, else as in GENCORE_CONFIG, else the current one."
-    return click.option("--directory", type=click.Path(), help=f"{purpose} {otherwise}")
+    names = ("-o", "--output", "--directory", "directory")
+    return click.option(*names, metavar="DIR", help=f"{purpose} {otherwise}")
 
 
 def json_option(command: Command) -> Command:

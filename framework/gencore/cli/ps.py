@@ -8,7 +8,7 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore.arming import armed_processes
 from gencore.cli.json_output import print_json
-from gencore.cli.options import json_option
+from gencore.cli.options import json_option, quiet_option
 from gencore.target import ArmedProcess
 
 __all__ = ["ps_command"]
@@ -22,9 +22,16 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @click.command("ps")
+@quiet_option
 @json_option
-def ps_command(*, as_json: bool) -> int:
-    """List armed processes: age, memory, threads, last dump."""
+def ps_command(*, quiet: bool, as_json: bool) -> int:
+    """List armed processes: age, memory, threads, last dump.
+
+    \b
+    Examples:
+      gencore ps
+      gencore ps --json | jq '.processes[].pid'
+    """
     found = list(armed_processes())
     if as_json:
         print_json({"processes": [_row(process) for process in found]})
@@ -33,9 +40,9 @@ def ps_command(*, as_json: bool) -> int:
     for process in found:
         click.echo(_line(process))
     hidden = next((process.agent for process in found if process.hidden), None)
-    if hidden is not None:
+    if hidden is not None and not quiet:
         click.echo(_BY_AGENT.format(hidden), err=True)
-    if not found:
+    if not found and not quiet:
         click.echo("gencore: no armed process; start one with: gencore exec -- COMMAND", err=True)
     return 0
 

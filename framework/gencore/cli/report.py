@@ -37,6 +37,11 @@ def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> 
     """Write a bundle, or a manifest alone, as one HTML file.
 
     The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
+
+    \b
+    Examples:
+      gencore report BUNDLE
+      gencore report --force -o report.html BUNDLE
     """
     from gencore.html_report import render
 

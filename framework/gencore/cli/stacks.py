@@ -18,7 +18,7 @@ from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import IntegrityError
 
 __all__ = ["stacks_command"]
@@ -44,10 +44,16 @@ _MISSING: Final = (
 @click.command("stacks")
 @bundle_argument
 @click.option("--native", is_flag=True, help="Merge in the native frames.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> None:
-    """Show the Python stack of every thread."""
+    """Show the Python stack of every thread.
+
+    \b
+    Examples:
+      gencore stacks BUNDLE
+      gencore stacks --native BUNDLE
+    """
     with open_bundle(path) as bundle:
         if importlib.util.find_spec("pystack") is None:
             _show_recorded(bundle, as_json=as_json)

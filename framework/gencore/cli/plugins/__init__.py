@@ -24,7 +24,15 @@ _FAMILY_WIDTH: Final = max(map(len, GROUPS))
 @json_option
 @click.pass_context
 def plugins(context: click.Context, *, as_json: bool) -> None:
-    """List every plug-in: family, name, distribution, version, status, reason, remedy."""
+    """List installed plug-ins, and whether each works.
+
+    A row has family, name, distribution, version and status; reason and remedy are below it.
+
+    \b
+    Examples:
+      gencore plugins
+      gencore plugins show archive
+    """
     if context.invoked_subcommand is not None:
         return
     rows = [row for family in GROUPS for row in rows_of(family)]
@@ -49,9 +57,13 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
 @json_option
 @click.pass_context
 def show(context: click.Context, *, name: str, as_json: bool) -> None:
-    """Show one plug-in: what it does, its options with type and default, its attributes.
+    """Show what a plug-in does, and its options.
 
     NAME is a plug-in's name, or DISTRIBUTION:NAME; all of that name are shown.
+
+    \b
+    Examples:
+      gencore plugins show archive
     """
     check_plugin_name("plug-in", name)
     rows = [describe(plugin) for plugin in loader.load_matching(name)]

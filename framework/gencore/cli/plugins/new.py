@@ -40,6 +40,7 @@ _RESERVED: Final = {group.removeprefix("gencore.") for group in GROUPS.values()}
 @click.argument("name")
 @click.option(
     "-o",
+    "--output",
     "directory",
     default=".",
     type=click.Path(path_type=Path),
@@ -47,10 +48,14 @@ _RESERVED: Final = {group.removeprefix("gencore.") for group in GROUPS.values()}
 )
 @json_option
 def new(*, kind: str, name: str, directory: Path, as_json: bool) -> None:
-    """Write the package of a new plug-in: entry point, module, README and tests.
+    """Write the package of a new plug-in, with tests.
 
     NAME is the plug-in's name: lower-case letters, digits and hyphens. The folder is gencore-NAME,
     and must not exist.
+
+    \b
+    Examples:
+      gencore plugins new collector heap-stats
     """
     _check_name(name)
     package = directory / f"gencore-{name}"

@@ -15,6 +15,7 @@ import click
 
 from gencore._pipeline.pipeline import Pipeline
 from gencore.cli import progress
+from gencore.cli.completion import plugins
 from gencore.cli.json_output import print_json
 from gencore.cli.options import directory_option, json_option, quiet_option
 from gencore.errors import IntegrityError
@@ -97,7 +98,11 @@ class Service:
 
 @click.command()
 @directory_option("Directory for the bundle.")
-@click.option("--backend", help="Backend to use; default: the best that works here.")
+@click.option(
+    "--backend",
+    shell_complete=plugins("backend"),
+    help="Backend to use; default: the best that works here.",
+)
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
 @quiet_option
 @json_option

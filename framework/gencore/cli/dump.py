@@ -12,6 +12,7 @@ from gencore._pipeline.pipeline import Pipeline
 from gencore._settings.options import DestinationSpec, Options
 from gencore.arming import armed_processes, find_target
 from gencore.cli import progress
+from gencore.cli.completion import armed, plugins
 from gencore.cli.errors import print_error
 from gencore.cli.fitting import fitted
 from gencore.cli.json_output import describe_error, print_json
@@ -40,7 +41,7 @@ def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) 
 
 
 @click.command("dump")
-@click.argument("named", metavar="PID...", nargs=-1, callback=_check_names)
+@click.argument("named", metavar="PID...", nargs=-1, callback=_check_names, shell_complete=armed)
 @click.option("--all", "every", is_flag=True, help="Every armed process that you may dump.")
 @click.option("--name", metavar="PATTERN", help="Those whose name matches, such as 'gunicorn*'.")
 @click.option("--children", is_flag=True, help="Also the armed descendants of each.")
@@ -50,7 +51,13 @@ def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) 
     metavar="DIR|-",
     help="Where the bundles go; -: the bundle to standard output. Default: as for a pipeline.",
 )
-@click.option("--collector", "collectors", multiple=True, help="A collector; several are allowed.")
+@click.option(
+    "--collector",
+    "collectors",
+    multiple=True,
+    shell_complete=plugins("collector"),
+    help="A collector; several are allowed.",
+)
 @click.option("--content", type=click.Choice(get_args(Content)), help="Which memory.")
 @click.option("--threads", type=click.Choice(get_args(Threads)), help="Whose registers.")
 @click.option("--timeout", type=float, help="Seconds until an unfinished dump is given up.")

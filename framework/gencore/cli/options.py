@@ -7,11 +7,13 @@ from typing import Any, Final
 
 import click
 
+from gencore.cli.completion import BundlePath
+
 __all__ = ["BUNDLE", "bundle_argument", "directory_option", "json_option", "quiet_option"]
 
 Command = Callable[..., Any]
 
-BUNDLE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+BUNDLE: Final = BundlePath(exists=True, dir_okay=False, path_type=Path)
 """A file that is to be read."""
 bundle_argument = click.argument("path", metavar="BUNDLE", type=BUNDLE)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")

@@ -60,7 +60,7 @@ def test_only_the_command_that_runs_is_imported(python):
     version, ps = python(code)
 
     assert version == ["errors"]
-    assert set(ps) == {"attrs", "errors", "json_output", "options", "ps"}
+    assert set(ps) == {"attrs", "completion", "errors", "json_output", "options", "ps"}
 
 
 def test_the_help_lists_every_command_with_its_summary(cli):

@@ -9,6 +9,7 @@ from gencore._escaping import escape_unprintable
 from gencore._plugins import loader
 from gencore._plugins.catalogue import GROUPS, faults_of_policy
 from gencore._settings.options import check_plugin_name
+from gencore.cli import completion
 from gencore.cli.json_output import print_json
 from gencore.cli.options import json_option
 from gencore.cli.plugins.new import new
@@ -53,7 +54,7 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.plugins())
 @json_option
 @click.pass_context
 def show(context: click.Context, *, name: str, as_json: bool) -> None:

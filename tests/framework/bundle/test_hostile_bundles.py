@@ -56,7 +56,7 @@ def refused(tmp_path, command):
         code, out, _ = command(tmp_path, "list", "--json")
         (row,) = json.loads(out)["bundles"]
         assert code == 0
-        assert not at_once or re.search(match, row["error"])
+        assert not at_once or re.search(match, row["error"]["message"])
         assert os.listdir(tmp_path / "target") == []
 
     return check

@@ -18,6 +18,7 @@ from isal import igzip
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
 from gencore.bundle.contents import Member, check_path, encode
+from gencore.bundle.places import Places
 from gencore.core_stream import CHUNK_SIZE
 
 __all__ = ["LEVEL", "BundleWriter"]
@@ -36,25 +37,25 @@ class BundleWriter:
         self._file = file
         self._top = top
         self._members: list[tuple[str, int, str | None]] = []
-        self._paths: set[str] = set()
+        self._places = Places()
         self._mtime = int(mtime)
         self._left = 0
         self._padding = 0
 
     def __contains__(self, path: str) -> bool:
-        """Whether a member has this path."""
-        return path in self._paths
+        """Whether no other member can have this path."""
+        return path in self._places
 
     def begin(self, path: str, size: int, *, mode: int = 0o600, sha256: str | None = None) -> None:
         """Begin the member *path* of exactly *size* bytes, which `write` then takes.
 
         *sha256* is that of its bytes, if it is known. Raises `ValueError` for what a reader would
-        refuse: a path that is not in normal form below the top folder, or a second file of one.
+        refuse: a path that is not in normal form below the top folder, a second file of one, or a
+        file where another one's folder is.
         """
         check_path(path)
-        if path in self._paths:
-            raise ValueError(f"{path!r} is in the bundle already")
-        self._paths.add(path)
+        if not self._places.take(path):
+            raise ValueError(f"{path!r} is in the bundle already, as a file or a folder")
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = size, mode, self._mtime
         self._members.append((path, size, sha256))

@@ -21,6 +21,7 @@ from isal import igzip
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
 from gencore.bundle.contents import BLOCK_SIZE, Member, blocks_of, check_path, encode
+from gencore.bundle.places import Places
 from gencore.bundle.tree_hash import block_hash, root_hash
 
 __all__ = ["LEVEL", "BundleWriter"]
@@ -39,12 +40,13 @@ class BundleWriter:
         self._file = file
         self._top = top
         self._files: dict[str, _File] = {}
+        self._places = Places()
         self._mtime = int(mtime)
         self._left = 0
 
     def __contains__(self, path: str) -> bool:
-        """Whether a member has this path."""
-        return path in self._files
+        """Whether no other member can have this path."""
+        return path in self._places
 
     def begin(
         self,
@@ -59,11 +61,11 @@ class BundleWriter:
 
         *sha256* is that of its bytes, if it is known; with *tree*, each block is hashed instead.
         Raises `ValueError` for what a reader would refuse: a path that is not in normal form below
-        the top folder, or a second file of one.
+        the top folder, a second file of one, or a file where another one's folder is.
         """
         check_path(path)
-        if path in self._files:
-            raise ValueError(f"{path!r} is in the bundle already")
+        if not self._places.take(path):
+            raise ValueError(f"{path!r} is in the bundle already, as a file or a folder")
         self._file_now = self._files[path] = _File(size, sha256, [] if tree else None)
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = size, mode, self._mtime

@@ -13,6 +13,8 @@ __all__ = ["GzipStream", "check_header", "expect_end", "expect_zeros"]
 
 _PLAIN: Final = b"\x1f\x8b\x08\x00"
 """Magic, deflate, no flags: a bundle's data has no extra field in which more could hide."""
+_INPUT: Final = 32 << 10
+"""Bytes that are decompressed from: at the end of a gzip member isal copies the rest of them."""
 _GZIP: Final = 16 + 15
 """Of zlib's window bits: with a gzip header and trailer, which are checked."""
 
@@ -88,7 +90,7 @@ class GzipStream:
 
     def _fill(self) -> bool:
         self._file.seek(self._place)
-        more = self._file.read(min(CHUNK_SIZE, self._end - self._place))
+        more = self._file.read(min(_INPUT, self._end - self._place))
         self._input += more
         self._place += len(more)
         return bool(more)

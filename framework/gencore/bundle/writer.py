@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 from isal import igzip
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
-from gencore.bundle.contents import Member, check_path, encode
+from gencore.bundle.contents import Member, check_path, encode, folders_of
 from gencore.core_stream import CHUNK_SIZE
 
 __all__ = ["LEVEL", "BundleWriter"]
@@ -37,24 +37,27 @@ class BundleWriter:
         self._top = top
         self._members: list[tuple[str, int, str | None]] = []
         self._paths: set[str] = set()
+        self._folders: set[str] = set()
         self._mtime = int(mtime)
         self._left = 0
         self._padding = 0
 
     def __contains__(self, path: str) -> bool:
-        """Whether a member has this path."""
-        return path in self._paths
+        """Whether the path is taken: a member has it, or it would be a file and a directory."""
+        is_there = path in self._paths or path in self._folders
+        return is_there or not self._paths.isdisjoint(folders_of(path))
 
     def begin(self, path: str, size: int, *, mode: int = 0o600, sha256: str | None = None) -> None:
         """Begin the member *path* of exactly *size* bytes, which `write` then takes.
 
         *sha256* is that of its bytes, if it is known. Raises `ValueError` for what a reader would
-        refuse: a path that is not in normal form below the top folder, or a second file of one.
+        refuse: a path that is not in normal form below the top folder, or one that is taken.
         """
         check_path(path)
-        if path in self._paths:
+        if path in self:
             raise ValueError(f"{path!r} is in the bundle already")
         self._paths.add(path)
+        self._folders.update(folders_of(path))
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = size, mode, self._mtime
         self._members.append((path, size, sha256))

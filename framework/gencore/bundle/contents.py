@@ -11,7 +11,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any, BinaryIO, Final
 
 import attrs
@@ -28,6 +28,7 @@ __all__ = [
     "check_path",
     "encode",
     "encode_table",
+    "folders_of",
     "read_contents",
 ]
 
@@ -57,11 +58,14 @@ and an eighth of the bundle's size is added for blocks: of zeros, which shrink m
 _EXPANSION: Final = 1032
 """The highest compression ratio of deflate."""
 
-_PATH_MAX: Final = 4096
+_PATH_MAX: Final = 4096 - 257
+"""Bytes of a path below the top folder: with that, other programs open it at once."""
 _NAME_MAX: Final = 255
 """Bytes of one part of a path: no Linux file system has longer names."""
 _PARTS_MAX: Final = 128
 """Parts of a path: each needs a descriptor of whoever makes or removes the folders."""
+_FOLDERS_MAX: Final = 20_000
+"""Folders of a bundle: each costs a block of the disk, and a path of a few bytes has a hundred."""
 
 
 @attrs.frozen
@@ -148,7 +152,10 @@ def read_contents(file: BinaryIO) -> Contents:
     begin, length = _PLACE.unpack(_value(_read(file, size - _END_SIZE, _END_SIZE), _END))
     if length > limit or begin + length > size:
         raise _no_table("offset out of range")
-    table = _parse(_join(file, begin, length), limit)
+    data, behind = _join(file, begin, length)
+    if behind != size - _END_SIZE:
+        raise _no_table("bytes between the table and its trailer")
+    table = _parse(data, limit)
     try:
         members = _members(table)
         contents = Contents(table["top"], members, begin, table["version"] != _SEQUENTIAL)
@@ -222,13 +229,14 @@ def _value(member: bytes, name: bytes) -> bytes:
     return value
 
 
-def _join(file: BinaryIO, begin: int, length: int) -> bytes:
+def _join(file: BinaryIO, begin: int, length: int) -> tuple[bytes, int]:
+    """Return the compressed table, and where its last piece ends."""
     data = bytearray()
     while len(data) < length:
         size = min(_PIECE_SIZE, length - len(data))
         data += _value(_read(file, begin, size + _OVERHEAD), _PIECE)
         begin += size + _OVERHEAD
-    return bytes(data)
+    return bytes(data), begin
 
 
 def _parse(data: bytes, limit: int) -> Any:
@@ -237,6 +245,8 @@ def _parse(data: bytes, limit: int) -> Any:
         text = stream.decompress(data, limit)
         if stream.unconsumed_tail:
             raise _no_table(f"larger than {limit >> 20} MiB")
+        if not stream.eof or stream.unused_data:
+            raise _no_table("truncated, or with bytes behind it")
         return json.loads(text)
     except (zlib.error, ValueError, RecursionError) as error:
         raise _no_table(str(error)) from error
@@ -252,6 +262,8 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
         check_path(path)
     if len(set(paths)) != len(paths):
         raise IntegrityError("two members have the same path")
+    if both := _folders(paths).intersection(paths):
+        raise IntegrityError(f"{min(both)!r} is both a file and a directory")
     if offsets != sorted(set(offsets)) or any(not 0 <= offset < end for offset in offsets):
         raise _no_table("member offsets unsorted or out of range")
     if offsets and offsets[0]:
@@ -262,6 +274,24 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
         raise IntegrityError("the members are larger than its compressed bytes can hold")
 
 
+def folders_of(path: str) -> Iterator[str]:
+    """Yield the folders that a member is in, below the top one, the innermost first."""
+    folder, slash, _ = path.rpartition("/")
+    while slash:
+        yield folder
+        folder, slash, _ = folder.rpartition("/")
+
+
+def _folders(paths: list[str]) -> set[str]:
+    """Return every folder of a bundle."""
+    found: set[str] = set()
+    for path in paths:
+        found.update(takewhile(lambda folder: folder not in found, folders_of(path)))
+        if len(found) > _FOLDERS_MAX:
+            raise IntegrityError(f"more than {_FOLDERS_MAX:,} folders")
+    return found
+
+
 def check_path(path: str) -> None:
     """Raise `IntegrityError` unless a member can have this path."""
     if not _is_safe(path):
@@ -270,7 +300,11 @@ def check_path(path: str) -> None:
 
 def _is_safe(path: str) -> bool:
     """Whether *path* is a valid relative path that never leads upwards."""
-    parts = path.split("/")
-    longest = max(len(part.encode(errors="surrogatepass")) for part in parts)
-    fits = len(path) < _PATH_MAX and longest <= _NAME_MAX and len(parts) <= _PARTS_MAX
-    return fits and "\0" not in path and not {"", ".", ".."}.intersection(parts)
+    try:
+        name = os.fsencode(path)
+    except UnicodeEncodeError:  # no file has such a name
+        return False
+    parts = name.split(b"/")
+    longest = max(map(len, parts))
+    fits = len(name) <= _PATH_MAX and longest <= _NAME_MAX and len(parts) <= _PARTS_MAX
+    return fits and b"\0" not in name and not {b"", b".", b".."}.intersection(parts)

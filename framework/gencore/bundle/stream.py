@@ -25,6 +25,8 @@ __all__ = [
 
 _PLAIN: Final = b"\x1f\x8b\x08\x00"
 """Magic, deflate, no flags: a bundle's data has no extra field in which more could hide."""
+_INPUT: Final = 32 << 10
+"""Bytes that are decompressed from: at the end of a gzip member isal copies the rest of them."""
 _GZIP: Final = 16 + 15
 """Of zlib's window bits: with a gzip header and trailer, which are checked."""
 
@@ -200,7 +202,7 @@ class _SequentialStream(Stream):
 
     def _fill(self) -> bool:
         self._file.seek(self._place)
-        more = self._file.read(min(CHUNK_SIZE, self._end - self._place))
+        more = self._file.read(min(_INPUT, self._end - self._place))
         self._input += more
         self._place += len(more)
         return bool(more)

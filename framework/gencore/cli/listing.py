@@ -87,6 +87,11 @@ def list_command(
     that were killed ("dead"), which the next dump removes, of those of which this machine
     cannot know ("unknown"), which it removes when they are a week old, and of those with a
     finished file that could not get its name ("kept").
+
+    \b
+    Examples:
+      gencore list --since 2h
+      gencore list /var/dumps --service 'orders*' --json
     """
     place = Path(directory or resolve_settings({}).directory or ".")
     matches = _matching(since, service, pid)

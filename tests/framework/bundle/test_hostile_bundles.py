@@ -116,9 +116,10 @@ def test_unknown_names_and_existing_folders_are_refused(path, tmp_path, write_bu
             extract(bundle, tmp_path)
 
 
-@pytest.mark.parametrize(
-    "name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", "x" * 5000, "x" * 300]
-)
+LONG = ["x" * 300, "\xe4" * 200, "/".join(["x" * 250] * 16)]
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", *LONG])
 def test_paths_that_lead_elsewhere_are_refused(path, refused, name):
     """Up, absolute, empty or endless: no file is made for them."""
     refused(
@@ -159,13 +160,20 @@ def test_two_files_of_one_name_are_refused(path, refused):
     refused(forge(path, twice), "same path", at_once=True)
 
 
-def test_a_file_that_is_a_directory_too_is_refused(path, tmp_path):
-    """There is no order in which both can be made."""
-    for names in (("a", "a/b"), ("a/b", "a")):
-        forge(path, [(header(name), b"") for name in names])
-        with BundleReader(path) as bundle, pytest.raises(IntegrityError, match="both a file"):
-            extract(bundle, tmp_path)
-    assert os.listdir(tmp_path) == [path.name]
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("a/b", "a/b/c/d")])
+def test_a_file_that_is_a_directory_too_is_refused(path, refused, write_bundle, names):
+    """There is no order in which both can be made; and no bundle of ours has such names."""
+    refused(forge(path, [(header(name), b"") for name in names]), "both a file", at_once=True)
+
+    with pytest.raises(ValueError, match="in the bundle already"):
+        write_bundle(path, dict.fromkeys(names, b""))
+
+
+def test_a_bundle_has_only_so_many_folders(path, refused):
+    """A path of a few bytes names a hundred, and each takes a block of the disk."""
+    deep = [header(f"{n}/{'/'.join('d' * 126)}/f") for n in range(200)]
+
+    refused(forge(path, [(info, b"") for info in deep]), "more than 20,000 folders", at_once=True)
 
 
 def lie(bundle, manifest=MANIFEST, **changed):
@@ -396,6 +404,48 @@ def test_a_pax_header_is_read_strictly(path, tmp_path, record):
 
     with BundleReader(path) as bundle, pytest.raises(IntegrityError):
         extract(bundle, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (slice(100, 108), b"x" * 8),  # the mode: tarfile would end the archive here
+        (slice(136, 148), b"\x80" + bytes(11)),  # the time, in base 256
+        (slice(329, 337), b"0 0\0\0\0\0\0"),  # a device
+        (slice(0, 100), bytes(100)),  # no name: with a prefix, tar makes a directory
+        (slice(508, 512), b"tar\0"),
+    ],
+)
+def test_a_header_that_others_read_otherwise_is_refused(path, tmp_path, place, value):
+    """Whatever the field is for."""
+    block = bytearray(header("a").tobuf(tarfile.USTAR_FORMAT))
+    block[345 : 345 + len(TOP) + 2] = f"{TOP}/a".encode()
+    block[place] = value
+    block[148:156] = b"%06o\0 " % (sum(block[:148]) + 256 + sum(block[156:]))
+    data = gzip.compress(block) + gzip.compress(bytes(1024))
+    path.write_bytes(data + encode(TOP, [Member("a", 0, 0)], len(data)))
+
+    with BundleReader(path) as bundle, pytest.raises(IntegrityError, match="invalid tar header"):
+        extract(bundle, tmp_path)
+
+
+@pytest.mark.parametrize("more", [b"x", gzip.compress(b"hidden")])
+def test_nothing_is_between_the_table_and_its_trailer(path, refused, more):
+    """`tar -i` would read it."""
+    data = forge(path, [(header("a"), b"")]).read_bytes()
+    path.write_bytes(data[:-42] + more + data[-42:])
+
+    refused(path, "between the table and its trailer", at_once=True)
+
+
+def test_nothing_is_behind_the_table_within_its_pieces(path, refused, monkeypatch):
+    """No program would see it."""
+    compress = zlib.compress
+    with monkeypatch.context() as changed:
+        changed.setattr(contents.zlib, "compress", lambda data: compress(data) + b"x")
+        path.write_bytes(encode(TOP, [], 0))
+
+    refused(path, "with bytes behind it", at_once=True)
 
 
 def test_files_that_the_table_does_not_tell_are_found_by_verify(path, inside):

@@ -45,7 +45,9 @@ DUMP = """if True:
 def bundle(tmp_path_factory):
     """Make one bundle of this process."""
     directory = tmp_path_factory.mktemp("bundle")
-    return gencore.collect_core(directory=directory, annotations={"reason": "test"})
+    return gencore.collect_core(
+        directory=directory, content="stacks", annotations={"reason": "test"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -577,7 +579,7 @@ def test_replaced_library_and_its_successor_are_both_there(python, tmp_path):
 
 def test_library_under_two_names_is_packed_under_both(tmp_path):
     """A debugger looks for the linker's name, others for the mapped file's."""
-    report = gencore.start(directory=tmp_path).result()
+    report = gencore.start(directory=tmp_path, content="stacks").result()
     with tarfile.open(report.path_of("archive")) as tar:
         manifest = json.load(tar.extractfile(f"{report.name}/manifest.json"))
         names = tar.getnames()

@@ -116,7 +116,10 @@ def find_python(version):
     return None
 
 
-@pytest.fixture(scope="session", params=["3.11", "3.12", "3.13"])
+PYTHONS = [pytest.param(version, marks=pytest.mark.exhaustive) for version in ("3.11", "3.12")]
+
+
+@pytest.fixture(scope="session", params=[*PYTHONS, "3.13"])
 def installed(request, wheel, make_once):
     """Install the wheel into a new environment of each version; return (version, interpreter)."""
     interpreter = find_python(request.param)

@@ -66,7 +66,13 @@ class NewerPython:
         return (work / Path(told["core"]).name if directory != "-" else done.stdout), told
 
 
-@pytest.fixture(scope="session", params=PYTHONS or [None])
+@pytest.fixture(
+    scope="session",
+    params=[
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in PYTHONS[:-1]),
+        *(PYTHONS[-1:] or [None]),
+    ],
+)
 def newer(request, make_once):
     """Install the wheel for each interpreter of the root."""
     if request.param is None:

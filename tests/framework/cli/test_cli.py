@@ -168,7 +168,7 @@ def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("columns", [80, 0])
+@pytest.mark.parametrize("columns", [80, pytest.param(0, marks=pytest.mark.exhaustive)])
 def test_a_terminal_gets_a_bar(tmp_path, columns):
     """It is drawn over and over on one line, and taken away in the end; 0 columns are unknown."""
     ours, theirs = pty.openpty()

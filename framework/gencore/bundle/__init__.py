@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gencore.bundle.extraction import extract
     from gencore.bundle.opened_core import OpenedCore
     from gencore.bundle.opening import open_core
+    from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
     from gencore.bundle.writer import LEVEL, BundleWriter
@@ -29,6 +30,7 @@ __all__ = [
     "Member",
     "MemberFile",
     "OpenedCore",
+    "Places",
     "extract",
     "open_core",
     "verify",
@@ -42,6 +44,7 @@ _MODULES: Final = {
     "Member": "contents",
     "MemberFile": "reader",
     "OpenedCore": "opened_core",
+    "Places": "places",
     "extract": "extraction",
     "open_core": "opening",
     "verify": "verification",

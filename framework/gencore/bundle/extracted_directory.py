@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from gencore._elf_identity import BEGINNING, build_id_of
 from gencore._runtime.regular_file import open_regular
-from gencore.bundle.contents import check_path
+from gencore.bundle.contents import BLOCK_SIZE, check_path
 from gencore.bundle.core_facts import facts_of
 from gencore.bundle.manifest import LARGEST_MANIFEST, ManifestValue, parse_manifest
 from gencore.bundle.opened_core import WITHOUT_MANIFEST, LooseFile, OpenedCore
+from gencore.bundle.tree_hash import block_hash, root_hash
 from gencore.bundle.verification import Check
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
@@ -81,28 +82,27 @@ class ExtractedDirectory(OpenedCore):
 
     def verify(self, progress: Callable[[int], object]) -> tuple[Check, ...]:
         """Compare each file with its hash in the manifest; check the core and what it maps."""
-        hashes = {member.path: self._hash(member, progress) for member in self.members}
-        checks = [Check("hashes", tuple(self._hash_problems(hashes)))]
-        if "core" not in hashes:
+        checks = [Check("hashes", tuple(self._hash_problems(progress)))]
+        if "core" not in self._by_path:
             return *checks, Check("core", ("not found in the directory",))
         with CoreFile(self.open("core")) as core:
             flaw = core.why_incomplete()
             libraries = tuple(self._library_problems(core))
         return *checks, Check("core", (flaw,) if flaw else ()), Check("libraries", libraries)
 
-    def _hash(self, member: LooseFile, progress: Callable[[int], object]) -> str:
-        with self.open(member.path) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        progress(member.size)
-        return digest
-
-    def _hash_problems(self, hashes: dict[str, str]) -> Iterator[str]:
+    def _hash_problems(self, progress: Callable[[int], object]) -> Iterator[str]:
         for row in ManifestValue(self._facts)["files"]:
-            name, sha256 = str(row["name"]), row["sha256"].text
-            if name not in hashes:
+            name, sha256, tree = str(row["name"]), row["sha256"].text, row["tree_sha256"].text
+            if name not in self._by_path:
                 yield f"{name}: listed in the manifest, but missing from the directory"
-            elif sha256 not in {None, hashes[name]}:
-                yield f"{name}: does not match its hash in the manifest"
+                continue
+            with self.open(name) as file:
+                differs = tree is not None and tree != root_hash(_block_hashes(file))
+                file.seek(0)
+                differs |= sha256 is not None and sha256 != _sha256(file)
+                if differs:
+                    yield f"{name}: does not match its hash in the manifest"
+            progress(self._by_path[name].size)
 
     def _library_problems(self, core: CoreFile) -> Iterator[str]:
         for path, build_id in core.build_ids.items():
@@ -125,6 +125,15 @@ class ExtractedDirectory(OpenedCore):
 
     def close(self) -> None:
         """Do nothing: no file is kept open."""
+
+
+def _sha256(file: io.BufferedIOBase) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _block_hashes(file: io.BufferedIOBase) -> Iterator[bytes]:
+    while block := file.read(BLOCK_SIZE):
+        yield block_hash(block)
 
 
 def _files(top: Path) -> Iterator[tuple[str, int]]:

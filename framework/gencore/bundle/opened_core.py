@@ -29,6 +29,7 @@ class LooseFile:
     """Bytes."""
     offset: None = None
     sha256: None = None
+    tree: None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,6 +1,5 @@
-"""``gencore list | info | verify | extract``: the content of bundles, without a debugger."""
+"""``gencore info | verify | extract``: the content of a bundle, without a debugger."""
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -13,8 +12,7 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore._final_directory import OWN_DIRECTORIES
-from gencore._settings.sources import resolve_settings
+from gencore._quantities import size_text
 from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
@@ -23,29 +21,33 @@ from gencore.bundle.opening import open_core
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check
 from gencore.cli import progress
-from gencore.cli.leftovers import find_leftovers
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import GencoreError, IntegrityError, OutputError
 
 __all__ = [
     "extract_command",
+    "fact",
     "info_command",
-    "list_command",
+    "open_bundle",
     "open_input",
+    "service_of",
     "unpack",
     "verify_command",
     "why_no_executable",
 ]
 
-_SUFFIX: Final = ".tar.gz"
 _LONGEST: Final = 200
 """Characters of a field that are shown."""
 _MOST_THREADS: Final = 100
 """Threads whose IDs are shown; JSON has all."""
 
+_SHOWN: Final = attrs.filters.include("path", "size", "offset", "sha256")
+"""What `info --json` shows of each file."""
+
 
 @contextmanager
-def _open_bundle(path: Path) -> Iterator[BundleReader]:
+def open_bundle(path: Path) -> Iterator[BundleReader]:
     """Open a bundle that the user named. Raises `OutputError` if it cannot be read."""
     try:
         bundle = BundleReader(path)
@@ -103,70 +105,15 @@ def _progress_of(opened: OpenedCore, *, quiet: bool) -> Iterator[Callable[[int],
         yield count
 
 
-@click.command("list")
-@click.argument(
-    "directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False
-)
-@click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
-@json_option
-def list_command(*, directory: Path | None, every: bool, as_json: bool) -> None:
-    """List the bundles in a directory, oldest first.
-
-    Without DIRECTORY those where dumps go: GENCORE_DIRECTORY, else as in GENCORE_CONFIG, else the
-    current directory.
-
-    Includes those in the per-user directories (gencore-UID) that gencore creates inside a
-    directory in which other users can rename files.
-
-    With --all also the private directories of dumps: of those that go on ("in use"), of those
-    that were killed ("dead"), which the next dump removes, and of those of which this machine
-    cannot know ("unknown"), which it removes when they are a week old.
-    """
-    place = Path(directory or resolve_settings({}).directory or ".")
-    places = (place, *place.glob(OWN_DIRECTORIES))
-    found = (path for each in places for path in each.glob(f"*{_SUFFIX}"))
-    rows = [_row(path) for path in sorted(found) if path.is_file()]
-    rows.sort(key=lambda row: row["created_at"] or "")
-    unfinished = list(find_leftovers(place)) if every else []
-    if as_json:
-        more = {"leftovers": unfinished} if every else {}
-        click.echo(json.dumps({"bundles": rows, **more}, indent=1))
-        return
-    for row in rows:
-        facts = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
-        when = row["created_at"] or ""
-        path = escape_unprintable(row["path"])
-        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {path}  {escape_unprintable(facts)}")
-    for row in unfinished:
-        path = escape_unprintable(row["path"])
-        click.echo(f"{_size(row['size']):>10}  {row['used_at']:<19.19}  {path}  {row['state']}")
-
-
-def _row(path: Path) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(("created_at", "result", "pid", "title", "error"))
-    row = {"path": str(path), "size": path.stat().st_size, **row}
-    try:
-        with _open_bundle(path) as bundle:
-            manifest = bundle.manifest()
-    except GencoreError as error:
-        return {**row, "error": error.message}
-    return {
-        **row,
-        "created_at": _text(manifest, "created_at"),
-        "result": _text(manifest, "status", "result"),
-        "pid": ManifestValue(manifest)["process"]["pid"].number,
-        "title": _text(manifest, "process", "title"),
-    }
-
-
-def _text(manifest: Mapping[str, Any], *path: str) -> str | None:
+def fact(manifest: Mapping[str, Any], *path: str) -> str | None:
     """Return a field of an untrusted manifest, safe to print on a terminal."""
     text = reduce(ManifestValue.__getitem__, path, ManifestValue(manifest)).text
     return None if text is None else escape_unprintable(text[:_LONGEST])
 
 
-def _size(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+def service_of(manifest: Mapping[str, Any]) -> str | None:
+    """Return the name of the service: what the caller called it, or else its environment."""
+    return fact(manifest, "annotations", "service") or fact(manifest, "service", "name")
 
 
 @click.command("info")
@@ -178,19 +125,23 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
 
     Of a core alone it shows what the core says, which of the mapped files this machine has, and
     what a bundle would add.
+
+    \b
+    Examples:
+      gencore info BUNDLE
+      gencore info --files BUNDLE
     """
     with open_input(path) as opened:
         if as_json:
-            click.echo(json.dumps(_as_json(opened), indent=1))
+            print_json(_as_json(opened))
             return
         facts = opened.facts()
-        for label, *where in _FACTS:
-            value = _text(facts, *where)
-            if value is not None or opened.kind == "bundle":
-                click.echo(f"{label:<12}{value or 'unknown'}")
+        for label, text in _facts(facts):
+            if text is not None or opened.has_manifest:
+                click.echo(f"{label:<12}{text or 'unknown'}")
         click.echo(f"{'files':<12}{len(opened.members)}")
         for member in opened.members if files else ():
-            click.echo(f"{_size(member.size):>14}  {escape_unprintable(member.path)}")
+            click.echo(f"{size_text(member.size):>14}  {escape_unprintable(member.path)}")
         if not opened.has_manifest:
             for line in _of_a_core(opened, facts, files=files):
                 click.echo(escape_unprintable(line))
@@ -202,7 +153,10 @@ def _as_json(opened: OpenedCore) -> dict[str, Any]:
         "kind": opened.kind,
         "manifest": facts if opened.has_manifest else None,
         "core": None if opened.has_manifest else facts,
-        "members": [attrs.asdict(member) for member in opened.members],
+        "members": [
+            attrs.asdict(member, filter=_SHOWN) | {"tree_sha256": member.tree}
+            for member in opened.members
+        ],
         "mapped_files": [attrs.asdict(file) for file in opened.mapped_files()],
         "lacks": list(opened.lacks()),
     }
@@ -223,7 +177,17 @@ def _of_a_core(opened: OpenedCore, facts: Mapping[str, Any], *, files: bool) -> 
         yield f"{'lacks':<12}{lack}"
 
 
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+    """Yield a label and a text for each: whose bundle it is and why first, then what it is."""
+    yield "service", service_of(manifest)
+    for label, *where in _FACTS:
+        yield label, fact(manifest, *where)
+    for key, value in ManifestValue(manifest)["annotations"].entries:
+        yield "annotation", escape_unprintable(f"{key}: {value}"[:_LONGEST])
+
+
 _FACTS: Final = (
+    ("reason", "trigger", "reason"),
     ("name", "name"),
     ("created at", "created_at"),
     ("result", "status", "result"),
@@ -242,18 +206,21 @@ _FACTS: Final = (
 
 @click.command("verify")
 @bundle_argument
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash, the core, and that no library is missing.
 
     Of a core alone: whether it is truncated, and whether this machine has the files that it maps.
+
+    \b
+    Examples:
+      gencore verify BUNDLE
     """
     with open_input(path) as opened, _progress_of(opened, quiet=quiet) as count:
         checks = opened.verify(count)
     if as_json:
-        outcome = {"ok": all(check.ok for check in checks), "checks": _as_rows(checks)}
-        click.echo(json.dumps(outcome, indent=1))
+        print_json({"ok": all(check.ok for check in checks), "checks": _as_rows(checks)})
     else:
         for check in checks:
             click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
@@ -278,7 +245,7 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
     default=".",
     help="Where to create the bundle's folder; default: the current directory.",
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
@@ -287,7 +254,15 @@ def extract_command(
 
     Of a core alone: the core, and the executable and libraries that this machine has of it. All
     commands read the folder too, on any machine.
+
+    \b
+    Examples:
+      gencore extract BUNDLE -o /var/tmp
+      gencore extract BUNDLE manifest.json
     """
     with open_input(path) as opened, _progress_of(opened, quiet=quiet) as count:
         folder = extract(opened, directory, names, count)
-    click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))
+    if as_json:
+        print_json({"path": folder})
+    else:
+        click.echo(str(folder))

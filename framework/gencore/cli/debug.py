@@ -1,6 +1,5 @@
 """``gencore open``: a debugger on a bundle's core, with the libraries from the bundle."""
 
-import json
 import os
 import shlex
 import shutil
@@ -11,7 +10,8 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore.bundle.cache import UnpackedCore
 from gencore.cli.bundle import open_input, unpack, why_no_executable
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import UsageError
 
 __all__ = ["open_command"]
@@ -22,7 +22,7 @@ __all__ = ["open_command"]
 @click.argument("arguments", nargs=-1)
 @click.option("--lldb", is_flag=True, help="Start lldb instead of gdb.")
 @click.option("--print", "only_print", is_flag=True, help="Only print the command line.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def open_command(
     *,
@@ -38,13 +38,19 @@ def open_command(
     Put further ARGUMENTS for the debugger after "--". The bundle is unpacked into a private cache
     directory, which later calls reuse and 'gencore cache clear' removes. No program from the
     bundle is executed, and none of its scripts is loaded.
+
+    \b
+    Examples:
+      gencore open BUNDLE
+      gencore open BUNDLE -- -batch -ex 'thread apply all backtrace'
+      gencore open --lldb BUNDLE
     """
     with open_input(path) as opened, unpack(opened, keep=True, quiet=quiet) as copy:
         if copy.executable is None:
             click.echo(f"gencore: {escape_unprintable(why_no_executable(opened))}", err=True)
         command = [*(_lldb if lldb else _gdb)(copy), *arguments]
         if as_json:
-            click.echo(json.dumps({"command": command, "folder": str(copy.folder)}))
+            print_json({"command": command, "folder": copy.folder})
         elif only_print:
             click.echo(" ".join(map(_quoted, command)))
         else:

@@ -18,7 +18,8 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_input, unpack, why_no_executable
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.cli.thread_stacks import (
     ThreadStack,
     stack_lines,
@@ -42,13 +43,18 @@ _MISSING: Final = (
 @bundle_argument
 @click.option("--native", is_flag=True, help="Merge in the native frames.")
 @click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json: bool) -> None:
     """Show the Python stack of every thread.
 
     They are read from the core if pystack is installed, and else from the manifest, which recorded
     them at the instant.
+
+    \b
+    Examples:
+      gencore stacks BUNDLE
+      gencore stacks --native BUNDLE
     """
     from_core = importlib.util.find_spec("pystack") is not None
     if native and not from_core:
@@ -70,7 +76,7 @@ def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json
     if as_json:
         shown = [attrs.asdict(stack) for stack in stacks]
         source = "core" if from_core else "manifest"
-        click.echo(json.dumps({"source": source, "native": native, "threads": shown}, indent=1))
+        print_json({"source": source, "native": native, "threads": shown})
         return
     for line in _text(stacks, native=native):
         click.echo(escape_unprintable(line))

@@ -209,10 +209,16 @@ def test_a_changed_file_of_a_directory_is_found(cli, made):
     folder = Path(cli("extract", made["bundle"])[1].strip())
     plugin = folder / str(made["plugin"]).lstrip("/")
     shutil.copy(find_spec("_bisect").origin, plugin)
+    with (folder / "core").open("r+b") as core:
+        core.seek(-1, os.SEEK_END)
+        last = core.read()
+        core.seek(-1, os.SEEK_END)
+        core.write(bytes([last[0] ^ 1]))
 
     code, out, _ = cli("verify", folder)
 
     assert code == 8
+    assert "core: does not match its hash in the manifest" in out
     assert "plugin.so: does not match its hash in the manifest" in out
     assert "plugin.so: build ID differs from that of the mapped file" in out
 

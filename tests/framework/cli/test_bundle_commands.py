@@ -277,7 +277,7 @@ def test_what_is_no_bundle_ends_with_8_and_leaves_nothing(cli, tmp_path, monkeyp
     code, _, err = cli(command, "half.tar.gz")
 
     assert code == 8
-    assert "not a bundle" in err
+    assert "neither a bundle nor a core file" in err
     assert os.listdir(tmp_path) == ["half.tar.gz"]
 
 

@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/*)
 
-.PHONY: help demo test lint docs man
+.PHONY: help demo test test-all lint docs man
 help: ## Show what can be made.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gencore needs Python 3.11 or later")'
@@ -24,7 +24,10 @@ $(BIN)/python:
 demo: .venv/installed ## Dump a small service while it works, and read the bundle back.
 	@rm -rf build/demo && mkdir -p build/demo && $(BIN)/gencore demo -o build/demo
 
-test: .venv/ready ## Run the tests.
+test: .venv/ready ## Run the tests but for those marked exhaustive.
+	$(BIN)/python -m pytest -m 'not exhaustive' $(PYTEST_ARGS)
+
+test-all: .venv/ready ## Run every test.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: .venv/ready ## Run ruff, mypy --strict and import-linter.

@@ -35,6 +35,9 @@ __all__ = [
 _LONGEST: Final = 200
 """Characters of a field that are shown."""
 
+_SHOWN: Final = attrs.filters.include("path", "size", "offset", "sha256")
+"""What `info --json` shows of each file."""
+
 
 @contextmanager
 def open_bundle(path: Path) -> Iterator[BundleReader]:
@@ -91,7 +94,10 @@ def info_command(*, path: Path, files: bool, as_json: bool) -> None:
     with open_bundle(path) as bundle:
         manifest = bundle.manifest()
         if as_json:
-            members = [attrs.asdict(member) for member in bundle.members]
+            members = [
+                attrs.asdict(member, filter=_SHOWN) | {"tree_sha256": member.tree}
+                for member in bundle.members
+            ]
             print_json({"manifest": manifest, "members": members})
             return
         for label, text in _facts(manifest):

@@ -17,6 +17,8 @@ from typing import IO, Any, Final, NoReturn
 import click
 
 from gencore._pipeline.pipeline import Pipeline
+from gencore.bundle.contents import BLOCK_SIZE
+from gencore.bundle.tree_hash import block_hash, root_hash
 from gencore.cli import progress
 from gencore.cli.completion import plugins
 from gencore.cli.json_output import print_json
@@ -171,21 +173,18 @@ def _read_back(report: Report) -> dict[str, Any]:
     path = report.path_of("archive")
     with tarfile.open(path, "r:gz") as bundle:
         manifest = json.load(_member(bundle, f"{report.name}/manifest.json"))
-        core = _sha256(_member(bundle, f"{report.name}/core"))
+        core = _tree_hash(_member(bundle, f"{report.name}/core"))
         members = len(bundle.getmembers())
     return {
-        "core_hash_matches": core == manifest["core"]["sha256"],
+        "core_hash_matches": core == manifest["core"]["tree_sha256"],
         "core_size": manifest["core"]["size"],
         "members": members,
         "threads": [_thread_line(thread) for thread in manifest["threads"]],
     }
 
 
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+def _tree_hash(file: IO[bytes]) -> str:
+    return root_hash(map(block_hash, iter(lambda: file.read(BLOCK_SIZE), b"")))
 
 
 def _member(bundle: tarfile.TarFile, name: str) -> IO[bytes]:

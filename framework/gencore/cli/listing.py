@@ -84,8 +84,9 @@ def list_command(
     directory in which other users can rename files.
 
     With --all also the private directories of dumps: of those that go on ("in use"), of those
-    that were killed ("dead"), which the next dump removes, and of those of which this machine
-    cannot know ("unknown"), which it removes when they are a week old.
+    that were killed ("dead"), which the next dump removes, of those of which this machine
+    cannot know ("unknown"), which it removes when they are a week old, and of those with a
+    finished file that could not get its name ("kept").
 
     \b
     Examples:

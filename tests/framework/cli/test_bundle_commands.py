@@ -20,7 +20,8 @@ from gencore.bundle.reader import BundleReader
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """Make one bundle of this process, with the sources on its stacks."""
-    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), sources=True)
+    directory = tmp_path_factory.mktemp("bundle")
+    return gencore.collect_core(directory=directory, content="stacks", sources=True)
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_verify_ends_with_8_where_a_library_is_missing_or_another(cli, tmp_path,
         return describe(file, request)
 
     monkeypatch.setattr("gencore._pipeline.state.describe", without_or_other)
-    path = gencore.start(directory=tmp_path).result().path_of("archive")
+    path = gencore.start(directory=tmp_path, content="stacks").result().path_of("archive")
     monkeypatch.undo()
 
     code, out, _ = cli("verify", path)

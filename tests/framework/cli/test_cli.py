@@ -196,7 +196,7 @@ def test_what_demo_says_to_type_next_works(tmp_path, program):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("columns", [80, 0])
+@pytest.mark.parametrize("columns", [80, pytest.param(0, marks=pytest.mark.exhaustive)])
 def test_a_terminal_gets_a_bar(tmp_path, columns):
     """It is drawn over and over on one line, and taken away in the end; 0 columns are unknown."""
     ours, theirs = pty.openpty()
@@ -279,7 +279,7 @@ def test_a_partial_demo_says_what_is_missing_and_ends_with_3(cli):
 OTHER_HASH = """
 import sys, gencore.cli.demo
 module = sys.modules["gencore.cli.demo"]  # the name in the package is the command's
-module._sha256 = lambda _: "0" * 64
+module._tree_hash = lambda _: "0" * 64
 """
 
 

@@ -20,6 +20,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
+from gencore.cli.budget import TO_SUMMARIZE, limited, no_limits_option, within
 from gencore.cli.leftovers import find_leftovers
 from gencore.cli.options import bundle_argument, json_option
 from gencore.errors import GencoreError, IntegrityError, OutputError
@@ -73,6 +74,7 @@ def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int
 )
 @click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option
+@no_limits_option
 def list_command(*, directory: Path | None, every: bool, as_json: bool) -> None:
     """List the bundles in a directory, oldest first.
 
@@ -110,7 +112,7 @@ def _row(path: Path) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(("created_at", "result", "pid", "title", "error"))
     row = {"path": str(path), "size": path.stat().st_size, **row}
     try:
-        with open_bundle(path) as bundle:
+        with within(TO_SUMMARIZE, path), open_bundle(path) as bundle:
             manifest = bundle.manifest()
     except GencoreError as error:
         return {**row, "error": error.message}
@@ -137,6 +139,7 @@ def _size(size: int) -> str:
 @bundle_argument
 @click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
+@limited
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
     """Summarize a bundle, without decompressing its core."""
     with open_bundle(path) as bundle:
@@ -173,6 +176,7 @@ _FACTS: Final = (
 @bundle_argument
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
+@limited
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash, the core, and that no library is missing."""
     with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
@@ -206,6 +210,7 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
 )
 @click.option("--quiet", is_flag=True, help="Show no progress.")
 @json_option
+@limited
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:

@@ -192,7 +192,10 @@ def test_the_time_of_a_pager_is_not_ours(bundle):
     """What is printed waits until it is wanted, however long that takes."""
     command = [sys.executable, "-c", SLOWLY_READ, "info", "--json", bundle]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) as process:
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}  # it loses what a signal interrupts
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, text=True, env=environment
+    ) as process:
         size = fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
         while waiting_in(process.stdout) < size:
             os.sched_yield()

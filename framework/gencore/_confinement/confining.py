@@ -78,6 +78,9 @@ def execute_confined(
 
 def confine(confinement: Confinement) -> list[str]:
     """Confine this process and its children; return what is impossible here."""
+    _lift_own_limits()
+    if sys.platform != "linux":
+        return [f"all of it (unsupported on {sys.platform})"]
     _limit(confinement)
     readable, executable = (list(map(Path, paths)) for paths in confinement[:2])
     layers: tuple[tuple[str, dict[str, Callable[[], None]]], ...] = (
@@ -102,17 +105,22 @@ def _first_possible(what: str, ways: dict[str, Callable[[], None]]) -> str | Non
     for name, take in ways.items():
         try:
             take()
-        except (OSError, AttributeError) as error:  # another system's C library lacks the function
-            reasons.append(f"{name}: {getattr(error, 'strerror', None) or error}")
+        except OSError as error:
+            reasons.append(f"{name}: {error.strerror}")
         else:
             return None
     return f"{what} ({'; '.join(reasons)})"
 
 
-def _limit(confinement: Confinement) -> None:
-    """Set the limits, for good. Nothing is to interrupt the program that was to interrupt us."""
+def _lift_own_limits() -> None:
+    """End those that the command had for its own reading; the program would inherit them."""
     signal.setitimer(signal.ITIMER_REAL, 0)
     signal.setitimer(signal.ITIMER_PROF, 0)
+    _, most = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def _limit(confinement: Confinement) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for name, kind in _LIMITS.items():
         wanted = getattr(confinement, name)

@@ -225,6 +225,29 @@ def test_a_core_of_a_reader_is_not_written(place):
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "(0, 0)\n"
 
 
+OWN_LIMITS = """
+import resource, signal
+resource.setrlimit(resource.RLIMIT_DATA, (1 << 30, resource.RLIM_INFINITY))
+signal.setitimer(signal.ITIMER_REAL, 1000)
+signal.setitimer(signal.ITIMER_PROF, 1000)
+"""
+LIMITS_FOUND = """
+import resource, signal
+print(resource.getrlimit(resource.RLIMIT_DATA)[0] == resource.RLIM_INFINITY)
+print(signal.getitimer(signal.ITIMER_REAL)[0], signal.getitimer(signal.ITIMER_PROF)[0])
+"""
+
+
+def test_the_limits_of_the_process_before_are_not_the_programs(place):
+    """A debugger is not interrupted by the timer of the command that became it."""
+    python, option, code, *rest = confined(place, "", sys.executable, "-c", LIMITS_FOUND)
+    command = [python, option, OWN_LIMITS + code, *rest]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "True\n0.0 0.0\n"
+
+
 def test_errors_of_system_calls_name_the_reason():
     """By errno, as all of Python's do."""
     with pytest.raises(OSError, match="Bad file descriptor") as failed:

@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/*)
 
-.PHONY: help demo test lint docs
+.PHONY: help demo test test-all lint docs man
 help: ## Show what can be made.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
 .venv/ready: pyproject.toml $(NATIVE)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gencore needs Python 3.11 or later")'
@@ -18,7 +18,10 @@ demo: .venv/ready ## Dump a small service while it works, and read the bundle ba
 	@directory=$$(mktemp -d) && $(BIN)/gencore demo --directory "$$directory"; \
 	  status=$$?; rm -r "$$directory"; exit $$status
 
-test: .venv/ready ## Run the tests.
+test: .venv/ready ## Run the tests but for those marked exhaustive.
+	$(BIN)/python -m pytest -m 'not exhaustive' $(PYTEST_ARGS)
+
+test-all: .venv/ready ## Run every test.
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: .venv/ready ## Run ruff, mypy --strict and import-linter.
@@ -29,3 +32,6 @@ lint: .venv/ready ## Run ruff, mypy --strict and import-linter.
 
 docs: .venv/ready ## Build the documentation as HTML into build/docs.
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
+
+man: .venv/ready ## Write the manual pages into build/man.
+	$(BIN)/python docs/man_pages.py build/man

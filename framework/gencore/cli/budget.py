@@ -16,7 +16,7 @@ import click
 
 from gencore.errors import IntegrityError, TimedOut
 
-__all__ = ["TO_SUMMARIZE", "Budget", "limited", "limits_apply", "within"]
+__all__ = ["TO_SUMMARIZE", "Budget", "limited", "limits_apply", "no_limits_option", "within"]
 
 _MIB: Final = 1 << 20
 _OPTION: Final = "gencore.limits"
@@ -64,7 +64,8 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
         path = arguments["path"]
         if path is None:
             return command(**arguments)
-        with within(Budget.of_file(path), path):
+        name = click.get_current_context().command.name
+        with within(Budget.of_file(path), path, str(name)):
             return command(**arguments)
 
     return no_limits_option(run)
@@ -89,8 +90,10 @@ def limits_apply() -> bool:
 
 
 @contextmanager
-def within(budget: Budget, path: Path) -> Iterator[None]:
+def within(budget: Budget, path: Path, command: str) -> Iterator[None]:
     """Read a file within a budget, unless the command has ``--no-limits``.
+
+    The remedy names *command*, which reads the file with that option.
 
     Raises `TimedOut` if it takes longer, and `IntegrityError` if it takes more memory. Only on
     the main thread.
@@ -98,8 +101,7 @@ def within(budget: Budget, path: Path) -> Iterator[None]:
     if not limits_apply():
         yield
         return
-    name = click.get_current_context().info_name
-    remedy = f"if you trust the file: gencore {name} --no-limits {shlex.quote(str(path))}"
+    remedy = f"if you trust it: gencore {command} --no-limits {shlex.quote(str(path))}"
     try:
         with _memory(budget.memory), _timers(budget):
             yield

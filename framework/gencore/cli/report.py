@@ -1,7 +1,6 @@
 """``gencore report``: a bundle's manifest as one HTML file."""
 
 import errno
-import json
 import os
 import secrets
 from pathlib import Path
@@ -14,6 +13,7 @@ from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_bundle
+from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option
 from gencore.errors import GencoreError, OutputError, UsageError
 
@@ -39,6 +39,11 @@ def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> No
     """Write a bundle, or a manifest alone, as one HTML file.
 
     The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
+
+    \b
+    Examples:
+      gencore report BUNDLE
+      gencore report --force -o report.html BUNDLE
     """
     from gencore.html_report import render
 
@@ -46,7 +51,7 @@ def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> No
     written = output or Path(_stem(path.name) + ".html")
     _write(written, page, force=force)
     if as_json:
-        click.echo(json.dumps({"path": str(written), "size": len(page)}, indent=1))
+        print_json({"path": written, "size": len(page)})
     else:
         click.echo(f"report     {escape_unprintable(str(written))} ({len(page) / 2**10:.0f} KiB)")
 

@@ -1,7 +1,6 @@
 """``gencore stacks``: the Python stacks in a bundle, from pystack or from the manifest."""
 
 import importlib.util
-import json
 import re
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,8 @@ from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited, limits_apply
 from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.errors import print_gap
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import ExitCode
 
 __all__ = ["stacks_command"]
@@ -57,7 +57,7 @@ _MISSING: Final = (
 @click.command("stacks")
 @bundle_argument
 @click.option("--native", is_flag=True, help="Merge in the native frames.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 @limited
 def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> int:
@@ -65,6 +65,11 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> i
 
     They are read from the core by pystack, confined. If it fails, those that the manifest recorded
     at the instant are shown, and the exit code is 3.
+
+    \b
+    Examples:
+      gencore stacks BUNDLE
+      gencore stacks --native BUNDLE
     """
     with open_bundle(path) as bundle:
         pystack = importlib.util.find_spec("pystack")
@@ -79,7 +84,10 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> i
             _show_recorded(bundle, outcome.failure, as_json=as_json)
             return ExitCode.PARTIAL
         text = _with_sources(outcome.output, SourceLines(bundle))
-    click.echo(json.dumps({"source": "pystack", "text": text}) if as_json else text)
+    if as_json:
+        print_json({"source": "pystack", "text": text})
+    else:
+        click.echo(text)
     return ExitCode.COMPLETE
 
 
@@ -116,8 +124,7 @@ def _show_recorded(bundle: BundleReader, why: str, hint: str = "", *, as_json: b
     if hint:
         click.echo(f"  {hint}", err=True)
     if as_json:
-        shown = {"source": "manifest", "error": why, "threads": rows}
-        click.echo(json.dumps(shown, indent=1))
+        print_json({"source": "manifest", "reason": why, "threads": rows})
         return
     sources = SourceLines(bundle)
     for row in rows:

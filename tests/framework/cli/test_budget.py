@@ -42,7 +42,7 @@ def allow(monkeypatch):
     def allow(**limits):
         given = Budget(**{"cpu_seconds": 60, "seconds": 600, **limits})
         monkeypatch.setattr(Budget, "of_file", classmethod(lambda *_: given))
-        monkeypatch.setattr("gencore.cli.bundle.TO_SUMMARIZE", given)
+        monkeypatch.setattr("gencore.cli.listing.TO_SUMMARIZE", given)
 
     return allow
 
@@ -97,7 +97,7 @@ def test_a_command_ends_with_its_budget(cli, bundle, scarce, command):
 
     again = f"gencore {command} --no-limits {shlex.quote(str(bundle))}"
     assert code == exit_code
-    assert err == f"gencore: {bundle}: {says}  remedy: if you trust the file: {again}\n"
+    assert err == f"gencore: {bundle}: {says}  remedy: if you trust it: {again}\n"
     assert out == ""
 
 
@@ -133,7 +133,9 @@ def test_a_file_that_exceeds_its_budget_is_a_row(cli, bundle, scarce, monkeypatc
     assert code == 0
     assert rows["good.tar.gz"]["pid"] == os.getpid()
     for name in ("bad.tar.gz", "worse.tar.gz"):
-        assert rows[name]["error"] == f"{tmp_path / name}: {says.strip()}"
+        error = rows[name]["error"]
+        assert error["message"] == f"{tmp_path / name}: {says.strip()}"
+        assert error["remedy"].endswith(f": gencore info --no-limits {tmp_path / name}")
 
 
 def test_a_pipe_into_which_nobody_writes_is_not_waited_for(cli, allow, tmp_path):

@@ -194,7 +194,7 @@ def test_stacks_are_the_manifests_if_pystack_fails(
     assert f"Thread {os.getpid()} MainThread" in shown
     printed = json.loads(as_json[as_json.index("{\n") : as_json.rindex("}") + 1])
     assert printed["source"] == "manifest"
-    assert failure in printed["error"]
+    assert failure in printed["reason"]
     assert printed["threads"]
 
 

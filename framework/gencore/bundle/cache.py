@@ -60,6 +60,11 @@ class UnpackedCore:
     lock: int | None
     """The descriptor that keeps it from being removed; a program that inherits it does too."""
 
+    @property
+    def readable(self) -> list[Path]:
+        """What a program must be able to read: the folder, and a core that is not copied."""
+        return [self.folder] if self.core.is_relative_to(self.folder) else [self.folder, self.core]
+
 
 @attrs.frozen(kw_only=True)
 class Copy:

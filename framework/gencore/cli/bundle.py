@@ -21,6 +21,7 @@ from gencore.bundle.opening import open_core
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check
 from gencore.cli import progress
+from gencore.cli.budget import limited
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import GencoreError, IntegrityError, OutputError
@@ -120,11 +121,12 @@ def service_of(manifest: Mapping[str, Any]) -> str | None:
 @bundle_argument
 @click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
+@limited
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
-    """Summarize a bundle, without decompressing its core, or a core alone.
+    """Summarize a bundle, or a core alone.
 
-    Of a core alone it shows what the core says, which of the mapped files this machine has, and
-    what a bundle would add.
+    The core in a bundle is not decompressed. Of a core alone it shows what the core says, which of
+    the mapped files this machine has, and what a bundle would add.
 
     \b
     Examples:
@@ -208,6 +210,7 @@ _FACTS: Final = (
 @bundle_argument
 @quiet_option
 @json_option
+@limited
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash, the core, and that no library is missing.
 
@@ -247,6 +250,7 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
 )
 @quiet_option
 @json_option
+@limited
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:

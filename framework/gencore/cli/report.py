@@ -12,9 +12,10 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
+from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input
 from gencore.cli.json_output import print_json
-from gencore.cli.options import BUNDLE, json_option
+from gencore.cli.options import bundle_argument, json_option
 from gencore.errors import OutputError, UsageError
 
 __all__ = ["report"]
@@ -26,7 +27,7 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json", ".core", ".core.gz", ".
 
 
 @click.command()
-@click.argument("bundle", type=BUNDLE)
+@bundle_argument
 @click.option(
     "-o",
     "--output",
@@ -35,8 +36,9 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json", ".core", ".core.gz", ".
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @json_option
-def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> None:
-    """Write a bundle, a core alone, or a manifest alone, as one HTML file.
+@limited
+def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> None:
+    """Write a bundle, a core or a manifest as one HTML file.
 
     The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
 
@@ -47,13 +49,13 @@ def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> 
     """
     from gencore.html_report import render
 
-    page = render(*_read(bundle)).encode()
-    path = output or Path(_stem(bundle) + ".html")
-    _write(path, page, force=force)
+    page = render(*_read(path)).encode()
+    written = output or Path(_stem(path) + ".html")
+    _write(written, page, force=force)
     if as_json:
-        print_json({"path": path, "size": len(page)})
+        print_json({"path": written, "size": len(page)})
     else:
-        click.echo(f"report     {escape_unprintable(str(path))} ({len(page) / 2**10:.0f} KiB)")
+        click.echo(f"report     {escape_unprintable(str(written))} ({len(page) / 2**10:.0f} KiB)")
 
 
 def _stem(path: Path) -> str:

@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +10,16 @@ from typing import Any, Final
 import attrs
 import click
 
+from gencore._confinement.confining import Confinement
+from gencore._confinement.running import Outcome, run_reader
 from gencore._escaping import escape_unprintable
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.source_lines import SourceLines
+from gencore.cli.budget import limited, limits_apply
 from gencore.cli.bundle import open_input, unpack, why_no_executable
+from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.cli.thread_stacks import (
@@ -26,17 +28,28 @@ from gencore.cli.thread_stacks import (
     stacks_from_core,
     stacks_from_manifest,
 )
-from gencore.errors import IntegrityError, UsageError
+from gencore.errors import ExitCode, IntegrityError, UsageError
 
 __all__ = ["stacks_command"]
 
-_DEBUGINFOD: Final = "DEBUGINFOD_URLS"
-"""Where pystack would ask for what the build IDs in the core name."""
+_READER: Final = Path(__file__).with_name("pystack_process.py")
+_START: Final = """
+import runpy, site, sys
+sys.path.append(sys.argv.pop(1))
+site.main()
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+"""The reader with pystack as it was found here, whatever else is installed or lies around."""
+_OUTPUT: Final = 16 << 20
+"""Bytes that pystack may print."""
+_MEMORY: Final = 4 << 30
+"""Bytes of address space that pystack may have beside what depends on the core."""
+_SECONDS: Final = 120
+"""Of CPU time that pystack may take beside what depends on the core."""
+_SIZE_PER_SECOND: Final = 16 << 20
+"""Bytes of a core that take pystack less than a second."""
 _INSTALL: Final = "pip install 'gencore[analysis]'"
-_MISSING: Final = (
-    "pystack is not installed: showing the stacks that the manifest recorded at the instant.\n"
-    f"To read them from the core, and for --native: {_INSTALL}"
-)
+_MISSING: Final = "pystack is not installed"
 
 
 @click.command("stacks")
@@ -45,38 +58,93 @@ _MISSING: Final = (
 @click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
 @quiet_option
 @json_option
-def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json: bool) -> None:
+@limited
+def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json: bool) -> int:
     """Show the Python stack of every thread.
 
-    They are read from the core if pystack is installed, and else from the manifest, which recorded
-    them at the instant.
+    They are read from the core by pystack, confined. If it fails, those that the manifest recorded
+    at the instant are shown, and the exit code is 3.
 
     \b
     Examples:
       gencore stacks BUNDLE
       gencore stacks --native BUNDLE
     """
-    from_core = importlib.util.find_spec("pystack") is not None
-    if native and not from_core:
+    packages = _packages()
+    if native and packages is None:
         raise UsageError("--native needs pystack, which is not installed", remedy=_INSTALL)
     with open_input(path) as opened:
         threads, sources = ManifestValue(opened.facts())["threads"], SourceLines(opened)
-        if from_core:
+        rows, failure = None, _MISSING
+        if packages is not None:
             with unpack(opened, keep=keep, quiet=quiet) as copy:
-                rows = _run_pystack(opened, copy, native=native)
+                rows, failure = _read_core(packages, opened, copy, native=native)
+        if rows is not None:
             stacks = stacks_from_core(ManifestValue(rows), threads, sources)
-        elif opened.has_manifest:
-            click.echo(_MISSING, err=True)
-            stacks = stacks_from_manifest(threads, sources)
         else:
-            raise UsageError(
-                f"{path}: reading the stacks of a core file needs pystack, which is not installed",
-                remedy=_INSTALL,
-            )
+            _explain(opened, failure, installed=packages is not None)
+            stacks = stacks_from_manifest(threads, sources)
+    reason = None if rows is not None else escape_unprintable(failure)
+    _show(stacks, reason, native=native, as_json=as_json)
+    return ExitCode.COMPLETE if rows is not None or packages is None else ExitCode.PARTIAL
+
+
+def _packages() -> Path | None:
+    """Return where pystack is installed, or None."""
+    found = importlib.util.find_spec("pystack")
+    return None if found is None or found.origin is None else Path(found.origin).parents[1]
+
+
+def _explain(opened: OpenedCore, failure: str, *, installed: bool) -> None:
+    """Say why the stacks are not from the core. Raises `IntegrityError` if there are no others."""
+    remedy = None if installed else _INSTALL
+    if not opened.has_manifest:
+        raise (IntegrityError if installed else UsageError)(
+            f"core file {opened.path}: {failure}", remedy=remedy
+        )
+    failure = escape_unprintable(failure)
+    click.echo(f"gencore: {failure}: showing the stacks that the manifest recorded", err=True)
+    if remedy is not None:
+        click.echo(f"  remedy: {remedy}", err=True)
+
+
+def _read_core(
+    packages: Path, opened: OpenedCore, copy: UnpackedCore, *, native: bool
+) -> tuple[Any, str]:
+    """Return the rows that pystack read; None, and why, if it failed."""
+    if copy.executable is None:
+        remedy = "extract the core where it was made, and open that: gencore extract CORE"
+        raise IntegrityError(
+            f"core file {opened.path}: {why_no_executable(opened)}", remedy=remedy
+        )
+    outcome = _run_pystack(packages, copy, native=native)
+    for gap in outcome.gaps:
+        print_gap(gap)
+    if outcome.failure is not None:
+        return None, outcome.failure
+    try:
+        return json.loads(outcome.output), ""
+    except (ValueError, RecursionError) as error:
+        return None, f"pystack printed no JSON: {error}"
+
+
+def _run_pystack(packages: Path, copy: UnpackedCore, *, native: bool) -> Outcome:
+    command = [sys.executable, "-I", "-S", "-c", _START, str(packages), str(_READER)]
+    command += [str(copy.core), str(copy.executable), str(copy.folder), "native" if native else ""]
+    if not limits_apply():
+        return run_reader("pystack", command, None, None)
+    size = copy.core.stat().st_size
+    cpu_seconds = _SECONDS + size // _SIZE_PER_SECOND
+    limits = {"cpu_seconds": cpu_seconds, "memory": _MEMORY + 4 * size, "output": _OUTPUT}
+    confinement = Confinement.of(sys.executable, copy.readable, [packages, _READER], **limits)
+    return run_reader("pystack", command, confinement, 60 + 4 * cpu_seconds)
+
+
+def _show(stacks: list[ThreadStack], reason: str | None, *, native: bool, as_json: bool) -> None:
     if as_json:
-        shown = [attrs.asdict(stack) for stack in stacks]
-        source = "core" if from_core else "manifest"
-        print_json({"source": source, "native": native, "threads": shown})
+        rows = [attrs.asdict(stack) for stack in stacks]
+        source = "core" if reason is None else "manifest"
+        print_json({"source": source, "reason": reason, "native": native, "threads": rows})
         return
     for line in _text(stacks, native=native):
         click.echo(escape_unprintable(line))
@@ -89,20 +157,3 @@ def _text(stacks: list[ThreadStack], *, native: bool) -> Iterator[str]:
         yield from stack_lines(stack)
         if native and not stack.has_native:
             yield "    (its native frames cannot be merged in: too little is known of them)"
-
-
-def _run_pystack(opened: OpenedCore, copy: UnpackedCore, *, native: bool) -> Any:
-    if copy.executable is None:
-        remedy = "extract the core where it was made, and open that: gencore extract CORE"
-        raise IntegrityError(
-            f"core file {opened.path}: {why_no_executable(opened)}", remedy=remedy
-        )
-    command = [sys.executable, "-P", "-m", "gencore.cli.pystack_process", str(copy.core)]
-    command += [str(copy.executable), str(copy.folder), "native" if native else ""]
-    environment = {name: value for name, value in os.environ.items() if name != _DEBUGINFOD}
-    done = subprocess.run(  # noqa: S603 - no shell
-        command, capture_output=True, text=True, check=False, env=environment
-    )
-    if done.returncode:
-        raise IntegrityError(f"pystack cannot read the core: {done.stderr.strip()[-500:]}")
-    return json.loads(done.stdout)

@@ -13,6 +13,7 @@ from gencore._final_directory import OWN_DIRECTORIES
 from gencore._quantities import read_age, size_text
 from gencore._settings.sources import resolve_settings
 from gencore.bundle.manifest import ManifestValue
+from gencore.cli.budget import TO_SUMMARIZE, no_limits_option, within
 from gencore.cli.bundle import fact, open_bundle, service_of
 from gencore.cli.json_output import describe_error, print_json
 from gencore.cli.leftovers import find_leftovers
@@ -66,6 +67,7 @@ def _instant(text: str | None) -> datetime | None:
 @click.option("--pid", type=click.IntRange(min=1), help="Of the process with this ID.")
 @click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option
+@no_limits_option
 def list_command(
     *,
     directory: Path | None,
@@ -131,7 +133,7 @@ def _rows(place: Path) -> Iterator[Row]:
 def _row(path: Path) -> Row:
     row = {"path": path, "size": path.stat().st_size, **dict.fromkeys(_FACTS)}
     try:
-        with open_bundle(path) as bundle:
+        with within(TO_SUMMARIZE, path, "info"), open_bundle(path) as bundle:
             manifest = bundle.manifest()
     except GencoreError as error:
         return {**row, "error": describe_error(error)}

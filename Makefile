@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/*)
 
-.PHONY: help demo test test-all lint docs
+.PHONY: help demo test test-all lint docs man
 help: ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
@@ -32,3 +32,6 @@ lint: .venv/ready ## Run ruff, mypy --strict and import-linter.
 
 docs: .venv/ready ## Build the documentation as HTML into build/docs.
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --fresh-env docs build/docs
+
+man: .venv/ready ## Write the manual pages into build/man.
+	$(BIN)/python docs/man_pages.py build/man

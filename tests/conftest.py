@@ -331,7 +331,7 @@ def write_bundle():
         with path.open("wb") as file:
             bundle = BundleWriter(file, top, 0)
             for name, data in files.items():
-                bundle.begin(name, len(data))
+                bundle.begin(name, len(data), tree=name == "core")
                 bundle.write(data)
                 bundle.end()
             bundle.close()

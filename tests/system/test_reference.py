@@ -119,3 +119,12 @@ def test_the_page_names_every_folder(architecture):
     folders = {path.parent.name for path in (ROOT / "framework/gencore").glob("*/__init__.py")}
 
     assert set(re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE)) == folders
+
+
+def test_the_page_on_json_has_every_schema():
+    """With its table of fields, and to be downloaded."""
+    page = (ROOT / "docs/reference/json.md").read_text()
+    names = sorted(path.stem for path in (ROOT / "framework/gencore/cli/schemas").glob("*.json"))
+
+    assert sorted(re.findall(r"^```\{rows\} tables.fields (\S+)$", page, re.MULTILINE)) == names
+    assert sorted(re.findall(r"/cli/schemas/(\S+)\.json>", page)) == names

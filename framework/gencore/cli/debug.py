@@ -1,6 +1,5 @@
 """``gencore open``: a debugger on a bundle's core, with the libraries from the bundle."""
 
-import json
 import os
 import shlex
 import shutil
@@ -11,7 +10,8 @@ import click
 from gencore.bundle.cache import UnpackedBundle
 from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.cache import clear_copies
-from gencore.cli.options import BUNDLE, json_option
+from gencore.cli.json_output import print_json
+from gencore.cli.options import BUNDLE, json_option, quiet_option
 from gencore.errors import UsageError
 
 __all__ = ["open_command"]
@@ -23,7 +23,7 @@ __all__ = ["open_command"]
 @click.option("--lldb", is_flag=True, help="Start lldb instead of gdb.")
 @click.option("--print", "only_print", is_flag=True, help="Only print the command line.")
 @click.option("--clean", is_flag=True, hidden=True)  # gencore cache clear, until the next release
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def open_command(
     *,
@@ -40,18 +40,27 @@ def open_command(
     Put further ARGUMENTS for the debugger after "--". The bundle is unpacked into a private cache
     directory, which later calls reuse and 'gencore cache clear' removes. No program from the
     bundle is executed, and none of its scripts is loaded.
+
+    \b
+    Examples:
+      gencore open BUNDLE
+      gencore open BUNDLE -- -batch -ex 'thread apply all backtrace'
+      gencore open --lldb BUNDLE
     """
     if clean:
         click.echo("gencore: open --clean is now: gencore cache clear", err=True)
         removed = len(list(clear_copies(0)))
-        click.echo(json.dumps({"removed": removed}) if as_json else f"{removed} copies removed")
+        if as_json:
+            print_json({"removed": removed})
+        else:
+            click.echo(f"{removed} copies removed")
         return
     if path is None:
         raise UsageError("BUNDLE is missing", remedy="gencore open BUNDLE")
     with open_bundle(path) as bundle, unpack_bundle(bundle, quiet=quiet) as copy:
         command = [*(_lldb if lldb else _gdb)(copy), *arguments]
         if as_json:
-            click.echo(json.dumps({"command": command, "folder": str(copy.folder)}))
+            print_json({"command": command, "folder": copy.folder})
         elif only_print:
             click.echo(" ".join(map(_quoted, command)))
         else:

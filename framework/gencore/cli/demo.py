@@ -14,8 +14,12 @@ from typing import IO, Any, Final, NoReturn
 import click
 
 from gencore._pipeline.pipeline import Pipeline
+from gencore.bundle.contents import BLOCK_SIZE
+from gencore.bundle.tree_hash import block_hash, root_hash
 from gencore.cli import progress
-from gencore.cli.options import directory_option, json_option
+from gencore.cli.completion import plugins
+from gencore.cli.json_output import print_json
+from gencore.cli.options import directory_option, json_option, quiet_option
 from gencore.errors import IntegrityError
 from gencore.report import Report
 
@@ -96,14 +100,23 @@ class Service:
 
 @click.command()
 @directory_option("Directory for the bundle.")
-@click.option("--backend", help="Backend to use; default: the best that works here.")
+@click.option(
+    "--backend",
+    shell_complete=plugins("backend"),
+    help="Backend to use; default: the best that works here.",
+)
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def demo(
     *, directory: str | None, backend: str | None, force: bool | None, quiet: bool, as_json: bool
 ) -> NoReturn:
-    """Dump a small service while it runs, and read the bundle back."""
+    """Dump a small service while it runs, and read the bundle back.
+
+    \b
+    Examples:
+      gencore demo -o /var/tmp
+    """
     pipeline = Pipeline(
         collectors=["manifest", "archive"],
         directory=directory,
@@ -117,7 +130,7 @@ def demo(
     finally:
         service.stop()
     if as_json:
-        click.echo(json.dumps(outcome, indent=1))
+        print_json(outcome)
     else:
         _print(outcome)
     raise SystemExit(outcome["exit_code"])
@@ -155,21 +168,18 @@ def _read_back(report: Report) -> dict[str, Any]:
     path = report.path_of("archive")
     with tarfile.open(path, "r:gz") as bundle:
         manifest = json.load(_member(bundle, f"{report.name}/manifest.json"))
-        core = _sha256(_member(bundle, f"{report.name}/core"))
+        core = _tree_hash(_member(bundle, f"{report.name}/core"))
         members = len(bundle.getmembers())
     return {
-        "core_hash_matches": core == manifest["core"]["sha256"],
+        "core_hash_matches": core == manifest["core"]["tree_sha256"],
         "core_size": manifest["core"]["size"],
         "members": members,
         "threads": [_thread_line(thread) for thread in manifest["threads"]],
     }
 
 
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+def _tree_hash(file: IO[bytes]) -> str:
+    return root_hash(map(block_hash, iter(lambda: file.read(BLOCK_SIZE), b"")))
 
 
 def _member(bundle: tarfile.TarFile, name: str) -> IO[bytes]:

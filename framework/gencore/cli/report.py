@@ -1,7 +1,6 @@
 """``gencore report``: a bundle's manifest as one HTML file."""
 
 import errno
-import json
 import os
 import secrets
 from pathlib import Path
@@ -13,6 +12,7 @@ from gencore._escaping import escape_unprintable
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle
+from gencore.cli.json_output import print_json
 from gencore.cli.options import BUNDLE, json_option
 from gencore.errors import GencoreError, OutputError, UsageError
 
@@ -37,6 +37,11 @@ def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> 
     """Write a bundle, or a manifest alone, as one HTML file.
 
     The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
+
+    \b
+    Examples:
+      gencore report BUNDLE
+      gencore report --force -o report.html BUNDLE
     """
     from gencore.html_report import render
 
@@ -44,7 +49,7 @@ def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> 
     path = output or Path(_stem(bundle.name) + ".html")
     _write(path, page, force=force)
     if as_json:
-        click.echo(json.dumps({"path": str(path), "size": len(page)}, indent=1))
+        print_json({"path": path, "size": len(page)})
     else:
         click.echo(f"report     {escape_unprintable(str(path))} ({len(page) / 2**10:.0f} KiB)")
 

@@ -1,7 +1,6 @@
 """``gencore stacks``: the Python stacks in a bundle, from pystack or from the manifest."""
 
 import importlib.util
-import json
 import os
 import re
 import subprocess
@@ -18,7 +17,8 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.bundle import open_bundle, unpack_bundle
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import IntegrityError
 
 __all__ = ["stacks_command"]
@@ -44,17 +44,26 @@ _MISSING: Final = (
 @click.command("stacks")
 @bundle_argument
 @click.option("--native", is_flag=True, help="Merge in the native frames.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> None:
-    """Show the Python stack of every thread."""
+    """Show the Python stack of every thread.
+
+    \b
+    Examples:
+      gencore stacks BUNDLE
+      gencore stacks --native BUNDLE
+    """
     with open_bundle(path) as bundle:
         if importlib.util.find_spec("pystack") is None:
             _show_recorded(bundle, as_json=as_json)
             return
         with unpack_bundle(bundle, quiet=quiet) as copy:
             text = _with_sources(_run_pystack(copy, native=native), SourceLines(bundle))
-    click.echo(json.dumps({"source": "pystack", "text": text}) if as_json else text)
+    if as_json:
+        print_json({"source": "pystack", "text": text})
+    else:
+        click.echo(text)
 
 
 def _run_pystack(copy: UnpackedBundle, *, native: bool) -> str:
@@ -86,7 +95,7 @@ def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
     threads = bundle.manifest().get("threads")
     rows = [row for row in threads if isinstance(row, dict)] if isinstance(threads, list) else []
     if as_json:
-        click.echo(json.dumps({"source": "manifest", "threads": rows}, indent=1))
+        print_json({"source": "manifest", "threads": rows})
         return
     click.echo(_MISSING, err=True)
     sources = SourceLines(bundle)

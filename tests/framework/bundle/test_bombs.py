@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from forged_bundle import encode_1
 
-from gencore.bundle.contents import Member, encode
+from gencore.bundle.contents import Member
 
 TOP = "core_20260101.000000.1.001"
 GIB = 1 << 30
@@ -63,7 +64,7 @@ def bomb(path, beginning, size=10 * GIB, filler=b"\0"):
     data += gzip.compress(tar_header("manifest.json", len(MANIFEST)) + MANIFEST.ljust(512, b"\0"))
     data += gzip.compress(bytes(1024))
     members = [Member("core", size, 0), Member("manifest.json", len(MANIFEST), at)]
-    path.write_bytes(data + encode(TOP, members, len(data)))
+    path.write_bytes(data + encode_1(TOP, members, len(data)))
     assert path.stat().st_size < 12 << 20
     return path
 

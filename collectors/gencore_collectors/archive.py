@@ -29,6 +29,7 @@ class ArchiveCollector(Collector):
     time_limit = None
     reserves = ("tar.gz",)
     packs = True
+    hashes_core = True
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:
         """Begin the bundle with the core."""
@@ -36,12 +37,13 @@ class ArchiveCollector(Collector):
             return None
         self._file = dump.create("tar.gz")
         self._bundle = BundleWriter(self._file, dump.name, dump.created_at.timestamp())
-        self._bundle.begin(_CORE, dump.core.size)
+        self._bundle.begin(_CORE, dump.core.size, tree=True)
         return _CoreMember(dump.core, self._bundle, self._file)
 
     def packing(self, dump: DumpInProgress) -> Packing:
         """State the core, the mapped files and the sources."""
-        return Packing(compression="gzip", level=LEVEL, core=_CORE, files=tuple(_files(dump)))
+        files = (*self._core(dump), *_mapped_files(dump))
+        return Packing(compression="gzip", level=LEVEL, core=_CORE, files=files)
 
     def finish(self, dump: DumpInProgress) -> None:
         """Add the libraries, the sources and the artefacts of the other collectors."""
@@ -58,6 +60,16 @@ class ArchiveCollector(Collector):
         except BaseException:
             self._bundle.abort()
             raise
+
+    def _core(self, dump: DumpInProgress) -> Iterator[PackedFile]:
+        """Yield it as it is in the bundle: zeros stand for what is missing."""
+        if dump.core is not None:
+            yield PackedFile(
+                name=_CORE,
+                media_type="application/x-coredump",
+                size=dump.core.size,
+                tree_sha256=self._bundle.tree_hash(_CORE),
+            )
 
     def _add_library(self, library: Library, dump: DumpInProgress, places: Places) -> None:
         """Add it under each of its names: a bundle has no links."""
@@ -107,14 +119,7 @@ class _CoreMember(CoreSink):
         self._file.close()
 
 
-def _files(dump: DumpInProgress) -> Iterator[PackedFile]:
-    if dump.core is not None:
-        # A member has the size that was promised: zeros stand for what is missing, and then the
-        # hash of the core is not that of the member.
-        sha256 = None if dump.core.missing else dump.core_sha256
-        yield PackedFile(
-            name=_CORE, media_type="application/x-coredump", size=dump.core.size, sha256=sha256
-        )
+def _mapped_files(dump: DumpInProgress) -> Iterator[PackedFile]:
     places = Places(*_OWN)
     for index, library in enumerate(dump.libraries):
         yield from _names_of(library, _LIBRARY if index else _EXECUTABLE, places)

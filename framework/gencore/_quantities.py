@@ -1,4 +1,4 @@
-"""Sizes and ages as people write and read them: ``20 GiB``, ``7d``."""
+"""Reads sizes and ages as people write them, and writes sizes: ``20 GiB``, ``7d``."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Final
 
 from gencore.errors import UsageError
 
-__all__ = ["read_age", "read_size", "show_size"]
+__all__ = ["read_age", "read_size", "show_size", "size_text"]
 
 _SIZES: Final[Mapping[str, int]] = {
     "": 1,
@@ -36,6 +36,11 @@ def show_size(size: int) -> str:
     unit = next((unit for unit in _BINARY if size >= _SIZES[unit]), "B")
     quantity = size / _SIZES[unit]
     return f"{quantity:,.0f} {unit}" if quantity >= _THREE_DIGITS else f"{quantity:.3g} {unit}"
+
+
+def size_text(size: int) -> str:
+    """Return bytes as MiB, in which sizes are easily compared."""
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def _read(value: object, units: Mapping[str, int], what: str, example: str) -> float:

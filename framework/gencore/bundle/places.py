@@ -1,6 +1,6 @@
 """Which paths the members of a bundle have: none twice, and no file where another's folder is."""
 
-from collections.abc import Iterator
+from gencore.bundle.contents import folders_of
 
 __all__ = ["Places"]
 
@@ -19,16 +19,10 @@ class Places:
         if path in self:
             return False
         self._files.add(path)
-        self._folders.update(_folders_of(path))
+        self._folders.update(folders_of(path))
         return True
 
     def __contains__(self, path: str) -> bool:
         """Whether no other file can have this path."""
         taken = path in self._files or path in self._folders
-        return taken or any(folder in self._files for folder in _folders_of(path))
-
-
-def _folders_of(path: str) -> Iterator[str]:
-    while "/" in path:
-        path = path.rpartition("/")[0]
-        yield path
+        return taken or any(folder in self._files for folder in folders_of(path))

@@ -12,13 +12,18 @@ import attrs
 
 from gencore.errors import IntegrityError
 
-__all__ = ["BLOCK", "Header", "read_header"]
+__all__ = ["BLOCK", "LARGEST_HEADER", "Header", "read_header"]
 
 BLOCK: Final = 512
 """Bytes. Headers and files are padded to a multiple of it."""
 _LARGEST_PAX: Final = 64 << 10
 """Bytes of a pax header, at most: a path has at most 4,096."""
+LARGEST_HEADER: Final = 3 * BLOCK + _LARGEST_PAX
+"""Bytes of a header, at most, with the pax header before it."""
 _REGULAR, _PAX = b"0", b"x"
+_UNUSED: Final = ((100, 108), (108, 116), (116, 124), (136, 148))
+"""Numbers: mode, owner, group, time. At an invalid one Python's tarfile ends the archive."""
+_DEVICE: Final = slice(329, 345)
 _RECORDS: Final = {b"path", b"size", b"hdrcharset"}
 """What a pax header may say; the last only that a path is no UTF-8."""
 
@@ -50,8 +55,10 @@ def read_header(read: Callable[[int], bytes]) -> Header:
         block = read(BLOCK)
     if _kind(block) != _REGULAR or any(block[157:257]):
         raise IntegrityError("a member is not a regular file")
-    name = records.get(b"path", _name(block))
-    return Header(name.decode(errors="surrogateescape"), _size(block, records))
+    name = records.get(b"path", _name(block)).decode(errors="surrogateescape")
+    if b"path" in records and b"hdrcharset" not in records and not _is_text(name):
+        raise _invalid("path that is not UTF-8")  # which others do not convert
+    return Header(name, _size(block, records))
 
 
 def _invalid(what: str) -> IntegrityError:
@@ -66,6 +73,10 @@ def _kind(block: bytes) -> bytes:
         raise _invalid("magic")
     if sum(block[:148]) + 8 * ord(" ") + sum(block[156:]) != _octal(block[148:156]):
         raise _invalid("check sum")
+    for begin, end in _UNUSED:
+        _octal(block[begin:end])
+    if block[_DEVICE].strip(b"\x000") or any(block[500:]):
+        raise _invalid("device or padding")
     return block[156:157]
 
 
@@ -83,8 +94,15 @@ def _text(field: bytes) -> bytes:
     return text
 
 
+def _is_text(name: str) -> bool:
+    """Whether it has no byte that was not UTF-8."""
+    return all(not "\ud800" <= character <= "\udfff" for character in name)
+
+
 def _name(block: bytes) -> bytes:
     prefix, name = _text(block[345:500]), _text(block[:100])
+    if not name:  # with a prefix, others read the name of a directory
+        raise _invalid("name")
     return b"/".join(part for part in (prefix, name) if part)
 
 

@@ -1,6 +1,5 @@
 """``gencore doctor``: would a dump work here, by which backend, and if not, what to do."""
 
-import json
 import os
 from collections.abc import Iterator
 from typing import Any, NoReturn
@@ -10,7 +9,9 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore._quantities import show_size
+from gencore.cli.completion import armed
 from gencore.cli.diagnosis.examination import Opinion, examine
+from gencore.cli.json_output import print_json
 from gencore.cli.options import check_process, directory_option, json_option
 from gencore.verdict import Prospect
 
@@ -23,6 +24,7 @@ __all__ = ["doctor"]
     "named",
     metavar="PID",
     callback=lambda _, __, named: named and check_process(named),
+    shell_complete=armed,
     help="The process that 'gencore dump PID' would dump. Default: a program that dumps itself.",
 )
 @directory_option("Where dumps would go.")
@@ -34,10 +36,16 @@ def doctor(*, named: str | None, directory: str | None, as_json: bool) -> NoRetu
     changed, and no process is stopped. The exit code is that of the dump: 0, it would work; 4, the
     environment or the directory will not do; 5, no backend works, or not the one of the settings;
     6, the process is gone, not armed, or not permitted; 2 or 9, the settings are wrong.
+
+    \b
+    Examples:
+      gencore doctor
+      gencore doctor -o /var/dumps
+      gencore doctor --pid 4711
     """
     opinion = examine(named, directory)
     if as_json:
-        click.echo(json.dumps(_as_json(opinion), indent=1))
+        print_json(_as_json(opinion))
     else:
         for line in _lines(opinion):
             click.echo(escape_unprintable(line))

@@ -59,6 +59,7 @@ def test_no_compiler_warns(source):
     assert done.stderr == ""
 
 
+@pytest.mark.exhaustive
 def test_dumps_are_whole_and_nothing_undefined_happens(python, tmp_path):
     """In the process and in its clone: there a fault ends the clone, and the core is cut short."""
     module = tmp_path / "_native.abi3.so"

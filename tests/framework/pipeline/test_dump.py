@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from concurrent.futures import CancelledError
 from functools import partial
 
@@ -80,6 +81,7 @@ def test_progress_counts_bytes_of_the_core(tmp_path, big):
     seen = [dump.progress]
     while not dump.done():
         seen.append(dump.progress)
+        time.sleep(0.001)  # the thread that reads needs the GIL too
     read = [now for now in seen if now.stage not in {"pause", "libraries", "done"}]
 
     assert [now.done for now in read] == sorted(now.done for now in read)
@@ -93,6 +95,7 @@ def test_progress_counts_bytes_on_disk(tmp_path, big):
     seen = [dump.progress]
     while not dump.done():
         seen.append(dump.progress)
+        time.sleep(0.001)
 
     assert max(now.done for now in seen if now.stage == "core") > 0
     assert dump.result().path_of("raw").stat().st_size > len(big)

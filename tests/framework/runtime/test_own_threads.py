@@ -102,8 +102,15 @@ print(json.dumps([
 """
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("green", ["gevent", "eventlet"])
+@pytest.mark.parametrize(
+    ("green", "moment"),
+    [
+        ("gevent", "before"),
+        ("eventlet", "after"),
+        pytest.param("gevent", "after", marks=pytest.mark.exhaustive),
+        pytest.param("eventlet", "before", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_the_event_loop_of_greenlets_goes_on(python, green, moment):
     """Patched before or after the import: dump and manifest are whole, and nobody waits."""
     pytest.importorskip(green)

@@ -106,8 +106,8 @@ def _verdict(opinion: Opinion) -> str:
     if prospect is not None:
         return f"yes: {what} would work, by {prospect.backend}"
     works = [name for name, verdict in opinion.backends.items() if verdict.ok]
-    by = f", although {works[0]} works" if works else ": no backend works"
-    return f"no: {what} would fail with exit code {opinion.exit_code:d}{by}"
+    although = f", although {works[0]} works" if works else ""
+    return f"no: {what} would fail with exit code {opinion.exit_code:d}{although}"
 
 
 def _what_it_takes(prospect: Prospect) -> Iterator[str]:

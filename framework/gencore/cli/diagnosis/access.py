@@ -13,8 +13,9 @@ from gencore.cli.options import PTRACE
 from gencore.errors import GencoreError, Unsupported
 from gencore.target import Target
 
-__all__ = ["agents", "confinement", "ptrace"]
+__all__ = ["PTRACE_ROW", "agents", "confinement", "ptrace"]
 
+PTRACE_ROW: Final = "ptrace"
 _YAMA: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
 _SCOPES: Final = {
     "0": "0: processes of the same user may be traced",
@@ -55,10 +56,10 @@ def ptrace(case: Case) -> Iterator[Row]:
         options["target"] = case.target  # type: ignore[typeddict-item]  # others have pids
         found = Pipeline(**options).prospect()
     except GencoreError as error:
-        yield Row("ptrace", "no", False, error.message, error.remedy)  # noqa: FBT003
+        yield Row(PTRACE_ROW, "no", False, error.message, error.remedy)  # noqa: FBT003
     else:
         remedy = f"gencore dump --ptrace {case.target.pid}"
-        yield Row("ptrace", "ok", True, f"possible, by {found.backend}", remedy)  # noqa: FBT003
+        yield Row(PTRACE_ROW, "ok", True, f"possible, by {found.backend}", remedy)  # noqa: FBT003
     yield from _rights()
 
 

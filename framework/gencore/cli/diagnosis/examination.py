@@ -65,15 +65,21 @@ class Opinion:
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
-        """Why not, each with its remedy; if no backend works, those of each that could."""
-        if isinstance(self.refusal, Unsupported):
-            every = [
-                Reason(f"{name}: {reason.text}", reason.remedy)
-                for name, verdict in self.refusal.verdicts.items()
-                for reason in verdict.reasons
-            ]
-            return tuple(reason for reason in every if reason.remedy) or tuple(every)
-        return (Reason(self.refusal.message, self.refusal.remedy),) if self.refusal else ()
+        """Why not, each with its remedy, and another way if there is one."""
+        ways = [row for row in self.rows if row.name == access.PTRACE_ROW and row.value]
+        return (*self._refusals, *(Reason("it can be traced instead", row.remedy) for row in ways))
+
+    @property
+    def _refusals(self) -> tuple[Reason, ...]:
+        """The reasons of the refusal; if no backend works, those of each that could."""
+        if not isinstance(self.refusal, Unsupported):
+            return (Reason(self.refusal.message, self.refusal.remedy),) if self.refusal else ()
+        every = [
+            Reason(f"{name}: {reason.text}", reason.remedy)
+            for name, verdict in self.refusal.verdicts.items()
+            for reason in verdict.reasons
+        ]
+        return tuple(reason for reason in every if reason.remedy) or tuple(every)
 
 
 def examine(named: str | None, directory: str | None) -> Opinion:

@@ -85,8 +85,11 @@ def pytest_addoption(pluginmanager):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Run the whole suite in a process per CPU, but what was chosen from it in this one."""
-    chosen = config.option.keyword or config.option.markexpr
+    """Run the whole suite in a process per CPU, but what was chosen from it in this one.
+
+    Without the exhaustive tests it still is the whole suite.
+    """
+    chosen = config.option.keyword or config.option.markexpr not in {"", "not exhaustive"}
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
     return None if whole else 0
 
@@ -328,7 +331,7 @@ def write_bundle():
         with path.open("wb") as file:
             bundle = BundleWriter(file, top, 0)
             for name, data in files.items():
-                bundle.begin(name, len(data))
+                bundle.begin(name, len(data), tree=name == "core")
                 bundle.write(data)
                 bundle.end()
             bundle.close()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
-from gencore.bundle import LEVEL, BundleWriter
+from gencore.bundle import LEVEL, BundleWriter, Places
 from gencore.collector import PackedFile, Packing
 from gencore.core_stream import CHUNK_SIZE
 from gencore.libraries import Library, open_regular
@@ -13,10 +13,12 @@ from gencore.output import ArtifactWriter
 __all__ = ["ArchiveCollector"]
 
 _CORE: Final = "core"
+_OWN: Final = (_CORE, "manifest.json")
+"""The names that no file of the process takes, whatever its path."""
 _EXECUTABLE: Final = "application/x-executable"
 _LIBRARY: Final = "application/x-sharedlib"
 _SOURCE: Final = "text/x-python"
-_TAKEN: Final = "the bundle has a file of that name already"
+_TAKEN: Final = "the bundle has another file in that place"
 
 
 class ArchiveCollector(Collector):
@@ -27,6 +29,7 @@ class ArchiveCollector(Collector):
     time_limit = None
     reserves = ("tar.gz",)
     packs = True
+    hashes_core = True
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:
         """Begin the bundle with the core."""
@@ -34,20 +37,22 @@ class ArchiveCollector(Collector):
             return None
         self._file = dump.create("tar.gz")
         self._bundle = BundleWriter(self._file, dump.name, dump.created_at.timestamp())
-        self._bundle.begin(_CORE, dump.core.size)
+        self._bundle.begin(_CORE, dump.core.size, tree=True)
         return _CoreMember(dump.core, self._bundle, self._file)
 
     def packing(self, dump: DumpInProgress) -> Packing:
         """State the core, the mapped files and the sources."""
-        return Packing(compression="gzip", level=LEVEL, core=_CORE, files=tuple(_files(dump)))
+        files = (*self._core(dump), *_mapped_files(dump))
+        return Packing(compression="gzip", level=LEVEL, core=_CORE, files=files)
 
     def finish(self, dump: DumpInProgress) -> None:
         """Add the libraries, the sources and the artefacts of the other collectors."""
         if dump.core is None:
             return
+        places = Places(*_OWN)
         try:
             for library in (*dump.libraries, *dump.sources):
-                self._add_library(library, dump)
+                self._add_library(library, dump, places)
             for artifact in dump.artifacts:
                 if not artifact.streamed:
                     self._add_artifact(artifact, dump)
@@ -56,10 +61,20 @@ class ArchiveCollector(Collector):
             self._bundle.abort()
             raise
 
-    def _add_library(self, library: Library, dump: DumpInProgress) -> None:
+    def _core(self, dump: DumpInProgress) -> Iterator[PackedFile]:
+        """Yield it as it is in the bundle: zeros stand for what is missing."""
+        if dump.core is not None:
+            yield PackedFile(
+                name=_CORE,
+                media_type="application/x-coredump",
+                size=dump.core.size,
+                tree_sha256=self._bundle.tree_hash(_CORE),
+            )
+
+    def _add_library(self, library: Library, dump: DumpInProgress, places: Places) -> None:
         """Add it under each of its names: a bundle has no links."""
         for archive_path in library.archive_paths:
-            if archive_path in self._bundle:
+            if not places.take(archive_path):
                 dump.skip(library.path, _TAKEN)
                 continue
             try:
@@ -104,20 +119,14 @@ class _CoreMember(CoreSink):
         self._file.close()
 
 
-def _files(dump: DumpInProgress) -> Iterator[PackedFile]:
-    if dump.core is not None:
-        # A member has the size that was promised: zeros stand for what is missing, and then the
-        # hash of the core is not that of the member.
-        sha256 = None if dump.core.missing else dump.core_sha256
-        yield PackedFile(
-            name=_CORE, media_type="application/x-coredump", size=dump.core.size, sha256=sha256
-        )
+def _mapped_files(dump: DumpInProgress) -> Iterator[PackedFile]:
+    places = Places(*_OWN)
     for index, library in enumerate(dump.libraries):
-        yield from _names_of(library, _LIBRARY if index else _EXECUTABLE)
+        yield from _names_of(library, _LIBRARY if index else _EXECUTABLE, places)
     for source in dump.sources:
-        yield from _names_of(source, _SOURCE)
+        yield from _names_of(source, _SOURCE, places)
 
 
-def _names_of(file: Library, media_type: str) -> Iterator[PackedFile]:
-    for path in file.archive_paths:
+def _names_of(file: Library, media_type: str, places: Places) -> Iterator[PackedFile]:
+    for path in filter(places.take, file.archive_paths):
         yield PackedFile(name=path, media_type=media_type, size=file.size, sha256=file.sha256)

@@ -19,6 +19,7 @@ from gencore._private_directory import (
     enter,
     leads_to,
     names_in,
+    place_of,
     sweep,
 )
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
@@ -57,11 +58,7 @@ class FinalDirectory:
     @property
     def path(self) -> Path:
         """Where it is now: anyone who can write to its parent may have renamed it."""
-        path = self._named / (self._own or "")
-        if not leads_to(path, self.fd):
-            with ignored(OSError):
-                return Path(os.readlink(f"/proc/self/fd/{self.fd}"))
-        return path
+        return place_of(self._named / (self._own or ""), self.fd)
 
     @property
     def names(self) -> list[str]:
@@ -88,7 +85,7 @@ class FinalDirectory:
     def make(self, name: str) -> int | None:
         """Make a directory in it, for this user alone; return its descriptor, which is locked.
 
-        None if somebody has taken it for a leftover before it was. Raises OSError.
+        None if somebody has taken it away before it was. Raises OSError.
         """
         self._mkdir(name)
         return enter(name, self.fd)
@@ -98,15 +95,30 @@ class FinalDirectory:
 
         *fd* is its descriptor, or None if it was never opened. Raises OSError.
         """
-        if fd is not None:
-            empty(fd)
-        if fd is None or leads_to(name, fd, self.fd):
-            names = [name]
-        else:
-            names = [other for other in self.names if leads_to(other, fd, self.fd)]
-        for now in names:
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(now, dir_fd=self.fd)
+        if fd is None:
+            with ignored(OSError):  # it may be anybody's
+                os.rmdir(name, dir_fd=self.fd)
+            return
+        empty(fd)
+        for _ in range(_TRIES):
+            now = self._name_now(name, fd)
+            if now is None or self._is_removed(now, fd):
+                return
+
+    def _is_removed(self, name: str, fd: int) -> bool:
+        """Remove it; return False if somebody has renamed it meanwhile. Raises OSError."""
+        try:
+            os.rmdir(name, dir_fd=self.fd)
+        except OSError:
+            if leads_to(name, fd, self.fd):
+                raise
+            return False
+        return True
+
+    def _name_now(self, name: str, fd: int) -> str | None:
+        """Return the name of a private directory, which others may have changed."""
+        names = (name, *self.names)
+        return next((now for now in names if leads_to(now, fd, self.fd)), None)
 
     def take(self, source: str, source_fd: int, name: str) -> bool:
         """Move a file here without replacing one; return whether the move is synced to disk.
@@ -189,8 +201,11 @@ def sync(fd: int) -> bool:
     return True
 
 
-def refusal(path: Path, error: OSError) -> OutputError:
-    """Return an error that says what is wrong with *path*, and what to do about it."""
+def refusal(path: Path, error: OSError, kept: Path | None = None) -> OutputError:
+    """Return an error that says what is wrong with *path*, and what to do about it.
+
+    *kept* is where its finished contents are.
+    """
     reraise_if_from_handler(error)
     code = error.errno or errno.EIO
     if code in {errno.ELOOP, errno.ENOTDIR} and path.is_symlink():
@@ -201,6 +216,9 @@ def refusal(path: Path, error: OSError) -> OutputError:
             remedy=f"use the directory itself: {os.path.realpath(path)}",
         )
     what, remedy = _EXPLANATIONS.get(code, (os.strerror(code), None))
+    if kept is not None:
+        what = f"{what}; the finished file is kept: {kept}"
+        remedy = shlex.join(["mv", "-n", str(kept), str(path.with_name(f"kept.{path.name}"))])
     return OutputError(str(path), code, what, remedy=remedy)
 
 
@@ -258,7 +276,8 @@ def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
         try:
             os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
         except BaseException:
-            os.unlink(target, dir_fd=target_fd)
+            with contextlib.suppress(OSError):  # others may have removed it
+                os.unlink(target, dir_fd=target_fd)
             raise
     else:
         with contextlib.suppress(OSError):  # it goes with its directory

@@ -8,13 +8,14 @@ such a leftover safe to remove. See docs/decisions/0022.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal
@@ -31,9 +32,11 @@ __all__ = [
     "empty",
     "enter",
     "is_private",
+    "keep",
     "leads_to",
     "leftovers",
     "names_in",
+    "place_of",
     "private_name",
     "sweep",
 ]
@@ -42,10 +45,14 @@ DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags of open(2) for a directory itself."""
 _NAME: Final = re.compile(r"\.(?:.+\.)?[0-9a-f]{16}\.part", re.DOTALL)
 _NAMED_BOOT: Final = re.compile(r"\.([0-9a-f]{12})\.[0-9a-f]{16}\.part$")
+_PROBE: Final = ".probe"
 _LONG_UNTOUCHED: Final = 7 * 86400.0
 """Seconds without a change after which a maker is taken for dead of whom nothing else is known."""
 
-State = Literal["in use", "dead", "unknown"]
+_KEPT: Final = stat.S_ISVTX | stat.S_IRWXU
+"""The mode of a directory that is to be kept: for its owner the sticky bit changes nothing."""
+
+State = Literal["in use", "dead", "kept", "unknown"]
 
 
 @attrs.frozen(kw_only=True)
@@ -71,26 +78,56 @@ def enter(name: str, dir_fd: int) -> int | None:
     """Open and lock a directory that was just made; return its descriptor.
 
     The lock is held until every copy of it is closed. None if somebody has taken the directory for
-    a leftover before it was locked. Raises OSError, having removed it.
+    a leftover before it was locked, or has put something else in its place. Raises OSError, having
+    removed it.
     """
+    fd: int | None = None
     try:
-        fd: int = open_descriptor(name, DIRECTORY, dir_fd=dir_fd)
-    except FileNotFoundError:
-        return None
-    except OSError:
-        os.rmdir(name, dir_fd=dir_fd)
-        raise
-    try:
-        if _hold(name, fd, dir_fd):
+        fd = open_descriptor(name, DIRECTORY, dir_fd=dir_fd)
+        if _is_ours(fd) and not names_in(fd) and _hold(name, fd, dir_fd):
             return fd
+    except OSError as error:
+        reraise_if_from_handler(error)
+        if not _is_replaced(error, name, dir_fd):
+            _undo(name, fd, dir_fd)
+            raise
     except BaseException:
-        os.close(fd)
-        os.rmdir(name, dir_fd=dir_fd)
+        _undo(name, fd, dir_fd)
         raise
-    os.close(fd)
-    with ignored(OSError):  # if whoever has the lock only looks
-        os.rmdir(name, dir_fd=dir_fd)
+    _undo(name, fd, dir_fd)
     return None
+
+
+def _undo(name: str, fd: int | None, dir_fd: int) -> None:
+    if fd is not None:
+        os.close(fd)
+    with contextlib.suppress(OSError):  # somebody else's by now, or a sweeper looks at it
+        os.rmdir(name, dir_fd=dir_fd)
+
+
+def _is_replaced(error: OSError, name: str, dir_fd: int) -> bool:
+    """Whether the error is that somebody has put something else in a directory's place."""
+    if error.errno == errno.EACCES:
+        with contextlib.suppress(OSError):
+            return os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_uid != os.geteuid()
+    return error.errno in {errno.ENOENT, errno.ELOOP, errno.ENOTDIR}
+
+
+def _is_ours(fd: int) -> bool:
+    """Return whether this user can have made a directory. Raises OSError.
+
+    A file system may give what is made to somebody else: NFS does so with what root makes.
+    """
+    owner = os.fstat(fd).st_uid
+    if owner == os.geteuid():
+        return True
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    made = open_descriptor(_PROBE, flags, 0o600, dir_fd=fd)
+    try:
+        return os.fstat(made).st_uid == owner
+    finally:
+        os.close(made)
+        os.unlink(_PROBE, dir_fd=fd)
 
 
 def _hold(name: str, fd: int, dir_fd: int) -> bool:
@@ -170,10 +207,13 @@ def is_private(status: os.stat_result) -> bool:
 
 def _describe(name: str, fd: int) -> Leftover:
     """Describe a private directory, and have its lock if its maker is dead."""
-    changed_at = max([os.fstat(fd).st_mtime, *(file.st_mtime for file in _files_below(fd))])
+    status = os.fstat(fd)
+    changed_at = max([status.st_mtime, *(file.st_mtime for file in _files_below(fd))])
     boot = _NAMED_BOOT.search(name)
     here = boot is not None and boot[1] == _boot()
-    state = _state(fd, here=here, old=time.time() - changed_at > _LONG_UNTOUCHED)
+    state: State = "kept"
+    if stat.S_IMODE(status.st_mode) != _KEPT:
+        state = _state(fd, here=here, old=time.time() - changed_at > _LONG_UNTOUCHED)
     return Leftover(name=name, size=disk_usage(fd), changed_at=changed_at, state=state)
 
 
@@ -224,9 +264,14 @@ def names_in(fd: int) -> list[str]:
         os.close(own)
 
 
-def empty(fd: int) -> None:
-    """Remove everything in a directory. Raises OSError."""
-    for name in names_in(fd):
+def keep(fd: int) -> None:
+    """Mark a private directory as one that nobody removes. Raises OSError."""
+    os.fchmod(fd, _KEPT)
+
+
+def empty(fd: int, kept: Collection[str] = ()) -> None:
+    """Remove everything in a directory but the files of these names. Raises OSError."""
+    for name in set(names_in(fd)).difference(kept):
         if not stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
             os.unlink(name, dir_fd=fd)
             continue
@@ -246,3 +291,11 @@ def leads_to(path: Path | str, fd: int, dir_fd: int | None = None) -> bool:
         reraise_if_from_handler(error)
         return False
     return os.path.samestat(there, os.fstat(fd))
+
+
+def place_of(path: Path, fd: int) -> Path:
+    """Return where an open directory is: at *path*, unless somebody has renamed it."""
+    if not leads_to(path, fd):
+        with ignored(OSError):
+            return Path(os.readlink(f"/proc/self/fd/{fd}"))
+    return path

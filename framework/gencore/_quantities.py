@@ -1,4 +1,4 @@
-"""Reads sizes and ages as people write them: ``20 GiB``, ``7d``."""
+"""Reads sizes and ages as people write them, and writes sizes: ``20 GiB``, ``7d``."""
 
 import re
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Final
 
 from gencore.errors import UsageError
 
-__all__ = ["read_age", "read_size"]
+__all__ = ["read_age", "read_size", "size_text"]
 
 _SIZES: Final[Mapping[str, int]] = {
     "": 1,
@@ -27,6 +27,11 @@ def read_size(value: object) -> int:
 def read_age(value: object) -> float:
     """Return seconds; a number is one of seconds. Raises `UsageError`."""
     return _read(value, _AGES, "an age", "7d")
+
+
+def size_text(size: int) -> str:
+    """Return bytes as MiB, in which sizes are easily compared."""
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def _read(value: object, units: Mapping[str, int], what: str, example: str) -> float:

@@ -43,6 +43,8 @@ class PackedFile:
     size: int | None = None
     """Bytes."""
     sha256: str | None = None
+    tree_sha256: str | None = None
+    """The Merkle tree hash (RFC 9162, 2.1.1) over its blocks of 1 MiB, hexadecimal."""
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +102,8 @@ class DumpInProgress(ABC):
     core: CoreStream | None
     """The core; None if it failed."""
     core_sha256: str | None
-    """Of the whole core; known in `finish`, if any collector read the bytes."""
+    """Of the whole core; known in `finish`, if any collector read the bytes. None if the only ones
+    hash it in their own way."""
     artifacts: tuple[Artifact, ...]
     """What the collectors before this one have finished, and what is to be packed."""
     output: FinishedArtifacts
@@ -175,6 +178,8 @@ class Collector(ABC):
     keeps_core: ClassVar[bool] = False
     """Whether it publishes the core as a file: a backend that can then writes one at once. Its
     artefacts are not packed, but published beside the packed file."""
+    hashes_core: ClassVar[bool] = False
+    """Whether it hashes the core's bytes in a way of its own, so that nobody else need do it."""
     time_limit: ClassVar[float | None] = 60.0
     """Seconds that all its calls after the pause may take in one dump; a pipeline may say
     otherwise. Then it is left behind and reported as failed, and the dump goes on. None: as long

@@ -246,6 +246,11 @@ class CoreFile:
         return self._file.read(size)
 
     @property
+    def machine(self) -> str:
+        """The processor, as elf(5) calls it, for example ``EM_X86_64``."""
+        return str(self._elf["e_machine"])
+
+    @property
     def counts_at_end(self) -> bool:
         """Whether section header 0 has the number of program headers (PN_XNUM, elf(5))."""
         return bool(self._elf.header["e_phnum"] == _PN_XNUM)

@@ -17,16 +17,18 @@ from typing import BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
-from gencore._private_directory import names_in, private_name
+from gencore._private_directory import empty, keep, names_in, place_of, private_name
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
-from gencore.errors import OutputError
+from gencore.errors import OutputError, Refused
 from gencore.report import Artifact, Removal
 
 __all__ = ["ArtifactWriter", "Output", "sync"]
 
 _Identity = tuple[int, int]
 """Device and inode."""
+_TRIES: Final = 100
+"""How often to try to make the private directory: others may take away each new one."""
 _WRITE_BACK: Final = 8 << 20
 """Bytes that an artefact grows by until they are sent to the disk."""
 
@@ -45,6 +47,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self._named = Path(os.path.abspath(directory))  # noqa: PTH100 - resolve() follows symlinks
         self._private_name = ""
         self._writers: WeakKeyDictionary[ArtifactWriter, _Identity] = WeakKeyDictionary()
+        self._kept: set[str] = set()
         self._closed = False
         self._made = False
         self._owner = os.getpid()
@@ -81,14 +84,19 @@ class Output(contextlib.AbstractContextManager["Output"]):
             raise ValueError(f"dump {self.name} has ended")
         final = self._final
         try:
-            fd = None
-            while fd is None:
+            for _ in range(_TRIES):
                 self._private_name = private_name(self.name, final.fd)
                 self._made = True  # before it is: Ctrl-C may come in between
                 fd = final.make(self._private_name)
+                if fd is not None:
+                    return fd
         except OSError as error:
             raise refusal(final.path, error) from error
-        return fd
+        self._made = False
+        raise Refused(
+            f"{final.path}: another user replaces every directory that is made in it",
+            remedy="choose a directory that others cannot write to",
+        )
 
     @property
     def _final(self) -> FinalDirectory:
@@ -99,7 +107,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
     @property
     def path(self) -> Path:
         """The private directory. Use `fd` where possible: a path can be renamed under you."""
-        return self.prepare().directory / self._private_name
+        return place_of(self.prepare().directory / self._private_name, self.fd)
 
     def refuse_rival(self) -> None:
         """Raise `OutputError` if a file in the directory already has this dump's name."""
@@ -173,19 +181,34 @@ class Output(contextlib.AbstractContextManager["Output"]):
         os.unlink(name, dir_fd=self.fd)
 
     def publish(self, artifact: Artifact) -> Path:
-        """Sync the file ``artifact.name`` and give it its final name. Never replaces a file."""
+        """Sync the file ``artifact.name`` and give it its final name. Never replaces a file.
+
+        Raises `OutputError`. If it was the name that could not be given, the file stays in the
+        private directory, which is then not removed.
+        """
         final = f"{self.name}.{artifact.name}"
         try:
             closed, synced = self._finish(artifact.name)
-            named = self._final.take(artifact.name, self.fd, final)
         except OSError as error:
             raise refusal(self.directory / final, error) from error
+        try:
+            named = self._final.take(artifact.name, self.fd, final)
+        except OSError as error:
+            raise self._keep(artifact.name, final, error) from error
         path = self.directory / final
         if not closed:
             self.warnings.append(f"{path}: readable by others: the file system stores no modes")
         if not (synced and named):
             self.warnings.append(f"{path}: not synced to disk, may be lost if the machine crashes")
         return path
+
+    def _keep(self, name: str, final: str, error: OSError) -> OutputError:
+        """Keep a finished file where it is; return the error that says so."""
+        refused = refusal(self.directory / final, error, kept=self.path / name)
+        with contextlib.suppress(OSError):  # then it is kept until a dump sweeps it
+            keep(self.fd)
+        self._kept.add(name)
+        return refused
 
     def _finish(self, name: str) -> tuple[bool, bool]:
         """Return whether only the owner can now access the file, and whether it is on disk."""
@@ -200,7 +223,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self.close()
 
     def close(self) -> None:
-        """Remove the private directory with its remaining contents, and close its files."""
+        """Remove the private directory with its remaining contents, and close its files.
+
+        Of one with finished files that could not be published, only the rest is removed.
+        """
         if self._closed:
             return
         self._closed = True
@@ -208,7 +234,10 @@ class Output(contextlib.AbstractContextManager["Output"]):
         self._fd = self._opened = None
         try:
             if self._made and final is not None and self._owner == os.getpid():
-                final.remove(self._private_name, fd)
+                if self._kept and fd is not None:
+                    empty(fd, self._kept)
+                else:
+                    final.remove(self._private_name, fd)
         finally:
             if fd is not None:
                 os.close(fd)

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, cast
 
 import attrs
 
+from gencore._instants import rfc3339
 from gencore._runtime.foreign_errors import text_of, type_name
 from gencore.errors import ExitCode, GencoreError
 from gencore.process import ThreadRecord
@@ -229,5 +230,5 @@ def _to_json(_: object, __: object, value: object) -> object:
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, datetime):
-        return value.isoformat()
+        return rfc3339(value)
     return value

@@ -45,7 +45,9 @@ DUMP = """if True:
 def bundle(tmp_path_factory):
     """Make one bundle of this process."""
     directory = tmp_path_factory.mktemp("bundle")
-    return gencore.collect_core(directory=directory, annotations={"reason": "test"})
+    return gencore.collect_core(
+        directory=directory, content="stacks", annotations={"reason": "test"}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -385,7 +387,7 @@ def test_truncated_core_is_told_with_both_sizes(tmp_path, validate, new_children
     assert core["truncated"]
     assert core["incomplete"]
     assert 0 < core["size"] < core["expected_size"] == len(packed)
-    assert hashlib.sha256(packed[: core["size"]]).hexdigest() == core["sha256"]
+    assert tree_hash(packed) == core["tree_sha256"] == row["tree_sha256"]
     assert core["load_segments"] > 10
     assert (row["size"], row["sha256"]) == (len(packed), None)
 
@@ -420,6 +422,19 @@ def test_codec_is_that_of_the_bundle(manifest):
     assert (codec["compression"], codec["level"]) == ("gzip", writer.LEVEL)
 
 
+def tree_hash(data):
+    """Return the hash over blocks of 1 MiB as RFC 9162 defines it, by its recursion."""
+    return tree_of([data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]).hex()
+
+
+def tree_of(blocks):
+    """Return MTH of RFC 9162, 2.1.1."""
+    if len(blocks) == 1:
+        return hashlib.sha256(b"\0" + blocks[0]).digest()
+    half = 1 << (len(blocks) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + tree_of(blocks[:half]) + tree_of(blocks[half:])).digest()
+
+
 def test_every_member_of_the_bundle_is_listed_with_its_hash(bundle, manifest):
     """Only the manifest cannot hash itself; the libraries say the same as the files."""
     top = top_of(bundle)
@@ -428,12 +443,13 @@ def test_every_member_of_the_bundle_is_listed_with_its_hash(bundle, manifest):
         assert sorted(tar.getnames()) == sorted(f"{top}/{name}" for name in rows)
         for name, row in rows.items():
             data = tar.extractfile(f"{top}/{name}").read()
-            expected = None if name == "manifest.json" else hashlib.sha256(data).hexdigest()
-            assert row["sha256"] == expected, name
+            if name == "core":
+                assert row["tree_sha256"] == manifest["core"]["tree_sha256"] == tree_hash(data)
+            elif name != "manifest.json":
+                assert row["sha256"] == hashlib.sha256(data).hexdigest(), name
             assert row["size"] in {None, len(data)}, name
 
     assert manifest["integrity"]["members"] == len(rows) - 1
-    assert rows["core"]["sha256"] == manifest["core"]["sha256"]
     assert rows["core"]["privacy"] == "secret"
     for library in filter(lambda row: row["archive_path"], manifest["libraries"]):
         assert rows[library["archive_path"]]["sha256"] == library["sha256"]
@@ -563,7 +579,7 @@ def test_replaced_library_and_its_successor_are_both_there(python, tmp_path):
 
 def test_library_under_two_names_is_packed_under_both(tmp_path):
     """A debugger looks for the linker's name, others for the mapped file's."""
-    report = gencore.start(directory=tmp_path).result()
+    report = gencore.start(directory=tmp_path, content="stacks").result()
     with tarfile.open(report.path_of("archive")) as tar:
         manifest = json.load(tar.extractfile(f"{report.name}/manifest.json"))
         names = tar.getnames()
@@ -730,6 +746,15 @@ HIDDEN = "[redacted]"
         ([PYTHON, "-mhttp.server", "SECRET"], [PYTHON, "-m", HIDDEN]),
         ([PYTHON, "-X", "dev", "/bin/app", "SECRET"], [PYTHON, "-X", HIDDEN, "/bin/app", HIDDEN]),
         ([PYTHON, "app.py", "--url=SECRET"], [PYTHON, "app.py", "--url"]),
+        ([PYTHON, "-mitem", "SECRET"], [PYTHON, "-m", HIDDEN]),
+        ([PYTHON, "-Wm", "a.py", "SECRET"], [PYTHON, "-W", "a.py", HIDDEN]),
+        ([PYTHON, "-", "SECRET"], [PYTHON, HIDDEN, HIDDEN]),
+        ([PYTHON, "--", "a.py", "SECRET"], [PYTHON, HIDDEN, "a.py", HIDDEN]),
+        ([PYTHON, "app.py", "amqp://u:SECRET@h/"], [PYTHON, "app.py", HIDDEN]),
+        ([PYTHON, "-I", "https://u:SECRET@h/a.py"], [PYTHON, "-I", HIDDEN]),
+        (["uwsgi", "-m", "SECRET"], ["uwsgi", "-m", HIDDEN]),
+        (["uwsgi", "-xm", "SECRET"], ["uwsgi", "-x", HIDDEN]),
+        (["uwsgi", "https://u:SECRET@h/a.py"], ["uwsgi", HIDDEN]),
         (["uwsgi", "SECRET"], ["uwsgi", HIDDEN]),
         (["uwsgi", "app.py"], ["uwsgi", "app.py"]),
         ([PYTHON, "-m"], [PYTHON, "-m"]),

@@ -32,6 +32,9 @@ def dump_into_pipe(**options):
     return report, got[0]
 
 
+@pytest.mark.parametrize(
+    "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
+)
 def test_core_comes_out_of_the_pipe_whole(backend, tmp_path):
     """Size and hash of the report are those of the bytes; nothing is left on disk."""
     report, data = dump_into_pipe(directory=tmp_path, backend=backend)
@@ -45,6 +48,9 @@ def test_core_comes_out_of_the_pipe_whole(backend, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize(
+    "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
+)
 def test_a_bundle_comes_out_of_the_pipe_whole(backend, tmp_path):
     """With its libraries and its manifest."""
     report, data = dump_into_pipe(
@@ -62,7 +68,7 @@ def test_a_bundle_comes_out_of_the_pipe_whole(backend, tmp_path):
 
 def test_no_directory_is_needed(tmp_path):
     """The backend that writes its own core does not ask for one."""
-    report, _ = dump_into_pipe(directory=tmp_path / "missing")
+    report, _ = dump_into_pipe(directory=tmp_path / "missing", content="stacks")
 
     assert report.result == "complete"
 

@@ -4,12 +4,15 @@ import contextlib
 import errno
 import os
 import stat
+import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
-from gencore import Artifact, OutputError, _final_directory
+from gencore import Artifact, OutputError, Refused, _final_directory
 from gencore import output as output_module
+from gencore._private_directory import leftovers
 from gencore._runtime import regular_file
 from gencore.output import Output
 
@@ -217,12 +220,117 @@ def test_a_link_that_is_refused_for_whatever_reason_has_another_way(tmp_path, mo
     assert (tmp_path / "dump.core").read_bytes() == b"data"
 
 
-def test_where_the_other_way_fails_too_no_empty_file_stays(tmp_path, monkeypatch):
-    """The name was taken before the file could be moved there."""
-    monkeypatch.setattr(os, "link", _refused(errno.EPERM))
-    monkeypatch.setattr(os, "rename", _refused(errno.EIO))
+@pytest.mark.parametrize("there", [False, True])
+def test_a_finished_file_that_gets_no_name_is_kept(tmp_path, monkeypatch, there):
+    """And nothing beside it; the error says where it is, and the remedy can be pasted."""
+    if there:
+        (tmp_path / "dump.core").write_text("mine")
+    else:
+        monkeypatch.setattr(os, "link", _refused(errno.EPERM))
+        monkeypatch.setattr(os, "rename", _refused(errno.EIO))
+    with Output(tmp_path, "dump") as output:
+        write(output, "rest")
+        with pytest.raises(OutputError) as caught:
+            output.publish(write(output, "core"))
+        kept = output.path
+    monkeypatch.undo()
+
+    assert f"the finished file is kept: {kept}/core" in caught.value.message
+    assert os.listdir(kept) == ["core"]
+    assert set(os.listdir(tmp_path)) == {kept.name} | ({"dump.core"} if there else set())
+    subprocess.run(caught.value.remedy, shell=True, check=True)
+    assert (tmp_path / "kept.dump.core").read_bytes() == b"data"
+
+
+def test_no_sweep_removes_a_finished_file_that_was_kept(tmp_path):
+    """Nobody else knows of it; it is listed as what it is."""
+    (tmp_path / "dump.core").write_text("mine")
     with Output(tmp_path, "dump") as output, pytest.raises(OutputError):
         output.publish(write(output, "core"))
+    with Output(tmp_path, "next") as output:
+        assert output.sweep() == []
+    folder = os.open(tmp_path, os.O_RDONLY)
+    (found,) = leftovers(folder)
+    os.close(folder)
+
+    assert found.state == "kept"
+    assert (tmp_path / found.name / "core").read_bytes() == b"data"
+
+
+REPLACEMENTS = {
+    "nothing": lambda _: None,
+    "a link": lambda path: path.symlink_to("/tmp"),
+    "a file": lambda path: path.touch(),
+    "a closed directory": lambda path: _belonging_to_another(path, 0o700),
+    "an open directory": lambda path: _belonging_to_another(path, 0o777),
+    "a full directory of ours": lambda path: (path.mkdir(mode=0o700), (path / "core").touch()),
+}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to play another user")
+@pytest.mark.parametrize("put", REPLACEMENTS.values(), ids=REPLACEMENTS)
+@pytest.mark.parametrize("when", ["made", "used", "removed"])
+def test_whoever_renames_and_replaces_the_private_directory_stops_nothing(
+    tmp_path, monkeypatch, put, when
+):
+    """A member of the group to which the directory is open may do so, at whatever moment."""
+    replaced = []
+
+    def replace(path):
+        replaced.append(path)
+        path.rename(tmp_path / f"taken{len(replaced)}")
+        put(path)
+
+    output = Output(tmp_path, "dump")
+    _call_once_around(monkeypatch, {"made": "mkdir", "removed": "rmdir"}.get(when), replace)
+    output.prepare()
+    if when == "used":
+        replace(output.path)
+    path = output.publish(write(output, "core"))
+    output.close()
+
+    assert len(replaced) == 1
+    assert path.read_bytes() == b"data"
+    assert output.warnings == []
+    assert not any(list(taken.iterdir()) for taken in tmp_path.glob("taken*"))
+    assert list(replaced[0].glob("dump*")) == []
+
+
+def _belonging_to_another(path, mode):
+    path.mkdir()
+    path.chmod(mode)
+    os.chown(path, 65534, 65534)
+
+
+def _call_once_around(monkeypatch, name, replace):
+    """Let *replace* run once, behind os.mkdir or before os.rmdir of a private directory."""
+    if name is None:
+        return
+    real = getattr(os, name)
+
+    def changed(path, *arguments, dir_fd=None, **options):
+        monkeypatch.undo()
+        whole = Path(f"/proc/self/fd/{dir_fd}").readlink() / path
+        if name == "rmdir":
+            replace(whole)
+        real(path, *arguments, dir_fd=dir_fd, **options)
+        if name == "mkdir":
+            replace(whole)
+
+    monkeypatch.setattr(os, name, changed)
+
+
+def test_who_takes_away_every_private_directory_is_named(tmp_path, monkeypatch):
+    """Nothing can be written there, and the dump is refused instead of tried for ever."""
+    made = os.mkdir
+
+    def take(name, *arguments, dir_fd, **options):
+        made(name, *arguments, dir_fd=dir_fd, **options)
+        os.rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", take)
+    with Output(tmp_path, "dump") as output, pytest.raises(Refused, match="another user"):
+        output.prepare()
 
     assert os.listdir(tmp_path) == []
 

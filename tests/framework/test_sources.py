@@ -45,7 +45,8 @@ def test_the_interpreters_helper_for_gdb_is_taken(tmp_path):
 def test_a_missing_source_is_a_warning(tmp_path):
     """The dump is complete: programs may be shipped without sources."""
     code = compile("report = pipeline.run()", str(tmp_path / "gone.py"), "exec")
-    names = {"pipeline": gencore.Pipeline(directory=tmp_path, sources=True)}
+    pipeline = gencore.Pipeline(directory=tmp_path, content="stacks", sources=True)
+    names = {"pipeline": pipeline}
     exec(code, names)
     report = names["report"]
 

@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from gencore import analysis
+from gencore.bundle.cache import unpacked
+from gencore.bundle.reader import BundleReader
+from gencore.corefile import CoreFile
+
 ROOT = Path(__file__).parents[2]
 PROGRAMS = Path(__file__).parent / "programs"
 PACKAGES = (ROOT / "docs" / "examples", ROOT / "tests" / "samples")
@@ -116,7 +121,10 @@ def find_python(version):
     return None
 
 
-@pytest.fixture(scope="session", params=["3.11", "3.12", "3.13"])
+PYTHONS = [pytest.param(version, marks=pytest.mark.exhaustive) for version in ("3.11", "3.12")]
+
+
+@pytest.fixture(scope="session", params=[*PYTHONS, "3.13"])
 def installed(request, wheel, make_once):
     """Install the wheel into a new environment of each version; return (version, interpreter)."""
     interpreter = find_python(request.param)
@@ -178,6 +186,20 @@ def with_testing(wheel, make_once):
         pip_install(environment, "hatchling", f"{wheel}[testing]")
 
     return make_once("with-testing", install) / "bin"
+
+
+@pytest.fixture
+def threads_in(tmp_path, monkeypatch):
+    """Return a function that reads the threads in a bundle, by tid."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def read(bundle):
+        with BundleReader(bundle) as opened, unpacked(opened) as copy, CoreFile(copy.core) as core:
+            memory = analysis.Memory.of_core(core, copy.core, copy.folder)
+            threads = analysis.read_stacks(analysis.find_python(memory, core), core)
+            return {thread.tid: thread for thread in threads}
+
+    return read
 
 
 @pytest.fixture(scope="session")

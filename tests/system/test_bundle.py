@@ -24,7 +24,9 @@ from gencore.bundle.verification import verify
 def bundle(tmp_path_factory):
     """Make one bundle of this process."""
     return gencore.collect_core(
-        directory=tmp_path_factory.mktemp("bundle"), annotations={"reason": "test"}
+        directory=tmp_path_factory.mktemp("bundle"),
+        content="stacks",
+        annotations={"reason": "test"},
     )
 
 
@@ -98,7 +100,9 @@ def test_7z_finds_it_in_order(bundle, tool, tmp_path):
 
 def test_archive_packs_last_whatever_the_order(tmp_path):
     """Named first, it still takes the manifest into the bundle, and nothing stands beside it."""
-    report = gencore.Pipeline(collectors=["archive", "manifest"], directory=tmp_path).run()
+    collectors = ["archive", "manifest"]
+    pipeline = gencore.Pipeline(collectors=collectors, directory=tmp_path, content="stacks")
+    report = pipeline.run()
 
     with tarfile.open(report.path_of("archive")) as tar:
         assert f"{report.name}/manifest.json" in tar.getnames()

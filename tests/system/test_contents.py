@@ -356,6 +356,9 @@ print(json.dumps(str(core)))
 
 @pytest.mark.timeout(400)
 @pytest.mark.usefixtures("many_mappings")
+@pytest.mark.parametrize(
+    "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
+)
 def test_more_mappings_than_a_header_can_count(python, tool, tmp_path, backend):
     """Section header 0 has their number (PN_XNUM), and readers find it."""
     core = Path(python(MANY, tmp_path, backend))

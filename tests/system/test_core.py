@@ -192,7 +192,9 @@ def hide_notes(monkeypatch, hidden):
     monkeypatch.setattr(CoreFile, "notes", property(fewer))
 
 
-@pytest.mark.parametrize("collector", ["raw", "archive"])
+@pytest.mark.parametrize(
+    "collector", ["raw", pytest.param("archive", marks=pytest.mark.exhaustive)]
+)
 @pytest.mark.parametrize("name", ["NT_PRSTATUS", "NT_AUXV", "NT_PRPSINFO", "NT_FILE"])
 def test_core_without_a_needed_note_is_not_called_whole(
     tmp_path, monkeypatch, backend, collector, name

@@ -91,7 +91,13 @@ def manifest_of(bundle):
         return json.load(opened.extractfile(name))
 
 
-@pytest.mark.parametrize("options", [(), ("-I",), ("-E",)], ids=["plain", "-I", "-E"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), id="plain"),
+        *(pytest.param((o,), id=o, marks=pytest.mark.exhaustive) for o in ("-I", "-E")),
+    ],
+)
 def test_a_python_below_exec_is_dumped(service, tmp_path, options):
     """Standard output is the path of the bundle, which verifies and describes that process."""
     process = service(WAITS, *options)
@@ -111,7 +117,7 @@ def test_a_python_below_exec_is_dumped(service, tmp_path, options):
     assert manifest["tool"]["backend"]["name"] == "linux-agent"
 
 
-@pytest.mark.parametrize("content", ["full", "stacks"])
+@pytest.mark.parametrize("content", ["full", pytest.param("stacks", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("code", [HOLDS_THE_GIL, SPINS], ids=["GIL held in C", "spinning threads"])
 def test_the_stacks_of_a_stuck_service_show_where_it_is(service, tmp_path, code, content):
     """Its own Python runs nothing for that, and is not waited for."""

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
-FRAME_POINTERS = ["-fno-omit-frame-pointer", "-fomit-frame-pointer"]
+FRAME_POINTERS = [
+    pytest.param("-fno-omit-frame-pointer", marks=pytest.mark.exhaustive),
+    "-fomit-frame-pointer",
+]
 START = r"start_thread|\b_start\b|__libc_start_main|pythread_wrapper"
 
 pytestmark = pytest.mark.timeout(400)

@@ -418,7 +418,13 @@ def test_an_object_that_is_mapped_twice_is_excluded_twice(tmp_path, backend):
     ("advice", "part"),
     [(MADV_DONTFORK, "MADV_DONTFORK memory"), (MADV_WIPEONFORK, "MADV_WIPEONFORK memory")],
 )
-@pytest.mark.parametrize("collector", ["raw", Copies], ids=["file", "pipe"])
+@pytest.mark.parametrize(
+    "collector",
+    [
+        pytest.param("raw", id="file", marks=pytest.mark.exhaustive),
+        pytest.param(Copies, id="pipe"),
+    ],
+)
 def test_memory_that_a_clone_does_not_get_is_named(tmp_path, backend, advice, part, collector):
     """With its size: the dump is partial."""
     area = mmap.mmap(-1, 5 * PAGE, flags=PRIVATE)

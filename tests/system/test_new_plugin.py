@@ -23,7 +23,12 @@ def install(install_into, with_testing):
 
 @pytest.mark.parametrize(
     ("kind", "status"),
-    [("backend", "unsupported"), ("collector", "ok"), ("destination", "ok"), ("filter", "ok")],
+    [
+        pytest.param("backend", "unsupported", marks=pytest.mark.exhaustive),
+        ("collector", "ok"),
+        pytest.param("destination", "ok", marks=pytest.mark.exhaustive),
+        pytest.param("filter", "ok", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_a_new_package_passes_its_suite_at_once(run, install, tmp_path, kind, status):
     """It was written by the installed wheel, templates and all."""

@@ -66,7 +66,13 @@ class NewerPython:
         return (work / Path(told["core"]).name if directory != "-" else done.stdout), told
 
 
-@pytest.fixture(scope="session", params=PYTHONS or [None])
+@pytest.fixture(
+    scope="session",
+    params=[
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in PYTHONS[:-1]),
+        *(PYTHONS[-1:] or [None]),
+    ],
+)
 def newer(request, make_once):
     """Install the wheel for each interpreter of the root."""
     if request.param is None:
@@ -154,6 +160,20 @@ def test_stacks_alone_are_enough_for_every_python_stack(newer, work):
     assert set(stacks) == tids_of(told)
     for function, tid in told["threads"].items():
         assert f"in {function}" in stacks[tid]
+
+
+@pytest.mark.parametrize("content", ["full", "private", "stacks"])
+def test_stacks_are_those_that_the_program_saw(newer, threads_in, tmp_path, content):
+    """Function, file and line of every frame, read on a machine that lacks that Python."""
+    told = json.loads(newer.run("/srv/recorded_stacks.py", "/mnt", content, work=tmp_path))
+
+    threads = threads_in(tmp_path / Path(told["bundle"]).name)
+
+    for tid, recorded in told["stacks"].items():
+        frames = [[f.function, f.file, f.line] for f in threads[int(tid)].frames]
+        assert frames == recorded
+        assert threads[int(tid)].incomplete is None
+    assert [tid for tid, thread in threads.items() if thread.holds_gil] == [told["main"]]
 
 
 def test_no_limit_is_shown_as_unlimited(newer, work):

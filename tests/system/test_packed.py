@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import distribution
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,15 @@ main()
 """
 
 
+def test_pyinstaller_is_led_to_the_hooks():
+    """By the entry point that it asks for: one of the package, one of the commands."""
+    (found,) = distribution("gencore").entry_points.select(group="pyinstaller40")
+    hooks = {file.name for folder in found.load()() for file in Path(folder).glob("hook-*.py")}
+
+    assert hooks == {"hook-gencore.py", "hook-gencore.cli.py"}
+
+
+@pytest.mark.exhaustive
 @pytest.mark.timeout(600)
 def test_a_packed_program_makes_a_bundle(wheel, tmp_path):
     """With the plug-ins that are used if none is named, and the commands, imported by name."""

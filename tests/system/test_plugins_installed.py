@@ -130,7 +130,15 @@ def test_plug_ins_can_be_allowed_by_name(rows):
     assert own["raw"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("distribution", GOOD)
+@pytest.mark.parametrize(
+    "distribution",
+    [
+        pytest.param("gencore-http-put", marks=pytest.mark.exhaustive),
+        "gencore-kubernetes",
+        pytest.param("gencore-sidecar", marks=pytest.mark.exhaustive),
+        "gencore-zstd",
+    ],
+)
 def test_an_example_passes_its_own_suite(run, tmp_path, tool, distribution):
     """Which has ours in it, with what is installed and no source tree near."""
     if distribution == "gencore-sidecar":

@@ -39,7 +39,6 @@ const server = require("http").createServer((request, response) => {
 });
 server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 """
-DUMPS = 5
 
 
 def dump_by_command(pid, folder, *options):
@@ -100,7 +99,8 @@ def test_a_bundle_has_the_files_of_a_program_in_any_language(tool, tmp_path):
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
 
 
-def test_a_service_answers_every_request(tool, tmp_path):
+@pytest.mark.parametrize("dumps", [1, pytest.param(5, marks=pytest.mark.exhaustive)])
+def test_a_service_answers_every_request(tool, tmp_path, dumps):
     """One that is not written in Python, and is dumped again and again meanwhile."""
     command = [tool("node"), "-e", NODE]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as service:
@@ -122,7 +122,7 @@ def test_a_service_answers_every_request(tool, tmp_path):
             try:
                 rows = [
                     dump_by_command(service.pid, tmp_path, "--collector", "raw")
-                    for _ in range(DUMPS)
+                    for _ in range(dumps)
                 ]
             finally:
                 dumps_done.set()

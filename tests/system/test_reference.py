@@ -43,6 +43,18 @@ def public_modules():
     return {name for name in found if "._" not in name} - set(BEHIND_THE_ROOT)
 
 
+def test_every_name_of_the_package_has_a_directive():
+    """On a page of the reference, itself or with its module; others only the built pages show."""
+    text = "".join(page.read_text() for page in (ROOT / "docs/reference/api").glob("*.md"))
+    directives = re.findall(r"^\.\. auto(\w+):: ([\w.]+)", text, re.MULTILINE)
+    modules = [import_module(name) for kind, name in directives if kind == "module"]
+    named = {name.rpartition(".")[2] for _, name in directives}
+    named.update(*(module.__all__ for module in modules))
+
+    assert set(gencore.__all__) - named == set()
+
+
+@pytest.mark.exhaustive
 def test_every_public_name_is_documented(inventory):
     """A name in a public module's ``__all__`` has a place in the reference."""
     documented = {name for kind, names in inventory.items() if kind[:3] == "py:" for name in names}
@@ -56,6 +68,7 @@ def test_every_public_name_is_documented(inventory):
     assert public - documented == set()
 
 
+@pytest.mark.exhaustive
 def test_every_command_is_documented(inventory):
     """By its name, and with its options."""
     documented = inventory["std:cmdoption"]
@@ -106,3 +119,12 @@ def test_the_page_names_every_folder(architecture):
     folders = {path.parent.name for path in (ROOT / "framework/gencore").glob("*/__init__.py")}
 
     assert set(re.findall(r"^\| `(\w+)/` \|", table, re.MULTILINE)) == folders
+
+
+def test_the_page_on_json_has_every_schema():
+    """With its table of fields, and to be downloaded."""
+    page = (ROOT / "docs/reference/json.md").read_text()
+    names = sorted(path.stem for path in (ROOT / "framework/gencore/cli/schemas").glob("*.json"))
+
+    assert sorted(re.findall(r"^```\{rows\} tables.fields (\S+)$", page, re.MULTILINE)) == names
+    assert sorted(re.findall(r"/cli/schemas/(\S+)\.json>", page)) == names

@@ -15,7 +15,7 @@ import gencore
 
 def test_vdso_and_other_mappings_without_a_file_do_no_harm(tmp_path):
     """The vDSO has no file; a bundle is made all the same."""
-    bundle = gencore.collect_core(directory=tmp_path)
+    bundle = gencore.collect_core(directory=tmp_path, content="stacks")
 
     with tarfile.open(bundle) as tar:
         assert not [name for name in tar.getnames() if "vdso" in name]
@@ -84,7 +84,7 @@ def test_a_failing_archive_leaves_the_manifest(tmp_path, monkeypatch):
     """Where the bundle cannot be written, what would have gone into it is published beside."""
     monkeypatch.setattr("gencore_collectors.archive.BundleWriter.close", _no_space)
 
-    report = gencore.start(directory=tmp_path).result()
+    report = gencore.start(directory=tmp_path, content="stacks").result()
 
     assert report.result == "partial"
     assert os.listdir(tmp_path) == [f"{report.name}.manifest.json"]

@@ -19,6 +19,11 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 DUMPS = 10
+QUICK = ("gunicorn sync", "script")
+"""Those that `make test` starts: one with workers, and one alone."""
+KINDS = [
+    pytest.param(kind, marks=() if kind in QUICK else pytest.mark.exhaustive) for kind in COMMANDS
+]
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "arm-servers-and-workers.md"
 
 
@@ -57,7 +62,7 @@ def ask_in_vain(client, word):
         client.ask(word)
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_service_under_load_answers_while_it_is_dumped(service, tmp_path, kind):
     """All its processes in turn, ten dumps in all: each is complete, and no answer is missing."""
     running = service(COMMANDS[kind])
@@ -76,7 +81,7 @@ def test_a_service_under_load_answers_while_it_is_dumped(service, tmp_path, kind
     assert running.armed == armed
 
 
-@pytest.mark.parametrize("kind", COMMANDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_stacks_of_a_service_show_the_function_it_is_in(service, tmp_path, tool, kind):
     """In the process that has the request, which is answered although it was dumped meanwhile."""
     running = service(COMMANDS[kind])
@@ -117,7 +122,7 @@ def test_a_worker_that_hangs_in_c_is_dumped_from_outside(service, tmp_path):
     assert "in match" in stacks
 
 
-@pytest.mark.parametrize("word", ["backtrack", "hold"])
+@pytest.mark.parametrize("word", ["backtrack", pytest.param("hold", marks=pytest.mark.exhaustive)])
 def test_a_worker_that_gunicorn_kills_has_left_a_whole_bundle(service, tmp_path, word):
     """As the documentation configures it; whether the worker hangs in C or still runs Python."""
     directory, dumps = tmp_path / "service", tmp_path / "dumps"

@@ -35,12 +35,13 @@ def test_wheel_is_for_the_stable_abi(wheel):
 
 
 def test_wheel_has_what_is_no_python(wheel):
-    """The report's templates, style and script, and the manifest's schema."""
+    """The report's templates, style and script, and the schemas."""
     names = set(zipfile.ZipFile(wheel).namelist())
 
     templates = "gencore/html_report/templates"
     assert {f"{templates}/{name}" for name in ("page.html", "style.css", "script.js")} <= names
     assert "gencore_collectors/manifest/schema.json" in names
+    assert "gencore/cli/schemas/list.json" in names
 
 
 @pytest.mark.timeout(400)

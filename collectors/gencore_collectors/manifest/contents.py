@@ -36,7 +36,7 @@ def in_bundle(dump: DumpInProgress) -> bool:
 
 def integrity(files: list[dict[str, Any]]) -> dict[str, Any]:
     """Return ``integrity``."""
-    members = sum(row["sha256"] is not None for row in files)
+    members = sum(bool(row["sha256"] or row["tree_sha256"]) for row in files)
     return {"algorithm": "sha256", "members": members, "signature": None}
 
 
@@ -44,7 +44,8 @@ def _packed(packing: Packing) -> Iterator[dict[str, Any]]:
     """Yield what the collector that packs brings along itself, in its own words."""
     for file in packing.files:
         privacy = _PRIVACY.get(file.media_type, "secret")
-        yield _row(file.name, file.media_type, privacy, size=file.size, sha256=file.sha256)
+        row = _row(file.name, file.media_type, privacy, size=file.size, sha256=file.sha256)
+        yield row | {"tree_sha256": file.tree_sha256}
 
 
 def _artifact(prefix: str, artifact: Artifact) -> dict[str, Any]:
@@ -83,6 +84,7 @@ def _row(
         "media_type": media_type,
         "size": size,
         "sha256": sha256,
+        "tree_sha256": None,
         "collector": collector,
         "privacy": privacy,
     }

@@ -1,4 +1,4 @@
-"""The section ``core``: the core's name, hash and size, and what its own headers say of it."""
+"""The section ``core``: the core's name, hashes and size, and what its own headers say of it."""
 
 import io
 from typing import Any, Final
@@ -61,6 +61,7 @@ def section(dump: DumpInProgress, reader: CoreReader | None) -> dict[str, Any] |
         "size": dump.core.size - dump.core.missing,
         "expected_size": dump.core.size,
         "sha256": dump.core_sha256,
+        "tree_sha256": _tree_hash(dump.packing),
         "truncated": dump.core.missing > 0,
         "incomplete": dump.core.incomplete,
         "content": dump.request.content,
@@ -85,6 +86,13 @@ def _file(dump: DumpInProgress, core: CoreStream) -> str | None:
         return dump.packing.core if dump.packing is not None else None
     truncated = "truncated." if core.incomplete is not None else ""
     return f"{dump.name}.{truncated}core"
+
+
+def _tree_hash(packing: Packing | None) -> str | None:
+    """Return that of the core in the packed file, as the collector that packs states it."""
+    if packing is None:
+        return None
+    return next((f.tree_sha256 for f in packing.files if f.name == packing.core), None)
 
 
 def _codec(packing: Packing | None) -> dict[str, Any]:

@@ -31,9 +31,12 @@ _LIMITS: Final = (
 _REDACTED: Final = "[redacted]"
 _OPTION: Final = re.compile(r"--[A-Za-z][A-Za-z0-9_-]*|-[A-Za-z0-9]")
 _PYTHON: Final = re.compile(r"(?:^|/)python[0-9.]*$")
-_MODULE: Final = re.compile(r"-[A-Za-z]*m")
-"""Options of one letter may be put together: -um."""
-_CODE: Final = re.compile(r"-[bBdEiIOPqsSuvx]*[cm]")
+_FLAGS: Final = "-[bBdEiIOPqRsSuvx]*"
+"""The interpreter's options of one letter without a value may be put together: -um."""
+_MODULE: Final = re.compile(_FLAGS + "m")
+_CODE: Final = re.compile(_FLAGS + "[cm]")
+_STANDARD_INPUT: Final = "-"
+_END_OF_OPTIONS: Final = "--"
 _WITH_VALUE: Final = {"-X", "-W", "--check-hash-based-pycs"}
 _START_TIME: Final = 19
 """Where /proc/self/stat has the start, counted from what stands behind the name; see proc(5)."""
@@ -170,14 +173,18 @@ def _option_name(argument: str) -> str:
 def _script(argv: list[str]) -> int:
     """Return where the script or module is, behind the interpreter's own options."""
     index, nowhere = 1, len(argv)
+    is_python = bool(argv and _PYTHON.search(argv[0]))
     while index < len(argv) and argv[index].startswith("-"):
-        if _MODULE.fullmatch(argv[index]):
+        option = argv[index]
+        if is_python and _MODULE.fullmatch(option):
             return index + 1
-        if _CODE.match(argv[index]):
+        if option == _STANDARD_INPUT or _CODE.match(option):
             return nowhere
-        index += 2 if argv[index] in _WITH_VALUE else 1
-    is_script = index < len(argv) and (_PYTHON.search(argv[0]) or argv[index].endswith(".py"))
-    return index if is_script else nowhere
+        index += 2 if option in _WITH_VALUE else 1
+        if option == _END_OF_OPTIONS:
+            break
+    is_script = index < len(argv) and (is_python or argv[index].endswith(".py"))
+    return index if is_script and "://" not in argv[index] else nowhere
 
 
 def _limits(target: Target) -> dict[str, dict[str, int | None] | None]:

@@ -104,20 +104,22 @@ class CoreReading:
             yield Call(getattr(chunks, "close", lambda: None), _CLOSE_LIMIT, cleans_up=True)
 
     def _give_each(self, chunks: Iterator[memoryview], size: int) -> Steps[int]:
-        digest, given = hashlib.sha256(), 0
+        given = 0
+        digest = hashlib.sha256() if self._participants.want_core_hash else None
         following = partial(next, chunks, _END)
         while (chunk := (yield Call(following))) is not _END:
             self._stop.check()
             view = memoryview(chunk).cast("B").toreadonly()
             if given + len(view) > size:
                 raise CoreFailed("core", detail=f"the backend gives more than {size:,} bytes")
-            digest.update(view)
+            if digest is not None:
+                digest.update(view)
             for participant in self._participants:
                 if participant.sink is not None:
                     yield from self._participants.go_through(participant, participant.give(view))
             given += len(view)
             self.progress = Progress("core", given, size)
-        self._dump.core_sha256 = digest.hexdigest()
+        self._dump.core_sha256 = None if digest is None else digest.hexdigest()
         return given
 
 

@@ -35,6 +35,7 @@ class Participant:
     name: str
     packs: bool
     keeps_core: bool
+    hashes_core: bool = False
     makes_files: bool
     reserves: tuple[str, ...] = ()
     """Names of artefacts that are its alone."""

@@ -40,6 +40,12 @@ class Participants:
         """The one that packs, if there is one."""
         return next((p for p in self._participants if p.packs), None)
 
+    @property
+    def want_core_hash(self) -> bool:
+        """Whether the core's bytes are to be hashed for them."""
+        hash_it = any(participant.hashes_core for participant in self._participants)
+        return not hash_it or any(participant.keeps_core for participant in self._participants)
+
     def view(self, participant: Participant) -> DumpInProgress:
         """Return the dump as it is now, for one of them."""
         return view_of(self._dump, self._own[participant])

@@ -223,6 +223,7 @@ def _participant(recipe: _CollectorRecipe) -> Participant:
         name=name,
         packs=bool(collector.packs),
         keeps_core=bool(collector.keeps_core),
+        hashes_core=bool(collector.hashes_core),
         makes_files=bool(collector.makes_files),
         reserves=reserves,
         timeout=None if limit is None else float(limit),

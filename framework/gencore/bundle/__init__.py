@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from gencore.bundle.contents import Member
     from gencore.bundle.extraction import extract
+    from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
     from gencore.bundle.writer import LEVEL, BundleWriter
@@ -25,6 +26,7 @@ __all__ = [
     "Check",
     "Member",
     "MemberFile",
+    "Places",
     "extract",
     "verify",
 ]
@@ -36,6 +38,7 @@ _MODULES: Final = {
     "Check": "verification",
     "Member": "contents",
     "MemberFile": "reader",
+    "Places": "places",
     "extract": "extraction",
     "verify": "verification",
 }

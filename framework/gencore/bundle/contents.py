@@ -10,18 +10,33 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from itertools import takewhile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate, takewhile
 from typing import Any, BinaryIO, Final
 
 import attrs
 from attrs.validators import instance_of, optional
 
+from gencore.bundle.tree_hash import root_hash
 from gencore.errors import IntegrityError
 
-__all__ = ["Contents", "Member", "check_path", "encode", "folders_of", "read_contents"]
+__all__ = [
+    "BLOCK_SIZE",
+    "Contents",
+    "Member",
+    "blocks_of",
+    "check_path",
+    "encode",
+    "encode_table",
+    "folders_of",
+    "read_contents",
+]
 
-_VERSION: Final = 1
+BLOCK_SIZE: Final = 1 << 20
+"""Bytes of a file in each of its gzip members but the last."""
+_VERSION: Final = 2
+_SEQUENTIAL: Final = 1
+"""The version of tables that do not have the blocks: what is in a file only reading it tells."""
 _HEADER: Final = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
 """Magic, deflate, FEXTRA, no time, no flags, unknown system."""
 _NO_DATA: Final = b"\x03\x00" + bytes(8)
@@ -33,9 +48,13 @@ _PLACE: Final = struct.Struct("<QQ")
 """Where the first piece begins in the file, and the length of the compressed table; bytes."""
 _OVERHEAD: Final = len(_HEADER) + _FIELD.size + len(_NO_DATA)
 _END_SIZE: Final = _OVERHEAD + _PLACE.size
+_MEMBER_LENGTHS: Final = range(len(_HEADER) + len(_NO_DATA), 2 * BLOCK_SIZE)
+"""Bytes of a gzip member that holds one block."""
 _PIECE_SIZE: Final = 0xFFFF - 4
-_LARGEST: Final = 8 << 20
-"""Bytes of a table, before and after compression, at most: enough for 50,000 files."""
+_LEAST_LIMIT: Final = 8 << 20
+_HIGHEST_LIMIT: Final = 64 << 20
+"""Bytes of a table, before and after compression, at most: the least is enough for 50,000 files,
+and an eighth of the bundle's size is added for blocks: of zeros, which shrink most, half that."""
 _EXPANSION: Final = 1032
 """The highest compression ratio of deflate."""
 
@@ -60,7 +79,21 @@ class Member:
     offset: int = attrs.field(validator=instance_of(int))
     """Where the gzip member begins that starts with this file's tar header; bytes."""
     sha256: str | None = attrs.field(default=None, validator=optional(instance_of(str)))
-    """Hexadecimal; None if only the manifest has it: the core's is known too late."""
+    """Hexadecimal; None if only the manifest has it, or if there is a tree instead."""
+    lengths: tuple[int, ...] | None = None
+    """Of the gzip members that hold its tar header and its blocks, in bytes; None in version 1."""
+    leaves: tuple[bytes, ...] | None = None
+    """The hashes of its blocks; see `gencore.bundle.tree_hash`. None if it has no tree."""
+
+    @property
+    def tree(self) -> str | None:
+        """The hash over the blocks, hexadecimal; None if it has none."""
+        return None if self.leaves is None else root_hash(self.leaves)
+
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Where its gzip members begin, and where the last one ends; bytes. Needs `lengths`."""
+        return tuple(accumulate(self.lengths or (), initial=self.offset))
 
 
 @attrs.frozen
@@ -73,19 +106,39 @@ class Contents:
     """In order of offset."""
     end: int
     """Where the archive ends and the table begins; bytes."""
+    has_blocks: bool
+    """Whether it has the `Member.lengths` of each member."""
+
+
+def blocks_of(size: int) -> int:
+    """Return how many blocks a file of *size* bytes has."""
+    return -(-size // BLOCK_SIZE)
 
 
 def encode(top: str, members: Iterable[Member], offset: int) -> bytes:
     """Return the gzip members to be written at *offset*, the end of the data."""
-    table = {
-        "version": _VERSION,
-        "top": top,
-        "members": [attrs.asdict(member) for member in members],
-    }
+    rows = [_row(member) for member in members]
+    return encode_table({"version": _VERSION, "top": top, "members": rows}, offset)
+
+
+def encode_table(table: Mapping[str, Any], offset: int) -> bytes:
+    """Return the gzip members that hold a table of any version."""
     data = zlib.compress(json.dumps(table).encode())
     pieces = (data[at : at + _PIECE_SIZE] for at in range(0, len(data), _PIECE_SIZE))
     end = _empty_member(_END, _PLACE.pack(offset, len(data)))
     return b"".join(_empty_member(_PIECE, piece) for piece in pieces) + end
+
+
+def _row(member: Member) -> dict[str, Any]:
+    """Return what the table has of it: the places follow from the lengths."""
+    return {
+        "path": member.path,
+        "size": member.size,
+        "sha256": member.sha256,
+        "lengths": member.lengths,
+        "tree_sha256": member.tree,
+        "leaves": None if member.leaves is None else [leaf.hex() for leaf in member.leaves],
+    }
 
 
 def _empty_member(name: bytes, value: bytes) -> bytes:
@@ -95,28 +148,60 @@ def _empty_member(name: bytes, value: bytes) -> bytes:
 def read_contents(file: BinaryIO) -> Contents:
     """Read the table. Raises `IntegrityError` if it is missing, invalid, impossible, or newer."""
     size = file.seek(0, os.SEEK_END)
+    limit = min(_LEAST_LIMIT + size // 8, _HIGHEST_LIMIT)
     begin, length = _PLACE.unpack(_value(_read(file, size - _END_SIZE, _END_SIZE), _END))
-    if length > _LARGEST or begin + length > size:
+    if length > limit or begin + length > size:
         raise _no_table("offset out of range")
     data, behind = _join(file, begin, length)
     if behind != size - _END_SIZE:
         raise _no_table("bytes between the table and its trailer")
-    table = _parse(data)
+    table = _parse(data, limit)
     try:
-        _check_version(table["version"])
-        top, members = table["top"], tuple(Member(**row) for row in table["members"])
-        _check(top, members, begin)
-    except (TypeError, KeyError, AttributeError) as error:
+        members = _members(table)
+        contents = Contents(table["top"], members, begin, table["version"] != _SEQUENTIAL)
+        _check(contents.top, members, begin)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise _no_table(f"wrong type: {error}") from error
-    return Contents(top, members, begin)
+    return contents
 
 
-def _check_version(version: object) -> None:
-    if type(version) is not int or version != _VERSION:
-        raise IntegrityError(
-            f"unknown version of the table of contents: {version!r} (known: {_VERSION})",
-            remedy="use the gencore that made the bundle, or extract it: tar xzf BUNDLE",
+def _members(table: Any) -> tuple[Member, ...]:
+    version = table["version"]
+    if type(version) is int and version == _SEQUENTIAL:
+        return tuple(Member(**row) for row in table["members"])
+    if type(version) is int and version == _VERSION:
+        return tuple(_with_blocks(table["members"]))
+    raise IntegrityError(
+        f"unknown version of the table of contents: {version!r} (known: 1, 2)",
+        remedy="use the gencore that made the bundle, or extract it: tar xzf BUNDLE",
+    )
+
+
+def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
+    """Yield members that lie one behind the other."""
+    offset = 0
+    for row in rows:
+        leaves = row["leaves"]
+        member = Member(
+            row["path"],
+            row["size"],
+            offset,
+            row["sha256"],
+            tuple(row["lengths"]),
+            None if leaves is None else tuple(map(bytes.fromhex, leaves)),
         )
+        _check_blocks(member, row["tree_sha256"])
+        yield member
+        offset = member.places[-1]
+
+
+def _check_blocks(member: Member, tree: object) -> None:
+    """Raise if the blocks cannot be those of such a file."""
+    count, lengths, leaves = blocks_of(member.size), member.lengths or (), member.leaves
+    if len(lengths) != 1 + count or any(length not in _MEMBER_LENGTHS for length in lengths):
+        raise _no_table(f"the gzip members of {member.path!r} cannot hold it")
+    if leaves is not None and (len(leaves) != count or member.tree != tree):
+        raise _no_table(f"the hashes of {member.path!r} do not match each other")
 
 
 def _no_table(why: str) -> IntegrityError:
@@ -154,12 +239,12 @@ def _join(file: BinaryIO, begin: int, length: int) -> tuple[bytes, int]:
     return bytes(data), begin
 
 
-def _parse(data: bytes) -> Any:
+def _parse(data: bytes, limit: int) -> Any:
     stream = zlib.decompressobj()
     try:
-        text = stream.decompress(data, _LARGEST)
+        text = stream.decompress(data, limit)
         if stream.unconsumed_tail:
-            raise _no_table(f"larger than {_LARGEST >> 20} MiB")
+            raise _no_table(f"larger than {limit >> 20} MiB")
         if not stream.eof or stream.unused_data:
             raise _no_table("truncated, or with bytes behind it")
         return json.loads(text)
@@ -183,6 +268,8 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
         raise _no_table("member offsets unsorted or out of range")
     if offsets and offsets[0]:
         raise _no_table("bytes before the first member")
+    if members and members[-1].places[-1] > end:
+        raise _no_table("the last member reaches beyond the archive")
     if sum(m.size for m in members) > _EXPANSION * (end + 1) or any(m.size < 0 for m in members):
         raise IntegrityError("the members are larger than its compressed bytes can hold")
 

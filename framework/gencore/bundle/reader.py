@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
-from gencore.bundle.contents import Member, read_contents
+from gencore.bundle.contents import BLOCK_SIZE, Member, read_contents
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.stream import GzipStream, check_header
+from gencore.bundle.stream import stream_of_member
 from gencore.errors import IntegrityError
 
 __all__ = ["BundleReader", "MemberFile"]
@@ -22,8 +22,8 @@ class BundleReader:
         self.path = Path(path)
         self._file = self.path.open("rb")
         try:
-            contents = read_contents(self._file)
-            self.top, self.members, self.end = contents.top, contents.members, contents.end
+            self.contents = read_contents(self._file)
+            self.top, self.members = self.contents.top, self.contents.members
             self._by_path = {member.path: member for member in self.members}
         except BaseException:
             self.close()
@@ -67,19 +67,18 @@ class BundleReader:
 
 
 class MemberFile(LazySeeking):
-    """One member, read from its beginning; seeking back decompresses it again."""
+    """One member. Without blocks in the table, seeking back decompresses it from its beginning."""
 
     def __init__(self, file: BinaryIO, bundle: BundleReader, member: Member) -> None:
         super().__init__(member.size)
         self._file = file
-        self._bundle = bundle
+        self._contents = bundle.contents
         self._member = member
-        self._start()
+        self._start(0)
 
-    def _start(self) -> None:
-        self._stream = GzipStream(self._file, self._member.offset, self._bundle.end)
-        check_header(self._stream, self._bundle.top, self._member)
-        self._position = 0
+    def _start(self, block: int) -> None:
+        self._stream = stream_of_member(self._file, self._contents, self._member, block)
+        self._position = block * BLOCK_SIZE
 
     def read(self, size: int | None = -1) -> bytes:
         """Read *size* bytes, or to the end. Raises `IntegrityError`."""
@@ -91,7 +90,8 @@ class MemberFile(LazySeeking):
         return data
 
     def _go(self) -> None:
-        if self._wanted < self._position:
-            self._start()
+        block = self._wanted // BLOCK_SIZE if self._contents.has_blocks else 0
+        if self._wanted < self._position or block * BLOCK_SIZE > self._position:
+            self._start(block)
         while self._position < self._wanted:
             self._position += len(self._stream.read_some(self._wanted - self._position))

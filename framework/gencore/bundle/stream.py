@@ -1,15 +1,27 @@
 """The decompressed stream of a bundle: gzip members, tar headers, bytes, checked when read."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 from typing import Any, BinaryIO, Final
 
+import attrs
 from isal import isal_zlib
 
-from gencore.bundle.contents import Member
-from gencore.bundle.tar_header import read_header
+from gencore.bundle.contents import BLOCK_SIZE, Contents, Member
+from gencore.bundle.tar_header import BLOCK, LARGEST_HEADER, read_header
+from gencore.bundle.tree_hash import block_hash
 from gencore.core_stream import CHUNK_SIZE
 from gencore.errors import IntegrityError
 
-__all__ = ["GzipStream", "check_header", "expect_end", "expect_zeros"]
+__all__ = [
+    "Stream",
+    "check_header",
+    "expect_end",
+    "expect_zeros",
+    "stream_of_archive",
+    "stream_of_member",
+]
 
 _PLAIN: Final = b"\x1f\x8b\x08\x00"
 """Magic, deflate, no flags: a bundle's data has no extra field in which more could hide."""
@@ -19,27 +31,19 @@ _GZIP: Final = 16 + 15
 """Of zlib's window bits: with a gzip header and trailer, which are checked."""
 
 
-class GzipStream:
-    """What is between two offsets of a file, decompressed: plain gzip members in a row.
+class Stream(ABC):
+    """Decompressed bytes, in the order of the archive.
 
-    Raises `IntegrityError` for anything else, OSError if the file cannot be read.
+    Raises `IntegrityError` for anything but plain gzip members in a row, and OSError.
     """
 
-    def __init__(self, file: BinaryIO, offset: int, end: int) -> None:
-        self._file = file
-        self._place = offset
-        """Where the compressed bytes behind `_input` are."""
-        self._end = end
-        self._input = b""
-        self._member: Any = None
-        """What decompresses the current gzip member: isal has no type for it."""
-
+    @abstractmethod
     def begins_member_at(self, offset: int) -> bool:
         """Return whether the next byte is the first one of the gzip member at that offset."""
-        while self._member is not None:
-            if self._decompress(1):  # not only the trailer was left
-                return False
-        return self._place - len(self._input) == offset
+
+    @abstractmethod
+    def read_or_end(self, size: int) -> bytes:
+        """Read at most *size* bytes; none at the end."""
 
     def read_exactly(self, size: int) -> bytes:
         """Read *size* bytes."""
@@ -55,8 +59,116 @@ class GzipStream:
             raise IntegrityError("the compressed data is truncated")
         return data
 
+
+def stream_of_archive(file: BinaryIO, contents: Contents) -> Stream:
+    """Return the whole archive, from its first byte to its last."""
+    if not contents.has_blocks:
+        return _SequentialStream(file, 0, contents.end)
+    at = contents.members[-1].places[-1] if contents.members else 0
+    end = _Piece(at, contents.end - at, 2 * BLOCK)
+    return _BlockStream(file, chain(*map(_pieces, contents.members), [end]))
+
+
+def stream_of_member(file: BinaryIO, contents: Contents, member: Member, block: int = 0) -> Stream:
+    """Return what begins with a block of *member*; its header is checked first."""
+    if member.lengths is None:
+        stream: Stream = _SequentialStream(file, member.offset, contents.end)
+        check_header(stream, contents.top, member)
+        return stream
+    header, *blocks = _pieces(member)
+    check_header(_BlockStream(file, [header]), contents.top, member)
+    return _BlockStream(file, blocks[block:])
+
+
+@attrs.frozen
+class _Piece:
+    """One gzip member, as the table of contents has it."""
+
+    offset: int
+    length: int
+    size: int | None
+    """Bytes that it holds, without padding; None for a header."""
+    leaf: bytes | None = None
+
+
+def _pieces(member: Member) -> Iterator[_Piece]:
+    """Yield the header and each block."""
+    header, *blocks = pairwise(member.places)
+    yield _Piece(header[0], header[1] - header[0], None)
+    for index, (begin, end) in enumerate(blocks):
+        size = min(BLOCK_SIZE, member.size - index * BLOCK_SIZE)
+        leaf = None if member.leaves is None else member.leaves[index]
+        yield _Piece(begin, end - begin, size, leaf)
+
+
+class _BlockStream(Stream):
+    """Gzip members of which the table of contents has the place, size and hash of each."""
+
+    def __init__(self, file: BinaryIO, pieces: Iterable[_Piece]) -> None:
+        self._file = file
+        self._pieces = iter(pieces)
+        self._place = 0
+        """Where the next gzip member begins."""
+        self._data = b""
+        self._position = 0
+
+    def begins_member_at(self, offset: int) -> bool:
+        return self._position == len(self._data) and self._place == offset
+
     def read_or_end(self, size: int) -> bytes:
-        """Read at most *size* bytes; none at the end."""
+        if self._position == len(self._data):
+            piece = next(self._pieces, None)
+            self._data = b"" if piece is None else self._load(piece)
+            self._position = 0
+        data = self._data[self._position : self._position + size]
+        self._position += len(data)
+        return data
+
+    def _load(self, piece: _Piece) -> bytes:
+        self._place = piece.offset + piece.length
+        self._file.seek(piece.offset)
+        data = _decompress_member(self._file.read(piece.length), piece)
+        if piece.leaf is not None and block_hash(memoryview(data)[: piece.size]) != piece.leaf:
+            raise IntegrityError(f"the block at {piece.offset:,} does not match its hash")
+        return data
+
+
+def _decompress_member(data: bytes, piece: _Piece) -> bytes:
+    """Decompress what must be one gzip member of the length and size that the table says."""
+    padded = LARGEST_HEADER if piece.size is None else piece.size + -piece.size % BLOCK
+    decompressor = isal_zlib.decompressobj(_GZIP)
+    try:
+        content: bytes = decompressor.decompress(data, padded + 1)
+    except isal_zlib.error as error:  # type: ignore[misc]  # isal does not say that it is an exception
+        raise IntegrityError(f"the compressed data is corrupt: {error}") from error
+    if not data.startswith(_PLAIN):
+        raise IntegrityError("the compressed data is corrupt: invalid gzip header")
+    if not decompressor.eof or decompressor.unused_data:
+        raise IntegrityError(f"the gzip member at {piece.offset:,} is not of the length stated")
+    if piece.size is not None and len(content) != padded:
+        raise IntegrityError(f"the gzip member at {piece.offset:,} is not of the size stated")
+    return content
+
+
+class _SequentialStream(Stream):
+    """What is between two offsets of a file, whose gzip members reading it finds."""
+
+    def __init__(self, file: BinaryIO, offset: int, end: int) -> None:
+        self._file = file
+        self._place = offset
+        """Where the compressed bytes behind `_input` are."""
+        self._end = end
+        self._input = b""
+        self._member: Any = None
+        """What decompresses the current gzip member: isal has no type for it."""
+
+    def begins_member_at(self, offset: int) -> bool:
+        while self._member is not None:
+            if self._decompress(1):  # not only the trailer was left
+                return False
+        return self._place - len(self._input) == offset
+
+    def read_or_end(self, size: int) -> bytes:
         data = b""
         while not data and self._has_more():
             data = self._decompress(min(size, CHUNK_SIZE))
@@ -96,7 +208,7 @@ class GzipStream:
         return bool(more)
 
 
-def check_header(stream: GzipStream, top: str, member: Member) -> None:
+def check_header(stream: Stream, top: str, member: Member) -> None:
     """Read a tar header, and raise `IntegrityError` unless it is that of *member*."""
     header = read_header(stream.read_exactly)
     if (header.name, header.size) != (f"{top}/{member.path}", member.size):
@@ -104,9 +216,11 @@ def check_header(stream: GzipStream, top: str, member: Member) -> None:
             f"the table of contents says {member.path!r} of {member.size:,} bytes where the "
             f"archive has {header.name!r} of {header.size:,}"
         )
+    if member.lengths is not None and not stream.begins_member_at(member.places[1]):
+        raise IntegrityError(f"bytes behind the tar header of {member.path!r}")
 
 
-def expect_zeros(stream: GzipStream, size: int) -> None:
+def expect_zeros(stream: Stream, size: int) -> None:
     """Read padding. Raises `IntegrityError` if something is in it."""
     while size:
         data = stream.read_some(size)
@@ -115,7 +229,7 @@ def expect_zeros(stream: GzipStream, size: int) -> None:
             raise IntegrityError("nonzero bytes in the archive's padding")
 
 
-def expect_end(stream: GzipStream) -> None:
+def expect_end(stream: Stream) -> None:
     """Raise `IntegrityError` unless it is all read."""
     if stream.read_or_end(1):
         raise IntegrityError("data after the end of the archive")

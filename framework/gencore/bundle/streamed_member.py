@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Callable
 from typing import Final
 
+from gencore.bundle.contents import Member
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.stream import GzipStream
+from gencore.bundle.stream import Stream
 
 __all__ = ["AlreadyPassed", "StreamedMember"]
 
@@ -18,15 +19,15 @@ class AlreadyPassed(Exception):
 
 
 class StreamedMember(LazySeeking):
-    """The next *size* bytes of a stream, each hashed once, whether read or not."""
+    """The bytes of a member at the stream's place, each hashed once, whether read or not."""
 
-    def __init__(self, stream: GzipStream, size: int, progress: Callable[[int], object]) -> None:
-        super().__init__(size)
+    def __init__(self, stream: Stream, member: Member, progress: Callable[[int], object]) -> None:
+        super().__init__(member.size)
         self.missed = False
         """Whether `AlreadyPassed` was raised: a reader may have reported that as damage."""
         self._stream = stream
         self._progress = progress
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if member.leaves is None else None
         self._beginning = bytearray()
         self._position = 0
 
@@ -48,10 +49,13 @@ class StreamedMember(LazySeeking):
         """Read the rest."""
         self._pass(self.size)
 
-    def hash(self) -> str:
-        """Read the rest and return the SHA-256 of the whole, hexadecimal."""
+    def hash(self) -> str | None:
+        """Read the rest; return the SHA-256 of the whole, hexadecimal.
+
+        None if the stream has compared the hash of each block.
+        """
         self.skip()
-        return self._digest.hexdigest()
+        return None if self._digest is None else self._digest.hexdigest()
 
     def _take(self, end: int) -> bytes:
         pieces = bytearray()
@@ -65,7 +69,8 @@ class StreamedMember(LazySeeking):
 
     def _next(self, end: int) -> bytes:
         data = self._stream.read_some(end - self._position)
-        self._digest.update(data)
+        if self._digest is not None:
+            self._digest.update(data)
         self._beginning += data[: max(0, _KEPT - self._position)]
         self._position += len(data)
         self._progress(len(data))

@@ -12,12 +12,14 @@ import attrs
 
 from gencore.errors import IntegrityError
 
-__all__ = ["BLOCK", "Header", "read_header"]
+__all__ = ["BLOCK", "LARGEST_HEADER", "Header", "read_header"]
 
 BLOCK: Final = 512
 """Bytes. Headers and files are padded to a multiple of it."""
 _LARGEST_PAX: Final = 64 << 10
 """Bytes of a pax header, at most: a path has at most 4,096."""
+LARGEST_HEADER: Final = 3 * BLOCK + _LARGEST_PAX
+"""Bytes of a header, at most, with the pax header before it."""
 _REGULAR, _PAX = b"0", b"x"
 _UNUSED: Final = ((100, 108), (108, 116), (116, 124), (136, 148))
 """Numbers: mode, owner, group, time. At an invalid one Python's tarfile ends the archive."""

@@ -37,7 +37,7 @@ def verify(
 
     Raises `IntegrityError` if the archive cannot be read to its end.
     """
-    hashes: dict[str, str] = {}
+    hashes: dict[str, str | None] = {}
     cores: list[_Core] = []
     for member, content in walk(bundle, progress):
         if member.path == "core":
@@ -71,25 +71,26 @@ class _Core:
 
 
 def _hash_problems(
-    bundle: BundleReader, manifest: Mapping[str, Any], hashes: Mapping[str, str]
+    bundle: BundleReader, manifest: Mapping[str, Any], hashes: Mapping[str, str | None]
 ) -> Iterator[str]:
     """Compare with each hash in the table of contents and in the manifest."""
-    for path, sha256 in _rows(manifest):
+    trees = {member.path: member.tree for member in bundle.members}
+    for path, sha256, tree in _rows(manifest):
         if path not in hashes:
             yield f"{path}: listed in the manifest, but missing from the bundle"
-        elif sha256 is not None and sha256 != hashes[path]:
+        elif sha256 not in {None, hashes[path]} or tree not in {None, trees[path]}:
             yield f"{path}: does not match its hash in the manifest"
     for member in bundle.members:
         if member.sha256 not in {None, hashes[member.path]}:
             yield f"{member.path}: does not match its hash in the table of contents"
 
 
-def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
+def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None, str | None]]:
     rows = manifest.get("files")
     for row in rows if isinstance(rows, list) else ():
         if not isinstance(row, dict) or not isinstance(row.get("name"), str):
             raise IntegrityError("the manifest's list of files is invalid")
-        yield row["name"], row.get("sha256")
+        yield row["name"], row.get("sha256"), row.get("tree_sha256")
 
 
 def _library_problems(bundle: BundleReader, core: _Core) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Writes a bundle's tar.gz.
 
 The file is a POSIX (pax) tar inside a series of independent gzip members (RFC 1952, 2.2), so that
-blocks are compressed in parallel and any ``tar xzf`` opens it. Every file in the tar begins a new
-gzip member; `contents` records its offset.
+blocks are compressed in parallel, each can be read alone, and any ``tar xzf`` opens it. Every
+header of the tar is a gzip member, and so is every block of a file; `contents` records them.
 """
 
 import contextlib
@@ -11,14 +11,18 @@ import os
 import tarfile
 from _queue import Empty, SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections import deque
+from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from typing import BinaryIO, Final
 
+import attrs
 from isal import igzip
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
-from gencore.bundle.contents import Member, check_path, encode, folders_of
-from gencore.core_stream import CHUNK_SIZE
+from gencore.bundle.contents import BLOCK_SIZE, Member, blocks_of, check_path, encode
+from gencore.bundle.places import Places
+from gencore.bundle.tree_hash import block_hash, root_hash
 
 __all__ = ["LEVEL", "BundleWriter"]
 
@@ -35,37 +39,39 @@ class BundleWriter:
         self._gzip = _GzipMembers(file)
         self._file = file
         self._top = top
-        self._members: list[tuple[str, int, str | None]] = []
-        self._paths: set[str] = set()
-        self._folders: set[str] = set()
+        self._files: dict[str, _File] = {}
+        self._places = Places()
         self._mtime = int(mtime)
         self._left = 0
-        self._padding = 0
 
     def __contains__(self, path: str) -> bool:
-        """Whether the path is taken: a member has it, or it would be a file and a directory."""
-        is_there = path in self._paths or path in self._folders
-        return is_there or not self._paths.isdisjoint(folders_of(path))
+        """Whether no other member can have this path."""
+        return path in self._places
 
-    def begin(self, path: str, size: int, *, mode: int = 0o600, sha256: str | None = None) -> None:
+    def begin(
+        self,
+        path: str,
+        size: int,
+        *,
+        mode: int = 0o600,
+        sha256: str | None = None,
+        tree: bool = False,
+    ) -> None:
         """Begin the member *path* of exactly *size* bytes, which `write` then takes.
 
-        *sha256* is that of its bytes, if it is known. Raises `ValueError` for what a reader would
-        refuse: a path that is not in normal form below the top folder, or one that is taken.
+        *sha256* is that of its bytes, if it is known; with *tree*, each block is hashed instead.
+        Raises `ValueError` for what a reader would refuse: a path that is not in normal form below
+        the top folder, a second file of one, or a file where another one's folder is.
         """
         check_path(path)
-        if path in self:
-            raise ValueError(f"{path!r} is in the bundle already")
-        self._paths.add(path)
-        self._folders.update(folders_of(path))
+        if not self._places.take(path):
+            raise ValueError(f"{path!r} is in the bundle already, as a file or a folder")
+        self._file_now = self._files[path] = _File(size, sha256, [] if tree else None)
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = size, mode, self._mtime
-        self._members.append((path, size, sha256))
-        self._gzip.end_member()
-        self._gzip.mark()
-        self._gzip.write(info.tobuf(tarfile.PAX_FORMAT))
+        self._gzip.add(bytearray(info.tobuf(tarfile.PAX_FORMAT)))
         self._left = size
-        self._padding = -size % tarfile.BLOCKSIZE
+        self._block = bytearray()
 
     def write(self, data: "bytes | memoryview") -> None:
         """Write the next bytes of the member. Raises OSError if they are more than promised."""
@@ -73,7 +79,12 @@ class BundleWriter:
         self._left -= data.nbytes
         if self._left < 0:
             raise OSError("a file grew while it was being packed")
-        self._gzip.write(data)
+        while data:
+            room = BLOCK_SIZE - len(self._block)
+            self._block += data[:room]
+            data = data[room:]
+            if len(self._block) == BLOCK_SIZE:
+                self._end_block()
 
     def end(self, *, short: int = 0) -> None:
         """End the member, padded with zeros for missing bytes: the tar stays readable.
@@ -81,29 +92,53 @@ class BundleWriter:
         Raises OSError unless exactly *short* bytes are missing.
         """
         missing = self._left
-        self._write_zeros(missing + self._padding)
-        self._left = self._padding = 0
+        while self._left:
+            self.write(bytes(min(self._left, BLOCK_SIZE)))
+        if self._block:
+            self._end_block()
         if missing != short:
             raise OSError("a file shrank while it was being packed")
 
+    def tree_hash(self, path: str) -> str | None:
+        """Return the hash over the blocks of a member that has ended; None without *tree*."""
+        leaves = self._files[path].leaves
+        return None if leaves is None else root_hash(leaves)
+
     def close(self) -> None:
         """Write the end of the archive and the table of contents. *file* stays open."""
-        self._gzip.end_member()
-        self._write_zeros(2 * tarfile.BLOCKSIZE)
+        self._gzip.add(bytearray(2 * tarfile.BLOCKSIZE))
         self._gzip.close()
-        rows = zip(self._members, self._gzip.marks, strict=True)
-        members = (Member(path, size, at, sha256) for (path, size, sha256), at in rows)
-        self._file.write(encode(self._top, members, self._gzip.written))
+        self._file.write(encode(self._top, self._members(), self._gzip.written))
 
     def abort(self) -> None:
         """Release everything; the file is then not a valid bundle."""
         self._gzip.abort()
 
-    def _write_zeros(self, length: int) -> None:
-        zeros = bytes(min(length, CHUNK_SIZE))
-        while length > 0:
-            self._gzip.write(zeros[:length])
-            length -= len(zeros)
+    def _end_block(self) -> None:
+        """Hash the file's part of it, and pad the last block of a file as tar does."""
+        if self._file_now.leaves is not None:
+            self._file_now.leaves.append(block_hash(self._block))
+        self._block += bytes(-len(self._block) % tarfile.BLOCKSIZE)
+        self._gzip.add(self._block)
+        self._block = bytearray()
+
+    def _members(self) -> Iterator[Member]:
+        offset, lengths = 0, iter(self._gzip.lengths)
+        for path, file in self._files.items():
+            own = tuple(islice(lengths, 1 + blocks_of(file.size)))
+            leaves = None if file.leaves is None else tuple(file.leaves)
+            yield Member(path, file.size, offset, file.sha256, own, leaves)
+            offset += sum(own)
+
+
+@attrs.frozen
+class _File:
+    """A file that is in the bundle, or being written to it."""
+
+    size: int
+    sha256: str | None
+    leaves: list[bytes] | None
+    """The hashes of its blocks so far; None if they are not wanted."""
 
 
 class _GzipMembers:
@@ -115,36 +150,26 @@ class _GzipMembers:
 
     def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:
         self._file = file
-        self.written = 0
-        """Compressed bytes so far."""
-        self.marks: list[int] = []
-        """Where in the file the marked members begin."""
-        self._marked = False
-        self._data = bytearray()
+        self.lengths: list[int] = []
+        """Of each gzip member that is written, in bytes."""
         self._threads: list[OsThread] = []
         self._waiting: SimpleQueue[_Block | None] = SimpleQueue()
         self._pending: deque[_Block] = deque()
 
-    def write(self, data: "bytes | memoryview") -> None:
-        self._data += data
-        if len(self._data) >= CHUNK_SIZE:
-            self.end_member()
+    @property
+    def written(self) -> int:
+        """Compressed bytes so far."""
+        return sum(self.lengths)
 
-    def mark(self) -> None:
-        """Remember where the next gzip member will begin."""
-        self._marked = True
-
-    def end_member(self) -> None:
-        if self._data:
-            block = _Block(self._data, marked=self._marked)
-            self._data, self._marked = bytearray(), False
-            self._pending.append(block)
-            self._waiting.put(block)
-            self._start_thread()
+    def add(self, data: bytearray) -> None:
+        """Write *data*, the caller's no longer, as one gzip member."""
+        block = _Block(data)
+        self._pending.append(block)
+        self._waiting.put(block)
+        self._start_thread()
         self._write_until_pending(2 * _WORKERS)
 
     def close(self) -> None:
-        self.end_member()
         try:
             self._write_until_pending(0)
         finally:
@@ -196,18 +221,15 @@ class _GzipMembers:
     def _write_one(self, block: "_Block") -> None:
         if block.error is not None:
             raise block.error
-        if block.marked:
-            self.marks.append(self.written)
-        self.written += self._file.write(block.data)
+        self.lengths.append(self._file.write(block.data))
 
 
 class _Block:
     """Bytes that become one gzip member."""
 
-    def __init__(self, data: bytearray, *, marked: bool) -> None:
+    def __init__(self, data: bytearray) -> None:
         self.data: bytearray | bytes = data
         """Compressed once it is `done`."""
-        self.marked = marked
         self.done = Latch()
         self.error: BaseException | None = None
 

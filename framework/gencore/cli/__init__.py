@@ -1,24 +1,21 @@
 """The command line: one module per command. Only here do errors become exit codes."""
 
 import importlib
-import json
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from pathlib import Path
+from typing import Final, NoReturn
 
 import click
 
 from gencore._version import __version__
-from gencore.cli.errors import describe_error, print_error
-from gencore.errors import ExitCode, GencoreError
+from gencore.cli.errors import print_error
+from gencore.errors import ExitCode, GencoreError, UsageError
 
 __all__ = ["main"]
-
-_EXIT_CODES = "\n".join(("\b", "Exit codes:", *(f"{code:5} {code.meaning}" for code in ExitCode)))
-
 
 _COMMANDS: Final = {
     "cache": "gencore.cli.cache:cache",
@@ -28,7 +25,7 @@ _COMMANDS: Final = {
     "exec": "gencore.cli.launch:exec_command",
     "extract": "gencore.cli.bundle:extract_command",
     "info": "gencore.cli.bundle:info_command",
-    "list": "gencore.cli.bundle:list_command",
+    "list": "gencore.cli.listing:list_command",
     "open": "gencore.cli.debug:open_command",
     "plugins": "gencore.cli.plugins:plugins",
     "ps": "gencore.cli.ps:ps_command",
@@ -52,13 +49,37 @@ class _LazyGroup(click.Group):
         found: click.Command = getattr(importlib.import_module(module), command)
         return found
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's signature
+        """Write a section like those of options and commands."""
+        rows = "".join(f"{code:6} {code.meaning}\n" for code in ExitCode)
+        formatter.write(f"\nExit codes:\n{rows}")
 
-@click.group(
-    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES
-)
-@click.version_option(__version__, prog_name="gencore")
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command if one is unknown; click seeks among imported ones only."""
+        name = args[0]
+        if name not in _COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            near = get_close_matches(name, _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {name!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, "-V", "--version", prog_name="gencore")
 def gencore() -> None:
-    """Core dumps of a live Python process, from inside it, without ptrace."""
+    """Core dumps of a live Python process, without ptrace and without stopping it.
+
+    \b
+    Examples:
+      gencore exec -- gunicorn app:app
+      gencore ps
+      gencore dump 4711 -o /var/dumps
+      gencore stacks BUNDLE
+    """
 
 
 class _Terminated(KeyboardInterrupt):
@@ -87,35 +108,58 @@ def _ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+class Interrupted(GencoreError):
+    """The command was ended by a signal."""
+
+
 def main() -> NoReturn:
     """Run the command line and exit with its code."""
+    _open_standard_streams()
+    try:
+        code = _run()
+        sys.stdout.flush()
+    except OSError as error:
+        _give_up_output(error)
+        code = ExitCode.FAILED
+    sys.exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Open what is closed, or the next file that is opened would be written to in its place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the end
+
+
+def _run() -> int:
+    """Run the command; report the error that ended it, in JSON too. Return the exit code."""
+    code = None
     try:
         with _ended_by_signals():
-            code = gencore(standalone_mode=False) or 0
-            sys.stdout.flush()
-        sys.exit(code)
+            return gencore(standalone_mode=False) or ExitCode.COMPLETE
     except click.ClickException as error:
         error.show()
-        _print_json(
-            {
-                "error": "UsageError",
-                "message": error.format_message(),
-                "remedy": None,
-                "exit_code": error.exit_code,
-            }
-        )
-        sys.exit(error.exit_code)
+        reported: GencoreError = UsageError(error.format_message())
     except (click.Abort, KeyboardInterrupt) as error:
-        click.echo("gencore: interrupted", err=True)
-        sys.exit(getattr(error.__cause__ or error, "exit_code", ExitCode.INTERRUPTED))
+        code = getattr(error.__cause__ or error, "exit_code", ExitCode.INTERRUPTED)
+        print_error(reported := Interrupted("interrupted"))
     except GencoreError as error:
-        _report(error)
-        sys.exit(error.exit_code)
+        print_error(reported := error)
     except OSError as error:
-        if error.filename is not None:
+        if error.filename is None:
             raise
-        _give_up_output(error)
-        sys.exit(ExitCode.FAILED)
+        print_error(reported := GencoreError(f"{error.filename}: {error.strerror}"))
+    code = reported.exit_code if code is None else code
+    _print_as_json(reported, code)
+    return code
+
+
+def _print_as_json(error: GencoreError, code: int) -> None:
+    """Print an error as the one JSON object, if one was requested."""
+    from gencore.cli.json_output import describe_error, is_json_requested, print_json
+
+    if is_json_requested():
+        print_json({**describe_error(error), "exit_code": code})
 
 
 def _give_up_output(error: OSError) -> None:
@@ -123,14 +167,3 @@ def _give_up_output(error: OSError) -> None:
     if not isinstance(error, BrokenPipeError):
         click.echo(f"gencore: standard output: {error.strerror}", err=True)
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes too
-
-
-def _report(error: GencoreError) -> None:
-    print_error(error)
-    _print_json(describe_error(error))
-
-
-def _print_json(shown: dict[str, Any]) -> None:
-    """Print an error as the one JSON object that was asked for."""
-    if "--json" in sys.argv:
-        click.echo(json.dumps(shown, indent=1))

@@ -1,6 +1,5 @@
-"""``gencore list | info | verify | extract``: the content of bundles, without a debugger."""
+"""``gencore info | verify | extract``: the content of a bundle, without a debugger."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,30 +11,33 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore._final_directory import OWN_DIRECTORIES
-from gencore._settings.sources import resolve_settings
+from gencore._quantities import size_text
 from gencore.bundle.cache import UnpackedBundle, unpacked
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
-from gencore.cli.leftovers import find_leftovers
-from gencore.cli.options import bundle_argument, json_option
-from gencore.errors import GencoreError, IntegrityError, OutputError
+from gencore.cli.budget import limited
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.errors import IntegrityError, OutputError
 
 __all__ = [
     "extract_command",
+    "fact",
     "info_command",
-    "list_command",
     "open_bundle",
+    "service_of",
     "unpack_bundle",
     "verify_command",
 ]
 
-_SUFFIX: Final = ".tar.gz"
 _LONGEST: Final = 200
 """Characters of a field that are shown."""
+
+_SHOWN: Final = attrs.filters.include("path", "size", "offset", "sha256")
+"""What `info --json` shows of each file."""
 
 
 @contextmanager
@@ -67,92 +69,57 @@ def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int
         yield count
 
 
-@click.command("list")
-@click.argument(
-    "directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False
-)
-@click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
-@json_option
-def list_command(*, directory: Path | None, every: bool, as_json: bool) -> None:
-    """List the bundles in a directory, oldest first.
-
-    Without DIRECTORY those where dumps go: GENCORE_DIRECTORY, else as in GENCORE_CONFIG, else the
-    current directory.
-
-    Includes those in the per-user directories (gencore-UID) that gencore creates inside a
-    directory in which other users can rename files.
-
-    With --all also the private directories of dumps: of those that go on ("in use"), of those
-    that were killed ("dead"), which the next dump removes, and of those of which this machine
-    cannot know ("unknown"), which it removes when they are a week old.
-    """
-    place = Path(directory or resolve_settings({}).directory or ".")
-    places = (place, *place.glob(OWN_DIRECTORIES))
-    found = (path for each in places for path in each.glob(f"*{_SUFFIX}"))
-    rows = [_row(path) for path in sorted(found) if path.is_file()]
-    rows.sort(key=lambda row: row["created_at"] or "")
-    unfinished = list(find_leftovers(place)) if every else []
-    if as_json:
-        more = {"leftovers": unfinished} if every else {}
-        click.echo(json.dumps({"bundles": rows, **more}, indent=1))
-        return
-    for row in rows:
-        facts = row["error"] or f"{row['result']}  {row['pid']}  {row['title']}"
-        when = row["created_at"] or ""
-        path = escape_unprintable(row["path"])
-        click.echo(f"{_size(row['size']):>10}  {when:<19.19}  {path}  {escape_unprintable(facts)}")
-    for row in unfinished:
-        path = escape_unprintable(row["path"])
-        click.echo(f"{_size(row['size']):>10}  {row['used_at']:<19.19}  {path}  {row['state']}")
-
-
-def _row(path: Path) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(("created_at", "result", "pid", "title", "error"))
-    row = {"path": str(path), "size": path.stat().st_size, **row}
-    try:
-        with open_bundle(path) as bundle:
-            manifest = bundle.manifest()
-    except GencoreError as error:
-        return {**row, "error": error.message}
-    return {
-        **row,
-        "created_at": _text(manifest, "created_at"),
-        "result": _text(manifest, "status", "result"),
-        "pid": ManifestValue(manifest)["process"]["pid"].number,
-        "title": _text(manifest, "process", "title"),
-    }
-
-
-def _text(manifest: Mapping[str, Any], *path: str) -> str | None:
+def fact(manifest: Mapping[str, Any], *path: str) -> str | None:
     """Return a field of an untrusted manifest, safe to print on a terminal."""
     text = reduce(ManifestValue.__getitem__, path, ManifestValue(manifest)).text
     return None if text is None else escape_unprintable(text[:_LONGEST])
 
 
-def _size(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+def service_of(manifest: Mapping[str, Any]) -> str | None:
+    """Return the name of the service: what the caller called it, or else its environment."""
+    return fact(manifest, "annotations", "service") or fact(manifest, "service", "name")
 
 
 @click.command("info")
 @bundle_argument
 @click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
+@limited
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
-    """Summarize a bundle, without decompressing its core."""
+    """Summarize a bundle, without decompressing its core.
+
+    \b
+    Examples:
+      gencore info BUNDLE
+      gencore info --files BUNDLE
+    """
     with open_bundle(path) as bundle:
         manifest = bundle.manifest()
         if as_json:
-            members = [attrs.asdict(member) for member in bundle.members]
-            click.echo(json.dumps({"manifest": manifest, "members": members}, indent=1))
+            members = [
+                attrs.asdict(member, filter=_SHOWN) | {"tree_sha256": member.tree}
+                for member in bundle.members
+            ]
+            print_json({"manifest": manifest, "members": members})
             return
-        for label, *where in _FACTS:
-            click.echo(f"{label:<12}{_text(manifest, *where) or 'unknown'}")
+        for label, text in _facts(manifest):
+            click.echo(f"{label:<12}{text}")
         click.echo(f"{'files':<12}{len(bundle.members)}")
         for member in bundle.members if files else ():
-            click.echo(f"{_size(member.size):>14}  {escape_unprintable(member.path)}")
+            click.echo(f"{size_text(member.size):>14}  {escape_unprintable(member.path)}")
+
+
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield a label and a text for each: whose bundle it is and why first, then what it is."""
+    yield "service", service_of(manifest) or "unknown"
+    for label, *where in _FACTS:
+        yield label, fact(manifest, *where) or "unknown"
+    for key, value in ManifestValue(manifest)["annotations"].entries:
+        yield "annotation", escape_unprintable(f"{key}: {value}"[:_LONGEST])
 
 
 _FACTS: Final = (
+    ("reason", "trigger", "reason"),
     ("name", "name"),
     ("created at", "created_at"),
     ("result", "status", "result"),
@@ -171,15 +138,20 @@ _FACTS: Final = (
 
 @click.command("verify")
 @bundle_argument
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
+@limited
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
-    """Check every hash, the core, and that no library is missing."""
+    """Check every hash, the core, and that no library is missing.
+
+    \b
+    Examples:
+      gencore verify BUNDLE
+    """
     with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         checks = verify(bundle, count)
     if as_json:
-        outcome = {"ok": all(check.ok for check in checks), "checks": _as_rows(checks)}
-        click.echo(json.dumps(outcome, indent=1))
+        print_json({"ok": all(check.ok for check in checks), "checks": _as_rows(checks)})
     else:
         for check in checks:
             click.echo(f"{check.name:<12}{'ok' if check.ok else 'WRONG'}")
@@ -204,12 +176,22 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
     default=".",
     help="Where to create the bundle's folder; default: the current directory.",
 )
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
+@limited
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:
-    """Unpack a bundle, or only the files NAMES."""
+    """Unpack a bundle, or only the files NAMES.
+
+    \b
+    Examples:
+      gencore extract BUNDLE -o /var/tmp
+      gencore extract BUNDLE manifest.json
+    """
     with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
         folder = extract(bundle, directory, names, count)
-    click.echo(json.dumps({"path": str(folder)}) if as_json else str(folder))
+    if as_json:
+        print_json({"path": folder})
+    else:
+        click.echo(str(folder))

@@ -1,25 +1,23 @@
 """``gencore cache``: what gencore keeps on this machine beside dumps, and its removal."""
 
-import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
 
 import attrs
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore._quantities import read_age
+from gencore._quantities import read_age, size_text
 from gencore.bundle import cache as copies_of_bundles
 from gencore.bundle.cache import Copy
+from gencore.cli.json_output import print_json
 from gencore.cli.leftovers import find_leftovers, sweep_leftovers
 from gencore.cli.options import json_option
 from gencore.errors import ExitCode
 
 __all__ = ["cache", "clear_copies"]
 
-_SCHEMA: Final = "1.0"
 _directory_option = click.option(
     "--directory",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -35,7 +33,7 @@ class Entry:
     """``copy``: of an unpacked bundle. ``leftover``: of a dump or of unpacking."""
     path: str
     size: int
-    used_at: str
+    used_at: datetime
     """When it was used or written last."""
     state: str
     """``unused`` or ``in use``; of a leftover see `gencore list --all`."""
@@ -51,6 +49,11 @@ def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> N
     """List the unpacked copies of bundles: size, last use, state, path.
 
     They contain the memory of the processes. 'gencore cache clear' removes them.
+
+    \b
+    Examples:
+      gencore cache
+      gencore cache --directory /var/dumps
     """
     if context.invoked_subcommand is not None:
         return
@@ -60,10 +63,11 @@ def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> N
         _print_json("entries", entries)
         return
     for entry in entries:
-        when = entry.used_at[:19]
         place = escape_unprintable(entry.path)
-        click.echo(f"{_size(entry.size):>12}  {when}  {entry.state:<7}  {place}")
-    click.echo(f"{_size(sum(entry.size for entry in entries)):>12}  in all")
+        click.echo(
+            f"{size_text(entry.size):>12}  {entry.used_at:%FT%T}  {entry.state:<7}  {place}"
+        )
+    click.echo(f"{size_text(sum(entry.size for entry in entries)):>12}  in all")
 
 
 @cache.command()
@@ -76,6 +80,10 @@ def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> i
     """Remove the unpacked copies that no debugger is using.
 
     What was left by unpacking that was killed goes too, whatever its age.
+
+    \b
+    Examples:
+      gencore cache clear --older-than 7d
     """
     entries = list(clear_copies(0 if older_than is None else read_age(older_than)))
     entries += [Entry(**row) for row in sweep_leftovers(directory)] if directory else []
@@ -98,7 +106,7 @@ def _entry_of(copy: Copy) -> Entry:
         kind="leftover" if copy.bundle is None else "copy",
         path=str(copy.path / (copy.bundle or "")),
         size=copy.size,
-        used_at=datetime.fromtimestamp(copy.used_at, UTC).isoformat(),
+        used_at=datetime.fromtimestamp(copy.used_at, UTC),
         state="in use" if copy.in_use else "unused",
     )
 
@@ -106,7 +114,7 @@ def _entry_of(copy: Copy) -> Entry:
 def _print(entry: Entry) -> None:
     place = escape_unprintable(entry.path)
     if entry.error is None:
-        click.echo(f"removed {place} ({_size(entry.size)})")
+        click.echo(f"removed {place} ({size_text(entry.size)})")
     else:
         click.echo(f"gencore: not removed: {place}: {escape_unprintable(entry.error)}", err=True)
 
@@ -114,8 +122,4 @@ def _print(entry: Entry) -> None:
 def _print_json(name: str, entries: list[Entry]) -> None:
     rows = [attrs.asdict(entry) for entry in entries]
     size = sum(entry.size for entry in entries if entry.error is None)
-    click.echo(json.dumps({"schema_version": _SCHEMA, name: rows, "size": size}, indent=1))
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+    print_json({name: rows, "size": size})

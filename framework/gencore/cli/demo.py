@@ -3,7 +3,10 @@
 import hashlib
 import json
 import queue
+import shlex
+import shutil
 import socket
+import sys
 import tarfile
 import threading
 import time
@@ -14,8 +17,12 @@ from typing import IO, Any, Final, NoReturn
 import click
 
 from gencore._pipeline.pipeline import Pipeline
+from gencore.bundle.contents import BLOCK_SIZE
+from gencore.bundle.tree_hash import block_hash, root_hash
 from gencore.cli import progress
-from gencore.cli.options import directory_option, json_option
+from gencore.cli.completion import plugins
+from gencore.cli.json_output import print_json
+from gencore.cli.options import directory_option, json_option, quiet_option
 from gencore.errors import IntegrityError
 from gencore.report import Report
 
@@ -96,14 +103,23 @@ class Service:
 
 @click.command()
 @directory_option("Directory for the bundle.")
-@click.option("--backend", help="Backend to use; default: the best that works here.")
+@click.option(
+    "--backend",
+    shell_complete=plugins("backend"),
+    help="Backend to use; default: the best that works here.",
+)
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def demo(
     *, directory: str | None, backend: str | None, force: bool | None, quiet: bool, as_json: bool
 ) -> NoReturn:
-    """Dump a small service while it runs, and read the bundle back."""
+    """Dump a small service while it runs, and read the bundle back.
+
+    \b
+    Examples:
+      gencore demo -o /var/tmp
+    """
     pipeline = Pipeline(
         collectors=["manifest", "archive"],
         directory=directory,
@@ -117,9 +133,11 @@ def demo(
     finally:
         service.stop()
     if as_json:
-        click.echo(json.dumps(outcome, indent=1))
+        print_json(outcome)
     else:
         _print(outcome)
+        if not quiet:
+            _print_next(outcome)
     raise SystemExit(outcome["exit_code"])
 
 
@@ -155,21 +173,18 @@ def _read_back(report: Report) -> dict[str, Any]:
     path = report.path_of("archive")
     with tarfile.open(path, "r:gz") as bundle:
         manifest = json.load(_member(bundle, f"{report.name}/manifest.json"))
-        core = _sha256(_member(bundle, f"{report.name}/core"))
+        core = _tree_hash(_member(bundle, f"{report.name}/core"))
         members = len(bundle.getmembers())
     return {
-        "core_hash_matches": core == manifest["core"]["sha256"],
+        "core_hash_matches": core == manifest["core"]["tree_sha256"],
         "core_size": manifest["core"]["size"],
         "members": members,
         "threads": [_thread_line(thread) for thread in manifest["threads"]],
     }
 
 
-def _sha256(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := file.read(1 << 20):
-        digest.update(chunk)
-    return digest.hexdigest()
+def _tree_hash(file: IO[bytes]) -> str:
+    return root_hash(map(block_hash, iter(lambda: file.read(BLOCK_SIZE), b"")))
 
 
 def _member(bundle: tarfile.TarFile, name: str) -> IO[bytes]:
@@ -204,6 +219,27 @@ def _print(outcome: dict[str, Any]) -> None:
     click.echo(
         f"running    {sum(running.values())} of {len(running)} threads: {', '.join(running)}"
     )
+
+
+def _print_next(outcome: dict[str, Any]) -> None:
+    """Say what can be done with the bundle, in lines that can be pasted."""
+    here = Path.cwd()
+    for path in (Path(artifact["path"]) for artifact in outcome["artifacts"]):
+        bundle = path.relative_to(here) if path.is_relative_to(here) else path
+        click.echo(
+            "next       see where each thread was, what the bundle is, and whether it is whole:"
+        )
+        for command in ("stacks", "info", "verify"):
+            click.echo(f"           {_program()} {command} {shlex.quote(str(bundle))}")
+
+
+def _program() -> str:
+    """Return what calls this program again, from the same directory."""
+    called = sys.argv[0]
+    if Path(called).name != "gencore":
+        return f"{shlex.quote(sys.executable)} -m gencore"
+    found = shutil.which("gencore")
+    return "gencore" if found and Path(found).samefile(called) else shlex.quote(called)
 
 
 def _print_read_back(found: dict[str, Any]) -> None:

@@ -1,6 +1,5 @@
 """``gencore doctor``: would a dump work here, by which backend, and if not, what to do."""
 
-import json
 import os
 import shutil
 from collections.abc import Iterable
@@ -14,6 +13,7 @@ from gencore._pipeline.pipeline import Pipeline
 from gencore._pipeline.selection import Selection
 from gencore._plugins.catalogue import faults_of_policy
 from gencore._settings.sources import resolve_settings
+from gencore.cli.json_output import print_json
 from gencore.cli.options import directory_option, json_option
 from gencore.cli.plugins.policy import print_policy_faults
 from gencore.errors import GencoreError, PluginError, UsageError
@@ -27,10 +27,15 @@ __all__ = ["doctor"]
 @directory_option("Where dumps would go.")
 @json_option
 def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
-    """Say whether a dump would work here, for every backend with reasons and remedies.
+    """Say whether a dump would work here, and if not, what to do.
 
     Exit code 0: it would. 5: no backend works, or not the one of the settings. 4: the directory
     will not do. 2 or 9: the settings are wrong.
+
+    \b
+    Examples:
+      gencore doctor
+      gencore doctor -o /var/dumps
     """
     where, refusal = _look_at_settings(directory)
     verdicts, faults = _verdicts(), faults_of_policy()
@@ -43,7 +48,7 @@ def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
             "policy_faults": [attrs.asdict(fault) for fault in faults],
             "surroundings": surroundings,
         }
-        click.echo(json.dumps(report, indent=1))
+        print_json(report)
     else:
         _print(verdicts, faults, surroundings)
     raise SystemExit(refusal.exit_code if refusal else 0)

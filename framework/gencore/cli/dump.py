@@ -1,6 +1,5 @@
 """``gencore dump``: armed processes are dumped from outside, by this one."""
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
@@ -13,9 +12,11 @@ from gencore._pipeline.pipeline import Pipeline
 from gencore._settings.options import DestinationSpec, Options
 from gencore.arming import armed_processes, find_target
 from gencore.cli import progress
-from gencore.cli.errors import describe_error, print_error
+from gencore.cli.completion import armed, plugins
+from gencore.cli.errors import print_error
 from gencore.cli.fitting import fitted
-from gencore.cli.options import json_option
+from gencore.cli.json_output import describe_error, print_json
+from gencore.cli.options import json_option, quiet_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.request import Content, Threads
 from gencore.target import ArmedProcess, Target
@@ -40,7 +41,7 @@ def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) 
 
 
 @click.command("dump")
-@click.argument("named", metavar="PID...", nargs=-1, callback=_check_names)
+@click.argument("named", metavar="PID...", nargs=-1, callback=_check_names, shell_complete=armed)
 @click.option("--all", "every", is_flag=True, help="Every armed process that you may dump.")
 @click.option("--name", metavar="PATTERN", help="Those whose name matches, such as 'gunicorn*'.")
 @click.option("--children", is_flag=True, help="Also the armed descendants of each.")
@@ -50,7 +51,13 @@ def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) 
     metavar="DIR|-",
     help="Where the bundles go; -: the bundle to standard output. Default: as for a pipeline.",
 )
-@click.option("--collector", "collectors", multiple=True, help="A collector; several are allowed.")
+@click.option(
+    "--collector",
+    "collectors",
+    multiple=True,
+    shell_complete=plugins("collector"),
+    help="A collector; several are allowed.",
+)
 @click.option("--content", type=click.Choice(get_args(Content)), help="Which memory.")
 @click.option("--threads", type=click.Choice(get_args(Threads)), help="Whose registers.")
 @click.option("--timeout", type=float, help="Seconds until an unfinished dump is given up.")
@@ -64,7 +71,7 @@ def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) 
 @click.option("--allow-undumpable", is_flag=True, default=None, help="See prctl(2).")
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
 @click.option("--fit", is_flag=True, help="Less content where memory is short for the clone.")
-@click.option("--quiet", is_flag=True, help="Show no progress.")
+@quiet_option
 @json_option
 def dump_command(
     *,
@@ -81,11 +88,18 @@ def dump_command(
     as_json: bool,
     **request: Any,
 ) -> int:
-    """Dump armed processes, which pay for a pause of milliseconds and nothing else.
+    """Dump running processes, from outside.
 
-    Prints the path of each artefact. Processes are armed by 'gencore exec'. One of another
-    container in the same network is named by the ID that it has there, or by its agent: the list
-    of 'gencore ps' has both.
+    They pay for a pause of milliseconds and nothing else. Prints the path of each artefact.
+
+    Processes are armed by 'gencore exec'. One of another container in the same network is named by
+    the ID that it has there, or by its agent: the list of 'gencore ps' has both.
+
+    \b
+    Examples:
+      gencore dump 4711 -o /var/dumps --reason 'latency alert'
+      gencore dump --name 'gunicorn*' --children
+      gencore dump 4711 -o - | ssh backup 'cat > core.tar.gz'
     """
     if not named and not every and name is None:
         raise UsageError("no process was named", remedy="list those that are armed: gencore ps")
@@ -106,8 +120,7 @@ def dump_command(
     ]
     code = _exit_code([row["exit_code"] for row in rows])
     if as_json:
-        shown = {"schema_version": "1.0", "exit_code": code, "dumps": rows}
-        click.echo(json.dumps(shown, indent=1))
+        print_json({"exit_code": code, "dumps": rows})
     return code
 
 

@@ -1,13 +1,11 @@
-"""Shows an error on standard error, and describes it for JSON."""
-
-from typing import Any
+"""Shows an error on standard error."""
 
 import click
 
 from gencore._escaping import escape_unprintable
 from gencore.errors import GencoreError
 
-__all__ = ["describe_error", "print_error"]
+__all__ = ["print_error", "print_gap"]
 
 
 def print_error(error: GencoreError) -> None:
@@ -17,11 +15,6 @@ def print_error(error: GencoreError) -> None:
         click.echo(f"  remedy: {escape_unprintable(error.remedy)}", err=True)
 
 
-def describe_error(error: GencoreError) -> dict[str, Any]:
-    """Return the JSON form of an error."""
-    return {
-        "error": type(error).__name__,
-        "message": error.message,
-        "remedy": error.remedy,
-        "exit_code": error.exit_code,
-    }
+def print_gap(gap: str) -> None:
+    """Print what a program that reads a core is not confined in."""
+    click.echo(f"gencore: {escape_unprintable(gap)}", err=True)

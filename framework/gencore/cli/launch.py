@@ -35,10 +35,15 @@ _VARIABLE: Final = "GENCORE_ARM"
 def exec_command(
     *, triggers: tuple[str, ...], output: str | None, command: tuple[str, ...]
 ) -> NoReturn:
-    """Run a command, with every Python process below it armed for 'gencore dump'.
+    """Run a command, and arm its Python processes for 'gencore dump'.
 
     Programs of any virtual environment in which gencore is installed are armed, with -I and -E
     too, but not with -S. Nothing else changes: the command takes the place of this process.
+
+    \b
+    Examples:
+      gencore exec -- gunicorn app:app
+      gencore exec --trigger memory=80% -o /var/dumps -- python worker.py
     """
     if not command:
         raise UsageError("no command was given", remedy="gencore exec -- gunicorn app:app")

@@ -52,6 +52,6 @@ def _row(place: Path, found: Leftover) -> dict[str, Any]:
         "kind": "leftover",
         "path": str(place / found.name),
         "size": found.size,
-        "used_at": datetime.fromtimestamp(found.changed_at, UTC).isoformat(),
+        "used_at": datetime.fromtimestamp(found.changed_at, UTC),
         "state": found.state,
     }

@@ -1,22 +1,58 @@
 """The options that several commands take, with one name, default and environment variable."""
 
 from collections.abc import Callable
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-__all__ = ["BUNDLE", "bundle_argument", "directory_option", "json_option"]
+from gencore.cli.completion import BundlePath
+
+__all__ = ["BUNDLE", "bundle_argument", "directory_option", "json_option", "quiet_option"]
 
 Command = Callable[..., Any]
 
-BUNDLE: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+BUNDLE: Final = BundlePath(exists=True, dir_okay=False, path_type=Path)
 """A file that is to be read."""
 bundle_argument = click.argument("path", metavar="BUNDLE", type=BUNDLE)
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 
 
 def directory_option(purpose: str) -> Callable[[Command], Command]:
-    """Return ``--directory``, whose help is *purpose*; None if it was not given."""
+    """Return ``--output``, as *directory*, whose help is *purpose*; None if it was not given."""
     otherwise = "Default: GENCORE_DIRECTORY, else as in GENCORE_CONFIG, else the current one."
-    return click.option("--directory", type=click.Path(), help=f"{purpose} {otherwise}")
+    names = ("-o", "--output", "--directory", "directory")
+    return click.option(*names, metavar="DIR", help=f"{purpose} {otherwise}")
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``, which is *as_json*, and ``--schema``, which prints what that conforms to."""
+    for add in (
+        click.option(
+            "--schema",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_schema,
+            help="Print the JSON Schema of --json, and exit.",
+        ),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
+    ):
+        command = add(command)
+    return command
+
+
+def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
+    if not wanted or context.resilient_parsing:
+        return
+    file = files("gencore.cli") / "schemas" / f"{'-'.join(_path_of(context))}.json"
+    click.echo(file.read_text(encoding="utf-8"), nl=False)
+    context.exit()
+
+
+def _path_of(context: click.Context) -> tuple[str, ...]:
+    """Return the names that lead to a command, without the program's."""
+    if context.parent is None:
+        return ()
+    return *_path_of(context.parent), str(context.command.name)

@@ -1,6 +1,5 @@
 """``gencore ps``: lists the armed processes."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -8,7 +7,8 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore.arming import armed_processes
-from gencore.cli.options import json_option
+from gencore.cli.json_output import print_json
+from gencore.cli.options import json_option, quiet_option
 from gencore.target import ArmedProcess
 
 __all__ = ["ps_command"]
@@ -22,21 +22,27 @@ _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 @click.command("ps")
+@quiet_option
 @json_option
-def ps_command(*, as_json: bool) -> int:
-    """List armed processes: age, memory, threads, last dump."""
+def ps_command(*, quiet: bool, as_json: bool) -> int:
+    """List armed processes: age, memory, threads, last dump.
+
+    \b
+    Examples:
+      gencore ps
+      gencore ps --json | jq '.processes[].pid'
+    """
     found = list(armed_processes())
     if as_json:
-        shown = {"schema_version": "1.0", "processes": [_row(process) for process in found]}
-        click.echo(json.dumps(shown, indent=1))
+        print_json({"processes": [_row(process) for process in found]})
         return 0
     click.echo(_COLUMNS.format("PID", "AGE", "MEMORY", "THREADS", "LAST DUMP", "COMMAND"))
     for process in found:
         click.echo(_line(process))
     hidden = next((process.agent for process in found if process.hidden), None)
-    if hidden is not None:
+    if hidden is not None and not quiet:
         click.echo(_BY_AGENT.format(hidden), err=True)
-    if not found:
+    if not found and not quiet:
         click.echo("gencore: no armed process; start one with: gencore exec -- COMMAND", err=True)
     return 0
 
@@ -50,11 +56,11 @@ def _row(process: ArmedProcess) -> dict[str, Any]:
         "user": process.user,
         "name": process.name,
         "argv": list(process.argv),
-        "started_at": process.started_at.isoformat(),
+        "started_at": process.started_at,
         "memory_bytes": process.memory,
         "threads": process.threads,
         "dumps": process.dumps,
-        "last_dump": process.last_dump.isoformat() if process.last_dump else None,
+        "last_dump": process.last_dump,
     }
 
 

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 
+@pytest.mark.exhaustive
 def test_everything_but_the_python_face_compiles_for_aarch64(native, tool, tmp_path):
     """Without a warning; what needs Python's headers has nothing of an architecture."""
     sources = [source for source in native.folder.glob("*.c") if "module" not in source.name]

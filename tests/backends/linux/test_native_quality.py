@@ -1,5 +1,6 @@
 """The native part of Linux as a compiler and a sanitizer see it."""
 
+import re
 import subprocess
 import sys
 import sysconfig
@@ -15,6 +16,9 @@ from gencore_backends.linux import _native
 ROOT = Path(__file__).parents[3]
 NATIVE = ROOT / "backends" / "gencore_backends" / "linux" / "native"
 SOURCES = sorted(NATIVE.glob("*.c"))
+CLONE_FUNCTION = re.compile(r"^[a-z].*\bclone_\w+\(", re.MULTILINE)
+OF_THE_CLONE = [source for source in SOURCES if CLONE_FUNCTION.search(source.read_text())]
+"""They have functions that run in it."""
 HEADERS = ["-isystem", sysconfig.get_path("include"), "-DPy_LIMITED_API=0x030b0000"]
 WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]
 PARTS = ROOT / "tests" / "native" / "clone_parts.c"
@@ -55,6 +59,7 @@ def test_no_compiler_warns(source):
     assert done.stderr == ""
 
 
+@pytest.mark.exhaustive
 def test_dumps_are_whole_and_nothing_undefined_happens(python, tmp_path):
     """In the process and in its clone: there a fault ends the clone, and the core is cut short."""
     module = tmp_path / "_native.abi3.so"
@@ -75,7 +80,7 @@ def test_functions_of_the_clone_say_so_in_their_names():
 
 
 def test_the_module_is_hardened():
-    """Everything is bound and made read-only when it is loaded, and the stack is protected."""
+    """Bound and made read-only when it is loaded, with a protected stack and checked copies."""
     shown = subprocess.run(
         ["readelf", "--wide", "--dynamic", "--segments", "--dyn-syms", _native.__file__],
         capture_output=True,
@@ -86,6 +91,19 @@ def test_the_module_is_hardened():
     assert "GNU_RELRO" in shown
     assert "BIND_NOW" in shown or "(FLAGS_1)            Flags: NOW" in shown
     assert "__stack_chk_fail" in shown
+    assert re.search(r"__(memcpy|snprintf)_chk", shown)
+
+
+@pytest.mark.parametrize("source", OF_THE_CLONE, ids=lambda path: path.name)
+def test_the_clone_calls_no_checked_function(source, tmp_path):
+    """One that fails writes a message through the C library, whose locks may be held for ever."""
+    command = ["cc", "-std=gnu11", "-O3", "-fPIC", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
+    subprocess.run([*command, *HEADERS, "-c", source, "-o", tmp_path / "object"], check=True)
+    shown = subprocess.run(
+        ["nm", "--undefined-only", tmp_path / "object"], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert re.findall(r"__\w+_chk\b", shown) == []
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,6 @@ from gencore_backends.linux.ptrace_snapshot import PtraceSnapshot
 PTRACE_SEIZE = 0x4206
 DUMPS = 5
 CLONES_UNDER_SIGNALS = 50
-KILLED_TRACERS = 100
 BUSY = """
 import math, sys, threading, time
 data = bytearray(200 << 20)
@@ -281,9 +280,15 @@ def test_a_peer_sees_the_end_while_the_clone_is_read(traced):
             time.sleep(0.01)
 
 
-def kill_tracers(target):
-    """Begin many clones of a process, and kill each tracer at another moment."""
-    for number in range(KILLED_TRACERS):
+@pytest.fixture(params=[20, pytest.param(100, marks=pytest.mark.exhaustive)])
+def killed(request):
+    """Say how many tracers are killed, each at another moment."""
+    return request.param
+
+
+def kill_tracers(target, killed):
+    """Begin so many clones of a process, and kill each tracer at another moment."""
+    for number in range(killed):
         tracer = os.fork()
         if not tracer:
             try:
@@ -304,10 +309,10 @@ def blocked_in(target):
     }
 
 
-def test_a_killed_tracer_leaves_the_process_as_it_was(traced):
+def test_a_killed_tracer_leaves_the_process_as_it_was(traced, killed):
     """Whenever it is killed: the registers always lead back, and no signal stays blocked."""
     with traced(command=[sys.executable, "-c", BUSY]) as target:
-        kill_tracers(target)
+        kill_tracers(target, killed)
         end_by = time.monotonic() + 20  # the last one may be on its way back still
         while (masks := blocked_in(target)) != {"0" * 16} and time.monotonic() < end_by:
             time.sleep(0.01)
@@ -317,18 +322,18 @@ def test_a_killed_tracer_leaves_the_process_as_it_was(traced):
         assert target.end() == [{"still": "there"}]
 
 
-def test_a_killed_tracer_leaves_a_thread_that_computes_its_registers(traced):
+def test_a_killed_tracer_leaves_a_thread_that_computes_its_registers(traced, killed):
     """Those of floating-point numbers too, which are in the frame that it comes back by."""
     with traced("computes") as target:
-        kill_tracers(target)
+        kill_tracers(target, killed)
 
         assert target.end() == [{"wrong": 0}]
 
 
-def test_a_killed_dump_leaves_no_zombie_and_nothing_stopped(traced):
-    """At a hundred random moments: a guard has the process reap what the tracer no longer can."""
+def test_a_killed_dump_leaves_no_zombie_and_nothing_stopped(traced, killed):
+    """At so many random moments: a guard has the process reap what the tracer no longer can."""
     with traced("signals") as target:
-        for number in range(KILLED_TRACERS):
+        for number in range(killed):
             requester = os.fork()
             if not requester:
                 try:

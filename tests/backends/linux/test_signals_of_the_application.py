@@ -23,6 +23,7 @@ def count(kinds, what):
     return sum(kind[what] for kind in kinds)
 
 
+@pytest.mark.exhaustive
 def test_a_threads_signal_ends_its_call(signals):
     """Whatever the handler blocks; one in a hundred may come at the wrong moment."""
     kinds = [kind for kind in signals if kind["to"] == "thread"]
@@ -31,6 +32,7 @@ def test_a_threads_signal_ends_its_call(signals):
     assert count(kinds, "lost") <= 4
 
 
+@pytest.mark.exhaustive
 def test_most_signals_of_the_process_end_the_main_threads_call(signals):
     """The others are taken by another thread, where the main one has no turn on the processor."""
     kinds = [kind for kind in signals if kind["to"] == "process"]
@@ -39,6 +41,7 @@ def test_most_signals_of_the_process_end_the_main_threads_call(signals):
     assert count(kinds, "lost") < 0.35 * count(kinds, "sent")
 
 
+@pytest.mark.exhaustive
 def test_a_call_that_is_restarted_does_not_end(signals):
     """Where the application's handler has SA_RESTART."""
     assert count(signals, "ended_early") <= 4

@@ -12,6 +12,7 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 pytestmark = pytest.mark.timeout(400)
 
 
+@pytest.mark.exhaustive
 def test_twenty_dumps_of_a_service_under_load_change_nothing():
     """No byte, signal, thread, child or descriptor is lost or left; each dump is complete."""
     done = subprocess.run(

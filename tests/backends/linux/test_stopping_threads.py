@@ -9,10 +9,10 @@ import pytest
 pytestmark = pytest.mark.timeout(400)
 
 
-@pytest.fixture(scope="module")
-def captured(build, run):
-    """Capture a thread in each call 300 times, standing still for 2 ms or more each time."""
-    *calls, summary = run(build("blocking_calls", "-O2"), 300, "auto")
+@pytest.fixture(scope="module", params=[60, pytest.param(300, marks=pytest.mark.exhaustive)])
+def captured(request, build, run):
+    """Capture a thread in each call so often, standing still for 2 ms or more each time."""
+    *calls, summary = run(build("blocking_calls", "-O2"), request.param, "auto")
     return calls, summary
 
 
@@ -71,6 +71,7 @@ def test_signal_mode_stops_those_too_without_eintr(build, run):
     assert summary["untested"] == []
 
 
+@pytest.mark.exhaustive
 def test_nothing_undefined_happens(build, run):
     """The same under the undefined behaviour sanitizer."""
     options = ["-O1", "-fsanitize=undefined", "-fno-sanitize-recover=undefined"]

@@ -9,13 +9,13 @@ pytestmark = pytest.mark.timeout(400)
 SA_RESTART = 0x10000000
 
 
-@pytest.fixture(scope="module")
-def transfers(build, run):
+@pytest.fixture(scope="module", params=[25, pytest.param(150, marks=pytest.mark.exhaustive)])
+def transfers(request, build, run):
     """Move half a MiB at a time in each way, with slow peers, while captures are made.
 
     Meanwhile children end, and the process gets signals that it ignores.
     """
-    return run(build("transfers", "-O2"), 150)
+    return run(build("transfers", "-O2"), request.param)
 
 
 def test_no_transfer_returns_early(transfers):

@@ -389,7 +389,8 @@ for target in (spin, spin, spin, spin, serve):
 """
 
 
-def test_a_busy_and_healthy_process_does_not_fire(service):
+@pytest.mark.parametrize("looks", [LOOKS, pytest.param(60, marks=pytest.mark.exhaustive)])
+def test_a_busy_and_healthy_process_does_not_fire(service, looks):
     """With every trigger set: threads that spin and a loop between them."""
     busy = service(
         "Trigger('memory', '95%'), Trigger('gil', '4s'), Trigger('loop', '8s'), "
@@ -398,7 +399,7 @@ def test_a_busy_and_healthy_process_does_not_fire(service):
         BUSY,
     )
 
-    busy.let_it_look(60)
+    busy.let_it_look(looks)
 
     assert busy.end() == ""
 

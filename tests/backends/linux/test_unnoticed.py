@@ -10,7 +10,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "unnoticed.py"
 ROW = re.compile(r"^\| (.*?) \|.* (\d+) / (\d+) \|$", re.MULTILINE)
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.exhaustive]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,11 @@ MAGIC, DYNAMIC_LIBRARY = 0xFEEDFACF, 6
 
 
 @pytest.mark.parametrize(
-    ("architecture", "cpu_type"), [("aarch64", 0x0100000C), ("x86_64", 0x01000007)]
+    ("architecture", "cpu_type"),
+    [
+        ("aarch64", 0x0100000C),
+        pytest.param("x86_64", 0x01000007, marks=pytest.mark.exhaustive),
+    ],
 )
 def test_it_is_a_module_for_macos(tmp_path, architecture, cpu_type):
     """Without a warning, with the stable ABI and everything but Python's own symbols resolved."""

@@ -11,52 +11,19 @@ import tarfile
 import zlib
 
 import pytest
+from forged_bundle import MANIFEST, TOP, encode_1, forge, header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gencore import IntegrityError, OutputError, UsageError
 from gencore.bundle import contents
-from gencore.bundle.contents import Member, encode
+from gencore.bundle.contents import BLOCK_SIZE, Member, encode
 from gencore.bundle.extraction import extract
 from gencore.bundle.reader import BundleReader
+from gencore.bundle.tree_hash import block_hash, root_hash
 from gencore.bundle.verification import verify
 
-TOP = "core_20260101.000000.1.001"
-MANIFEST = json.dumps({"process": {"executable": {"path": "/manifest.json"}}}).encode()
-"""What the commands need that unpack all for a debugger."""
 anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-
-
-def forge(path, members, rows=None, end=bytes(1024), manifest=MANIFEST):
-    """Write whatever is given: (tar header, data) pairs, and a table of *rows*.
-
-    Behind it, a sound manifest.
-    """
-    data, offsets = b"", []
-    if manifest is not None:
-        members = [*members, (header("manifest.json", len(manifest)), manifest)]
-    for info, content in members:
-        offsets.append(len(data))
-        padding = bytes(-len(content) % 512)
-        data += gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + content + padding)
-    data += gzip.compress(end)
-    if rows is None:
-        rows = [
-            Member(info.name.removeprefix(f"{TOP}/"), info.size, offset)
-            for (info, _), offset in zip(members, offsets, strict=True)
-        ]
-    elif manifest is not None:
-        rows = [*rows, Member("manifest.json", len(manifest), offsets[-1])]
-    path.write_bytes(data + encode(TOP, rows, len(data)))
-    return path
-
-
-def header(name, size=0, **fields):
-    info = tarfile.TarInfo(f"{TOP}/{name}")
-    info.size = size
-    for key, value in fields.items():
-        setattr(info, key, value)
-    return info
 
 
 WHOLE = (["verify"], ["extract"], ["stacks"], ["open", "--print"], ["open", "--print", "--lldb"])
@@ -89,10 +56,16 @@ def refused(tmp_path, command):
         code, out, _ = command(tmp_path, "list", "--json")
         (row,) = json.loads(out)["bundles"]
         assert code == 0
-        assert not at_once or re.search(match, row["error"])
+        assert not at_once or re.search(match, row["error"]["message"])
         assert os.listdir(tmp_path / "target") == []
 
     return check
+
+
+@pytest.fixture(params=[1, 2])
+def version(request):
+    """Choose the format: its first version has only the places of the files."""
+    return request.param
 
 
 @pytest.fixture
@@ -149,7 +122,11 @@ LONG = ["x" * 300, "\xe4" * 200, "/".join(["x" * 250] * 16)]
 @pytest.mark.parametrize("name", ["../a", "/a", "a/../../b", "a//b", "", ".", "a/./b", *LONG])
 def test_paths_that_lead_elsewhere_are_refused(path, refused, name):
     """Up, absolute, empty or endless: no file is made for them."""
-    refused(forge(path, [(header(name), b"")]), "not below the top folder", at_once=True)
+    refused(
+        forge(path, [(header(name), b"")]),
+        "not below the top folder",
+        at_once=True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +156,8 @@ def test_a_sparse_member_of_a_pax_archive_is_refused(path, refused):
 
 def test_two_files_of_one_name_are_refused(path, refused):
     """The second would replace the first."""
-    refused(forge(path, [(header("a"), b""), (header("a"), b"")]), "same path", at_once=True)
+    twice = [(header("a"), b""), (header("a"), b"")]
+    refused(forge(path, twice), "same path", at_once=True)
 
 
 @pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("a/b", "a/b/c/d")])
@@ -202,7 +180,11 @@ def lie(bundle, manifest=MANIFEST, **changed):
     """Forge a bundle of two files; the table tells one, and of that something else."""
     row = {"path": "a", "size": 3, "offset": 0, **changed}
     return forge(
-        bundle, [(header("a", 3), b"abc"), (header("b"), b"")], [Member(**row)], manifest=manifest
+        bundle,
+        [(header("a", 3), b"abc"), (header("b"), b"")],
+        [Member(**row)],
+        manifest=manifest,
+        version=1,
     )
 
 
@@ -243,7 +225,7 @@ def hide(path, place):
     rows = [Member("b", 512, 0)] if place == "stored block" else []
     rows += [Member("a", 7, data.index(hidden)), Member("manifest.json", len(MANIFEST), len(data))]
     data += gzip.compress(manifest) + gzip.compress(bytes(1024))
-    path.write_bytes(data + encode(TOP, rows, len(data)))
+    path.write_bytes(data + encode_1(TOP, rows, len(data)))
     return path
 
 
@@ -265,7 +247,7 @@ def test_files_that_overlap_are_found_out(path, tmp_path):
     whole = gzip.compress(header("a", len(inner)).tobuf() + inner.ljust(512, b"\0"), 0)
     data = whole + gzip.compress(bytes(1024))
     rows = [Member("a", len(inner), 0), Member("b", 512, whole.index(inner))]
-    path.write_bytes(data + encode(TOP, rows, len(data)))
+    path.write_bytes(data + encode_1(TOP, rows, len(data)))
 
     with BundleReader(path) as bundle, pytest.raises(IntegrityError, match="'b' at"):
         extract(bundle, tmp_path)
@@ -277,7 +259,106 @@ def test_an_offset_into_the_middle_is_found_out(path, tmp_path):
         extract(bundle, tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None])
+def with_table(path, change):
+    """Write a sound bundle of which a table of version 2 says something else of the file "two"."""
+    two = random.Random(4).randbytes(BLOCK_SIZE) + b"end"
+    members = [(header("two", len(two)), two), (header("a", 3), b"abc")]
+    forge(path, members)
+    with BundleReader(path) as bundle:
+        rows = [contents._row(member) for member in bundle.members]
+        end = bundle.contents.end
+    leaves = [block_hash(two[:BLOCK_SIZE]), block_hash(two[BLOCK_SIZE:])]
+    rows[0] |= {"leaves": [leaf.hex() for leaf in leaves], "tree_sha256": root_hash(leaves)}
+    rows[0]["lengths"] = list(rows[0]["lengths"])
+    change(rows)
+    table = contents.encode_table({"version": 2, "top": TOP, "members": rows}, end)
+    path.write_bytes(path.read_bytes()[:end] + table)
+    return path
+
+
+def moved(rows, *shifts):
+    """Let the first gzip members of it be longer or shorter."""
+    for index, shift in enumerate(shifts):
+        rows[0]["lengths"][index] += shift
+
+
+LIES = {
+    "other size": (lambda rows: rows[1].update(size=4), "where the archive has"),
+    "other path": (lambda rows: rows[1].update(path="c"), "where the archive has"),
+    "one byte less": (lambda rows: rows[0].update(size=BLOCK_SIZE), "cannot hold"),
+    "negative size": (lambda rows: rows[1].update(size=-1), "cannot hold"),
+    "giant size": (lambda rows: rows[1].update(size=1 << 60), "cannot hold"),
+    "no lengths": (lambda rows: rows[1].update(lengths=None), "wrong type"),
+    "text as a length": (lambda rows: rows[1].update(lengths=["30", 30]), "cannot hold"),
+    "longer block": (lambda rows: moved(rows, 0, 1), "not of the length|truncated|corrupt"),
+    "shifted block": (lambda rows: moved(rows, 1, -1), "not of the length"),
+    "swapped files": (lambda rows: rows.reverse(), "not of the|where the archive|corrupt"),
+    "beyond the end": (lambda rows: moved(rows, 0, 0, BLOCK_SIZE), "out of range"),
+    "missing leaf": (lambda rows: rows[0]["leaves"].pop(), "hashes of 'two'"),
+    "wrong root": (lambda rows: rows[0].update(tree_sha256="0" * 64), "hashes of 'two'"),
+    "leaf that is no hash": (lambda rows: rows[0].update(leaves=["0", "0"]), "wrong type"),
+    "one file less": (lambda rows: rows.pop(0), "not of the|where the archive|corrupt"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_table_with_blocks_that_lies_is_found_out(path, refused, lie):
+    """Each gzip member begins and ends where the table says, and holds as much."""
+    change, match = LIES[lie]
+
+    refused(with_table(path, change), match)
+
+
+def test_a_block_that_does_not_match_its_hash_is_found_out(path, tmp_path):
+    """By whoever reads it, however little else is read."""
+    other = [block_hash(b"other"), block_hash(b"end")]
+    forged = {"leaves": [leaf.hex() for leaf in other], "tree_sha256": root_hash(other)}
+    with_table(path, lambda rows: rows[0].update(forged))
+
+    with BundleReader(path) as bundle:
+        two = bundle.open("two")
+        two.seek(BLOCK_SIZE)
+        assert two.read() == b"end"
+        two.seek(5)
+        for read in (two.read, lambda: extract(bundle, tmp_path), lambda: verify(bundle)):
+            with pytest.raises(IntegrityError, match="does not match its hash"):
+                read()
+
+
+def test_bytes_between_a_header_and_its_file_are_found_out(path, tmp_path):
+    """Otherwise a reader of blocks would see another file than tar."""
+    info = header("a", 512)
+    before = gzip.compress(info.tobuf(tarfile.PAX_FORMAT) + b"x" * 512)
+    after = gzip.compress(b"y" * 512)
+    row = Member("a", 512, 0, None, (len(before), len(after)))
+    data = before + after + gzip.compress(bytes(1024))
+    path.write_bytes(data + encode(TOP, [row], len(data)))
+
+    with BundleReader(path) as bundle:
+        for read in (lambda: bundle.open("a"), lambda: extract(bundle, tmp_path)):
+            with pytest.raises(IntegrityError, match="bytes behind the tar header"):
+                read()
+
+
+def test_a_page_is_read_without_what_is_before_it(path, write_bundle):
+    """Of damage elsewhere it knows nothing."""
+    core = random.Random(5).randbytes(3 * BLOCK_SIZE + 100)
+    write_bundle(path, {"core": core})
+    data = bytearray(path.read_bytes())
+    data[1000 : BLOCK_SIZE // 2] = bytes(BLOCK_SIZE // 2 - 1000)
+    path.write_bytes(data)
+
+    with BundleReader(path) as bundle:
+        file = bundle.open("core")
+        for at in (3 * BLOCK_SIZE + 50, 2 * BLOCK_SIZE - 10, BLOCK_SIZE, BLOCK_SIZE + 5):
+            file.seek(at)
+            assert file.read(70) == core[at : at + 70]
+        file.seek(0)
+        with pytest.raises(IntegrityError):
+            file.read(1)
+
+
+@pytest.mark.parametrize("version", [0, 3, "1", 1.0, True, None])
 def test_an_unknown_version_of_the_table_is_refused(path, refused, monkeypatch, version):
     """What it means is not guessed."""
     monkeypatch.setattr(contents, "_VERSION", version)
@@ -293,7 +374,8 @@ def test_a_path_has_only_so_many_parts(path, refused):
     with BundleReader(forge(path, [(header(deepest), b"")])) as bundle:
         assert bundle.open(deepest).read() == b""
 
-    refused(forge(path, [(header(f"{deepest}/d"), b"")]), "not below the top folder", at_once=True)
+    deeper = forge(path, [(header(f"{deepest}/d"), b"")])
+    refused(deeper, "not below the top folder", at_once=True)
 
 
 @pytest.mark.parametrize(
@@ -318,7 +400,7 @@ def test_a_pax_header_is_read_strictly(path, tmp_path, record):
     block = header("a", 0).tobuf(tarfile.USTAR_FORMAT)
     data = gzip.compress(pax + record + bytes(-len(record) % 512) + block)
     data += gzip.compress(bytes(1024))
-    path.write_bytes(data + encode(TOP, [Member("a", 0, 0)], len(data)))
+    path.write_bytes(data + encode_1(TOP, [Member("a", 0, 0)], len(data)))
 
     with BundleReader(path) as bundle, pytest.raises(IntegrityError):
         extract(bundle, tmp_path)
@@ -341,7 +423,7 @@ def test_a_header_that_others_read_otherwise_is_refused(path, tmp_path, place, v
     block[place] = value
     block[148:156] = b"%06o\0 " % (sum(block[:148]) + 256 + sum(block[156:]))
     data = gzip.compress(block) + gzip.compress(bytes(1024))
-    path.write_bytes(data + encode(TOP, [Member("a", 0, 0)], len(data)))
+    path.write_bytes(data + encode_1(TOP, [Member("a", 0, 0)], len(data)))
 
     with BundleReader(path) as bundle, pytest.raises(IntegrityError, match="invalid tar header"):
         extract(bundle, tmp_path)
@@ -375,11 +457,11 @@ def test_files_that_the_table_does_not_tell_are_found_by_verify(path, inside):
 
 
 @pytest.mark.parametrize("end", [bytes(512), bytes(1536), bytes(1024) + b"x"])
-def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end):
+def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end, version):
     """Too early, or with something behind its end."""
     with (
-        BundleReader(forge(path, [(header("a"), b"")], end=end)) as bundle,
-        pytest.raises(IntegrityError, match=r"is truncated|after the end"),
+        BundleReader(forge(path, [], end=end, version=version)) as bundle,
+        pytest.raises(IntegrityError, match=r"truncated|after the end|not of the (size|length)"),
     ):
         verify(bundle)
 
@@ -428,10 +510,10 @@ def test_a_path_that_is_no_text_is_quoted_for_the_shell(path, command, write_bun
     assert told.stdout.endswith(b"/\xe9/python")
 
 
-def test_a_giant_header_is_not_read(path, refused):
+def test_a_giant_header_is_not_read(path, refused, version):
     """A pax header may have any size; ours have some hundred bytes."""
     info = header("a", pax_headers={"comment": "x" * (1 << 20)})
-    refused(forge(path, [(info, b"")]), "pax header of")
+    refused(forge(path, [(info, b"")], version=version), "pax header of|not of the length")
 
 
 @pytest.mark.parametrize(
@@ -484,7 +566,7 @@ def boundaries(data):
 
 def test_cut_off_at_any_gzip_member_it_is_not_a_bundle(path, refused, sound):
     """There, an ordinary reader notices nothing."""
-    assert len(boundaries(sound)) == 5
+    assert len(boundaries(sound)) == 7
     for length in boundaries(sound):
         path.write_bytes(sound[:length])
         refused(path, "no table of contents", at_once=True)

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from gencore.bundle.reader import BundleReader
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     """Make one bundle of this process, with the sources on its stacks."""
-    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), sources=True)
+    directory = tmp_path_factory.mktemp("bundle")
+    return gencore.collect_core(directory=directory, content="stacks", sources=True)
 
 
 @pytest.fixture
@@ -123,7 +125,7 @@ def test_verify_ends_with_8_where_a_library_is_missing_or_another(cli, tmp_path,
         return describe(file, request)
 
     monkeypatch.setattr("gencore._pipeline.state.describe", without_or_other)
-    path = gencore.start(directory=tmp_path).result().path_of("archive")
+    path = gencore.start(directory=tmp_path, content="stacks").result().path_of("archive")
     monkeypatch.undo()
 
     code, out, _ = cli("verify", path)
@@ -163,6 +165,70 @@ def test_list_looks_where_dumps_go_and_sorts_by_time(cli, tmp_path, monkeypatch,
     rows = json.loads(cli("list", "--json")[1])["bundles"]
 
     assert [Path(row["path"]).name for row in rows] == ["z-older.tar.gz", "a-newer.tar.gz"]
+
+
+@pytest.fixture
+def week(tmp_path, write_bundle):
+    """Write bundles of two services: one from long ago, and one of now."""
+    manifests = {
+        "old": {
+            "created_at": "2026-01-01T00:00:00.000000Z",
+            "process": {"pid": 7},
+            "annotations": {"service": "orders", "incident": "INC-7"},
+            "trigger": {"reason": "a \x1b leak"},
+        },
+        "now": {
+            "created_at": datetime.now(UTC).isoformat(),
+            "process": {"pid": 8},
+            "service": {"name": "payments"},
+        },
+        "odd": {"created_at": "yesterday", "process": {"pid": "7"}, "annotations": []},
+    }
+    for name, manifest in manifests.items():
+        content = {"manifest.json": json.dumps(manifest).encode()}
+        write_bundle(tmp_path / f"{name}.tar.gz", content)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("options", "names"),
+    [
+        ((), ["odd", "old", "now"]),
+        (("--since", "1h"), ["now"]),
+        (("--since", "2025-12-31"), ["old", "now"]),
+        (("--since", "2026-01-01T03:00+02:00"), ["now"]),
+        (("--service", "or*"), ["old"]),
+        (("--service", "payments"), ["now"]),
+        (("--pid", "7"), ["old"]),
+        (("--pid", "7", "--service", "payments"), []),
+    ],
+)
+def test_list_has_filters(cli, week, options, names):
+    """What a manifest does not say, or says in another type, matches nothing."""
+    rows = json.loads(cli("list", week, *options, "--json")[1])["bundles"]
+
+    assert [Path(row["path"]).name.removesuffix(".tar.gz") for row in rows] == names
+
+
+@pytest.mark.parametrize("since", ["soon", "2026-13-01", "", "99999999w"])
+def test_an_instant_that_means_nothing_is_wrong_usage(cli, week, since):
+    """With a remedy that shows one."""
+    code, _, err = cli("list", week, "--since", since)
+
+    assert code == 2
+    assert f"--since {since!r} is neither an age nor an instant" in err
+    assert "remedy: write it like this: 2h" in err
+
+
+def test_whose_a_bundle_is_and_why_it_was_made_comes_first(cli, week):
+    """`list` has the service and the reason; `info` has every annotation too."""
+    listed = cli("list", week)[1]
+    told = cli("info", week / "old.tar.gz")[1]
+
+    assert "7  orders  a \\x1b leak\n" in listed
+    assert "8  payments\n" in listed
+    assert told.startswith("service     orders\nreason      a \\x1b leak\n")
+    assert "annotation  incident: INC-7\n" in told
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The command line as a person or a script uses it."""
 
+import inspect
 import json
 import os
 import pty
@@ -9,9 +10,12 @@ import subprocess
 import sys
 import termios
 
+import click
 import pytest
 
 import gencore
+from gencore import __version__
+from gencore.cli import gencore as command_line
 
 
 @pytest.fixture
@@ -56,7 +60,7 @@ def test_only_the_command_that_runs_is_imported(python):
     version, ps = python(code)
 
     assert version == ["errors"]
-    assert set(ps) == {"attrs", "errors", "options", "ps"}
+    assert set(ps) == {"attrs", "completion", "errors", "json_output", "options", "ps"}
 
 
 def test_the_help_lists_every_command_with_its_summary(cli):
@@ -66,6 +70,76 @@ def test_the_help_lists_every_command_with_its_summary(cli):
 
     assert {"demo", "dump", "list", "verify", "plugins"} <= {name for name, _ in rows}
     assert ["ps", "List armed processes: age, memory, threads, last dump."] in rows
+
+
+def subcommands(group=command_line, above=()):
+    """Yield the words that call each command, and the command."""
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command, words = group.get_command(context, name), (*above, name)
+        yield words, command
+        if isinstance(command, click.Group):
+            yield from subcommands(command, words)
+
+
+@pytest.mark.parametrize(("words", "command"), list(subcommands()))
+def test_the_help_of_a_command_begins_with_a_whole_line_and_has_examples(words, command):
+    """Its first sentence fits into the list of commands on 80 columns."""
+    limit = 80 - 2 - 6 - len("extract")  # as click computes it
+    first = command.help.splitlines()[0]
+
+    assert command.get_short_help_str(limit) in {first, first.removesuffix(".")}
+    examples = inspect.cleandoc(command.help).partition("\n\x08\nExamples:\n")[2].splitlines()
+    assert examples
+    assert all(f"{line} ".startswith(f"  gencore {' '.join(words)} ") for line in examples)
+
+
+def test_a_short_option_means_the_same_in_every_command():
+    """And whatever has the long one has it too."""
+    options = [p.opts for _, command in subcommands() for p in command.params]
+    pairs = {"-q": "--quiet", "-o": "--output"}
+
+    assert {(o[0], o[1]) for o in options if len(o[0]) == 2} == set(pairs.items())
+    assert not [o for o in options if o[0] in pairs.values()]
+
+
+def test_the_version_has_a_short_option(cli):
+    """As in most programs."""
+    assert cli("-V").stdout == cli("--version").stdout == f"gencore, version {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["lsit"], "No such command 'lsit'. Did you mean 'list'?\n"),
+        (["xyzzy"], "No such command 'xyzzy'.\n"),
+        (["plugins", "shwo"], "Did you mean 'show'?\n"),
+        (["list", "--sinze", "2h"], "'--since'"),
+    ],
+)
+def test_a_misspelt_word_is_answered_with_the_nearest(cli, words, hint):
+    """If one is near."""
+    done = cli(*words)
+
+    assert done.returncode == 2
+    assert hint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "full"),
+    [("ps", 0, 1), ("--help", 0, 1), ("info none", 2, 2), ("info none --json", 2, 1)],
+)
+@pytest.mark.parametrize("streams", [">/dev/full", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_no_state_of_the_standard_streams_ends_in_a_traceback(
+    tmp_path, words, code, full, streams
+):
+    """A full disk is a failure if something is printed; a closed stream is one nobody reads."""
+    told = tmp_path / "told"
+    command = f"{sys.executable} -m gencore {words} 2>{told} {streams}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, check=False)
+
+    assert not re.search("Traceback|Exception ignored", told.read_text())
+    assert done.returncode == (full if "full" in streams else code)
 
 
 def test_demo_dumps_itself_and_reads_the_bundle_back(cli, tmp_path):
@@ -94,7 +168,35 @@ def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("columns", [80, 0])
+@pytest.mark.parametrize(
+    "program", ["gencore", ".venv/bin/gencore", f"{sys.executable} -m gencore"]
+)
+def test_what_demo_says_to_type_next_works(tmp_path, program):
+    """However it was called, and however the directory is called."""
+    (tmp_path / "it's here").mkdir()
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    path = f"{sys.prefix}/bin:{os.environ['PATH']}" if program == "gencore" else os.environ["PATH"]
+
+    def run(line):
+        return subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    shown = run(f'{program} demo -o "it\'s here"').stdout
+
+    lines = re.findall(rf"^ +({re.escape(program)} .*)$", shown, re.MULTILINE)
+    assert len(lines) == 3
+    assert shown.endswith(f"{lines[-1]}\n")
+    assert all(run(line).stdout for line in lines)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("columns", [80, pytest.param(0, marks=pytest.mark.exhaustive)])
 def test_a_terminal_gets_a_bar(tmp_path, columns):
     """It is drawn over and over on one line, and taken away in the end; 0 columns are unknown."""
     ours, theirs = pty.openpty()
@@ -131,17 +233,18 @@ def interruptible():
 def test_ctrl_c_ends_with_its_own_code(tmp_path):
     """With one line instead of a traceback, and nothing is left of the dump."""
     with subprocess.Popen(
-        [sys.executable, "-m", "gencore", "demo"],
+        [sys.executable, "-m", "gencore", "demo", "--json"],
         cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         process.stderr.readline()  # the dump has begun
         process.send_signal(signal.SIGINT)
-        shown = process.stderr.read()
+        error, shown = json.load(process.stdout), process.stderr.read()
 
-    assert process.returncode == 130
+    assert process.returncode == error["exit_code"] == 130
+    assert error["error"] == "Interrupted"
     assert "gencore: interrupted" in shown
     assert "Traceback" not in shown
     assert list(tmp_path.iterdir()) == []
@@ -176,7 +279,7 @@ def test_a_partial_demo_says_what_is_missing_and_ends_with_3(cli):
 OTHER_HASH = """
 import sys, gencore.cli.demo
 module = sys.modules["gencore.cli.demo"]  # the name in the package is the command's
-module._sha256 = lambda _: "0" * 64
+module._tree_hash = lambda _: "0" * 64
 """
 
 
@@ -440,6 +543,7 @@ def test_errors_are_json_too(cli):
     """With --json the error is the one object on standard output."""
     error = json.loads(cli("demo", "--directory", "none", "--json").stdout)
 
+    assert next(iter(error)) == "schema_version"
     assert error["error"] == "OutputError"
     assert error["exit_code"] == 4
 

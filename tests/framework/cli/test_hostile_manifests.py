@@ -65,7 +65,15 @@ def places(value, path=()):
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("odd", ODD, ids=[ascii(odd)[:20] for odd in ODD])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(
+            odd, id=ascii(odd)[:20], marks=() if odd is HOSTILE else pytest.mark.exhaustive
+        )
+        for odd in ODD
+    ],
+)
 def test_no_value_of_a_manifest_does_harm(
     odd, *, manifest, tmp_path, write_bundle, command, monkeypatch
 ):

@@ -59,6 +59,17 @@ def cli(tmp_path):
 
 
 @pytest.fixture
+def new(tmp_path, inside, monkeypatch):
+    """Return a function that runs ``plugins new`` in an empty directory, in this process."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        return subprocess.CompletedProcess(arguments, *inside("plugins", "new", *arguments))
+
+    return run
+
+
+@pytest.fixture
 def install(tmp_path):
     """Return a function that puts a distribution with one plug-in there."""
 
@@ -255,9 +266,9 @@ def test_show_answers_an_unknown_name_with_the_nearest(cli):
 
 @pytest.mark.parametrize("kind", ["backend", "collector", "destination", "filter"])
 @pytest.mark.parametrize("name", ["heap-stats", "collector", "x-backend", "simulated"])
-def test_new_writes_a_package_that_python_can_read(cli, tmp_path, kind, name):
+def test_new_writes_a_package_that_python_can_read(new, tmp_path, kind, name):
     """Every placeholder is filled in, and the entry point names the module's class."""
-    done = cli("plugins", "new", kind, name)
+    done = new(kind, name)
 
     assert done.returncode == 0, done.stderr
     package = tmp_path / f"gencore-{name}"
@@ -282,9 +293,9 @@ def test_new_writes_a_package_that_python_can_read(cli, tmp_path, kind, name):
 
 
 @pytest.mark.parametrize("name", ["Heap", "heap_stats", "-x", "x-", "3d", "", "../x", "a b", "'"])
-def test_new_refuses_an_invalid_name(cli, tmp_path, name):
+def test_new_refuses_an_invalid_name(new, tmp_path, name):
     """Before anything is written."""
-    done = cli("plugins", "new", "collector", "--", name)
+    done = new("collector", "--", name)
 
     assert done.returncode == 2
     assert f"invalid name {name!r}" in done.stderr
@@ -292,32 +303,32 @@ def test_new_refuses_an_invalid_name(cli, tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["archive", "linux-elf", "descriptor", "backends", "filters"])
-def test_new_refuses_a_name_of_gencores_own(cli, tmp_path, name):
+def test_new_refuses_a_name_of_gencores_own(new, tmp_path, name):
     """Another plug-in of it could be used by its full name only."""
-    done = cli("plugins", "new", "collector", name)
+    done = new("collector", name)
 
     assert done.returncode == 2
     assert f"the name {name!r} is gencore's own" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_new_refuses_a_name_that_is_too_long(cli, tmp_path):
+def test_new_refuses_a_name_that_is_too_long(new, tmp_path):
     """For the loader, which takes 64 characters."""
-    done = cli("plugins", "new", "collector", "x" * 65)
+    done = new("collector", "x" * 65)
 
     assert done.returncode == 2
     assert "invalid name 'xxxxxxxxxxxx...xxxxxxxxxxxxx'" in done.stderr
     assert "64 at most" in done.stderr
     assert list(tmp_path.iterdir()) == []
-    assert cli("plugins", "new", "collector", "x" * 64).returncode == 0
+    assert new("collector", "x" * 64).returncode == 0
 
 
 @pytest.mark.parametrize("directory", [".", "two words", "it's", "-o", "$HOME;"])
-def test_the_commands_of_new_can_be_pasted(cli, tmp_path, directory):
+def test_the_commands_of_new_can_be_pasted(new, tmp_path, directory):
     """Whatever the folder is called. pip would look for a name without a slash in its index."""
     (tmp_path / directory).mkdir(exist_ok=True)
 
-    done = cli("plugins", "new", "collector", "x", "-o", directory)
+    done = new("collector", "x", "-o", directory)
     _, _, commands = done.stdout.partition(": next, ")
 
     words = shlex.split(commands)
@@ -326,7 +337,7 @@ def test_the_commands_of_new_can_be_pasted(cli, tmp_path, directory):
     assert (tmp_path / directory / "gencore-x" / "tests").is_dir()
 
 
-def test_new_leaves_nothing_half_written(cli, tmp_path):
+def test_new_leaves_nothing_half_written(new, tmp_path):
     """Where a file of the package does not fit below the longest path that the system takes."""
     deep = tmp_path
     while len(str(deep)) < 3800:
@@ -335,19 +346,19 @@ def test_new_leaves_nothing_half_written(cli, tmp_path):
     deep /= "d" * (4095 - len(str(deep)) - len("/gencore-x/pyproject.toml") - 5)
     deep.mkdir()
 
-    done = cli("plugins", "new", "collector", "x", "-o", str(deep))
+    done = new("collector", "x", "-o", str(deep))
 
     assert done.returncode == 4
     assert "cannot be written (ENAMETOOLONG)" in done.stderr
     assert list(deep.iterdir()) == []
 
 
-def test_new_replaces_nothing(cli, tmp_path):
+def test_new_replaces_nothing(new, tmp_path):
     """A folder that exists is left as it is; one to put it in must exist."""
     (tmp_path / "gencore-heap-stats").mkdir()
 
-    there = cli("plugins", "new", "collector", "heap-stats")
-    nowhere = cli("plugins", "new", "collector", "heap-stats", "-o", "nowhere")
+    there = new("collector", "heap-stats")
+    nowhere = new("collector", "heap-stats", "-o", "nowhere")
 
     assert (there.returncode, nowhere.returncode) == (4, 4)
     assert "gencore-heap-stats: exists already" in there.stderr
@@ -355,9 +366,9 @@ def test_new_replaces_nothing(cli, tmp_path):
     assert list((tmp_path / "gencore-heap-stats").iterdir()) == []
 
 
-def test_new_knows_its_kinds(cli):
+def test_new_knows_its_kinds(new):
     """And names them."""
-    done = cli("plugins", "new", "listener", "x")
+    done = new("listener", "x")
 
     assert done.returncode == 2
     assert "'backend', 'collector', 'destination', 'filter'" in done.stderr

@@ -370,13 +370,14 @@ def test_the_manifest_repeats_what_the_packer_says(tmp_path, packing):
     assert [row["name"] for row in manifest["files"]] == ["manifest.json"]
 
 
-@pytest.mark.parametrize("path", ["core", "../x", "/x", "a//b", "x\0"])
+@pytest.mark.parametrize("path", ["core", "core/x", "a", "../x", "/x", "a//b", "x\0"])
 def test_a_bundle_is_not_written_that_could_not_be_read(tmp_path, path):
-    """A second file of one path, or a path that leads elsewhere."""
+    """A second file of one path, one where a folder is, or a path that leads elsewhere."""
     with (tmp_path / "bundle").open("wb") as file:
         writer = BundleWriter(file, "top", 0.0)
-        writer.begin("core", 0)
-        writer.end()
+        for member in ("core", "a/b/c"):
+            writer.begin(member, 0)
+            writer.end()
         with pytest.raises((ValueError, gencore.IntegrityError)):
             writer.begin(path, 0)
         writer.abort()

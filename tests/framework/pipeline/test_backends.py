@@ -11,7 +11,7 @@ import pytest
 
 import gencore
 from gencore._pipeline.selection import Candidate
-from gencore.bundle.reader import BundleReader
+from gencore.bundle import BundleReader, extract, verify
 from gencore.output import Output
 from gencore.testing import SimulatedBackend
 from gencore.testing.simulated import simulated_core
@@ -484,6 +484,34 @@ def test_a_core_that_is_kept_is_packed_once(tmp_path):
 
     assert report.result == "complete"
     assert [name for name in names if name == "core" or name.endswith(".core")] == ["core"]
+
+
+@pytest.mark.parametrize("path", ["/core", "/manifest.json", "/core/x.so", "/manifest.json/x"])
+def test_no_mapped_file_takes_the_place_of_the_bundles_own(tmp_path, path):
+    """It is left out, with the reason, and the bundle can be verified and extracted."""
+    mapped = tmp_path / "mapped"
+    mapped.write_bytes(b"another's")
+
+    class Maps(SimulatedBackend):
+        def snapshot(self, *args, **kwargs):
+            snapshot = super().snapshot(*args, **kwargs)
+            files = [gencore.MappedFile(path=p, read_from=str(mapped)) for p in (path, "/lib/a")]
+            snapshot.mapped_files = lambda: tuple(files)
+            return snapshot
+
+    report = gencore.Pipeline(backend=Maps(), directory=tmp_path).run()
+    with BundleReader(report.artifacts[0].path) as bundle:
+        checks = verify(bundle)
+        extract(bundle, tmp_path)
+
+    folder = tmp_path / report.name
+    assert [(p.part, p.reason) for p in report.skipped] == [
+        (path, "the bundle has another file in that place")
+    ]
+    assert [check for check in checks if not check.ok] == []
+    assert (folder / "core").read_bytes()[:4] == b"\x7fELF"
+    assert json.loads((folder / "manifest.json").read_text())["name"] == report.name
+    assert (folder / "lib" / "a").read_bytes() == b"another's"
 
 
 def test_a_truncated_core_is_packed_and_the_bundle_can_be_read(tmp_path):

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from concurrent.futures import CancelledError
 from functools import partial
 
@@ -80,6 +81,7 @@ def test_progress_counts_bytes_of_the_core(tmp_path, big):
     seen = [dump.progress]
     while not dump.done():
         seen.append(dump.progress)
+        time.sleep(0.001)  # the thread that reads needs the GIL too
     read = [now for now in seen if now.stage not in {"pause", "libraries", "done"}]
 
     assert [now.done for now in read] == sorted(now.done for now in read)
@@ -93,6 +95,7 @@ def test_progress_counts_bytes_on_disk(tmp_path, big):
     seen = [dump.progress]
     while not dump.done():
         seen.append(dump.progress)
+        time.sleep(0.001)
 
     assert max(now.done for now in seen if now.stage == "core") > 0
     assert dump.result().path_of("raw").stat().st_size > len(big)
@@ -267,24 +270,31 @@ to_nowhere = gencore.DestinationSpec("descriptor", options={"file": nowhere})
 pipeline = gencore.Pipeline(collectors=["raw", *([Foreign] if sys.argv[1] == "foreign" else [])],
                             destination=to_nowhere, content="stacks")
 keys = [gencore.exclude(bytearray(8)) for _ in range(300)]
-dumps = []
+dumps, count = [], int(sys.argv[2])
 def handler(*_):
     dumps.append(pipeline.start())
-    if len(dumps) < 40:
+    if len(dumps) < count:
         signal.setitimer(signal.ITIMER_REAL, 0.002)
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.002)
-while len(dumps) < 40:
+while len(dumps) < count:
     threading.enumerate()
     gencore.exclude(bytearray(8)).release()
 print(json.dumps([dump.result().result for dump in dumps]))
 """
 
 
-@pytest.mark.parametrize("collectors", ["ours", "foreign"])
-def test_a_signal_handler_may_ask_for_a_dump_anywhere(python, collectors):
+@pytest.mark.parametrize(
+    ("collectors", "count"),
+    [
+        ("ours", 10),  # each has a recorder
+        pytest.param("ours", 40, marks=pytest.mark.exhaustive),
+        ("foreign", 40),
+    ],
+)
+def test_a_signal_handler_may_ask_for_a_dump_anywhere(python, collectors, count):
     """Also where it interrupts the threading module, an exclusion, or another dump's start."""
-    assert python(REENTRANT, collectors) == ["complete"] * 40
+    assert python(REENTRANT, collectors, count) == ["complete"] * count
 
 
 INTERRUPTED = """
@@ -300,9 +310,10 @@ def interrupt(*_):
     fired += 1
     raise kind
 signal.signal(signal.SIGALRM, interrupt)
-for _ in range(80):
+times = int(sys.argv[3])
+for _ in range(times):
     try:
-        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.0001, 0.02))
+        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.0001, times / 4000))
         dumps.append(pipeline.start())
         signal.setitimer(signal.ITIMER_REAL, 0)
     except kind:
@@ -319,10 +330,21 @@ print(json.dumps([fired, hits, sum(children, []), left]))
 """
 
 
-@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "Limit", "SystemsLimit"])
-def test_what_a_signal_handler_raises_in_start_reaches_its_caller_and_leaves_nothing(python, kind):
+@pytest.mark.parametrize(
+    ("kind", "times"),
+    [
+        ("KeyboardInterrupt", 40),
+        *(
+            pytest.param(kind, 80, marks=pytest.mark.exhaustive)
+            for kind in ("KeyboardInterrupt", "Limit", "SystemsLimit")
+        ),
+    ],
+)
+def test_what_a_signal_handler_raises_in_start_reaches_its_caller_and_leaves_nothing(
+    python, kind, times
+):
     """No clone, no private directory: at whatever line it comes, Ctrl-C or a time limit."""
-    fired, hits, children, directories = python(INTERRUPTED, "linux-elf", kind)
+    fired, hits, children, directories = python(INTERRUPTED, "linux-elf", kind, times)
 
     assert fired - hits <= 1  # Python itself ignores what comes while an object is deleted
     assert hits > 10

@@ -56,9 +56,10 @@ def test_it_says_the_same_as_a_dump_made_here(tmp_path):
     found = {}
     for where in ("process", "thread"):
         if where == "process":
-            report = gencore.start(directory=tmp_path, name=where).result()
+            report = gencore.start(directory=tmp_path, name=where, content="stacks").result()
         else:
-            report = gencore.Pipeline(directory=tmp_path, name=where).start_here("why").result()
+            pipeline = gencore.Pipeline(directory=tmp_path, name=where, content="stacks")
+            report = pipeline.start_here("why").result()
         assert report.recorder == where
         found[where] = manifest_of(report.path_of("archive"))
 
@@ -421,7 +422,7 @@ print(json.dumps([results, children()]))
 def test_a_recorder_needs_little_memory_however_large_the_heap(program):
     """Less than 64 MiB more than at its start."""
     done = program("""
-ballast += os.urandom(256 << 20)
+ballast += os.urandom(64 << 20)
 dump = gencore.start()
 status = f"/proc/{recorder_of(dump)}/status"
 peaks = []

@@ -1,6 +1,5 @@
 """``gencore plugins``: every installed plug-in, what became of loading it, and its options."""
 
-import json
 from typing import Final
 
 import attrs
@@ -10,6 +9,8 @@ from gencore._escaping import escape_unprintable
 from gencore._plugins import loader
 from gencore._plugins.catalogue import GROUPS, faults_of_policy
 from gencore._settings.options import check_plugin_name
+from gencore.cli import completion
+from gencore.cli.json_output import print_json
 from gencore.cli.options import json_option
 from gencore.cli.plugins.new import new
 from gencore.cli.plugins.policy import print_policy_faults
@@ -24,14 +25,22 @@ _FAMILY_WIDTH: Final = max(map(len, GROUPS))
 @json_option
 @click.pass_context
 def plugins(context: click.Context, *, as_json: bool) -> None:
-    """List every plug-in: family, name, distribution, version, status, reason, remedy."""
+    """List installed plug-ins, and whether each works.
+
+    A row has family, name, distribution, version and status; reason and remedy are below it.
+
+    \b
+    Examples:
+      gencore plugins
+      gencore plugins show archive
+    """
     if context.invoked_subcommand is not None:
         return
     rows = [row for family in GROUPS for row in rows_of(family)]
     faults = faults_of_policy()
     if as_json:
         policy = [attrs.asdict(fault) for fault in faults]
-        click.echo(json.dumps({"plugins": rows, "policy_faults": policy}, indent=1))
+        print_json({"plugins": rows, "policy_faults": policy})
         return
     print_policy_faults(faults)
     origins = [f"{row['distribution']} {row['version']}" for row in rows]
@@ -45,19 +54,23 @@ def plugins(context: click.Context, *, as_json: bool) -> None:
 
 
 @plugins.command()
-@click.argument("name")
+@click.argument("name", shell_complete=completion.plugins())
 @json_option
 @click.pass_context
 def show(context: click.Context, *, name: str, as_json: bool) -> None:
-    """Show one plug-in: what it does, its options with type and default, its attributes.
+    """Show what a plug-in does, and its options.
 
     NAME is a plug-in's name, or DISTRIBUTION:NAME; all of that name are shown.
+
+    \b
+    Examples:
+      gencore plugins show archive
     """
     check_plugin_name("plug-in", name)
     rows = [describe(plugin) for plugin in loader.load_matching(name)]
     before_the_name = context.parent is not None and context.parent.params["as_json"]
     if as_json or before_the_name:
-        click.echo(json.dumps({"plugins": rows}, indent=1))
+        print_json({"plugins": rows})
         return
     for row in rows:
         _echo_plugin(row)

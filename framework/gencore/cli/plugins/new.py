@@ -17,6 +17,8 @@ import click
 from gencore._plugins.catalogue import GROUPS, Family, read_catalogue
 from gencore._plugins.loader import API_CURRENT
 from gencore._plugins.names import LONGEST_NAME, is_name
+from gencore.cli.json_output import print_json
+from gencore.cli.options import json_option
 from gencore.errors import OutputError, UsageError
 
 __all__ = ["new"]
@@ -38,16 +40,22 @@ _RESERVED: Final = {group.removeprefix("gencore.") for group in GROUPS.values()}
 @click.argument("name")
 @click.option(
     "-o",
+    "--output",
     "directory",
     default=".",
     type=click.Path(path_type=Path),
     help="Where the package's folder is made; else in the current directory.",
 )
-def new(*, kind: str, name: str, directory: Path) -> None:
-    """Write the package of a new plug-in: entry point, module, README and tests.
+@json_option
+def new(*, kind: str, name: str, directory: Path, as_json: bool) -> None:
+    """Write the package of a new plug-in, with tests.
 
     NAME is the plug-in's name: lower-case letters, digits and hyphens. The folder is gencore-NAME,
     and must not exist.
+
+    \b
+    Examples:
+      gencore plugins new collector heap-stats
     """
     _check_name(name)
     package = directory / f"gencore-{name}"
@@ -59,8 +67,14 @@ def new(*, kind: str, name: str, directory: Path) -> None:
             str(package), error.errno or errno.EIO, what, remedy="name another directory with -o"
         ) from error
     path = package if package.is_absolute() else f".{os.sep}{package}"  # pip asks the index else
-    install, test = quote(f"{path}[test]"), quote(f"{path}{os.sep}tests")
-    click.echo(f"{package}: next, pip install {install} && pytest {test}")
+    commands = (
+        f"pip install {quote(f'{path}[test]')}",
+        f"pytest {quote(f'{path}{os.sep}tests')}",
+    )
+    if as_json:
+        print_json({"path": package, "next": commands})
+    else:
+        click.echo(f"{package}: next, {' && '.join(commands)}")
 
 
 def _write(package: Path, files_of_it: Iterator[tuple[str, str]]) -> None:

@@ -1,0 +1,23 @@
+"""Reads Python's objects and stacks out of a core, without a debugger and without symbols.
+
+Pure functions of bytes. `Memory` is what a core and its bundle's libraries have of a process,
+`find_python` finds which Python that was, and `read_stacks` what each of its threads was doing.
+"""
+
+from gencore.analysis.layouts import Layout
+from gencore.analysis.memory import AbsentMemory, Memory, Piece
+from gencore.analysis.python import Python, ThreadState, find_python
+from gencore.analysis.stacks import Frame, Thread, read_stacks
+
+__all__ = [
+    "AbsentMemory",
+    "Frame",
+    "Layout",
+    "Memory",
+    "Piece",
+    "Python",
+    "Thread",
+    "ThreadState",
+    "find_python",
+    "read_stacks",
+]

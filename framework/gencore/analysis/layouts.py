@@ -1,0 +1,201 @@
+"""Where each version of CPython keeps what is read here: offsets in bytes, of 64-bit builds.
+
+The names in CPython's headers, and the numbers, are printed by tests/native/python_layouts.c, to
+which this table is compared. From 3.13 on an interpreter says much of it itself, in
+``_Py_DebugOffsets`` of pycore_runtime.h, since 3.14 pycore_debug_offsets.h, so that a build of
+one's own may differ from the table.
+"""
+
+import struct
+from typing import Final
+
+import attrs
+
+__all__ = ["LAYOUTS", "SAID", "SAID_SIZE", "Layout", "take_what_is_said"]
+
+
+@attrs.frozen(kw_only=True)
+class Layout:
+    """One version. *x_of_y* is the offset of x in y."""
+
+    first_interpreter: int
+    next_interpreter: int
+    first_thread: int
+    gil: int | None
+    """In an interpreter: a pointer. None in 3.11, whose only GIL is part of the runtime."""
+    gil_holder: int = 8
+    gil_locked: int = 16
+    next_thread: int = 8
+    interpreter_of_thread: int = 16
+    native_id: int
+    frame_of_thread: int
+    frame_of_c_frame: int | None = None
+    """Of what `frame_of_thread` leads to; None where that is the frame."""
+    previous_frame: int = 8
+    owner_of_frame: int
+    locals_of_frame: int
+    code_of_frame: int = 0
+    instruction_of_frame: int = 56
+    file_of_code: int = 112
+    qualified_name_of_code: int = 128
+    lines_of_code: int = 136
+    first_line_of_code: int = 68
+    slots_of_code: int = 72
+    stack_of_code: int = 64
+    instructions_of_code: int
+    items_of_tuple: int = 24
+    ascii_head: int = 40
+    text_head: int = 56
+    qualified_name_of_type: int = 872
+    values_in_values: int = 8
+    """3.11 and 3.12 have the first value where the others have sizes."""
+
+
+LAYOUTS: Final = {
+    11: Layout(
+        first_interpreter=40,
+        next_interpreter=0,
+        first_thread=16,
+        gil=None,
+        gil_holder=368,
+        gil_locked=376,
+        native_id=160,
+        frame_of_thread=56,
+        frame_of_c_frame=8,
+        previous_frame=48,
+        owner_of_frame=69,
+        locals_of_frame=72,
+        code_of_frame=32,
+        first_line_of_code=72,
+        slots_of_code=76,
+        stack_of_code=68,
+        instructions_of_code=184,
+        ascii_head=48,
+        text_head=72,
+        qualified_name_of_type=864,
+        values_in_values=0,
+    ),
+    12: Layout(
+        first_interpreter=40,
+        next_interpreter=0,
+        first_thread=72,
+        gil=384,
+        native_id=144,
+        frame_of_thread=56,
+        frame_of_c_frame=0,
+        owner_of_frame=70,
+        locals_of_frame=72,
+        instructions_of_code=192,
+        values_in_values=0,
+    ),
+    13: Layout(
+        first_interpreter=632,
+        next_interpreter=7264,
+        first_thread=7344,
+        gil=16,
+        native_id=160,
+        frame_of_thread=72,
+        owner_of_frame=70,
+        locals_of_frame=72,
+        instructions_of_code=200,
+    ),
+    14: Layout(
+        first_interpreter=808,
+        next_interpreter=7272,
+        first_thread=7344,
+        gil=16,
+        native_id=160,
+        frame_of_thread=72,
+        owner_of_frame=74,
+        locals_of_frame=80,
+        instructions_of_code=208,
+        items_of_tuple=32,
+    ),
+    15: Layout(
+        first_interpreter=936,
+        next_interpreter=7264,
+        first_thread=7336,
+        gil=16,
+        native_id=184,
+        frame_of_thread=72,
+        owner_of_frame=74,
+        locals_of_frame=80,
+        instructions_of_code=208,
+        items_of_tuple=32,
+        qualified_name_of_type=880,
+    ),
+}
+"""By the minor version of Python 3."""
+
+_IN_EACH: Final = {"first_interpreter": 40, "next_interpreter": 64, "first_thread": 72}
+SAID: Final[dict[int, dict[str, int]]] = {
+    13: {
+        **_IN_EACH,
+        "gil": 112,
+        "next_thread": 168,
+        "interpreter_of_thread": 176,
+        "frame_of_thread": 184,
+        "native_id": 200,
+        "previous_frame": 232,
+        "code_of_frame": 240,
+        "instruction_of_frame": 248,
+        "locals_of_frame": 256,
+        "owner_of_frame": 264,
+        "file_of_code": 280,
+        "qualified_name_of_code": 296,
+        "lines_of_code": 304,
+        "first_line_of_code": 312,
+        "instructions_of_code": 344,
+    },
+    14: {
+        **_IN_EACH,
+        "gil": 120,
+        "next_thread": 192,
+        "interpreter_of_thread": 200,
+        "frame_of_thread": 208,
+        "native_id": 224,
+        "previous_frame": 256,
+        "code_of_frame": 264,
+        "instruction_of_frame": 272,
+        "locals_of_frame": 280,
+        "owner_of_frame": 288,
+        "file_of_code": 320,
+        "qualified_name_of_code": 336,
+        "lines_of_code": 344,
+        "first_line_of_code": 352,
+        "instructions_of_code": 384,
+    },
+    15: {
+        **_IN_EACH,
+        "gil": 120,
+        "next_thread": 192,
+        "interpreter_of_thread": 200,
+        "frame_of_thread": 208,
+        "native_id": 248,
+        "previous_frame": 320,
+        "code_of_frame": 328,
+        "instruction_of_frame": 336,
+        "locals_of_frame": 344,
+        "owner_of_frame": 352,
+        "file_of_code": 384,
+        "qualified_name_of_code": 400,
+        "lines_of_code": 408,
+        "first_line_of_code": 416,
+        "instructions_of_code": 448,
+    },
+}
+"""Where ``_Py_DebugOffsets`` has each offset, by the minor version."""
+SAID_SIZE: Final = 456
+"""Bytes that contain all of them."""
+_LARGEST: Final = 1 << 20
+"""No structure is larger."""
+
+
+def take_what_is_said(minor: int, offsets: bytes) -> Layout:
+    """Return the layout of a version with the offsets that the interpreter states itself.
+
+    *offsets* is a ``_Py_DebugOffsets``; what no structure can have is not taken.
+    """
+    said = {name: struct.unpack_from("<Q", offsets, at)[0] for name, at in SAID[minor].items()}
+    sound = {name: value for name, value in said.items() if value < _LARGEST}
+    return attrs.evolve(LAYOUTS[minor], **sound)

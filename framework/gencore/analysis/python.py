@@ -1,0 +1,162 @@
+"""Finds the Python in a dumped process: its version, its layout, its interpreters and threads."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import attrs
+
+from gencore.analysis.elf_image import find_symbol
+from gencore.analysis.layouts import LAYOUTS, SAID, SAID_SIZE, Layout, take_what_is_said
+from gencore.analysis.memory import AbsentMemory, Memory, Piece
+from gencore.corefile import CoreFile
+from gencore.errors import IntegrityError
+
+__all__ = ["Python", "ThreadState", "find_python"]
+
+_MAJOR: Final = 3
+_COOKIE: Final = b"xdebugpy"
+"""What ``_PyRuntime`` begins with from 3.13 on."""
+_MOST: Final = 1 << 16
+"""Interpreters, and threads of each: a list that is broken may be a circle."""
+_VERSION_AT, _FREE_THREADED_AT = 8, 16
+_LIKELY: Final = re.compile(r"libpython|/python[\d.]*[a-z]?$")
+
+
+@attrs.frozen
+class ThreadState:
+    """One thread that an interpreter knows."""
+
+    address: int
+    interpreter: int
+    tid: int
+
+
+@attrs.frozen(eq=False)
+class Python:
+    """The Python of a dumped process."""
+
+    memory: Memory
+    version: tuple[int, int, int]
+    layout: Layout
+    runtime: int
+    """The address of ``_PyRuntime``."""
+
+    @property
+    def minor(self) -> int:
+        """The minor version of Python 3, by which layouts differ."""
+        return self.version[1]
+
+    def interpreters(self) -> Iterator[int]:
+        """Yield the address of each interpreter, as far as the list can be followed."""
+        head, following = self.layout.first_interpreter, self.layout.next_interpreter
+        yield from self._listed(self.runtime + head, following)
+
+    def threads(self) -> Iterator[ThreadState]:
+        """Yield the threads of every interpreter, as far as the lists can be followed."""
+        for interpreter in self.interpreters():
+            first = interpreter + self.layout.first_thread
+            for state in self._listed(first, self.layout.next_thread):
+                try:
+                    owner = self.memory.word(state + self.layout.interpreter_of_thread)
+                    tid = self.memory.word(state + self.layout.native_id)
+                except AbsentMemory:
+                    break
+                if owner != interpreter:
+                    break
+                yield ThreadState(state, interpreter, tid)
+
+    def gil_of(self, interpreter: int) -> int:
+        """Return the address of an interpreter's GIL. Raises `AbsentMemory`."""
+        if self.layout.gil is None:
+            return self.runtime
+        return self.memory.word(interpreter + self.layout.gil)
+
+    def gil_holder(self, interpreter: int) -> int | None:
+        """Return the address of the thread state that holds an interpreter's GIL, if any does."""
+        try:
+            gil = self.gil_of(interpreter)
+            locked = self.memory.number(gil + self.layout.gil_locked, 4)
+            holder = self.memory.word(gil + self.layout.gil_holder)
+        except AbsentMemory:
+            return None
+        return holder if locked == 1 and holder else None
+
+    def _listed(self, first: int, following: int) -> Iterator[int]:
+        at = first
+        seen: set[int] = set()
+        while len(seen) < _MOST:
+            try:
+                found = self.memory.word(at)
+            except AbsentMemory:
+                return
+            if not found or found in seen:
+                return
+            seen.add(found)
+            yield found
+            at = found + following
+
+
+def find_python(memory: Memory, core: CoreFile) -> Python:
+    """Return the Python of a dumped process.
+
+    Raises `IntegrityError` if none is found, or if its version or build is unsupported.
+    """
+    runtime, version = _exported(memory, core) or _by_cookie(memory) or (0, None)
+    if version is None:
+        raise IntegrityError("no Python found in the core: no file in it exports _PyRuntime")
+    major, minor = version >> 24, version >> 16 & 0xFF
+    if major != _MAJOR or minor not in LAYOUTS:
+        raise IntegrityError(f"unsupported: Python {major}.{minor}")
+    layout = LAYOUTS[minor]
+    if minor in SAID and (said := _said(memory, runtime)):
+        if said[_FREE_THREADED_AT]:
+            raise IntegrityError("unsupported: free-threaded Python")
+        layout = take_what_is_said(minor, said)
+    return Python(memory, (major, minor, version >> 8 & 0xFF), layout, runtime)
+
+
+def _exported(memory: Memory, core: CoreFile) -> tuple[int, int] | None:
+    """Return the addresses of ``_PyRuntime`` and the version, by their symbols."""
+    for base in _loaded_files(core):
+        runtime = find_symbol(memory, base, "_PyRuntime")
+        version = find_symbol(memory, base, "Py_Version")
+        if runtime and version:
+            return runtime, memory.word(version)
+    return None
+
+
+def _loaded_files(core: CoreFile) -> list[int]:
+    """Return where each mapped file begins, first those that are called as Python is."""
+    rows = {row.path: row.start for row in reversed(core.mapped_ranges) if not row.file_offset}
+    return [rows[path] for path in sorted(rows, key=lambda path: not _LIKELY.search(path))]
+
+
+def _by_cookie(memory: Memory) -> tuple[int, int] | None:
+    """Return the same for a program that exports neither."""
+    for piece in _data_of(memory.pieces):
+        at = 0
+        data = bytes(piece.source[piece.offset : piece.offset + piece.end - piece.start])
+        while (at := data.find(_COOKIE, at)) >= 0:
+            runtime = piece.start + at
+            try:
+                version = memory.word(runtime + _VERSION_AT)
+            except AbsentMemory:
+                break
+            if version >> 24 == _MAJOR:
+                return runtime, version
+            at += len(_COOKIE)
+    return None
+
+
+def _data_of(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """Yield the initialised data of executable and libraries."""
+    return (piece for piece in pieces if piece.writable and piece.path)
+
+
+def _said(memory: Memory, runtime: int) -> bytes | None:
+    try:
+        said = memory.read(runtime, SAID_SIZE)
+    except AbsentMemory:
+        return None
+    return said if said.startswith(_COOKIE) else None

@@ -30,7 +30,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def gencore_command(home, tmp_path):
-    """Return a function that runs a command of gencore as a user would; return (code, output)."""
+    """Return a function that runs a command of gencore in a virtual environment: (code, output)."""
 
     def run(*arguments, **environment):
         done = subprocess.run(
@@ -40,6 +40,7 @@ def gencore_command(home, tmp_path):
                 **environment,
                 "HOME": str(home),
                 "XDG_CACHE_HOME": str(tmp_path / "cache"),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # is activated
             },
             cwd=home,
             stdin=subprocess.DEVNULL,
@@ -114,7 +115,18 @@ def test_a_debugger_writes_nothing(gencore_command, bundle, home, tool):
     assert not list((home.parent / "cache").rglob("in_folder"))
 
 
-def test_a_debugger_reads_the_bundle(gencore_command, bundle, tool):
+def test_lldb_reads_the_bundle(gencore_command, bundle, tool):
+    """As well as without confinement, with its Python."""
+    assert tool("lldb")
+    look = ("--", "--batch", "-o", "thread list", "-o", "script print(6 * 7)", "-o", "image list")
+
+    confined = gencore_command("open", "--lldb", bundle, *look)
+
+    assert confined == gencore_command("open", "--lldb", "--no-limits", bundle, *look)
+    assert "clone_image" in confined[1]
+
+
+def test_gdb_reads_the_bundle(gencore_command, bundle, tool):
     """As well as without confinement."""
     assert tool("gdb")
     look = ("--", "-batch", "-ex", "info threads", "-ex", "backtrace 3", "-ex", "info sharedlib")

@@ -168,6 +168,34 @@ def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "program", ["gencore", ".venv/bin/gencore", f"{sys.executable} -m gencore"]
+)
+def test_what_demo_says_to_type_next_works(tmp_path, program):
+    """However it was called, and however the directory is called."""
+    (tmp_path / "it's here").mkdir()
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    path = f"{sys.prefix}/bin:{os.environ['PATH']}" if program == "gencore" else os.environ["PATH"]
+
+    def run(line):
+        return subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+
+    shown = run(f'{program} demo -o "it\'s here"').stdout
+
+    lines = re.findall(rf"^ +({re.escape(program)} .*)$", shown, re.MULTILINE)
+    assert len(lines) == 3
+    assert shown.endswith(f"{lines[-1]}\n")
+    assert all(run(line).stdout for line in lines)
+
+
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("columns", [80, pytest.param(0, marks=pytest.mark.exhaustive)])
 def test_a_terminal_gets_a_bar(tmp_path, columns):
     """It is drawn over and over on one line, and taken away in the end; 0 columns are unknown."""

@@ -9,9 +9,9 @@ import io
 import re
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -43,8 +43,6 @@ NT_SIGINFO: Final = "NT_SIGINFO"
 
 _MOST: Final = 1 << 21
 """Rows that a table may have: twice the mappings that the most generous distribution permits."""
-_MOST_FILES: Final = 1 << 16
-"""Mapped ELF files, each of which is parsed for its build ID."""
 _LARGEST_NOTES: Final = 128 << 20
 """Bytes; a thread has four KiB at most, with AVX-512."""
 _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")
@@ -146,8 +144,10 @@ class CoreFile:
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
-        """Every note of every PT_NOTE, in file order."""
-        segments = self._note_segments
+        """Every note of every PT_NOTE, in file order, and so of a compressed core in one pass."""
+        segments = sorted(self._note_segments, key=lambda segment: segment.offset)
+        if any(a.offset + a.file_size > b.offset for a, b in pairwise(segments)):
+            raise IntegrityError(f"{self._path}: overlapping notes")
         if (size := sum(s.file_size for s in segments)) > _LARGEST_NOTES:
             raise IntegrityError(
                 f"{self._path}: {size:,} bytes of notes; the limit is {_LARGEST_NOTES:,}"
@@ -186,7 +186,10 @@ class CoreFile:
     def mapped_ranges(self) -> tuple[FileMapping, ...]:
         """The rows of NT_FILE, in order of address."""
         tables = [note.data for note in self.notes if note.type == "NT_FILE"]
-        return tuple(row for table in tables for row in self._file_rows(table))
+        rows = tuple(islice((row for data in tables for row in self._file_rows(data)), _MOST + 1))
+        if len(rows) > _MOST:
+            raise IntegrityError(f"{self._path}: more than {_MOST:,} mapped files")
+        return rows
 
     def _file_rows(self, table: bytes) -> Iterator[FileMapping]:
         head = table[: _FILE_TABLE.size].ljust(_FILE_TABLE.size, b"\0")
@@ -204,38 +207,32 @@ class CoreFile:
         """The GNU build ID of every mapped ELF file, by path, as memory had it.
 
         None if the file has no build ID; a file whose beginning is not in the core is left out.
+        Files are read in the order in which the core has them, and none beyond where the next one
+        begins: so no byte is read twice, however many rows lead to it.
         """
-        begins = [row for row in self.mapped_ranges if not row.file_offset]
-        identities = self._identities({row.start: row.end - row.start for row in begins})
+        images: dict[int, tuple[int, list[str]]] = {}
+        for row in self.mapped_ranges:
+            begin, size = self._place(row.start, min(row.end - row.start, BEGINNING))
+            if size > 0 and not row.file_offset:
+                images.setdefault(begin, (size, []))[1].append(row.path)
         found: dict[str, str | None] = {}
-        for row in sorted(begins, key=lambda row: row.start):
-            if row.start in identities:
-                found.setdefault(row.path, identities[row.start])
+        for begin, behind in pairwise([*sorted(images), self._size]):
+            size, paths = images[begin]
+            image = self._read(begin, min(size, behind - begin))
+            if image.startswith(_ELF_MAGIC):
+                build_id = build_id_of(image)
+                for path in paths:
+                    found.setdefault(path, build_id)
         return found
 
-    def _identities(self, sizes: Mapping[int, int]) -> dict[int, str | None]:
-        """Return the build ID of the ELF file at each of these addresses, if there is one.
-
-        The core is read forwards, once: a step back in a compressed one costs a pass over it.
-        """
-        found: dict[int, str | None] = {}
-        memory = _Forwards(self._read)
-        for offset, size, address in sorted(self._places(sizes)):
-            if memory.read(offset, min(size, len(_ELF_MAGIC))) == _ELF_MAGIC:
-                found[address] = build_id_of(memory.read(offset, min(size, BEGINNING)))
-            if len(found) > _MOST_FILES:
-                raise IntegrityError(f"{self._path}: more than {_MOST_FILES:,} mapped ELF files")
-        return found
-
-    def _places(self, sizes: Mapping[int, int]) -> Iterator[tuple[int, int, int]]:
-        """Yield the offset in the file and the size of what is there, for each address."""
-        for address, size in sizes.items():
-            at = bisect_right(self._by_address, address, key=lambda header: header.address)
-            for header in self._by_address[max(at - 1, 0) : at]:
-                offset = header.offset + address - header.address
-                end = min(header.offset + header.file_size, self._size, offset + size)
-                if offset < end:
-                    yield offset, end - offset, address
+    def _place(self, address: int, size: int) -> tuple[int, int]:
+        """Return where *size* bytes of memory are, or how many of them one program header has."""
+        at = bisect_right(self._by_address, address, key=lambda header: header.address) - 1
+        if at < 0:
+            return 0, 0
+        header = self._by_address[at]
+        begin = header.offset + address - header.address
+        return begin, min(size, min(header.offset + header.file_size, self._size) - begin)
 
     @cached_property
     def _by_address(self) -> list[ProgramHeader]:
@@ -280,12 +277,17 @@ class CoreFile:
     def recorded_threads(self) -> tuple[RecordedThread, ...]:
         """The threads that the backend listed in its own note; empty if there is none."""
         own = (n.data for n in self.notes if (n.owner, n.type) == ("GENCORE", _NT_GENCORE))
-        rows = (line.split(" ", 3) for data in own for line in _text(data).split("\n"))
+        rows = (line.split(" ", 3) for data in own for line in self._lines(data))
         return tuple(
             RecordedThread(int(row[1]), row[2], row[3])
             for row in rows
             if row[0] == "thread" and len(row) == _THREAD_WORDS and _TID.fullmatch(row[1])
         )
+
+    def _lines(self, data: bytes) -> list[str]:
+        if data.count(b"\n") > _MOST:
+            raise IntegrityError(f"{self._path}: a list of more than {_MOST:,} threads")
+        return _text(data).split("\n")
 
     @property
     def flaw(self) -> str | None:
@@ -351,22 +353,6 @@ class CoreFile:
     @property
     def _note_segments(self) -> list[ProgramHeader]:
         return [header for kind, header in self._segments if kind == _PT_NOTE]
-
-
-class _Forwards:
-    """Reads pieces of a file in the order of their offsets; what two share is read once."""
-
-    def __init__(self, read: Callable[[int, int], bytes]) -> None:
-        self._read = read
-        self._begin, self._kept = 0, b""
-
-    def read(self, offset: int, size: int) -> bytes:
-        """Read *size* bytes; *offset* is not before that of an earlier piece."""
-        kept = self._kept[offset - self._begin :]
-        if len(kept) < size:
-            kept += self._read(offset + len(kept), size - len(kept))
-            self._begin, self._kept = offset, kept
-        return kept[:size]
 
 
 def _padded(size: int) -> int:

@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import gencore
-from gencore import corefile
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -171,16 +170,3 @@ def test_build_ids_are_read_in_one_pass_whatever_the_rows_say(step):
         assert len(core.build_ids) == count
 
     assert file.bytes_read <= len(memory)
-
-
-def test_mapped_elf_files_are_limited(monkeypatch):
-    """Each costs the time to parse its beginning."""
-    monkeypatch.setattr(corefile, "_MOST_FILES", 1)
-    files = struct.pack("<QQ", 2, 4096) + struct.pack("<6Q", 0x1000, 0x2000, 0, 0x2000, 0x3000, 0)
-    memory = core_with(b"", 1, b"").ljust(4096, b"\0") * 2
-
-    with (
-        CoreFile(io.BytesIO(whole_core(files=files + b"/x\0/y\0", memory=memory))) as core,
-        pytest.raises(IntegrityError, match="more than 1 mapped ELF files"),
-    ):
-        assert core.build_ids

@@ -506,6 +506,29 @@ def test_each_cause_has_its_exit_code(cli, arguments, code):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ('errno.EACCES, "Permission denied", "/x"', "/x: Permission denied"),
+        ('errno.ECONNREFUSED, "Connection refused"', "Connection refused"),
+        ('"timed out"', "timed out"),
+    ],
+)
+def test_an_unforeseen_failure_of_the_system_is_one_line(cli, arguments, says):
+    """And is not taken for one of the standard output."""
+    patch = f"""if True:
+        import errno, gencore.cli.ps as ps
+        def fail():
+            raise OSError({arguments})
+        ps.armed_processes = fail
+    """
+    done = cli("ps", "--json", patch=patch)
+    error = json.loads(done.stdout)
+
+    assert (done.returncode, done.stderr) == (1, f"gencore: {says}\n")
+    assert (error["error"], error["message"]) == ("GencoreError", says)
+
+
 def test_help_lists_every_exit_code(cli):
     """A row for each, with what it means."""
     rows = cli("--help").stdout.partition("Exit codes:\n")[2]

@@ -169,7 +169,12 @@ def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
-    "program", ["gencore", ".venv/bin/gencore", f"{sys.executable} -m gencore"]
+    "program",
+    [
+        ".venv/bin/gencore",
+        pytest.param("gencore", marks=pytest.mark.exhaustive),
+        pytest.param(f"{sys.executable} -m gencore", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_what_demo_says_to_type_next_works(tmp_path, program):
     """However it was called, and however the directory is called."""

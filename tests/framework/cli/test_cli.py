@@ -369,6 +369,14 @@ def test_each_cause_has_its_exit_code(cli, arguments, code):
     assert "Traceback" not in done.stderr
 
 
+def test_quiet_ps_adds_no_note(cli):
+    """Not even that no process is armed."""
+    nothing = "import gencore.cli.ps as ps; ps.armed_processes = list"
+
+    assert "gencore exec" in cli("ps", patch=nothing).stderr
+    assert cli("ps", "-q", patch=nothing).stderr == ""
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

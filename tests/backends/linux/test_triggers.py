@@ -15,7 +15,10 @@ import pytest
 
 from gencore.bundle import BundleReader
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's"),
+    pytest.mark.timeout(200),  # many seconds in all; see conftest.py on the order
+]
 
 LOOKS = 12
 """So many looks of the agent are waited for where nothing is to happen."""

@@ -15,7 +15,11 @@ import pytest
 import gencore
 from gencore.bundle import BundleReader, verify
 
-pytestmark = [pytest.mark.recorder, pytest.mark.skipif(sys.platform != "linux", reason="Linux")]
+pytestmark = [
+    pytest.mark.recorder,
+    pytest.mark.skipif(sys.platform != "linux", reason="Linux"),
+    pytest.mark.timeout(200),  # many seconds in all; see conftest.py on the order
+]
 
 
 def manifest_of(bundle):

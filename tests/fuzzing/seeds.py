@@ -321,7 +321,7 @@ def _built(found):
 def main():
     """Write every file."""
     for kind, (ending, make) in KINDS.items():
-        folder = CORPUS / kind
+        folder = CORPUS / f"{kind}s"
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in make():
             (folder / f"{name}.{ending}").write_bytes(data)

@@ -53,9 +53,23 @@ def _instant(text: str | None) -> datetime | None:
         return None
 
 
+def _or_where_dumps_go(
+    context: click.Context, parameter: click.Parameter, directory: Path | None
+) -> Path:
+    """Return the directory of the settings if none was named; it must exist too."""
+    if directory is not None:
+        return directory
+    configured = resolve_settings({}).directory or "."
+    place: Path = parameter.type.convert(str(configured), parameter, context)
+    return place
+
+
 @click.command("list")
 @click.argument(
-    "directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False
+    "directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=False,
+    callback=_or_where_dumps_go,
 )
 @click.option(
     "--since",
@@ -70,7 +84,7 @@ def _instant(text: str | None) -> datetime | None:
 @no_limits_option
 def list_command(
     *,
-    directory: Path | None,
+    directory: Path,
     since: datetime | None,
     service: str | None,
     pid: int | None,
@@ -95,10 +109,9 @@ def list_command(
       gencore list --since 2h
       gencore list /var/dumps --service 'orders*' --json
     """
-    place = Path(directory or resolve_settings({}).directory or ".")
     matches = _matching(since, service, pid)
-    rows = sorted(filter(matches, _rows(place)), key=lambda row: row["created_at"] or _NEVER)
-    unfinished = list(find_leftovers(place)) if every else []
+    rows = sorted(filter(matches, _rows(directory)), key=lambda row: row["created_at"] or _NEVER)
+    unfinished = list(find_leftovers(directory)) if every else []
     if as_json:
         print_json({"bundles": rows, **({"leftovers": unfinished} if every else {})})
         return

@@ -39,7 +39,7 @@ class Budget:
         """Return one for reading all of the file: honest ones take about a tenth of it."""
         size = 0.0
         with suppress(OSError):  # the command reports it
-            size = path.stat().st_size / _MIB
+            size = (path / "core" if path.is_dir() else path).stat().st_size / _MIB
         return cls(cpu_seconds=60 + round(2 * size), seconds=600 + round(10 * size))
 
 

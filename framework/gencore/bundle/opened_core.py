@@ -12,7 +12,7 @@ from gencore.bundle.contents import Member
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.verification import Check
 
-__all__ = ["WITHOUT_MANIFEST", "LooseFile", "FileOrigin", "OpenedCore"]
+__all__ = ["WITHOUT_MANIFEST", "FileOrigin", "LooseFile", "OpenedCore"]
 
 WITHOUT_MANIFEST: Final = (
     "the manifest: the names that threads have in Python, versions, limits, the host"

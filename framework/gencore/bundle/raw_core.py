@@ -16,7 +16,7 @@ from gencore._elf_identity import BEGINNING, build_id_of, read_identity
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.contents import check_path
 from gencore.bundle.core_facts import facts_of
-from gencore.bundle.opened_core import WITHOUT_MANIFEST, LooseFile, FileOrigin, OpenedCore
+from gencore.bundle.opened_core import WITHOUT_MANIFEST, FileOrigin, LooseFile, OpenedCore
 from gencore.bundle.verification import Check
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError

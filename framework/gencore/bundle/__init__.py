@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from gencore.bundle.contents import Member
     from gencore.bundle.extraction import extract
-    from gencore.bundle.opened_core import OpenedCore
+    from gencore.bundle.opened_core import FileOrigin, LooseFile, OpenedCore
     from gencore.bundle.opening import open_core
     from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
@@ -27,6 +27,8 @@ __all__ = [
     "BundleReader",
     "BundleWriter",
     "Check",
+    "FileOrigin",
+    "LooseFile",
     "Member",
     "MemberFile",
     "OpenedCore",
@@ -41,6 +43,8 @@ _MODULES: Final = {
     "BundleReader": "reader",
     "BundleWriter": "writer",
     "Check": "verification",
+    "FileOrigin": "opened_core",
+    "LooseFile": "opened_core",
     "Member": "contents",
     "MemberFile": "reader",
     "OpenedCore": "opened_core",

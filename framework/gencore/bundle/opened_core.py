@@ -12,7 +12,7 @@ from gencore.bundle.contents import Member
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.verification import Check
 
-__all__ = ["WITHOUT_MANIFEST", "LooseFile", "MappedFile", "OpenedCore"]
+__all__ = ["WITHOUT_MANIFEST", "FileOrigin", "LooseFile", "OpenedCore"]
 
 WITHOUT_MANIFEST: Final = (
     "the manifest: the names that threads have in Python, versions, limits, the host"
@@ -33,7 +33,7 @@ class LooseFile:
 
 
 @attrs.frozen(kw_only=True)
-class MappedFile:
+class FileOrigin:
     """A file that the process had mapped: the executable, a library, data."""
 
     path: str
@@ -85,12 +85,12 @@ class OpenedCore(ABC):
     def close(self) -> None:
         """Close it; its members can no longer be read."""
 
-    def mapped_files(self) -> Iterable[MappedFile]:
+    def mapped_files(self) -> Iterable[FileOrigin]:
         """Return what the process had mapped, and where the bytes of that come from."""
         for row in ManifestValue(self.facts())["libraries"]:
             path = row["path"].text or ""
             missing = self.find(path) is None
-            yield MappedFile(
+            yield FileOrigin(
                 path=path,
                 build_id=row["build_id"].text,
                 origin="missing" if missing else self.kind,

@@ -16,7 +16,7 @@ from gencore._elf_identity import BEGINNING, build_id_of, read_identity
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.contents import check_path
 from gencore.bundle.core_facts import facts_of
-from gencore.bundle.opened_core import WITHOUT_MANIFEST, LooseFile, MappedFile, OpenedCore
+from gencore.bundle.opened_core import WITHOUT_MANIFEST, FileOrigin, LooseFile, OpenedCore
 from gencore.bundle.verification import Check
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
@@ -101,7 +101,7 @@ class RawCore(OpenedCore):
             for file in self.mapped_files()
         ]
 
-    def mapped_files(self) -> tuple[MappedFile, ...]:
+    def mapped_files(self) -> tuple[FileOrigin, ...]:
         """Return each mapped ELF file, and whether it is on this machine."""
         return tuple(file for file, _ in self._looked_up)
 
@@ -136,7 +136,7 @@ class RawCore(OpenedCore):
         self._core.close()
 
     @cached_property
-    def _looked_up(self) -> tuple[tuple[MappedFile, _Here | None], ...]:
+    def _looked_up(self) -> tuple[tuple[FileOrigin, _Here | None], ...]:
         found = [self._look_up(*row) for row in self._core.build_ids.items()]
         unknown = "its beginning is not in the core, so that nothing identifies it"
         rest = self._code_without_beginning()
@@ -147,7 +147,7 @@ class RawCore(OpenedCore):
         paths = (row.path for row in self._core.mapped_ranges if row.start in code)
         return [path for path in dict.fromkeys(paths) if path not in self._core.build_ids]
 
-    def _look_up(self, path: str, build_id: str | None) -> tuple[MappedFile, _Here | None]:
+    def _look_up(self, path: str, build_id: str | None) -> tuple[FileOrigin, _Here | None]:
         if build_id is None:
             return _missing(path, None, "it has no build ID, so that nothing identifies it"), None
         try:
@@ -156,7 +156,7 @@ class RawCore(OpenedCore):
             return _missing(path, build_id, f"not on this machine: {_why(error)}"), None
         if here is None:
             return _missing(path, build_id, "this machine has another version of it"), None
-        return MappedFile(path=path, build_id=build_id, origin="machine"), here
+        return FileOrigin(path=path, build_id=build_id, origin="machine"), here
 
     @cached_property
     def _sources(self) -> Mapping[str, _Here]:
@@ -167,8 +167,8 @@ class RawCore(OpenedCore):
         return found
 
 
-def _missing(path: str, build_id: str | None, reason: str) -> MappedFile:
-    return MappedFile(path=path, build_id=build_id, origin="missing", reason=reason)
+def _missing(path: str, build_id: str | None, reason: str) -> FileOrigin:
+    return FileOrigin(path=path, build_id=build_id, origin="missing", reason=reason)
 
 
 def _why(error: Exception) -> str:

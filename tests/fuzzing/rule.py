@@ -11,6 +11,8 @@ EXPANSION = 1032
 """Bytes that a byte can hold if deflate has compressed it, at most."""
 MEMORY = 1 << 30
 """Bytes of address space, whatever the file."""
+FIXED = 1 << 20
+"""Bytes that any file may cost on the disk: the report's page has a style, for example."""
 BLOCK = 4096
 """Bytes of the disk that a name may cost."""
 NAMES = 20_000 + 150_000
@@ -26,7 +28,7 @@ def seconds(size, *, compressed):
 
 def disk(size):
     """Return the bytes that unpacking a bundle of so many bytes may write."""
-    return size * EXPANSION + min(NAMES, size) * BLOCK
+    return FIXED + size * EXPANSION + min(NAMES, size) * BLOCK
 
 
 def disk_usage(folder):

@@ -124,7 +124,7 @@ def members(n):
 
 def names_of_one_source(n):
     """A stack of *n* frames, each of which names the same file in another way."""
-    files = ["/" + "./" * (k % 50) + "x/../" * (k // 50) + "a.py" for k in range(n)]
+    files = [f"/{k:09}/../a.py" for k in range(n)]
     frames = [{"function": "f", "file": file, "line": 1} for file in files]
     manifest = {"threads": [{"python": {"frames": frames}}]}
     path = _written({"a.py": b"\n" * 10_000, "manifest.json": b"{}"})
@@ -173,16 +173,16 @@ def _verified(files):
 
 KINDS = {
     mapped_files: 50_000,
-    images_that_overlap: 10_000,
-    pages_in_reverse: 250,
-    notes_in_reverse: 20_000,
-    notes_of_notes: 500,
+    images_that_overlap: 40_000,
+    pages_in_reverse: 1_000,
+    notes_in_reverse: 15_000,
+    notes_of_notes: 1_500,
     listed_threads: 50_000,
     gzip_members: 20_000,
     pax_records: 1_000,
     deep_paths: 5_000,
     members: 2_000,
-    names_of_one_source: 2_000,
+    names_of_one_source: 10_000,
     rows_in_the_report: 10_000,
     deep_json: 20_000,
     digits: 500_000,

@@ -406,7 +406,9 @@ print(json.dumps([before == count(), threading.active_count()]))
 """
 
 
-@pytest.mark.parametrize("failure", ["collector", "cancel"])
+@pytest.mark.parametrize(
+    "failure", [pytest.param("collector", marks=pytest.mark.exhaustive), "cancel"]
+)
 def test_no_thread_and_no_descriptor_outlives_a_dump_that_fails(python, failure):
     """Nor is one known to threading."""
     assert python(LEFT, failure) == [True, 1]

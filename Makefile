@@ -1,4 +1,4 @@
-# The two commands that matter: make demo, make test. Both set everything up in .venv first.
+# The two commands that matter: make demo, make test. Both set up what they need in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/*)
@@ -7,16 +7,22 @@ NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/
 help: ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
-.venv/ready: pyproject.toml $(NATIVE)
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gencore needs Python 3.11 or later")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group dev -C cmake.define.GENCORE_WERROR=ON
+
+# What a user installs. The rest is for developers, and takes minutes.
+.venv/installed: pyproject.toml $(NATIVE) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-demo: .venv/ready ## Dump a small service while it works, and read the bundle back.
-	@directory=$$(mktemp -d) && $(BIN)/gencore demo --directory "$$directory"; \
-	  status=$$?; rm -r "$$directory"; exit $$status
+.venv/ready: pyproject.toml $(NATIVE) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev -C cmake.define.GENCORE_WERROR=ON
+	touch .venv/installed $@
+
+demo: .venv/installed ## Dump a small service while it works, and read the bundle back.
+	@rm -rf build/demo && mkdir -p build/demo && $(BIN)/gencore demo -o build/demo
 
 test: .venv/ready ## Run the tests but for those marked exhaustive.
 	$(BIN)/python -m pytest -m 'not exhaustive' $(PYTEST_ARGS)

@@ -123,15 +123,24 @@ class TargetUnavailable(GencoreError):
 
 
 class TimedOut(GencoreError, TimeoutError):
-    """The time limit of the dump, or of one plug-in, was exceeded.
+    """The time limit of the dump, of one plug-in, or of reading a file was exceeded.
 
     ``seconds`` is the limit, ``part`` is who exceeded it: None for the dump.
     """
 
     exit_code = ExitCode.TIMED_OUT
 
-    def __init__(self, seconds: float, part: str | None = None) -> None:
-        if part is None:
+    def __init__(
+        self,
+        seconds: float,
+        part: str | None = None,
+        *,
+        what: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        if what is not None:
+            pass
+        elif part is None:
             what = f"the dump did not complete within its time limit of {seconds:g} s"
             remedy = "raise the timeout, use a faster disk, or pass content='private'"
         else:

@@ -55,8 +55,10 @@ def read_header(read: Callable[[int], bytes]) -> Header:
         block = read(BLOCK)
     if _kind(block) != _REGULAR or any(block[157:257]):
         raise IntegrityError("a member is not a regular file")
-    name = records.get(b"path", _name(block))
-    return Header(name.decode(errors="surrogateescape"), _size(block, records))
+    name = records.get(b"path", _name(block)).decode(errors="surrogateescape")
+    if b"path" in records and b"hdrcharset" not in records and not _is_text(name):
+        raise _invalid("path that is not UTF-8")  # which others do not convert
+    return Header(name, _size(block, records))
 
 
 def _invalid(what: str) -> IntegrityError:
@@ -90,6 +92,11 @@ def _text(field: bytes) -> bytes:
     if any(rest):
         raise _invalid("text")
     return text
+
+
+def _is_text(name: str) -> bool:
+    """Whether it has no byte that was not UTF-8."""
+    return all(not "\ud800" <= character <= "\udfff" for character in name)
 
 
 def _name(block: bytes) -> bytes:

@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 
 import attrs
 
 from gencore._elf_identity import BEGINNING, build_id_of
-from gencore.bundle.contents import Member
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.streamed_member import AlreadyPassed
 from gencore.bundle.walk import walk
@@ -94,14 +94,15 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None, str | 
 
 
 def _library_problems(bundle: BundleReader, core: _Core) -> Iterator[str]:
+    build_id_in = cache(partial(_build_id, bundle))  # many paths may lead to one member
     for path, build_id in core.build_ids.items():
         member = bundle.find(path)
         if member is None:
             yield f"{path}: mapped in the core, but missing from the bundle"
-        elif build_id is not None and build_id != _build_id(bundle, member):
+        elif build_id is not None and build_id != build_id_in(member.path):
             yield f"{path}: build ID differs from that of the mapped file, {build_id}"
 
 
-def _build_id(bundle: BundleReader, member: Member) -> str | None:
-    with bundle.open(member.path) as file:
+def _build_id(bundle: BundleReader, path: str) -> str | None:
+    with bundle.open(path) as file:
         return build_id_of(file.read(BEGINNING))

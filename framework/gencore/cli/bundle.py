@@ -18,6 +18,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check, verify
 from gencore.cli import progress
+from gencore.cli.budget import limited
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import IntegrityError, OutputError
@@ -83,6 +84,7 @@ def service_of(manifest: Mapping[str, Any]) -> str | None:
 @bundle_argument
 @click.option("--files", is_flag=True, help="List every file in the bundle.")
 @json_option
+@limited
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
     """Summarize a bundle, without decompressing its core.
 
@@ -138,6 +140,7 @@ _FACTS: Final = (
 @bundle_argument
 @quiet_option
 @json_option
+@limited
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash, the core, and that no library is missing.
 
@@ -175,6 +178,7 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
 )
 @quiet_option
 @json_option
+@limited
 def extract_command(
     *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
 ) -> None:

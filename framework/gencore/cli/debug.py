@@ -7,9 +7,12 @@ from pathlib import Path
 
 import click
 
+from gencore._confinement.confining import Confinement, execute_confined
 from gencore.bundle.cache import UnpackedBundle
+from gencore.cli.budget import limited, limits_apply
 from gencore.cli.bundle import open_bundle, unpack_bundle
 from gencore.cli.cache import clear_copies
+from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import BUNDLE, json_option, quiet_option
 from gencore.errors import UsageError
@@ -25,6 +28,7 @@ __all__ = ["open_command"]
 @click.option("--clean", is_flag=True, hidden=True)  # gencore cache clear, until the next release
 @quiet_option
 @json_option
+@limited
 def open_command(
     *,
     path: Path | None,
@@ -39,7 +43,8 @@ def open_command(
 
     Put further ARGUMENTS for the debugger after "--". The bundle is unpacked into a private cache
     directory, which later calls reuse and 'gencore cache clear' removes. No program from the
-    bundle is executed, and none of its scripts is loaded.
+    bundle is executed, and none of its scripts is loaded. The debugger can read nothing but that
+    directory and what is installed on the system, write nothing, and reach no network.
 
     \b
     Examples:
@@ -92,10 +97,12 @@ def _quoted(word: str) -> str:
 
 
 def _start(command: list[str], copy: UnpackedBundle) -> None:
-    """Replace this process by the debugger. Raises `UsageError` if it is not installed."""
+    """Become the debugger, confined. Raises `UsageError` if it is not installed."""
     if shutil.which(command[0]) is None:
         raise UsageError(
             f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --print"
         )
     os.set_inheritable(copy.lock, True)  # noqa: FBT003 - in use as long as the debugger runs
+    if limits_apply():
+        execute_confined(command, Confinement.of(command[0], [copy.folder]), print_gap)
     os.execvp(command[0], command)  # noqa: S606 - no shell: the arguments are passed as they are

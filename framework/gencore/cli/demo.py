@@ -3,7 +3,10 @@
 import hashlib
 import json
 import queue
+import shlex
+import shutil
 import socket
+import sys
 import tarfile
 import threading
 import time
@@ -133,6 +136,8 @@ def demo(
         print_json(outcome)
     else:
         _print(outcome)
+        if not quiet:
+            _print_next(outcome)
     raise SystemExit(outcome["exit_code"])
 
 
@@ -214,6 +219,27 @@ def _print(outcome: dict[str, Any]) -> None:
     click.echo(
         f"running    {sum(running.values())} of {len(running)} threads: {', '.join(running)}"
     )
+
+
+def _print_next(outcome: dict[str, Any]) -> None:
+    """Say what can be done with the bundle, in lines that can be pasted."""
+    here = Path.cwd()
+    for path in (Path(artifact["path"]) for artifact in outcome["artifacts"]):
+        bundle = path.relative_to(here) if path.is_relative_to(here) else path
+        click.echo(
+            "next       see where each thread was, what the bundle is, and whether it is whole:"
+        )
+        for command in ("stacks", "info", "verify"):
+            click.echo(f"           {_program()} {command} {shlex.quote(str(bundle))}")
+
+
+def _program() -> str:
+    """Return what calls this program again, from the same directory."""
+    called = sys.argv[0]
+    if Path(called).name != "gencore":
+        return f"{shlex.quote(sys.executable)} -m gencore"
+    found = shutil.which("gencore")
+    return "gencore" if found and Path(found).samefile(called) else shlex.quote(called)
 
 
 def _print_read_back(found: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from gencore._final_directory import OWN_DIRECTORIES
 from gencore._quantities import read_age, size_text
 from gencore._settings.sources import resolve_settings
 from gencore.bundle.manifest import ManifestValue
+from gencore.cli.budget import TO_SUMMARIZE, no_limits_option, within
 from gencore.cli.bundle import fact, open_bundle, service_of
 from gencore.cli.json_output import describe_error, print_json
 from gencore.cli.leftovers import find_leftovers
@@ -52,9 +53,23 @@ def _instant(text: str | None) -> datetime | None:
         return None
 
 
+def _or_where_dumps_go(
+    context: click.Context, parameter: click.Parameter, directory: Path | None
+) -> Path:
+    """Return the directory of the settings if none was named; it must exist too."""
+    if directory is not None:
+        return directory
+    configured = resolve_settings({}).directory or "."
+    place: Path = parameter.type.convert(str(configured), parameter, context)
+    return place
+
+
 @click.command("list")
 @click.argument(
-    "directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False
+    "directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=False,
+    callback=_or_where_dumps_go,
 )
 @click.option(
     "--since",
@@ -66,9 +81,10 @@ def _instant(text: str | None) -> datetime | None:
 @click.option("--pid", type=click.IntRange(min=1), help="Of the process with this ID.")
 @click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option
+@no_limits_option
 def list_command(
     *,
-    directory: Path | None,
+    directory: Path,
     since: datetime | None,
     service: str | None,
     pid: int | None,
@@ -93,10 +109,9 @@ def list_command(
       gencore list --since 2h
       gencore list /var/dumps --service 'orders*' --json
     """
-    place = Path(directory or resolve_settings({}).directory or ".")
     matches = _matching(since, service, pid)
-    rows = sorted(filter(matches, _rows(place)), key=lambda row: row["created_at"] or _NEVER)
-    unfinished = list(find_leftovers(place)) if every else []
+    rows = sorted(filter(matches, _rows(directory)), key=lambda row: row["created_at"] or _NEVER)
+    unfinished = list(find_leftovers(directory)) if every else []
     if as_json:
         print_json({"bundles": rows, **({"leftovers": unfinished} if every else {})})
         return
@@ -131,7 +146,7 @@ def _rows(place: Path) -> Iterator[Row]:
 def _row(path: Path) -> Row:
     row = {"path": path, "size": path.stat().st_size, **dict.fromkeys(_FACTS)}
     try:
-        with open_bundle(path) as bundle:
+        with within(TO_SUMMARIZE, path, "info"), open_bundle(path) as bundle:
             manifest = bundle.manifest()
     except GencoreError as error:
         return {**row, "error": describe_error(error)}

@@ -11,9 +11,10 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
+from gencore.cli.budget import limited
 from gencore.cli.bundle import open_bundle
 from gencore.cli.json_output import print_json
-from gencore.cli.options import BUNDLE, json_option
+from gencore.cli.options import bundle_argument, json_option
 from gencore.errors import GencoreError, OutputError, UsageError
 
 __all__ = ["report"]
@@ -24,7 +25,7 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json")
 
 
 @click.command()
-@click.argument("bundle", type=BUNDLE)
+@bundle_argument
 @click.option(
     "-o",
     "--output",
@@ -33,7 +34,8 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json")
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @json_option
-def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> None:
+@limited
+def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> None:
     """Write a bundle, or a manifest alone, as one HTML file.
 
     The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
@@ -45,13 +47,13 @@ def report(*, bundle: Path, output: Path | None, force: bool, as_json: bool) -> 
     """
     from gencore.html_report import render
 
-    page = render(*_read(bundle)).encode()
-    path = output or Path(_stem(bundle.name) + ".html")
-    _write(path, page, force=force)
+    page = render(*_read(path)).encode()
+    written = output or Path(_stem(path.name) + ".html")
+    _write(written, page, force=force)
     if as_json:
-        print_json({"path": path, "size": len(page)})
+        print_json({"path": written, "size": len(page)})
     else:
-        click.echo(f"report     {escape_unprintable(str(path))} ({len(page) / 2**10:.0f} KiB)")
+        click.echo(f"report     {escape_unprintable(str(written))} ({len(page) / 2**10:.0f} KiB)")
 
 
 def _stem(name: str) -> str:

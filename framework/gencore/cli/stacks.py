@@ -1,9 +1,7 @@
 """``gencore stacks``: the Python stacks in a bundle, from pystack or from the manifest."""
 
 import importlib.util
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +9,19 @@ from typing import Final
 
 import click
 
+from gencore._confinement.confining import Confinement
+from gencore._confinement.running import Outcome, run_reader
 from gencore._escaping import escape_unprintable
 from gencore.bundle.cache import UnpackedBundle
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
+from gencore.cli.budget import limited, limits_apply
 from gencore.cli.bundle import open_bundle, unpack_bundle
+from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.errors import IntegrityError
+from gencore.errors import ExitCode
 
 __all__ = ["stacks_command"]
 
@@ -27,17 +29,28 @@ _PYTHON_FRAME: Final = re.compile(r'    \(Python\) File "(.+)", line (\d{1,9}), 
 _SOURCE_LINE: Final = " " * 8
 """The indentation of pystack's source lines."""
 _PYSTACK: Final = """
-import runpy, types
+import runpy, site, sys, types
+sys.path.append(sys.argv.pop(1))
+site.main()
 import pystack.traceback_formatter as formatter
 formatter.os = types.SimpleNamespace(path=types.SimpleNamespace(exists=lambda path: False))
 runpy.run_module("pystack", run_name="__main__", alter_sys=True)
 """
-"""pystack without its source lines: it would print those of any file here that the core names."""
-_DEBUGINFOD: Final = "DEBUGINFOD_URLS"
-"""Where pystack would ask for what the build IDs in the core name."""
+"""pystack as it was found here, whatever else is installed or lies in the core's directory.
+
+Without its source lines: it would print those of files here that the core names.
+"""
+_OUTPUT: Final = 16 << 20
+"""Bytes that pystack may print."""
+_MEMORY: Final = 4 << 30
+"""Bytes of address space that pystack may have beside what depends on the core."""
+_SECONDS: Final = 120
+"""Of CPU time that pystack may take beside what depends on the core."""
+_SIZE_PER_SECOND: Final = 16 << 20
+"""Bytes of a core that take pystack less than a second."""
 _MISSING: Final = (
-    "pystack is not installed: showing the stacks that the manifest recorded at the instant.\n"
-    "To read them from the core, and for --native: pip install 'gencore[analysis]'"
+    "pystack is not installed",
+    "remedy: pip install 'gencore[analysis]'",
 )
 
 
@@ -46,8 +59,12 @@ _MISSING: Final = (
 @click.option("--native", is_flag=True, help="Merge in the native frames.")
 @quiet_option
 @json_option
-def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> None:
+@limited
+def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> int:
     """Show the Python stack of every thread.
+
+    They are read from the core by pystack, confined. If it fails, those that the manifest recorded
+    at the instant are shown, and the exit code is 3.
 
     \b
     Examples:
@@ -55,28 +72,36 @@ def stacks_command(*, path: Path, native: bool, quiet: bool, as_json: bool) -> N
       gencore stacks --native BUNDLE
     """
     with open_bundle(path) as bundle:
-        if importlib.util.find_spec("pystack") is None:
-            _show_recorded(bundle, as_json=as_json)
-            return
+        pystack = importlib.util.find_spec("pystack")
+        if pystack is None or pystack.origin is None:
+            _show_recorded(bundle, *_MISSING, as_json=as_json)
+            return ExitCode.COMPLETE
         with unpack_bundle(bundle, quiet=quiet) as copy:
-            text = _with_sources(_run_pystack(copy, native=native), SourceLines(bundle))
+            outcome = _run_pystack(Path(pystack.origin).parents[1], copy, native=native)
+        for gap in outcome.gaps:
+            print_gap(gap)
+        if outcome.failure is not None:
+            _show_recorded(bundle, outcome.failure, as_json=as_json)
+            return ExitCode.PARTIAL
+        text = _with_sources(outcome.output, SourceLines(bundle))
     if as_json:
         print_json({"source": "pystack", "text": text})
     else:
         click.echo(text)
+    return ExitCode.COMPLETE
 
 
-def _run_pystack(copy: UnpackedBundle, *, native: bool) -> str:
-    command = [sys.executable, "-c", _PYSTACK, "--no-color", "core"]
+def _run_pystack(packages: Path, copy: UnpackedBundle, *, native: bool) -> Outcome:
+    command = [sys.executable, "-I", "-S", "-c", _PYSTACK, str(packages), "--no-color", "core"]
     command += [*(["--native"] if native else []), "--lib-search-root", str(copy.folder)]
     command += [str(copy.core), str(copy.executable)]
-    environment = {name: value for name, value in os.environ.items() if name != _DEBUGINFOD}
-    done = subprocess.run(  # noqa: S603 - no shell
-        command, capture_output=True, text=True, check=False, env=environment
-    )
-    if done.returncode:
-        raise IntegrityError(f"pystack cannot read the core: {done.stderr.strip()[-500:]}")
-    return done.stdout
+    if not limits_apply():
+        return run_reader("pystack", command, None, None)
+    size = copy.core.stat().st_size
+    cpu_seconds = _SECONDS + size // _SIZE_PER_SECOND
+    limits = {"cpu_seconds": cpu_seconds, "memory": _MEMORY + 4 * size, "output": _OUTPUT}
+    confinement = Confinement.of(sys.executable, [copy.folder], [packages], **limits)
+    return run_reader("pystack", command, confinement, 60 + 4 * cpu_seconds)
 
 
 def _with_sources(text: str, sources: SourceLines) -> str:
@@ -91,13 +116,16 @@ def _with_sources(text: str, sources: SourceLines) -> str:
     return "\n".join(shown_lines)
 
 
-def _show_recorded(bundle: BundleReader, *, as_json: bool) -> None:
+def _show_recorded(bundle: BundleReader, why: str, hint: str = "", *, as_json: bool) -> None:
     threads = bundle.manifest().get("threads")
     rows = [row for row in threads if isinstance(row, dict)] if isinstance(threads, list) else []
+    why = escape_unprintable(why)
+    click.echo(f"gencore: {why}: showing the stacks that the manifest recorded", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
     if as_json:
-        print_json({"source": "manifest", "threads": rows})
+        print_json({"source": "manifest", "reason": why, "threads": rows})
         return
-    click.echo(_MISSING, err=True)
     sources = SourceLines(bundle)
     for row in rows:
         for line in _lines(ManifestValue(row), sources):

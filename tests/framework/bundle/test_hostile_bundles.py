@@ -423,7 +423,7 @@ def test_a_header_that_others_read_otherwise_is_refused(path, tmp_path, place, v
     block[place] = value
     block[148:156] = b"%06o\0 " % (sum(block[:148]) + 256 + sum(block[156:]))
     data = gzip.compress(block) + gzip.compress(bytes(1024))
-    path.write_bytes(data + encode(TOP, [Member("a", 0, 0)], len(data)))
+    path.write_bytes(data + encode_1(TOP, [Member("a", 0, 0)], len(data)))
 
     with BundleReader(path) as bundle, pytest.raises(IntegrityError, match="invalid tar header"):
         extract(bundle, tmp_path)

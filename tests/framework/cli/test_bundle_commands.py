@@ -210,6 +210,16 @@ def test_list_has_filters(cli, week, options, names):
     assert [Path(row["path"]).name.removesuffix(".tar.gz") for row in rows] == names
 
 
+def test_list_reports_a_configured_directory_that_is_missing(cli, monkeypatch, tmp_path):
+    """An empty list would look like no dump."""
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(tmp_path / "none"))
+
+    code, out, err = cli("list")
+
+    assert (code, out) == (2, "")
+    assert "none' does not exist" in err
+
+
 @pytest.mark.parametrize("since", ["soon", "2026-13-01", "", "99999999w"])
 def test_an_instant_that_means_nothing_is_wrong_usage(cli, week, since):
     """With a remedy that shows one."""

@@ -17,11 +17,7 @@ from gencore.bundle.reader import BundleReader
 from gencore.cli.leftovers import sweep_leftovers
 from gencore.output import Output
 
-DEBUGGER = """#!{python}
-import sys
-print("ready", flush=True)
-sys.stdin.read()
-"""
+DEBUGGER = "#!/bin/sh\necho ready\nread line\n"
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -121,7 +117,7 @@ def test_a_copy_that_a_debugger_works_on_stays(cli, bundle, tmp_path):
     """It has the lock of the command that it took the place of."""
     debugger = tmp_path / "bin/gdb"
     debugger.parent.mkdir()
-    debugger.write_text(DEBUGGER.format(python=sys.executable))
+    debugger.write_text(DEBUGGER)
     debugger.chmod(0o755)
     path = f"{debugger.parent}:{os.environ['PATH']}"
     with subprocess.Popen(

@@ -1,0 +1,265 @@
+"""gdb, lldb and pystack, as gencore starts them, read the bundle and nothing of the reader's."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import gencore
+
+SECRET = "SECRET-OF-THE-READER"
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """Make one bundle of this process."""
+    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), content="stacks")
+
+
+@pytest.fixture
+def home(tmp_path):
+    """Make a home with a secret."""
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/secret").write_text(f"{SECRET}\n")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def gencore_command(home, tmp_path):
+    """Return a function that runs gencore in a virtual environment: (code, output)."""
+
+    def run(*arguments, **environment):
+        done = subprocess.run(
+            [sys.executable, "-m", "gencore", *map(str, arguments)],
+            env={
+                **os.environ,
+                **environment,
+                "HOME": str(home),
+                "XDG_CACHE_HOME": str(tmp_path / "cache"),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # is activated
+            },
+            cwd=home,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",  # lldb prints bytes of its own memory with an error
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def in_gdb(path):
+    """Return a command line of gdb that tries to show a file."""
+    python = f"print(open({str(path)!r}).read())"
+    commands = (
+        f"shell cat {path}",
+        f"source {path}",
+        f"python {python}",
+        f"pipe p 1 | cat {path}",
+    )
+    return ["--", "-batch", *(word for command in commands for word in ("-ex", command))]
+
+
+def in_lldbs_shell(path):
+    """Return the same of lldb's shell."""
+    return ["--lldb", "--", "--batch", "-o", f"platform shell -h -- cat {path}"]
+
+
+def in_lldb(path):
+    """Return the same of lldb itself, which shows a line that is not a command."""
+    return ["--lldb", "--", "--batch", "-o", f"command source {path}"]
+
+
+@pytest.mark.parametrize("tries", [in_gdb, in_lldbs_shell, in_lldb])
+def test_a_debugger_shows_no_file_of_the_reader(gencore_command, bundle, home, tool, tries):
+    """Its shell, its scripts and its Python have no more rights than itself."""
+    assert tool("gdb" if tries is in_gdb else "lldb")
+    arguments = (bundle, *tries(home / "secret"))
+
+    _, shown = gencore_command("open", *arguments)
+    _, unconfined = gencore_command("open", "--no-limits", *arguments)
+
+    assert SECRET in unconfined  # else this shows nothing
+    assert SECRET not in shown
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can read passwords")
+@pytest.mark.parametrize("tries", [in_gdb, in_lldb])
+def test_a_debugger_of_root_shows_no_passwords(gencore_command, bundle, tool, tries):
+    """Being root is of no use to it."""
+    assert tool("gdb" if tries is in_gdb else "lldb")
+    lines = Path("/etc/shadow").read_text("ascii").splitlines()
+
+    _, shown = gencore_command("open", bundle, *tries("/etc/shadow"))
+
+    assert lines
+    assert not any(line in shown for line in lines)
+
+
+def test_a_debugger_writes_nothing(gencore_command, bundle, home, tool):
+    """Neither where it was started nor in the copy that it reads."""
+    assert tool("gdb")
+    commands = ("shell touch in_folder", f"shell touch {home}/in_home", "dump value /tmp/in_tmp 1")
+    options = [word for command in commands for word in ("-ex", command)]
+
+    _, shown = gencore_command("open", "--quiet", bundle, "--", "-batch", *options)
+
+    assert shown.count("Permission denied") == len(commands)
+    assert os.listdir(home) == ["secret"]
+    assert not list((home.parent / "cache").rglob("in_folder"))
+
+
+def test_lldb_reads_the_bundle(gencore_command, bundle, tool):
+    """As well as without confinement, though a Python that it cannot read is first in PATH."""
+    assert tool("lldb")
+    look = ("--", "--batch", "-o", "thread list", "-o", "image list")
+
+    shown = [gencore_command("open", "--lldb", *o, bundle, *look) for o in ([], ["--no-limits"])]
+
+    confined, unconfined = (
+        out.partition("Process")[2].partition("Traceback")[0] for _, out in shown
+    )
+    assert [code for code, _ in shown] == [0, 0]
+    assert confined == unconfined
+    assert "clone_image" in confined
+    assert "libc.so.6" in confined
+
+
+def test_gdb_reads_the_bundle(gencore_command, bundle, tool):
+    """As well as without confinement."""
+    assert tool("gdb")
+    look = ("--", "-batch", "-ex", "info threads", "-ex", "backtrace 3", "-ex", "info sharedlib")
+
+    confined = gencore_command("open", "--quiet", bundle, *look)
+
+    assert confined == gencore_command("open", "--quiet", "--no-limits", bundle, *look)
+    assert "clone_image" in confined[1]
+
+
+@pytest.fixture
+def pystack(tmp_path):
+    """Return a function that makes a pystack of that code, as one that a core has taken over."""
+
+    def make(code):
+        package = tmp_path / "packages/pystack"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        (package / "traceback_formatter.py").touch()
+        (package / "__main__.py").write_text(code)
+        return str(package.parent)
+
+    return make
+
+
+READS = """
+import os, socket, sys
+core = open(sys.argv[-2], "rb").read(4)
+try:
+    print("read", core, open(os.environ.get("SECRET", {secret!r})).read())
+except OSError as error:
+    print("read", core, error)
+try:
+    socket.socket()
+    print("a socket")
+except OSError as error:
+    print(error)
+"""
+
+
+def test_pystack_reads_the_core_and_no_file_of_the_reader(gencore_command, bundle, home, pystack):
+    """Whatever a core has made of it."""
+    packages = pystack(READS.format(secret=str(home / "secret")))
+
+    code, shown = gencore_command("stacks", "--quiet", bundle, PYTHONPATH=packages)
+    _, unconfined = gencore_command(
+        "stacks", "--quiet", "--no-limits", bundle, PYTHONPATH=packages
+    )
+
+    assert code == 0
+    assert "read b'\\x7fELF' [Errno 13] Permission denied" in shown
+    assert "[Errno 1] Operation not permitted" in shown
+    assert SECRET in unconfined
+    assert "a socket" in unconfined
+
+
+@pytest.mark.parametrize(
+    ("does", "failure"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "pystack was killed by SIGSEGV"),
+        ("import sys; sys.exit('\\x1b[2J no')", "pystack failed with exit code 1: \\x1b[2J no"),
+        ("while True: print('x' * 1000)", "pystack printed more than"),
+    ],
+)
+def test_stacks_are_the_manifests_if_pystack_fails(
+    gencore_command, bundle, pystack, does, failure
+):
+    """The failure is named, on standard error and in JSON, and the exit code is 3."""
+    packages = pystack(does)
+
+    code, shown = gencore_command("stacks", bundle, PYTHONPATH=packages)
+    json_code, as_json = gencore_command("stacks", "--json", bundle, PYTHONPATH=packages)
+
+    assert (code, json_code) == (3, 3)
+    assert f"gencore: {failure}" in shown
+    assert "showing the stacks that the manifest recorded" in shown
+    assert f"Thread {os.getpid()} MainThread" in shown
+    printed = json.loads(as_json[as_json.index("{\n") : as_json.rindex("}") + 1])
+    assert printed["source"] == "manifest"
+    assert failure in printed["reason"]
+    assert printed["threads"]
+
+
+def test_a_pystack_that_loops_is_stopped(inside, bundle, pystack, monkeypatch, tmp_path):
+    """By its limit of CPU time, which grows with the core."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.syspath_prepend(pystack("while True: pass"))
+    monkeypatch.setattr("gencore.cli.stacks._SECONDS", 1)
+    monkeypatch.delitem(sys.modules, "pystack", raising=False)
+
+    code, out, err = inside("stacks", bundle)
+
+    assert code == 3
+    assert "s of CPU time: showing the stacks that the manifest recorded" in err
+    assert "MainThread" in out
+
+
+RING = """
+import ctypes, gencore, os, sys, threading, time
+def sleep(running):
+    running.set()
+    time.sleep(60)
+running = threading.Event()
+thread = threading.Thread(target=sleep, args=(running,), daemon=True)
+thread.start()
+running.wait()
+gencore.collect_core(directory=sys.argv[1], content="stacks").unlink()  # everything is imported
+frame = sys._current_frames()[thread.ident]
+interpreter_frame = ctypes.c_void_p.from_address(id(frame) + 24).value
+previous = ctypes.c_void_p.from_address(interpreter_frame + 48)
+del frame
+right, previous.value = previous.value, interpreter_frame
+dump = gencore.start(directory=sys.argv[1], collectors=["manifest", "archive"])
+previous.value = right
+print(dump.result().path_of("archive"), flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows the frames of CPython 3.11")
+def test_a_ring_of_frames_ends_with_the_stacks_of_the_manifest(gencore_command, tmp_path, tool):
+    """One pointer in a core was changed: pystack follows it until its stack is full."""
+    assert tool("pystack")
+    command = [sys.executable, "-c", RING, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    code, shown = gencore_command("stacks", "--quiet", done.stdout.strip())
+
+    assert code == 3
+    assert "gencore: pystack was killed by SIGSEGV: showing the stacks" in shown
+    assert " MainThread\n" in shown

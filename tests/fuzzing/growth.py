@@ -26,7 +26,7 @@ from gencore.bundle.contents import read_contents
 from gencore.bundle.manifest import parse_manifest
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.source_lines import SourceLines
-from gencore.bundle.stream import GzipStream
+from gencore.bundle.stream import _SequentialStream
 from gencore.bundle.tar_header import read_header
 from gencore.bundle.verification import verify
 from gencore.corefile import CoreFile
@@ -96,7 +96,7 @@ def listed_threads(n):
 def gzip_members(n):
     """*n* gzip members without data."""
     data = gzip.compress(b"", mtime=0) * n
-    return len(data), lambda: GzipStream(io.BytesIO(data), 0, len(data)).read_or_end(1)
+    return len(data), lambda: _SequentialStream(io.BytesIO(data), 0, len(data)).read_or_end(1)
 
 
 def pax_records(n):

@@ -232,7 +232,7 @@ def _change_content(rng, whole):
 def _change_row(rng, whole):
     file = _file(rng, whole)
     if file.row:
-        file.row = json_value(rng, file.row)
+        file.row = json_value(rng, {**whole.places(file, 0), **file.row})
 
 
 def _change_offset(rng, whole):

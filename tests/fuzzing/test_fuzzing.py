@@ -15,7 +15,7 @@ SOUND = cases.Case(0, "bundle", "sound", (BUNDLES / "sound.tar.gz").read_bytes()
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("mode", "number"), [("readers", 1500), ("tars", 400), ("commands", 6)])
+@pytest.mark.parametrize(("mode", "number"), [("readers", 1500), ("tars", 300), ("commands", 5)])
 def test_no_case_is_a_finding(mode, number):
     """In a process of its own, which limits itself; a finding is printed with its seed."""
     words = [sys.executable, "-m", "tests.fuzzing", mode, "--cases", str(number)]

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from gencore.bundle.contents import Member
 from gencore.bundle.manifest import ManifestValue
+from gencore.bundle.opened_core import LooseFile, OpenedCore
 from gencore.bundle.reader import BundleReader
 from gencore.errors import IntegrityError
 
@@ -22,9 +23,9 @@ _LONGEST: Final = 1000
 
 
 class SourceLines:
-    """The sources in an open bundle."""
+    """The sources in an open bundle, or in what was extracted from one."""
 
-    def __init__(self, bundle: BundleReader) -> None:
+    def __init__(self, bundle: BundleReader | OpenedCore) -> None:
         self._bundle = bundle
         self._lines_of = cache(self._read)
         self._bytes_left, self._lines_left = _LARGEST_TOTAL, _MOST_LINES
@@ -47,7 +48,7 @@ class SourceLines:
         found = {place: self.find(*place) for place in sorted(places)}  # each file is read once
         return {place: line for place, line in found.items() if line}
 
-    def _read(self, member: Member) -> list[bytes]:
+    def _read(self, member: Member | LooseFile) -> list[bytes]:
         """Return all lines of a file, which may have many names; none beyond the limits."""
         if member.size > self._bytes_left:
             return []

@@ -78,14 +78,19 @@ def _hash_problems(
     for path, sha256, tree in _rows(manifest):
         if path not in hashes:
             yield f"{path}: listed in the manifest, but missing from the bundle"
-        elif sha256 not in {None, hashes[path]} or tree not in {None, trees[path]}:
+        elif _differs(sha256, hashes[path]) or _differs(tree, trees[path]):
             yield f"{path}: does not match its hash in the manifest"
     for member in bundle.members:
-        if member.sha256 not in {None, hashes[member.path]}:
+        if _differs(member.sha256, hashes[member.path]):
             yield f"{member.path}: does not match its hash in the table of contents"
 
 
-def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None, str | None]]:
+def _differs(claimed: object, found: str | None) -> bool:
+    """Whether there is a claim, of whatever type, that is not true."""
+    return claimed is not None and claimed != found
+
+
+def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
     rows = manifest.get("files")
     for row in rows if isinstance(rows, list) else ():
         if not isinstance(row, dict) or not isinstance(row.get("name"), str):

@@ -75,10 +75,10 @@ def _or_where_dumps_go(
     "--since",
     metavar="AGE|TIME",
     callback=_read_since,
-    help="Since 2h ago, or since 2026-11-24T04.",
+    help="Made since then: 2h, 7d or 2026-11-24T04:04 (UTC).",
 )
 @click.option("--service", metavar="PATTERN", help="Of services whose name matches: 'orders*'.")
-@click.option("--pid", type=click.IntRange(min=1), help="Of the process with this ID.")
+@click.option("--pid", type=int, metavar="PID", help="Of the process with this ID.")
 @click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option
 @no_limits_option

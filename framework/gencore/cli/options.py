@@ -23,8 +23,8 @@ __all__ = [
 
 Command = Callable[..., Any]
 
-BUNDLE: Final = BundlePath(exists=True, dir_okay=False, path_type=Path)
-"""A file that is to be read."""
+BUNDLE: Final = BundlePath(exists=True, allow_dash=True, path_type=Path)
+"""What `open_core` opens."""
 bundle_argument = click.argument("path", metavar="BUNDLE", type=BUNDLE)
 PTRACE: Final = "linux-ptrace"
 """The backend that --ptrace names."""

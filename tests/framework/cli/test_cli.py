@@ -169,7 +169,12 @@ def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
-    "program", ["gencore", ".venv/bin/gencore", f"{sys.executable} -m gencore"]
+    "program",
+    [
+        ".venv/bin/gencore",
+        pytest.param("gencore", marks=pytest.mark.exhaustive),
+        pytest.param(f"{sys.executable} -m gencore", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_what_demo_says_to_type_next_works(tmp_path, program):
     """However it was called, and however the directory is called."""
@@ -362,6 +367,37 @@ def test_each_cause_has_its_exit_code(cli, arguments, code):
     assert done.returncode == code
     assert done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_quiet_ps_adds_no_note(cli):
+    """Not even that no process is armed."""
+    nothing = "import gencore.cli.ps as ps; ps.armed_processes = list"
+
+    assert "gencore exec" in cli("ps", patch=nothing).stderr
+    assert cli("ps", "-q", patch=nothing).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ('errno.EACCES, "Permission denied", "/x"', "/x: Permission denied"),
+        ('errno.ECONNREFUSED, "Connection refused"', "Connection refused"),
+        ('"timed out"', "timed out"),
+    ],
+)
+def test_an_unforeseen_failure_of_the_system_is_one_line(cli, arguments, says):
+    """And is not taken for one of the standard output."""
+    patch = f"""if True:
+        import errno, gencore.cli.ps as ps
+        def fail():
+            raise OSError({arguments})
+        ps.armed_processes = fail
+    """
+    done = cli("ps", "--json", patch=patch)
+    error = json.loads(done.stdout)
+
+    assert (done.returncode, done.stderr) == (1, f"gencore: {says}\n")
+    assert (error["error"], error["message"]) == ("GencoreError", says)
 
 
 def test_help_lists_every_exit_code(cli):

@@ -30,7 +30,7 @@ __all__ = ["doctor"]
 @directory_option("Where dumps would go.")
 @json_option
 def doctor(*, named: str | None, directory: str | None, as_json: bool) -> NoReturn:
-    """Say whether a dump would work, by which backend, and if not, what to do.
+    """Say whether a dump would work, by which backend, or why not.
 
     With the settings that a dump would read: GENCORE_* and the file of GENCORE_CONFIG. Nothing is
     changed, and no process is stopped. The exit code is that of the dump: 0, it would work; 4, the

@@ -82,7 +82,7 @@ def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json
         if rows is not None:
             stacks = stacks_from_core(ManifestValue(rows), threads, sources)
         else:
-            _explain(opened, failure, installed=packages is not None)
+            _explain(opened, failure, installed=packages is not None, quiet=quiet)
             stacks = stacks_from_manifest(threads, sources)
     reason = None if rows is not None else escape_unprintable(failure)
     _show(stacks, reason, native=native, as_json=as_json)
@@ -95,13 +95,15 @@ def _packages() -> Path | None:
     return None if found is None or found.origin is None else Path(found.origin).parents[1]
 
 
-def _explain(opened: OpenedCore, failure: str, *, installed: bool) -> None:
+def _explain(opened: OpenedCore, failure: str, *, installed: bool, quiet: bool) -> None:
     """Say why the stacks are not from the core. Raises `IntegrityError` if there are no others."""
     remedy = None if installed else _INSTALL
     if not opened.has_manifest:
         raise (IntegrityError if installed else UsageError)(
             f"core file {opened.path}: {failure}", remedy=remedy
         )
+    if quiet and not installed:
+        return
     failure = escape_unprintable(failure)
     click.echo(f"gencore: {failure}: showing the stacks that the manifest recorded", err=True)
     if remedy is not None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 __all__ = ["MOST_VALUES", "shorten"]
 
-MOST_VALUES: Final = 500_000
+MOST_VALUES: Final = 400_000
 """Values that a page shows: a row of a list costs a few bytes in JSON, and hundreds in HTML."""
 
 

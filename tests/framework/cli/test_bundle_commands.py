@@ -343,15 +343,17 @@ def test_stacks_come_from_the_core(cli, bundle, tool):
 
 
 def test_stacks_without_pystack_are_those_of_the_manifest(cli, bundle, monkeypatch):
-    """A line says so."""
+    """A line says so, unless it should be quiet."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
     code, out, err = cli("stacks", bundle)
+    quiet = cli("stacks", "-q", bundle)
 
     assert code == 0
     assert f"Traceback for thread {os.getpid()} (MainThread) (most recent call last):" in out
     assert re.search(r'^    \(Python\) File ".*", line \d+, in bundle$', out, re.MULTILINE)
     assert "gencore[analysis]" in err
+    assert quiet == (0, out, "")
 
 
 def test_rows_of_stacks_do_not_depend_on_what_is_installed(cli, tmp_path, monkeypatch, tool):

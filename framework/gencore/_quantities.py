@@ -6,7 +6,7 @@ from typing import Final
 
 from gencore.errors import UsageError
 
-__all__ = ["read_age", "read_size", "size_text"]
+__all__ = ["read_age", "read_size", "show_size", "size_text"]
 
 _SIZES: Final[Mapping[str, int]] = {
     "": 1,
@@ -14,6 +14,8 @@ _SIZES: Final[Mapping[str, int]] = {
     **{unit: 1000 ** (power + 1) for power, unit in enumerate(("kB", "MB", "GB", "TB"))},
     **{unit: 1024 ** (power + 1) for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"))},
 }
+_BINARY: Final = ("TiB", "GiB", "MiB", "KiB")
+_THREE_DIGITS: Final = 100
 _AGES: Final[Mapping[str, int]] = {"": 1, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _QUANTITY: Final = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)", re.ASCII)
 _LARGEST: Final = 2.0**63
@@ -27,6 +29,13 @@ def read_size(value: object) -> int:
 def read_age(value: object) -> float:
     """Return seconds; a number is one of seconds. Raises `UsageError`."""
     return _read(value, _AGES, "an age", "7d")
+
+
+def show_size(size: int) -> str:
+    """Return bytes in the largest binary unit of which there is one, to three digits."""
+    unit = next((unit for unit in _BINARY if size >= _SIZES[unit]), "B")
+    quantity = size / _SIZES[unit]
+    return f"{quantity:,.0f} {unit}" if quantity >= _THREE_DIGITS else f"{quantity:.3g} {unit}"
 
 
 def size_text(size: int) -> str:

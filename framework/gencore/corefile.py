@@ -11,7 +11,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final, Self
@@ -144,8 +144,10 @@ class CoreFile:
 
     @cached_property
     def notes(self) -> tuple[Note, ...]:
-        """Every note of every PT_NOTE, in file order."""
-        segments = self._note_segments
+        """Every note of every PT_NOTE, in file order, and so of a compressed core in one pass."""
+        segments = sorted(self._note_segments, key=lambda segment: segment.offset)
+        if any(a.offset + a.file_size > b.offset for a, b in pairwise(segments)):
+            raise IntegrityError(f"{self._path}: overlapping notes")
         if (size := sum(s.file_size for s in segments)) > _LARGEST_NOTES:
             raise IntegrityError(
                 f"{self._path}: {size:,} bytes of notes; the limit is {_LARGEST_NOTES:,}"
@@ -184,7 +186,10 @@ class CoreFile:
     def mapped_ranges(self) -> tuple[FileMapping, ...]:
         """The rows of NT_FILE, in order of address."""
         tables = [note.data for note in self.notes if note.type == "NT_FILE"]
-        return tuple(row for table in tables for row in self._file_rows(table))
+        rows = tuple(islice((row for data in tables for row in self._file_rows(data)), _MOST + 1))
+        if len(rows) > _MOST:
+            raise IntegrityError(f"{self._path}: more than {_MOST:,} mapped files")
+        return rows
 
     def _file_rows(self, table: bytes) -> Iterator[FileMapping]:
         head = table[: _FILE_TABLE.size].ljust(_FILE_TABLE.size, b"\0")
@@ -202,25 +207,32 @@ class CoreFile:
         """The GNU build ID of every mapped ELF file, by path, as memory had it.
 
         None if the file has no build ID; a file whose beginning is not in the core is left out.
+        Files are read in the order in which the core has them, and none beyond where the next one
+        begins: so no byte is read twice, however many rows lead to it.
         """
+        images: dict[int, tuple[int, list[str]]] = {}
+        for row in self.mapped_ranges:
+            begin, size = self._place(row.start, min(row.end - row.start, BEGINNING))
+            if size > 0 and not row.file_offset:
+                images.setdefault(begin, (size, []))[1].append(row.path)
         found: dict[str, str | None] = {}
-        for row in sorted(self.mapped_ranges, key=lambda row: row.start):
-            if row.file_offset or row.path in found:
-                continue
-            image = self._memory(row.start, min(row.end - row.start, BEGINNING))
+        for begin, behind in pairwise([*sorted(images), self._size]):
+            size, paths = images[begin]
+            image = self._read(begin, min(size, behind - begin))
             if image.startswith(_ELF_MAGIC):
-                found[row.path] = build_id_of(image)
+                build_id = build_id_of(image)
+                for path in paths:
+                    found.setdefault(path, build_id)
         return found
 
-    def _memory(self, address: int, size: int) -> bytes:
-        """Read *size* bytes, or as many of them as one program header has."""
+    def _place(self, address: int, size: int) -> tuple[int, int]:
+        """Return where *size* bytes of memory are, or how many of them one program header has."""
         at = bisect_right(self._by_address, address, key=lambda header: header.address) - 1
         if at < 0:
-            return b""
+            return 0, 0
         header = self._by_address[at]
-        inside = address - header.address
-        begin, end = header.offset + inside, min(header.offset + header.file_size, self._size)
-        return self._read(begin, min(size, end - begin)) if begin < end else b""
+        begin = header.offset + address - header.address
+        return begin, min(size, min(header.offset + header.file_size, self._size) - begin)
 
     @cached_property
     def _by_address(self) -> list[ProgramHeader]:
@@ -265,12 +277,17 @@ class CoreFile:
     def recorded_threads(self) -> tuple[RecordedThread, ...]:
         """The threads that the backend listed in its own note; empty if there is none."""
         own = (n.data for n in self.notes if (n.owner, n.type) == ("GENCORE", _NT_GENCORE))
-        rows = (line.split(" ", 3) for data in own for line in _text(data).split("\n"))
+        rows = (line.split(" ", 3) for data in own for line in self._lines(data))
         return tuple(
             RecordedThread(int(row[1]), row[2], row[3])
             for row in rows
             if row[0] == "thread" and len(row) == _THREAD_WORDS and _TID.fullmatch(row[1])
         )
+
+    def _lines(self, data: bytes) -> list[str]:
+        if data.count(b"\n") > _MOST:
+            raise IntegrityError(f"{self._path}: a list of more than {_MOST:,} threads")
+        return _text(data).split("\n")
 
     @property
     def flaw(self) -> str | None:

@@ -1,11 +1,12 @@
 """The answer to "would it work here?": yes, or no with reasons and what to do about each."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Self
 
 import attrs
 
-__all__ = ["Reason", "Verdict"]
+__all__ = ["Prospect", "Reason", "Verdict"]
 
 
 @attrs.frozen
@@ -41,3 +42,21 @@ class Verdict:
     def ok(self) -> bool:
         """Whether the backend works here."""
         return not self.reasons
+
+
+@attrs.frozen(kw_only=True)
+class Prospect:
+    """What a dump would take that was checked and not made, see `Pipeline.prospect`."""
+
+    backend: str
+    """The name of the backend that would be used."""
+    core_size: int | None = None
+    """Bytes of the core, estimated from above; None if unknown."""
+    directory: Path | None = None
+    """Where files would be written; None if all artefacts are sent elsewhere."""
+    usual_size: int | None = None
+    """Bytes that the files usually need; None if unknown, or if there are none."""
+    largest_size: int | None = None
+    """Bytes that they need if nothing can be compressed."""
+    warnings: tuple[str, ...] = ()
+    """What might fail all the same."""

@@ -135,3 +135,38 @@ def test_a_file_is_read_where_it_is_mapped_as_far_as_the_core_goes(before, cut):
 
     with CoreFile(io.BytesIO(data[: len(data) - cut])) as core:
         assert core.build_ids == {"/x": None}
+
+
+class ReadForwards(io.BytesIO):
+    """Counts what is read, and refuses a step back, once `forwards` is set."""
+
+    forwards = False
+    bytes_read = furthest = 0
+
+    def read(self, size=-1):
+        begin = self.tell()
+        data = super().read(size)
+        if self.forwards:
+            assert begin >= self.furthest, "a step back"
+            self.furthest = self.tell()
+            self.bytes_read += len(data)
+        return data
+
+
+@pytest.mark.parametrize("step", [0, 4096])
+def test_build_ids_are_read_in_one_pass_whatever_the_rows_say(step):
+    """A step back in a compressed core costs a pass over it."""
+    count = 300
+    page = core_with(b"", 1, b"").ljust(4096, b"\0")
+    memory = page * count
+    rows = [(0x1000 + step * (count - 1 - i), 0x1000 + len(memory), 0) for i in range(count)]
+    files = struct.pack("<QQ", count, 4096) + b"".join(struct.pack("<3Q", *row) for row in rows)
+    files += b"".join(b"/%d\0" % i for i in range(count))
+    file = ReadForwards(whole_core(files=files, memory=memory))
+
+    with CoreFile(file) as core:
+        assert len(core.mapped_ranges) == len(core.program_headers) * count
+        file.forwards = True
+        assert len(core.build_ids) == count
+
+    assert file.bytes_read <= len(memory)

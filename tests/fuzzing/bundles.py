@@ -5,11 +5,19 @@ import json
 import struct
 import tarfile
 import zlib
+from itertools import accumulate, pairwise
 
 import attrs
 
+from gencore.bundle.tree_hash import block_hash, root_hash
+
 BLOCK = 512
 END = 42
+MIB = 1 << 20
+WITH_BLOCKS = 2
+"""The version of tables that have each gzip member's length, and a hash for each block."""
+DERIVED = {"offset", "lengths", "leaves", "tree_sha256"}
+"""What of a row follows from the file."""
 """Bytes of the table's trailer."""
 PIECE = 65_531
 TOP = "core_20260101.000000.1.001"
@@ -54,13 +62,38 @@ class Bundle:
         for file in self.files:
             at = len(file.before) if file.at is None else file.at
             if file.row is not None:
-                rows.append({**file.row, "offset": len(data) + at})
-            data += file.before + compressed(file) + file.after
+                rows.append({**self.places(file, len(data) + at), **file.row})
+            data += file.before + b"".join(self.compressed(file)) + file.after
         if self.end:
             data += gzip.compress(self.end, mtime=0)
         data += self.between
         table = as_json({**self.table, "members": rows})
         return data + framed(table, len(data), behind=self.behind, gap=self.gap)
+
+    def places(self, file, offset):
+        """Return what the table has of a file beside its name, size and hash."""
+        if self.table.get("version") != WITH_BLOCKS:
+            return {"offset": offset}
+        leaves = [block_hash(block) for block in _cut(file.data, MIB)]
+        return {
+            "lengths": [len(member) for member in self.compressed(file)],
+            "tree_sha256": root_hash(leaves),
+            "leaves": [leaf.hex() for leaf in leaves],
+        }
+
+    def compressed(self, file):
+        """Return a file's gzip members: a header's and those of its blocks, or some pieces."""
+        padded = file.data + bytes(-len(file.data) % BLOCK)
+        if self.table.get("version") == WITH_BLOCKS:
+            cut = [file.head, *_cut(padded, MIB)]
+        else:
+            plain = file.head + padded
+            cut = _cut(plain, max(1, -(-len(plain) // file.pieces)))
+        return [gzip.compress(piece, file.level, mtime=0) for piece in cut]
+
+
+def _cut(data, size):
+    return [data[at : at + size] for at in range(0, len(data), size)]
 
 
 def framed(table, begin, *, behind=b"", gap=b""):
@@ -74,14 +107,6 @@ def framed(table, begin, *, behind=b"", gap=b""):
 def as_json(value):
     """Serialize, with a number that Python cannot write."""
     return json.dumps(value).replace(f'"{DIGITS}"', "9" * 5000).encode()
-
-
-def compressed(file):
-    """Return a file's gzip members."""
-    plain = file.head + file.data + bytes(-len(file.data) % BLOCK)
-    step = max(1, -(-len(plain) // file.pieces))
-    cut = (plain[at : at + step] for at in range(0, len(plain), step))
-    return b"".join(gzip.compress(piece, file.level, mtime=0) for piece in cut)
 
 
 def empty_member(name, value):
@@ -120,9 +145,9 @@ def make_file(name, data, **fields):
     return File(header(name, len(data), **fields), data, row)
 
 
-def make(files):
+def make(files, version=WITH_BLOCKS):
     """Return a bundle of files by name."""
-    return Bundle([make_file(*file) for file in files.items()], {"version": 1, "top": TOP})
+    return Bundle([make_file(*file) for file in files.items()], {"version": version, "top": TOP})
 
 
 def take_apart(data):
@@ -136,14 +161,16 @@ def take_apart(data):
         at += size + 26
     table = json.loads(zlib.decompress(table))
     rows = table.pop("members")
-    ends = [*(row["offset"] for row in rows[1:]), begin]
-    places = zip((row["offset"] for row in rows), ends, strict=True)
-    plain = (gzip.decompress(data[slice(*place)]) for place in places)
+    if table["version"] == WITH_BLOCKS:
+        begins = [*accumulate((sum(row["lengths"]) for row in rows), initial=0)]
+    else:
+        begins = [*(row["offset"] for row in rows), begin]
+    plain = [gzip.decompress(data[slice(*place)]) for place in pairwise(begins)]
     return Bundle(list(map(_file, rows, plain)), table)
 
 
 def _file(row, plain):
-    row = {key: value for key, value in row.items() if key != "offset"}
+    row = {key: value for key, value in row.items() if key not in DERIVED}
     pax = tarfile.TarInfo.frombuf(plain[:BLOCK], "utf-8", "surrogateescape")
     length = BLOCK if pax.type == b"0" else 2 * BLOCK + pax.size + -pax.size % BLOCK
     return File(plain[:length], plain[length : length + row["size"]], row)

@@ -27,7 +27,7 @@ def make(seed, kinds=KINDS):
     """Return the case of a seed; one of *kinds*."""
     rng = random.Random(seed)
     kind = rng.choice(kinds)
-    origin = rng.choice(sorted((CORPUS / kind).iterdir()))
+    origin = rng.choice(sorted((CORPUS / f"{kind}s").iterdir()))
     data = origin.read_bytes()
     mutate = mutations.blind if rng.random() < BLIND else STRUCTURED[kind]
     for _ in range(rng.choice((1, 1, 1, 2))):

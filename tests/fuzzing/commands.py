@@ -27,13 +27,19 @@ COMMANDS = (
     ("report", "FILE", ("--output", "page.html")),
     ("open", "FILE", ("--print",)),
 )
-LEFT = {"extract": ("unpacked/",), "report": ("page.html",), "open": ("cache/",)}
-"""What a command may leave below its folder when it succeeds."""
+LEFT = {
+    "extract": ("unpacked/",),
+    "report": ("page.html",),
+    "open": ("cache/",),
+    "stacks": ("cache/",),
+}
+"""What a command may leave below its folder, unless it refuses the file."""
 CACHE = re.compile(r"cache(/gencore(/bundles)?)?")
 """Folders that may stay, empty, whatever happens."""
 START = 4.0
 """More CPU time, for the interpreter's start and pystack's."""
-OURS = {0, 8}
+OURS = {"stacks": {0, 3, 8}}
+"""Exit codes: `stacks` ends with 3 if pystack cannot read a core, and shows what was recorded."""
 PROGRAM = (sys.executable, "-m", "gencore")
 LARGEST_FILE = 64 << 20
 """Bytes of a file that a command may write."""
@@ -99,7 +105,7 @@ def _judge(word, ended, allowed, new):
     code, text = ended.returncode, ended.stderr
     if code == -signal.SIGXCPU:
         raise Finding(f"{word}: more than {allowed:.1f} s of CPU time")
-    if code not in OURS or "Traceback" in text:
+    if code not in OURS.get(word, {0, 8}) or "Traceback" in text:
         raise Finding(f"{word}: ended with {code}: {text[-500:]}")
     if code and not (text.startswith("gencore: ") or "WRONG" in ended.stdout):
         raise Finding(f"{word}: ended with {code} and no reason: {text[-500:]}")
@@ -107,7 +113,7 @@ def _judge(word, ended, allowed, new):
         raise Finding(f"{word}: {len(text):,} characters of messages")
     if found := UNPRINTABLE.search(ended.stdout + text):
         raise Finding(f"{word}: prints {found[0]!r}")
-    may = LEFT.get(word, ()) if code == 0 else ()
+    may = LEFT.get(word, ()) if code in {0, 3} else ()
     left = {path for path in new if not CACHE.fullmatch(path)}
     if left := {path for path in left if not (may and path.startswith(may))}:
         raise Finding(f"{word}: left {sorted(left)[:3]}")

@@ -63,15 +63,19 @@ def registers(tid):
     return bytes(data)
 
 
-def core(notes, images=(), *, base=0x10000, notes_last=False):
-    """Return a core with a program header for each piece of memory, in order of address."""
+def core(notes, images=(), *, base=0x10000, notes_last=False, reverse=False):
+    """Return a core with a program header for each piece of memory, in order of address.
+
+    With *reverse* the last one has the lowest.
+    """
     first = 64 + PHDR.size * (1 + len(images))
     size = sum(map(len, images))
     at_notes, at = (first + size, first) if notes_last else (first, first + len(notes))
     heads = [PHDR.pack(PT_NOTE, 0, at_notes, 0, 0, len(notes), 0, 4)]
     for number, image in enumerate(images):
+        place = len(images) - 1 - number if reverse else number
         heads.append(
-            PHDR.pack(PT_LOAD, 5, at, base + number * PAGE * 16, 0, len(image), len(image), 1)
+            PHDR.pack(PT_LOAD, 5, at, base + place * PAGE * 16, 0, len(image), len(image), 1)
         )
         at += len(image)
     body = (b"".join(images), notes) if notes_last else (notes, b"".join(images))

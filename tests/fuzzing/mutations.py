@@ -1,12 +1,15 @@
 """The mutations: of bytes, JSON, tar headers, gzip members, tables and ELF files."""
 
 import copy
-import gzip
 import tarfile
+from functools import partial
+from gzip import compress
 
 import attrs
 from tests.fuzzing import bundles, cores
 from tests.fuzzing.bundles import BLOCK, TOP
+
+_gzip = partial(compress, mtime=0)
 
 FIELDS = {
     "name": (0, 100),
@@ -229,7 +232,7 @@ def _change_content(rng, whole):
 def _change_row(rng, whole):
     file = _file(rng, whole)
     if file.row:
-        file.row = json_value(rng, file.row)
+        file.row = json_value(rng, {**whole.places(file, 0), **file.row})
 
 
 def _change_offset(rng, whole):
@@ -259,12 +262,12 @@ def _shuffle(rng, whole):
 
 
 def _hide(rng, whole):
-    hidden = gzip.compress(bundles.header("hidden") + bytes(rng.choice((0, 512))))
+    hidden = _gzip(bundles.header("hidden") + bytes(rng.choice((0, 512))))
     other = rng.choice(
         (
-            *(hidden, bundles.with_extra_field(b"", hidden), gzip.compress(b""), b"\0" * 10),
-            *(gzip.compress(bytes(BLOCK)), gzip.compress(bytes(2 * BLOCK)), b"x", hidden[:-1]),
-            *(gzip.compress(b"x"), bundles.empty_member(b"GC", hidden)),
+            *(hidden, bundles.with_extra_field(b"", hidden), _gzip(b""), b"\0" * 10),
+            *(_gzip(bytes(BLOCK)), _gzip(bytes(2 * BLOCK)), b"x", hidden[:-1]),
+            *(_gzip(b"x"), bundles.empty_member(b"GC", hidden)),
         )
     )
     file = _file(rng, whole)

@@ -41,7 +41,8 @@ class _TooLong(BaseException):
 
 def check(case):
     """Let all readers of its kind read a case; return what they said. Raises `Finding`."""
-    allowed = rule.seconds(len(case.data), compressed=case.kind in {"bundle", "table"})
+    packed, shown = case.kind in {"bundle", "table"}, case.kind == "manifest"
+    allowed = rule.seconds(len(case.data), compressed=packed, shown=shown)
     with tempfile.TemporaryDirectory(prefix="gencore-fuzz-") as folder, limited_memory():
         return [_outcome(read, case, Path(folder), allowed) for read in READERS[case.kind]]
 

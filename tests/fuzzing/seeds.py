@@ -50,7 +50,11 @@ MANIFEST = {
         {"start": "0x20000", "size": 8192, "kind": "anonymous"},
     ],
     "libraries": [{"path": "/bin/python", "status": "ok", "size": 4096, "build_id": "6e" * 20}],
-    "files": [{"name": "core"}, {"name": "bin/python"}, {"name": "app.py"}],
+    "files": [
+        {"name": "core", "sha256": None, "tree_sha256": None, "size": 9556},
+        {"name": "bin/python", "sha256": None, "tree_sha256": None},
+        {"name": "app.py", "sha256": "0" * 64, "tree_sha256": "0" * 64},
+    ],
     "annotations": {"service": "orders"},
     "environment": {"allowed": {"LANG": "C"}, "redacted": 3},
 }
@@ -68,6 +72,8 @@ SMALL = {"a": b"a", "manifest.json": b'{"process": {"executable": {"path": "/a"}
 def sound_bundles():
     """Yield bundles that `verify` reads to the end."""
     yield "sound", bundles.make(FILES)
+    yield "sound-version-1", bundles.make(FILES, 1)
+    yield "two-blocks", bundles.make({**FILES, "zeros": bytes((1 << 20) + 1)})
     yield "notes-at-the-end", bundles.make({**FILES, "core": cores.sound(notes_last=True)})
     yield "empty-file", bundles.make({"empty": b"", **SMALL})
     names = {
@@ -78,7 +84,7 @@ def sound_bundles():
     }
     yield "names-that-need-pax", bundles.make({**names, **SMALL})
     yield "zeros", bundles.make({"core": bytes(1 << 20), **SMALL})
-    cut = bundles.make(FILES)
+    cut = bundles.make(FILES, 1)
     for file in cut.files:
         file.pieces = 5
     yield "many-gzip-members", cut
@@ -102,14 +108,14 @@ def forged_bundles():
         ),
         "hidden-in-a-gap": hidden,
     }.items():
-        whole = bundles.make(genuine)
+        whole = bundles.make(genuine, 1)
         whole.files[1].before, whole.files[1].at = before, before.index(hidden)
         yield name, whole
     inner = gzip.compress(bundles.header("b"), mtime=0)
-    overlapping = bundles.make({"outer": inner, **SMALL})
+    overlapping = bundles.make({"outer": inner, **SMALL}, 1)
     outer = overlapping.files[0]
     outer.level = 0
-    place = bundles.compressed(outer)
+    place = b"".join(overlapping.compressed(outer))
     inside = bundles.File(b"", b"", {"path": "b", "size": 0}, at=place.index(inner) - len(place))
     overlapping.files.insert(1, inside)
     yield "overlapping", overlapping
@@ -127,6 +133,8 @@ def forged_bundles():
     yield "bytes-before-the-table", _whole(between=gzip.compress(second, mtime=0))
     yield "bytes-before-the-trailer", _whole(gap=gzip.compress(second, mtime=0))
     yield "bytes-behind-the-table", _whole(behind=b"x")
+    listed = {"files": [{"name": "a", "sha256": [], "tree_sha256": {}}]}
+    yield "hash-that-is-a-list", bundles.make({**SMALL, "manifest.json": bundles.as_json(listed)})
     yield "unknown-version", _whole(table={"version": 99, "top": bundles.TOP})
 
 
@@ -321,7 +329,7 @@ def _built(found):
 def main():
     """Write every file."""
     for kind, (ending, make) in KINDS.items():
-        folder = CORPUS / kind
+        folder = CORPUS / f"{kind}s"
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in make():
             (folder / f"{name}.{ending}").write_bytes(data)

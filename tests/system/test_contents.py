@@ -188,6 +188,9 @@ def mapped(tmp_path):
     return make
 
 
+@pytest.mark.parametrize(
+    "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
+)
 def test_files_behind_memory_that_is_kept_out_are_not_packed(tmp_path, mapped, backend):
     """Under whatever name, shared or private; the reason is in the manifest."""
     kept = {
@@ -221,7 +224,13 @@ def test_files_behind_memory_that_is_kept_out_are_not_packed(tmp_path, mapped, b
         memory.close()
 
 
-@pytest.mark.parametrize("content", sorted({*get_args(Content)} - {"full"}))
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(content, marks=() if content == "stacks" else pytest.mark.exhaustive)
+        for content in sorted({*get_args(Content)} - {"full"})
+    ],
+)
 def test_no_data_file_is_packed_where_memory_is_left_out(tmp_path, mapped, content):
     """Its libraries are."""
     memory = mapped("mapped.db")

@@ -521,16 +521,17 @@ THREADS = """if True:
     for _ in range(2):
         threading.Thread(target=come_and_go, daemon=True).start()
     cores = [str(gencore.create_core(directory=sys.argv[1], content="stacks", backend="linux-elf"))
-             for _ in range(5)]
+             for _ in range(int(sys.argv[2]))]
     end.set()
     print(json.dumps([states, cores]), flush=True)
     os._exit(0)
 """
 
 
-def test_every_thread_state_is_in_a_core_of_the_stacks(python, tmp_path):
+@pytest.mark.parametrize("dumps", [1, pytest.param(5, marks=pytest.mark.exhaustive)])
+def test_every_thread_state_is_in_a_core_of_the_stacks(python, tmp_path, dumps):
     """Also while threads come and go: the list is followed where it stands still."""
-    states, cores = python(THREADS, tmp_path)
+    states, cores = python(THREADS, tmp_path, dumps)
 
     assert len(set(states)) == 41
     for path in cores:

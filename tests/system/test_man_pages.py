@@ -1,6 +1,7 @@
 """The manual pages are made of the commands, and are right for the programs that show them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from gencore.cli import gencore as command_line
 
 ROOT = Path(__file__).parents[2]
+LAST = ["EXIT STATUS", "EXAMPLES", "SEE ALSO"]
 
 
 @pytest.fixture(scope="module")
@@ -37,27 +39,12 @@ def test_no_page_has_a_fault(pages, tool):
 
 def test_a_page_shows_what_the_help_does(pages, tool):
     """Examples as they are to be typed, hyphens included."""
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     command = [tool("mandoc"), "-T", "utf8", pages["gencore-list"]]
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-    )
-    plain = subprocess.run(
-        ["col", "-b"], input=done.stdout, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    plain = re.sub(".\x08", "", done.stdout)  # bold letters are printed twice
 
-    for section in (
-        "NAME",
-        "SYNOPSIS",
-        "DESCRIPTION",
-        "OPTIONS",
-        "EXIT STATUS",
-        "EXAMPLES",
-        "SEE ALSO",
-    ):
-        assert f"\n{section}\n" in plain.stdout
-    assert "gencore-list - List the bundles in a directory, oldest first\n" in plain.stdout
-    assert "gencore list --since 2h\n" in plain.stdout
+    sections = re.findall("^[A-Z ]+$", plain, re.MULTILINE)
+    assert sections == ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", *LAST]
+    assert "gencore-list - List the bundles in a directory, oldest first\n" in plain
+    assert "gencore list --since 2h\n" in plain

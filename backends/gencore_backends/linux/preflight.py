@@ -18,6 +18,7 @@ __all__ = ["core_size_of", "probe_elf", "probe_kernel_core"]
 _WITH_HEAP: Final = {"full", "private"}
 """Contents that include the heap; the others have stacks, and what readers of stacks need."""
 UNKNOWN_PYTHON: Final = "this Python keeps its stacks differently from those that gencore knows"
+_MIB: Final = 1 << 20
 _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
 
@@ -85,7 +86,9 @@ def _kernel_reasons() -> list[Reason]:
 
 
 def _bytes_of(limit: int) -> str:
-    return "unlimited" if limit == resource.RLIM_INFINITY else f"{limit:,} bytes"
+    if limit == resource.RLIM_INFINITY:
+        return "unlimited"
+    return f"{limit:,} bytes" if limit < _MIB else f"{limit / _MIB:,.0f} MiB"
 
 
 def _pattern_reasons(pattern: CorePattern) -> list[Reason]:
@@ -107,7 +110,7 @@ def _limit_reasons(name: str, limit: int, need: int, which: str = "hard") -> lis
     if limit == resource.RLIM_INFINITY or limit >= need:
         return []
     shell, container = {"RLIMIT_CORE": ("c", "core"), "RLIMIT_FSIZE": ("f", "fsize")}[name]
-    text = f"{name} has a {which} limit of {limit:,} bytes; the core may need {need:,}"
+    text = f"{name} has a {which} limit of {_bytes_of(limit)}; the core may need {_bytes_of(need)}"
     remedy = (
         f"start the process with a higher limit: ulimit -{which[0].upper()}{shell} unlimited, "
         f"or the container with --ulimit {container}=-1"

@@ -43,8 +43,13 @@ class Confinement(NamedTuple):
         libraries: Iterable[Path] = (),
         **limits: int,
     ) -> Self:
-        """Return that of a program which is installed here, or of this Python interpreter."""
-        needed = [*places_of_program(program), *libraries]
+        """Return that of a program which is installed here, or of this Python interpreter.
+
+        *libraries* are what it needs beside. The user's home is none, though they may lie in it.
+        """
+        home = Path("~").expanduser()
+        needed = [place for place in libraries if not home.is_relative_to(place)]
+        needed += places_of_program(program)
         needed += places_of_python() if program == sys.executable else ()
         return cls(tuple(map(str, readable)), tuple(map(str, needed)), **limits)
 

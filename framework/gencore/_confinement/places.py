@@ -16,8 +16,9 @@ _OF_THE_SYSTEM: Final = (
 )
 """Programs, libraries, settings and devices that anyone may read; nothing of a user or service."""
 _OF_A_PREFIX: Final = ("bin", "lib", "lib64", "libexec", "share/gdb", "share/terminfo")
+_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _KEPT: Final = frozenset(
-    {"PATH", "TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "COLUMNS", "LINES", "TZ"}
+    {"TERM", "COLORTERM", "NO_COLOR", "LANG", "LANGUAGE", "COLUMNS", "LINES", "TZ"}
 )
 
 
@@ -42,8 +43,9 @@ def places_of_python() -> Iterator[Path]:
 def environment_of_readers(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what of an environment concerns the terminal and the language, and nothing else.
 
-    Without DEBUGINFOD_URLS, among others, from which debuggers fetch what a build ID names. There
-    is no home: what a program would read or write there is not part of a core.
+    Without DEBUGINFOD_URLS, among others, from which debuggers fetch what a build ID names, and
+    without a virtual environment in PATH, by which LLDB's Python finds a library that it may not
+    read. There is no home: what a program would read or write there is not part of a core.
     """
     kept = {k: v for k, v in environment.items() if k in _KEPT or k.startswith("LC_")}
-    return {**kept, "HOME": "/nonexistent", "DEBUGINFOD_URLS": ""}
+    return {**kept, "PATH": _PATH, "HOME": "/nonexistent", "DEBUGINFOD_URLS": ""}

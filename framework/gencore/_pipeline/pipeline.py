@@ -22,7 +22,7 @@ from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.room import check_room
 from gencore._pipeline.selection import Selection
-from gencore._pipeline.space import check_space
+from gencore._pipeline.space import check_space, need
 from gencore._pipeline.state import DumpState
 from gencore._pipeline.stores import Stores
 from gencore._pipeline.ways_out import WaysOut
@@ -41,7 +41,7 @@ from gencore.errors import OutputError, Refused, Unsupported, UsageError
 from gencore.naming import dump_id, dump_name, pattern_of
 from gencore.output import Output
 from gencore.report import Report, describe_error
-from gencore.verdict import Reason, Verdict
+from gencore.verdict import Prospect, Reason, Verdict
 
 __all__ = ["Pipeline"]
 
@@ -192,6 +192,10 @@ class Pipeline:
         A required collector that cannot be made, or that fails its own check, is `Refused`.
         Nothing is left behind. Returns the name of the backend that would be used.
         """
+        return self.prospect().backend
+
+    def prospect(self) -> Prospect:
+        """Check as `check` does; return what a dump would take."""
         self._leave_destination_to_target()
         check_room(self._request.timeout)
         backend, verdict = self._choose()
@@ -199,10 +203,20 @@ class Pipeline:
         way = self._ways_out.make()
         participants = self._selection.make_participants(_refuse)
         self._refuse_observers(participants)
-        if way.outgoing is None and any(p.makes_files for p in participants):
-            with Output(way.directory or self.directory, "check") as output:
-                self._check_space(output.prepare(), participants, backend, verdict)
-        return backend.name
+        found = Prospect(backend=backend.name, core_size=verdict.core_size)
+        if way.outgoing is not None or not any(p.makes_files for p in participants):
+            return found
+        with Output(way.directory or self.directory, "check") as output:
+            warnings = self._check_space(output.prepare(), participants, backend, verdict)
+            sizes = need(participants, verdict.core_size or 0, streams=backend.streams)
+            usual, largest = sizes if verdict.core_size is not None else (None, None)
+            return attrs.evolve(
+                found,
+                directory=Path(way.directory or self.directory).absolute(),
+                usual_size=usual,
+                largest_size=largest,
+                warnings=tuple(warnings),
+            )
 
     def _leave_destination_to_target(self) -> None:
         """Raise `NoRecorder` in a recorder if the destination uses something of its target."""

@@ -8,7 +8,7 @@ from gencore._pipeline.participant import Participant
 from gencore.errors import OutputError
 from gencore.output import Output
 
-__all__ = ["USUAL_RATIO", "check_space"]
+__all__ = ["USUAL_RATIO", "check_space", "need"]
 
 USUAL_RATIO: Final = 3
 """By which factor a bundle is smaller than the estimate of its core, at least, for large heaps of
@@ -32,7 +32,7 @@ def check_space(
     free = output.free
     if core_size is None or free is None:
         return []
-    usual, most = _need(list(participants), core_size, streams=streams)
+    usual, most = need(list(participants), core_size, streams=streams)
     if free < usual and not force:
         raise OutputError(
             str(output.directory),
@@ -47,7 +47,7 @@ def check_space(
     return []
 
 
-def _need(participants: list[Participant], core_size: int, *, streams: bool) -> tuple[int, int]:
+def need(participants: list[Participant], core_size: int, *, streams: bool) -> tuple[int, int]:
     """Return the bytes that are needed usually, and if nothing can be compressed."""
     as_file = (
         core_size

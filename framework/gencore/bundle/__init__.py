@@ -1,7 +1,8 @@
 """The bundle format: writes bundles, and reads untrusted ones.
 
 `BundleWriter` packs. `BundleReader` opens single members, `extract` unpacks, and `verify` checks
-a whole bundle. Each name is loaded on first use: a process that is dumped needs only the writer.
+a whole bundle. `open_core` opens a bundle, an extracted one, or a core alone. Each name is loaded
+on first use: a process that is dumped needs only the writer.
 
 Inside, reader and writer share the format: ``contents`` is the table of contents, ``stream`` the
 bytes and tar headers, ``manifest`` parses untrusted manifests, and ``cache`` keeps the unpacked
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from gencore.bundle.contents import Member
     from gencore.bundle.extraction import extract
+    from gencore.bundle.opened_core import FileOrigin, LooseFile, OpenedCore
+    from gencore.bundle.opening import open_core
     from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
@@ -24,10 +27,14 @@ __all__ = [
     "BundleReader",
     "BundleWriter",
     "Check",
+    "FileOrigin",
+    "LooseFile",
     "Member",
     "MemberFile",
+    "OpenedCore",
     "Places",
     "extract",
+    "open_core",
     "verify",
 ]
 
@@ -36,10 +43,14 @@ _MODULES: Final = {
     "BundleReader": "reader",
     "BundleWriter": "writer",
     "Check": "verification",
+    "FileOrigin": "opened_core",
+    "LooseFile": "opened_core",
     "Member": "contents",
     "MemberFile": "reader",
+    "OpenedCore": "opened_core",
     "Places": "places",
     "extract": "extraction",
+    "open_core": "opening",
     "verify": "verification",
 }
 

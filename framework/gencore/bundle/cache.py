@@ -10,8 +10,9 @@ import fcntl
 import hashlib
 import os
 import re
+import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -25,28 +26,44 @@ from gencore._private_directory import (
     leads_to,
     names_in,
 )
-from gencore.bundle.extraction import extract
+from gencore._quantities import read_age, read_size
+from gencore.bundle.extraction import Readable, unpack
 from gencore.bundle.manifest import ManifestValue
-from gencore.bundle.reader import BundleReader
-from gencore.errors import IntegrityError, OutputError
+from gencore.bundle.opened_core import OpenedCore
+from gencore.errors import IntegrityError, OutputError, UsageError
 
-__all__ = ["Copy", "UnpackedBundle", "clear", "copies", "unpacked"]
+__all__ = ["Copy", "UnpackedCore", "clear", "copies", "spooled", "unpacked"]
 
 _KEY_DIGITS: Final = 32
 _KEY: Final = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}")
 """How the directory of a copy is called; whatever else is in the cache is not ours."""
+_STREAM: Final = "stdin"
+_OWN_PLACE: Final = "set XDG_CACHE_HOME to a directory of your own"
+_LIMITS: Final[Mapping[str, tuple[Callable[[str], float], str]]] = {
+    "GENCORE_CACHE_BYTES": (read_size, "20 GiB"),
+    "GENCORE_CACHE_AGE": (read_age, "7d"),
+}
+"""How large all copies may be together, and how old each, when another one is made."""
 
 
 @attrs.frozen
-class UnpackedBundle:
-    """Where the files of an unpacked bundle are."""
+class UnpackedCore:
+    """Where a core and the files that belong to it are."""
 
     folder: Path
     """A sysroot: every library is below it under its own path."""
     core: Path
-    executable: Path
-    lock: int
+    executable: Path | None
+    """None if it is missing: only a raw core may lack it."""
+    copy: Path | None
+    """The directory of the copy; None if nothing was copied."""
+    lock: int | None
     """The descriptor that keeps it from being removed; a program that inherits it does too."""
+
+    @property
+    def readable(self) -> list[Path]:
+        """What a program must be able to read: the folder, and a core that is not copied."""
+        return [self.folder] if self.core.is_relative_to(self.folder) else [self.folder, self.core]
 
 
 @attrs.frozen(kw_only=True)
@@ -70,24 +87,109 @@ class Copy:
 
 @contextlib.contextmanager
 def unpacked(
-    bundle: BundleReader, progress: Callable[[int], object] = lambda _: None
-) -> Iterator[UnpackedBundle]:
-    """Yield the bundle's copy in the cache, unpacked first if it is missing.
+    opened: OpenedCore,
+    progress: Callable[[int], object] = lambda _: None,
+    *,
+    keep: bool = True,
+) -> Iterator[UnpackedCore]:
+    """Yield its copy in the cache, made first if it is missing; a directory is used as it is.
 
-    Raises `IntegrityError` and `OutputError`.
+    Unless *keep*, a copy that was made is removed at the end. Raises `IntegrityError` and
+    `OutputError`.
     """
-    executable = _executable(bundle)
-    place = _cache() / _key(bundle.path)
+    executable = _executable(opened)
+    if opened.kind == "directory":
+        yield _unpacked(opened, opened.path, executable)
+        return
+    place = _cache() / _key(opened)
+    if not keep and not place.is_dir():
+        place = place.with_name(secrets.token_hex(_KEY_DIGITS // 2))  # of nobody else
     with _in_use(place) as lock:
-        folder = place / bundle.top
         try:
-            if not folder.is_dir():
-                extract(bundle, place, progress=progress)
-            os.utime(lock)
+            folder = _filled(opened, place, lock, progress)
+            yield _unpacked(opened, folder, executable, place, lock)
         finally:
+            if not keep and place.name != _key(opened):
+                _remove(place, lock)
             with contextlib.suppress(OSError):
                 place.rmdir()  # it is empty if that failed
-        yield UnpackedBundle(folder, folder / "core", folder / executable, lock)
+
+
+def _filled(opened: OpenedCore, place: Path, fd: int, progress: Callable[[int], object]) -> Path:
+    """Return the folder in a copy's directory, made first if it is missing."""
+    folder = place / opened.top
+    if folder.is_dir():
+        _check_owner(place, fd)
+    else:
+        left_out = {"core"} if opened.in_place else set()
+        chosen = {member.path for member in opened.members} - left_out
+        walked = opened.walk(progress)
+        unpack(((m.path, file) for m, file in walked if m.path in chosen), place, opened.top)
+        _shrink(place)
+    os.utime(fd)
+    return folder
+
+
+def _check_owner(place: Path, fd: int) -> None:
+    """Raise `OutputError` if another user has made anything in a copy, and `IntegrityError`."""
+    for _, folders, files, below in os.fwalk(dir_fd=fd):
+        for name in (*folders, *files):
+            status = os.stat(name, dir_fd=below, follow_symlinks=False)
+            if status.st_uid != os.geteuid():
+                raise _foreign(place, "has files of another user", "gencore cache clear")
+
+
+def _unpacked(
+    opened: OpenedCore,
+    folder: Path,
+    executable: str | None,
+    copy: Path | None = None,
+    lock: int | None = None,
+) -> UnpackedCore:
+    folder = folder.absolute()
+    return UnpackedCore(
+        folder=folder,
+        core=(opened.in_place or folder / "core").absolute(),
+        executable=None if executable is None else folder / executable,
+        copy=copy,
+        lock=lock,
+    )
+
+
+@contextlib.contextmanager
+def spooled(stream: Readable) -> Iterator[Path]:
+    """Copy a stream, which can be read only once, into a file in the cache; remove it at the end.
+
+    Raises `OutputError`.
+    """
+    place = _cache() / secrets.token_hex(_KEY_DIGITS // 2)
+    with _in_use(place) as lock:
+        try:
+            folder = unpack([(_STREAM, stream)], place, _STREAM)
+            yield folder / _STREAM
+        finally:
+            _remove(place, lock)
+
+
+def _shrink(kept: Path) -> None:
+    """Remove the copies that are too old, and the oldest as long as all are too large together."""
+    most, oldest = _limit("GENCORE_CACHE_BYTES"), _limit("GENCORE_CACHE_AGE")
+    size = sum(copy.size for copy in copies())
+    for place, fd in _places():
+        copy = _describe(place, fd)
+        if place != kept and (copy.removable(oldest) or (size > most and not copy.in_use)):
+            size -= copy.size
+            _remove(place, fd)
+
+
+def _limit(variable: str) -> float:
+    """Return bytes, or seconds. Raises `UsageError` if the environment has something else."""
+    read, default = _LIMITS[variable]
+    text = os.environ.get(variable) or default
+    try:
+        return read(text)
+    except UsageError as error:
+        raise UsageError(f"{variable}: {error.message}", remedy=error.remedy) from error
 
 
 def copies() -> Iterator[Copy]:
@@ -128,28 +230,40 @@ def _in_use(place: Path) -> Iterator[int]:
 def _locked(place: Path) -> int | None:
     """Return None if somebody has removed it before it was locked."""
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_private(place.parent)
+        place.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(place, DIRECTORY)
     except FileNotFoundError:
         return None
     except OSError as error:
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(
             str(place), error.errno or 0, "cannot be created", remedy="set XDG_CACHE_HOME"
         ) from error
     if not is_private(os.fstat(fd)):
         os.close(fd)
-        raise OutputError(
-            str(place),
-            errno.EPERM,
-            "belongs to another user, or is accessible to others",
-            remedy="set XDG_CACHE_HOME to a directory of your own",
-        )
+        raise _foreign(place, "belongs to another user, or is accessible to others", _OWN_PLACE)
     with contextlib.suppress(OSError):  # a file system without locks
         fcntl.flock(fd, fcntl.LOCK_SH)
     if leads_to(place, fd):
         return fd
     os.close(fd)
     return None
+
+
+def _make_private(cache: Path) -> None:
+    """Make the directory of all copies; others could put one copy in the place of another."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = cache.stat()
+    if status.st_uid != os.geteuid():
+        raise _foreign(cache, "belongs to another user", _OWN_PLACE)
+    if status.st_mode & 0o022:
+        cache.chmod(0o700)
+
+
+def _foreign(place: Path, what: str, remedy: str) -> OutputError:
+    return OutputError(str(place), errno.EPERM, what, remedy=remedy)
 
 
 def _places() -> Iterator[tuple[Path, int]]:
@@ -206,22 +320,27 @@ def _cache() -> Path:
     return Path(base, "gencore", "bundles")
 
 
-def _key(path: Path) -> str:
-    """Return another name for another file, or the same file with other contents."""
-    status = path.stat()
-    identity = f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
-    return hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:_KEY_DIGITS]
+def _key(opened: OpenedCore) -> str:
+    """Return another name for another file, or the same with other contents or files beside it."""
+    status = opened.path.stat()
+    parts = [str(opened.path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    if opened.kind == "core":  # what of this machine belongs to it changes
+        parts += sorted(member.path for member in opened.members)
+    identity = "\0".join(map(str, parts)).encode(errors="surrogateescape")
+    return hashlib.sha256(identity).hexdigest()[:_KEY_DIGITS]
 
 
-def _executable(bundle: BundleReader) -> str:
-    """Return the executable's path below the folder. Raises `IntegrityError` if it is missing."""
-    path = ManifestValue(bundle.manifest())["process"]["executable"]["path"].text
-    member = bundle.find(path) if path is not None else None
+def _executable(opened: OpenedCore) -> str | None:
+    """Return the executable's path below the folder. Raises `IntegrityError`."""
+    path = ManifestValue(opened.facts())["process"]["executable"]["path"].text
+    member = opened.find(path) if path is not None else None
     if member is None:
-        raise IntegrityError(f"{bundle.path}: executable {path!r} not found in the bundle")
+        if opened.kind == "core":
+            return None
+        raise IntegrityError(f"{opened.path}: executable {path!r} not found in the {opened.kind}")
     text = os.fsencode(member.path).decode(errors="replace")
     if not text.isprintable() or "`" in text:  # LLDB takes what follows for a command
         raise IntegrityError(
-            f"{bundle.path}: the executable's path {path!r} has control characters or backticks"
+            f"{opened.path}: the executable's path {path!r} has control characters or backticks"
         )
     return member.path

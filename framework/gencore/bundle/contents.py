@@ -83,7 +83,7 @@ class Member:
     lengths: tuple[int, ...] | None = None
     """Of the gzip members that hold its tar header and its blocks, in bytes; None in version 1."""
     leaves: tuple[bytes, ...] | None = None
-    """The hashes of its blocks; see `gencore.bundle.tree_hash`. None if it has no tree."""
+    """The hashes of its blocks; see ``gencore.bundle.tree_hash``. None if it has no tree."""
 
     @property
     def tree(self) -> str | None:

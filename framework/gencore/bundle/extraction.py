@@ -5,7 +5,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from gencore._private_directory import (
     DIRECTORY,
@@ -15,20 +15,26 @@ from gencore._private_directory import (
     private_name,
     sweep,
 )
-from gencore.bundle.contents import Member
+from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.reader import BundleReader
-from gencore.bundle.streamed_member import StreamedMember
 from gencore.bundle.walk import walk
 from gencore.errors import IntegrityError, OutputError, UsageError
 
-__all__ = ["extract"]
+__all__ = ["Readable", "extract", "unpack"]
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE: Final = 1 << 16
 
 
+class Readable(Protocol):
+    """What a file is copied from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read *size* bytes at most; none at the end."""
+
+
 def extract(
-    bundle: BundleReader,
+    bundle: BundleReader | OpenedCore,
     directory: Path,
     names: Iterable[str] = (),
     progress: Callable[[int], object] = lambda _: None,
@@ -41,8 +47,15 @@ def extract(
     failed leaves nothing behind. *progress* is called with the number of bytes of each step.
     Raises `IntegrityError`, `OutputError`, and `UsageError` for a name that is not in the bundle.
     """
-    members = _choose(bundle, list(names))
-    target = directory / bundle.top
+    chosen = _choose(bundle, list(names))
+    walked = bundle.walk(progress) if isinstance(bundle, OpenedCore) else walk(bundle, progress)
+    contents = ((member.path, file) for member, file in walked if member.path in chosen)
+    return unpack(contents, directory, bundle.top)
+
+
+def unpack(contents: Iterable[tuple[str, Readable]], directory: Path, top: str) -> Path:
+    """Write files below a new folder *top*, and return that; see `extract`."""
+    target = directory / top
     if os.path.lexists(target):
         raise OutputError(
             str(target),
@@ -51,22 +64,21 @@ def extract(
             remedy="remove it, or choose another directory",
         )
     with _private_directory(directory) as (private, root_fd):
-        for member, content in walk(bundle, progress):
-            if member in members:
-                with _below(root_fd, member.path) as target_fd:
-                    _copy(content, target_fd)
+        for path, content in contents:
+            with _below(root_fd, path) as target_fd:
+                _copy(content, target_fd)
         private.rename(target)
     return target
 
 
-def _choose(bundle: BundleReader, names: list[str]) -> frozenset[Member]:
+def _choose(bundle: BundleReader | OpenedCore, names: list[str]) -> frozenset[str]:
     known = {member.path for member in bundle.members}
     if unknown := [name for name in names if name not in known]:
         raise UsageError(
             f"not found in the bundle: {', '.join(unknown)}",
             remedy="list the members: gencore info --files BUNDLE",
         )
-    return frozenset(m for m in bundle.members if not names or m.path in names)
+    return frozenset(names or known)
 
 
 @contextlib.contextmanager
@@ -132,11 +144,12 @@ def _enter(directory_fd: int, name: str) -> int:
     return below
 
 
-def _copy(source: StreamedMember, target_fd: int) -> None:
+def _copy(source: Readable, target_fd: int) -> None:
+    """Copy a file, with holes for zeros."""
     with os.fdopen(os.dup(target_fd), "wb") as target:
         while piece := source.read(_PIECE):
             if piece.count(0) == len(piece):
                 target.seek(len(piece), os.SEEK_CUR)
             else:
                 target.write(piece)
-        target.truncate(source.size)
+        target.truncate()

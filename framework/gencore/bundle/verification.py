@@ -2,12 +2,12 @@
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
 from typing import Any
 
 import attrs
 
 from gencore._elf_identity import BEGINNING, build_id_of
-from gencore.bundle.contents import Member
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.streamed_member import AlreadyPassed
 from gencore.bundle.walk import walk
@@ -78,14 +78,19 @@ def _hash_problems(
     for path, sha256, tree in _rows(manifest):
         if path not in hashes:
             yield f"{path}: listed in the manifest, but missing from the bundle"
-        elif sha256 not in {None, hashes[path]} or tree not in {None, trees[path]}:
+        elif _differs(sha256, hashes[path]) or _differs(tree, trees[path]):
             yield f"{path}: does not match its hash in the manifest"
     for member in bundle.members:
-        if member.sha256 not in {None, hashes[member.path]}:
+        if _differs(member.sha256, hashes[member.path]):
             yield f"{member.path}: does not match its hash in the table of contents"
 
 
-def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None, str | None]]:
+def _differs(claimed: object, found: str | None) -> bool:
+    """Whether there is a claim, of whatever type, that is not true."""
+    return claimed is not None and claimed != found
+
+
+def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
     rows = manifest.get("files")
     for row in rows if isinstance(rows, list) else ():
         if not isinstance(row, dict) or not isinstance(row.get("name"), str):
@@ -94,14 +99,15 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None, str | 
 
 
 def _library_problems(bundle: BundleReader, core: _Core) -> Iterator[str]:
+    build_id_in = cache(partial(_build_id, bundle))  # many paths may lead to one member
     for path, build_id in core.build_ids.items():
         member = bundle.find(path)
         if member is None:
             yield f"{path}: mapped in the core, but missing from the bundle"
-        elif build_id is not None and build_id != _build_id(bundle, member):
+        elif build_id is not None and build_id != build_id_in(member.path):
             yield f"{path}: build ID differs from that of the mapped file, {build_id}"
 
 
-def _build_id(bundle: BundleReader, member: Member) -> str | None:
-    with bundle.open(member.path) as file:
+def _build_id(bundle: BundleReader, path: str) -> str | None:
+    with bundle.open(path) as file:
         return build_id_of(file.read(BEGINNING))

@@ -1,5 +1,6 @@
 """The command line: one module per command. Only here do errors become exit codes."""
 
+import errno
 import importlib
 import os
 import signal
@@ -35,6 +36,10 @@ _COMMANDS: Final = {
     "verify": "gencore.cli.bundle:verify_command",
 }
 """Where each command is: only the one that runs is imported, or all for ``--help``."""
+_OF_OUTPUT: Final = frozenset(
+    (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT)
+)
+"""What writing to standard output fails with, which says nothing of a file."""
 
 
 class _LazyGroup(click.Group):
@@ -147,9 +152,10 @@ def _run() -> int:
     except GencoreError as error:
         print_error(reported := error)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None and error.errno in _OF_OUTPUT:
             raise
-        print_error(reported := GencoreError(f"{error.filename}: {error.strerror}"))
+        where = "" if error.filename is None else f"{error.filename}: "
+        print_error(reported := GencoreError(f"{where}{error.strerror or error}"))
     code = reported.exit_code if code is None else code
     _print_as_json(reported, code)
     return code

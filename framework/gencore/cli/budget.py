@@ -1,12 +1,14 @@
 """What a command may spend on reading a file that somebody else made: CPU time, time, memory."""
 
 import functools
+import os
 import resource
 import select
 import shlex
 import signal
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final, Self
@@ -22,7 +24,9 @@ _MIB: Final = 1 << 20
 _OPTION: Final = "gencore.limits"
 _AGAIN: Final = 10.0
 """Seconds until an alarm is repeated: what it raises is lost in a finalizer, for example."""
-_STANDARD_OUTPUT: Final = 1
+_STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1
+_STREAM: Final = 16 << 30
+"""Bytes that a pipe is supposed to bring."""
 
 
 @attrs.frozen(kw_only=True)
@@ -37,14 +41,23 @@ class Budget:
     @classmethod
     def of_file(cls, path: Path) -> Self:
         """Return one for reading all of the file: honest ones take about a tenth of it."""
-        size = 0.0
-        with suppress(OSError):  # the command reports it
-            size = path.stat().st_size / _MIB
+        size = _size_of(path) / _MIB
         return cls(cpu_seconds=60 + round(2 * size), seconds=600 + round(10 * size))
 
 
 TO_SUMMARIZE: Final = Budget(cpu_seconds=10, seconds=60)
 """For a row of `gencore list`, which reads only the manifest."""
+
+
+def _size_of(path: Path) -> int:
+    """Return the bytes of a file, or of an extracted bundle's core; ``-`` is standard input."""
+    try:
+        status = os.fstat(_STANDARD_INPUT) if path == Path("-") else path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            status = (path / "core").stat()
+    except OSError:  # the command reports it
+        return 0
+    return _STREAM if stat.S_ISFIFO(status.st_mode) else status.st_size
 
 
 class _Exceeded(BaseException):

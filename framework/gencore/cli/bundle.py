@@ -1,5 +1,6 @@
 """``gencore info | verify | extract``: the content of a bundle, without a debugger."""
 
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,29 +13,35 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore._quantities import size_text
-from gencore.bundle.cache import UnpackedBundle, unpacked
+from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
+from gencore.bundle.opened_core import OpenedCore
+from gencore.bundle.opening import open_core
 from gencore.bundle.reader import BundleReader
-from gencore.bundle.verification import Check, verify
+from gencore.bundle.verification import Check
 from gencore.cli import progress
 from gencore.cli.budget import limited
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.errors import IntegrityError, OutputError
+from gencore.errors import GencoreError, IntegrityError, OutputError
 
 __all__ = [
     "extract_command",
     "fact",
     "info_command",
     "open_bundle",
+    "open_input",
     "service_of",
-    "unpack_bundle",
+    "unpack",
     "verify_command",
+    "why_no_executable",
 ]
 
 _LONGEST: Final = 200
 """Characters of a field that are shown."""
+_MOST_THREADS: Final = 100
+"""Threads whose IDs are shown; JSON has all."""
 
 _SHOWN: Final = attrs.filters.include("path", "size", "offset", "sha256")
 """What `info --json` shows of each file."""
@@ -53,18 +60,48 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
 
 
 @contextmanager
-def unpack_bundle(bundle: BundleReader, *, quiet: bool) -> Iterator[UnpackedBundle]:
-    """Yield the bundle's copy in the cache; show progress while it is unpacked."""
+def open_input(path: Path) -> Iterator[OpenedCore]:
+    """Open what the user named: see `open_core`. Raises `OutputError` if it cannot be read."""
     with ExitStack() as use:
-        with _progress_of(bundle, quiet=quiet) as count:
-            copy = use.enter_context(unpacked(bundle, count))
-        yield copy
+        try:
+            opened = use.enter_context(open_core(path))
+        except OSError as error:
+            if isinstance(error, GencoreError):
+                raise
+            remedy = "pass a bundle, a core, or a directory that was extracted"
+            raise OutputError(
+                str(path), error.errno or 0, "cannot be read", remedy=remedy
+            ) from error
+        yield opened
 
 
 @contextmanager
-def _progress_of(bundle: BundleReader, *, quiet: bool) -> Iterator[Callable[[int], object]]:
+def unpack(opened: OpenedCore, *, keep: bool, quiet: bool) -> Iterator[UnpackedCore]:
+    """Yield its copy in the cache; show progress while it is made, and where it stays."""
+    with ExitStack() as use:
+        with _progress_of(opened, quiet=quiet) as count:
+            copy = use.enter_context(unpacked(opened, count, keep=keep))
+        if keep and copy.copy is not None and not quiet:
+            place = escape_unprintable(str(copy.copy))
+            click.echo(f"unpacked   {place}; to remove it: gencore cache clear", err=True)
+        yield copy
+
+
+def _signal_name(number: float) -> str:
+    return next((s.name for s in signal.Signals if s == number), str(number))
+
+
+def why_no_executable(opened: OpenedCore) -> str:
+    """Return which executable a core alone lacks, and why."""
+    path = ManifestValue(opened.facts())["process"]["executable"]["path"].text
+    reasons = {file.path: file.reason for file in opened.mapped_files()}
+    return f"the executable is missing: {path or 'unknown'}: {reasons.get(path or '', 'unknown')}"
+
+
+@contextmanager
+def _progress_of(opened: OpenedCore, *, quiet: bool) -> Iterator[Callable[[int], object]]:
     """Show a bar on a terminal; yield the function that takes the bytes of each step."""
-    total = sum(member.size for member in bundle.members)
+    total = sum(member.size for member in opened.members)
     with progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
         yield count
 
@@ -86,34 +123,67 @@ def service_of(manifest: Mapping[str, Any]) -> str | None:
 @json_option
 @limited
 def info_command(*, path: Path, files: bool, as_json: bool) -> None:
-    """Summarize a bundle, without decompressing its core.
+    """Summarize a bundle, or a core alone.
+
+    The core in a bundle is not decompressed. Of a core alone it shows what the core says, which of
+    the mapped files this machine has, and what a bundle would add.
 
     \b
     Examples:
       gencore info BUNDLE
       gencore info --files BUNDLE
     """
-    with open_bundle(path) as bundle:
-        manifest = bundle.manifest()
+    with open_input(path) as opened:
         if as_json:
-            members = [
-                attrs.asdict(member, filter=_SHOWN) | {"tree_sha256": member.tree}
-                for member in bundle.members
-            ]
-            print_json({"manifest": manifest, "members": members})
+            print_json(_as_json(opened))
             return
-        for label, text in _facts(manifest):
-            click.echo(f"{label:<12}{text}")
-        click.echo(f"{'files':<12}{len(bundle.members)}")
-        for member in bundle.members if files else ():
+        facts = opened.facts()
+        for label, text in _facts(facts):
+            if text is not None or opened.has_manifest:
+                click.echo(f"{label:<12}{text or 'unknown'}")
+        click.echo(f"{'files':<12}{len(opened.members)}")
+        for member in opened.members if files else ():
             click.echo(f"{size_text(member.size):>14}  {escape_unprintable(member.path)}")
+        if not opened.has_manifest:
+            for line in _of_a_core(opened, facts, files=files):
+                click.echo(escape_unprintable(line))
 
 
-def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _as_json(opened: OpenedCore) -> dict[str, Any]:
+    facts = opened.facts()
+    return {
+        "kind": opened.kind,
+        "manifest": facts if opened.has_manifest else None,
+        "core": None if opened.has_manifest else facts,
+        "members": [
+            attrs.asdict(member, filter=_SHOWN) | {"tree_sha256": member.tree}
+            for member in opened.members
+        ],
+        "mapped_files": [attrs.asdict(file) for file in opened.mapped_files()],
+        "lacks": list(opened.lacks()),
+    }
+
+
+def _of_a_core(opened: OpenedCore, facts: Mapping[str, Any], *, files: bool) -> Iterator[str]:
+    """Yield what only a core alone shows."""
+    fields = ManifestValue(facts)
+    if number := fields["trigger"]["signal"].number:
+        yield f"{'signal':<12}{_signal_name(number)}"
+    if flaw := fields["core"]["incomplete"].text:
+        yield f"{'incomplete':<12}{flaw}"
+    tids = ", ".join(str(row["tid"]) for row in fields["threads"].rows[:_MOST_THREADS])
+    yield f"{'thread ids':<12}{tids}"
+    for file in opened.mapped_files() if files else ():
+        yield f"{file.origin:>14}  {file.path}{f': {file.reason}' if file.reason else ''}"
+    for lack in opened.lacks():
+        yield f"{'lacks':<12}{lack}"
+
+
+def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     """Yield a label and a text for each: whose bundle it is and why first, then what it is."""
-    yield "service", service_of(manifest) or "unknown"
+    yield "service", service_of(manifest)
     for label, *where in _FACTS:
-        yield label, fact(manifest, *where) or "unknown"
+        yield label, fact(manifest, *where)
     for key, value in ManifestValue(manifest)["annotations"].entries:
         yield "annotation", escape_unprintable(f"{key}: {value}"[:_LONGEST])
 
@@ -144,12 +214,14 @@ _FACTS: Final = (
 def verify_command(*, path: Path, quiet: bool, as_json: bool) -> None:
     """Check every hash, the core, and that no library is missing.
 
+    Of a core alone: whether it is truncated, and whether this machine has the files that it maps.
+
     \b
     Examples:
       gencore verify BUNDLE
     """
-    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
-        checks = verify(bundle, count)
+    with open_input(path) as opened, _progress_of(opened, quiet=quiet) as count:
+        checks = opened.verify(count)
     if as_json:
         print_json({"ok": all(check.ok for check in checks), "checks": _as_rows(checks)})
     else:
@@ -184,13 +256,16 @@ def extract_command(
 ) -> None:
     """Unpack a bundle, or only the files NAMES.
 
+    Of a core alone: the core, and the executable and libraries that this machine has of it. All
+    commands read the folder too, on any machine.
+
     \b
     Examples:
       gencore extract BUNDLE -o /var/tmp
       gencore extract BUNDLE manifest.json
     """
-    with open_bundle(path) as bundle, _progress_of(bundle, quiet=quiet) as count:
-        folder = extract(bundle, directory, names, count)
+    with open_input(path) as opened, _progress_of(opened, quiet=quiet) as count:
+        folder = extract(opened, directory, names, count)
     if as_json:
         print_json({"path": folder})
     else:

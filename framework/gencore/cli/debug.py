@@ -8,38 +8,36 @@ from pathlib import Path
 import click
 
 from gencore._confinement.confining import Confinement, execute_confined
-from gencore.bundle.cache import UnpackedBundle
+from gencore._escaping import escape_unprintable
+from gencore.bundle.cache import UnpackedCore
 from gencore.cli.budget import limited, limits_apply
-from gencore.cli.bundle import open_bundle, unpack_bundle
-from gencore.cli.cache import clear_copies
+from gencore.cli.bundle import open_input, unpack, why_no_executable
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
-from gencore.cli.options import BUNDLE, json_option, quiet_option
+from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import UsageError
 
 __all__ = ["open_command"]
 
 
 @click.command("open")
-@click.argument("path", metavar="[BUNDLE]", type=BUNDLE, required=False)
+@bundle_argument
 @click.argument("arguments", nargs=-1)
 @click.option("--lldb", is_flag=True, help="Start lldb instead of gdb.")
 @click.option("--print", "only_print", is_flag=True, help="Only print the command line.")
-@click.option("--clean", is_flag=True, hidden=True)  # gencore cache clear, until the next release
 @quiet_option
 @json_option
 @limited
 def open_command(
     *,
-    path: Path | None,
+    path: Path,
     arguments: tuple[str, ...],
     lldb: bool,
     only_print: bool,
-    clean: bool,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Open a bundle in gdb or lldb.
+    """Open a bundle, or a core alone, in gdb or lldb.
 
     Put further ARGUMENTS for the debugger after "--". The bundle is unpacked into a private cache
     directory, which later calls reuse and 'gencore cache clear' removes. No program from the
@@ -52,17 +50,9 @@ def open_command(
       gencore open BUNDLE -- -batch -ex 'thread apply all backtrace'
       gencore open --lldb BUNDLE
     """
-    if clean:
-        click.echo("gencore: open --clean is now: gencore cache clear", err=True)
-        removed = len(list(clear_copies(0)))
-        if as_json:
-            print_json({"removed": removed})
-        else:
-            click.echo(f"{removed} copies removed")
-        return
-    if path is None:
-        raise UsageError("BUNDLE is missing", remedy="gencore open BUNDLE")
-    with open_bundle(path) as bundle, unpack_bundle(bundle, quiet=quiet) as copy:
+    with open_input(path) as opened, unpack(opened, keep=True, quiet=quiet) as copy:
+        if copy.executable is None:
+            click.echo(f"gencore: {escape_unprintable(why_no_executable(opened))}", err=True)
         command = [*(_lldb if lldb else _gdb)(copy), *arguments]
         if as_json:
             print_json({"command": command, "folder": copy.folder})
@@ -72,21 +62,25 @@ def open_command(
             _start(command, copy)
 
 
-def _gdb(copy: UnpackedBundle) -> list[str]:
+def _gdb(copy: UnpackedCore) -> list[str]:
     """Return a command line that loads no .gdbinit and no script of a library."""
     settings = ("auto-load off", f"sysroot {copy.folder}", "debuginfod enabled off")
     options = [option for text in settings for option in ("-iex", f"set {text}")]
-    return ["gdb", "-nx", *options, str(copy.executable), str(copy.core)]
+    return ["gdb", "-nx", *options, *_executable(copy), "-c", str(copy.core)]
 
 
-def _lldb(copy: UnpackedBundle) -> list[str]:
+def _lldb(copy: UnpackedCore) -> list[str]:
     commands = (
         "settings set target.load-script-from-symbol-file false",
         f"platform select --sysroot {shlex.quote(str(copy.folder))} remote-linux",
-        shlex.join(["target", "create", "--core", str(copy.core), str(copy.executable)]),
+        shlex.join(["target", "create", "--core", str(copy.core), *_executable(copy)]),
     )
     options = [option for text in commands for option in ("-o", text)]
     return ["lldb", "--no-lldbinit", *options]
+
+
+def _executable(copy: UnpackedCore) -> list[str]:
+    return [] if copy.executable is None else [str(copy.executable)]
 
 
 def _quoted(word: str) -> str:
@@ -96,13 +90,14 @@ def _quoted(word: str) -> str:
     return "$'" + "".join(f"\\{byte:03o}" for byte in os.fsencode(word)) + "'"
 
 
-def _start(command: list[str], copy: UnpackedBundle) -> None:
+def _start(command: list[str], copy: UnpackedCore) -> None:
     """Become the debugger, confined. Raises `UsageError` if it is not installed."""
     if shutil.which(command[0]) is None:
         raise UsageError(
             f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --print"
         )
-    os.set_inheritable(copy.lock, True)  # noqa: FBT003 - in use as long as the debugger runs
+    if copy.lock is not None:
+        os.set_inheritable(copy.lock, True)  # noqa: FBT003 - in use as long as the debugger runs
     if limits_apply():
-        execute_confined(command, Confinement.of(command[0], [copy.folder]), print_gap)
+        execute_confined(command, Confinement.of(command[0], copy.readable), print_gap)
     os.execvp(command[0], command)  # noqa: S606 - no shell: the arguments are passed as they are

@@ -1,128 +1,122 @@
 """``gencore doctor``: would a dump work here, by which backend, and if not, what to do."""
 
 import os
-import shutil
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import attrs
 import click
 
-from gencore._pipeline.pipeline import Pipeline
-from gencore._pipeline.selection import Selection
-from gencore._plugins.catalogue import faults_of_policy
-from gencore._settings.sources import resolve_settings
+from gencore._escaping import escape_unprintable
+from gencore._quantities import show_size
+from gencore.cli.completion import armed
+from gencore.cli.diagnosis.examination import Opinion, examine
 from gencore.cli.json_output import print_json
-from gencore.cli.options import directory_option, json_option
-from gencore.cli.plugins.policy import print_policy_faults
-from gencore.errors import GencoreError, PluginError, UsageError
-from gencore.request import DumpRequest
-from gencore.verdict import Reason, Verdict
+from gencore.cli.options import check_process, directory_option, json_option
+from gencore.verdict import Prospect
 
 __all__ = ["doctor"]
 
 
 @click.command()
+@click.option(
+    "--pid",
+    "named",
+    metavar="PID",
+    callback=lambda _, __, named: named and check_process(named),
+    shell_complete=armed,
+    help="The process that 'gencore dump PID' would dump. Default: a program that dumps itself.",
+)
 @directory_option("Where dumps would go.")
 @json_option
-def doctor(*, directory: str | None, as_json: bool) -> NoReturn:
-    """Say whether a dump would work here, and if not, what to do.
+def doctor(*, named: str | None, directory: str | None, as_json: bool) -> NoReturn:
+    """Say whether a dump would work, by which backend, or why not.
 
-    Exit code 0: it would. 5: no backend works, or not the one of the settings. 4: the directory
-    will not do. 2 or 9: the settings are wrong.
+    With the settings that a dump would read: GENCORE_* and the file of GENCORE_CONFIG. Nothing is
+    changed, and no process is stopped. The exit code is that of the dump: 0, it would work; 4, the
+    environment or the directory will not do; 5, no backend works, or not the one of the settings;
+    6, the process is gone, not armed, or not permitted; 2 or 9, the settings are wrong.
 
     \b
     Examples:
       gencore doctor
       gencore doctor -o /var/dumps
+      gencore doctor --pid 4711
     """
-    where, refusal = _look_at_settings(directory)
-    verdicts, faults = _verdicts(), faults_of_policy()
-    surroundings = {**_surroundings(where), "refused": refusal and str(refusal)}
+    opinion = examine(named, directory)
     if as_json:
-        backends = {n: {"ok": v.ok, **attrs.asdict(v)} for n, v in verdicts.items()}
-        report = {
-            "ok": not refusal,
-            "backends": backends,
-            "policy_faults": [attrs.asdict(fault) for fault in faults],
-            "surroundings": surroundings,
-        }
-        print_json(report)
+        print_json(_as_json(opinion))
     else:
-        _print(verdicts, faults, surroundings)
-    raise SystemExit(refusal.exit_code if refusal else 0)
+        for line in _lines(opinion):
+            click.echo(escape_unprintable(line))
+    raise SystemExit(opinion.exit_code)
 
 
-def _look_at_settings(directory: str | None) -> tuple[Path, GencoreError | None]:
-    """Return where dumps would go, and why they would not."""
-    where = Path(directory or ".")
-    try:
-        pipeline = Pipeline(directory=directory)
-        where = pipeline.directory
-        pipeline.check()
-    except GencoreError as error:
-        return where, error
-    return where, None
-
-
-def _verdicts() -> dict[str, Verdict]:
-    """Return the answers of the backends that are chosen from by default, and of the named one."""
-    return {**_answers(Selection(None, ())), **_answer_of_named()}
-
-
-def _answers(selection: Selection) -> dict[str, Verdict]:
-    asked = {backend.name: verdict for backend, verdict in selection.ask_backends(DumpRequest())}
-    return {**asked, **selection.passed_over}
-
-
-def _answer_of_named() -> dict[str, Verdict]:
-    """Return the answer of the backend of the settings, if they name one and are right."""
-    try:
-        backend = resolve_settings({}).backend
-        return {} if backend is None else _answers(Selection(backend, ()))
-    except PluginError as error:
-        return {error.name: Verdict.no(Reason(error.reason, error.remedy))}
-    except UsageError:
-        return {}
-
-
-def _surroundings(directory: Path) -> dict[str, Any]:
-    status = _read("/proc/self/status")
-    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+def _as_json(opinion: Opinion) -> dict[str, Any]:
+    prospect, target = opinion.case.prospect, opinion.case.target
     return {
+        "ok": prospect is not None,
+        "exit_code": int(opinion.exit_code),
+        "pid": target.other,
+        "backend": prospect and prospect.backend,
+        "core_size": prospect and prospect.core_size,
+        "directory": opinion.case.directory and str(opinion.case.directory),
         "configuration": os.environ.get("GENCORE_CONFIG"),
-        "directory": str(directory.absolute()),
-        "free_bytes": shutil.disk_usage(directory).free if directory.is_dir() else None,
-        "writable": os.access(directory, os.W_OK | os.X_OK),
-        "ptrace_scope": _read("/proc/sys/kernel/yama/ptrace_scope") or None,
-        "effective_capabilities": fields.get("CapEff"),
-        "no_new_privs": fields.get("NoNewPrivs"),
-        "seccomp": fields.get("Seccomp"),
+        "reasons": [attrs.asdict(reason) for reason in opinion.reasons],
+        "warnings": list(prospect.warnings) if prospect else [],
+        "checks": [attrs.asdict(row) for row in opinion.rows],
+        "backends": [
+            {"name": name, "ok": verdict.ok, **attrs.asdict(verdict)}
+            for name, verdict in opinion.backends.items()
+        ],
+        "policy_faults": [attrs.asdict(fault) for fault in opinion.faults_of_policy],
     }
 
 
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(errors="replace").strip()
-    except OSError:
-        return ""
-
-
-def _print(
-    verdicts: dict[str, Verdict], faults: Iterable[Reason], surroundings: dict[str, Any]
-) -> None:
-    for name, verdict in verdicts.items():
-        click.echo(f"{name}: {'yes' if verdict.ok else 'no'}")
+def _lines(opinion: Opinion) -> Iterator[str]:
+    yield _verdict(opinion)
+    if opinion.case.prospect is not None:
+        yield from _what_it_takes(opinion.case.prospect)
+    for reason in opinion.reasons:
+        yield f"  {reason.text}"
+        yield from _remedy(reason.remedy, 4)
+    for fault in opinion.faults_of_policy:
+        yield fault.text
+        yield from _remedy(fault.remedy, 2)
+    yield ""
+    yield "checks:"
+    for row in opinion.rows:
+        yield f"  {row.state:<8} {row.label:<20} {row.text}"
+        yield from _remedy(row.remedy, 12)
+    yield ""
+    yield "backends:"
+    for name, verdict in opinion.backends.items():
+        yield f"  {'yes' if verdict.ok else 'no':<8} {name}"
         for reason in verdict.reasons:
-            click.echo(f"  because {reason.text}")
-            if reason.remedy:
-                click.echo(f"    remedy: {reason.remedy}")
+            yield f"    because {reason.text}"
+            yield from _remedy(reason.remedy, 6)
         for key, value in verdict.facts.items():
-            click.echo(f"  {key}: {value}")
-        if verdict.core_size is not None:
-            click.echo(f"  a core of this process: at most {verdict.core_size / 2**20:,.0f} MiB")
-    print_policy_faults(faults)
-    click.echo("surroundings:")
-    for key, value in surroundings.items():
-        click.echo(f"  {key}: {value}")
+            yield f"    {key}: {value}"
+
+
+def _verdict(opinion: Opinion) -> str:
+    """Return the first line."""
+    prospect, pid = opinion.case.prospect, opinion.case.target.other
+    what = "a dump" if pid is None else f"gencore dump {pid}"
+    if prospect is not None:
+        return f"yes: {what} would work, by {prospect.backend}"
+    works = [name for name, verdict in opinion.backends.items() if verdict.ok]
+    although = f", although {works[0]} works" if works else ""
+    return f"no: {what} would fail with exit code {opinion.exit_code:d}{although}"
+
+
+def _what_it_takes(prospect: Prospect) -> Iterator[str]:
+    if prospect.core_size is not None:
+        yield f"  its core: at most {show_size(prospect.core_size)}"
+    for warning in prospect.warnings:
+        yield f"  warning: {warning}"
+
+
+def _remedy(remedy: str | None, indent: int) -> Iterator[str]:
+    if remedy is not None:
+        yield f"{' ' * indent}remedy: {remedy}"

@@ -1,6 +1,5 @@
 """``gencore dump``: armed processes are dumped from outside, by this one."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from functools import partial
@@ -16,7 +15,7 @@ from gencore.cli.completion import armed, plugins
 from gencore.cli.errors import print_error
 from gencore.cli.fitting import fitted
 from gencore.cli.json_output import describe_error, print_json
-from gencore.cli.options import json_option, quiet_option
+from gencore.cli.options import PTRACE, check_process, json_option, quiet_option
 from gencore.errors import ExitCode, GencoreError, TargetUnavailable, UsageError
 from gencore.request import Content, Threads
 from gencore.target import ArmedProcess, Target
@@ -25,19 +24,10 @@ from gencore.triggers import Fired
 __all__ = ["dump_command"]
 
 _STANDARD_OUTPUT: Final = "-"
-_PTRACE: Final = "linux-ptrace"
-_NAME: Final = re.compile(r"[1-9][0-9]*|[0-9]+/[1-9][0-9]*/[0-9]+")
-"""A process ID, or the name of an agent."""
 
 
 def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) -> tuple[str, ...]:
-    for one in named:
-        if not _NAME.fullmatch(one):
-            raise UsageError(
-                f"{one!r} is neither a process ID nor the name of an agent",
-                remedy="list those that are armed: gencore ps",
-            )
-    return named
+    return tuple(map(check_process, named))
 
 
 @click.command("dump")
@@ -106,7 +96,7 @@ def dump_command(
     if fired is not None:
         request["fired"], request["reason"] = Fired.read(fired[0]), fired[1]
     if ptrace:
-        request["backend"] = _PTRACE
+        request["backend"] = PTRACE
     options = _options(output, collectors, request)
     find = _unarmed_target if ptrace else find_target
     least: Content | None = ("private" if ptrace else "stacks") if fit else None

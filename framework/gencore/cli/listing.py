@@ -53,24 +53,38 @@ def _instant(text: str | None) -> datetime | None:
         return None
 
 
+def _or_where_dumps_go(
+    context: click.Context, parameter: click.Parameter, directory: Path | None
+) -> Path:
+    """Return the directory of the settings if none was named; it must exist too."""
+    if directory is not None:
+        return directory
+    configured = resolve_settings({}).directory or "."
+    place: Path = parameter.type.convert(str(configured), parameter, context)
+    return place
+
+
 @click.command("list")
 @click.argument(
-    "directory", type=click.Path(path_type=Path, exists=True, file_okay=False), required=False
+    "directory",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=False,
+    callback=_or_where_dumps_go,
 )
 @click.option(
     "--since",
     metavar="AGE|TIME",
     callback=_read_since,
-    help="Since 2h ago, or since 2026-11-24T04.",
+    help="Made since then: 2h, 7d or 2026-11-24T04:04 (UTC).",
 )
 @click.option("--service", metavar="PATTERN", help="Of services whose name matches: 'orders*'.")
-@click.option("--pid", type=click.IntRange(min=1), help="Of the process with this ID.")
+@click.option("--pid", type=int, metavar="PID", help="Of the process with this ID.")
 @click.option("--all", "every", is_flag=True, help="Also what unfinished dumps are made in.")
 @json_option
 @no_limits_option
 def list_command(
     *,
-    directory: Path | None,
+    directory: Path,
     since: datetime | None,
     service: str | None,
     pid: int | None,
@@ -95,10 +109,9 @@ def list_command(
       gencore list --since 2h
       gencore list /var/dumps --service 'orders*' --json
     """
-    place = Path(directory or resolve_settings({}).directory or ".")
     matches = _matching(since, service, pid)
-    rows = sorted(filter(matches, _rows(place)), key=lambda row: row["created_at"] or _NEVER)
-    unfinished = list(find_leftovers(place)) if every else []
+    rows = sorted(filter(matches, _rows(directory)), key=lambda row: row["created_at"] or _NEVER)
+    unfinished = list(find_leftovers(directory)) if every else []
     if as_json:
         print_json({"bundles": rows, **({"leftovers": unfinished} if every else {})})
         return

@@ -1,5 +1,6 @@
 """The options that several commands take, with one name, default and environment variable."""
 
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -8,14 +9,27 @@ from typing import Any, Final
 import click
 
 from gencore.cli.completion import BundlePath
+from gencore.errors import UsageError
 
-__all__ = ["BUNDLE", "bundle_argument", "directory_option", "json_option", "quiet_option"]
+__all__ = [
+    "BUNDLE",
+    "PTRACE",
+    "bundle_argument",
+    "check_process",
+    "directory_option",
+    "json_option",
+    "quiet_option",
+]
 
 Command = Callable[..., Any]
 
-BUNDLE: Final = BundlePath(exists=True, dir_okay=False, path_type=Path)
-"""A file that is to be read."""
+BUNDLE: Final = BundlePath(exists=True, allow_dash=True, path_type=Path)
+"""What `open_core` opens."""
 bundle_argument = click.argument("path", metavar="BUNDLE", type=BUNDLE)
+PTRACE: Final = "linux-ptrace"
+"""The backend that --ptrace names."""
+_PROCESS: Final = re.compile(r"[1-9][0-9]*|[0-9]+/[1-9][0-9]*/[0-9]+")
+"""A process ID, or the name of an agent."""
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 
 
@@ -56,3 +70,13 @@ def _path_of(context: click.Context) -> tuple[str, ...]:
     if context.parent is None:
         return ()
     return *_path_of(context.parent), str(context.command.name)
+
+
+def check_process(named: str) -> str:
+    """Return what names a process. Raises `UsageError` if it cannot be one."""
+    if not _PROCESS.fullmatch(named):
+        raise UsageError(
+            f"{named!r} is neither a process ID nor the name of an agent",
+            remedy="list those that are armed: gencore ps",
+        )
+    return named

@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,16 +13,17 @@ from gencore._escaping import escape_unprintable
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
-from gencore.cli.bundle import open_bundle
+from gencore.cli.bundle import open_input
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option
-from gencore.errors import GencoreError, OutputError, UsageError
+from gencore.errors import OutputError, UsageError
 
 __all__ = ["report"]
 
-_GZIP: Final = b"\x1f\x8b"
+_OBJECT: Final = b"{"
+"""How a manifest begins."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_ENDINGS: Final = (".tar.gz", ".manifest.json", ".json")
+_ENDINGS: Final = (".tar.gz", ".manifest.json", ".json", ".core", ".core.gz", ".core.zst")
 
 
 @click.command()
@@ -36,7 +38,7 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json")
 @json_option
 @limited
 def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> None:
-    """Write a bundle, or a manifest alone, as one HTML file.
+    """Write a bundle, a core or a manifest as one HTML file.
 
     The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
 
@@ -48,7 +50,7 @@ def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> No
     from gencore.html_report import render
 
     page = render(*_read(path)).encode()
-    written = output or Path(_stem(path.name) + ".html")
+    written = output or Path(_stem(path) + ".html")
     _write(written, page, force=force)
     if as_json:
         print_json({"path": written, "size": len(page)})
@@ -56,25 +58,25 @@ def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> No
         click.echo(f"report     {escape_unprintable(str(written))} ({len(page) / 2**10:.0f} KiB)")
 
 
-def _stem(name: str) -> str:
+def _stem(path: Path) -> str:
+    name = "stdin" if str(path) == "-" else path.resolve().name
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), "")
     return name.removesuffix(ending)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[tuple[str, int], str]]:
-    """Read the manifest and the source lines of a bundle, or a manifest alone."""
+def _read(path: Path) -> tuple[Mapping[str, Any], dict[tuple[str, int], str]]:
+    """Read facts and source lines of what has a core, or a manifest alone."""
     try:
-        with path.open("rb") as file:
-            if file.read(len(_GZIP)) == _GZIP:
-                with open_bundle(path) as bundle:
-                    manifest = bundle.manifest()
-                    return manifest, SourceLines(bundle).of_stacks(manifest)
-            file.seek(0)
-            return parse_manifest(file.read(LARGEST_MANIFEST + 1)), {}
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(1) == _OBJECT:
+                    file.seek(0)
+                    return parse_manifest(file.read(LARGEST_MANIFEST + 1)), {}
     except OSError as error:
-        if isinstance(error, GencoreError):
-            raise
         raise UsageError(f"{path}: cannot be read: {error}") from error
+    with open_input(path) as opened:
+        facts = opened.facts()
+        return facts, SourceLines(opened).of_stacks(facts)
 
 
 def _write(path: Path, page: bytes, *, force: bool) -> None:

@@ -14,6 +14,7 @@ from gencore.html_report import wording
 from gencore.html_report.limits import read_limits
 from gencore.html_report.memory_map import draw, read_memory
 from gencore.html_report.phases import after_pause, read_pause
+from gencore.html_report.shortening import MOST_VALUES, shorten
 from gencore.html_report.threads import read_threads, registers_summary
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def render(
     *lines* are source lines by file and number, for the frames of the stacks. Raises `UsageError`
     if jinja2 is not installed.
     """
-    fields = ManifestValue(manifest)
+    shown, is_cut = shorten(manifest)
+    fields = ManifestValue(shown)
     threads = read_threads(fields["threads"], lines)
     memory = read_memory(fields["memory"].rows)
     style, script = _read("style.css"), _read("script.js")
@@ -43,6 +45,7 @@ def render(
         .get_template("page.html")
         .render(
             m=fields,
+            most=MOST_VALUES if is_cut else None,
             threads=threads,
             has_sources=any(frame.source for thread in threads for frame in thread.frames),
             registers=registers_summary(threads),

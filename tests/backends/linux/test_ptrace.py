@@ -420,9 +420,10 @@ def test_it_is_never_chosen(traced):
 
 def test_it_says_that_it_is_used_only_by_name(inside):
     """In what doctor shows."""
-    _, shown, _ = inside("doctor")
+    _, shown, _ = inside("doctor", "--json")
+    (row,) = [row for row in json.loads(shown)["backends"] if row["name"] == "linux-ptrace"]
 
-    assert "used only if it is named" in shown.partition("linux-ptrace: no")[2].split("\n")[1]
+    assert [reason["text"] for reason in row["reasons"]] == ["it is used only if it is named"]
 
 
 def test_an_ended_process_is_unavailable(dump):

@@ -1,7 +1,6 @@
 """Triggers of an armed process: when they fire, how often, and what the dump then says."""
 
 import contextlib
-import json
 import os
 import re
 import resource
@@ -9,13 +8,17 @@ import select
 import signal
 import subprocess
 import sys
-import tarfile
 import textwrap
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's")
+from gencore.bundle import BundleReader
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's"),
+    pytest.mark.timeout(200),  # many seconds in all; see conftest.py on the order
+]
 
 LOOKS = 12
 """So many looks of the agent are waited for where nothing is to happen."""
@@ -96,9 +99,8 @@ for line in sys.stdin:
 
 
 def manifest_of(bundle):
-    with tarfile.open(bundle) as opened:
-        (name,) = (name for name in opened.getnames() if name.endswith("/manifest.json"))
-        return json.load(opened.extractfile(name))
+    with BundleReader(bundle) as reader:  # its table leads there; tar would unpack all the core
+        return reader.manifest()
 
 
 @pytest.fixture
@@ -469,7 +471,17 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "several lines",
+        *(
+            pytest.param(name, marks=pytest.mark.exhaustive)
+            for name in NAMES
+            if name != "several lines"
+        ),
+    ],
+)
 def test_whatever_an_exception_is_called_it_is_one_line(service, name):
     """And the process is captured, and ends with its own message alone."""
     code, expected = NAMES[name]

@@ -22,12 +22,10 @@ MAGIC, DYNAMIC_LIBRARY = 0xFEEDFACF, 6
 """MH_MAGIC_64 and MH_DYLIB of <mach-o/loader.h>."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("architecture", "cpu_type"),
-    [
-        ("aarch64", 0x0100000C),
-        pytest.param("x86_64", 0x01000007, marks=pytest.mark.exhaustive),
-    ],
+    [("aarch64", 0x0100000C), ("x86_64", 0x01000007)],
 )
 def test_it_is_a_module_for_macos(tmp_path, architecture, cpu_type):
     """Without a warning, with the stable ABI and everything but Python's own symbols resolved."""

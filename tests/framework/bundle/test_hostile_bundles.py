@@ -438,6 +438,19 @@ def test_nothing_is_between_the_table_and_its_trailer(path, refused, more):
     refused(path, "between the table and its trailer", at_once=True)
 
 
+@pytest.mark.parametrize("claimed", [[], {}, "x", 1])
+@pytest.mark.parametrize("key", ["sha256", "tree_sha256"])
+def test_a_hash_of_another_type_is_a_wrong_one(path, command, write_bundle, claimed, key):
+    """In a manifest."""
+    manifest = {"files": [{"name": "a", key: claimed}]}
+    write_bundle(path, {"a": b"", "manifest.json": json.dumps(manifest).encode()})
+
+    code, out, _ = command(path, "verify")
+
+    assert code == 8
+    assert "a: does not match its hash in the manifest" in out
+
+
 def test_nothing_is_behind_the_table_within_its_pieces(path, refused, monkeypatch):
     """No program would see it."""
     compress = zlib.compress

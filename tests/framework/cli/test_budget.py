@@ -114,6 +114,34 @@ def test_nothing_half_made_stays(cli, bundle, scarce, command, tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_few_bytes_that_become_many_end_with_the_budget(cli, allow, write_bundle, tmp_path):
+    """A quarter of a GiB of zeros is a quarter of a MiB."""
+    files = {"usr/lib/zeros.so": bytes(1 << 28), "manifest.json": b"{}"}
+    path = write_bundle(tmp_path / "zeros.tar.gz", files)
+    allow(cpu_seconds=0.02)
+
+    for command in ("verify", "extract"):
+        code, _, err = cli(command, path)
+
+        assert code == 7
+        assert "reading took more than 0.02 s of CPU time" in err
+    assert os.listdir() == []
+
+
+def test_a_stream_has_time_for_a_large_core():
+    """Its size is unknown; that of a file that is standard input is not."""
+    code = "from pathlib import Path; from gencore.cli.budget import Budget; "
+    code += "print(Budget.of_file(Path('-')).cpu_seconds)"
+    command = [sys.executable, "-c", code]
+
+    pipe = subprocess.run(command, input=b"", stdout=subprocess.PIPE, check=True).stdout
+    with Path(__file__).open("rb") as file:
+        known = subprocess.run(command, stdin=file, stdout=subprocess.PIPE, check=True).stdout
+
+    assert int(pipe) > 10_000
+    assert int(known) == 60
+
+
 def test_a_file_that_exceeds_its_budget_is_a_row(cli, bundle, scarce, monkeypatch, tmp_path):
     """And the next one has the whole budget again."""
     for name in ("bad.tar.gz", "good.tar.gz", "worse.tar.gz"):
@@ -225,5 +253,8 @@ def test_a_budget_grows_with_the_file(tmp_path):
         file.truncate(1 << 40)
 
     assert Budget.of_file(tmp_path / "missing") == Budget.of_file(small)
+    (tmp_path / "extracted").mkdir()
+    (tmp_path / "extracted/core").symlink_to(large)
+    assert Budget.of_file(tmp_path / "extracted") == Budget.of_file(large)
     assert Budget.of_file(large).cpu_seconds > 1e6
     assert Budget.of_file(large).seconds > Budget.of_file(large).cpu_seconds

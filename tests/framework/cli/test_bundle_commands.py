@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -210,6 +211,16 @@ def test_list_has_filters(cli, week, options, names):
     assert [Path(row["path"]).name.removesuffix(".tar.gz") for row in rows] == names
 
 
+def test_list_reports_a_configured_directory_that_is_missing(cli, monkeypatch, tmp_path):
+    """An empty list would look like no dump."""
+    monkeypatch.setenv("GENCORE_DIRECTORY", str(tmp_path / "none"))
+
+    code, out, err = cli("list")
+
+    assert (code, out) == (2, "")
+    assert "none' does not exist" in err
+
+
 @pytest.mark.parametrize("since", ["soon", "2026-13-01", "", "99999999w"])
 def test_an_instant_that_means_nothing_is_wrong_usage(cli, week, since):
     """With a remedy that shows one."""
@@ -276,7 +287,7 @@ def test_what_is_no_bundle_ends_with_8_and_leaves_nothing(cli, tmp_path, monkeyp
     code, _, err = cli(command, "half.tar.gz")
 
     assert code == 8
-    assert "not a bundle" in err
+    assert "neither a bundle nor a core file" in err
     assert os.listdir(tmp_path) == ["half.tar.gz"]
 
 
@@ -332,17 +343,94 @@ def test_stacks_come_from_the_core(cli, bundle, tool):
 
 
 def test_stacks_without_pystack_are_those_of_the_manifest(cli, bundle, monkeypatch):
-    """A line says so."""
+    """A line says so, unless it should be quiet."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
 
     code, out, err = cli("stacks", bundle)
-    told = json.loads(cli("stacks", bundle, "--json")[1])
+    quiet = cli("stacks", "-q", bundle)
 
     assert code == 0
-    assert f"Thread {os.getpid()} MainThread" in out
-    assert "    bundle (" in out
+    assert f"Traceback for thread {os.getpid()} (MainThread) (most recent call last):" in out
+    assert re.search(r'^    \(Python\) File ".*", line \d+, in bundle$', out, re.MULTILINE)
     assert "gencore[analysis]" in err
-    assert told["source"] == "manifest"
+    assert quiet == (0, out, "")
+
+
+def test_rows_of_stacks_do_not_depend_on_what_is_installed(cli, tmp_path, monkeypatch, tool):
+    """Threads by the names that the application gave them, with the same frames."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import gencore, sys, threading\n"
+        "waiting = threading.Event()\n"
+        "threading.Thread(target=waiting.wait, name='payments-worker', daemon=True).start()\n"
+        "print(gencore.collect_core(directory=sys.argv[1], sources=True))\n"
+    )
+    command = [sys.executable, program, tmp_path]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    assert tool("pystack")
+    with_it = json.loads(cli("stacks", "--json", path)[1])
+    text = cli("stacks", path)[1]
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    without = json.loads(cli("stacks", "--json", path)[1])
+
+    assert re.search(r"^Traceback for thread \d+ \(payments-worker\) ", text, re.MULTILINE)
+    assert (with_it["source"], without["source"]) == ("core", "manifest")
+    assert with_it.keys() == without.keys()
+    stacks = [{row["tid"]: row for row in shown["threads"]} for shown in (with_it, without)]
+    assert stacks[0].keys() == stacks[1].keys()
+    for tid, row in stacks[0].items():
+        other = stacks[1][tid]
+        assert row.keys() == other.keys()
+        assert row["name"] == other["name"]
+        assert row["frames"][0].keys() == other["frames"][0].keys()
+        assert row["frames"][0]["file"] == other["frames"][0]["file"]
+    names = {row["name"] for row in with_it["threads"]}
+    assert names == {"MainThread", "payments-worker"}
+    outermost = next(row for row in with_it["threads"] if row["name"] == "MainThread")["frames"][0]
+    assert outermost == {
+        "kind": "python",
+        "function": "<module>",
+        "file": str(program),
+        "line": 4,
+        "source_line": "print(gencore.collect_core(directory=sys.argv[1], sources=True))",
+        "library": None,
+    }
+
+
+def test_native_frames_are_rows_among_the_others(cli, bundle, tool):
+    """With the library that each is in."""
+    told = json.loads(cli("stacks", "--native", "--json", bundle)[1])
+
+    assert tool("pystack")
+    assert told["native"]
+    row = next(row for row in told["threads"] if row["tid"] == os.getpid())
+    assert row["has_native"]
+    assert {frame["kind"] for frame in row["frames"]} == {"python", "native"}
+    assert all((f["library"] is None) == (f["kind"] == "python") for f in row["frames"])
+    assert "    (C) File " in cli("stacks", "--native", bundle)[1]
+
+
+def test_native_frames_without_pystack_are_a_wrong_use(cli, bundle, monkeypatch):
+    """Stacks without them would look as if there were none."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+
+    code, out, err = cli("stacks", "--native", bundle)
+
+    assert (code, out) == (2, "")
+    assert "--native needs pystack, which is not installed" in err
+    assert "pip install 'gencore[analysis]'" in err
+
+
+def test_stacks_import_nothing_from_the_current_directory(
+    cli, bundle, tmp_path, monkeypatch, tool
+):
+    """It may be where somebody else's bundle was unpacked."""
+    (tmp_path / "json.py").write_text("raise SystemExit('imported from the current directory')")
+    monkeypatch.chdir(tmp_path)
+
+    assert tool("pystack")
+    assert cli("stacks", bundle)[0] == 0
 
 
 @pytest.mark.parametrize("pystack", [True, False])

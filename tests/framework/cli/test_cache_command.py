@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import gencore
 from gencore import _private_directory
 from gencore.bundle.cache import unpacked
-from gencore.bundle.reader import BundleReader
+from gencore.bundle.opening import open_core
 from gencore.cli.leftovers import sweep_leftovers
 from gencore.output import Output
 
@@ -234,14 +235,14 @@ def test_what_gencore_did_not_put_into_the_cache_stays(cli, tmp_path):
 def test_a_copy_that_others_could_have_made_is_refused(monkeypatch, tmp_path, bundle):
     """A debugger would load what is in it: a cache in /tmp may be filled by anybody."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with BundleReader(bundle) as reader, unpacked(reader) as copy:
+    with open_core(bundle) as opened, unpacked(opened) as copy:
         place = copy.folder.parent
     place.chmod(0o777)
 
     with (
-        BundleReader(bundle) as reader,
+        open_core(bundle) as opened,
         pytest.raises(gencore.OutputError, match="belongs to another user, or is accessible"),
-        unpacked(reader),
+        unpacked(opened),
     ):
         pass
 
@@ -259,13 +260,94 @@ def test_what_dies_while_leftovers_are_looked_for_is_removed_and_listed(monkeypa
     assert [row["state"] for row in sweep_leftovers(tmp_path)] == ["dead"]
 
 
-def test_the_old_flag_of_open_still_clears_the_cache(cli, bundle):
-    """It names the command that took its place."""
-    cli("open", bundle, "--print")
+def test_open_says_where_its_copy_stays(cli, bundle):
+    """It is the memory of a process."""
+    _, _, err = cli("open", bundle, "--print")
+    (entry,) = entries(cli)
 
-    code, out, err = cli("open", "--clean")
+    assert err == f"unpacked   {Path(entry['path']).parent}; to remove it: gencore cache clear\n"
+    assert cli("open", bundle, "--print", "--quiet")[2] == ""
 
-    assert (code, out) == (0, "1 copies removed\n")
-    assert "gencore cache clear" in err
-    assert "--clean" not in cli("open", "--help")[1]
+
+def test_stacks_leave_no_copy_unless_asked_to(cli, bundle, tool):
+    """One that was kept is used, and stays."""
+    assert tool("pystack")
+    assert cli("stacks", bundle)[0] == 0
     assert entries(cli) == []
+
+    assert "to remove it: gencore cache clear" in cli("stacks", "--keep", bundle)[2]
+    (kept,) = entries(cli)
+    cli("stacks", bundle)
+
+    assert entries(cli) == [{**kept, "used_at": entries(cli)[0]["used_at"]}]
+
+
+@pytest.fixture
+def another(bundle, tmp_path):
+    """Return a second bundle, which gets a copy of its own."""
+    return Path(shutil.copy(bundle, tmp_path / "another.tar.gz"))
+
+
+@pytest.mark.parametrize(
+    ("limits", "days"),
+    [({"GENCORE_CACHE_BYTES": "1"}, 0), ({"GENCORE_CACHE_AGE": "1d"}, 2), ({}, 8)],
+)
+def test_old_copies_go_when_new_ones_come(  # noqa: PLR0917 - fixtures
+    cli, bundle, another, monkeypatch, limits, days
+):
+    """Beyond the limits, which have defaults; the new one stays even if it alone is too large."""
+    for variable, value in limits.items():
+        monkeypatch.setenv(variable, value)
+    cli("open", bundle, "--print")
+    (old,) = entries(cli)
+    used(Path(old["path"]).parent, days)
+
+    cli("open", another, "--print")
+
+    (new,) = entries(cli)
+    assert Path(new["path"]).parent != Path(old["path"]).parent
+
+
+def test_copies_within_the_limits_stay(cli, bundle, another):
+    """Two small ones, of today."""
+    cli("open", bundle, "--print")
+    cli("open", another, "--print")
+
+    assert len(entries(cli)) == 2
+
+
+def test_a_limit_that_means_nothing_is_wrong_usage(cli, bundle, monkeypatch):
+    """It is named."""
+    monkeypatch.setenv("GENCORE_CACHE_BYTES", "much")
+
+    code, _, err = cli("open", bundle, "--print")
+
+    assert code == 2
+    assert "GENCORE_CACHE_BYTES: 'much' is not a size" in err
+
+
+def test_files_of_another_user_in_a_copy_are_refused(cli, bundle):
+    """Whoever may write to the copy's directory could have put them there."""
+    cli("open", bundle, "--print")
+    (entry,) = entries(cli)
+    foreign = Path(entry["path"]) / "core"
+    try:
+        os.chown(foreign, 54321, 54321)
+    except PermissionError:
+        pytest.skip("only root can give files away")
+
+    code, out, err = cli("open", bundle, "--print")
+
+    assert (code, out) == (4, "")
+    assert "has files of another user" in err
+    assert "gencore cache clear" in err
+
+
+def test_the_cache_is_closed_to_others(cli, bundle, tmp_path):
+    """They could put the copy of one bundle in the place of another's."""
+    cache = tmp_path / "cache/gencore/bundles"
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+
+    assert cli("open", bundle, "--print")[0] == 0
+    assert cache.stat().st_mode & 0o777 == 0o700

@@ -169,7 +169,12 @@ def test_a_demo_without_json_is_readable_and_names_each_stage_once(cli):
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
-    "program", ["gencore", ".venv/bin/gencore", f"{sys.executable} -m gencore"]
+    "program",
+    [
+        ".venv/bin/gencore",
+        pytest.param("gencore", marks=pytest.mark.exhaustive),
+        pytest.param(f"{sys.executable} -m gencore", marks=pytest.mark.exhaustive),
+    ],
 )
 def test_what_demo_says_to_type_next_works(tmp_path, program):
     """However it was called, and however the directory is called."""
@@ -326,101 +331,6 @@ def test_quiet_demo_shows_no_progress(cli):
     assert cli("demo", "--quiet").stderr == ""
 
 
-def test_doctor_shows_every_backend_with_its_verdict(cli):
-    """All four appear on every platform."""
-    done = cli("doctor", "--json")
-    report = json.loads(done.stdout)
-
-    assert done.returncode == 0
-    assert set(report["backends"]) >= {"linux-sigsegv", "macos-abort", "aix", "windows"}
-    assert report["backends"]["linux-sigsegv"]["ok"]
-    assert report["backends"]["windows"]["reasons"]
-
-
-def test_doctor_says_why_a_backend_does_not_work(cli, core_pattern):
-    """Reason and remedy; exit code 0 as long as another one does."""
-    core_pattern("|/bin/false")
-
-    done = cli("doctor")
-
-    assert done.returncode == 0
-    assert "/bin/false" in done.stdout
-    assert "remedy: on the host" in done.stdout
-
-
-def test_doctor_fails_where_nothing_works(tool):
-    """Exit code 5."""
-    limited = f"ulimit -f 1; exec {tool('gencore')} doctor"
-    command = [tool("bash"), "-c", limited]
-
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 5
-    assert "RLIMIT_FSIZE" in done.stdout
-
-
-def test_doctor_looks_at_the_directory(cli, tmp_path):
-    """At the one that is named, or else at the current one."""
-    (tmp_path / "there").mkdir()
-    for arguments, writable in (
-        (("--directory", "none"), False),
-        (("--directory", "there"), True),
-    ):
-        found = json.loads(cli("doctor", *arguments, "--json").stdout)["surroundings"]
-        assert found["directory"] == str(tmp_path / arguments[1])
-        assert found["writable"] is writable
-        assert (found["free_bytes"] is None) is not writable
-
-
-def test_doctor_refuses_a_directory_that_a_dump_would_refuse(cli, tmp_path):
-    """With the reason and the remedy, and exit code 4."""
-    done = cli("doctor", "--directory", "none")
-
-    assert done.returncode == 4
-    assert "does not exist" in done.stdout
-    assert "Remedy" in done.stdout
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_environment_names_the_directory(tool, tmp_path):
-    """GENCORE_DIRECTORY holds for the commands too."""
-    environment = {**os.environ, "GENCORE_DIRECTORY": str(tmp_path)}
-    command = [tool("gencore"), "doctor", "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, check=True)
-
-    assert json.loads(done.stdout)["surroundings"]["directory"] == str(tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("text", "code", "reason"),
-    [
-        ("", 0, None),
-        ("timeout = 'x'", 2, "timeout='x': expected a number"),
-        ("collectors = ['nonesuch']", 9, "not installed"),
-        ("directory = '/nonexistent'", 4, "does not exist"),
-        ("backend = 'aix'", 5, "this is Linux, not AIX"),
-    ],
-)
-def test_doctor_looks_at_the_settings(tool, tmp_path, text, code, reason):
-    """A file that no dump could use is found before one is needed."""
-    config = tmp_path / "gencore.toml"
-    config.write_text(text)
-    done = subprocess.run(
-        [tool("gencore"), "doctor", "--json"],
-        env={**os.environ, "GENCORE_CONFIG": str(config)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = json.loads(done.stdout)["surroundings"]
-
-    assert done.returncode == code
-    assert found["configuration"] == str(config)
-    assert (reason or "") in (found["refused"] or "")
-    assert (found["refused"] is None) is (code == 0)
-
-
 def test_plugins_lists_origin_and_status(cli):
     """Name, distribution, version, status."""
     rows = {row["name"]: row for row in json.loads(cli("plugins", "--json").stdout)["plugins"]}
@@ -429,53 +339,6 @@ def test_plugins_lists_origin_and_status(cli):
     assert rows["raw"]["distribution"] == "gencore"
     assert rows["aix"]["status"] == "unsupported"
     assert rows["aix"]["reason"] == "this is Linux, not AIX"
-
-
-STRANGER = """
-print("imported")
-from gencore import Backend, Verdict
-class Stranger(Backend):
-    name = "stranger"
-    priority = 10**9
-    api_version = (1, 0)
-    def probe(self, request):
-        return Verdict.yes(facts={"seen": "here"})
-    def snapshot(self, *arguments, **options):
-        raise NotImplementedError
-"""
-
-
-@pytest.fixture
-def stranger(tmp_path, monkeypatch):
-    """Install a third party's backend that works."""
-    (tmp_path / "stranger.py").write_text(STRANGER)
-    info = tmp_path / "stranger-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stranger\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[gencore.backends]\nstranger = stranger:Stranger\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-
-
-@pytest.mark.usefixtures("stranger")
-def test_doctor_lists_a_third_partys_backend_without_importing_it(cli):
-    """With what names it; named, it is asked like any other."""
-    unnamed = cli("doctor")
-    named = json.loads(cli("doctor", "--json").stdout)["backends"]["stranger"]
-
-    assert "stranger: no\n  because installed by stranger 1.0" in unnamed.stdout
-    assert "imported" not in unnamed.stdout
-    assert [reason["remedy"] for reason in named["reasons"]] == ["GENCORE_BACKEND=stranger"]
-
-
-@pytest.mark.usefixtures("stranger")
-@pytest.mark.parametrize("source", ["GENCORE_BACKEND", "GENCORE_CONFIG"])
-def test_doctor_asks_the_backend_that_is_named(cli, monkeypatch, tmp_path, source):
-    """By the variable or the file."""
-    config = tmp_path / "gencore.toml"
-    config.write_text("backend = 'stranger'")
-    monkeypatch.setenv(source, "stranger" if source == "GENCORE_BACKEND" else str(config))
-
-    assert "stranger: yes\n  seen: here" in cli("doctor").stdout
 
 
 @pytest.mark.usefixtures("stranger")
@@ -504,6 +367,37 @@ def test_each_cause_has_its_exit_code(cli, arguments, code):
     assert done.returncode == code
     assert done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_quiet_ps_adds_no_note(cli):
+    """Not even that no process is armed."""
+    nothing = "import gencore.cli.ps as ps; ps.armed_processes = list"
+
+    assert "gencore exec" in cli("ps", patch=nothing).stderr
+    assert cli("ps", "-q", patch=nothing).stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ('errno.EACCES, "Permission denied", "/x"', "/x: Permission denied"),
+        ('errno.ECONNREFUSED, "Connection refused"', "Connection refused"),
+        ('"timed out"', "timed out"),
+    ],
+)
+def test_an_unforeseen_failure_of_the_system_is_one_line(cli, arguments, says):
+    """And is not taken for one of the standard output."""
+    patch = f"""if True:
+        import errno, gencore.cli.ps as ps
+        def fail():
+            raise OSError({arguments})
+        ps.armed_processes = fail
+    """
+    done = cli("ps", "--json", patch=patch)
+    error = json.loads(done.stdout)
+
+    assert (done.returncode, done.stderr) == (1, f"gencore: {says}\n")
+    assert (error["error"], error["message"]) == ("GencoreError", says)
 
 
 def test_help_lists_every_exit_code(cli):

@@ -66,7 +66,7 @@ def test_bash_offers_what_fits(shell, tool, words, offered):
     assert shell(tool("bash"), "-c", IN_BASH, "bash", *words) == offered
 
 
-@pytest.mark.parametrize(("words", "offered"), OFFERED)
+@pytest.mark.parametrize(("words", "offered"), OFFERED[::3])
 def test_fish_offers_what_fits(shell, tool, words, offered):
     """The same, with what each is."""
     lines = shell(tool("fish"), "-c", IN_FISH, " ".join(words), HOME="/nonexistent")
@@ -74,7 +74,7 @@ def test_fish_offers_what_fits(shell, tool, words, offered):
     assert {line.partition("\t")[0] for line in lines} == offered
 
 
-@pytest.mark.parametrize(("words", "offered"), OFFERED)
+@pytest.mark.parametrize(("words", "offered"), OFFERED[::3])
 def test_zsh_offers_what_fits(shell, tool, words, offered):
     """The same, with what each is."""
     assert shell(tool("zsh"), "-f", "-c", IN_ZSH, "zsh", *words) == offered

@@ -30,7 +30,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def gencore_command(home, tmp_path):
-    """Return a function that runs a command of gencore as a user would; return (code, output)."""
+    """Return a function that runs gencore in a virtual environment: (code, output)."""
 
     def run(*arguments, **environment):
         done = subprocess.run(
@@ -40,6 +40,7 @@ def gencore_command(home, tmp_path):
                 **environment,
                 "HOME": str(home),
                 "XDG_CACHE_HOME": str(tmp_path / "cache"),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",  # is activated
             },
             cwd=home,
             stdin=subprocess.DEVNULL,
@@ -114,7 +115,23 @@ def test_a_debugger_writes_nothing(gencore_command, bundle, home, tool):
     assert not list((home.parent / "cache").rglob("in_folder"))
 
 
-def test_a_debugger_reads_the_bundle(gencore_command, bundle, tool):
+def test_lldb_reads_the_bundle(gencore_command, bundle, tool):
+    """As well as without confinement, though a Python that it cannot read is first in PATH."""
+    assert tool("lldb")
+    look = ("--", "--batch", "-o", "thread list", "-o", "image list")
+
+    shown = [gencore_command("open", "--lldb", *o, bundle, *look) for o in ([], ["--no-limits"])]
+
+    confined, unconfined = (
+        out.partition("Process")[2].partition("Traceback")[0] for _, out in shown
+    )
+    assert [code for code, _ in shown] == [0, 0]
+    assert confined == unconfined
+    assert "clone_image" in confined
+    assert "libc.so.6" in confined
+
+
+def test_gdb_reads_the_bundle(gencore_command, bundle, tool):
     """As well as without confinement."""
     assert tool("gdb")
     look = ("--", "-batch", "-ex", "info threads", "-ex", "backtrace 3", "-ex", "info sharedlib")

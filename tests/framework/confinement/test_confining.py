@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from gencore._confinement.confining import Confinement
 from gencore._confinement.system_calls import call, system_call
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines")
@@ -166,11 +167,14 @@ def test_signals_to_other_processes_are_refused(place):
 def test_nothing_is_typed_into_the_users_shell(place):
     """A terminal that a debugger shares with a shell takes no input from it."""
     code = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSTI, b'x')"
+    python, option, confine, *rest = confined(place, "", sys.executable, "-c", code)
+    own = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     ours, theirs = pty.openpty()
     try:
         done = subprocess.run(
-            confined(place, "", sys.executable, "-c", code),
+            [python, option, own + confine, *rest],
             stdin=theirs,
+            start_new_session=True,
             capture_output=True,
             text=True,
             check=False,
@@ -200,7 +204,7 @@ def test_root_is_no_longer_root(place):
 def test_the_environment_is_the_terminals_and_the_languages(place):
     """No secret of the user, no home, no server to ask for what a build ID names."""
     code = "import json, os; print(json.dumps(dict(os.environ)))"
-    environment = {"PATH": os.environ["PATH"], "TERM": "dumb", "LC_ALL": "C.UTF-8"}
+    environment = {"TERM": "dumb", "LC_ALL": "C.UTF-8"}
     others = {"DEBUGINFOD_URLS": "http://127.0.0.1:1", "TOKEN": "secret", "HOME": "/root"}
     done = subprocess.run(
         confined(place, "", sys.executable, "-c", code),
@@ -212,6 +216,7 @@ def test_the_environment_is_the_terminals_and_the_languages(place):
 
     assert json.loads(done.stdout) == {
         **environment,
+        "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
         "HOME": "/nonexistent",
         "DEBUGINFOD_URLS": "",
     }
@@ -246,6 +251,16 @@ def test_the_limits_of_the_process_before_are_not_the_programs(place):
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
     assert done.stdout == "True\n0.0 0.0\n"
+
+
+def test_the_home_is_not_a_library(place, monkeypatch):
+    """Even if packages lie directly in it, or it is below what is a library otherwise."""
+    monkeypatch.setenv("HOME", str(place / "given"))
+
+    confinement = Confinement.of(sys.executable, [], [place, place / "given", place / "given/lib"])
+
+    assert str(place / "given/lib") in confinement.executable
+    assert not {str(place), str(place / "given")} & set(confinement.executable)
 
 
 def test_errors_of_system_calls_name_the_reason():

@@ -270,24 +270,31 @@ to_nowhere = gencore.DestinationSpec("descriptor", options={"file": nowhere})
 pipeline = gencore.Pipeline(collectors=["raw", *([Foreign] if sys.argv[1] == "foreign" else [])],
                             destination=to_nowhere, content="stacks")
 keys = [gencore.exclude(bytearray(8)) for _ in range(300)]
-dumps = []
+dumps, count = [], int(sys.argv[2])
 def handler(*_):
     dumps.append(pipeline.start())
-    if len(dumps) < 40:
+    if len(dumps) < count:
         signal.setitimer(signal.ITIMER_REAL, 0.002)
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.002)
-while len(dumps) < 40:
+while len(dumps) < count:
     threading.enumerate()
     gencore.exclude(bytearray(8)).release()
 print(json.dumps([dump.result().result for dump in dumps]))
 """
 
 
-@pytest.mark.parametrize("collectors", ["ours", "foreign"])
-def test_a_signal_handler_may_ask_for_a_dump_anywhere(python, collectors):
+@pytest.mark.parametrize(
+    ("collectors", "count"),
+    [
+        ("ours", 10),  # each has a recorder
+        pytest.param("ours", 40, marks=pytest.mark.exhaustive),
+        ("foreign", 40),
+    ],
+)
+def test_a_signal_handler_may_ask_for_a_dump_anywhere(python, collectors, count):
     """Also where it interrupts the threading module, an exclusion, or another dump's start."""
-    assert python(REENTRANT, collectors) == ["complete"] * 40
+    assert python(REENTRANT, collectors, count) == ["complete"] * count
 
 
 INTERRUPTED = """
@@ -303,9 +310,10 @@ def interrupt(*_):
     fired += 1
     raise kind
 signal.signal(signal.SIGALRM, interrupt)
-for _ in range(80):
+times = int(sys.argv[3])
+for _ in range(times):
     try:
-        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.0001, 0.02))
+        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.0001, times / 4000))
         dumps.append(pipeline.start())
         signal.setitimer(signal.ITIMER_REAL, 0)
     except kind:
@@ -322,10 +330,21 @@ print(json.dumps([fired, hits, sum(children, []), left]))
 """
 
 
-@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "Limit", "SystemsLimit"])
-def test_what_a_signal_handler_raises_in_start_reaches_its_caller_and_leaves_nothing(python, kind):
+@pytest.mark.parametrize(
+    ("kind", "times"),
+    [
+        ("KeyboardInterrupt", 40),
+        *(
+            pytest.param(kind, 80, marks=pytest.mark.exhaustive)
+            for kind in ("KeyboardInterrupt", "Limit", "SystemsLimit")
+        ),
+    ],
+)
+def test_what_a_signal_handler_raises_in_start_reaches_its_caller_and_leaves_nothing(
+    python, kind, times
+):
     """No clone, no private directory: at whatever line it comes, Ctrl-C or a time limit."""
-    fired, hits, children, directories = python(INTERRUPTED, "linux-elf", kind)
+    fired, hits, children, directories = python(INTERRUPTED, "linux-elf", kind, times)
 
     assert fired - hits <= 1  # Python itself ignores what comes while an object is deleted
     assert hits > 10

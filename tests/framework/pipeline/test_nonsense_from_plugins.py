@@ -316,7 +316,9 @@ class Raising:
         raise KeyError("no")
 
 
-@pytest.mark.parametrize("attribute", ["name", "packs", "keeps_core", "makes_files", "time_limit"])
+@pytest.mark.parametrize(
+    "attribute", ["name", "packs", "keeps_core", "hashes_core", "makes_files"]
+)
 def test_a_collector_that_does_not_say_what_it_is_is_reported(tmp_path, attribute):
     """Whatever of it cannot be read."""
     report = report_of(tmp_path, type("Bad", (Quiet,), {attribute: Raising()}))

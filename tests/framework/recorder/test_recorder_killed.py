@@ -13,6 +13,7 @@ KILLS = Path(__file__).parents[2] / "benchmarks" / "kills.py"
 
 
 @pytest.mark.timeout(400)
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("victim", ["target", "recorder", "snapshot"])
 def test_whoever_is_killed_leaves_nothing_that_the_next_dump_does_not_remove(victim):
     """No process, no child, no half artefact under a final name, no wrong report."""

@@ -219,8 +219,15 @@ os._exit(0)
 """
 
 
-@pytest.mark.parametrize("collectors", [("manifest", "archive"), ("manifest", "raw")])
-@pytest.mark.parametrize("old_kernel", [False, True])
+@pytest.mark.parametrize(
+    ("collectors", "old_kernel"),
+    [
+        (("manifest", "archive"), False),
+        pytest.param(("manifest", "archive"), True, marks=pytest.mark.exhaustive),
+        pytest.param(("manifest", "raw"), False, marks=pytest.mark.exhaustive),
+        pytest.param(("manifest", "raw"), True, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_with_few_descriptors_a_dump_is_whole_or_refused(python, collectors, old_kernel):
     """With the remedy, nothing left, and never an error of the system's as it is."""
     blind = "from gencore._pipeline import room; room._plenty_are_free = lambda: False\n"
@@ -399,19 +406,21 @@ print(json.dumps([before == count(), threading.active_count()]))
 """
 
 
-@pytest.mark.parametrize("failure", ["collector", "cancel"])
+@pytest.mark.parametrize(
+    "failure", [pytest.param("collector", marks=pytest.mark.exhaustive), "cancel"]
+)
 def test_no_thread_and_no_descriptor_outlives_a_dump_that_fails(python, failure):
     """Nor is one known to threading."""
     assert python(LEFT, failure) == [True, 1]
 
 
 REENTRANT_WAIT = """
-import gencore, json, signal
+import gencore, json, signal, sys
 pipeline = gencore.Pipeline(directory=".", collectors=["raw"], content="stacks")
 pipeline.run()  # nothing is left to be imported
 seen = []
 signal.signal(signal.SIGALRM, lambda *_: seen.append(pipeline.start().result(50).result))
-for delay in range(1, 20):
+for delay in range(1, 20, int(sys.argv[1])):
     signal.setitimer(signal.ITIMER_REAL, delay / 1000)
     pipeline.start().result(50)
 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -419,6 +428,7 @@ print(json.dumps(sorted(set(seen))))
 """
 
 
-def test_a_signal_handler_that_waits_for_a_dump_does_not_hang(python):
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_a_signal_handler_that_waits_for_a_dump_does_not_hang(python, step):
     """Whatever lock of ours it has interrupted, and whatever of threading's."""
-    assert python(REENTRANT_WAIT) == ["complete"]
+    assert python(REENTRANT_WAIT, step) == ["complete"]

@@ -70,7 +70,8 @@ def open_input(path: Path) -> Iterator[OpenedCore]:
             if isinstance(error, GencoreError):
                 raise
             if error.errno is None:  # see `open_regular`
-                remedy = f"gencore {click.get_current_context().command.name} - < {shlex.quote(str(path))}"
+                name = click.get_current_context().command.name
+                remedy = f"gencore {name} - < {shlex.quote(str(path))}"
                 raise UsageError(str(error), remedy=remedy) from error
             remedy = "pass a bundle, a core, or a directory that was extracted"
             raise OutputError(str(path), error.errno, "cannot be read", remedy=remedy) from error

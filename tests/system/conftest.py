@@ -12,7 +12,7 @@ import pytest
 
 from gencore import analysis
 from gencore.bundle.cache import unpacked
-from gencore.bundle.reader import BundleReader
+from gencore.bundle.opening import open_core
 from gencore.corefile import CoreFile
 
 ROOT = Path(__file__).parents[2]
@@ -194,7 +194,7 @@ def threads_in(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def read(bundle):
-        with BundleReader(bundle) as opened, unpacked(opened) as copy, CoreFile(copy.core) as core:
+        with open_core(bundle) as opened, unpacked(opened) as copy, CoreFile(copy.core) as core:
             memory = analysis.Memory.of_core(core, copy.core, copy.folder)
             threads = analysis.read_stacks(analysis.find_python(memory, core), core)
             return {thread.tid: thread for thread in threads}

@@ -206,8 +206,7 @@ def _check_blocks(member: Member, tree: object) -> None:
 
 def _no_table(why: str) -> IntegrityError:
     return IntegrityError(
-        f"not a bundle, or a truncated one: no table of contents at its end ({why})",
-        remedy="extract what is readable: tar xzf BUNDLE",
+        f"not a bundle, or truncated: the table of contents at its end is missing ({why})"
     )
 
 

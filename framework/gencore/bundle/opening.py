@@ -57,12 +57,24 @@ def open_core(path: Path | str) -> Iterator[OpenedCore]:
     if Path(path) == _STANDARD_INPUT:
         if sys.stdin.isatty():
             raise UsageError("standard input is a terminal", remedy="gencore info - < CORE")
-        with spooled(sys.stdin.buffer) as copy, _open(copy) as opened:
+        with spooled(sys.stdin.buffer) as copy, _named(copy), _open(copy) as opened:
             opened.in_place = None  # the copy is removed at the end
             yield opened
     else:
         with _open(Path(path)) as opened:
             yield opened
+
+
+@contextmanager
+def _named(copy: Path) -> Iterator[None]:
+    """Let errors name standard input, and not its copy, which is removed before they are read."""
+    try:
+        yield
+    except IntegrityError as error:
+        error.message = error.message.replace(str(copy), "standard input")
+        if str(copy) in (error.remedy or ""):
+            error.remedy = None
+        raise
 
 
 def _open(path: Path) -> OpenedCore:

@@ -226,7 +226,7 @@ def check_census():
     return _check_census
 
 
-HIDDEN_TOO = {"str", "bytes", "tuple", "dict", "list"}
+HIDDEN_TOO = {"str", "bytes", "tuple", "dict", "list", "int"}
 """Of these the collector does not show all: some are led to by C alone, and a dump makes some."""
 
 

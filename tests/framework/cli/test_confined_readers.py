@@ -219,7 +219,7 @@ def test_a_pystack_that_loops_is_stopped(inside, bundle, pystack, monkeypatch, t
     """By its limit of CPU time, which grows with the core."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(pystack("while True: pass"))
-    monkeypatch.setattr("gencore.cli.stacks._SECONDS", 1)
+    monkeypatch.setattr("gencore.cli.reader_process._SECONDS", 1)
     monkeypatch.delitem(sys.modules, "pystack", raising=False)
 
     code, out, err = inside("stacks", bundle)

@@ -87,9 +87,10 @@ def pytest_addoption(pluginmanager):
 def pytest_xdist_auto_num_workers(config):
     """Run the whole suite in a process per CPU, but what was chosen from it in this one.
 
-    Without the exhaustive tests it still is the whole suite.
+    The exhaustive tests alone, or all others, are as long as a whole suite.
     """
-    chosen = config.option.keyword or config.option.markexpr not in {"", "not exhaustive"}
+    marks = {"", "not exhaustive", "exhaustive"}
+    chosen = config.option.keyword or config.option.markexpr not in marks
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
     return None if whole else 0
 

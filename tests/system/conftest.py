@@ -202,6 +202,66 @@ def threads_in(tmp_path, monkeypatch):
     return read
 
 
+@pytest.fixture
+def heap_of(tmp_path, tool):
+    """Return a function that counts the objects in a bundle, in a process that may load numpy."""
+
+    def count(bundle, *options):
+        done = subprocess.run(
+            [tool("gencore"), "heap", "--json", *options, bundle],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return count
+
+
+@pytest.fixture
+def check_census():
+    """Return a function that compares a census with what counted_objects.py told."""
+    return _check_census
+
+
+STATIC_TOO = {"str", "int", "code", "type"}
+"""Of these many are static data of the interpreter, which a census of the heap does not have."""
+HIDDEN_TOO = {"str", "bytes", "tuple", "dict", "list"}
+"""Of these the collector does not show all: some are led to by C alone, and a dump makes some."""
+
+
+def _check_census(told, shown):
+    found = {}
+    for row in shown["types"]:
+        count, size = found.get(row["type"], (0, 0))
+        found[row["type"]] = count + row["count"], size + row["size"]
+    own = {name: row for name, row in told["types"].items() if name.startswith("__main__.")}
+    others = {
+        name: row
+        for name, row in told["types"].items()
+        if name not in own and name.partition(".")[0] not in {"gencore", "gencore_backends"}
+    }
+
+    assert len(own) >= 12
+    for name, (count, size) in own.items():
+        assert abs(found[name][0] - count) <= 2, (name, count, found[name])
+        assert abs(found[name][1] - size) <= size * 0.01 + 300, (name, size, found[name])
+    for name, (count, size) in others.items():
+        more, less = name in HIDDEN_TOO, name in STATIC_TOO
+        if count >= 500 and not less:
+            assert found[name][0] >= count * 0.998, (name, count, found[name])
+        if count >= 500 and not more and not less:
+            assert found[name][0] <= count * 1.002 + 10, (name, count, found[name])
+            assert abs(found[name][1] - size) <= size * 0.01 + 1000, (name, size, found[name])
+    exact = [name for name, row in told["types"].items() if found.get(name) == tuple(row)]
+    assert len(exact) > len(told["types"]) * 0.85
+    comparable = set(others) - STATIC_TOO - HIDDEN_TOO | set(own)
+    total = sum(told["types"][name][1] for name in comparable)
+    assert abs(sum(found.get(name, (0, 0))[1] for name in comparable) - total) < total * 0.01
+
+
 @pytest.fixture(scope="session")
 def install_into():
     """Return the function that installs packages into an environment."""

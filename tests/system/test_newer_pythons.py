@@ -176,6 +176,13 @@ def test_stacks_are_those_that_the_program_saw(newer, threads_in, tmp_path, cont
     assert [tid for tid, thread in threads.items() if thread.holds_gil] == [told["main"]]
 
 
+def test_objects_are_those_that_the_program_counted(newer, heap_of, check_census, tmp_path):
+    """Counted on a machine that lacks that Python and its C library."""
+    told = json.loads(newer.run("/srv/counted_objects.py", "/mnt", "full", "1000", work=tmp_path))
+
+    check_census(told, heap_of(tmp_path / Path(told["bundle"]).name))
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

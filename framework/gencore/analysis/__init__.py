@@ -3,6 +3,7 @@
 Pure functions of bytes. `Memory` is what a core and its bundle's libraries have of a process,
 `find_python` finds which Python that was, `read_stacks` what each of its threads was doing,
 `read_waits` for which locks they wait, and `find_deadlocks` which of them wait for each other.
+The module `gencore.analysis.census` counts the objects; it needs numpy, of the extra ``analysis``.
 """
 
 from gencore.analysis.layouts import Layout

@@ -91,11 +91,12 @@ def unpacked(
     progress: Callable[[int], object] = lambda _: None,
     *,
     keep: bool = True,
+    max_size: int | None = None,
 ) -> Iterator[UnpackedCore]:
     """Yield its copy in the cache, made first if it is missing; a directory is used as it is.
 
-    Unless *keep*, a copy that was made is removed at the end. Raises `IntegrityError` and
-    `OutputError`.
+    Unless *keep*, a copy that was made is removed at the end. *max_size* is how many bytes may be
+    written for it, zeros not counted. Raises `IntegrityError` and `OutputError`.
     """
     executable = _executable(opened)
     if opened.kind == "directory":
@@ -106,7 +107,7 @@ def unpacked(
         place = place.with_name(secrets.token_hex(_KEY_DIGITS // 2))  # of nobody else
     with _in_use(place) as lock:
         try:
-            folder = _filled(opened, place, lock, progress)
+            folder = _filled(opened, place, lock, progress, max_size)
             yield _unpacked(opened, folder, executable, place, lock)
         finally:
             if not keep and place.name != _key(opened):
@@ -115,7 +116,13 @@ def unpacked(
                 place.rmdir()  # it is empty if that failed
 
 
-def _filled(opened: OpenedCore, place: Path, fd: int, progress: Callable[[int], object]) -> Path:
+def _filled(
+    opened: OpenedCore,
+    place: Path,
+    fd: int,
+    progress: Callable[[int], object],
+    max_size: int | None,
+) -> Path:
     """Return the folder in a copy's directory, made first if it is missing."""
     folder = place / opened.top
     if folder.is_dir():
@@ -124,7 +131,8 @@ def _filled(opened: OpenedCore, place: Path, fd: int, progress: Callable[[int], 
         left_out = {"core"} if opened.in_place else set()
         chosen = {member.path for member in opened.members} - left_out
         walked = opened.walk(progress)
-        unpack(((m.path, file) for m, file in walked if m.path in chosen), place, opened.top)
+        contents = ((member.path, file) for member, file in walked if member.path in chosen)
+        unpack(contents, place, opened.top, max_size)
         _shrink(place)
     os.utime(fd)
     return folder

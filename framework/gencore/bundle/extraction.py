@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
@@ -38,6 +39,8 @@ def extract(
     directory: Path,
     names: Iterable[str] = (),
     progress: Callable[[int], object] = lambda _: None,
+    *,
+    max_size: int | None = None,
 ) -> Path:
     """Unpack the members *names*, or all, and return the new folder, which has the bundle's name.
 
@@ -45,15 +48,21 @@ def extract(
     contents says is believed only if that agrees, and of several files of one name tar takes the
     last. Directories get mode 0700 and files 0600. The folder appears once it is complete; what
     failed leaves nothing behind. *progress* is called with the number of bytes of each step.
+    *max_size* is how many bytes may be written, zeros not counted; None: as many as there are.
     Raises `IntegrityError`, `OutputError`, and `UsageError` for a name that is not in the bundle.
     """
     chosen = _choose(bundle, list(names))
     walked = bundle.walk(progress) if isinstance(bundle, OpenedCore) else walk(bundle, progress)
     contents = ((member.path, file) for member, file in walked if member.path in chosen)
-    return unpack(contents, directory, bundle.top)
+    return unpack(contents, directory, bundle.top, max_size)
 
 
-def unpack(contents: Iterable[tuple[str, Readable]], directory: Path, top: str) -> Path:
+def unpack(
+    contents: Iterable[tuple[str, Readable]],
+    directory: Path,
+    top: str,
+    max_size: int | None = None,
+) -> Path:
     """Write files below a new folder *top*, and return that; see `extract`."""
     target = directory / top
     if os.path.lexists(target):
@@ -63,10 +72,11 @@ def unpack(contents: Iterable[tuple[str, Readable]], directory: Path, top: str) 
             "already exists",
             remedy="remove it, or choose another directory",
         )
+    left = sys.maxsize if max_size is None else max_size
     with _private_directory(directory) as (private, root_fd):
         for path, content in contents:
             with _below(root_fd, path) as target_fd:
-                _copy(content, target_fd)
+                left = _copy(content, target_fd, left)
         private.rename(target)
     return target
 
@@ -144,12 +154,19 @@ def _enter(directory_fd: int, name: str) -> int:
     return below
 
 
-def _copy(source: Readable, target_fd: int) -> None:
-    """Copy a file, with holes for zeros."""
+def _copy(source: Readable, target_fd: int, left: int) -> int:
+    """Copy a file, with holes for zeros. Return how much is left of what may be written."""
     with os.fdopen(os.dup(target_fd), "wb") as target:
         while piece := source.read(_PIECE):
             if piece.count(0) == len(piece):
                 target.seek(len(piece), os.SEEK_CUR)
-            else:
-                target.write(piece)
+                continue
+            left -= len(piece)
+            if left < 0:
+                raise IntegrityError(
+                    "the unpacked files are larger than expected",
+                    remedy="if you trust it: gencore extract --max-size SIZE BUNDLE",
+                )
+            target.write(piece)
         target.truncate()
+    return left

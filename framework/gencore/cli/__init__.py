@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "dump": "gencore.cli.dump:dump_command",
     "exec": "gencore.cli.launch:exec_command",
     "extract": "gencore.cli.bundle:extract_command",
+    "heap": "gencore.cli.heap:heap_command",
     "info": "gencore.cli.bundle:info_command",
     "list": "gencore.cli.listing:list_command",
     "open": "gencore.cli.debug:open_command",

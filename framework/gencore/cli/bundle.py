@@ -1,5 +1,6 @@
 """``gencore info | verify | extract``: the content of a bundle, without a debugger."""
 
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore._quantities import size_text
+from gencore._quantities import read_size, size_text
 from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
 from gencore.bundle.manifest import ManifestValue
@@ -21,10 +22,10 @@ from gencore.bundle.opening import open_core
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check
 from gencore.cli import progress
-from gencore.cli.budget import limited
+from gencore.cli.budget import limited, max_size_of
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.errors import GencoreError, IntegrityError, OutputError
+from gencore.errors import GencoreError, IntegrityError, OutputError, UsageError
 
 __all__ = [
     "extract_command",
@@ -68,10 +69,12 @@ def open_input(path: Path) -> Iterator[OpenedCore]:
         except OSError as error:
             if isinstance(error, GencoreError):
                 raise
+            if error.errno is None:  # see `open_regular`
+                name = click.get_current_context().command.name
+                remedy = f"gencore {name} - < {shlex.quote(str(path))}"
+                raise UsageError(str(error), remedy=remedy) from error
             remedy = "pass a bundle, a core, or a directory that was extracted"
-            raise OutputError(
-                str(path), error.errno or 0, "cannot be read", remedy=remedy
-            ) from error
+            raise OutputError(str(path), error.errno, "cannot be read", remedy=remedy) from error
         yield opened
 
 
@@ -80,7 +83,8 @@ def unpack(opened: OpenedCore, *, keep: bool, quiet: bool) -> Iterator[UnpackedC
     """Yield its copy in the cache; show progress while it is made, and where it stays."""
     with ExitStack() as use:
         with _progress_of(opened, quiet=quiet) as count:
-            copy = use.enter_context(unpacked(opened, count, keep=keep))
+            size = max_size_of(opened.path)
+            copy = use.enter_context(unpacked(opened, count, keep=keep, max_size=size))
         if keep and copy.copy is not None and not quiet:
             place = escape_unprintable(str(copy.copy))
             click.echo(f"unpacked   {place}; to remove it: gencore cache clear", err=True)
@@ -248,11 +252,22 @@ def _as_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
     default=".",
     help="Where to create the bundle's folder; default: the current directory.",
 )
+@click.option(
+    "--max-size",
+    metavar="SIZE",
+    help="How much it may write, such as 20GiB; default: 64 times the bundle, and 4 GiB.",
+)
 @quiet_option
 @json_option
 @limited
 def extract_command(
-    *, path: Path, names: tuple[str, ...], directory: Path, quiet: bool, as_json: bool
+    *,
+    path: Path,
+    names: tuple[str, ...],
+    directory: Path,
+    max_size: str | None,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Unpack a bundle, or only the files NAMES.
 
@@ -265,7 +280,8 @@ def extract_command(
       gencore extract BUNDLE manifest.json
     """
     with open_input(path) as opened, _progress_of(opened, quiet=quiet) as count:
-        folder = extract(opened, directory, names, count)
+        size = max_size_of(opened.path) if max_size is None else read_size(max_size)
+        folder = extract(opened, directory, names, count, max_size=size)
     if as_json:
         print_json({"path": folder})
     else:

@@ -69,7 +69,7 @@ def _read(path: Path) -> tuple[Mapping[str, Any], dict[tuple[str, int], str]]:
     try:
         if path.is_file():
             with path.open("rb") as file:
-                if file.read(1) == _OBJECT:
+                if file.read(1) == _OBJECT or path.suffix == ".json":
                     file.seek(0)
                     return parse_manifest(file.read(LARGEST_MANIFEST + 1)), {}
     except OSError as error:

@@ -101,6 +101,18 @@ def test_a_definition_of_one_name_is_the_same_in_every_schema():
                 assert seen.setdefault(key, definition) == definition, (name, key)
 
 
+def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
+    """In a process of its own: numpy stays out of this one, which other tests dump."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    code = "import gencore, sys; print(gencore.collect_core(directory=sys.argv[1]))"
+    made = [sys.executable, "-c", code, tmp_path]
+    bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
+    command = [sys.executable, "-m", "gencore", "heap", "--json", bundle]
+    done = subprocess.run(command, capture_output=True, env=environment, check=True)
+
+    assert check(("heap",), done.stdout)["types"]
+
+
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle):
     """Bundles that cannot be read are rows of the list."""
     (bundle.parent / "broken.tar.gz").write_bytes(b"nonsense")

@@ -401,7 +401,8 @@ def test_report_is_written_for_its_owner_alone(report, bundle, tmp_path):
     page = tmp_path / "page.html"
     assert done.returncode == 0, done.stderr
     assert page.stat().st_mode & 0o777 == 0o600
-    assert json.loads(done.stdout) == {"path": "page.html", "size": page.stat().st_size}
+    shown = {"schema_version": "1.0", "path": "page.html", "size": page.stat().st_size}
+    assert json.loads(done.stdout) == shown
     assert page.read_text() == render(MANIFEST)
 
 

@@ -1,0 +1,271 @@
+"""Counts the Python objects of a dumped process by type: number, size, and where they lie.
+
+Blocks in use of CPython's pools, and chunks of malloc, are objects if they begin as those of a
+type that the process has; all other memory is counted as what it is. Nothing but the memory is
+needed: neither symbols nor the collector's lists, which lack half of the objects.
+"""
+
+from typing import Final, Literal
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from gencore.analysis.chunks import ChunkLayout, find_large_objects, runs_outside
+from gencore.analysis.pools import LARGEST_BLOCK, POOL_SIZE, Pools, blocks_in_use, find_pools
+from gencore.analysis.python import Python
+from gencore.analysis.sizes import Sizes
+from gencore.analysis.type_objects import TypeTable, find_types, names_of
+from gencore.analysis.words import Addresses, Mask, Run, Things, Words
+
+__all__ = ["Census", "LargestObject", "MemoryUse", "TypeCount", "take_census"]
+
+Numbers = NDArray[np.int64]
+Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
+
+_DEBUG_HEAD: Final = 16
+"""Bytes that a debugging allocator puts in front of a block: its size, and a pattern."""
+_DEBUG_TAIL: Final = 8
+"""Bytes that it puts behind one, of the pattern too."""
+_PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
+_PREHEADERS: Final = (0, 16, 32)
+_LINK_FLAGS: Final = np.uint64(7)
+_COLLECTING: Final = np.uint64(2)
+_FREE_LIST_MINOR: Final = 14
+"""The first minor version whose free objects may have a pointer in place of their references."""
+_HALF, _OVERFLOW = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF00000000)
+_MOST_REFERENCES: Final = {11: np.uint64(1 << 40)}
+_LATER_MOST_REFERENCES: Final = np.uint64(1 << 34)
+
+
+@attrs.frozen
+class TypeCount:
+    """The objects of one type. A name may stand for several types: `address` tells them apart."""
+
+    name: str
+    """Qualified, with the module unless that is ``builtins``."""
+    address: int
+    count: int
+    size: int
+    """Bytes, as ``sys.getsizeof`` has it of each object alone: buffers of its own included."""
+    allocated: int
+    """Bytes of the blocks and chunks that have the objects themselves, rounded up as they are."""
+
+
+@attrs.frozen
+class LargestObject:
+    """One of the objects with the largest size."""
+
+    type_name: str
+    address: int
+    size: int
+
+
+@attrs.frozen(kw_only=True)
+class MemoryUse:
+    """What the writable memory in the core is for, in bytes: these add up to all of it."""
+
+    objects_in_pools: int
+    """Blocks in use that are objects."""
+    raw_in_pools: int
+    """Other blocks in use: items of lists, tables of dictionaries, memory of extensions."""
+    free_in_pools: int
+    """Free blocks, and what no block can use; pools that are empty are in `other`."""
+    large_objects: int
+    """Chunks of malloc that are objects."""
+    other: int
+    """Other anonymous memory: buffers of objects, what is not Python's, stacks, free memory."""
+    files: int
+    """Data of executable and libraries, and files that were mapped to be written."""
+
+
+@attrs.frozen(kw_only=True)
+class Census:
+    """What was counted."""
+
+    allocator: Allocator
+    """Of small objects. ``unknown``: neither pools nor chunks of glibc's malloc were found."""
+    types: tuple[TypeCount, ...]
+    """Largest size first."""
+    largest: tuple[LargestObject, ...]
+    memory: MemoryUse
+    pools: int
+
+
+def take_census(python: Python, *, top: int = 10) -> Census:
+    """Count the objects of a dumped Python, and name the *top* largest ones."""
+    words = Words(python.memory)
+    pools = find_pools(words)
+    runs = list(runs_outside(words, pools))
+    types = find_types(python, words, runs)
+    names = names_of(python, types)
+    debugging = _is_debugging(words, pools)
+    sizes = Sizes(python, words, types, names)
+    tally = _Tally(sizes, types, names, top)
+    small = _Small(python, words, types, _DEBUG_HEAD if debugging else 0)
+    used = 0
+    for batch in pools.batches():
+        blocks, size = blocks_in_use(words, batch), int(batch.sizes[0])
+        used += size * len(blocks)
+        objects, rows = small.objects(blocks, size)
+        tally.add(objects, rows, np.full(len(rows), size))
+    in_pools = tally.allocated_bytes
+    layouts = _chunk_layouts(pools, debugging=debugging)
+    tries = [(find_large_objects(words, types, sizes, runs, each), each) for each in layouts]
+    large, layout = max(tries, key=lambda found: len(found[0].rows))
+    things, _ = words.things(large.addresses)
+    alive = small.alive(things, large.rows)
+    tally.add(things.chosen(alive), large.rows[alive], large.chunks[alive])
+    return Census(
+        allocator=_allocator(pools, large=bool(alive.any()), debugging=layout.in_front > 0),
+        types=tally.counts(),
+        largest=tally.largest(),
+        memory=_memory_use(pools, runs, used, in_pools, tally.allocated_bytes),
+        pools=len(pools),
+    )
+
+
+def _memory_use(pools: Pools, runs: list[Run], used: int, in_pools: int, in_all: int) -> MemoryUse:
+    outside = sum(run.end - run.start for run in runs if run.path is None)
+    return MemoryUse(
+        objects_in_pools=in_pools,
+        raw_in_pools=used - in_pools,
+        free_in_pools=len(pools) * POOL_SIZE - used,
+        large_objects=in_all - in_pools,
+        other=outside - (in_all - in_pools),
+        files=sum(run.end - run.start for run in runs if run.path is not None),
+    )
+
+
+def _allocator(pools: Pools, *, large: bool, debugging: bool) -> Allocator:
+    if len(pools):
+        return "pymalloc, debugging" if debugging else "pymalloc"
+    if not large:
+        return "unknown"
+    return "malloc, debugging" if debugging else "malloc"
+
+
+def _chunk_layouts(pools: Pools, *, debugging: bool) -> list[ChunkLayout]:
+    """Return what may be in chunks: of a debugging pymalloc, the malloc below debugs too."""
+    once = ChunkLayout(0, _DEBUG_HEAD, _DEBUG_TAIL)
+    if not len(pools):
+        return [ChunkLayout(0), once]
+    twice = ChunkLayout(LARGEST_BLOCK, 2 * _DEBUG_HEAD, 2 * _DEBUG_TAIL)
+    return [twice if debugging else ChunkLayout(LARGEST_BLOCK)]
+
+
+def _is_debugging(words: Words, pools: Pools) -> bool:
+    """Whether most blocks of some pools have the pattern of ``PYTHONMALLOC=debug``."""
+    for batch in pools.batches():
+        blocks = blocks_in_use(words, batch)
+        marks = blocks.word(8) >> np.uint64(8)
+        return 2 * int((marks == _PATTERN).sum()) > len(blocks)
+    return False
+
+
+class _Small:
+    """Decides which blocks are objects."""
+
+    def __init__(self, python: Python, words: Words, types: TypeTable, in_front: int) -> None:
+        self._minor, self._words, self._types = python.minor, words, types
+        self._in_front = in_front
+
+    def objects(self, blocks: Things, size: int) -> tuple[Things, Numbers]:
+        """Return the objects in some blocks of one size, and the rows of their types."""
+        room = size - self._in_front
+        begins = blocks.moved(self._in_front)
+        rows = np.full(len(begins), -1, np.int64)
+        left = np.arange(len(begins))
+        for preheader in _PREHEADERS:
+            if preheader + 16 > room:
+                break
+            found = self._types.find(begins.chosen(left).word(preheader + 8))
+            fits = (found >= 0) & (self._types.preheaders[found] == preheader)
+            fits &= self._types.basic_sizes[found] + preheader <= room
+            rows[left[fits]] = found[fits]
+            left = left[~fits]
+        known = np.flatnonzero(rows >= 0)
+        rows = rows[known]
+        things = begins.chosen(known).moved(self._types.preheaders[rows])
+        alive = self.alive(things, rows)
+        return things.chosen(alive), rows[alive]
+
+    def alive(self, things: Things, rows: Numbers) -> Mask:
+        """Return which objects have references, and are in the collector's list if in any.
+
+        Memory that once was an object, and now is something else, may look like one.
+        """
+        return self._has_references(things) & self._is_linked(things, rows)
+
+    def _has_references(self, things: Things) -> Mask:
+        count = things.word()
+        if self._minor >= _FREE_LIST_MINOR:
+            alive: Mask = (count & _HALF != 0) & (count & _OVERFLOW == 0)
+        else:
+            most = _MOST_REFERENCES.get(self._minor, _LATER_MOST_REFERENCES)
+            alive = (count != 0) & (count < most)
+        return alive
+
+    def _is_linked(self, things: Things, rows: Numbers) -> Mask:
+        """Return false if the next object does not lead back, unless a collection was going on."""
+        linked = np.ones(len(things), np.bool_)
+        listed = np.flatnonzero(self._types.has_gc[rows])
+        heads = things.chosen(listed).moved(-16)
+        following = heads.word()
+        back = self._words.at((following & ~_LINK_FLAGS) + np.uint64(8))[0]
+        leads_back = (following == 0) | (back & ~_LINK_FLAGS == heads.addresses)
+        linked[listed] = leads_back | (heads.word(8) & _COLLECTING != 0)
+        return linked
+
+
+class _Tally:
+    """Adds up objects by type."""
+
+    def __init__(self, sizes: Sizes, types: TypeTable, names: list[str], top: int) -> None:
+        self._sizes, self._types, self._names, self._top = sizes, types, names, top
+        self._counts, self._bytes, self._allocated = np.zeros((3, len(types)), np.int64)
+        self._largest: list[tuple[int, int, int]] = []
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Bytes of all blocks and chunks so far."""
+        return int(self._allocated.sum())
+
+    def add(self, things: Things, rows: Numbers, allocated: Numbers) -> None:
+        """Count objects of the types in some rows."""
+        order = np.argsort(rows.astype(np.uint16), kind="stable")
+        ordered = rows[order]
+        borders = np.flatnonzero(np.diff(ordered)) + 1
+        for chosen in np.split(order, borders) if len(order) else ():
+            row = int(rows[chosen[0]])
+            sizes = self._sizes.of(row, things.chosen(chosen))
+            self._counts[row] += len(chosen)
+            self._bytes[row] += int(sizes.sum())
+            self._allocated[row] += int(allocated[chosen].sum())
+            self._note_largest(row, things.addresses[chosen], sizes)
+
+    def _note_largest(self, row: int, things: Addresses, sizes: Numbers) -> None:
+        least = self._largest[-1][0] if len(self._largest) == self._top else -1
+        for index in np.argsort(sizes)[-self._top :] if sizes.max() > least else ():
+            self._largest.append((int(sizes[index]), int(things[index]), row))
+        self._largest = sorted(self._largest, reverse=True)[: self._top]
+
+    def counts(self) -> tuple[TypeCount, ...]:
+        """Return the types of which there are objects."""
+        rows = sorted(np.flatnonzero(self._counts), key=lambda row: -self._bytes[row])
+        return tuple(
+            TypeCount(
+                self._names[row],
+                int(self._types.addresses[row]),
+                int(self._counts[row]),
+                int(self._bytes[row]),
+                int(self._allocated[row]),
+            )
+            for row in rows
+        )
+
+    def largest(self) -> tuple[LargestObject, ...]:
+        """Return the largest objects."""
+        return tuple(
+            LargestObject(self._names[row], address, size) for size, address, row in self._largest
+        )

@@ -1,0 +1,232 @@
+"""Finds every type of a dumped Python: by what its metatype is, from ``type`` on.
+
+A type object is larger than any block of a pool, so it lies in memory from malloc, or, if it is
+static, in the data of the interpreter or of a library. No list leads to all of them.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from gencore.analysis.memory import AbsentMemory
+from gencore.analysis.objects import TYPE_AT, TYPE_NAME_AT, find_in_dict, read_text
+from gencore.analysis.python import Python
+from gencore.analysis.words import Addresses, Mask, Run, Words
+
+__all__ = ["TypeTable", "find_types"]
+
+_BASIC_SIZE_AT, _ITEM_SIZE_AT, _FLAGS_AT, _BASE_AT, _DICT_AT = 32, 40, 168, 256, 264
+"""The same in all versions, as are those in `gencore.analysis.objects`."""
+_HEAP_TYPE, _READY, _HAS_GC, _IS_TYPE = (np.uint64(1 << bit) for bit in (9, 12, 14, 31))
+"""Bits of tp_flags: Include/object.h."""
+_PREHEADER: Final = {11: np.uint64(1 << 4)}
+"""Bits for a pointer to a dictionary and another one in front of an object; later two of them."""
+_LATER_PREHEADER: Final = np.uint64(3 << 3)
+_PART: Final = 16
+"""Bytes of each part in front of an object: the collector's, and those two pointers."""
+_LARGEST_OBJECT, _LARGEST_ITEM = 1 << 20, 1 << 16
+_MOST_TYPES: Final = 1 << 15
+_MOST_METATYPES: Final = 4
+"""Times that metatypes are looked for: those of `type`, those of these, and so on."""
+_DEEPEST: Final = 64
+"""Bases of a type in a row."""
+_LONGEST_NAME: Final = 500
+_SLOTS: Final = 1 << 16
+_PIECE: Final = 1 << 17
+"""Words that are compared at a time, so that they stay in the processor's cache."""
+_STATIC_NAME: Final = re.compile(r"[\w.<>\- \[\]|]+")
+
+Numbers = NDArray[np.int64]
+
+
+@attrs.frozen(eq=False)
+class TypeTable:
+    """Types in order of address; each array has a row for each."""
+
+    addresses: Addresses
+    metatypes: Addresses
+    basic_sizes: Numbers
+    item_sizes: Numbers
+    flags: Addresses
+    bases: Addresses
+    preheaders: Numbers
+    """Bytes between the beginning of a block and the object in it."""
+
+    def __len__(self) -> int:
+        return len(self.addresses)
+
+    def find(self, words: Addresses) -> Numbers:
+        """Return for each word the row of the type whose address it is, or -1."""
+        found = np.full(len(words), -1, np.int64)
+        if not len(self):
+            return found
+        likely = np.flatnonzero(self._slots[_slot_of(words)])
+        chosen = words[likely]
+        row = np.minimum(np.searchsorted(self.addresses, chosen), len(self) - 1)
+        same = self.addresses[row] == chosen
+        found[likely[same]] = row[same]
+        return found
+
+    def within(self, run: Run) -> Iterator[tuple[Addresses, Numbers]]:
+        """Yield where words of a run are types, and the rows of these."""
+        for first in range(0, len(run.words), _PIECE):
+            words = run.words[first : first + _PIECE]
+            likely = np.flatnonzero(self._slots[_slot_of(words)])
+            rows = self.find(words[likely])
+            known = rows >= 0
+            places = likely[known].astype(np.uint64) + np.uint64(first)
+            yield np.uint64(run.start) + places * np.uint64(8), rows[known]
+
+    @property
+    def has_gc(self) -> Mask:
+        """Whether the collector's header is in front of each type's objects."""
+        return self._flagged(_HAS_GC)
+
+    @property
+    def are_metatypes(self) -> Mask:
+        """Whether each type's objects are types."""
+        return self._flagged(_IS_TYPE)
+
+    @property
+    def are_heap_types(self) -> Mask:
+        """Whether each was made at run time."""
+        return self._flagged(_HEAP_TYPE)
+
+    def _flagged(self, bit: np.uint64) -> Mask:
+        flagged: Mask = self.flags & bit != 0
+        return flagged
+
+    _slots: NDArray[np.bool_] = attrs.field(init=False)
+
+    @_slots.default
+    def _likely_slots(self) -> NDArray[np.bool_]:
+        slots = np.zeros(_SLOTS, np.bool_)
+        slots[_slot_of(self.addresses)] = True
+        return slots
+
+    def chosen(self, which: Mask | Numbers) -> "TypeTable":
+        """Return some of them."""
+        names = [field.name for field in attrs.fields(type(self)) if field.init]
+        return TypeTable(*(getattr(self, name)[which] for name in names))
+
+
+def find_types(python: Python, words: Words, runs: Iterable[Run]) -> TypeTable:
+    """Return the types in some writable memory; none if ``type`` itself is not there."""
+    runs = list(runs)
+    known = _look_at(python, words, _candidates_for_type(runs))
+    known = known.chosen(_named_type(python, known))
+    metatypes = known
+    for _ in range(_MOST_METATYPES):
+        if not len(metatypes):
+            break
+        found = _look_at(python, words, _instances(metatypes, runs))
+        new = np.flatnonzero(~np.isin(found.addresses, known.addresses))
+        found = found.chosen(new[: _MOST_TYPES - len(known)])
+        known = _joined(known, found)
+        metatypes = found.chosen(found.are_metatypes)
+    return known
+
+
+def names_of(python: Python, types: TypeTable) -> list[str]:
+    """Return the qualified name of each type, with its module unless that is ``builtins``."""
+    pairs = zip(types.addresses, types.are_heap_types, strict=True)
+    return [_name_of(python, int(address), of_heap=bool(heap)) for address, heap in pairs]
+
+
+def bases_of(types: TypeTable, row: int) -> Iterator[int]:
+    """Yield the rows of a type and its bases, itself first."""
+    for _ in range(_DEEPEST):
+        yield row
+        following = types.find(types.bases[row : row + 1])[0]
+        if following < 0:
+            return
+        row = int(following)
+
+
+def _slot_of(words: Addresses) -> NDArray[np.int64]:
+    """Return where a word is in a table in which few others are: types are aligned to 16."""
+    return ((words >> np.uint64(4)) & np.uint64(_SLOTS - 1)).view(np.int64)
+
+
+def _candidates_for_type(runs: list[Run]) -> Addresses:
+    """Return what is its own type, in the data of files."""
+    found = []
+    for run in runs:
+        if run.path is not None:
+            own = np.uint64(run.start) + np.arange(
+                len(run.words) - 1, dtype=np.uint64
+            ) * np.uint64(8)
+            found.append(own[run.words[1:] == own])
+    return np.concatenate(found) if found else np.zeros(0, np.uint64)
+
+
+def _named_type(python: Python, types: TypeTable) -> Numbers:
+    own = [row for row, name in enumerate(names_of(python, types)) if name == "type"]
+    return np.array(own[:1], np.int64)
+
+
+def _instances(metatypes: TypeTable, runs: list[Run]) -> Addresses:
+    places = [places for run in runs for places, _ in metatypes.within(run)]
+    return np.concatenate(places) - np.uint64(TYPE_AT) if places else np.zeros(0, np.uint64)
+
+
+def _look_at(python: Python, words: Words, addresses: Addresses) -> TypeTable:
+    """Return those of the candidates that may be types."""
+
+    def at(offset: int) -> Addresses:
+        return words.at(addresses + np.uint64(offset))[0]
+
+    flags, name, references = at(_FLAGS_AT), at(TYPE_NAME_AT), at(0)
+    basic, item = at(_BASIC_SIZE_AT), at(_ITEM_SIZE_AT)
+    gc = np.where(flags & _HAS_GC != 0, _PART, 0)
+    managed = flags & _PREHEADER.get(python.minor, _LATER_PREHEADER) != 0
+    table = TypeTable(
+        addresses,
+        at(TYPE_AT),
+        basic.view(np.int64),
+        item.view(np.int64),
+        flags,
+        at(_BASE_AT),
+        (gc + np.where(managed, _PART, 0)).astype(np.int64),
+    )
+    sound = (flags & _READY != 0) & (references != 0) & (basic >= 2 * 8)
+    sound &= (basic <= _LARGEST_OBJECT) & (item <= _LARGEST_ITEM)
+    rows = np.flatnonzero(sound)[:_MOST_TYPES]
+    named = [row for row in rows if _static_name(python, int(name[row]))]
+    return table.chosen(np.array(named, np.int64))
+
+
+def _joined(first: TypeTable, second: TypeTable) -> TypeTable:
+    names = [field.name for field in attrs.fields(TypeTable) if field.init]
+    joined = TypeTable(
+        *(np.concatenate([getattr(first, name), getattr(second, name)]) for name in names)
+    )
+    return joined.chosen(np.argsort(joined.addresses))
+
+
+def _static_name(python: Python, address: int) -> str:
+    """Return a name as C has it, or "" if that is none."""
+    try:
+        name = python.memory.string(address).decode()
+    except (AbsentMemory, UnicodeDecodeError):
+        return ""
+    return name if len(name) <= _LONGEST_NAME and _STATIC_NAME.fullmatch(name) else ""
+
+
+def _name_of(python: Python, address: int, *, of_heap: bool) -> str:
+    name = _static_name(python, python.memory.word(address + TYPE_NAME_AT))
+    if not of_heap or "." in name:
+        return name
+    try:
+        text = python.memory.word(address + python.layout.qualified_name_of_type)
+        name = read_text(python.memory, python.layout, text)[:_LONGEST_NAME]
+        contents = python.memory.word(address + _DICT_AT)
+        module = find_in_dict(python.memory, python.layout, contents, "__module__")
+        prefix = read_text(python.memory, python.layout, module)[:_LONGEST_NAME] if module else ""
+    except AbsentMemory:
+        return name
+    return name if prefix in {"", "builtins"} else f"{prefix}.{name}"

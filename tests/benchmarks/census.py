@@ -1,0 +1,83 @@
+"""Measure what counting the objects of a core costs.
+
+    python tests/benchmarks/census.py [MiB] [--rounds N]
+
+User CPU time of a process that takes a census of a core (`gencore.analysis`), per
+GiB of the core and as a ratio of what one sum of all its words costs in the same process. The core
+is that of a process with instances, dictionaries, lists, texts and numbers of about that size.
+Target: at most 2 s per GiB.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from measuring import MIB, introduce, verdict, workplace
+
+LIMIT = 2.0
+BYTES_OF_ONE = 470
+"""Of an order and a row, roughly."""
+
+DUMPED = """if True:
+    import os, sys, gencore
+    class Order:
+        def __init__(self, number):
+            self.number, self.name = number, f"order-{number}"
+            self.price, self.lines = number * 1.5, [number, number + 1]
+    orders = [Order(number) for number in range(int(sys.argv[2]))]
+    rows = [{"a": number, "b": (number, str(number))} for number in range(int(sys.argv[2]) // 3)]
+    print(gencore.create_core(directory=sys.argv[1]), flush=True)
+    os._exit(0)
+"""
+COUNTED = """if True:
+    import json, pathlib, resource, sys
+    import numpy as np
+    from gencore.analysis import Memory, find_python
+    from gencore.analysis.census import take_census
+    from gencore.corefile import CoreFile
+    def user():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_utime
+    path = pathlib.Path(sys.argv[1])
+    begin = user()
+    np.fromfile(path, np.uint64, path.stat().st_size // 8).sum()
+    summed = user()
+    with CoreFile(path) as core:
+        memory = Memory.of_core(core, path, this_machine=True)
+        census = take_census(find_python(memory, core))
+    objects = sum(row.count for row in census.types)
+    print(json.dumps([summed - begin, user() - summed, objects]))
+"""
+
+
+def run(code: str, *arguments: object) -> str:
+    """Run code in a new interpreter; return what it prints."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main() -> None:
+    """Print one row."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("mebibytes", nargs="?", type=int, default=512)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    introduce("Census of the objects in a core")
+    with workplace() as directory:
+        core = Path(run(DUMPED, directory, options.mebibytes * MIB // BYTES_OF_ONE))
+        size = core.stat().st_size / (1024 * MIB)
+        rows = [json.loads(run(COUNTED, core)) for _ in range(options.rounds)]
+    summed, counted, objects = (statistics.median(column) for column in zip(*rows, strict=True))
+    met = verdict(met=counted / size <= LIMIT)
+    print("| core GiB | objects | user CPU s | s per GiB | of one sum of its words | target |")
+    print("|---|---|---|---|---|---|")
+    print(
+        f"| {size:.2f} | {objects:,.0f} | {counted:.2f} | {counted / size:.2f} "
+        f"| {counted / summed:.0f} | {met} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""A heap that somebody has damaged is counted as far as it goes, in a time that is not longer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import gencore
+
+SEEDS = 8
+
+
+def test_damaged_heaps_are_counted_or_refused(tmp_path):
+    """No other error, no warning of numpy's, no endless loop, and no absurd size."""
+    core = gencore.create_core(directory=tmp_path, content="private")
+    program = [sys.executable, "-W", "error", Path(__file__).with_name("damage_heap.py")]
+    done = subprocess.run(
+        [*program, core, str(SEEDS)], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    types, ended, refused = map(int, done.stdout.split())
+    assert types > 500
+    assert ended + refused == SEEDS
+    assert ended > SEEDS // 2

@@ -1,0 +1,89 @@
+"""The objects that are found in a core, compared with those that the process counted itself."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROGRAMS = Path(__file__).parent / "programs"
+
+pytestmark = pytest.mark.timeout(400)
+
+ALLOCATORS = {
+    None: "pymalloc",
+    "debug": "pymalloc, debugging",
+    "malloc": "malloc",
+    "malloc_debug": "malloc, debugging",
+}
+
+
+@pytest.fixture
+def count(installed, tmp_path):
+    """Return a function that dumps a process of each version; it returns what that counted."""
+
+    def run(content, allocator=None):
+        program = [installed[1], PROGRAMS / "counted_objects.py", tmp_path, content, "1000"]
+        environment = {**os.environ, **({"PYTHONMALLOC": allocator} if allocator else {})}
+        done = subprocess.run(program, capture_output=True, check=True, env=environment)
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize("content", ["full", "private"])
+def test_objects_are_those_that_the_program_counted(count, heap_of, check_census, content):
+    """By type, their number and their bytes; and the largest ones are the largest."""
+    told = count(content)
+    shown = heap_of(told["bundle"], "--top", "5")
+
+    check_census(told, shown)
+    assert shown["allocator"] == "pymalloc"
+    largest = [thing["size"] for thing in shown["largest"]]
+    assert len(largest) == 5
+    assert largest == sorted(largest, reverse=True)
+    assert largest[0] <= max(row["size"] for row in shown["types"])
+    memory = shown["memory"]
+    in_pools = ("objects_in_pools", "raw_in_pools", "free_in_pools")
+    assert sum(memory[name] for name in in_pools) == shown["pools"] << 14
+    objects = memory["objects_in_pools"] + memory["large_objects"]
+    assert sum(row["allocated"] for row in shown["types"]) == objects
+
+
+@pytest.mark.parametrize("allocator", ["debug", "malloc", "malloc_debug"])
+def test_objects_of_other_allocators_are_found(count, heap_of, check_census, allocator):
+    """Those that Python itself offers: without pools, and with patterns around each block."""
+    told = count("full", allocator)
+    shown = heap_of(told["bundle"])
+
+    assert shown["allocator"] == ALLOCATORS[allocator]
+    check_census(told, shown)
+
+
+def test_a_table_is_printed(count, tool, tmp_path):
+    """For people: types, what the memory is for, the largest objects."""
+    told = count("private")
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [tool("gencore"), "heap", "--top", "3", told["bundle"]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+
+    head, types, memory, largest = (part.splitlines() for part in done.stdout.split("\n\n"))
+    assert head[0].startswith(f"Python {'.'.join(map(str, told['version']))}; allocator: pymalloc")
+    assert len(types) == 1 + 3 + 1
+    assert "all " in types[-1]
+    assert len(memory) == 1 + 6
+    assert len(largest) == 1 + 3
+
+
+def test_a_core_without_a_heap_is_said_to_have_none(installed, tool, tmp_path):
+    """The exit code is 3: nothing was counted."""
+    code = "import gencore, sys; print(gencore.collect_core(directory='.', content='stacks'))"
+    made = [installed[1], "-c", code]
+    bundle = subprocess.run(made, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [tool("gencore"), "heap", tmp_path / bundle.strip()]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert done.returncode == 3
+    assert "allocator is unsupported" in done.stderr

@@ -84,7 +84,9 @@ class Wait:
 def read_waits(python: Python, core: CoreFile) -> tuple[Wait, ...]:
     """Return the threads that wait for a Lock or an RLock, as far as it is certain, in core order.
 
-    Raises `IntegrityError` unless it is CPython 3.11 to 3.13 with glibc on x86-64.
+    Raises `IntegrityError` unless it is CPython 3.11 to 3.13 with glibc on x86-64, and
+    `AbsentMemory` if none is found and what threads wait for is missing, as in cores of the
+    content ``stacks``.
     """
     libc = any(_GLIBC.search(row.path) for row in core.mapped_ranges)
     if core.machine != "EM_X86_64" or not libc or python.minor not in _VERSIONS:
@@ -98,15 +100,20 @@ def read_waits(python: Python, core: CoreFile) -> tuple[Wait, ...]:
         key=lambda state: places.get(state.tid, len(places)),
     )
     calls = _waiting_calls(registers_of(core))
-    found = {
-        state.tid: (*lock, calls[state.tid][1])
-        for state in states
-        if state.tid in calls and (lock := reader.awaited(state, calls[state.tid][0]))
-    }
-    owners = _Owners(reader, states, {tid: address for tid, (address, _, _) in found.items()})
+    found, missing = {}, None
+    for state in states:
+        semaphore, _ = calls.get(state.tid, (0, False))
+        try:
+            if semaphore and (lock := reader.awaited(state, semaphore)):
+                found[state.tid] = lock
+        except AbsentMemory as error:
+            missing = error
+    if missing and not found:
+        raise missing
+    owners = _Owners(reader, states, {tid: address for tid, (address, _) in found.items()})
     return tuple(
-        Wait(tid=tid, lock=owners.lock(address, kind), forever=forever)
-        for tid, (address, kind, forever) in found.items()
+        Wait(tid=tid, lock=owners.lock(*lock), forever=calls[tid][1])
+        for tid, lock in found.items()
     )
 
 
@@ -152,17 +159,22 @@ class _Reader:
     def awaited(
         self, state: ThreadState, semaphore: int
     ) -> tuple[int, Literal["Lock", "RLock"]] | None:
-        """Return the lock of a thread's innermost frame that has this semaphore, and its kind."""
-        with suppress(AbsentMemory):
-            word = self._memory.word(semaphore)
-            if word & _VALUE or not word > _VALUE:
-                return None  # it is free, or nobody waits
-            frame = next(self.python.frames(state), None)
-            for slot in self._slots(frame) if frame else ():
-                lock = self._bound_to(slot) or slot
-                kind = _KINDS.get(self._type(lock))
-                if kind and self._memory.word(lock + _SEMAPHORE_AT) == semaphore:
-                    return lock, kind
+        """Return the lock of a thread's innermost frame that has this semaphore, and its kind.
+
+        None if it waits for something else. Raises `AbsentMemory` if that is uncertain.
+        """
+        word = self._memory.word(semaphore)
+        if word & _VALUE or not word > _VALUE:
+            return None  # it is free, or nobody waits
+        frame = next(self.python.frames(state), None)
+        for slot in self._slots(frame) if frame else ():
+            lock = self._bound_to(slot) or slot
+            kind = _KINDS.get(self._type(lock))
+            if kind and self._memory.word(lock + _SEMAPHORE_AT) == semaphore:
+                return lock, kind
+        for variable in self._variables(frame) if frame else ():
+            if variable:
+                self._memory.word(variable)
         return None
 
     def entered(self, state: ThreadState) -> Iterator[int]:
@@ -211,6 +223,11 @@ class _Reader:
             return ()
         size = self._size(code + self._layout.stack_of_code)
         return self._words(frame, 0, self._size(code + self._layout.slots_of_code) + size)
+
+    def _variables(self, frame: int) -> tuple[int, ...]:
+        code = self._code(frame)
+        size = self._size(code + self._layout.slots_of_code) if code else 0
+        return self._words(frame, 0, size)
 
     def _surely_on_stack(self, frame: int, code: int) -> tuple[int, ...]:
         """Return the values that the handler of the running instruction keeps on the stack."""

@@ -517,7 +517,7 @@ def test_a_path_that_is_no_text_is_quoted_for_the_shell(path, command, write_bun
 
     code, out, _ = command(path, "open", "--print")
 
-    words = ["bash", "-c", f"printf %s {out.split()[-2]}"]
+    words = ["bash", "-c", f"printf %s {out.split()[-3]}"]
     told = subprocess.run(words, capture_output=True, check=True)
     assert code == 0
     assert told.stdout.endswith(b"/\xe9/python")

@@ -111,10 +111,11 @@ def read_waits(python: Python, core: CoreFile) -> tuple[Wait, ...]:
     if missing and not found:
         raise missing
     owners = _Owners(reader, states, {tid: address for tid, (address, _) in found.items()})
-    return tuple(
+    waits = (
         Wait(tid=tid, lock=owners.lock(*lock), forever=calls[tid][1])
         for tid, lock in found.items()
     )
+    return tuple(wait for wait in waits if wait.lock.owner != wait.tid)  # else it has just got it
 
 
 def find_deadlocks(waits: Iterable[Wait]) -> tuple[tuple[Wait, ...], ...]:
@@ -126,11 +127,12 @@ def find_deadlocks(waits: Iterable[Wait]) -> tuple[tuple[Wait, ...], ...]:
     seen: set[int] = set()
     circles = []
     for tid in waiting:
-        path, at = [], tid
+        path: list[Wait] = []
+        at: int | None = tid
         while at in waiting and at not in seen:
             seen.add(at)
             path.append(waiting[at])
-            at = waiting[at].lock.owner or 0
+            at = path[-1].lock.owner
         begins = next((index for index, wait in enumerate(path) if wait.tid == at), None)
         if begins is not None:
             circles.append(tuple(path[begins:]))

@@ -13,6 +13,7 @@ from gencore.cli.thread_stacks import ThreadStack, integer_of
 
 __all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core", "read_deadlocks"]
 
+_PROGRAM: Final = "locks_process.py"
 _PACKAGES: Final = ("gencore", "attr", "attrs", "elftools")
 """What `locks_process` imports, each of which may be installed somewhere else."""
 
@@ -40,7 +41,7 @@ Deadlock = tuple[LockWait, ...]
 def read_deadlocks(copy: UnpackedCore) -> Any:
     """Return what `locks_process` printed of a core; None if it cannot be known."""
     packages = dict.fromkeys(place for name in _PACKAGES if (place := place_of(name)))
-    reading = read_confined("locks", "locks_process.py", packages, copy, str(copy.folder))
+    reading = read_confined("locks", _PROGRAM, packages, copy, str(copy.folder))
     return reading.value
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from gencore.analysis import Lock, Memory, Wait, find_deadlocks, find_python, read_waits
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
-from gencore.corefile import CoreFile
+from gencore.corefile import CoreFile, FileMapping
 from gencore.errors import IntegrityError
 
 PROGRAM = Path(__file__).parents[2] / "system" / "programs" / "locked_threads.py"
@@ -143,6 +144,77 @@ def test_a_thread_that_is_being_woken_does_not_wait(dumped, word):
 
     assert told["threads"]["rlocks-0"] not in {wait.tid for wait in waits}
     assert len(find_deadlocks(waits)) == 3
+
+
+class Seen:
+    """A core, but for what is said of it here."""
+
+    def __init__(self, core, **others):
+        self._core = core
+        vars(self).update(others)
+
+    def __getattr__(self, name):
+        return getattr(self._core, name)
+
+
+def with_operation(core, operation):
+    """Return the core with that operation of futex(2) in the registers of every thread."""
+
+    def changed(note):
+        if (note.owner, note.type) != ("CORE", "NT_PRSTATUS"):
+            return note
+        data = bytearray(note.data)
+        struct.pack_into("<Q", data, 112 + 13 * 8, operation)
+        return attrs.evolve(note, data=bytes(data))
+
+    return Seen(core, notes=tuple(map(changed, core.notes)))
+
+
+@pytest.mark.parametrize(
+    ("operation", "count"),
+    [(0, 9), (9, 9), (9 | 128, 9), (9 | 256 | 128, 9), (1 | 128, 0), (3, 0), (2**63, 9)],
+)
+def test_only_waiting_is_waiting(dumped, operation, count):
+    """A thread that wakes those that wait has the same semaphore in its registers."""
+    core, memory, _ = dumped
+
+    waits = read_waits(find_python(memory, core), with_operation(core, operation))
+
+    assert len(waits) == count
+
+
+def test_short_registers_are_unknown(dumped):
+    """A note may have any length."""
+    core, memory, _ = dumped
+    notes = tuple(attrs.evolve(note, data=note.data[:300]) for note in core.notes)
+
+    assert read_waits(find_python(memory, core), Seen(core, notes=notes)) == ()
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"machine": "EM_AARCH64"},
+        {"mapped_ranges": (FileMapping("/lib/ld-musl-x86_64.so.1", 0, 4096, 0),)},
+        {"mapped_ranges": ()},
+    ],
+)
+def test_another_machine_or_libc_is_unsupported(dumped, others):
+    """Its locks are other ones."""
+    core, memory, _ = dumped
+
+    with pytest.raises(IntegrityError, match="unsupported: locks are known of"):
+        read_waits(find_python(memory, core), Seen(core, **others))
+
+
+@pytest.mark.parametrize("minor", [10, 14])
+def test_another_python_is_unsupported(dumped, minor):
+    """Its locks are other ones."""
+    core, memory, _ = dumped
+    python = attrs.evolve(find_python(memory, core), version=(3, minor, 0))
+
+    with pytest.raises(IntegrityError, match="unsupported: locks are known of"):
+        read_waits(python, core)
 
 
 def test_an_owner_that_is_gone_is_unknown(dumped):

@@ -263,3 +263,18 @@ def test_a_ring_of_frames_ends_with_the_stacks_of_the_manifest(gencore_command, 
     assert code == 3
     assert "gencore: pystack was killed by SIGSEGV: showing the stacks" in shown
     assert " MainThread\n" in shown
+
+
+def test_stacks_are_shown_if_deadlocks_cannot_be_looked_for(inside, bundle, monkeypatch, tmp_path):
+    """That they are unknown is not that there are none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("gencore.cli.deadlocks._PROGRAM", "no_such_program.py")
+
+    code, out, err = inside("stacks", "--quiet", bundle)
+    json_code, as_json, _ = inside("stacks", "--quiet", "--json", bundle)
+
+    assert (code, json_code, err) == (0, 0, "")
+    assert "MainThread" in out
+    assert "deadlock" not in out
+    assert json.loads(as_json)["source"] == "core"
+    assert json.loads(as_json)["deadlocks"] is None

@@ -115,6 +115,11 @@ def sleep_with(lock, has_it):
         time.sleep(3600)
 
 
+def enter_and_wait_for_itself(lock):
+    with lock:
+        lock.acquire()
+
+
 def enter(lock):
     with lock:
         pass
@@ -137,6 +142,8 @@ def healthy():
         start(f"{name}-sleeps", sleep_with, lock, has_it)
         has_it.wait()
         start(f"{name}-waits", enter, lock, awaits=lock)
+    own = threading.Lock()
+    start("itself", enter_and_wait_for_itself, own, awaits=own)
     start("event", threading.Event().wait)
     start("queue", queue.Queue().get)
     start("simple-queue", queue.SimpleQueue().get)

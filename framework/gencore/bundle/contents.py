@@ -168,13 +168,18 @@ def read_contents(file: BinaryIO) -> Contents:
 def _members(table: Any) -> tuple[Member, ...]:
     version = table["version"]
     if type(version) is int and version == _SEQUENTIAL:
-        return tuple(Member(**row) for row in table["members"])
+        return tuple(map(_with_place, table["members"]))
     if type(version) is int and version == _VERSION:
         return tuple(_with_blocks(table["members"]))
     raise IntegrityError(
         f"unknown version of the table of contents: {version!r} (known: 1, 2)",
         remedy="use the gencore that made the bundle, or extract it: tar xzf BUNDLE",
     )
+
+
+def _with_place(row: dict[str, Any]) -> Member:
+    """Return a member of version 1, of which nothing else is believed."""
+    return Member(row["path"], row["size"], row["offset"], row.get("sha256"))
 
 
 def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
@@ -198,7 +203,8 @@ def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
 def _check_blocks(member: Member, tree: object) -> None:
     """Raise if the blocks cannot be those of such a file."""
     count, lengths, leaves = blocks_of(member.size), member.lengths or (), member.leaves
-    if len(lengths) != 1 + count or any(length not in _MEMBER_LENGTHS for length in lengths):
+    fit = (type(length) is int and length in _MEMBER_LENGTHS for length in lengths)
+    if len(lengths) != 1 + count or not all(fit):
         raise _no_table(f"the gzip members of {member.path!r} cannot hold it")
     if leaves is not None and (len(leaves) != count or member.tree != tree):
         raise _no_table(f"the hashes of {member.path!r} do not match each other")

@@ -204,6 +204,27 @@ def test_a_table_of_contents_that_lies_is_found_out(path, refused, changed, matc
     refused(lie(path, **changed), match, at_once=match != "where the archive has")
 
 
+@pytest.mark.parametrize(
+    "blocks", [{"lengths": []}, {"lengths": [1.5]}, {"leaves": ["ab"]}, {"leaves": ["ab", "cd"]}]
+)
+def test_blocks_in_a_table_of_version_1_are_ignored(path, tmp_path, blocks):
+    """It has none: nothing would compare them with the archive."""
+    forge(path, [(header("a", 3), b"abc")], version=1)
+    with BundleReader(path) as bundle:
+        rows = [
+            {"path": m.path, "size": m.size, "offset": m.offset, "sha256": None, **blocks}
+            for m in bundle.members
+        ]
+        end = bundle.contents.end
+    table = contents.encode_table({"version": 1, "top": TOP, "members": rows}, end)
+    path.write_bytes(path.read_bytes()[:end] + table)
+
+    with BundleReader(path) as bundle:
+        assert bundle.manifest() == json.loads(MANIFEST)
+        assert {(m.lengths, m.leaves, m.tree) for m in bundle.members} == {(None, None, None)}
+        assert (extract(bundle, tmp_path) / "a").read_bytes() == b"abc"
+
+
 def with_extra_field(data, value):
     """Compress, with a subfield in the header: every reader of gzip skips it."""
     plain = gzip.compress(data)
@@ -290,6 +311,10 @@ LIES = {
     "giant size": (lambda rows: rows[1].update(size=1 << 60), "cannot hold"),
     "no lengths": (lambda rows: rows[1].update(lengths=None), "wrong type"),
     "text as a length": (lambda rows: rows[1].update(lengths=["30", 30]), "cannot hold"),
+    "fractions as lengths": (
+        lambda rows: rows[0].update(lengths=[float(length) for length in rows[0]["lengths"]]),
+        "cannot hold",
+    ),
     "longer block": (lambda rows: moved(rows, 0, 1), "not of the length|truncated|corrupt"),
     "shifted block": (lambda rows: moved(rows, 1, -1), "not of the length"),
     "swapped files": (lambda rows: rows.reverse(), "not of the|where the archive|corrupt"),

@@ -205,10 +205,14 @@ class _Recognition:
             if preheader + 16 > room:
                 break
             found = self._types.find(begins.chosen(left).word(preheader + 8))
-            fits = (found >= 0) & (self._types.preheaders[found] == preheader)
-            fits &= self._smallest[found] + preheader <= room
+            known = np.flatnonzero(found >= 0)  # of no types, none
+            row = found[known]
+            fits = known[
+                (self._types.preheaders[row] == preheader)
+                & (self._smallest[row] + preheader <= room)
+            ]
             rows[left[fits]] = found[fits]
-            left = left[~fits]
+            left = np.delete(left, fits)
         known = np.flatnonzero(rows >= 0)
         rows = rows[known]
         things = begins.chosen(known).moved(self._types.preheaders[rows])

@@ -36,7 +36,7 @@ class Dumped:
             name: (wait.lock.kind, names.get(wait.lock.owner), wait.lock.known_by)
             for name, wait in self.waits.items()
         }
-        self.deadlocks = [[names[wait.tid] for wait in circle] for circle in deadlocks]
+        self.deadlocks = [[names[wait.tid] for wait in cycle] for cycle in deadlocks]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def stacks(tool, tmp_path):
 
 
 def test_deadlocks_are_found_with_their_owners(dumped, stacks):
-    """Of Locks, RLocks, both, and Conditions: each circle once, and no other."""
+    """Of Locks, RLocks, both, and Conditions: each cycle once, and no other."""
     seen = dumped("deadlocked")
 
     assert sorted(seen.deadlocks) == [

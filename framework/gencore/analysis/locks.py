@@ -54,6 +54,7 @@ _KINDS: Final[Mapping[str | None, Literal["Lock", "RLock"]]] = {
     "_thread.lock": "Lock",
     "_thread.RLock": "RLock",
 }
+_NAMES: Final = {*_KINDS, _BOUND, _CODE}
 _RELEASES: Final = "Condition.wait"
 _MOST_THREADS, _MOST_FRAMES, _MOST_SLOTS, _LONGEST_TABLE = 1 << 16, 1 << 20, 1 << 12, 1 << 16
 """Frames are those of all threads, slots those of one frame; the table is in bytes."""
@@ -119,13 +120,13 @@ def read_waits(python: Python, core: CoreFile) -> tuple[Wait, ...]:
 
 
 def find_deadlocks(waits: Iterable[Wait]) -> tuple[tuple[Wait, ...], ...]:
-    """Return each circle of threads of which one holds what the one before it waits for.
+    """Return each cycle of threads of which one holds what the one before it waits for.
 
     A thread that waits with a time limit is in none.
     """
     waiting = {wait.tid: wait for wait in waits if wait.forever}
     seen: set[int] = set()
-    circles = []
+    cycles = []
     for tid in waiting:
         path: list[Wait] = []
         at: int | None = tid
@@ -135,8 +136,8 @@ def find_deadlocks(waits: Iterable[Wait]) -> tuple[tuple[Wait, ...], ...]:
             at = path[-1].lock.owner
         begins = next((index for index, wait in enumerate(path) if wait.tid == at), None)
         if begins is not None:
-            circles.append(tuple(path[begins:]))
-    return tuple(circles)
+            cycles.append(tuple(path[begins:]))
+    return tuple(cycles)
 
 
 def _waiting_calls(registers: Mapping[int, bytes]) -> dict[int, tuple[int, bool]]:
@@ -169,14 +170,14 @@ class _Reader:
         if word & _VALUE or not word > _VALUE:
             return None  # it is free, or nobody waits
         frame = next(self.python.frames(state), None)
-        for slot in self._slots(frame) if frame else ():
+        variables, stack = self._slots(frame) if frame else ((), ())
+        for slot in (*variables, *stack):
             lock = self._bound_to(slot) or slot
             kind = _KINDS.get(self._type(lock))
             if kind and self._memory.word(lock + _SEMAPHORE_AT) == semaphore:
                 return lock, kind
-        for variable in self._variables(frame) if frame else ():
-            if variable:
-                self._memory.word(variable)
+        for variable in filter(None, variables):
+            self._memory.word(variable)  # what is missing might be the lock
         return None
 
     def entered(self, state: ThreadState) -> Iterator[int]:
@@ -188,7 +189,7 @@ class _Reader:
                 self._left -= 1
                 code = self._code(frame)
                 if code and self._function(code) == _RELEASES:
-                    return  # of which of the outer ones is not looked at
+                    return  # it has released one of the outer locks
                 for slot in self._surely_on_stack(frame, code) if code else ():
                     lock = self._bound_to(slot, b"__exit__")
                     if lock and _KINDS.get(self._type(lock)) == "Lock":
@@ -218,18 +219,14 @@ class _Reader:
         name = self._memory.word(code + self._layout.qualified_name_of_code)
         return read_text(self._memory, self._layout, name)
 
-    def _slots(self, frame: int) -> tuple[int, ...]:
-        """Return the local variables and the stack of a frame, stale values included."""
+    def _slots(self, frame: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the local variables of a frame, and its stack, stale values included."""
         code = self._code(frame)
         if code is None:
-            return ()
+            return (), ()
+        count = self._size(code + self._layout.slots_of_code)
         size = self._size(code + self._layout.stack_of_code)
-        return self._words(frame, 0, self._size(code + self._layout.slots_of_code) + size)
-
-    def _variables(self, frame: int) -> tuple[int, ...]:
-        code = self._code(frame)
-        size = self._size(code + self._layout.slots_of_code) if code else 0
-        return self._words(frame, 0, size)
+        return self._words(frame, 0, count), self._words(frame, count, size)
 
     def _surely_on_stack(self, frame: int, code: int) -> tuple[int, ...]:
         """Return the values that the handler of the running instruction keeps on the stack."""
@@ -267,7 +264,7 @@ class _Reader:
             of = self._memory.word(thing + 8)
             if of not in self._types:
                 name = type_name(self._memory, thing)
-                self._types[of] = name if name in {*_KINDS, _BOUND, _CODE} else None
+                self._types[of] = name if name in _NAMES else None
         except AbsentMemory:
             return None
         return self._types[of]

@@ -46,11 +46,11 @@ def read_deadlocks(copy: UnpackedCore) -> Any:
 
 
 def deadlocks_from_core(
-    circles: ManifestValue, stacks: Sequence[ThreadStack]
+    cycles: ManifestValue, stacks: Sequence[ThreadStack]
 ) -> tuple[Deadlock, ...]:
     """Return the deadlocks that `read_deadlocks` read, with the names that *stacks* have."""
     names = {stack.tid: stack.name for stack in stacks}
-    found = (tuple(_wait(row, names) for row in circle) for circle in circles)
+    found = (tuple(_wait(row, names) for row in cycle) for cycle in cycles)
     return tuple(filter(None, found))
 
 

@@ -18,7 +18,7 @@ def main(path: str, libraries: str) -> None:
     with CoreFile(path) as core:
         memory = Memory.of_core(core, Path(path), Path(libraries))
         found = find_deadlocks(read_waits(find_python(memory, core), core))
-    json.dump([[_row(wait) for wait in circle] for circle in found], sys.stdout)
+    json.dump([[_row(wait) for wait in cycle] for cycle in found], sys.stdout)
 
 
 def _row(wait: Wait) -> dict[str, Any]:

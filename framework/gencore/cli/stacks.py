@@ -49,8 +49,8 @@ def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json
     """Show the Python stack of every thread.
 
     They are read from the core by pystack, confined. If it fails, those that the manifest recorded
-    at the instant are shown, and the exit code is 3. Threads that hold locks which they wait for
-    are named behind them: a deadlock.
+    at the instant are shown, and the exit code is 3. Threads that wait for each other's locks,
+    a deadlock, are named at the end.
 
     \b
     Examples:
@@ -62,18 +62,18 @@ def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json
         raise UsageError("--native needs pystack, which is not installed", remedy=_INSTALL)
     with open_input(path) as opened:
         threads, sources = ManifestValue(opened.facts())["threads"], SourceLines(opened)
-        rows, failure, circles = None, _MISSING, None
+        rows, failure, cycles = None, _MISSING, None
         if packages is not None:
             with unpack(opened, keep=keep, quiet=quiet) as copy:
                 rows, failure = _read_core(packages, opened, copy, native=native)
-                circles = read_deadlocks(copy)
+                cycles = read_deadlocks(copy)
         if rows is not None:
             stacks = stacks_from_core(ManifestValue(rows), threads, sources)
         else:
             _explain(opened, failure, installed=packages is not None, quiet=quiet)
             stacks = stacks_from_manifest(threads, sources)
     reason = None if rows is not None else escape_unprintable(failure)
-    deadlocks = None if circles is None else deadlocks_from_core(ManifestValue(circles), stacks)
+    deadlocks = None if cycles is None else deadlocks_from_core(ManifestValue(cycles), stacks)
     _show(stacks, deadlocks, reason, native=native, as_json=as_json)
     return ExitCode.COMPLETE if rows is not None or packages is None else ExitCode.PARTIAL
 

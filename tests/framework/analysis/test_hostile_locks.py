@@ -105,12 +105,12 @@ def test_damaged_memory_gives_what_can_be_had(dumped, read_addresses, data):
     with contextlib.suppress(IntegrityError):
         waits = read_waits(find_python(changed, core), core)
         assert {wait.lock.kind for wait in waits} <= {"Lock", "RLock"}
-        for circle in find_deadlocks(waits):
-            followers = [*circle[1:], circle[0]]
-            assert [wait.lock.owner for wait in circle] == [wait.tid for wait in followers]
+        for cycle in find_deadlocks(waits):
+            followers = [*cycle[1:], cycle[0]]
+            assert [wait.lock.owner for wait in cycle] == [wait.tid for wait in followers]
 
 
-def test_frames_in_a_circle_come_to_an_end(dumped):
+def test_frames_in_a_cycle_come_to_an_end(dumped):
     """The innermost frame of each thread leads to itself."""
     core, memory, _ = dumped
     python = find_python(memory, core)
@@ -256,7 +256,7 @@ def waits_of(*pairs, forever=True):
 
 
 @pytest.mark.parametrize(
-    ("pairs", "circles"),
+    ("pairs", "cycles"),
     [
         ([], []),
         ([(1, None)], []),
@@ -267,23 +267,23 @@ def waits_of(*pairs, forever=True):
         ([(0, None), (1, 0)], []),
     ],
 )
-def test_each_circle_is_one_deadlock(pairs, circles):
+def test_each_cycle_is_one_deadlock(pairs, cycles):
     """Threads that only wait for one of it are not of it."""
     found = find_deadlocks(waits_of(*pairs))
 
-    assert [[wait.tid for wait in circle] for circle in found] == circles
+    assert [[wait.tid for wait in cycle] for cycle in found] == cycles
 
 
 def test_a_long_chain_is_followed_in_one_pass():
     """Each thread waits for the next one, and the last for the first."""
     count = 1 << 16
 
-    (circle,) = find_deadlocks(waits_of(*((n, n % count + 1) for n in range(1, count + 1))))
+    (cycle,) = find_deadlocks(waits_of(*((n, n % count + 1) for n in range(1, count + 1))))
 
-    assert len(circle) == count
+    assert len(cycle) == count
 
 
-def test_a_time_limit_ends_a_circle():
+def test_a_time_limit_ends_a_cycle():
     """Somebody gives up."""
     first = waits_of((1, 2))
     second = waits_of((2, 1), forever=False)

@@ -36,7 +36,7 @@ def enter_both(mine, others, both):
             pass
 
 
-def circle(name, *locks):
+def cycle(name, *locks):
     """Start a thread for each lock, which has it and waits for the next one."""
     both = threading.Barrier(len(locks))
     for number, lock in enumerate(locks):
@@ -126,10 +126,10 @@ def enter(lock):
 
 
 def deadlocked():
-    circle("locks", threading.Lock(), threading.Lock())
-    circle("rlocks", threading.RLock(), threading.RLock())
-    circle("three", threading.Lock(), threading.RLock(), threading.Lock())
-    circle("conditions", threading.Condition(), threading.Condition())
+    cycle("locks", threading.Lock(), threading.Lock())
+    cycle("rlocks", threading.RLock(), threading.RLock())
+    cycle("three", threading.Lock(), threading.RLock(), threading.Lock())
+    cycle("conditions", threading.Condition(), threading.Condition())
 
 
 def healthy():

@@ -32,7 +32,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.errors import IntegrityError, OutputError, UsageError
 
-__all__ = ["Copy", "UnpackedCore", "clear", "copies", "spooled", "unpacked"]
+__all__ = ["Copy", "UnpackedCore", "clear", "copies", "hold", "spooled", "unpacked"]
 
 _KEY_DIGITS: Final = 32
 _KEY: Final = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}")
@@ -57,13 +57,27 @@ class UnpackedCore:
     """None if it is missing: only a raw core may lack it."""
     copy: Path | None
     """The directory of the copy; None if nothing was copied."""
-    lock: int | None
-    """The descriptor that keeps it from being removed; a program that inherits it does too."""
 
     @property
     def readable(self) -> list[Path]:
-        """What a program must be able to read: the folder, and a core that is not copied."""
-        return [self.folder] if self.core.is_relative_to(self.folder) else [self.folder, self.core]
+        """What a program must be able to read: the folder, and a core that is not copied.
+
+        And the directory of the copy, on which it holds the lock.
+        """
+        outside = () if self.core.is_relative_to(self.folder) else (self.core,)
+        return [self.folder, *outside, *(() if self.copy is None else (self.copy,))]
+
+
+def hold(place: Path) -> None:
+    """Lock the directory of a copy for as long as this process lives, whatever it executes.
+
+    A confined one calls this itself: from a descriptor of a directory that was opened before,
+    ``..`` leads out of a mount namespace. Raises OSError.
+    """
+    fd = os.open(place, DIRECTORY)
+    os.set_inheritable(fd, True)  # noqa: FBT003 - the program that is executed has the lock
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(fd, fcntl.LOCK_SH)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +114,7 @@ def unpacked(
     """
     executable = _executable(opened)
     if opened.kind == "directory":
-        yield _unpacked(opened, opened.path, executable)
+        yield _unpacked(opened, opened.path, executable, None)
         return
     place = _cache() / _key(opened)
     if not keep and not place.is_dir():
@@ -108,7 +122,7 @@ def unpacked(
     with _in_use(place) as lock:
         try:
             folder = _filled(opened, place, lock, progress, max_size)
-            yield _unpacked(opened, folder, executable, place, lock)
+            yield _unpacked(opened, folder, executable, place)
         finally:
             if not keep and place.name != _key(opened):
                 _remove(place, lock)
@@ -148,11 +162,7 @@ def _check_owner(place: Path, fd: int) -> None:
 
 
 def _unpacked(
-    opened: OpenedCore,
-    folder: Path,
-    executable: str | None,
-    copy: Path | None = None,
-    lock: int | None = None,
+    opened: OpenedCore, folder: Path, executable: str | None, copy: Path | None
 ) -> UnpackedCore:
     folder = folder.absolute()
     return UnpackedCore(
@@ -160,7 +170,6 @@ def _unpacked(
         core=(opened.in_place or folder / "core").absolute(),
         executable=None if executable is None else folder / executable,
         copy=copy,
-        lock=lock,
     )
 
 

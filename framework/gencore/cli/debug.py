@@ -9,7 +9,7 @@ import click
 
 from gencore._confinement.confining import Confinement, execute_confined
 from gencore._escaping import escape_unprintable
-from gencore.bundle.cache import UnpackedCore
+from gencore.bundle.cache import UnpackedCore, hold
 from gencore.cli.budget import limited, limits_apply
 from gencore.cli.bundle import open_input, unpack, why_no_executable
 from gencore.cli.errors import print_gap
@@ -96,8 +96,12 @@ def _start(command: list[str], copy: UnpackedCore) -> None:
         raise UsageError(
             f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --print"
         )
-    if copy.lock is not None:
-        os.set_inheritable(copy.lock, True)  # noqa: FBT003 - in use as long as the debugger runs
+
+    def keep() -> None:
+        if copy.copy is not None:
+            hold(copy.copy)  # as long as the debugger runs
+
     if limits_apply():
-        execute_confined(command, Confinement.of(command[0], copy.readable), print_gap)
+        execute_confined(command, Confinement.of(command[0], copy.readable), print_gap, keep)
+    keep()
     os.execvp(command[0], command)  # noqa: S606 - no shell: the arguments are passed as they are

@@ -32,7 +32,9 @@ def count(installed, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("content", ["full", "private"])
+@pytest.mark.parametrize(
+    "content", [pytest.param("full", marks=pytest.mark.exhaustive), "private"]
+)
 def test_objects_are_those_that_the_program_counted(count, heap_of, check_census, content):
     """By type, their number and their bytes; and the largest ones are the largest."""
     told = count(content)
@@ -51,7 +53,13 @@ def test_objects_are_those_that_the_program_counted(count, heap_of, check_census
     assert sum(row["allocated"] for row in shown["types"]) == objects
 
 
-@pytest.mark.parametrize("allocator", ["debug", "malloc", "malloc_debug"])
+@pytest.mark.parametrize(
+    "allocator",
+    [
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("debug", "malloc")),
+        "malloc_debug",
+    ],
+)
 def test_objects_of_other_allocators_are_found(count, heap_of, check_census, allocator):
     """Those that Python itself offers: without pools, and with patterns around each block."""
     told = count("full", allocator)

@@ -162,7 +162,14 @@ def test_stacks_alone_are_enough_for_every_python_stack(newer, work):
         assert f"in {function}" in stacks[tid]
 
 
-@pytest.mark.parametrize("content", ["full", "private", "stacks"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("full", marks=pytest.mark.exhaustive),
+        pytest.param("private", marks=pytest.mark.exhaustive),
+        "stacks",
+    ],
+)
 def test_stacks_are_those_that_the_program_saw(newer, threads_in, tmp_path, content):
     """Function, file and line of every frame, read on a machine that lacks that Python."""
     told = json.loads(newer.run("/srv/recorded_stacks.py", "/mnt", content, work=tmp_path))

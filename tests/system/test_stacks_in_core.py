@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from gencore.analysis.layouts import LAYOUTS, SAID
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
-PYSTACK_FRAME = re.compile(r'    \(Python\) File "(.+)", line (\d+), in (.+)')
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -62,7 +60,14 @@ def frames_of(thread):
     return [[frame.function, frame.file, frame.line] for frame in thread.frames]
 
 
-@pytest.mark.parametrize("content", ["full", "private", "stacks"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("full", marks=pytest.mark.exhaustive),
+        pytest.param("private", marks=pytest.mark.exhaustive),
+        "stacks",
+    ],
+)
 def test_stacks_are_those_that_the_program_saw(installed, threads_in, tmp_path, content):
     """Function, file and line of every frame, in every kind of function."""
     program = [installed[1], PROGRAMS / "recorded_stacks.py", tmp_path, content]
@@ -91,16 +96,19 @@ def every_thread(installed, build_extension, tmp_path):
 
 def test_stacks_are_those_that_pystack_shows(every_thread, threads_in, tool):
     """Of threads that wait, compute and loop; the states are those of their functions."""
-    command = [tool("gencore"), "stacks", "--quiet", every_thread["core"]]
+    command = [tool("gencore"), "stacks", "--json", "--quiet", every_thread["core"]]
     threads = threads_in(every_thread["core"])
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    parts = re.split(r"^Traceback for thread (\d+) ", shown, flags=re.MULTILINE)
+    done = subprocess.run(command, capture_output=True, check=True)
+    shown = json.loads(done.stdout)
 
-    for tid, lines in zip(parts[1::2], parts[2::2], strict=True):
-        thread = threads[int(tid)]
-        found = [(f.file, str(f.line), f.function.rpartition(".")[2]) for f in thread.frames]
-        assert found[::-1] == PYSTACK_FRAME.findall(lines)
-    assert len(parts) // 2 == len(threads) == len(every_thread["threads"]) + 1
+    assert shown["source"] == "core"
+    for row in shown["threads"]:
+        found = [
+            {"function": f.function.rpartition(".")[2], "file": f.file, "line": f.line}
+            for f in threads[row["tid"]].frames
+        ]
+        assert found[::-1] == [{name: frame[name] for name in found[0]} for frame in row["frames"]]
+    assert len(shown["threads"]) == len(threads) == len(every_thread["threads"]) + 1
     tids = every_thread["threads"]
     for function in ("in_sleep", "in_queue", "in_recv", "in_poll", "in_extension"):
         assert threads[tids[function]].state == "in a system call", function

@@ -1,4 +1,4 @@
-"""``gencore heap``: the Python objects in a bundle's core by type, and what its memory is for."""
+"""``gencore heap``: the Python objects in a core by type, and what its memory is for."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore.analysis import Memory, find_python
-from gencore.bundle.cache import UnpackedBundle
+from gencore.bundle.cache import UnpackedCore
 from gencore.cli.budget import limited
-from gencore.cli.bundle import open_bundle, unpack_bundle
+from gencore.cli.bundle import open_input, unpack
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.corefile import CoreFile
@@ -47,10 +47,11 @@ _USES: Final = {
     show_default=True,
     help="Show N types and N objects; --json has every type.",
 )
+@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
 @quiet_option
 @json_option
 @limited
-def heap_command(*, path: Path, top: int, quiet: bool, as_json: bool) -> int:
+def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool) -> int:
     """Count the Python objects by type.
 
     The size is what sys.getsizeof returns, an object's own buffers included; allocated is the
@@ -64,7 +65,7 @@ def heap_command(*, path: Path, top: int, quiet: bool, as_json: bool) -> int:
     """
     if importlib.util.find_spec("numpy") is None:
         raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
-    with open_bundle(path) as bundle, unpack_bundle(bundle, quiet=quiet) as copy:
+    with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         version, census = _count(copy, top)
     if as_json:
         print_json({"python": version, **_as_json(census)})
@@ -77,7 +78,7 @@ def heap_command(*, path: Path, top: int, quiet: bool, as_json: bool) -> int:
     return ExitCode.COMPLETE
 
 
-def _count(copy: UnpackedBundle, top: int) -> tuple[str, "Census"]:
+def _count(copy: UnpackedCore, top: int) -> tuple[str, "Census"]:
     from gencore.analysis.census import take_census  # an extra
 
     with CoreFile(copy.core) as core:

@@ -15,7 +15,7 @@ from gencore.cli.bundle import open_input, unpack, why_no_executable
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.errors import UsageError
+from gencore.errors import IntegrityError, UsageError
 
 __all__ = ["open_command"]
 
@@ -70,6 +70,10 @@ def _gdb(copy: UnpackedCore) -> list[str]:
 
 
 def _lldb(copy: UnpackedCore) -> list[str]:
+    """Return a command line. Raises `IntegrityError` if LLDB takes a path for commands."""
+    for path in (copy.folder, copy.core):
+        if "`" in str(path) or not str(path).isprintable():
+            raise IntegrityError(f"{path}: unsupported by LLDB", remedy="rename it, or use gdb")
     commands = (
         "settings set target.load-script-from-symbol-file false",
         f"platform select --sysroot {shlex.quote(str(copy.folder))} remote-linux",

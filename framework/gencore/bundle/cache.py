@@ -174,18 +174,27 @@ def _unpacked(
 
 
 @contextlib.contextmanager
-def spooled(stream: Readable) -> Iterator[Path]:
+def spooled(stream: Readable, max_size: int | None = None) -> Iterator[Path]:
     """Copy a stream, which can be read only once, into a file in the cache; remove it at the end.
 
-    Raises `OutputError`.
+    Raises `OutputError`, and `IntegrityError` if it has more than *max_size* bytes beside zeros.
     """
     place = _cache() / secrets.token_hex(_KEY_DIGITS // 2)
     with _in_use(place) as lock:
         try:
-            folder = unpack([(_STREAM, stream)], place, _STREAM)
-            yield folder / _STREAM
+            yield _spool(stream, place, max_size)
         finally:
             _remove(place, lock)
+
+
+def _spool(stream: Readable, place: Path, max_size: int | None) -> Path:
+    try:
+        return unpack([(_STREAM, stream)], place, _STREAM, max_size) / _STREAM
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"standard input is larger than {max_size:,} bytes",
+            remedy="if you trust it, use --no-limits",
+        ) from error
 
 
 def _shrink(kept: Path) -> None:

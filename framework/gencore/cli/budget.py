@@ -24,6 +24,7 @@ __all__ = [
     "limited",
     "limits_apply",
     "max_size_of",
+    "max_stream",
     "no_limits_option",
     "within",
 ]
@@ -36,7 +37,7 @@ _AGAIN: Final = 10.0
 """Seconds until an alarm is repeated: what it raises is lost in a finalizer, for example."""
 _STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1
 _STREAM: Final = 16 << 30
-"""Bytes that a pipe is supposed to bring."""
+"""Bytes that a pipe may bring."""
 
 
 @attrs.frozen(kw_only=True)
@@ -118,6 +119,11 @@ def max_size_of(path: Path) -> int | None:
     Honest ones take 3 to 20 times as many: deflate could make 1,000 times as many of them.
     """
     return _UNPACKED + _EXPANSION * _size_of(path) if limits_apply() else None
+
+
+def max_stream() -> int | None:
+    """Return how many bytes may come from standard input; None with ``--no-limits``."""
+    return _STREAM if limits_apply() else None
 
 
 @contextmanager

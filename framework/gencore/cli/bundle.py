@@ -22,7 +22,7 @@ from gencore.bundle.opening import open_core
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check
 from gencore.cli import progress
-from gencore.cli.budget import limited, max_size_of
+from gencore.cli.budget import limited, max_size_of, max_stream
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, UsageError
@@ -65,7 +65,7 @@ def open_input(path: Path) -> Iterator[OpenedCore]:
     """Open what the user named: see `open_core`. Raises `OutputError` if it cannot be read."""
     with ExitStack() as use:
         try:
-            opened = use.enter_context(open_core(path))
+            opened = use.enter_context(open_core(path, max_stream=max_stream()))
         except OSError as error:
             if isinstance(error, GencoreError):
                 raise

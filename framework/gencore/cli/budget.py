@@ -4,7 +4,6 @@ import functools
 import os
 import resource
 import select
-import shlex
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Final, Self
 import attrs
 import click
 
+from gencore._escaping import quote_path
 from gencore.errors import IntegrityError, TimedOut
 
 __all__ = [
@@ -138,7 +138,7 @@ def within(budget: Budget, path: Path, command: str) -> Iterator[None]:
     if not limits_apply():
         yield
         return
-    remedy = f"if you trust it: gencore {command} --no-limits {shlex.quote(str(path))}"
+    remedy = f"if you trust it: gencore {command} --no-limits {quote_path(path)}"
     try:
         with _memory(budget.memory), _timers(budget):
             yield

@@ -1,6 +1,5 @@
 """``gencore info | verify | extract``: the content of a bundle, without a debugger."""
 
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from gencore._escaping import escape_unprintable
+from gencore._escaping import escape_unprintable, quote_path
 from gencore._quantities import read_size, size_text
 from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
@@ -71,7 +70,7 @@ def open_input(path: Path) -> Iterator[OpenedCore]:
                 raise
             if error.errno is None:  # see `open_regular`
                 name = click.get_current_context().command.name
-                remedy = f"gencore {name} - < {shlex.quote(str(path))}"
+                remedy = f"gencore {name} - < {quote_path(path)}"
                 raise UsageError(str(error), remedy=remedy) from error
             remedy = "pass a bundle, a core, or a directory that was extracted"
             raise OutputError(str(path), error.errno, "cannot be read", remedy=remedy) from error

@@ -149,6 +149,14 @@ def test_what_is_unpacked_is_limited(cli, bundle, monkeypatch, tmp_path, command
     )
 
 
+@pytest.mark.parametrize("name", ["-x.tar.gz", "=ls"])
+def test_the_remedy_names_the_file_in_each_shell(cli, name):
+    """Zsh takes ``=ls`` for a program, and a command takes ``-x.tar.gz`` for options."""
+    os.mkfifo(name)
+
+    assert f"remedy: gencore info - < ./{name}\n" in cli("info", "--", name)[2]
+
+
 def test_a_stream_without_end_is_refused(cli, monkeypatch, tmp_path):
     """Nothing of it stays on the disk."""
     monkeypatch.setattr("gencore.cli.budget._STREAM", 1 << 20)

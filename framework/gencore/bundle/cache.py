@@ -347,9 +347,19 @@ def _cache() -> Path:
 
 
 def _key(opened: OpenedCore) -> str:
-    """Return another name for another file, or the same with other contents or files beside it."""
+    """Return another name for another file, or the same with other contents or files beside it.
+
+    Whoever sends a file can choose its size and mtime, and write it in place; not its ctime.
+    """
     status = opened.path.stat()
-    parts = [str(opened.path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    changed = (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_dev,
+        status.st_ino,
+    )
+    parts = [str(opened.path.resolve()), *changed]
     if opened.kind == "core":  # what of this machine belongs to it changes
         parts += sorted(member.path for member in opened.members)
     identity = "\0".join(map(str, parts)).encode(errors="surrogateescape")

@@ -279,13 +279,17 @@ def _locked(place: Path) -> int | None:
 
 
 def _make_private(cache: Path) -> None:
-    """Make the directory of all copies; others could put one copy in the place of another."""
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = cache.stat()
-    if status.st_uid != os.geteuid():
-        raise _foreign(cache, "belongs to another user", _OWN_PLACE)
-    if status.st_mode & 0o022:
-        cache.chmod(0o700)
+    """Make the directory of all copies, and gencore's own around it.
+
+    Who may write in one of them could put another copy in the place of one.
+    """
+    for place in (cache.parent, cache):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = place.stat()
+        if {status.st_uid, place.lstat().st_uid} != {os.geteuid()}:  # a link may be of another
+            raise _foreign(place, "belongs to another user", _OWN_PLACE)
+        if status.st_mode & 0o022:
+            place.chmod(0o700)
 
 
 def _foreign(place: Path, what: str, remedy: str) -> OutputError:

@@ -247,6 +247,22 @@ def test_a_copy_that_others_could_have_made_is_refused(monkeypatch, tmp_path, bu
         pass
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has files of another user")
+@pytest.mark.parametrize("name", ["gencore", "gencore/bundles"])
+def test_a_cache_in_a_directory_of_another_user_is_refused(monkeypatch, tmp_path, bundle, name):
+    """They could rename it, and put a directory of their own in its place."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / name).mkdir(parents=True)
+    os.chown(tmp_path / name, 65534, 65534)
+
+    with (
+        open_core(bundle) as opened,
+        pytest.raises(gencore.OutputError, match="belongs to another user"),
+        unpacked(opened),
+    ):
+        pass
+
+
 def test_a_bundle_written_in_place_is_another_one(monkeypatch, tmp_path, write_bundle):
     """Even if its size and its time of modification are what they were."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -65,6 +65,7 @@ static void show_frames(void)
 	AT("name_of_code", PyCodeObject, co_name);
 	AT("qualified_name_of_code", PyCodeObject, co_qualname);
 	AT("lines_of_code", PyCodeObject, co_linetable);
+	AT("handlers_of_code", PyCodeObject, co_exceptiontable);
 	AT("first_line_of_code", PyCodeObject, co_firstlineno);
 	AT("slots_of_code", PyCodeObject, co_nlocalsplus);
 	AT("stack_of_code", PyCodeObject, co_stacksize);

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -189,15 +190,38 @@ def with_testing(wheel, make_once):
 
 
 @pytest.fixture
-def threads_in(tmp_path, monkeypatch):
-    """Return a function that reads the threads in a bundle, by tid."""
+def python_in(tmp_path, monkeypatch):
+    """Return a function that opens a bundle for a while: the Python in its core, and the core."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
-    def read(bundle):
+    @contextmanager
+    def look(bundle):
         with open_core(bundle) as opened, unpacked(opened) as copy, CoreFile(copy.core) as core:
             memory = analysis.Memory.of_core(core, copy.core, copy.folder)
-            threads = analysis.read_stacks(analysis.find_python(memory, core), core)
-            return {thread.tid: thread for thread in threads}
+            yield analysis.find_python(memory, core), core
+
+    return look
+
+
+@pytest.fixture
+def threads_in(python_in):
+    """Return a function that reads the threads in a bundle, by tid."""
+
+    def read(bundle):
+        with python_in(bundle) as (python, core):
+            return {thread.tid: thread for thread in analysis.read_stacks(python, core)}
+
+    return read
+
+
+@pytest.fixture
+def waits_in(python_in):
+    """Return a function that reads which threads in a bundle wait for locks, and the deadlocks."""
+
+    def read(bundle):
+        with python_in(bundle) as (python, core):
+            waits = analysis.read_waits(python, core)
+            return waits, analysis.find_deadlocks(waits)
 
     return read
 
@@ -226,7 +250,7 @@ def check_census():
     return _check_census
 
 
-HIDDEN_TOO = {"str", "bytes", "tuple", "dict", "list"}
+HIDDEN_TOO = {"str", "bytes", "tuple", "dict", "list", "int"}
 """Of these the collector does not show all: some are led to by C alone, and a dump makes some."""
 
 

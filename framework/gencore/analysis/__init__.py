@@ -1,11 +1,13 @@
 """Reads Python's objects and stacks out of a core, without a debugger and without symbols.
 
 Pure functions of bytes. `Memory` is what a core and its bundle's libraries have of a process,
-`find_python` finds which Python that was, and `read_stacks` what each of its threads was doing.
+`find_python` finds which Python that was, `read_stacks` what each of its threads was doing,
+`read_waits` for which locks they wait, and `find_deadlocks` which of them wait for each other.
 The module `gencore.analysis.census` counts the objects; it needs numpy, of the extra ``analysis``.
 """
 
 from gencore.analysis.layouts import Layout
+from gencore.analysis.locks import Lock, Wait, find_deadlocks, read_waits
 from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python
 from gencore.analysis.stacks import Frame, Thread, read_stacks
@@ -14,11 +16,15 @@ __all__ = [
     "AbsentMemory",
     "Frame",
     "Layout",
+    "Lock",
     "Memory",
     "Piece",
     "Python",
     "Thread",
     "ThreadState",
+    "Wait",
+    "find_deadlocks",
     "find_python",
     "read_stacks",
+    "read_waits",
 ]

@@ -39,6 +39,7 @@ class Layout:
     file_of_code: int = 112
     qualified_name_of_code: int = 128
     lines_of_code: int = 136
+    handlers_of_code: int = 40
     first_line_of_code: int = 68
     slots_of_code: int = 72
     stack_of_code: int = 64

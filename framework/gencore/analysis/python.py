@@ -66,6 +66,16 @@ class Python:
                     break
                 yield ThreadState(state, interpreter, tid)
 
+    def frames(self, state: ThreadState) -> Iterator[int]:
+        """Yield the address of each frame of a thread, innermost first, as far as they lead."""
+        at = state.address + self.layout.frame_of_thread
+        if self.layout.frame_of_c_frame is not None:
+            try:
+                at = self.memory.word(at) + self.layout.frame_of_c_frame
+            except AbsentMemory:
+                return
+        yield from self._listed(at, self.layout.previous_frame)
+
     def gil_of(self, interpreter: int) -> int:
         """Return the address of an interpreter's GIL. Raises `AbsentMemory`."""
         if self.layout.gil is None:

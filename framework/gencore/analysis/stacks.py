@@ -17,7 +17,7 @@ from gencore.analysis.objects import read_bytes, read_text, type_name
 from gencore.analysis.python import Python, ThreadState
 from gencore.corefile import NT_PRSTATUS, CoreFile
 
-__all__ = ["Frame", "Thread", "read_stacks"]
+__all__ = ["Frame", "Thread", "read_stacks", "registers_of"]
 
 _TAG: Final = 7
 """Bits of a frame's pointer to its code, from 3.14 on."""
@@ -74,7 +74,7 @@ def read_stacks(
     """
     called = {thread.tid: thread.name for thread in core.recorded_threads} | dict(names or {})
     states = {state.tid: state for state in python.threads()}
-    registers = _registers(core)
+    registers = registers_of(core)
     reader = _Reader(python)
     return tuple(
         reader.thread(tid, called.get(tid), states.get(tid), registers.get(tid))
@@ -82,7 +82,8 @@ def read_stacks(
     )
 
 
-def _registers(core: CoreFile) -> dict[int, bytes]:
+def registers_of(core: CoreFile) -> dict[int, bytes]:
+    """Return the ``struct elf_prstatus`` of each thread by tid; none unless it is x86-64."""
     if core.machine != "EM_X86_64":
         return {}
     notes = (note.data for note in core.notes if (note.owner, note.type) == ("CORE", NT_PRSTATUS))

@@ -259,11 +259,11 @@ def _locked(place: Path) -> int | None:
         _make_private(place.parent)
         place.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(place, DIRECTORY)
-    except FileNotFoundError:
-        return None
     except OSError as error:
         if isinstance(error, OutputError):
             raise
+        if isinstance(error, FileNotFoundError) and place.parent.is_dir():  # not so in /proc
+            return None
         raise OutputError(
             str(place), error.errno or 0, "cannot be created", remedy="set XDG_CACHE_HOME"
         ) from error

@@ -1,8 +1,5 @@
 """``gencore stacks``: the stack of each thread, from the core or from the manifest."""
 
-import importlib.util
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,18 +7,23 @@ from typing import Any, Final
 import attrs
 import click
 
-from gencore._confinement.confining import Confinement
-from gencore._confinement.running import Outcome, run_reader
 from gencore._escaping import escape_unprintable
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.source_lines import SourceLines
-from gencore.cli.budget import limited, limits_apply
+from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack, why_no_executable
+from gencore.cli.deadlocks import (
+    Deadlock,
+    deadlock_lines,
+    deadlocks_from_core,
+    read_deadlocks,
+)
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.reader_process import place_of, read_confined
 from gencore.cli.thread_stacks import (
     ThreadStack,
     stack_lines,
@@ -32,22 +34,6 @@ from gencore.errors import ExitCode, IntegrityError, UsageError
 
 __all__ = ["stacks_command"]
 
-_READER: Final = Path(__file__).with_name("pystack_process.py")
-_START: Final = """
-import runpy, site, sys
-sys.path.append(sys.argv.pop(1))
-site.main()
-runpy.run_path(sys.argv[1], run_name="__main__")
-"""
-"""The reader with pystack as it was found here, whatever else is installed or lies around."""
-_OUTPUT: Final = 16 << 20
-"""Bytes that pystack may print."""
-_MEMORY: Final = 4 << 30
-"""Bytes of address space that pystack may have beside what depends on the core."""
-_SECONDS: Final = 120
-"""Of CPU time that pystack may take beside what depends on the core."""
-_SIZE_PER_SECOND: Final = 16 << 20
-"""Bytes of a core that take pystack less than a second."""
 _INSTALL: Final = "pip install 'gencore[analysis]'"
 _MISSING: Final = "pystack is not installed"
 
@@ -63,36 +49,33 @@ def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json
     """Show the Python stack of every thread.
 
     They are read from the core by pystack, confined. If it fails, those that the manifest recorded
-    at the instant are shown, and the exit code is 3.
+    at the instant are shown, and the exit code is 3. Threads that hold locks which they wait for
+    are named behind them: a deadlock.
 
     \b
     Examples:
       gencore stacks BUNDLE
       gencore stacks --native BUNDLE
     """
-    packages = _packages()
+    packages = place_of("pystack")
     if native and packages is None:
         raise UsageError("--native needs pystack, which is not installed", remedy=_INSTALL)
     with open_input(path) as opened:
         threads, sources = ManifestValue(opened.facts())["threads"], SourceLines(opened)
-        rows, failure = None, _MISSING
+        rows, failure, circles = None, _MISSING, None
         if packages is not None:
             with unpack(opened, keep=keep, quiet=quiet) as copy:
                 rows, failure = _read_core(packages, opened, copy, native=native)
+                circles = read_deadlocks(copy)
         if rows is not None:
             stacks = stacks_from_core(ManifestValue(rows), threads, sources)
         else:
             _explain(opened, failure, installed=packages is not None, quiet=quiet)
             stacks = stacks_from_manifest(threads, sources)
     reason = None if rows is not None else escape_unprintable(failure)
-    _show(stacks, reason, native=native, as_json=as_json)
+    deadlocks = None if circles is None else deadlocks_from_core(ManifestValue(circles), stacks)
+    _show(stacks, deadlocks, reason, native=native, as_json=as_json)
     return ExitCode.COMPLETE if rows is not None or packages is None else ExitCode.PARTIAL
-
-
-def _packages() -> Path | None:
-    """Return where pystack is installed, or None."""
-    found = importlib.util.find_spec("pystack")
-    return None if found is None or found.origin is None else Path(found.origin).parents[1]
 
 
 def _explain(opened: OpenedCore, failure: str, *, installed: bool, quiet: bool) -> None:
@@ -119,37 +102,39 @@ def _read_core(
         raise IntegrityError(
             f"core file {opened.path}: {why_no_executable(opened)}", remedy=remedy
         )
-    outcome = _run_pystack(packages, copy, native=native)
-    for gap in outcome.gaps:
+    arguments = (str(copy.executable), str(copy.folder), "native" if native else "")
+    reading = read_confined("pystack", "pystack_process.py", [packages], copy, *arguments)
+    for gap in reading.gaps:
         print_gap(gap)
-    if outcome.failure is not None:
-        return None, outcome.failure
-    try:
-        return json.loads(outcome.output), ""
-    except (ValueError, RecursionError) as error:
-        return None, f"pystack printed no JSON: {error}"
+    return reading.value, reading.failure
 
 
-def _run_pystack(packages: Path, copy: UnpackedCore, *, native: bool) -> Outcome:
-    command = [sys.executable, "-I", "-S", "-c", _START, str(packages), str(_READER)]
-    command += [str(copy.core), str(copy.executable), str(copy.folder), "native" if native else ""]
-    if not limits_apply():
-        return run_reader("pystack", command, None, None)
-    size = copy.core.stat().st_size
-    cpu_seconds = _SECONDS + size // _SIZE_PER_SECOND
-    limits = {"cpu_seconds": cpu_seconds, "memory": _MEMORY + 4 * size, "output": _OUTPUT}
-    confinement = Confinement.of(sys.executable, copy.readable, [packages, _READER], **limits)
-    return run_reader("pystack", command, confinement, 60 + 4 * cpu_seconds)
-
-
-def _show(stacks: list[ThreadStack], reason: str | None, *, native: bool, as_json: bool) -> None:
+def _show(
+    stacks: list[ThreadStack],
+    deadlocks: tuple[Deadlock, ...] | None,
+    reason: str | None,
+    *,
+    native: bool,
+    as_json: bool,
+) -> None:
     if as_json:
-        rows = [attrs.asdict(stack) for stack in stacks]
-        source = "core" if reason is None else "manifest"
-        print_json({"source": source, "reason": reason, "native": native, "threads": rows})
+        shown = {
+            "source": "core" if reason is None else "manifest",
+            "reason": reason,
+            "native": native,
+            "threads": [attrs.asdict(stack) for stack in stacks],
+            "deadlocks": _as_rows(deadlocks),
+        }
+        print_json(shown)
         return
     for line in _text(stacks, native=native):
         click.echo(escape_unprintable(line))
+    for line in deadlock_lines(deadlocks or (), stacks):
+        click.echo("\n" + escape_unprintable(line))
+
+
+def _as_rows(deadlocks: tuple[Deadlock, ...] | None) -> list[list[dict[str, Any]]] | None:
+    return deadlocks if deadlocks is None else [list(map(attrs.asdict, d)) for d in deadlocks]
 
 
 def _text(stacks: list[ThreadStack], *, native: bool) -> Iterator[str]:

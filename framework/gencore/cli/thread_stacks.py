@@ -10,6 +10,7 @@ from gencore.bundle.source_lines import SourceLines
 __all__ = [
     "Frame",
     "ThreadStack",
+    "integer_of",
     "stack_lines",
     "stacks_from_core",
     "stacks_from_manifest",
@@ -53,7 +54,7 @@ def stacks_from_manifest(threads: ManifestValue, sources: SourceLines) -> list[T
     """Return the stacks that a manifest recorded at the instant."""
     return [
         ThreadStack(
-            tid=_integer(row["tid"]),
+            tid=integer_of(row["tid"]),
             name=row["python"]["name"].text or row["name"].text,
             status=None,
             interpreter=None,
@@ -73,10 +74,10 @@ def stacks_from_core(
     names = _names(threads)
     return [
         ThreadStack(
-            tid=(tid := _integer(row["tid"])),
+            tid=(tid := integer_of(row["tid"])),
             name=names.get(tid) or row["name"].text,
             status=row["status"].text,
-            interpreter=_integer(row["interpreter"]),
+            interpreter=integer_of(row["interpreter"]),
             has_native=row["has_native"].text == "yes",
             frames=tuple(_frame(frame, sources) for frame in row["frames"]),
         )
@@ -86,13 +87,13 @@ def stacks_from_core(
 
 def _names(threads: ManifestValue) -> Mapping[int | None, str | None]:
     return {
-        _integer(row["tid"]): row["python"]["name"].text or row["name"].text for row in threads
+        integer_of(row["tid"]): row["python"]["name"].text or row["name"].text for row in threads
     }
 
 
 def _frame(frame: ManifestValue, sources: SourceLines) -> Frame:
     file, library = frame["file"].text, frame["library"].text
-    line = _integer(frame["line"])
+    line = integer_of(frame["line"])
     return Frame(
         kind="python" if library is None else "native",
         function=frame["function"].text,
@@ -103,7 +104,8 @@ def _frame(frame: ManifestValue, sources: SourceLines) -> Frame:
     )
 
 
-def _integer(value: ManifestValue) -> int | None:
+def integer_of(value: ManifestValue) -> int | None:
+    """Return a number that is not negative, as one without decimals."""
     return None if value.amount is None else int(value.amount)
 
 

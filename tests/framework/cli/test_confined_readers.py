@@ -150,25 +150,25 @@ def pystack(tmp_path):
         package = tmp_path / "packages/pystack"
         package.mkdir(parents=True)
         (package / "__init__.py").touch()
-        (package / "traceback_formatter.py").touch()
-        (package / "__main__.py").write_text(code)
+        (package / "engine.py").write_text(code)
         return str(package.parent)
 
     return make
 
 
 READS = """
-import os, socket, sys
-core = open(sys.argv[-2], "rb").read(4)
+import socket, sys
+told = ["read", open(sys.argv[2], "rb").read(4)]
 try:
-    print("read", core, open(os.environ.get("SECRET", {secret!r})).read())
+    told.append(open({secret!r}).read().strip())
 except OSError as error:
-    print("read", core, error)
+    told.append(error)
 try:
     socket.socket()
-    print("a socket")
+    told.append("a socket")
 except OSError as error:
-    print(error)
+    told.append(error)
+sys.exit(" ".join(map(str, told)))
 """
 
 
@@ -181,7 +181,7 @@ def test_pystack_reads_the_core_and_no_file_of_the_reader(gencore_command, bundl
         "stacks", "--quiet", "--no-limits", bundle, PYTHONPATH=packages
     )
 
-    assert code == 0
+    assert code == 3  # it read no stacks
     assert "read b'\\x7fELF' [Errno 13] Permission denied" in shown
     assert "[Errno 1] Operation not permitted" in shown
     assert SECRET in unconfined
@@ -208,7 +208,7 @@ def test_stacks_are_the_manifests_if_pystack_fails(
     assert (code, json_code) == (3, 3)
     assert f"gencore: {failure}" in shown
     assert "showing the stacks that the manifest recorded" in shown
-    assert f"Thread {os.getpid()} MainThread" in shown
+    assert f"Traceback for thread {os.getpid()} (MainThread)" in shown
     printed = json.loads(as_json[as_json.index("{\n") : as_json.rindex("}") + 1])
     assert printed["source"] == "manifest"
     assert failure in printed["reason"]
@@ -219,7 +219,7 @@ def test_a_pystack_that_loops_is_stopped(inside, bundle, pystack, monkeypatch, t
     """By its limit of CPU time, which grows with the core."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.syspath_prepend(pystack("while True: pass"))
-    monkeypatch.setattr("gencore.cli.stacks._SECONDS", 1)
+    monkeypatch.setattr("gencore.cli.reader_process._SECONDS", 1)
     monkeypatch.delitem(sys.modules, "pystack", raising=False)
 
     code, out, err = inside("stacks", bundle)
@@ -262,7 +262,7 @@ def test_a_ring_of_frames_ends_with_the_stacks_of_the_manifest(gencore_command, 
 
     assert code == 3
     assert "gencore: pystack was killed by SIGSEGV: showing the stacks" in shown
-    assert " MainThread\n" in shown
+    assert " (MainThread) (most recent call last):\n" in shown
 
 
 LEAD_OUT = """
@@ -311,3 +311,18 @@ def test_the_lock_of_a_copy_leads_nowhere(bundle, home, tmp_path):
     if "namespaces" in done.stderr:
         pytest.skip("this system does not permit user namespaces")
     assert done.stdout == "inherited\n", done.stderr
+
+
+def test_stacks_are_shown_if_deadlocks_cannot_be_looked_for(inside, bundle, monkeypatch, tmp_path):
+    """That they are unknown is not that there are none."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("gencore.cli.deadlocks._PROGRAM", "no_such_program.py")
+
+    code, out, err = inside("stacks", "--quiet", bundle)
+    json_code, as_json, _ = inside("stacks", "--quiet", "--json", bundle)
+
+    assert (code, json_code, err) == (0, 0, "")
+    assert "MainThread" in out
+    assert "deadlock" not in out
+    assert json.loads(as_json)["source"] == "core"
+    assert json.loads(as_json)["deadlocks"] is None

@@ -1,0 +1,84 @@
+"""The deadlocks that `locks_process` finds in a core, as rows and as text."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import attrs
+
+from gencore.bundle.cache import UnpackedCore
+from gencore.bundle.manifest import ManifestValue
+from gencore.cli.reader_process import place_of, read_confined
+from gencore.cli.thread_stacks import ThreadStack, integer_of
+
+__all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core", "read_deadlocks"]
+
+_PROGRAM: Final = "locks_process.py"
+_PACKAGES: Final = ("gencore", "attr", "attrs", "elftools")
+"""What `locks_process` imports, each of which may be installed somewhere else."""
+
+_KINDS: Final[Mapping[str | None, str]] = {"Lock": "a Lock", "RLock": "an RLock"}
+
+
+@attrs.frozen(kw_only=True)
+class LockWait:
+    """A thread of a deadlock, and the lock that it waits for; what is unknown is None."""
+
+    tid: int | None
+    name: str | None
+    lock: str | None
+    """``Lock`` or ``RLock``."""
+    address: str | None
+    held_by: int | None
+    """The tid of the thread that holds it: the next of the deadlock, or the first."""
+    known_by: str | None
+    """``record`` of an RLock, or the ``with`` block that the other thread is in."""
+
+
+Deadlock = tuple[LockWait, ...]
+
+
+def read_deadlocks(copy: UnpackedCore) -> Any:
+    """Return what `locks_process` printed of a core; None if it cannot be known."""
+    packages = dict.fromkeys(place for name in _PACKAGES if (place := place_of(name)))
+    reading = read_confined("locks", _PROGRAM, packages, copy, str(copy.folder))
+    return reading.value
+
+
+def deadlocks_from_core(
+    circles: ManifestValue, stacks: Sequence[ThreadStack]
+) -> tuple[Deadlock, ...]:
+    """Return the deadlocks that `read_deadlocks` read, with the names that *stacks* have."""
+    names = {stack.tid: stack.name for stack in stacks}
+    found = (tuple(_wait(row, names) for row in circle) for circle in circles)
+    return tuple(filter(None, found))
+
+
+def _wait(row: ManifestValue, names: Mapping[int | None, str | None]) -> LockWait:
+    tid = integer_of(row["tid"])
+    return LockWait(
+        tid=tid,
+        name=names.get(tid),
+        lock=row["lock"].text,
+        address=row["address"].text,
+        held_by=integer_of(row["held_by"]),
+        known_by=row["known_by"].text,
+    )
+
+
+def deadlock_lines(deadlocks: Sequence[Deadlock], stacks: Sequence[ThreadStack]) -> Iterator[str]:
+    """Yield a sentence for each deadlock; a thread whose name others have too gets its tid."""
+    count = Counter(stack.name for stack in stacks)
+
+    def label(wait: LockWait) -> str:
+        if wait.name is None:
+            return f"thread {wait.tid}"
+        return wait.name if count[wait.name] == 1 else f"{wait.name} ({wait.tid})"
+
+    for waits in deadlocks:
+        holders = (*waits[1:], *waits[:1])
+        clauses = (
+            f"waits for {_KINDS.get(wait.lock, 'a lock')} held by {label(holder)}"
+            for wait, holder in zip(waits, holders, strict=True)
+        )
+        yield f"deadlock: {label(waits[0])} {', which '.join(clauses)}"

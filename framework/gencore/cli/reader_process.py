@@ -1,0 +1,80 @@
+"""Runs a program of this folder that reads a core, confined, and returns the JSON it printed."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from gencore._confinement.confining import Confinement
+from gencore._confinement.running import Outcome, run_reader
+from gencore.bundle.cache import UnpackedCore
+from gencore.cli.budget import limits_apply
+
+__all__ = ["Reading", "place_of", "read_confined"]
+
+_START: Final = """
+import runpy, site, sys
+sys.path += sys.argv.pop(1).split(chr(10))
+site.main()
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+"""The program with its packages as they were found here, whatever else lies around."""
+_OUTPUT: Final = 16 << 20
+"""Bytes that it may print."""
+_MEMORY: Final = 4 << 30
+"""Bytes of address space that it may have beside what depends on the core."""
+_SECONDS: Final = 120
+"""Of CPU time that it may take beside what depends on the core."""
+_SIZE_PER_SECOND: Final = 16 << 20
+"""Bytes of a core that take it less than a second."""
+
+
+class Reading(NamedTuple):
+    """What a program has read."""
+
+    value: Any
+    """None if it failed."""
+    failure: str
+    """Why, beginning with the program's name."""
+    gaps: tuple[str, ...]
+    """What of its confinement was impossible, a line each."""
+
+
+def place_of(package: str) -> Path | None:
+    """Return the directory in which a package is installed, or None."""
+    found = importlib.util.find_spec(package)
+    return None if found is None or found.origin is None else Path(found.origin).parents[1]
+
+
+def read_confined(
+    name: str, program: str, packages: Iterable[Path], copy: UnpackedCore, *arguments: str
+) -> Reading:
+    """Run *program*, a file of this folder, on a core; it can import what is in *packages*.
+
+    Its arguments are the core and *arguments*; *name* is what messages call it.
+    """
+    outcome = _run(name, Path(__file__).with_name(program), [*packages], copy, arguments)
+    if outcome.failure is not None:
+        return Reading(None, outcome.failure, outcome.gaps)
+    try:
+        return Reading(json.loads(outcome.output), "", outcome.gaps)
+    except (ValueError, RecursionError) as error:
+        return Reading(None, f"{name} printed no JSON: {error}", outcome.gaps)
+
+
+def _run(
+    name: str, program: Path, packages: list[Path], copy: UnpackedCore, arguments: Iterable[str]
+) -> Outcome:
+    path = "\n".join(map(str, packages))
+    command = [sys.executable, "-I", "-S", "-c", _START, path, str(program), str(copy.core)]
+    command += arguments
+    if not limits_apply():
+        return run_reader(name, command, None, None)
+    size = copy.core.stat().st_size
+    cpu_seconds = _SECONDS + size // _SIZE_PER_SECOND
+    limits = {"cpu_seconds": cpu_seconds, "memory": _MEMORY + 4 * size, "output": _OUTPUT}
+    needed = [*packages, program]
+    confinement = Confinement.of(sys.executable, copy.readable, needed, **limits)
+    return run_reader(name, command, confinement, 60 + 4 * cpu_seconds)

@@ -1,0 +1,173 @@
+"""Have threads wait for locks, dump, print the bundle and the locks' addresses by their names.
+
+locked_threads.py DIRECTORY deadlocked|healthy CONTENT
+"""
+
+import ctypes
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import gencore
+
+FUTEX = "202"
+lock_of = {}
+"""By the name of the thread that waits for it."""
+waiting = []
+
+
+def start(name, function, *arguments, awaits=None):
+    thread = threading.Thread(target=function, args=arguments, name=name, daemon=True)
+    thread.start()
+    waiting.append(thread)
+    if awaits is not None:
+        lock_of[name] = id(awaits)
+
+
+def enter_both(mine, others, both):
+    with mine:
+        both.wait()
+        with others:
+            pass
+
+
+def circle(name, *locks):
+    """Start a thread for each lock, which has it and waits for the next one."""
+    both = threading.Barrier(len(locks))
+    for number, lock in enumerate(locks):
+        other = locks[(number + 1) % len(locks)]
+        real = getattr(other, "_lock", other)
+        start(f"{name}-{number}", enter_both, lock, other, both, awaits=real)
+
+
+def acquire_both(mine, others, both, timeout):
+    mine.acquire()
+    both.wait()
+    others.acquire(timeout=timeout)
+
+
+def enter_and_acquire(mine, others, both, timeout):
+    with mine:
+        both.wait()
+        others.acquire(timeout=timeout)
+
+
+def of_two(name, function, timeout):
+    """The same of two Locks, which are not entered but acquired."""
+    one, other, both = threading.Lock(), threading.Lock(), threading.Barrier(2)
+    start(f"{name}-0", function, one, other, both, timeout, awaits=other)
+    start(f"{name}-1", function, other, one, both, timeout, awaits=one)
+
+
+def has_left():
+    """left-0 has left the block of the Lock that left-1 waits for, and waits for left-1's."""
+    left, mine, is_left = threading.Lock(), threading.Lock(), threading.Event()
+    go = threading.Event()
+
+    def first():
+        with left:
+            pass
+        exit_of_left = left.__exit__  # where the one of the block was
+        is_left.set()
+        go.wait()
+        mine.acquire()
+        del exit_of_left
+
+    def second():
+        with mine:
+            go.set()
+            left.acquire()
+
+    start("left-0", first, awaits=mine)
+    is_left.wait()
+    left.acquire()
+    start("left-1", second, awaits=left)
+
+
+def wait_in_condition():
+    """condition-0 waits in the block of a Lock that its condition has released."""
+    lock = threading.Lock()
+    condition, waits = threading.Condition(lock), threading.Event()
+
+    def wait():
+        with lock:
+            waits.set()
+            condition.wait()
+
+    def want():
+        with lock:
+            pass
+
+    start("condition-0", wait)
+    waits.wait()
+    lock.acquire()
+    start("condition-1", want, awaits=lock)
+
+
+def sleep_with(lock, has_it):
+    with lock:
+        has_it.set()
+        time.sleep(3600)
+
+
+def enter_and_wait_for_itself(lock):
+    with lock:
+        lock.acquire()
+
+
+def enter(lock):
+    with lock:
+        pass
+
+
+def deadlocked():
+    circle("locks", threading.Lock(), threading.Lock())
+    circle("rlocks", threading.RLock(), threading.RLock())
+    circle("three", threading.Lock(), threading.RLock(), threading.Lock())
+    circle("conditions", threading.Condition(), threading.Condition())
+
+
+def healthy():
+    of_two("acquired", acquire_both, -1)
+    of_two("timed", enter_and_acquire, 3600)
+    has_left()
+    wait_in_condition()
+    for name, lock in (("lock", threading.Lock()), ("rlock", threading.RLock())):
+        has_it = threading.Event()
+        start(f"{name}-sleeps", sleep_with, lock, has_it)
+        has_it.wait()
+        start(f"{name}-waits", enter, lock, awaits=lock)
+    own = threading.Lock()
+    start("itself", enter_and_wait_for_itself, own, awaits=own)
+    start("event", threading.Event().wait)
+    start("queue", queue.Queue().get)
+    start("simple-queue", queue.SimpleQueue().get)
+    start("joins", waiting[0].join)
+    pool = ThreadPoolExecutor(2)
+    for job in [pool.submit(int) for _ in range(2)]:
+        job.result()
+
+
+def is_waiting(thread):
+    """Whether it sleeps, or waits for its lock; for the GIL it waits with a time limit."""
+    call = Path(f"/proc/self/task/{thread.native_id}/syscall").read_text("ascii").split()
+    if call[0] != FUTEX:
+        return call[0] != "running"
+    awaited = lock_of.get(thread.name)
+    if awaited is None:
+        return call[4] == "0x0"
+    return int(call[1], 16) == ctypes.c_uint64.from_address(awaited + 16).value
+
+
+{"deadlocked": deadlocked, "healthy": healthy}[sys.argv[2]]()
+while not all(map(is_waiting, waiting)):
+    time.sleep(0.01)
+bundle = gencore.collect_core(directory=sys.argv[1], content=sys.argv[3])
+rows = {thread.name: thread.native_id for thread in waiting}
+print(json.dumps({"bundle": str(bundle), "threads": rows, "locks": lock_of}), flush=True)
+os._exit(0)  # the threads never end

@@ -8,6 +8,7 @@ docs/reference/bundle.md describes it for other readers.
 
 import json
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,6 +65,8 @@ _NAME_MAX: Final = 255
 """Bytes of one part of a path: no Linux file system has longer names."""
 _PARTS_MAX: Final = 128
 """Parts of a path: each needs a descriptor of whoever makes or removes the folders."""
+_TOP: Final = re.compile(r"[A-Za-z0-9_+=@][A-Za-z0-9._+=@-]{0,254}")
+"""The names that dumps have, see ``gencore.naming``: none is hidden, or an option of a command."""
 _FOLDERS_MAX: Final = 20_000
 """Folders of a bundle: each costs a block of the disk, and a path of a few bytes has a hundred."""
 
@@ -261,7 +264,7 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
     """Raise if a row is impossible, or if two contradict each other."""
     offsets = [member.offset for member in members]
     paths = [member.path for member in members]
-    if not _is_safe(top) or "/" in top or not top.isprintable():
+    if not _TOP.fullmatch(top):
         raise IntegrityError(f"invalid name of the top folder: {top!r}")
     for path in paths:
         check_path(path)

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Final, Self
 from gencore.bundle.contents import BLOCK_SIZE, Contents, Member, read_contents
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.stream import stream_of_member
+from gencore.bundle.stream import Stream, stream_of_archive, stream_of_member
 from gencore.errors import IntegrityError
 
 __all__ = ["BundleReader", "MemberFile"]
@@ -46,6 +46,10 @@ class BundleReader:
         if path not in self._by_path:
             raise IntegrityError(f"{self.path}: {path!r} not found in the bundle")
         return MemberFile(self._file, self, self._by_path[path])
+
+    def stream(self) -> Stream:
+        """Return what the archive holds, from its first byte to its last."""
+        return stream_of_archive(self._file, self.contents)
 
     def find(self, mapped: str) -> Member | None:
         """Return the member that holds the file mapped from the path *mapped*, or None.

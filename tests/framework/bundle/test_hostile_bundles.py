@@ -504,9 +504,13 @@ def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end, versi
         verify(bundle)
 
 
-@pytest.mark.parametrize("top", ["\x1b[2J", "a\nb", "\u202e", "\ud800", "x" * 300])
-def test_a_top_folder_that_a_terminal_obeys_is_refused(path, refused, top):
-    """It would be part of every path that is shown, and of a debugger's command line."""
+TERMINAL = ["\x1b[2J", "a\nb", "\u202e", "\ud800", "x" * 300]
+LLDB, HOME = ["a`40+2`b"], [".ssh", "-rf"]
+
+
+@pytest.mark.parametrize("top", [*TERMINAL, *LLDB, *HOME])
+def test_a_top_folder_that_no_dump_has_is_refused(path, refused, top):
+    """It would be part of each path that is shown, of a command line, or the reader's settings."""
     path.write_bytes(encode(top, [], 0))
 
     refused(path, "name of the top folder", at_once=True)
@@ -523,6 +527,18 @@ def test_an_executable_whose_path_is_a_command_is_refused(path, command, write_b
 
     assert (code, out) == (8, "")
     assert "has control characters or backticks" in err
+
+
+def test_a_folder_whose_path_is_a_command_of_lldb_is_refused(tmp_path, command, write_bundle):
+    """It is the reader's own choice."""
+    manifest = {"process": {"executable": {"path": "/bin/python"}}}
+    files = {"manifest.json": json.dumps(manifest).encode(), "bin/python": b"", "core": b""}
+    (tmp_path / "a`40+2`").mkdir()
+    with BundleReader(write_bundle(tmp_path / "b.tar.gz", files)) as bundle:
+        folder = extract(bundle, tmp_path / "a`40+2`")
+
+    assert command(folder, "open", "--print")[0] == 0
+    assert command(folder, "open", "--print", "--lldb")[:2] == (8, "")
 
 
 def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle):

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Final, Self
 from gencore.bundle.contents import BLOCK_SIZE, Contents, Member, read_contents
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.stream import Stream, stream_of_archive, stream_of_member
+from gencore.bundle.stream import stream_of_member
 from gencore.errors import IntegrityError
 
 __all__ = ["BundleReader", "MemberFile"]
@@ -21,7 +21,7 @@ class BundleReader:
     def __init__(self, path: Path | str) -> None:
         """Read its table of contents. Raises OSError if it cannot be opened."""
         self.path = Path(path)
-        self._file = self.path.open("rb")
+        self.file = self.path.open("rb")
         try:
             self.contents = self._read_contents()
             self.top, self.members = self.contents.top, self.contents.members
@@ -32,7 +32,7 @@ class BundleReader:
 
     def _read_contents(self) -> Contents:
         try:
-            return read_contents(self._file)
+            return read_contents(self.file)
         except IntegrityError as error:
             remedy = f"extract what is readable: tar xzf {shlex.quote(str(self.path))}"
             raise IntegrityError(f"{self.path}: {error.message}", remedy=remedy) from error
@@ -45,11 +45,7 @@ class BundleReader:
         """
         if path not in self._by_path:
             raise IntegrityError(f"{self.path}: {path!r} not found in the bundle")
-        return MemberFile(self._file, self, self._by_path[path])
-
-    def stream(self) -> Stream:
-        """Return what the archive holds, from its first byte to its last."""
-        return stream_of_archive(self._file, self.contents)
+        return MemberFile(self.file, self, self._by_path[path])
 
     def find(self, mapped: str) -> Member | None:
         """Return the member that holds the file mapped from the path *mapped*, or None.
@@ -67,7 +63,7 @@ class BundleReader:
 
     def close(self) -> None:
         """Close the bundle; its members can no longer be read."""
-        self._file.close()
+        self.file.close()
 
     def __enter__(self) -> Self:
         """Return the reader."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from gencore.bundle.contents import Member
 from gencore.bundle.reader import BundleReader
-from gencore.bundle.stream import check_header, expect_end, expect_zeros
+from gencore.bundle.stream import check_header, expect_end, expect_zeros, stream_of_archive
 from gencore.bundle.streamed_member import StreamedMember
 from gencore.bundle.tar_header import BLOCK
 from gencore.errors import IntegrityError
@@ -20,7 +20,7 @@ def walk(
     Raises `IntegrityError` unless the archive consists of exactly the members in the table of
     contents, in that order, each where the table says, with nothing between them or behind them.
     """
-    stream = bundle.stream()
+    stream = stream_of_archive(bundle.file, bundle.contents)
     for member in bundle.members:
         if not stream.begins_member_at(member.offset):
             raise IntegrityError(

@@ -72,11 +72,11 @@ def has_left():
     def first():
         with left:
             pass
-        exit_of_left = left.__exit__  # where the one of the block was
+        kept = [is_left, go, mine, left.__exit__]  # the stack has the last one from now on
         is_left.set()
         go.wait()
         mine.acquire()
-        del exit_of_left
+        del kept
 
     def second():
         with mine:

@@ -1,6 +1,9 @@
-"""Spells out what a text of unknown origin would do to a terminal, or hide from a reader."""
+"""Spells out what a text of unknown origin would do to a terminal or shell, or hide."""
 
-__all__ = ["escape_unprintable"]
+import shlex
+from pathlib import Path
+
+__all__ = ["escape_unprintable", "quote_path"]
 
 
 def escape_unprintable(text: str) -> str:
@@ -12,3 +15,9 @@ def _spell_out(character: str) -> str:
     if character.isprintable():
         return character
     return character.encode("unicode_escape", "surrogatepass").decode()
+
+
+def quote_path(path: Path) -> str:
+    """Quote a path for a command line: zsh replaces ``=ls`` by a program, ``-x`` is an option."""
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith(("-", "=")) and text != "-" else text)

@@ -117,13 +117,18 @@ class RecordedThread:
 class CoreFile:
     """An open core. Raises `IntegrityError` if the file is not a readable ELF core."""
 
-    def __init__(self, source: Path | str | BinaryIO | io.BufferedIOBase) -> None:
-        """Open a path, or take over an open file; only its headers are read here."""
+    def __init__(
+        self, source: Path | str | BinaryIO | io.BufferedIOBase, *, name: str = "core"
+    ) -> None:
+        """Open a path, or take over an open file; only its headers are read here.
+
+        *name* is what errors call an open file.
+        """
         if isinstance(source, Path | str):
             self._file: BinaryIO | io.BufferedIOBase = Path(source).open("rb")  # noqa: SIM115 - closed by close()
             self._path = str(source)
         else:
-            self._file, self._path = source, "core"
+            self._file, self._path = source, name
         try:
             self._elf = ELFFile(self._file)  # type: ignore[arg-type]  # it reads and seeks
             self._size = self._file.seek(0, 2)

@@ -94,4 +94,4 @@ def test_a_core_without_a_heap_is_said_to_have_none(installed, tool, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     assert done.returncode == 3
-    assert "allocator is unsupported" in done.stderr
+    assert "the heap is missing" in done.stderr

@@ -7,7 +7,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
-from gencore import TargetUnavailable, UsageError
+from gencore import Reason, TargetUnavailable, Unsupported, UsageError, Verdict
+from gencore.runtime import reraise_if_from_handler
 from gencore.target import ArmedProcess, Target
 from gencore_backends.linux.agent_client import LIST_THEM, Answer, Identity, ask, listening
 from gencore_backends.linux.agent_directories import directories_of
@@ -31,27 +32,41 @@ _ANOTHER_ID: Final = "name it by its agent: gencore dump {}"
 
 
 def armed_processes() -> Iterator[ArmedProcess]:
-    """Yield those that this process may ask, by pid; then those of other PID namespaces."""
+    """Yield those that this process may ask, by pid; then those of other PID namespaces.
+
+    Raises `Unsupported` without /proc.
+    """
     seen = set()
     for target, identity in _visible(_all_pids()):
         seen.add(str(identity))
         with suppress(*_NOT_TO_BE_ASKED), ask(target) as answer:
             yield _describe(target, identity, answer)
-    for _, target, answer in hidden_targets(listening() - seen):
+    for _, target, answer in hidden_targets(_names_here() - seen):
         with suppress(*_NOT_TO_BE_ASKED):
             yield _describe(target, Identity.read(target), answer)
+
+
+def _names_here() -> set[str]:
+    """Return the names of the agents that listen in this network."""
+    try:
+        return listening()
+    except OSError as error:
+        reraise_if_from_handler(error)
+        verdict = Verdict.no(Reason(f"/proc cannot be read: {error}", "mount /proc"))
+        raise Unsupported({"agent": verdict}) from error
 
 
 def find_target(named: str) -> Target:
     """Return the process that a pid, or the name of an agent, means.
 
     A pid means the process that has it here, and the hidden ones that see themselves under it, if
-    they are armed. Raises `TargetUnavailable`, and `UsageError` if it means several.
+    they are armed. Raises `TargetUnavailable`, `UsageError` if it means several, and
+    `Unsupported` without /proc.
     """
     inner = _inner_pid(named)
     pids = [int(named)] if named.isdecimal() else _all_pids()
     visible = {str(identity): target for target, identity in _visible(pids)}
-    names = {name for name in listening() if _inner_pid(name) == inner}
+    names = {name for name in _names_here() if _inner_pid(name) == inner}
     hidden = {name: target for name, target, _ in hidden_targets(names)}
     found = visible | hidden
     if named in found:

@@ -1,7 +1,8 @@
 """seccomp: refuses the system calls that the control of files does not cover.
 
 Landlock says which files may be opened. It does not cover sockets of datagrams and of paths (a
-session bus starts programs), nor the mode, owner and times of files, nor a terminal's input queue.
+session bus starts programs), nor the mode, owner and times of files, nor a terminal's input queue,
+nor System V IPC, nor the limits and priorities of other processes.
 """
 
 import ctypes
@@ -21,8 +22,11 @@ _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _NUMBER, _ARCHITECTURE = 0, 4
 """Where struct seccomp_data has them."""
-_SECOND_ARGUMENT: Final = 24 if sys.byteorder == "little" else 28
+_FIRST_ARGUMENT: Final = 16 if sys.byteorder == "little" else 20
+_SECOND_ARGUMENT: Final = _FIRST_ARGUMENT + 8
 _IOCTL: Final = (16, 29)
+_PRLIMIT: Final = (302, 261)
+"""Of other processes it is refused: a limit of CPU time kills them. 0 is the calling one."""
 _X32: Final = 0x40000000
 """Another table of calls on x86-64, from this number on."""
 _FULL_WORD: Final = 1 << 32
@@ -61,6 +65,31 @@ _CALLS: Final[Mapping[str, tuple[int, int | None]]] = {  # x86-64; newer archite
     "pivot_root": (155, 41),
     "unshare": (272, 97),
     "setns": (308, 268),
+    "shmget": (29, 194),  # memory and locks of the user's other programs
+    "shmat": (30, 196),
+    "shmctl": (31, 195),
+    "semget": (64, 190),
+    "semop": (65, 193),
+    "semctl": (66, 191),
+    "semtimedop": (220, 192),
+    "msgget": (68, 186),
+    "msgsnd": (69, 189),
+    "msgrcv": (70, 188),
+    "msgctl": (71, 187),
+    "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    "setpgid": (109, 154),  # what leaves the session or the group is not ended with it
+    "setsid": (112, 157),
+    "setpriority": (141, 140),
+    "ioprio_set": (251, 30),
+    "sched_setparam": (142, 118),
+    "sched_setscheduler": (144, 119),
+    "sched_setaffinity": (203, 122),
+    "sched_setattr": (314, 274),
+    "migrate_pages": (256, 238),
+    "move_pages": (279, 239),
+    "process_madvise": (440, 440),
+    "process_mrelease": (448, 448),
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
     "process_vm_writev": (311, 271),
@@ -99,7 +128,7 @@ def refuse_calls() -> None:
 
 
 def _program(architecture: int, column: int) -> Iterator[bytes]:
-    """Yield the instructions, of which a comparison may skip the next one."""
+    """Yield the instructions, of which a comparison may skip the next ones."""
     yield _instruction(_LOAD, _ARCHITECTURE)
     yield _instruction(_EQUAL, architecture, met=1)
     yield _instruction(_RETURN, _KILL)
@@ -108,6 +137,11 @@ def _program(architecture: int, column: int) -> Iterator[bytes]:
     for numbers in _CALLS.values():
         if (number := numbers[column]) is not None:
             yield from _refused_if(_EQUAL, number)
+    yield _instruction(_EQUAL, _PRLIMIT[column], otherwise=4)
+    yield _instruction(_LOAD, _FIRST_ARGUMENT)
+    yield _instruction(_EQUAL, 0, otherwise=1)
+    yield _instruction(_RETURN, _ALLOW)
+    yield _instruction(_RETURN, _REFUSE)
     yield _instruction(_EQUAL, _IOCTL[column], met=1)
     yield _instruction(_RETURN, _ALLOW)
     yield _instruction(_LOAD, _SECOND_ARGUMENT)

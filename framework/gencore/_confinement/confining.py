@@ -65,17 +65,21 @@ _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
 def execute_confined(
-    command: list[str], confinement: Confinement, report: Callable[[str], object]
+    command: list[str],
+    confinement: Confinement,
+    report: Callable[[str], object],
+    prepare: Callable[[], object] = lambda: None,
 ) -> NoReturn:
     """Become the program. Raises OSError if it cannot be executed.
 
     *report* is called with a line for each part of the confinement that is impossible here; the
-    others hold all the same.
+    others hold all the same. *prepare* is called confined: what it opens, the program may have.
     """
     program = shutil.which(command[0]) or command[0]
     environment = environment_of_readers(os.environ)
     for gap in confine(confinement):
         report(f"{command[0]} runs without a part of its confinement: {gap}")
+    prepare()
     for number in _IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     os.execve(program, command, environment)  # noqa: S606 - no shell

@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.chunks import ChunkLayout, find_large_objects, runs_outside
+from gencore.analysis.chunks import ChunkLayout, LargeObjects, find_large_objects, runs_outside
 from gencore.analysis.pools import LARGEST_BLOCK, POOL_SIZE, Pools, blocks_in_use, find_pools
 from gencore.analysis.python import Python
 from gencore.analysis.sizes import Sizes
@@ -94,35 +94,67 @@ class Census:
 
 def take_census(python: Python, *, top: int = 10) -> Census:
     """Count the objects of a dumped Python, and name the *top* largest ones."""
-    words = Words(python.memory)
-    pools = find_pools(words)
-    runs = list(runs_outside(words, pools))
-    types = find_types(python, words, runs)
-    names = names_of(python, types)
-    debugging = _is_debugging(words, pools)
-    sizes = Sizes(python, words, types, names)
-    tally = _Tally(sizes, types, names, top)
-    small = _Small(python, words, types, _DEBUG_HEAD if debugging else 0)
-    used = 0
-    for batch in pools.batches():
-        blocks, size = blocks_in_use(words, batch), int(batch.sizes[0])
-        used += size * len(blocks)
-        objects, rows = small.objects(blocks, size)
-        tally.add(objects, rows, np.full(len(rows), size))
-    in_pools = tally.allocated_bytes
-    layouts = _chunk_layouts(pools, debugging=debugging)
-    tries = [(find_large_objects(words, types, sizes, runs, each), each) for each in layouts]
-    large, layout = max(tries, key=lambda found: len(found[0].rows))
-    things, _ = words.things(large.addresses)
-    alive = small.alive(things, large.rows)
-    tally.add(things.chosen(alive), large.rows[alive], large.chunks[alive])
-    return Census(
-        allocator=_allocator(pools, large=bool(alive.any()), debugging=layout.in_front > 0),
-        types=tally.counts(),
-        largest=tally.largest(),
-        memory=_memory_use(pools, runs, used, in_pools, tally.allocated_bytes),
-        pools=len(pools),
-    )
+    return _Counting(python, top).census()
+
+
+class _Counting:
+    """One census: first the pools are counted, then what is outside of them."""
+
+    def __init__(self, python: Python, top: int) -> None:
+        self._words = Words(python.memory)
+        self._pools = find_pools(self._words)
+        self._runs = list(runs_outside(self._words, self._pools))
+        self._types = find_types(python, self._words, self._runs)
+        names = names_of(python, self._types)
+        self._sizes = Sizes(python, self._words, self._types, names)
+        self._tally = _Tally(self._sizes, self._types, names, top)
+        self._debugging = _is_debugging(self._words, self._pools)
+        in_front = _DEBUG_HEAD if self._debugging else 0
+        self._recognition = _Recognition(python, self._words, self._types, in_front)
+
+    def census(self) -> Census:
+        """Count."""
+        used = self._count_pools()
+        in_pools = self._tally.allocated_bytes
+        allocator = self._count_chunks()
+        in_all = self._tally.allocated_bytes
+        return Census(
+            allocator=allocator,
+            types=self._tally.counts(),
+            largest=self._tally.largest(),
+            memory=_memory_use(self._pools, self._runs, used, in_pools, in_all),
+            pools=len(self._pools),
+        )
+
+    def _count_pools(self) -> int:
+        """Return the bytes of all blocks in use."""
+        used = 0
+        for batch in self._pools.batches():
+            blocks, size = blocks_in_use(self._words, batch), int(batch.sizes[0])
+            used += size * len(blocks)
+            objects, rows = self._recognition.objects(blocks, size)
+            self._tally.add(objects, rows, np.full(len(rows), size))
+        return used
+
+    def _count_chunks(self) -> Allocator:
+        """Return the allocator, of which the layout is that in which most objects are found."""
+        tries = [(self._in_chunks(layout), layout) for layout in self._chunk_layouts()]
+        large, layout = max(tries, key=lambda found: len(found[0].rows))
+        things, _ = self._words.things(large.addresses)
+        alive = self._recognition.alive(things, large.rows)
+        self._tally.add(things.chosen(alive), large.rows[alive], large.chunks[alive])
+        return _allocator(self._pools, large=bool(alive.any()), debugging=layout.in_front > 0)
+
+    def _in_chunks(self, layout: ChunkLayout) -> LargeObjects:
+        return find_large_objects(self._words, self._types, self._sizes, self._runs, layout)
+
+    def _chunk_layouts(self) -> list[ChunkLayout]:
+        """Return what may be in chunks: of a debugging pymalloc, the malloc below debugs too."""
+        if not len(self._pools):
+            return [ChunkLayout(0), ChunkLayout(0, _DEBUG_HEAD, _DEBUG_TAIL)]
+        if self._debugging:
+            return [ChunkLayout(LARGEST_BLOCK, 2 * _DEBUG_HEAD, 2 * _DEBUG_TAIL)]
+        return [ChunkLayout(LARGEST_BLOCK)]
 
 
 def _memory_use(pools: Pools, runs: list[Run], used: int, in_pools: int, in_all: int) -> MemoryUse:
@@ -145,15 +177,6 @@ def _allocator(pools: Pools, *, large: bool, debugging: bool) -> Allocator:
     return "malloc, debugging" if debugging else "malloc"
 
 
-def _chunk_layouts(pools: Pools, *, debugging: bool) -> list[ChunkLayout]:
-    """Return what may be in chunks: of a debugging pymalloc, the malloc below debugs too."""
-    once = ChunkLayout(0, _DEBUG_HEAD, _DEBUG_TAIL)
-    if not len(pools):
-        return [ChunkLayout(0), once]
-    twice = ChunkLayout(LARGEST_BLOCK, 2 * _DEBUG_HEAD, 2 * _DEBUG_TAIL)
-    return [twice if debugging else ChunkLayout(LARGEST_BLOCK)]
-
-
 def _is_debugging(words: Words, pools: Pools) -> bool:
     """Whether most blocks of some pools have the pattern of ``PYTHONMALLOC=debug``."""
     for batch in pools.batches():
@@ -163,12 +186,14 @@ def _is_debugging(words: Words, pools: Pools) -> bool:
     return False
 
 
-class _Small:
-    """Decides which blocks are objects."""
+class _Recognition:
+    """Decides which blocks are objects, and which of these are alive."""
 
     def __init__(self, python: Python, words: Words, types: TypeTable, in_front: int) -> None:
         self._minor, self._words, self._types = python.minor, words, types
         self._in_front = in_front
+        self._smallest = types.basic_sizes.copy()
+        self._smallest[types.are_texts] = python.layout.ascii_head
 
     def objects(self, blocks: Things, size: int) -> tuple[Things, Numbers]:
         """Return the objects in some blocks of one size, and the rows of their types."""
@@ -180,10 +205,14 @@ class _Small:
             if preheader + 16 > room:
                 break
             found = self._types.find(begins.chosen(left).word(preheader + 8))
-            fits = (found >= 0) & (self._types.preheaders[found] == preheader)
-            fits &= self._types.basic_sizes[found] + preheader <= room
+            known = np.flatnonzero(found >= 0)  # of no types, none
+            row = found[known]
+            fits = known[
+                (self._types.preheaders[row] == preheader)
+                & (self._smallest[row] + preheader <= room)
+            ]
             rows[left[fits]] = found[fits]
-            left = left[~fits]
+            left = np.delete(left, fits)
         known = np.flatnonzero(rows >= 0)
         rows = rows[known]
         things = begins.chosen(known).moved(self._types.preheaders[rows])

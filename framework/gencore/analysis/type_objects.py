@@ -21,7 +21,8 @@ __all__ = ["TypeTable", "find_types"]
 
 _BASIC_SIZE_AT, _ITEM_SIZE_AT, _FLAGS_AT, _BASE_AT, _DICT_AT = 32, 40, 168, 256, 264
 """The same in all versions, as are those in `gencore.analysis.objects`."""
-_HEAP_TYPE, _READY, _HAS_GC, _IS_TYPE = (np.uint64(1 << bit) for bit in (9, 12, 14, 31))
+_HEAP_TYPE, _READY, _HAS_GC = (np.uint64(1 << bit) for bit in (9, 12, 14))
+_IS_TEXT, _IS_TYPE = np.uint64(1 << 28), np.uint64(1 << 31)
 """Bits of tp_flags: Include/object.h."""
 _PREHEADER: Final = {11: np.uint64(1 << 4)}
 """Bits for a pointer to a dictionary and another one in front of an object; later two of them."""
@@ -90,6 +91,11 @@ class TypeTable:
     def are_metatypes(self) -> Mask:
         """Whether each type's objects are types."""
         return self._flagged(_IS_TYPE)
+
+    @property
+    def are_texts(self) -> Mask:
+        """Whether each type's objects may be smaller than their basic size, as a str is."""
+        return self._flagged(_IS_TEXT)
 
     @property
     def are_heap_types(self) -> Mask:

@@ -83,18 +83,17 @@ class Words:
     """The words of a memory."""
 
     def __init__(self, memory: Memory) -> None:
-        """Prepare the pieces; of one that lies askew in its file no word can be read."""
-        sources = {id(p.source): _as_words(p.source) for p in memory.pieces}
-        self._pieces = [p for p in memory.pieces if (p.start - p.offset) % _SIZE == 0]
-        self._runs = [_run_of(piece, sources[id(piece.source)]) for piece in self._pieces]
+        """Prepare the pieces; only the core has writable ones."""
+        self._pieces = memory.pieces
+        self._runs = [_run_of(piece) for piece in self._pieces]
         self._starts = np.array([run.start for run in self._runs], np.uint64)
         self._sizes = np.array([len(run.words) * _SIZE for run in self._runs], np.uint64)
         self.size = int(self._sizes.sum())
         """Bytes of all of it."""
-        largest = max(self._pieces, key=lambda p: len(p.source), default=None)
-        source = largest.source if largest else memoryview(b"")
-        self._core = _as_words(source)
-        self._table = _PageTable(p for p in self._pieces if p.source is source)
+        largest = max(self._pieces, key=lambda p: (p.writable, p.end - p.start), default=None)
+        source, skew = (largest.source, _skew(largest)) if largest else (memoryview(b""), 0)
+        self._core = _as_words(source[skew:])
+        self._table = _PageTable((p for p in self._pieces if p.source is source), skew)
 
     def at(self, addresses: Addresses) -> tuple[Addresses, Mask]:
         """Return the words at *addresses*, 0 where there is none, and where there is one."""
@@ -139,15 +138,20 @@ def _as_words(source: memoryview) -> Addresses:
     return np.frombuffer(source, np.uint64, len(source) // _SIZE)
 
 
-def _run_of(piece: Piece, words: Addresses) -> Run:
+def _run_of(piece: Piece) -> Run:
     start = -(-piece.start // _SIZE) * _SIZE
-    first = (start - piece.start + piece.offset) // _SIZE
+    first = start - piece.start + piece.offset
     count = max(0, piece.end - start) // _SIZE
-    return Run(start, words[first : first + count], piece.path)
+    return Run(start, _as_words(piece.source[first : first + count * _SIZE]), piece.path)
+
+
+def _skew(piece: Piece) -> int:
+    """Return how far its pages are off those of its file: gcore puts them behind the notes."""
+    return (piece.offset - piece.start) % _PAGE
 
 
 def _place(pages: NDArray[np.int64], addresses: Addresses) -> NDArray[np.int64]:
-    """Return which word of a file is at each address, whose page's number in the file is given."""
+    """Return which word of a file is at each address, whose page's number in it is given."""
     words = (addresses >> np.uint64(3)).view(np.int64) & (_PAGE // _SIZE - 1)
     return pages * (_PAGE // _SIZE) + words
 
@@ -155,16 +159,17 @@ def _place(pages: NDArray[np.int64], addresses: Addresses) -> NDArray[np.int64]:
 class _PageTable:
     """Where in one file each page of memory lies: two levels, as the processor has them.
 
-    Of a hostile core's pieces, scattered over all addresses, not all are in it.
+    All pages are off those of the file by the same *skew*. Of a hostile core's pieces, scattered
+    over all addresses, not all are in it.
     """
 
-    def __init__(self, pieces: Iterable[Piece]) -> None:
+    def __init__(self, pieces: Iterable[Piece], skew: int) -> None:
         self._regions = np.zeros(_REGIONS + 1, np.int32)
         tables = [np.full(_PAGES, -1, np.int32)]
         for piece in pieces:
             start = -(-piece.start // _PAGE)
             end = piece.end // _PAGE
-            if (piece.offset - piece.start) % _PAGE:
+            if _skew(piece) != skew:
                 continue
             number = start + (piece.offset - piece.start) // _PAGE
             while start < min(end, _REGIONS * _PAGES) and len(tables) <= _MOST_REGIONS:

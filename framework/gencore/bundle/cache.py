@@ -32,7 +32,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.errors import IntegrityError, OutputError, UsageError
 
-__all__ = ["Copy", "UnpackedCore", "clear", "copies", "spooled", "unpacked"]
+__all__ = ["Copy", "UnpackedCore", "clear", "copies", "hold", "spooled", "unpacked"]
 
 _KEY_DIGITS: Final = 32
 _KEY: Final = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}")
@@ -57,13 +57,27 @@ class UnpackedCore:
     """None if it is missing: only a raw core may lack it."""
     copy: Path | None
     """The directory of the copy; None if nothing was copied."""
-    lock: int | None
-    """The descriptor that keeps it from being removed; a program that inherits it does too."""
 
     @property
     def readable(self) -> list[Path]:
-        """What a program must be able to read: the folder, and a core that is not copied."""
-        return [self.folder] if self.core.is_relative_to(self.folder) else [self.folder, self.core]
+        """What a program must be able to read: the folder, and a core that is not copied.
+
+        And the directory of the copy, on which it holds the lock.
+        """
+        outside = () if self.core.is_relative_to(self.folder) else (self.core,)
+        return [self.folder, *outside, *(() if self.copy is None else (self.copy,))]
+
+
+def hold(place: Path) -> None:
+    """Lock the directory of a copy for as long as this process lives, whatever it executes.
+
+    A confined one calls this itself: from a descriptor of a directory that was opened before,
+    ``..`` leads out of a mount namespace. Raises OSError.
+    """
+    fd = os.open(place, DIRECTORY)
+    os.set_inheritable(fd, True)  # noqa: FBT003 - the program that is executed has the lock
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(fd, fcntl.LOCK_SH)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +114,7 @@ def unpacked(
     """
     executable = _executable(opened)
     if opened.kind == "directory":
-        yield _unpacked(opened, opened.path, executable)
+        yield _unpacked(opened, opened.path, executable, None)
         return
     place = _cache() / _key(opened)
     if not keep and not place.is_dir():
@@ -108,7 +122,7 @@ def unpacked(
     with _in_use(place) as lock:
         try:
             folder = _filled(opened, place, lock, progress, max_size)
-            yield _unpacked(opened, folder, executable, place, lock)
+            yield _unpacked(opened, folder, executable, place)
         finally:
             if not keep and place.name != _key(opened):
                 _remove(place, lock)
@@ -148,11 +162,7 @@ def _check_owner(place: Path, fd: int) -> None:
 
 
 def _unpacked(
-    opened: OpenedCore,
-    folder: Path,
-    executable: str | None,
-    copy: Path | None = None,
-    lock: int | None = None,
+    opened: OpenedCore, folder: Path, executable: str | None, copy: Path | None
 ) -> UnpackedCore:
     folder = folder.absolute()
     return UnpackedCore(
@@ -160,23 +170,31 @@ def _unpacked(
         core=(opened.in_place or folder / "core").absolute(),
         executable=None if executable is None else folder / executable,
         copy=copy,
-        lock=lock,
     )
 
 
 @contextlib.contextmanager
-def spooled(stream: Readable) -> Iterator[Path]:
+def spooled(stream: Readable, max_size: int | None = None) -> Iterator[Path]:
     """Copy a stream, which can be read only once, into a file in the cache; remove it at the end.
 
-    Raises `OutputError`.
+    Raises `OutputError`, and `IntegrityError` if it has more than *max_size* bytes beside zeros.
     """
     place = _cache() / secrets.token_hex(_KEY_DIGITS // 2)
     with _in_use(place) as lock:
         try:
-            folder = unpack([(_STREAM, stream)], place, _STREAM)
-            yield folder / _STREAM
+            yield _spool(stream, place, max_size)
         finally:
             _remove(place, lock)
+
+
+def _spool(stream: Readable, place: Path, max_size: int | None) -> Path:
+    try:
+        return unpack([(_STREAM, stream)], place, _STREAM, max_size) / _STREAM
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"standard input is larger than {max_size:,} bytes",
+            remedy="if you trust it, use --no-limits",
+        ) from error
 
 
 def _shrink(kept: Path) -> None:
@@ -241,11 +259,11 @@ def _locked(place: Path) -> int | None:
         _make_private(place.parent)
         place.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(place, DIRECTORY)
-    except FileNotFoundError:
-        return None
     except OSError as error:
         if isinstance(error, OutputError):
             raise
+        if isinstance(error, FileNotFoundError) and place.parent.is_dir():  # not so in /proc
+            return None
         raise OutputError(
             str(place), error.errno or 0, "cannot be created", remedy="set XDG_CACHE_HOME"
         ) from error
@@ -261,13 +279,17 @@ def _locked(place: Path) -> int | None:
 
 
 def _make_private(cache: Path) -> None:
-    """Make the directory of all copies; others could put one copy in the place of another."""
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = cache.stat()
-    if status.st_uid != os.geteuid():
-        raise _foreign(cache, "belongs to another user", _OWN_PLACE)
-    if status.st_mode & 0o022:
-        cache.chmod(0o700)
+    """Make the directory of all copies, and gencore's own around it.
+
+    Who may write in one of them could put another copy in the place of one.
+    """
+    for place in (cache.parent, cache):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = place.stat()
+        if {status.st_uid, place.lstat().st_uid} != {os.geteuid()}:  # a link may be of another
+            raise _foreign(place, "belongs to another user", _OWN_PLACE)
+        if status.st_mode & 0o022:
+            place.chmod(0o700)
 
 
 def _foreign(place: Path, what: str, remedy: str) -> OutputError:
@@ -329,9 +351,19 @@ def _cache() -> Path:
 
 
 def _key(opened: OpenedCore) -> str:
-    """Return another name for another file, or the same with other contents or files beside it."""
+    """Return another name for another file, or the same with other contents or files beside it.
+
+    Whoever sends a file can choose its size and mtime, and write it in place; not its ctime.
+    """
     status = opened.path.stat()
-    parts = [str(opened.path.resolve()), status.st_size, status.st_mtime_ns, status.st_ino]
+    changed = (
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_dev,
+        status.st_ino,
+    )
+    parts = [str(opened.path.resolve()), *changed]
     if opened.kind == "core":  # what of this machine belongs to it changes
         parts += sorted(member.path for member in opened.members)
     identity = "\0".join(map(str, parts)).encode(errors="surrogateescape")

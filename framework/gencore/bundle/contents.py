@@ -8,6 +8,7 @@ docs/reference/bundle.md describes it for other readers.
 
 import json
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -64,6 +65,8 @@ _NAME_MAX: Final = 255
 """Bytes of one part of a path: no Linux file system has longer names."""
 _PARTS_MAX: Final = 128
 """Parts of a path: each needs a descriptor of whoever makes or removes the folders."""
+_TOP: Final = re.compile(r"[A-Za-z0-9_+=@][A-Za-z0-9._+=@-]{0,254}")
+"""The names that dumps have, see ``gencore.naming``: none is hidden, or an option of a command."""
 _FOLDERS_MAX: Final = 20_000
 """Folders of a bundle: each costs a block of the disk, and a path of a few bytes has a hundred."""
 
@@ -168,13 +171,18 @@ def read_contents(file: BinaryIO) -> Contents:
 def _members(table: Any) -> tuple[Member, ...]:
     version = table["version"]
     if type(version) is int and version == _SEQUENTIAL:
-        return tuple(Member(**row) for row in table["members"])
+        return tuple(map(_with_place, table["members"]))
     if type(version) is int and version == _VERSION:
         return tuple(_with_blocks(table["members"]))
     raise IntegrityError(
         f"unknown version of the table of contents: {version!r} (known: 1, 2)",
         remedy="use the gencore that made the bundle, or extract it: tar xzf BUNDLE",
     )
+
+
+def _with_place(row: dict[str, Any]) -> Member:
+    """Return a member of version 1, of which nothing else is believed."""
+    return Member(row["path"], row["size"], row["offset"], row.get("sha256"))
 
 
 def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
@@ -198,7 +206,8 @@ def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
 def _check_blocks(member: Member, tree: object) -> None:
     """Raise if the blocks cannot be those of such a file."""
     count, lengths, leaves = blocks_of(member.size), member.lengths or (), member.leaves
-    if len(lengths) != 1 + count or any(length not in _MEMBER_LENGTHS for length in lengths):
+    fit = (type(length) is int and length in _MEMBER_LENGTHS for length in lengths)
+    if len(lengths) != 1 + count or not all(fit):
         raise _no_table(f"the gzip members of {member.path!r} cannot hold it")
     if leaves is not None and (len(leaves) != count or member.tree != tree):
         raise _no_table(f"the hashes of {member.path!r} do not match each other")
@@ -206,8 +215,7 @@ def _check_blocks(member: Member, tree: object) -> None:
 
 def _no_table(why: str) -> IntegrityError:
     return IntegrityError(
-        f"not a bundle, or a truncated one: no table of contents at its end ({why})",
-        remedy="extract what is readable: tar xzf BUNDLE",
+        f"not a bundle, or truncated: the table of contents at its end is missing ({why})"
     )
 
 
@@ -256,7 +264,7 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
     """Raise if a row is impossible, or if two contradict each other."""
     offsets = [member.offset for member in members]
     paths = [member.path for member in members]
-    if not _is_safe(top) or "/" in top or not top.isprintable():
+    if not _TOP.fullmatch(top):
         raise IntegrityError(f"invalid name of the top folder: {top!r}")
     for path in paths:
         check_path(path)

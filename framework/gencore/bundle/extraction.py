@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from gencore._final_directory import refusal
 from gencore._private_directory import (
     DIRECTORY,
     empty,
@@ -103,7 +104,7 @@ def _private_directory(parent: Path) -> Iterator[tuple[Path, int]]:
             os.close(parent_fd)
             raise
     except OSError as error:
-        raise OutputError(str(parent), error.errno or 0, "not writable") from error
+        raise refusal(parent, error) from error
     try:
         yield parent / name, root_fd
     except OSError as error:

@@ -1,6 +1,7 @@
 """Parses manifests in which any value may be missing, of the wrong type, or absurd."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -74,11 +75,14 @@ class ManifestValue:
 
 
 def parse_manifest(data: bytes) -> dict[str, Any]:
-    """Return a manifest's content. Raises `IntegrityError` unless it is a JSON object."""
+    """Return a manifest's content. Raises `IntegrityError` unless it is a JSON object.
+
+    A number that is not finite becomes None: JSON has none, and what commands print is JSON.
+    """
     if len(data) > LARGEST_MANIFEST:
         raise IntegrityError(f"the manifest is larger than {LARGEST_MANIFEST >> 20} MiB")
     try:
-        found = json.loads(data)
+        found = json.loads(data, parse_float=_finite, parse_constant=lambda _: None)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"the manifest is not JSON: {error}") from error
     if not isinstance(found, dict):
@@ -86,6 +90,11 @@ def parse_manifest(data: bytes) -> dict[str, Any]:
     if _is_deeper(found, _DEEPEST):
         raise IntegrityError(f"the manifest is nested more than {_DEEPEST} levels deep")
     return found
+
+
+def _finite(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _is_deeper(found: Any, levels: int) -> bool:

@@ -47,22 +47,34 @@ class _Bundle(BundleReader, OpenedCore):  # type: ignore[misc]  # `members` is n
 
 
 @contextmanager
-def open_core(path: Path | str) -> Iterator[OpenedCore]:
+def open_core(path: Path | str, *, max_stream: int | None = None) -> Iterator[OpenedCore]:
     """Open a bundle, a core, a core compressed with gzip or zstd, or an extracted bundle.
 
     A core may be of gencore, of the kernel or of gcore. ``-`` is standard input, which is copied
-    to the cache meanwhile. Raises `IntegrityError` for other files, `UsageError` if a library is
-    missing, and OSError.
+    to the cache meanwhile, *max_stream* bytes at most. Raises `IntegrityError` for other files,
+    `UsageError` if a library is missing, and OSError.
     """
     if Path(path) == _STANDARD_INPUT:
         if sys.stdin.isatty():
             raise UsageError("standard input is a terminal", remedy="gencore info - < CORE")
-        with spooled(sys.stdin.buffer) as copy, _open(copy) as opened:
+        with spooled(sys.stdin.buffer, max_stream) as copy, _named(copy), _open(copy) as opened:
             opened.in_place = None  # the copy is removed at the end
             yield opened
     else:
         with _open(Path(path)) as opened:
             yield opened
+
+
+@contextmanager
+def _named(copy: Path) -> Iterator[None]:
+    """Let errors name standard input, and not its copy, which is removed before they are read."""
+    try:
+        yield
+    except IntegrityError as error:
+        error.message = error.message.replace(str(copy), "standard input")
+        if str(copy) in (error.remedy or ""):
+            error.remedy = None
+        raise
 
 
 def _open(path: Path) -> OpenedCore:

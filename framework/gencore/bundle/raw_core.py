@@ -59,7 +59,7 @@ class RawCore(OpenedCore):
         self.in_place = in_place
         self._open_core = open_core
         file = open_core()
-        self._core = CoreFile(file)
+        self._core = CoreFile(file, name=str(path))
         self._size = file.seek(0, io.SEEK_END)
 
     @cached_property

@@ -1,12 +1,13 @@
 """Opens a bundle and its members. Nothing in it is trusted without a check."""
 
+import shlex
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
-from gencore.bundle.contents import BLOCK_SIZE, Member, read_contents
+from gencore.bundle.contents import BLOCK_SIZE, Contents, Member, read_contents
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.stream import stream_of_member
+from gencore.bundle.stream import Stream, stream_of_archive, stream_of_member
 from gencore.errors import IntegrityError
 
 __all__ = ["BundleReader", "MemberFile"]
@@ -22,12 +23,19 @@ class BundleReader:
         self.path = Path(path)
         self._file = self.path.open("rb")
         try:
-            self.contents = read_contents(self._file)
+            self.contents = self._read_contents()
             self.top, self.members = self.contents.top, self.contents.members
             self._by_path = {member.path: member for member in self.members}
         except BaseException:
             self.close()
             raise
+
+    def _read_contents(self) -> Contents:
+        try:
+            return read_contents(self._file)
+        except IntegrityError as error:
+            remedy = f"extract what is readable: tar xzf {shlex.quote(str(self.path))}"
+            raise IntegrityError(f"{self.path}: {error.message}", remedy=remedy) from error
 
     def open(self, path: str) -> "MemberFile":
         """Open one member; only its part of the bundle is decompressed.
@@ -38,6 +46,10 @@ class BundleReader:
         if path not in self._by_path:
             raise IntegrityError(f"{self.path}: {path!r} not found in the bundle")
         return MemberFile(self._file, self, self._by_path[path])
+
+    def stream(self) -> Stream:
+        """Return what the archive holds, from its first byte to its last."""
+        return stream_of_archive(self._file, self.contents)
 
     def find(self, mapped: str) -> Member | None:
         """Return the member that holds the file mapped from the path *mapped*, or None.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 from gencore.bundle.contents import Member
 from gencore.bundle.reader import BundleReader
-from gencore.bundle.stream import check_header, expect_end, expect_zeros, stream_of_archive
+from gencore.bundle.stream import check_header, expect_end, expect_zeros
 from gencore.bundle.streamed_member import StreamedMember
 from gencore.bundle.tar_header import BLOCK
 from gencore.errors import IntegrityError
@@ -20,18 +20,17 @@ def walk(
     Raises `IntegrityError` unless the archive consists of exactly the members in the table of
     contents, in that order, each where the table says, with nothing between them or behind them.
     """
-    with bundle.path.open("rb") as file:
-        stream = stream_of_archive(file, bundle.contents)
-        for member in bundle.members:
-            if not stream.begins_member_at(member.offset):
-                raise IntegrityError(
-                    f"the table of contents has {member.path!r} at {member.offset:,}, where the "
-                    "archive has none"
-                )
-            check_header(stream, bundle.top, member)
-            content = StreamedMember(stream, member, progress)
-            yield member, content
-            content.skip()
-            expect_zeros(stream, -member.size % BLOCK)
-        expect_zeros(stream, 2 * BLOCK)
-        expect_end(stream)
+    stream = bundle.stream()
+    for member in bundle.members:
+        if not stream.begins_member_at(member.offset):
+            raise IntegrityError(
+                f"the table of contents has {member.path!r} at {member.offset:,}, where the "
+                "archive has none"
+            )
+        check_header(stream, bundle.top, member)
+        content = StreamedMember(stream, member, progress)
+        yield member, content
+        content.skip()
+        expect_zeros(stream, -member.size % BLOCK)
+    expect_zeros(stream, 2 * BLOCK)
+    expect_end(stream)

@@ -4,7 +4,6 @@ import functools
 import os
 import resource
 import select
-import shlex
 import signal
 import stat
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any, Final, Self
 import attrs
 import click
 
+from gencore._escaping import quote_path
 from gencore.errors import IntegrityError, TimedOut
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "limited",
     "limits_apply",
     "max_size_of",
+    "max_stream",
     "no_limits_option",
     "within",
 ]
@@ -36,7 +37,7 @@ _AGAIN: Final = 10.0
 """Seconds until an alarm is repeated: what it raises is lost in a finalizer, for example."""
 _STANDARD_INPUT, _STANDARD_OUTPUT = 0, 1
 _STREAM: Final = 16 << 30
-"""Bytes that a pipe is supposed to bring."""
+"""Bytes that a pipe may bring."""
 
 
 @attrs.frozen(kw_only=True)
@@ -120,6 +121,11 @@ def max_size_of(path: Path) -> int | None:
     return _UNPACKED + _EXPANSION * _size_of(path) if limits_apply() else None
 
 
+def max_stream() -> int | None:
+    """Return how many bytes may come from standard input; None with ``--no-limits``."""
+    return _STREAM if limits_apply() else None
+
+
 @contextmanager
 def within(budget: Budget, path: Path, command: str) -> Iterator[None]:
     """Read a file within a budget, unless the command has ``--no-limits``.
@@ -132,7 +138,7 @@ def within(budget: Budget, path: Path, command: str) -> Iterator[None]:
     if not limits_apply():
         yield
         return
-    remedy = f"if you trust it: gencore {command} --no-limits {shlex.quote(str(path))}"
+    remedy = f"if you trust it: gencore {command} --no-limits {quote_path(path)}"
     try:
         with _memory(budget.memory), _timers(budget):
             yield

@@ -1,6 +1,5 @@
 """``gencore info | verify | extract``: the content of a bundle, without a debugger."""
 
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +11,7 @@ from typing import Any, Final
 import attrs
 import click
 
-from gencore._escaping import escape_unprintable
+from gencore._escaping import escape_unprintable, quote_path
 from gencore._quantities import read_size, size_text
 from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
@@ -22,7 +21,7 @@ from gencore.bundle.opening import open_core
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import Check
 from gencore.cli import progress
-from gencore.cli.budget import limited, max_size_of
+from gencore.cli.budget import limited, max_size_of, max_stream
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.errors import GencoreError, IntegrityError, OutputError, UsageError
@@ -65,13 +64,13 @@ def open_input(path: Path) -> Iterator[OpenedCore]:
     """Open what the user named: see `open_core`. Raises `OutputError` if it cannot be read."""
     with ExitStack() as use:
         try:
-            opened = use.enter_context(open_core(path))
+            opened = use.enter_context(open_core(path, max_stream=max_stream()))
         except OSError as error:
             if isinstance(error, GencoreError):
                 raise
             if error.errno is None:  # see `open_regular`
                 name = click.get_current_context().command.name
-                remedy = f"gencore {name} - < {shlex.quote(str(path))}"
+                remedy = f"gencore {name} - < {quote_path(path)}"
                 raise UsageError(str(error), remedy=remedy) from error
             remedy = "pass a bundle, a core, or a directory that was extracted"
             raise OutputError(str(path), error.errno, "cannot be read", remedy=remedy) from error

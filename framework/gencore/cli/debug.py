@@ -9,13 +9,13 @@ import click
 
 from gencore._confinement.confining import Confinement, execute_confined
 from gencore._escaping import escape_unprintable
-from gencore.bundle.cache import UnpackedCore
+from gencore.bundle.cache import UnpackedCore, hold
 from gencore.cli.budget import limited, limits_apply
 from gencore.cli.bundle import open_input, unpack, why_no_executable
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.errors import UsageError
+from gencore.errors import IntegrityError, UsageError
 
 __all__ = ["open_command"]
 
@@ -70,6 +70,10 @@ def _gdb(copy: UnpackedCore) -> list[str]:
 
 
 def _lldb(copy: UnpackedCore) -> list[str]:
+    """Return a command line. Raises `IntegrityError` if LLDB takes a path for commands."""
+    for path in (copy.folder, copy.core):
+        if "`" in str(path) or not str(path).isprintable():
+            raise IntegrityError(f"{path}: unsupported by LLDB", remedy="rename it, or use gdb")
     commands = (
         "settings set target.load-script-from-symbol-file false",
         f"platform select --sysroot {shlex.quote(str(copy.folder))} remote-linux",
@@ -96,8 +100,12 @@ def _start(command: list[str], copy: UnpackedCore) -> None:
         raise UsageError(
             f"{command[0]} is not installed", remedy=f"install {command[0]}, or use --print"
         )
-    if copy.lock is not None:
-        os.set_inheritable(copy.lock, True)  # noqa: FBT003 - in use as long as the debugger runs
+
+    def keep() -> None:
+        if copy.copy is not None:
+            hold(copy.copy)  # as long as the debugger runs
+
     if limits_apply():
-        execute_confined(command, Confinement.of(command[0], copy.readable), print_gap)
+        execute_confined(command, Confinement.of(command[0], copy.readable), print_gap, keep)
+    keep()
     os.execvp(command[0], command)  # noqa: S606 - no shell: the arguments are passed as they are

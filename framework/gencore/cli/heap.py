@@ -11,6 +11,7 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore.analysis import Memory, find_python
 from gencore.bundle.cache import UnpackedCore
+from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.json_output import print_json
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["heap_command"]
 
+_WITHOUT_HEAP: Final = ("stacks", "triage")
+"""Contents of a core that has little more than what stacks are read from."""
 _UNKNOWN_ALLOCATOR: Final = (
     "gencore: the memory allocator is unsupported: neither pools of CPython nor chunks of glibc's "
     "malloc were found"
@@ -56,7 +59,7 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
 
     The size is what sys.getsizeof returns, an object's own buffers included; allocated is the
     memory of the objects without these, rounded up as the allocator does. Static objects of the
-    interpreter and of libraries are not counted.
+    interpreter and of libraries are not counted. If the core lacks the heap, the exit code is 3.
 
     \b
     Examples:
@@ -66,12 +69,16 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
     if importlib.util.find_spec("numpy") is None:
         raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
+        content = ManifestValue(opened.facts())["core"]["content"].text
         version, census = _count(copy, top)
     if as_json:
         print_json({"python": version, **_as_json(census)})
     else:
         for line in _lines(version, census, top):
             click.echo(line)
+    if content in _WITHOUT_HEAP:
+        click.echo(f"gencore: the core has the content {content}: the heap is missing", err=True)
+        return ExitCode.PARTIAL
     if census.allocator == "unknown":
         click.echo(_UNKNOWN_ALLOCATOR, err=True)
         return ExitCode.PARTIAL

@@ -164,7 +164,7 @@ def _row(path: Path) -> Row:
 
 def _facts(row: Row) -> str:
     if row["error"]:
-        return str(row["error"]["message"])
+        return str(row["error"]["message"]).removeprefix(f"{row['path']}: ")
     facts = (row["result"], row["pid"], row["service"] or row["title"], row["reason"])
     return "  ".join(str(known) for known in facts if known is not None)
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -80,7 +81,14 @@ def _read(path: Path) -> tuple[Mapping[str, Any], dict[tuple[str, int], str]]:
 
 
 def _write(path: Path, page: bytes, *, force: bool) -> None:
-    """Write the page, readable by this user only. *force* replaces an existing file atomically."""
+    """Write the page, readable by this user only. *force* replaces an existing file atomically.
+
+    Never a device or a pipe: the rename would remove it from the machine.
+    """
+    if force and _is_special(path):
+        raise OutputError(
+            str(path), errno.EEXIST, "not a regular file", remedy="choose another file"
+        )
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         _write_new(beside if force else path, page)
@@ -88,6 +96,14 @@ def _write(path: Path, page: bytes, *, force: bool) -> None:
             beside.replace(path)
     except OSError as error:
         raise _refusal(path, error) from error
+
+
+def _is_special(path: Path) -> bool:
+    try:
+        mode = path.lstat().st_mode
+    except OSError:  # if it matters, writing the file fails too
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISLNK(mode))
 
 
 def _write_new(path: Path, page: bytes) -> None:

@@ -1,5 +1,7 @@
 """Damage the heap in a core in many ways, take a census of each, print how many ended well.
 
+Of the undamaged one, the blocks in use are as many as the pools say.
+
 damage_heap.py CORE SEEDS
 
 In a process of its own, because it loads numpy.
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from gencore.analysis import Memory, Piece, find_python
 from gencore.analysis.census import take_census
+from gencore.analysis.pools import blocks_in_use, find_pools
+from gencore.analysis.words import Words
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -50,6 +54,10 @@ ended = refused = 0
 with CoreFile(path) as core:
     memory = Memory.of_core(core, path, this_machine=True)
     whole = take_census(find_python(memory, core))
+    words = Words(memory)
+    pools = find_pools(words)
+    counted = sum(len(blocks_in_use(words, batch)) for batch in pools.batches())
+    assert counted == pools.used.sum() > 0
     for seed in range(seeds):
         chance = random.Random(seed)
         try:

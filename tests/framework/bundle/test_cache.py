@@ -1,10 +1,12 @@
 """Where the unpacked copies of bundles are kept."""
 
+import io
 from pathlib import Path
 
 import pytest
 
 from gencore.bundle import cache
+from gencore.errors import OutputError
 
 
 @pytest.mark.parametrize(
@@ -19,3 +21,11 @@ def test_only_an_absolute_cache_home_is_obeyed(monkeypatch, tmp_path, base, plac
         monkeypatch.setenv("XDG_CACHE_HOME", base)
 
     assert cache._cache() == Path(place or tmp_path / ".cache/gencore/bundles")
+
+
+def test_a_cache_that_cannot_be_made_is_reported(monkeypatch):
+    """In /proc every name is missing, and stays so however often it is created."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc")
+
+    with pytest.raises(OutputError, match="cannot be created"), cache.spooled(io.BytesIO()):
+        pass

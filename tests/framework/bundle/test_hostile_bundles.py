@@ -204,6 +204,27 @@ def test_a_table_of_contents_that_lies_is_found_out(path, refused, changed, matc
     refused(lie(path, **changed), match, at_once=match != "where the archive has")
 
 
+@pytest.mark.parametrize(
+    "blocks", [{"lengths": []}, {"lengths": [1.5]}, {"leaves": ["ab"]}, {"leaves": ["ab", "cd"]}]
+)
+def test_blocks_in_a_table_of_version_1_are_ignored(path, tmp_path, blocks):
+    """It has none: nothing would compare them with the archive."""
+    forge(path, [(header("a", 3), b"abc")], version=1)
+    with BundleReader(path) as bundle:
+        rows = [
+            {"path": m.path, "size": m.size, "offset": m.offset, "sha256": None, **blocks}
+            for m in bundle.members
+        ]
+        end = bundle.contents.end
+    table = contents.encode_table({"version": 1, "top": TOP, "members": rows}, end)
+    path.write_bytes(path.read_bytes()[:end] + table)
+
+    with BundleReader(path) as bundle:
+        assert bundle.manifest() == json.loads(MANIFEST)
+        assert {(m.lengths, m.leaves, m.tree) for m in bundle.members} == {(None, None, None)}
+        assert (extract(bundle, tmp_path) / "a").read_bytes() == b"abc"
+
+
 def with_extra_field(data, value):
     """Compress, with a subfield in the header: every reader of gzip skips it."""
     plain = gzip.compress(data)
@@ -290,6 +311,10 @@ LIES = {
     "giant size": (lambda rows: rows[1].update(size=1 << 60), "cannot hold"),
     "no lengths": (lambda rows: rows[1].update(lengths=None), "wrong type"),
     "text as a length": (lambda rows: rows[1].update(lengths=["30", 30]), "cannot hold"),
+    "fractions as lengths": (
+        lambda rows: rows[0].update(lengths=[float(length) for length in rows[0]["lengths"]]),
+        "cannot hold",
+    ),
     "longer block": (lambda rows: moved(rows, 0, 1), "not of the length|truncated|corrupt"),
     "shifted block": (lambda rows: moved(rows, 1, -1), "not of the length"),
     "swapped files": (lambda rows: rows.reverse(), "not of the|where the archive|corrupt"),
@@ -479,9 +504,13 @@ def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end, versi
         verify(bundle)
 
 
-@pytest.mark.parametrize("top", ["\x1b[2J", "a\nb", "\u202e", "\ud800", "x" * 300])
-def test_a_top_folder_that_a_terminal_obeys_is_refused(path, refused, top):
-    """It would be part of every path that is shown, and of a debugger's command line."""
+TERMINAL = ["\x1b[2J", "a\nb", "\u202e", "\ud800", "x" * 300]
+LLDB, HOME = ["a`40+2`b"], [".ssh", "-rf"]
+
+
+@pytest.mark.parametrize("top", [*TERMINAL, *LLDB, *HOME])
+def test_a_top_folder_that_no_dump_has_is_refused(path, refused, top):
+    """It would be part of each path that is shown, of a command line, or the reader's settings."""
     path.write_bytes(encode(top, [], 0))
 
     refused(path, "name of the top folder", at_once=True)
@@ -498,6 +527,18 @@ def test_an_executable_whose_path_is_a_command_is_refused(path, command, write_b
 
     assert (code, out) == (8, "")
     assert "has control characters or backticks" in err
+
+
+def test_a_folder_whose_path_is_a_command_of_lldb_is_refused(tmp_path, command, write_bundle):
+    """It is the reader's own choice."""
+    manifest = {"process": {"executable": {"path": "/bin/python"}}}
+    files = {"manifest.json": json.dumps(manifest).encode(), "bin/python": b"", "core": b""}
+    (tmp_path / "a`40+2`").mkdir()
+    with BundleReader(write_bundle(tmp_path / "b.tar.gz", files)) as bundle:
+        folder = extract(bundle, tmp_path / "a`40+2`")
+
+    assert command(folder, "open", "--print")[0] == 0
+    assert command(folder, "open", "--print", "--lldb")[:2] == (8, "")
 
 
 def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle):
@@ -582,7 +623,7 @@ def test_cut_off_at_any_gzip_member_it_is_not_a_bundle(path, refused, sound):
     assert len(boundaries(sound)) == 7
     for length in boundaries(sound):
         path.write_bytes(sound[:length])
-        refused(path, "no table of contents|neither a bundle nor a core", at_once=True)
+        refused(path, "table of contents|neither a bundle nor a core", at_once=True)
 
 
 @anywhere
@@ -591,7 +632,7 @@ def test_cut_off_anywhere_it_is_not_a_bundle(path, refused, sound, length):
     """A file that was still being copied, for instance."""
     path.write_bytes(sound[:length])
 
-    refused(path, "no table of contents|neither a bundle nor a core", at_once=True)
+    refused(path, "table of contents|neither a bundle nor a core", at_once=True)
 
 
 @anywhere
@@ -622,7 +663,7 @@ def test_noise_is_not_a_bundle(path, refused, noise, beginning):
     """However short, and where it begins as one does."""
     path.write_bytes(beginning + noise)
 
-    refused(path, "no table of contents|neither a bundle nor a core", at_once=True)
+    refused(path, "table of contents|neither a bundle nor a core", at_once=True)
 
 
 @pytest.mark.parametrize(

@@ -291,9 +291,9 @@ def test_a_truncated_core_is_named_as_such(cli, made, tmp_path):
     [
         (b"", "neither a bundle nor a core file"),
         (b"text", "neither a bundle nor a core file"),
-        (b"\x7fELF", "not an ELF file"),
-        (b"\x1f\x8b" + bytes(40), "not a bundle, or a truncated one"),
-        (gzip.compress(b"text"), "not a bundle, or a truncated one"),
+        (b"\x7fELF", "file: not an ELF file"),
+        (b"\x1f\x8b" + bytes(40), "file: not a bundle, or truncated"),
+        (gzip.compress(b"text"), "file: not a bundle, or truncated"),
         (b"\x28\xb5\x2f\xfd" + bytes(40), "neither a bundle nor a core file"),
         (zstandard.compress(b"text"), "neither a bundle nor a core file"),
     ],
@@ -316,6 +316,18 @@ def test_an_executable_is_no_core(tmp_path):
         pass
     with pytest.raises(IntegrityError, match="not an extracted bundle"), open_core(tmp_path):
         pass
+
+
+@pytest.mark.parametrize("content", [b"text", b"\x7fELF", gzip.compress(b"text")])
+def test_errors_name_standard_input(monkeypatch, tmp_path, content):
+    """And neither its copy in the cache nor a remedy for that, which is gone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+
+    with pytest.raises(IntegrityError, match=r"^standard input: ") as refused, open_core("-"):
+        pass
+
+    assert str(tmp_path) not in str(refused.value)
 
 
 def test_a_terminal_is_no_input(monkeypatch):

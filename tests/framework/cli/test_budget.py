@@ -2,6 +2,7 @@
 
 import array
 import fcntl
+import io
 import json
 import os
 import resource
@@ -146,6 +147,26 @@ def test_what_is_unpacked_is_limited(cli, bundle, monkeypatch, tmp_path, command
         cli(*command, "--no-limits", *(["-o", tmp_path] * (command == ["extract"])), bundle)[0]
         == 0
     )
+
+
+@pytest.mark.parametrize("name", ["-x.tar.gz", "=ls"])
+def test_the_remedy_names_the_file_in_each_shell(cli, name):
+    """Zsh takes ``=ls`` for a program, and a command takes ``-x.tar.gz`` for options."""
+    os.mkfifo(name)
+
+    assert f"remedy: gencore info - < ./{name}\n" in cli("info", "--", name)[2]
+
+
+def test_a_stream_without_end_is_refused(cli, monkeypatch, tmp_path):
+    """Nothing of it stays on the disk."""
+    monkeypatch.setattr("gencore.cli.budget._STREAM", 1 << 20)
+    with Path("/dev/urandom").open("rb") as endless:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(endless))
+        code, _, err = cli("info", "-")
+
+    assert code == 8
+    assert "standard input is larger than 1,048,576 bytes" in err
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
 
 
 def test_a_stream_has_time_for_a_large_core():

@@ -291,6 +291,28 @@ def test_what_is_no_bundle_ends_with_8_and_leaves_nothing(cli, tmp_path, monkeyp
     assert os.listdir(tmp_path) == ["half.tar.gz"]
 
 
+def test_extract_reports_a_missing_directory(cli, bundle, tmp_path):
+    """What is wrong with it, and what to do."""
+    code, _, err = cli("extract", bundle, "-o", tmp_path / "none")
+
+    assert code == 4
+    assert "none: does not exist (ENOENT)\n  remedy: create the directory" in err
+
+
+def test_a_truncated_bundle_is_named_with_a_remedy_to_paste(cli, bundle, tmp_path):
+    """Without a placeholder, and once in a list."""
+    half = tmp_path / "half of it.tar.gz"
+    half.write_bytes(bundle.read_bytes()[:-1000])
+
+    code, _, err = cli("info", half)
+    _, listed, _ = cli("list", tmp_path)
+
+    assert code == 8
+    assert f"{half}: not a bundle, or truncated: " in err
+    assert f"tar xzf '{half}'" in err
+    assert listed.count(half.name) == 1
+
+
 def test_open_prints_the_command_line_and_uses_the_copy_again(cli, bundle, tmp_path):
     """Until it is removed."""
     (first, out, _), (_, again, _) = (cli("open", bundle, "--print") for _ in range(2))

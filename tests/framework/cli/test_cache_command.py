@@ -247,6 +247,38 @@ def test_a_copy_that_others_could_have_made_is_refused(monkeypatch, tmp_path, bu
         pass
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has files of another user")
+@pytest.mark.parametrize("name", ["gencore", "gencore/bundles"])
+def test_a_cache_in_a_directory_of_another_user_is_refused(monkeypatch, tmp_path, bundle, name):
+    """They could rename it, and put a directory of their own in its place."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / name).mkdir(parents=True)
+    os.chown(tmp_path / name, 65534, 65534)
+
+    with (
+        open_core(bundle) as opened,
+        pytest.raises(gencore.OutputError, match="belongs to another user"),
+        unpacked(opened),
+    ):
+        pass
+
+
+def test_a_bundle_written_in_place_is_another_one(monkeypatch, tmp_path, write_bundle):
+    """Even if its size and its time of modification are what they were."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    manifest = json.dumps({"process": {"executable": {"path": "/core"}}}).encode()
+    path = write_bundle(tmp_path / "a.tar.gz", {"manifest.json": manifest, "core": b""})
+    before = path.stat()
+    with open_core(path) as opened, unpacked(opened) as copy:
+        first = copy.folder
+    while path.stat().st_ctime_ns == before.st_ctime_ns:
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    with open_core(path) as opened, unpacked(opened) as copy:
+        assert copy.folder != first
+
+
 def test_what_dies_while_leftovers_are_looked_for_is_removed_and_listed(monkeypatch, tmp_path):
     """Its maker lived when the directory was read first."""
     names_in = _private_directory.names_in

@@ -265,6 +265,54 @@ def test_a_ring_of_frames_ends_with_the_stacks_of_the_manifest(gencore_command, 
     assert " (MainThread) (most recent call last):\n" in shown
 
 
+LEAD_OUT = """
+import os, sys
+from gencore._confinement import confining
+from gencore.cli import main
+
+def impossible(*_):
+    raise OSError(38, "switched off")
+
+def execute(*_):
+    for fd in range(3, 256):
+        try:
+            inherited = os.get_inheritable(fd)
+        except OSError:
+            continue
+        if inherited:
+            print("inherited")
+            os.stat("../" * 100 + secret[1:], dir_fd=fd)
+            print("led out")
+    sys.stdout.flush()
+    os._exit(0)
+
+confining.restrict_files = impossible
+os.execve = execute
+secret = sys.argv[1]
+sys.argv[1:] = ["open", "--quiet", sys.argv[2]]
+try:
+    main()
+except FileNotFoundError:
+    sys.stdout.flush()
+    os._exit(0)
+"""
+
+
+def test_the_lock_of_a_copy_leads_nowhere(bundle, home, tmp_path):
+    """A debugger inherits a directory, and ``..`` ends in its own mount namespace."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAD_OUT, home / "secret", bundle],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    if "namespaces" in done.stderr:
+        pytest.skip("this system does not permit user namespaces")
+    assert done.stdout == "inherited\n", done.stderr
+
+
 def test_stacks_are_shown_if_deadlocks_cannot_be_looked_for(inside, bundle, monkeypatch, tmp_path):
     """That they are unknown is not that there are none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -500,3 +500,17 @@ def own_status():
 def test_sizes_are_shown_as_people_read_them(size, shown):
     """In binary units, to three digits."""
     assert show_size(size) == shown
+
+
+@pytest.mark.parametrize("words", [("doctor",), ("doctor", "--pid", "1"), ("ps",)])
+def test_a_missing_proc_is_named_with_its_remedy(tool, tmp_path, words):
+    """Doctor has its verdict all the same, in the place where it is needed most."""
+    alone = [tool("bwrap"), "--ro-bind", "/", "/", "--tmpfs", "/proc", "--dev", "/dev"]
+
+    done = subprocess.run(
+        [*alone, COMMAND, *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == gencore.ExitCode.UNSUPPORTED, done.stderr
+    assert "remedy: mount /proc" in done.stdout + done.stderr
+    assert done.stdout.startswith("no: ") is (words[0] == "doctor")

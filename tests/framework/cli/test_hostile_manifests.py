@@ -98,3 +98,19 @@ def test_no_value_of_a_manifest_does_harm(
     assert ("info", 0) in seen
     assert ("stacks", 0) in seen
     assert ("report", 0) in seen
+
+
+def test_a_number_that_json_does_not_have_becomes_null(tmp_path, inside, write_bundle):
+    """What is printed is JSON for every reader of it."""
+    data = b'{"nan": NaN, "infinity": -Infinity, "large": 1e999, "finite": 1e3}'
+    path = write_bundle(tmp_path / "a.tar.gz", {"manifest.json": data})
+
+    code, out, _ = inside("info", "--json", path)
+
+    assert code == 0
+    assert json.loads(out, parse_constant=pytest.fail)["manifest"] == {
+        "nan": None,
+        "infinity": None,
+        "large": None,
+        "finite": 1000.0,
+    }

@@ -17,12 +17,18 @@ from gencore._confinement.system_calls import call, system_call
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines")
 
 ATTEMPTS = """
-import errno, json, os, socket, subprocess, sys
+import ctypes, errno, json, os, resource, socket, subprocess, sys
 given, secret, port, parent = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+libc = ctypes.CDLL(None, use_errno=True)
 
 def over(kind, address):
     with socket.socket(kind) as one:
         one.connect(address)
+
+def shared(key):
+    if libc.shmget(key, 1, 0o600 | 0o1000) < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    libc.shmctl(libc.shmget(key, 1, 0), 0, None)
 
 def listed(path):
     if os.path.basename(path) not in os.listdir(os.path.dirname(path)):
@@ -44,6 +50,11 @@ attempts = {
     "use the network": lambda: over(socket.AF_INET, ("127.0.0.1", port)),
     "send datagrams": lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(),
     "reach a local service": lambda: over(socket.AF_UNIX, secret + ".socket"),
+    "share memory": lambda: shared(os.getpid()),
+    "limit another process": lambda: resource.prlimit(parent, resource.RLIMIT_CPU),
+    "limit itself": lambda: resource.prlimit(0, resource.RLIMIT_CPU),
+    "slow another process": lambda: os.sched_setaffinity(parent, os.sched_getaffinity(parent)),
+    "leave its group": lambda: os.setpgid(0, 0),
     "start a program": lambda: subprocess.run(["true"], check=True),
 }
 def outcome(attempt):
@@ -70,7 +81,7 @@ confinement = confining.Confinement.of(command[0], [Path(folder)])
 report = lambda gap: print(gap, file=sys.stderr, flush=True)
 confining.execute_confined(command, confinement, report)
 """
-POSSIBLE = {"read what was given", "read the library", "start a program"}
+POSSIBLE = {"read what was given", "read the library", "limit itself", "start a program"}
 NO_LANDLOCK = "restrict_files"
 NO_FILES = "restrict_files show_only"
 ALL_OFF = "restrict_files show_only drop_capabilities refuse_calls"

@@ -60,11 +60,26 @@ def test_a_program_that_is_missing_is_a_failure(tmp_path):
     assert failure.startswith("reader failed with exit code 1: it cannot be executed: ")
 
 
-def test_nothing_that_it_started_outlives_it(run):
-    """A process that it leaves behind is of its session, and ends with it."""
-    code = "import os, time; child = os.fork(); child or time.sleep(1000); print(child)"
+LEAVING_A_CHILD = """
+import os, time
+tried, trying = os.pipe()
+child = os.fork()
+if not child:
+    try:
+        {before}
+    finally:
+        os.close(trying)
+        time.sleep(1000)
+os.close(trying)
+os.read(tried, 1)
+print(child)
+"""
 
-    child = int(run(code).output)
+
+@pytest.mark.parametrize("before", ["pass", "os.setsid()", "os.setpgid(0, 0)"])
+def test_nothing_that_it_started_outlives_it(run, before):
+    """A process that it leaves behind is of its session, cannot leave that, and ends with it."""
+    child = int(run(LEAVING_A_CHILD.format(before=before)).output)
 
     with suppress(ProcessLookupError):
         pidfd = os.pidfd_open(child)

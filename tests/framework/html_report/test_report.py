@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -461,6 +462,18 @@ def test_link_is_not_followed(report, bundle, tmp_path, options):
 
     assert (done.returncode == 0) is bool(options)
     assert (tmp_path / "target").read_text() == "mine"
+
+
+def test_devices_and_pipes_are_never_replaced(report, bundle, tmp_path):
+    """A rename over /dev/full would remove the device from the machine."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    done = report(bundle, "-o", pipe, "--force")
+
+    assert done.returncode == OutputError.exit_code
+    assert "pipe: not a regular file" in done.stderr
+    assert pipe.is_fifo()
 
 
 def test_nothing_is_left_where_the_report_does_not_fit(report, bundle, tmpfs):

@@ -2,17 +2,20 @@
 
 counted_objects.py DIRECTORY CONTENT [COUNT]
 
-The objects are all that the collector tracks and all that these lead to. What code objects have
+The objects are all that the collector tracks and all that these lead to, but for static data of
+the interpreter and of libraries, which is in the memory of files. What code objects have
 is asked for, because the collector is not shown it. The first dump imports what a dump imports.
 """
 
 import array
+import bisect
 import collections
 import gc
 import json
 import os
 import sys
 import types
+from pathlib import Path
 
 import gencore
 
@@ -162,12 +165,21 @@ def count():
         things += new
         todo += new
     rows = collections.defaultdict(lambda: [0, 0])
+    ranges = ranges_of_files()
     for thing in things:
+        row_of_file = bisect.bisect(ranges, (id(thing), 1 << 64)) - 1
+        if row_of_file >= 0 and id(thing) < ranges[row_of_file][1]:
+            continue
         row = rows[name_of(type(thing))]
         row[0] += 1
         row[1] += sys.getsizeof(thing)
     gc.enable()
     return rows
+
+
+def ranges_of_files():
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return [tuple(int(n, 16) for n in line.split()[0].split("-")) for line in lines if "/" in line]
 
 
 def name_of(kind):

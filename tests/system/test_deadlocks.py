@@ -115,6 +115,7 @@ def test_a_healthy_program_is_not_accused(dumped, stacks):
         "left-0": ("Lock", "left-1", "with"),
         "left-1": ("Lock", None, None),
         "condition-1": ("Lock", None, None),
+        "handed-2": ("Lock", None, None),
         "itself": ("Lock", None, None),
         "lock-waits": ("Lock", "lock-sleeps", "with"),
         "rlock-waits": ("RLock", "rlock-sleeps", "record"),

@@ -72,11 +72,11 @@ def has_left():
     def first():
         with left:
             pass
-        exit_of_left = left.__exit__  # where the one of the block was
+        kept = [is_left, go, mine, left.__exit__]  # the stack has the last one from now on
         is_left.set()
         go.wait()
         mine.acquire()
-        del exit_of_left
+        del kept
 
     def second():
         with mine:
@@ -109,6 +109,23 @@ def wait_in_condition():
     start("condition-1", want, awaits=lock)
 
 
+def release_and_sleep(lock, is_free):
+    with lock:
+        lock.release()
+        is_free.set()
+        time.sleep(3600)
+
+
+def hand_over():
+    """Two threads are in the block of the Lock that handed-2 waits for."""
+    lock, is_free, has_it = threading.Lock(), threading.Event(), threading.Event()
+    start("handed-0", release_and_sleep, lock, is_free)
+    is_free.wait()
+    start("handed-1", sleep_with, lock, has_it)
+    has_it.wait()
+    start("handed-2", enter, lock, awaits=lock)
+
+
 def sleep_with(lock, has_it):
     with lock:
         has_it.set()
@@ -137,6 +154,7 @@ def healthy():
     of_two("timed", enter_and_acquire, 3600)
     has_left()
     wait_in_condition()
+    hand_over()
     for name, lock in (("lock", threading.Lock()), ("rlock", threading.RLock())):
         has_it = threading.Event()
         start(f"{name}-sleeps", sleep_with, lock, has_it)

@@ -63,7 +63,7 @@ class OtherMachine:
         self._binds[COPY] = self._copy = copy
         self._bundle = bundle
         self._gdb, self._lldb = self._command_line(), self._command_line("--lldb")
-        *_, self.executable, self.core = self._gdb
+        *_, self.executable, _, self.core = self._gdb
         self.folder = Path(self.core).parent
         self.unpacked = copy / self.folder.relative_to(COPY)
 

@@ -536,6 +536,6 @@ def test_every_thread_state_is_in_a_core_of_the_stacks(python, tmp_path, dumps):
     assert len(set(states)) == 41
     for path in cores:
         with CoreFile(path) as core:
-            heads = [core._memory(state, 24) for state in states]
+            heads = [core._read(*core._place(state, 24)) for state in states]
         assert all(len(head) == 24 and any(head) for head in heads)
         assert len({head[16:] for head in heads}) == 1  # of one interpreter

@@ -17,7 +17,7 @@ from gencore.cli.bundle import open_input, unpack
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.corefile import CoreFile
-from gencore.errors import ExitCode, UsageError
+from gencore.errors import ExitCode, IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from gencore.analysis.census import Census
@@ -69,6 +69,8 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
     if importlib.util.find_spec("numpy") is None:
         raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
+        if not copy.core.is_file():
+            raise IntegrityError(f"{path}: the core is missing")
         content = ManifestValue(opened.facts())["core"]["content"].text
         version, census = _count(copy, top)
     if as_json:

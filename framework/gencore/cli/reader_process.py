@@ -55,6 +55,8 @@ def read_confined(
 
     Its arguments are the core and *arguments*; *name* is what messages call it.
     """
+    if not copy.core.is_file():
+        return Reading(None, "the core is missing", ())
     outcome = _run(name, Path(__file__).with_name(program), [*packages], copy, arguments)
     if outcome.failure is not None:
         return Reading(None, outcome.failure, outcome.gaps)

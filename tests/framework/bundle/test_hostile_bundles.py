@@ -541,6 +541,15 @@ def test_a_folder_whose_path_is_a_command_of_lldb_is_refused(tmp_path, command, 
     assert command(folder, "open", "--print", "--lldb")[:2] == (8, "")
 
 
+@pytest.mark.parametrize(("words", "expected"), [(["stacks"], 3), (["heap"], 8)])
+def test_a_missing_core_is_reported(path, command, write_bundle, words, expected):
+    """It may have been left out of a sound bundle."""
+    code, _, err = command(write_bundle(path, {"manifest.json": MANIFEST}), *words)
+
+    assert code == expected
+    assert "the core is missing" in err
+
+
 def test_the_name_of_the_file_itself_is_escaped(tmp_path, command, write_bundle):
     """It stands in messages, and whoever sent the bundle chose it."""
     path = write_bundle(tmp_path / "a\x1b[2J\n\u202e.tar.gz", {"a": b""})

@@ -358,8 +358,8 @@ def inside(monkeypatch, capsys):
 def command(tmp_path, inside, monkeypatch):
     """Return a function that runs a command on a hostile file and looks at all that it does.
 
-    It ends with 0, or with 3 or 8 and the reason, shows no control character, and writes nothing but
-    what it is for.
+    It ends with 0, or with 3 or 8 and the reason, shows no control character, and writes nothing
+    but what it is for.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

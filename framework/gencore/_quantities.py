@@ -23,12 +23,12 @@ _LARGEST: Final = 2.0**63
 
 def read_size(value: object) -> int:
     """Return bytes; a number is one of bytes. Raises `UsageError`."""
-    return int(_read(value, _SIZES, "a size", "500 MiB"))
+    return int(_read(value, _SIZES, "size", "500 MiB"))
 
 
 def read_age(value: object) -> float:
     """Return seconds; a number is one of seconds. Raises `UsageError`."""
-    return _read(value, _AGES, "an age", "7d")
+    return _read(value, _AGES, "age", "7d")
 
 
 def show_size(size: int) -> str:
@@ -48,10 +48,12 @@ def _read(value: object, units: Mapping[str, int], what: str, example: str) -> f
     if parts is None or parts[2] not in units:
         known = ", ".join(filter(None, units))
         raise UsageError(
-            f"{value!r} is not {what}: expected a number and one of {known}",
+            f"invalid {what}: {value!r} (expected a number and one of {known})",
             remedy=f"write it like this: {example!r}",
         )
     quantity = float(parts[1]) * units[parts[2]]
     if not 0 < quantity < _LARGEST:
-        raise UsageError(f"{value!r} is out of range for {what}")
+        raise UsageError(
+            f"invalid {what}: {value!r} (out of range)", remedy=f"write one like {example!r}"
+        )
     return quantity

@@ -380,9 +380,9 @@ def test_the_pattern_of_a_template_matches_its_names(template):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep_bytes": "5 apples"}, "'5 apples' is not a size: expected a number and one of B"),
-        ({"keep_free": "-1 GiB"}, "'-1 GiB' is not a size"),
-        ({"keep_age": "7 GiB"}, "'7 GiB' is not an age"),
+        ({"keep_bytes": "5 apples"}, "invalid size: '5 apples' (expected a number and one of B"),
+        ({"keep_free": "-1 GiB"}, "invalid size: '-1 GiB'"),
+        ({"keep_age": "7 GiB"}, "invalid age: '7 GiB'"),
         ({"keep_age": 0}, "out of range"),
         ({"keep_bytes": "0"}, "out of range"),
     ],

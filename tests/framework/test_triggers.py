@@ -126,8 +126,8 @@ def test_the_environment_goes_before_the_file(file):
         ("[{ above = '80%' }]", "triggers[0].on is missing"),
         ("[{ on = 'disk', above = '80%' }]", "triggers[0].on: on='disk' is not one of memory"),
         ("[{ on = 'memory' }]", "triggers[0].above: the trigger on 'memory' has no threshold"),
-        ("[{ on = 'memory', above = [] }]", "triggers[0].above: [] is not a size"),
-        ("[{ on = 'gil', above = 5, hold = 'x' }]", "triggers[0].hold: 'x' is not an age"),
+        ("[{ on = 'memory', above = [] }]", "triggers[0].above: invalid size: []"),
+        ("[{ on = 'gil', above = 5, hold = 'x' }]", "triggers[0].hold: invalid age: 'x'"),
         ("[{ on = 'gil', above = 5, count = true }]", "triggers[0].count: count=True is not"),
         ("[{ on = 'gil', abov = 5 }]", "unknown key 'abov' of triggers[0]: expected one of on"),
         ("['signal=SIGRTMIN', 'signal=SIGRTMIN+0']", "two triggers for the same signal"),
@@ -164,7 +164,7 @@ def test_the_command_says_what_is_wrong_with_the_file_before_it_starts_anything(
     )
 
     assert done.returncode == gencore.ExitCode.USAGE
-    assert "triggers[0].above: 'x' is not an age" in done.stderr
+    assert "triggers[0].above: invalid age: 'x'" in done.stderr
     assert done.stdout == ""
 
 

@@ -40,7 +40,7 @@ def _read_since(_: click.Context, __: click.Parameter, text: str | None) -> date
         return datetime.now(UTC) - timedelta(seconds=read_age(text))
     except (UsageError, OverflowError) as error:
         raise UsageError(
-            f"--since {text!r} is neither an age nor an instant",
+            f"invalid --since: {text!r} (expected an age or an instant)",
             remedy="write it like this: 2h, 7d or 2026-11-24T04:04",
         ) from error
 

@@ -76,7 +76,7 @@ def check_process(named: str) -> str:
     """Return what names a process. Raises `UsageError` if it cannot be one."""
     if not _PROCESS.fullmatch(named):
         raise UsageError(
-            f"{named!r} is neither a process ID nor the name of an agent",
+            f"invalid process: {named!r} (expected an ID, or the name of an agent)",
             remedy="list those that are armed: gencore ps",
         )
     return named

@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,7 @@ _OBJECT: Final = b"{"
 """How a manifest begins."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json", ".core", ".core.gz", ".core.zst")
+_STANDARD_OUTPUT: Final = Path("-")
 
 
 @click.command()
@@ -32,8 +34,8 @@ _ENDINGS: Final = (".tar.gz", ".manifest.json", ".json", ".core", ".core.gz", ".
 @click.option(
     "-o",
     "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="File to write; default: the bundle's name with .html, in the current directory.",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="File to write, - for standard output; default: the bundle's name with .html, here.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @json_option
@@ -50,7 +52,12 @@ def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> No
     """
     from gencore.html_report import render
 
+    if output == _STANDARD_OUTPUT and as_json:
+        raise UsageError("-o - takes no --json")
     page = render(*_read(path)).encode()
+    if output == _STANDARD_OUTPUT:
+        sys.stdout.buffer.write(page)
+        return
     written = output or Path(_stem(path) + ".html")
     _write(written, page, force=force)
     if as_json:

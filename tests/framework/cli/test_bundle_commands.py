@@ -227,7 +227,7 @@ def test_an_instant_that_means_nothing_is_wrong_usage(cli, week, since):
     code, _, err = cli("list", week, "--since", since)
 
     assert code == 2
-    assert f"--since {since!r} is neither an age nor an instant" in err
+    assert f"invalid --since: {since!r} (expected an age or an instant)" in err
     assert "remedy: write it like this: 2h" in err
 
 

@@ -111,7 +111,7 @@ def test_an_age_that_means_nothing_is_wrong_usage(cli):
     code, _, err = cli("cache", "clear", "--older-than", "soon")
 
     assert code == 2
-    assert "'soon' is not an age" in err
+    assert "invalid age: 'soon'" in err
 
 
 def test_a_copy_that_a_debugger_works_on_stays(cli, bundle, tmp_path):
@@ -355,7 +355,7 @@ def test_a_limit_that_means_nothing_is_wrong_usage(cli, bundle, monkeypatch):
     code, _, err = cli("open", bundle, "--print")
 
     assert code == 2
-    assert "GENCORE_CACHE_BYTES: 'much' is not a size" in err
+    assert "GENCORE_CACHE_BYTES: invalid size: 'much'" in err
 
 
 def test_files_of_another_user_in_a_copy_are_refused(cli, bundle):

@@ -411,7 +411,7 @@ def test_what_names_no_process_is_a_usage_error(inside, named):
     code, _, err = inside("doctor", "--pid", named)
 
     assert code == 2
-    assert "neither a process ID nor the name of an agent" in err
+    assert "expected an ID, or the name of an agent" in err
 
 
 def test_a_stopped_process_does_not_answer(doctor, service, monkeypatch):

@@ -407,6 +407,17 @@ def test_report_is_written_for_its_owner_alone(report, bundle, tmp_path):
     assert page.read_text() == render(MANIFEST)
 
 
+def test_a_dash_is_standard_output(report, bundle, tmp_path):
+    """As for a dump: no file of that name appears."""
+    code = "from gencore.cli import main; main()"
+
+    done = report(bundle, "-o", "-", code=code)
+
+    assert (done.returncode, done.stdout) == (0, render(MANIFEST))
+    assert not (tmp_path / "-").exists()
+    assert report(bundle, "-o", "-", "--json").returncode == 2
+
+
 def test_report_has_the_source_lines_of_the_bundle(report, tmp_path, write_bundle):
     """Out of the bundle: this machine has no such file."""
     files = {

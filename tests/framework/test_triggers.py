@@ -38,9 +38,9 @@ def test_text_becomes_what_the_agent_takes(text, row):
     [
         ("memory", "no threshold"),
         ("memory=180%", "share of the limit"),
-        ("memory=much", "not a size"),
+        ("memory=much", "invalid size"),
         ("gil=0.5s", "less than a second"),
-        ("gil=10 minutes", "not an age"),
+        ("gil=10 minutes", "invalid age"),
         ("signal=SIGUSR1", "not a real-time signal"),
         ("signal=SIGRTMIN+99", "not a real-time signal"),
         ("signal=SIGRTMIN,hold=5s", "takes no hold"),

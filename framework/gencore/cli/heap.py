@@ -1,35 +1,35 @@
 """``gencore heap``: the Python objects in a core by type, and what its memory is for."""
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import attrs
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore.analysis import Memory, find_python
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.corefile import CoreFile
+from gencore.cli.reader_process import place_of, read_confined
+from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode, IntegrityError, UsageError
-
-if TYPE_CHECKING:
-    from gencore.analysis.census import Census
 
 __all__ = ["heap_command"]
 
+_PROGRAM: Final = "heap_process.py"
+_PACKAGES: Final = ("numpy", "gencore", "attr", "attrs", "elftools")
+"""What `heap_process` imports, each of which may be installed somewhere else."""
 _WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
 _UNKNOWN_ALLOCATOR: Final = (
     "gencore: the memory allocator is unsupported: neither pools of CPython nor chunks of glibc's "
     "malloc were found"
 )
+_COLUMNS: Final = ("count", "size", "allocated")
 _USES: Final = {
     "objects_in_pools": "objects in pools",
     "raw_in_pools": "buffers and others in pools",
@@ -66,58 +66,77 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
       gencore heap BUNDLE
       gencore heap --top 50 BUNDLE
     """
-    if importlib.util.find_spec("numpy") is None:
+    if place_of("numpy") is None:
         raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
-        if not copy.core.is_file():
-            raise IntegrityError(f"{path}: the core is missing")
         content = ManifestValue(opened.facts())["core"]["content"].text
-        version, census = _count(copy, top)
+        census = _census(path, copy, top)
     if as_json:
-        print_json({"python": version, **_as_json(census)})
+        print_json(census)
     else:
-        for line in _lines(version, census, top):
+        for line in _lines(ManifestValue(census), top):
             click.echo(line)
     if content in _WITHOUT_HEAP:
         click.echo(f"gencore: the core has the content {content}: the heap is missing", err=True)
         return ExitCode.PARTIAL
-    if census.allocator == "unknown":
+    if census["allocator"] == "unknown":
         click.echo(_UNKNOWN_ALLOCATOR, err=True)
         return ExitCode.PARTIAL
     return ExitCode.COMPLETE
 
 
-def _count(copy: UnpackedCore, top: int) -> tuple[str, "Census"]:
-    from gencore.analysis.census import take_census  # an extra
+def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
+    """Return what `heap_process` counts, in the form of --json."""
+    packages = dict.fromkeys(place for name in _PACKAGES if (place := place_of(name)))
+    arguments = (str(copy.folder), str(top))
+    reading = read_confined("heap", _PROGRAM, packages, copy, *arguments)
+    for gap in reading.gaps:
+        print_gap(gap)
+    if reading.value is None:
+        raise IntegrityError(f"{path}: {reading.failure}")
+    found = ManifestValue(reading.value)
+    return {
+        "python": ".".join(str(number) for number in found["version"].rows),
+        "allocator": found["allocator"].text or "unknown",
+        "types": [
+            {"type": row["name"].text or "", **_numbers(row, "address", *_COLUMNS)}
+            for row in found["types"].rows
+        ],
+        "largest": [
+            {"type": row["type_name"].text or "", **_numbers(row, "address", "size")}
+            for row in found["largest"].rows
+        ],
+        "memory": _numbers(found["memory"], *_USES),
+        **_numbers(found, "pools"),
+    }
 
-    with CoreFile(copy.core) as core:
-        python = find_python(Memory.of_core(core, copy.core, copy.folder), core)
-        return ".".join(map(str, python.version)), take_census(python, top=top)
+
+def _numbers(row: ManifestValue, *names: str) -> dict[str, int]:
+    return {name: integer_of(row[name]) or 0 for name in names}
 
 
-def _as_json(census: "Census") -> dict[str, Any]:
-    shown = attrs.asdict(census)
-    shown["types"] = [{"type": row.pop("name"), **row} for row in shown["types"]]
-    shown["largest"] = [{"type": row.pop("type_name"), **row} for row in shown["largest"]]
-    return shown
-
-
-def _lines(version: str, census: "Census", top: int) -> Iterator[str]:
-    yield f"Python {version}; allocator: {census.allocator}; {census.pools:,} pools"
+def _lines(census: ManifestValue, top: int) -> Iterator[str]:
+    allocator = escape_unprintable(str(census["allocator"]))
+    yield f"Python {census['python']}; allocator: {allocator}; {_shown(census['pools'])} pools"
     yield ""
+    types = census["types"].rows
     yield f"{'count':>12}{'size':>16}{'allocated':>16}  type"
-    for row in census.types[:top]:
-        numbers = f"{row.count:12,}{row.size:16,}{row.allocated:16,}"
-        yield f"{numbers}  {escape_unprintable(row.name)}"
-    count, size, allocated = (
-        sum(getattr(row, name) for row in census.types) for name in ("count", "size", "allocated")
-    )
-    yield f"{count:12,}{size:16,}{allocated:16,}  all {len(census.types):,} types"
+    for row in types[:top]:
+        numbers = (_shown(row[name]) for name in _COLUMNS)
+        yield "{:>12}{:>16}{:>16}  {}".format(*numbers, escape_unprintable(str(row["type"])))
+    sums = (sum(integer_of(row[name]) or 0 for row in types) for name in _COLUMNS)
+    yield "{:12,}{:16,}{:16,}  all {:,} types".format(*sums, len(types))
     yield ""
     yield f"{'bytes':>28}  writable memory"
     for name, label in _USES.items():
-        yield f"{getattr(census.memory, name):28,}  {label}"
+        yield f"{_shown(census['memory'][name]):>28}  {label}"
     yield ""
     yield f"{'address':>18}{'size':>10}  largest objects"
-    for thing in census.largest:
-        yield f"{thing.address:#18x}{thing.size:10,}  {escape_unprintable(thing.type_name)}"
+    for row in census["largest"].rows:
+        address = f"{integer_of(row['address']) or 0:#x}"
+        name = escape_unprintable(str(row["type"]))
+        yield f"{address:>18}{_shown(row['size']):>10}  {name}"
+
+
+def _shown(number: ManifestValue) -> str:
+    return f"{integer_of(number) or 0:,}"

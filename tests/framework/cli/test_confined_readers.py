@@ -229,6 +229,30 @@ def test_a_pystack_that_loops_is_stopped(inside, bundle, pystack, monkeypatch, t
     assert "MainThread" in out
 
 
+IMPORTED = """
+import sys
+try:
+    sys.exit(open({secret!r}).read())
+except OSError as error:
+    sys.exit(error)
+"""
+
+
+def test_what_counts_objects_reads_no_file_of_the_reader(gencore_command, bundle, home, tmp_path):
+    """It is a process of its own, and its failure is named."""
+    package = tmp_path / "packages/numpy"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(IMPORTED.format(secret=str(home / "secret")))
+    packages = str(package.parent)
+
+    code, shown = gencore_command("heap", bundle, PYTHONPATH=packages)
+    _, unconfined = gencore_command("heap", "--no-limits", bundle, PYTHONPATH=packages)
+
+    assert code == 8
+    assert "heap failed with exit code 1: [Errno 13] Permission denied" in shown
+    assert SECRET in unconfined
+
+
 RING = """
 import ctypes, gencore, os, sys, threading, time
 def sleep(running):

@@ -1,5 +1,6 @@
 """What the Makefile would do on a fresh clone."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,7 +18,10 @@ def steps(tmp_path, tool):
 
     def of(target):
         command = [tool("make"), "--dry-run", target]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+        environ = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}  # of our own
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+        )
         return done.stdout
 
     return of

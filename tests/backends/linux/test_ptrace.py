@@ -224,6 +224,9 @@ def test_a_stopped_process_is_dumped_and_stays_stopped(traced, dump):
         target.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, target.pid, os.WSTOPPED)
         report = dump(target.pid)
+        end_by = time.monotonic() + 20  # a thread that is let go runs into its stop again
+        while status_of(target.pid, "State") != "T (stopped)" and time.monotonic() < end_by:
+            time.sleep(0)
         state = status_of(target.pid, "State")
         target.process.send_signal(signal.SIGCONT)
 

@@ -46,7 +46,7 @@ def test_every_timeout_is_what_it_would_have_been(captured):
     assert len(timed) > 30
     for call in timed:
         assert call["rounds"] > 0, call
-        assert 0.99 < call["shortest"] <= call["mean"] < 2, call
+        assert 0.99 < call["shortest"] <= call["mean"] < 3, call
 
 
 def test_every_thread_is_in_every_capture(captured):

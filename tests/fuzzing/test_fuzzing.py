@@ -15,7 +15,18 @@ SOUND = cases.Case(0, "bundle", "sound", (BUNDLES / "sound.tar.gz").read_bytes()
 
 
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize(("mode", "number"), [("readers", 1500), ("tars", 300), ("commands", 5)])
+@pytest.mark.parametrize(
+    ("mode", "number"),
+    [
+        ("readers", 300),
+        ("tars", 60),
+        ("commands", 1),
+        *(
+            pytest.param(mode, number, marks=pytest.mark.exhaustive)
+            for mode, number in (("readers", 5000), ("tars", 800), ("commands", 12))
+        ),
+    ],
+)
 def test_no_case_is_a_finding(mode, number):
     """In a process of its own, which limits itself; a finding is printed with its seed."""
     words = [sys.executable, "-m", "tests.fuzzing", mode, "--cases", str(number)]

@@ -4,21 +4,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gencore
 
-SEEDS = 8
 
-
-def test_damaged_heaps_are_counted_or_refused(tmp_path):
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("seeds", [2, pytest.param(16, marks=pytest.mark.exhaustive)])
+def test_damaged_heaps_are_counted_or_refused(tmp_path, seeds):
     """No other error, no warning of numpy's, no endless loop, and no absurd size."""
     core = gencore.create_core(directory=tmp_path, content="private")
     program = [sys.executable, "-W", "error", Path(__file__).with_name("damage_heap.py")]
     done = subprocess.run(
-        [*program, core, str(SEEDS)], capture_output=True, text=True, check=False
+        [*program, core, str(seeds)], capture_output=True, text=True, check=False
     )
 
     assert done.returncode == 0, done.stderr
     types, ended, refused = map(int, done.stdout.split())
     assert types > 500
-    assert ended + refused == SEEDS
-    assert ended > SEEDS // 2
+    assert ended + refused == seeds
+    assert ended >= seeds // 2

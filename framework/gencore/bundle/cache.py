@@ -117,14 +117,15 @@ def unpacked(
         yield _unpacked(opened, opened.path, executable, None)
         return
     place = _cache() / _key(opened)
-    if not keep and not place.is_dir():
+    used_once = not keep and not place.is_dir()
+    if used_once:
         place = place.with_name(secrets.token_hex(_KEY_DIGITS // 2))  # of nobody else
     with _in_use(place) as lock:
         try:
             folder = _filled(opened, place, lock, progress, max_size)
             yield _unpacked(opened, folder, executable, place)
         finally:
-            if not keep and place.name != _key(opened):
+            if used_once:
                 _remove(place, lock)
             with contextlib.suppress(OSError):
                 place.rmdir()  # it is empty if that failed

@@ -13,14 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from gencore._elf_identity import BEGINNING, build_id_of
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.contents import BLOCK_SIZE, check_path
 from gencore.bundle.core_facts import facts_of
 from gencore.bundle.manifest import LARGEST_MANIFEST, ManifestValue, parse_manifest
 from gencore.bundle.opened_core import WITHOUT_MANIFEST, LooseFile, OpenedCore
 from gencore.bundle.tree_hash import block_hash, root_hash
-from gencore.bundle.verification import Check
+from gencore.bundle.verification import Check, library_problems
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -87,7 +86,7 @@ class ExtractedDirectory(OpenedCore):
             return *checks, Check("core", ("not found in the directory",))
         with CoreFile(self.open("core")) as core:
             flaw = core.why_incomplete()
-            libraries = tuple(self._library_problems(core))
+            libraries = tuple(library_problems(self, core.build_ids, self.kind))
         return *checks, Check("core", (flaw,) if flaw else ()), Check("libraries", libraries)
 
     def _hash_problems(self, progress: Callable[[int], object]) -> Iterator[str]:
@@ -103,25 +102,6 @@ class ExtractedDirectory(OpenedCore):
                 if differs:
                     yield f"{name}: does not match its hash in the manifest"
             progress(self._by_path[name].size)
-
-    def _library_problems(self, core: CoreFile) -> Iterator[str]:
-        for path, build_id in core.build_ids.items():
-            member = self.find(path)
-            if member is None:
-                yield f"{path}: mapped in the core, but missing from the directory"
-                continue
-            with self.open(member.path) as file:
-                if build_id not in {None, build_id_of(file.read(BEGINNING))}:
-                    yield f"{path}: build ID differs from that of the mapped file, {build_id}"
-
-    def walk(
-        self, progress: Callable[[int], object]
-    ) -> Iterator[tuple[LooseFile, io.BufferedIOBase]]:
-        """Yield each file with its bytes."""
-        for member in self.members:
-            with self.open(member.path) as file:
-                yield member, file
-            progress(member.size)
 
     def close(self) -> None:
         """Do nothing: no file is kept open."""

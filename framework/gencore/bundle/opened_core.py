@@ -76,14 +76,17 @@ class OpenedCore(ABC):
         """Return all checks; *progress* is called with the number of bytes of each step."""
 
     @abstractmethod
+    def close(self) -> None:
+        """Close it; its members can no longer be read."""
+
     def walk(
         self, progress: Callable[[int], object]
     ) -> Iterator[tuple[Member | LooseFile, io.BufferedIOBase]]:
         """Yield each member with its bytes, to be read before the next one is asked for."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close it; its members can no longer be read."""
+        for member in self.members:
+            with self.open(member.path) as file:
+                yield member, file
+            progress(member.size)
 
     def mapped_files(self) -> Iterable[FileOrigin]:
         """Return what the process had mapped, and where the bytes of that come from."""

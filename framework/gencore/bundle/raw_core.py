@@ -122,15 +122,6 @@ class RawCore(OpenedCore):
         )
         return Check("core", (flaw,) if flaw else ()), Check("libraries", missing)
 
-    def walk(
-        self, progress: Callable[[int], object]
-    ) -> Iterator[tuple[LooseFile, io.BufferedIOBase]]:
-        """Yield each member with its bytes."""
-        for member in self.members:
-            with self.open(member.path) as file:
-                yield member, file
-            progress(member.size)
-
     def close(self) -> None:
         """Close the core."""
         self._core.close()

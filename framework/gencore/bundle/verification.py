@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -14,7 +14,7 @@ from gencore.bundle.walk import walk
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
-__all__ = ["Check", "verify"]
+__all__ = ["Check", "library_problems", "verify"]
 
 
 @attrs.frozen
@@ -52,7 +52,7 @@ def verify(
     if "core" not in hashes:
         return (*checks, Check("core", ("not found in the bundle",)))
     core = cores[0] if cores else _Core.look_at(bundle.open("core"))
-    libraries = Check("libraries", tuple(_library_problems(bundle, core)))
+    libraries = Check("libraries", tuple(library_problems(bundle, core.build_ids, "bundle")))
     return (*checks, Check("core", (core.flaw,) if core.flaw else ()), libraries)
 
 
@@ -98,16 +98,29 @@ def _rows(manifest: Mapping[str, Any]) -> Iterator[tuple[str, object, object]]:
         yield row["name"], row.get("sha256"), row.get("tree_sha256")
 
 
-def _library_problems(bundle: BundleReader, core: _Core) -> Iterator[str]:
-    build_id_in = cache(partial(_build_id, bundle))  # many paths may lead to one member
-    for path, build_id in core.build_ids.items():
-        member = bundle.find(path)
+class _Files(Protocol):
+    """The files that came along with a core."""
+
+    def find(self, mapped: str, /) -> Any:
+        """Return the one that was mapped from a path; None if it is missing."""
+
+    def open(self, path: str, /) -> io.BufferedIOBase:
+        """Open one."""
+
+
+def library_problems(
+    files: _Files, build_ids: Mapping[str, str | None], kind: str
+) -> Iterator[str]:
+    """Yield what is wrong with the files that a core maps; *kind* is what they are in."""
+    build_id_in = cache(partial(_build_id, files))  # many paths may lead to one member
+    for path, build_id in build_ids.items():
+        member = files.find(path)
         if member is None:
-            yield f"{path}: mapped in the core, but missing from the bundle"
+            yield f"{path}: mapped in the core, but missing from the {kind}"
         elif build_id is not None and build_id != build_id_in(member.path):
             yield f"{path}: build ID differs from that of the mapped file, {build_id}"
 
 
-def _build_id(bundle: BundleReader, path: str) -> str | None:
-    with bundle.open(path) as file:
+def _build_id(files: _Files, path: str) -> str | None:
+    with files.open(path) as file:
         return build_id_of(file.read(BEGINNING))

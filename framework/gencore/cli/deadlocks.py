@@ -8,14 +8,14 @@ import attrs
 
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
-from gencore.cli.reader_process import place_of, read_confined
+from gencore.cli.reader_process import read_confined
 from gencore.cli.thread_stacks import ThreadStack, integer_of
 
 __all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core", "read_deadlocks"]
 
 _PROGRAM: Final = "locks_process.py"
 _PACKAGES: Final = ("gencore", "attr", "attrs", "elftools")
-"""What `locks_process` imports, each of which may be installed somewhere else."""
+"""What `locks_process` imports."""
 
 _KINDS: Final[Mapping[str | None, str]] = {"Lock": "a Lock", "RLock": "an RLock"}
 
@@ -40,9 +40,7 @@ Deadlock = tuple[LockWait, ...]
 
 def read_deadlocks(copy: UnpackedCore) -> Any:
     """Return what `locks_process` printed of a core; None if it cannot be known."""
-    packages = dict.fromkeys(place for name in _PACKAGES if (place := place_of(name)))
-    reading = read_confined("locks", _PROGRAM, packages, copy, str(copy.folder))
-    return reading.value
+    return read_confined("locks", _PROGRAM, _PACKAGES, copy, str(copy.folder)).value
 
 
 def deadlocks_from_core(

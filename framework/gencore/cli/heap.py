@@ -22,7 +22,7 @@ __all__ = ["heap_command"]
 
 _PROGRAM: Final = "heap_process.py"
 _PACKAGES: Final = ("numpy", "gencore", "attr", "attrs", "elftools")
-"""What `heap_process` imports, each of which may be installed somewhere else."""
+"""What `heap_process` imports."""
 _WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
 _UNKNOWN_ALLOCATOR: Final = (
@@ -87,9 +87,7 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
 
 def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
     """Return what `heap_process` counts, in the form of --json."""
-    packages = dict.fromkeys(place for name in _PACKAGES if (place := place_of(name)))
-    arguments = (str(copy.folder), str(top))
-    reading = read_confined("heap", _PROGRAM, packages, copy, *arguments)
+    reading = read_confined("heap", _PROGRAM, _PACKAGES, copy, str(copy.folder), str(top))
     for gap in reading.gaps:
         print_gap(gap)
     if reading.value is None:

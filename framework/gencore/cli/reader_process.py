@@ -49,15 +49,17 @@ def place_of(package: str) -> Path | None:
 
 
 def read_confined(
-    name: str, program: str, packages: Iterable[Path], copy: UnpackedCore, *arguments: str
+    name: str, program: str, packages: Iterable[str], copy: UnpackedCore, *arguments: str
 ) -> Reading:
-    """Run *program*, a file of this folder, on a core; it can import what is in *packages*.
+    """Run *program*, a file of this folder, on a core.
 
-    Its arguments are the core and *arguments*; *name* is what messages call it.
+    It can import those of *packages* that are installed; each may lie somewhere else. Its
+    arguments are the core and *arguments*; *name* is what messages call it.
     """
     if not copy.core.is_file():
         return Reading(None, "the core is missing", ())
-    outcome = _run(name, Path(__file__).with_name(program), [*packages], copy, arguments)
+    places = [*dict.fromkeys(filter(None, map(place_of, packages)))]
+    outcome = _run(name, Path(__file__).with_name(program), places, copy, arguments)
     if outcome.failure is not None:
         return Reading(None, outcome.failure, outcome.gaps)
     try:

@@ -57,25 +57,25 @@ def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json
       gencore stacks BUNDLE
       gencore stacks --native BUNDLE
     """
-    packages = place_of("pystack")
-    if native and packages is None:
+    installed = place_of("pystack") is not None
+    if native and not installed:
         raise UsageError("--native needs pystack, which is not installed", remedy=_INSTALL)
     with open_input(path) as opened:
         threads, sources = ManifestValue(opened.facts())["threads"], SourceLines(opened)
         rows, failure, cycles = None, _MISSING, None
-        if packages is not None:
+        if installed:
             with unpack(opened, keep=keep, quiet=quiet) as copy:
-                rows, failure = _read_core(packages, opened, copy, native=native)
+                rows, failure = _read_core(opened, copy, native=native)
                 cycles = read_deadlocks(copy)
         if rows is not None:
             stacks = stacks_from_core(ManifestValue(rows), threads, sources)
         else:
-            _explain(opened, failure, installed=packages is not None, quiet=quiet)
+            _explain(opened, failure, installed=installed, quiet=quiet)
             stacks = stacks_from_manifest(threads, sources)
     reason = None if rows is not None else escape_unprintable(failure)
     deadlocks = None if cycles is None else deadlocks_from_core(ManifestValue(cycles), stacks)
     _show(stacks, deadlocks, reason, native=native, as_json=as_json)
-    return ExitCode.COMPLETE if rows is not None or packages is None else ExitCode.PARTIAL
+    return ExitCode.COMPLETE if rows is not None or not installed else ExitCode.PARTIAL
 
 
 def _explain(opened: OpenedCore, failure: str, *, installed: bool, quiet: bool) -> None:
@@ -93,9 +93,7 @@ def _explain(opened: OpenedCore, failure: str, *, installed: bool, quiet: bool) 
         click.echo(f"  remedy: {remedy}", err=True)
 
 
-def _read_core(
-    packages: Path, opened: OpenedCore, copy: UnpackedCore, *, native: bool
-) -> tuple[Any, str]:
+def _read_core(opened: OpenedCore, copy: UnpackedCore, *, native: bool) -> tuple[Any, str]:
     """Return the rows that pystack read; None, and why, if it failed."""
     if copy.executable is None:
         remedy = "extract the core where it was made, and open that: gencore extract CORE"
@@ -103,7 +101,7 @@ def _read_core(
             f"core file {opened.path}: {why_no_executable(opened)}", remedy=remedy
         )
     arguments = (str(copy.executable), str(copy.folder), "native" if native else "")
-    reading = read_confined("pystack", "pystack_process.py", [packages], copy, *arguments)
+    reading = read_confined("pystack", "pystack_process.py", ["pystack"], copy, *arguments)
     for gap in reading.gaps:
         print_gap(gap)
     return reading.value, reading.failure

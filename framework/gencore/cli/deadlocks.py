@@ -1,4 +1,4 @@
-"""The deadlocks that `locks_process` finds in a core, as rows and as text."""
+"""The deadlocks that `gencore.analysis` finds in a core, as rows and as text."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,14 +8,10 @@ import attrs
 
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
-from gencore.cli.reader_process import read_confined
+from gencore.cli.reader_process import ask
 from gencore.cli.thread_stacks import ThreadStack, integer_of
 
 __all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core", "read_deadlocks"]
-
-_PROGRAM: Final = "locks_process.py"
-_PACKAGES: Final = ("gencore", "attr", "attrs", "elftools")
-"""What `locks_process` imports."""
 
 _KINDS: Final[Mapping[str | None, str]] = {"Lock": "a Lock", "RLock": "an RLock"}
 
@@ -39,8 +35,8 @@ Deadlock = tuple[LockWait, ...]
 
 
 def read_deadlocks(copy: UnpackedCore) -> Any:
-    """Return what `locks_process` printed of a core; None if it cannot be known."""
-    return read_confined("locks", _PROGRAM, _PACKAGES, copy, str(copy.folder)).value
+    """Return what is known of a core's deadlocks; None if it cannot be known."""
+    return ask("deadlocks", copy).value
 
 
 def deadlocks_from_core(

@@ -14,15 +14,12 @@ from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.cli.reader_process import place_of, read_confined
+from gencore.cli.reader_process import ask, place_of
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode, IntegrityError, UsageError
 
 __all__ = ["heap_command"]
 
-_PROGRAM: Final = "heap_process.py"
-_PACKAGES: Final = ("numpy", "gencore", "attr", "attrs", "elftools")
-"""What `heap_process` imports."""
 _WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
 _UNKNOWN_ALLOCATOR: Final = (
@@ -86,8 +83,8 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
 
 
 def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
-    """Return what `heap_process` counts, in the form of --json."""
-    reading = read_confined("heap", _PROGRAM, _PACKAGES, copy, str(copy.folder), str(top))
+    """Return what `gencore.analysis` counts, in the form of --json."""
+    reading = ask("heap", copy, str(top))
     for gap in reading.gaps:
         print_gap(gap)
     if reading.value is None:

@@ -100,6 +100,6 @@ def _native_frame(frame: NativeFrame) -> dict[str, Any]:
 
 if __name__ == "__main__":
     try:
-        main(*sys.argv[2:])
+        main(*sys.argv[1:])
     except Exception as error:  # whatever it is, the parent reports it in one line
         sys.exit(str(error) or type(error).__name__)

@@ -1,4 +1,4 @@
-"""Runs a program of this folder that reads a core, confined, and returns the JSON it printed."""
+"""Runs a program of ours that reads a core, confined, and returns the JSON it printed."""
 
 import importlib.util
 import json
@@ -9,18 +9,22 @@ from typing import Any, Final, NamedTuple
 
 from gencore._confinement.confining import Confinement
 from gencore._confinement.running import Outcome, run_reader
+from gencore.analysis import answers
 from gencore.bundle.cache import UnpackedCore
 from gencore.cli.budget import limits_apply
 
-__all__ = ["Reading", "place_of", "read_confined"]
+__all__ = ["Reading", "ask", "place_of", "read_confined"]
 
 _START: Final = """
 import runpy, site, sys
-sys.path += sys.argv.pop(1).split(chr(10))
+_, places, *sys.argv = sys.argv
+sys.path += places.split(chr(10))
 site.main()
-runpy.run_path(sys.argv[1], run_name="__main__")
+runpy.run_path(sys.argv[0], run_name="__main__")
 """
 """The program with its packages as they were found here, whatever else lies around."""
+_ANALYSIS: Final = ("numpy", "gencore", "attr", "attrs", "elftools")
+"""What `gencore.analysis.answers` imports."""
 _OUTPUT: Final = 16 << 20
 """Bytes that it may print."""
 _MEMORY: Final = 4 << 30
@@ -48,10 +52,18 @@ def place_of(package: str) -> Path | None:
     return None if found is None or found.origin is None else Path(found.origin).parents[1]
 
 
+def ask(question: str, copy: UnpackedCore, *arguments: str) -> Reading:
+    """Return the answer of `gencore.analysis.answers` to a question about a core."""
+    program = Path(answers.__path__[0], "__main__.py")
+    return read_confined(
+        question, program, _ANALYSIS, copy, str(copy.folder), question, *arguments
+    )
+
+
 def read_confined(
-    name: str, program: str, packages: Iterable[str], copy: UnpackedCore, *arguments: str
+    name: str, program: Path, packages: Iterable[str], copy: UnpackedCore, *arguments: str
 ) -> Reading:
-    """Run *program*, a file of this folder, on a core.
+    """Run *program* on a core.
 
     It can import those of *packages* that are installed; each may lie somewhere else. Its
     arguments are the core and *arguments*; *name* is what messages call it.
@@ -59,7 +71,7 @@ def read_confined(
     if not copy.core.is_file():
         return Reading(None, "the core is missing", ())
     places = [*dict.fromkeys(filter(None, map(place_of, packages)))]
-    outcome = _run(name, Path(__file__).with_name(program), places, copy, arguments)
+    outcome = _run(name, program, places, copy, arguments)
     if outcome.failure is not None:
         return Reading(None, outcome.failure, outcome.gaps)
     try:

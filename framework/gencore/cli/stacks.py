@@ -101,7 +101,8 @@ def _read_core(opened: OpenedCore, copy: UnpackedCore, *, native: bool) -> tuple
             f"core file {opened.path}: {why_no_executable(opened)}", remedy=remedy
         )
     arguments = (str(copy.executable), str(copy.folder), "native" if native else "")
-    reading = read_confined("pystack", "pystack_process.py", ["pystack"], copy, *arguments)
+    program = Path(__file__).with_name("pystack_process.py")
+    reading = read_confined("pystack", program, ["pystack"], copy, *arguments)
     for gap in reading.gaps:
         print_gap(gap)
     return reading.value, reading.failure

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import gencore
+from gencore.cli.reader_process import Reading
 
 SECRET = "SECRET-OF-THE-READER"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines")
@@ -292,6 +293,7 @@ def test_a_ring_of_frames_ends_with_the_stacks_of_the_manifest(gencore_command, 
 LEAD_OUT = """
 import os, sys
 from gencore._confinement import confining
+from gencore.cli.reader_process import Reading
 from gencore.cli import main
 
 def impossible(*_):
@@ -340,7 +342,9 @@ def test_the_lock_of_a_copy_leads_nowhere(bundle, home, tmp_path):
 def test_stacks_are_shown_if_deadlocks_cannot_be_looked_for(inside, bundle, monkeypatch, tmp_path):
     """That they are unknown is not that there are none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("gencore.cli.deadlocks._PROGRAM", "no_such_program.py")
+    monkeypatch.setattr(
+        "gencore.cli.deadlocks.ask", lambda *_: Reading(None, "deadlocks failed", ())
+    )
 
     code, out, err = inside("stacks", "--quiet", bundle)
     json_code, as_json, _ = inside("stacks", "--quiet", "--json", bundle)

@@ -17,7 +17,7 @@ from gencore.analysis.objects import read_bytes, read_text, type_name
 from gencore.analysis.python import Python, ThreadState
 from gencore.corefile import NT_PRSTATUS, CoreFile
 
-__all__ = ["Frame", "Thread", "read_stacks", "registers_of"]
+__all__ = ["Frame", "StackReader", "Thread", "read_stacks", "registers_of"]
 
 _TAG: Final = 7
 """Bits of a frame's pointer to its code, from 3.14 on."""
@@ -75,7 +75,7 @@ def read_stacks(
     called = {thread.tid: thread.name for thread in core.recorded_threads} | dict(names or {})
     states = {state.tid: state for state in python.threads()}
     registers = registers_of(core)
-    reader = _Reader(python)
+    reader = StackReader(python)
     return tuple(
         reader.thread(tid, called.get(tid), states.get(tid), registers.get(tid))
         for tid in dict.fromkeys((*core.thread_ids, *states))
@@ -90,8 +90,11 @@ def registers_of(core: CoreFile) -> dict[int, bytes]:
     return dict(zip(core.thread_ids, notes, strict=False))
 
 
-class _Reader:
+class StackReader:
+    """Reads stacks and single frames; a code object that many of them have is read once."""
+
     def __init__(self, python: Python) -> None:
+        """Read out of a Python's memory."""
         self._python, self._memory, self._layout = python, python.memory, python.layout
         self._codes: dict[int, _Code | None] = {}
         self._left = _MOST_FRAMES
@@ -99,6 +102,7 @@ class _Reader:
     def thread(
         self, tid: int, name: str | None, state: ThreadState | None, registers: bytes | None
     ) -> Thread:
+        """Return a thread, of which Python's state and the registers are known, or None."""
         holds = state is not None and (self._python.gil_holder(state.interpreter) == state.address)
         call = self._system_call(registers) if registers else None
         incomplete = None
@@ -129,12 +133,15 @@ class _Reader:
                 raise _BrokenStack("the list of frames does not end")
             seen.add(frame)
             self._left -= 1
-            if (shown := self._frame(frame)) is not None:
+            if (shown := self.frame(frame)) is not None:
                 yield shown
             frame = word(frame + layout.previous_frame)
 
-    def _frame(self, address: int) -> Frame | None:
-        """Return None for the frame of something that is no Python function."""
+    def frame(self, address: int) -> Frame | None:
+        """Return the call at a frame's address. Raises `AbsentMemory`.
+
+        None for the frame of something that is no Python function.
+        """
         if self._memory.number(address + self._layout.owner_of_frame, 1) >= _OF_C:
             return None
         code_address = self._memory.word(address + self._layout.code_of_frame) & ~_TAG

@@ -21,6 +21,8 @@
 #if PY_MINOR_VERSION >= 14
 #include "internal/pycore_debug_offsets.h"
 #include "internal/pycore_interpframe.h"
+#endif
+#if PY_MINOR_VERSION >= 13
 #include "internal/pycore_tstate.h"
 #endif
 
@@ -54,8 +56,10 @@ static void show_runtime(void)
 #else
 	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
 #endif
-#if PY_MINOR_VERSION >= 14
+#if PY_MINOR_VERSION >= 13
 	AT("loop_of_thread", _PyThreadStateImpl, asyncio_running_loop);
+#endif
+#if PY_MINOR_VERSION >= 14
 	AT("tasks_of_thread", _PyThreadStateImpl, asyncio_tasks_head);
 	AT("tasks_of_interpreter", PyInterpreterState, asyncio_tasks_head);
 #endif

@@ -69,7 +69,7 @@ class Layout:
     known whether in an ``await``; behind the last it has ended."""
     dict_of_thread: int
     loop_of_thread: int | None = None
-    """In a thread, the event loop that runs; before 3.14 in the thread's dictionary."""
+    """In a thread, the event loop that runs; before 3.13 that is in the thread's dictionary."""
     tasks_of_thread: int | None = None
     tasks_of_interpreter: int | None = None
     """Heads of lists of tasks, from 3.14 on: of a thread, and of threads that have ended."""
@@ -171,6 +171,7 @@ LAYOUTS: Final = {
         instructions_of_code=200,
         modules_of_interpreter=7656,
         dict_of_thread=128,
+        loop_of_thread=304,
     ),
     14: Layout(
         first_interpreter=808,

@@ -91,12 +91,13 @@ def registers_of(core: CoreFile) -> dict[int, bytes]:
 
 
 class StackReader:
-    """Reads stacks and single frames; a code object that many of them have is read once."""
+    """Reads stacks and single frames; what many have in common, such as code, is read once."""
 
     def __init__(self, python: Python) -> None:
         """Read out of a Python's memory."""
         self._python, self._memory, self._layout = python, python.memory, python.layout
         self._codes: dict[int, _Code | None] = {}
+        self._places: dict[tuple[int, int], Frame] = {}
         self._left = _MOST_FRAMES
 
     def thread(
@@ -151,7 +152,10 @@ class StackReader:
         if code is None:
             return None
         instruction = self._memory.word(address + self._layout.instruction_of_frame)
-        return Frame(code.function, code.file, code.line(instruction))
+        place = code_address, instruction
+        if place not in self._places:
+            self._places[place] = Frame(code.function, code.file, code.line(instruction))
+        return self._places[place]
 
     def _code(self, address: int) -> "_Code | None":
         memory, layout = self._memory, self._layout

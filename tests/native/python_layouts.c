@@ -92,6 +92,7 @@ static void show_frames(void)
 #else
 	AT("top_of_frame", struct _PyInterpreterFrame, stackpointer);
 #endif
+	AT("frame_of_frame_object", PyFrameObject, f_frame);
 	SHOW_NUMBER("created_state", FRAME_CREATED);
 #if PY_MINOR_VERSION >= 13
 	SHOW_NUMBER("awaiting_state", FRAME_SUSPENDED_YIELD_FROM);
@@ -120,6 +121,7 @@ static void show_objects(void)
 	AT("base_of_type", PyTypeObject, tp_base);
 	AT("dict_of_type", PyTypeObject, tp_dict);
 	AT("mro_of_type", PyTypeObject, tp_mro);
+	AT("subclasses_of_type", PyTypeObject, tp_subclasses);
 	AT("basic_size_of_type", PyTypeObject, tp_basicsize);
 	AT("item_size_of_type", PyTypeObject, tp_itemsize);
 	AT("members_of_type", PyTypeObject, tp_members);

@@ -269,19 +269,15 @@ def check_tasks(python_in):
 
     def check(told, bundle):
         with python_in(bundle) as (python, _):
-            return _check_tasks(told, analysis.read_tasks(python), python.minor)
+            return _check_tasks(told, analysis.read_tasks(python))
 
     return check
 
 
-def _check_tasks(told, found, minor):
+def _check_tasks(told, found):
     names = {task.address: task.name for task in found.tasks}
     tasks = {task.name: task for task in found.tasks}
-    expected = dict(told["tasks"])
-    if minor > 13:  # they are in no list
-        for name in ("failed", "finished", "cancelled"):
-            del expected[name]
-
+    expected = told["tasks"]
     assert found.incomplete is None
     assert set(tasks) == set(expected)
     assert {name: _shown_task(task, names) for name, task in tasks.items()} == {

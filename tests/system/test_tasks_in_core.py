@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -45,17 +46,24 @@ def test_tasks_are_those_that_the_program_started(installed, check_tasks, tmp_pa
     assert tasks["socket"].awaited.detail.startswith("descriptor=")
 
 
-def test_the_command_shows_the_tree(installed, tool, tmp_path):
-    """For people, and as JSON."""
-    told = run(installed, tmp_path, "private")
+@pytest.fixture
+def show(tool, tmp_path):
+    """Return a function that runs gencore tasks and returns what it prints."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
-    def show(*options):
-        command = [tool("gencore"), "tasks", "--quiet", *options, told["bundle"]]
+    def run(*words):
+        command = [tool("gencore"), "tasks", "--quiet", *words]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
         return done.stdout
 
-    lines = show().splitlines()
+    return run
+
+
+def test_the_command_shows_the_tree(installed, show, tmp_path):
+    """For people, and as JSON."""
+    told = run(installed, tmp_path, "private")
+
+    lines = show(told["bundle"]).splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("  gather ["))
     assert lines[at + 2].startswith(
         "    gather: 3 tasks: child-1, child-2, child-3 [waiting in sl"
@@ -65,11 +73,56 @@ def test_the_command_shows_the_tree(installed, tool, tmp_path):
         "cycle: cycle-0 waits for cycle-1, which waits for cycle-0",
     ]
     assert not any(line.startswith("    gather: child-1 [") for line in lines)
-    assert any(line.startswith("    gather: child-1 [") for line in show("--all").splitlines())
-    shown = json.loads(show("--json"))
+    assert any(
+        line.startswith("    gather: child-1 [")
+        for line in show(told["bundle"], "--all").splitlines()
+    )
+    shown = json.loads(show(told["bundle"], "--json"))
     schema = json.loads((files("gencore.cli") / "schemas" / "tasks.json").read_bytes())
     Draft202012Validator(schema).validate(shown)
     names = {row["address"]: row["name"] for row in shown["tasks"]}
     (gather,) = (row for row in shown["tasks"] if row["name"] == "gather")
     assert {names[link["task"]] for link in gather["awaits"]} == {"child-1", "child-2", "child-3"}
     assert gather["frames"][0]["function"] == "gathering"
+
+
+@pytest.fixture
+def run_green(installed, make_once):
+    """Return a function that runs a program of a Python which has greenlet and gevent."""
+    version, python = installed
+
+    def install(directory):
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+        subprocess.run([*pip, "--no-compile", "--target", directory, "gevent"], check=True)
+
+    environment = {**os.environ, "PYTHONPATH": str(make_once(f"gevent{version}", install))}
+
+    def run(*command):
+        done = subprocess.run([python, *command], capture_output=True, check=True, env=environment)
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_greenlets_are_those_that_the_program_started(run_green, show, tmp_path):
+    """Their Python stacks, whatever is between the frames, and those of gevent too."""
+    told = run_green(PROGRAMS / "recorded_greenlets.py", tmp_path)
+
+    found = {
+        row["address"]: row for row in json.loads(show(told["bundle"], "--json"))["greenlets"]
+    }
+
+    frames = {
+        address: [[f["function"], f["file"], f["line"]] for f in reversed(row["frames"])]
+        for address, row in found.items()
+    }
+    told_frames = {int(address): rows for address, rows in told["suspended"].items()}
+    assert {address: frames[address] for address in told_frames} == told_frames
+    assert {found[address]["state"] for address in told_frames} == {"suspended"}
+    assert {name: found[at]["state"] for name, at in told["others"].items()} == {
+        name: name for name in told["others"]
+    }
+    assert {row["incomplete"] for row in found.values()} == {None}
+    assert sum(row["type"].startswith("gevent.") for row in found.values()) >= 4
+    lines = show(told["bundle"]).splitlines()
+    assert any(line.startswith("  3 greenlets: gevent.") for line in lines)

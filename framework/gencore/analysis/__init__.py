@@ -4,12 +4,14 @@ Pure functions of bytes. `Memory` is what a core and its bundle's libraries have
 `find_python` finds which Python that was, `read_stacks` what each of its threads was doing,
 `read_waits` for which locks they wait, and `find_deadlocks` which of them wait for each other.
 `read_tasks` reads asyncio's tasks: where each is, and which others it waits for.
+`read_greenlets` reads those of greenlet and gevent, with numpy, of the extra ``analysis``.
 `Values` shows single objects: their attributes, their items, and a bounded ``repr``. The module
 `gencore.analysis.census` counts all of them; it needs numpy, of the extra ``analysis``.
 """
 
 from gencore.analysis.awaited import Awaited
 from gencore.analysis.awaiting import Link
+from gencore.analysis.greenlets import Greenlet, read_greenlets
 from gencore.analysis.layouts import Layout
 from gencore.analysis.locks import Lock, Wait, find_deadlocks, read_waits
 from gencore.analysis.loops import Loop
@@ -23,6 +25,7 @@ __all__ = [
     "AbsentMemory",
     "Awaited",
     "Frame",
+    "Greenlet",
     "Layout",
     "Link",
     "Lock",
@@ -38,6 +41,7 @@ __all__ = [
     "Wait",
     "find_deadlocks",
     "find_python",
+    "read_greenlets",
     "read_stacks",
     "read_tasks",
     "read_waits",

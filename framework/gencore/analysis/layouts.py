@@ -59,6 +59,7 @@ class Layout:
     slots_of_code: int = 72
     stack_of_code: int = 64
     instructions_of_code: int
+    frame_of_frame_object: int = 24
     frame_of_generator: int = 72
     """In coroutines and asynchronous generators too, as is the next one."""
     state_of_generator: int = 67
@@ -83,6 +84,7 @@ class Layout:
     dict_of_type: int = 264
     dict_offset_of_type: int = 288
     mro_of_type: int = 344
+    subclasses_of_type: int = 360
     qualified_name_of_type: int = 872
     cached_keys_of_type: int = 880
     kind_of_member: int = 8

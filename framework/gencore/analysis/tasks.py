@@ -71,9 +71,9 @@ class Tasks:
 def read_tasks(python: Python) -> Tasks:
     """Return the asyncio tasks of all event loops, C's and Python's.
 
-    Tasks that have ended are among them if something refers to them, from 3.14 on only those that
-    others wait for. If the core lacks what leads to tasks, as it does with the contents ``stacks``
-    and ``triage``, there are none, and `Tasks.incomplete` says so.
+    Tasks that have ended are among them as long as something refers to them; from 3.14 on, numpy,
+    of the extra ``analysis``, is needed for these. If the core lacks what leads to tasks, as it
+    does with the contents ``stacks`` and ``triage``, there are none; `Tasks.incomplete` says why.
     """
     return _Reader(python).tasks()
 
@@ -97,11 +97,11 @@ class _Reader:
         self._coroutines = CoroutineReader(python, self._values)
         self._stacks = StackReader(python)
         self._awaited = AwaitedReader(python.memory, self._values, self._coroutines)
-        futures = FutureReader(python, self._values)
-        self._awaiting = Awaiting(python, self._values, futures)
+        self._futures = FutureReader(python, self._values)
+        self._awaiting = Awaiting(python, self._values, self._futures)
 
     def tasks(self) -> Tasks:
-        addresses, incomplete = find_tasks(self._python, self._values)
+        addresses, incomplete = find_tasks(self._python, self._values, self._futures)
         for address in addresses:
             self._awaiting.add(address)
         known = {f.address: self._known(f) for f in self._awaiting.tasks() if f.coroutine}

@@ -1,4 +1,4 @@
-"""The asyncio tasks that `gencore.analysis` finds in a core, as rows."""
+"""The asyncio tasks and greenlets that `gencore.analysis` finds in a core, as rows."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,15 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.thread_stacks import Frame, integer_of
 
-__all__ = ["AwaitedRow", "LinkRow", "LoopRow", "TaskRow", "TaskRows", "rows_from_core"]
+__all__ = [
+    "AwaitedRow",
+    "GreenletRow",
+    "LinkRow",
+    "LoopRow",
+    "TaskRow",
+    "TaskRows",
+    "rows_from_core",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -58,6 +66,18 @@ class TaskRow:
 
 
 @attrs.frozen(kw_only=True)
+class GreenletRow:
+    """One greenlet."""
+
+    address: int
+    type: str | None
+    state: str
+    frames: tuple[Frame, ...]
+    """The outermost first."""
+    incomplete: str | None
+
+
+@attrs.frozen(kw_only=True)
 class TaskRows:
     """All of a core."""
 
@@ -66,6 +86,7 @@ class TaskRows:
     tasks: tuple[TaskRow, ...]
     cycles: tuple[tuple[int, ...], ...]
     """Addresses of tasks of which each waits for the next, and the last for the first."""
+    greenlets: tuple[GreenletRow, ...]
     incomplete: str | None
 
 
@@ -85,6 +106,7 @@ def rows_from_core(found: ManifestValue, sources: SourceLines) -> TaskRows:
         ),
         tasks=tuple(_task(row, frames, awaited) for row in found["tasks"]),
         cycles=tuple(tuple(_integer(task) for task in cycle) for cycle in found["cycles"]),
+        greenlets=tuple(_greenlet(row, frames) for row in found["greenlets"]),
         incomplete=found["incomplete"].text,
     )
 
@@ -111,7 +133,6 @@ def _awaited(row: ManifestValue) -> AwaitedRow:
 
 
 def _task(row: ManifestValue, frames: Sequence[Frame], awaited: Sequence[AwaitedRow]) -> TaskRow:
-    places = [_integer(place) for place in row["frames"]]
     thing = integer_of(row["awaited"])
     links = [link.rows for link in row["awaits"]]
     return TaskRow(
@@ -119,7 +140,7 @@ def _task(row: ManifestValue, frames: Sequence[Frame], awaited: Sequence[Awaited
         name=row["name"].text or "",
         loop=_integer(row["loop"]),
         state=row["state"].text or "unknown",
-        frames=tuple(frames[place] for place in reversed(places) if place < len(frames)),
+        frames=_frames(row, frames),
         awaited=awaited[thing] if thing is not None and thing < len(awaited) else None,
         awaits=tuple(
             LinkRow(task=_integer(link[0]), through=link[1].text)
@@ -130,6 +151,21 @@ def _task(row: ManifestValue, frames: Sequence[Frame], awaited: Sequence[Awaited
         cancel_requests=_integer(row["cancel_requests"]),
         incomplete=row["incomplete"].text,
     )
+
+
+def _greenlet(row: ManifestValue, frames: Sequence[Frame]) -> GreenletRow:
+    return GreenletRow(
+        address=_integer(row["address"]),
+        type=row["type_name"].text,
+        state=row["state"].text or "unknown",
+        frames=_frames(row, frames),
+        incomplete=row["incomplete"].text,
+    )
+
+
+def _frames(row: ManifestValue, frames: Sequence[Frame]) -> tuple[Frame, ...]:
+    places = [_integer(place) for place in row["frames"]]
+    return tuple(frames[place] for place in reversed(places) if place < len(frames))
 
 
 def _integer(value: ManifestValue) -> int:

@@ -1,4 +1,4 @@
-"""Asyncio tasks as text: a tree of who waits for whom, in which equal tasks are one entry.
+"""Asyncio tasks and greenlets as text: of tasks a tree of who waits for whom; equal ones are one.
 
 Tasks are equal if their frames are, if they wait in the same function, and if equal ones wait for
 them. Each is shown once: where it is waited for again, there is only its name.
@@ -6,17 +6,18 @@ them. Each is shown once: where it is waited for again, there is only its name.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from gencore.cli.task_rows import LinkRow, TaskRow, TaskRows
+from gencore.cli.task_rows import GreenletRow, LinkRow, TaskRow, TaskRows
 
-__all__ = ["task_lines"]
+__all__ = ["greenlet_lines", "task_lines"]
 
 _ENDED: Final = ("failed", "cancelled", "finished")
 _INDENT: Final = "  "
 _DEEPEST: Final = 30
 """Levels that are indented: below there is only more of the same."""
 _MOST_NAMES: Final = 3
+_Row = TypeVar("_Row", TaskRow, GreenletRow)
 _VERBS: Final = {None: "waits for", "Lock": "waits for a Lock held by"}
 
 
@@ -35,11 +36,24 @@ def task_lines(rows: TaskRows, *, each: bool) -> Iterator[str]:
         yield _sentence(cycle, {task.address: task for task in rows.tasks}, names)
 
 
-def _summary(tasks: Sequence[TaskRow]) -> str:
-    states = Counter(task.state for task in tasks)
+def greenlet_lines(greenlets: Sequence[GreenletRow], *, each: bool) -> Iterator[str]:
+    """Yield the lines of greenlets, if there are any."""
+    if not greenlets:
+        return
+    yield _summary(greenlets, "greenlet")
+    for group in _grouped(greenlets, lambda g: (g.address if each else g.type, g.state, g.frames)):
+        count = f"{len(group):,} greenlets: " if len(group) > 1 else ""
+        places = _listed([f"{greenlet.address:#x}" for greenlet in group])
+        yield f"{_INDENT}{count}{group[0].type} at {places} [{group[0].state}]"
+        yield from (f"{_INDENT}    {line}" for line in _frames(group[0], "outer"))
+    yield ""
+
+
+def _summary(rows: Sequence[TaskRow | GreenletRow], what: str = "task") -> str:
+    states = Counter(row.state for row in rows)
     shown = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
-    number = f"{len(tasks):,} task{'s' * (len(tasks) != 1)}"
-    return f"{number} ({shown})" if tasks else number
+    number = f"{len(rows):,} {what}{'s' * (len(rows) != 1)}"
+    return f"{number} ({shown})" if rows else number
 
 
 class _Tree:
@@ -96,12 +110,10 @@ def _key(task: TaskRow) -> Hashable:
     return task.state, task.frames, function, through, task.cancel_requests > 0, task.incomplete
 
 
-def _grouped(
-    tasks: Iterable[TaskRow], key: Callable[[TaskRow], Hashable]
-) -> list[Sequence[TaskRow]]:
-    groups: dict[Hashable, list[TaskRow]] = defaultdict(list)
-    for task in tasks:
-        groups[key(task)].append(task)
+def _grouped(rows: Iterable[_Row], key: Callable[[_Row], Hashable]) -> list[Sequence[_Row]]:
+    groups: dict[Hashable, list[_Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
     return list(groups.values())
 
 
@@ -113,7 +125,10 @@ def _heading(group: Sequence[TaskRow]) -> str:
 
 
 def _names(group: Sequence[TaskRow]) -> str:
-    names = [task.name for task in group]
+    return _listed([task.name for task in group])
+
+
+def _listed(names: list[str]) -> str:
     if len(names) > _MOST_NAMES:
         names = [*names[: _MOST_NAMES - 1], "...", names[-1]]
     return ", ".join(names)
@@ -131,13 +146,13 @@ def _doing(group: Sequence[TaskRow]) -> str:
     return f"waiting in {awaited.function}{where}{detail}"
 
 
-def _frames(task: TaskRow) -> Iterator[str]:
-    for frame in task.frames:
+def _frames(row: TaskRow | GreenletRow, missing: str = "inner") -> Iterator[str]:
+    for frame in row.frames:
         yield f'File "{frame.file}", line {frame.line}, in {frame.function}'
         if frame.source_line is not None:
             yield f"    {frame.source_line}"
-    if task.incomplete is not None:
-        yield f"(inner frames are unknown: {task.incomplete})"
+    if row.incomplete is not None:
+        yield f"({missing} frames are unknown: {row.incomplete})"
 
 
 def _ended(tasks: Sequence[TaskRow], *, each: bool) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gencore.cli.task_rows import AwaitedRow, LinkRow, LoopRow, TaskRow, TaskRows
-from gencore.cli.task_tree import task_lines
+from gencore.cli.task_rows import AwaitedRow, GreenletRow, LinkRow, LoopRow, TaskRow, TaskRows
+from gencore.cli.task_tree import greenlet_lines, task_lines
 from gencore.cli.thread_stacks import Frame
 
 LOOP = LoopRow(address=0x100, type="asyncio.Loop", tid=7)
@@ -34,7 +34,8 @@ def task(address, *awaits, state="waiting", function="handle", through=None, **o
 
 
 def lines(*tasks, each=False, cycles=()):
-    rows = TaskRows(python="3.13", loops=(LOOP,), tasks=tasks, cycles=cycles, incomplete=None)
+    found = {"loops": (LOOP,), "tasks": tasks, "cycles": cycles, "greenlets": ()}
+    rows = TaskRows(python="3.13", incomplete=None, **found)
     return list(task_lines(rows, each=each))
 
 
@@ -159,3 +160,28 @@ def test_lines_of_the_source_are_shown_if_the_bundle_has_them(source):
 
     assert (f"          {source}" in shown) == (source is not None)
     assert "      (inner frames are unknown: memory is missing)" in shown
+
+
+def test_greenlets_are_grouped_too():
+    """Those of one type and state, with the same stack."""
+    kinds = [("suspended", "f"), ("suspended", "f"), ("running", None)]
+    rows = [
+        GreenletRow(
+            address=n,
+            type="greenlet.greenlet",
+            state=state,
+            frames=(frame(function),) if function else (),
+            incomplete=None,
+        )
+        for n, (state, function) in enumerate(kinds)
+    ]
+
+    assert list(greenlet_lines(rows, each=False)) == [
+        "3 greenlets (2 suspended, 1 running)",
+        "  2 greenlets: greenlet.greenlet at 0x0, 0x1 [suspended]",
+        '      File "app.py", line 3, in f',
+        "  greenlet.greenlet at 0x2 [running]",
+        "",
+    ]
+    assert len(list(greenlet_lines(rows, each=True))) == 7
+    assert list(greenlet_lines([], each=True)) == []

@@ -37,16 +37,20 @@ static void show_runtime(void)
 {
 	AT("first_interpreter", _PyRuntimeState, interpreters.head);
 	AT("next_interpreter", PyInterpreterState, next);
+	AT("id_of_interpreter", PyInterpreterState, id);
 #if PY_MINOR_VERSION == 11
 	AT("first_thread", PyInterpreterState, threads.head);
+	AT("modules_of_interpreter", PyInterpreterState, modules);
 	AT("gil_holder", _PyRuntimeState, ceval.gil.last_holder);
 	AT("gil_locked", _PyRuntimeState, ceval.gil.locked);
 #else
 	AT("first_thread", PyInterpreterState, threads.head);
+	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
 	AT("gil", PyInterpreterState, ceval.gil);
 	AT("gil_holder", struct _gil_runtime_state, last_holder);
 	AT("gil_locked", struct _gil_runtime_state, locked);
 #endif
+	AT("collecting_of_interpreter", PyInterpreterState, gc.collecting);
 	AT("next_thread", PyThreadState, next);
 	AT("interpreter_of_thread", PyThreadState, interp);
 	AT("native_id", PyThreadState, native_thread_id);
@@ -81,6 +85,10 @@ static void show_frames(void)
 	AT("instructions_of_code", PyCodeObject, co_code_adaptive);
 	AT("slot_names_of_code", PyCodeObject, co_localsplusnames);
 	AT("slot_kinds_of_code", PyCodeObject, co_localspluskinds);
+	AT("flags_of_code", PyCodeObject, co_flags);
+	AT("arguments_of_code", PyCodeObject, co_argcount);
+	AT("keyword_arguments_of_code", PyCodeObject, co_kwonlyargcount);
+	AT("globals_of_frame", struct _PyInterpreterFrame, f_globals);
 	AT("namespace_of_frame", struct _PyInterpreterFrame, f_locals);
 }
 
@@ -155,6 +163,8 @@ static void show_what_is_said(void)
 	SAID("free_threaded", free_threaded);
 	SAID("first_interpreter", runtime_state.interpreters_head);
 	SAID("next_interpreter", interpreter_state.next);
+	SAID("id_of_interpreter", interpreter_state.id);
+	SAID("modules_of_interpreter", interpreter_state.imports_modules);
 	SAID("first_thread", interpreter_state.threads_head);
 	SAID("gil", interpreter_state.ceval_gil);
 	SAID("gil_state", interpreter_state.gil_runtime_state);

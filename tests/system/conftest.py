@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gencore import analysis
+from gencore.analysis.answers import stacks
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
 from gencore.corefile import CoreFile
@@ -261,6 +262,53 @@ EXACT = {
     "module": "<module 'json'>",
     "long": "'" + "x" * 196 + "...",
 }
+
+
+@pytest.fixture
+def stacks_of(python_in):
+    """Return a function that reads the stacks in a bundle with their variables, as rows."""
+
+    def read(bundle):
+        with python_in(bundle) as (python, core):
+            return stacks.answer(python, core, "locals")
+
+    return read
+
+
+@pytest.fixture
+def check_locals(stacks_of):
+    """Return a function that compares the variables in a bundle with recorded_locals.py's."""
+
+    def check(told, bundle):
+        for row in stacks_of(bundle):
+            frames = [
+                frame
+                for frame in row["frames"]
+                if frame["file"] == told["file"] and frame["function"] != "<module>"
+            ]
+            recorded = told["locals"].get(str(row["tid"]), [])
+            assert [frame["function"] for frame in frames[::-1]] == [name for name, _ in recorded]
+            for frame, (_, values) in zip(frames[::-1], recorded, strict=True):
+                _check_variables(frame["locals"], values)
+            if recorded:
+                assert row["name"] == recorded[-1][0]
+                assert (row["status"], row["system_call"]) == ("In a system call", "futex")
+
+    return check
+
+
+def _check_variables(found, recorded):
+    in_class = any(variable["kind"] == "class" for variable in found)
+    shown = {
+        variable["name"]: (variable["address"], variable["value"])
+        for variable in found
+        if not (in_class and variable["kind"] == "free")  # f_locals of a class body lacks these
+    }
+    assert {name: at for name, (at, _) in shown.items()} == {
+        name: at for name, (at, _) in recorded.items()
+    }
+    known = {name: text for name, (_, text) in recorded.items() if text is not None}
+    assert {name: shown[name][1] for name in known} == known
 
 
 @pytest.fixture

@@ -197,6 +197,13 @@ def test_objects_are_shown_as_the_program_saw_them(newer, check_values, tmp_path
     check_values(told, tmp_path / Path(told["bundle"]).name)
 
 
+def test_variables_are_those_that_the_program_saw(newer, check_locals, tmp_path):
+    """Name, address and value of each, in every kind of function; and the threads' names."""
+    told = json.loads(newer.run("/srv/recorded_locals.py", "/mnt", work=tmp_path))
+
+    check_locals(told, tmp_path / Path(told["bundle"]).name)
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

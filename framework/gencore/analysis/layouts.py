@@ -20,6 +20,9 @@ class Layout:
 
     first_interpreter: int
     next_interpreter: int
+    id_of_interpreter: int
+    modules_of_interpreter: int
+    collecting_of_interpreter: int
     first_thread: int
     gil: int | None
     """In an interpreter: a pointer. None in 3.11, whose only GIL is part of the runtime."""
@@ -36,6 +39,7 @@ class Layout:
     locals_of_frame: int
     code_of_frame: int = 0
     instruction_of_frame: int = 56
+    globals_of_frame: int = 24
     namespace_of_frame: int = 40
     file_of_code: int = 112
     qualified_name_of_code: int = 128
@@ -43,6 +47,9 @@ class Layout:
     handlers_of_code: int = 40
     slot_names_of_code: int = 96
     slot_kinds_of_code: int = 104
+    flags_of_code: int = 48
+    arguments_of_code: int = 52
+    keyword_arguments_of_code: int = 60
     first_line_of_code: int = 68
     slots_of_code: int = 72
     stack_of_code: int = 64
@@ -87,6 +94,9 @@ LAYOUTS: Final = {
     11: Layout(
         first_interpreter=40,
         next_interpreter=0,
+        id_of_interpreter=48,
+        modules_of_interpreter=888,
+        collecting_of_interpreter=848,
         first_thread=16,
         gil=None,
         gil_holder=368,
@@ -104,7 +114,10 @@ LAYOUTS: Final = {
         instructions_of_code=184,
         ascii_head=48,
         text_head=72,
+        globals_of_frame=8,
         namespace_of_frame=24,
+        arguments_of_code=56,
+        keyword_arguments_of_code=64,
         qualified_name_of_type=864,
         cached_keys_of_type=872,
         qualified_name_of_generator=40,
@@ -113,6 +126,9 @@ LAYOUTS: Final = {
     12: Layout(
         first_interpreter=40,
         next_interpreter=0,
+        id_of_interpreter=8,
+        modules_of_interpreter=944,
+        collecting_of_interpreter=312,
         first_thread=72,
         gil=384,
         native_id=144,
@@ -126,6 +142,9 @@ LAYOUTS: Final = {
     13: Layout(
         first_interpreter=632,
         next_interpreter=7264,
+        id_of_interpreter=7272,
+        modules_of_interpreter=7656,
+        collecting_of_interpreter=7600,
         first_thread=7344,
         gil=16,
         native_id=160,
@@ -137,6 +156,9 @@ LAYOUTS: Final = {
     14: Layout(
         first_interpreter=808,
         next_interpreter=7272,
+        id_of_interpreter=7280,
+        modules_of_interpreter=7688,
+        collecting_of_interpreter=7600,
         first_thread=7344,
         gil=16,
         native_id=160,
@@ -149,6 +171,9 @@ LAYOUTS: Final = {
     15: Layout(
         first_interpreter=936,
         next_interpreter=7264,
+        id_of_interpreter=7272,
+        modules_of_interpreter=7592,
+        collecting_of_interpreter=7512,
         first_thread=7336,
         gil=16,
         native_id=184,
@@ -163,10 +188,16 @@ LAYOUTS: Final = {
 }
 """By the minor version of Python 3."""
 
-_IN_EACH: Final = {"first_interpreter": 40, "next_interpreter": 64, "first_thread": 72}
+_IN_EACH: Final = {
+    "first_interpreter": 40,
+    "id_of_interpreter": 56,
+    "next_interpreter": 64,
+    "first_thread": 72,
+}
 SAID: Final[dict[int, dict[str, int]]] = {
     13: {
         **_IN_EACH,
+        "modules_of_interpreter": 88,
         "gil": 112,
         "next_thread": 168,
         "interpreter_of_thread": 176,
@@ -185,6 +216,7 @@ SAID: Final[dict[int, dict[str, int]]] = {
     },
     14: {
         **_IN_EACH,
+        "modules_of_interpreter": 96,
         "gil": 120,
         "next_thread": 192,
         "interpreter_of_thread": 200,
@@ -203,6 +235,7 @@ SAID: Final[dict[int, dict[str, int]]] = {
     },
     15: {
         **_IN_EACH,
+        "modules_of_interpreter": 96,
         "gil": 120,
         "next_thread": 192,
         "interpreter_of_thread": 200,

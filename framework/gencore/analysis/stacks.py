@@ -46,6 +46,8 @@ class Frame:
     function: str
     file: str
     line: int | None
+    address: int
+    """Of the interpreter's own record of it, ``_PyInterpreterFrame``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +56,11 @@ class Thread:
 
     tid: int
     name: str | None
+    interpreter: int | None
+    """The ID of its interpreter, 0 of the main one; None if it runs no Python."""
     holds_gil: bool
+    collects_garbage: bool
+    """Whether it holds the GIL while a collection is going on."""
     state: State | None
     """``running`` is Python code, or native code that holds the GIL; None if it is unknown."""
     system_call: int | None
@@ -70,15 +76,19 @@ def read_stacks(
 ) -> tuple[Thread, ...]:
     """Return every thread that the interpreters or the core list, in order of the core.
 
-    *names* has Python's names of threads by tid, as a manifest does; else the kernel's are taken.
+    A thread that has run several interpreters is there for each. *names* has Python's names of
+    threads by tid, as a manifest does; else the kernel's are taken.
     """
     called = {thread.tid: thread.name for thread in core.recorded_threads} | dict(names or {})
-    states = {state.tid: state for state in python.threads()}
+    states: dict[int, list[ThreadState | None]] = {tid: [] for tid in core.thread_ids}
+    for state in python.threads():
+        states.setdefault(state.tid, []).append(state)
     registers = registers_of(core)
     reader = _Reader(python)
     return tuple(
-        reader.thread(tid, called.get(tid), states.get(tid), registers.get(tid))
-        for tid in dict.fromkeys((*core.thread_ids, *states))
+        reader.thread(tid, called.get(tid), state, registers.get(tid))
+        for tid, found in states.items()
+        for state in found or [None]
     )
 
 
@@ -111,12 +121,17 @@ class _Reader:
         return Thread(
             tid=tid,
             name=name,
+            interpreter=self._python.interpreter_id(state.interpreter) if state else None,
             holds_gil=holds,
+            collects_garbage=holds and self._collects(state),
             state=self._doing(state, call, holds=holds) if registers else None,
             system_call=call[0] if call else None,
             frames=tuple(frames),
             incomplete=incomplete,
         )
+
+    def _collects(self, state: ThreadState | None) -> bool:
+        return state is not None and self._python.is_collecting(state.interpreter)
 
     def _frames(self, state: ThreadState) -> Iterator[Frame]:
         word, layout = self._memory.word, self._layout
@@ -144,7 +159,7 @@ class _Reader:
         if code is None:
             return None
         instruction = self._memory.word(address + self._layout.instruction_of_frame)
-        return Frame(code.function, code.file, code.line(instruction))
+        return Frame(code.function, code.file, code.line(instruction), address)
 
     def _code(self, address: int) -> "_Code | None":
         memory, layout = self._memory, self._layout

@@ -204,6 +204,13 @@ def test_variables_are_those_that_the_program_saw(newer, check_locals, tmp_path)
     check_locals(told, tmp_path / Path(told["bundle"]).name)
 
 
+def test_tasks_are_those_that_the_program_started(newer, check_tasks, tmp_path):
+    """What each waits for, where, and for whom."""
+    told = json.loads(newer.run("/srv/recorded_tasks.py", "/mnt", "private", work=tmp_path))
+
+    check_tasks(told, tmp_path / Path(told["bundle"]).name)
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

@@ -33,6 +33,7 @@ _COMMANDS: Final = {
     "ps": "gencore.cli.ps:ps_command",
     "report": "gencore.cli.report:report",
     "stacks": "gencore.cli.stacks:stacks_command",
+    "tasks": "gencore.cli.tasks:tasks_command",
     "verify": "gencore.cli.bundle:verify_command",
 }
 """Where each command is: only the one that runs is imported, or all for ``--help``."""

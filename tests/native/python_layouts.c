@@ -55,11 +55,6 @@ static void show_runtime(void)
 	AT("gil_locked", struct _gil_runtime_state, locked);
 #endif
 	AT("collecting_of_interpreter", PyInterpreterState, gc.collecting);
-#if PY_MINOR_VERSION == 11
-	AT("modules_of_interpreter", PyInterpreterState, modules);
-#else
-	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
-#endif
 #if PY_MINOR_VERSION >= 13
 	AT("loop_of_thread", _PyThreadStateImpl, asyncio_running_loop);
 #endif
@@ -212,7 +207,6 @@ static void show_what_is_said(void)
 	SAID("lines_of_code", code_object.linetable);
 	SAID("first_line_of_code", code_object.firstlineno);
 	SAID("instructions_of_code", code_object.co_code_adaptive);
-	SAID("modules_of_interpreter", interpreter_state.imports_modules);
 #if PY_MINOR_VERSION >= 14
 	SAID("top_of_frame", interpreter_frame.stackpointer);
 	SAID("frame_of_generator", gen_object.gi_iframe);

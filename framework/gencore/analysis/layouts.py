@@ -42,8 +42,6 @@ class Layout:
     frame_of_thread: int
     frame_of_c_frame: int | None = None
     """Of what `frame_of_thread` leads to; None where that is the frame."""
-    modules_of_interpreter: int
-    """The dictionary ``sys.modules``."""
     previous_frame: int = 8
     owner_of_frame: int
     top_of_frame: int = 64
@@ -148,7 +146,6 @@ LAYOUTS: Final = {
         cached_keys_of_type=872,
         qualified_name_of_generator=40,
         values_in_values=0,
-        modules_of_interpreter=888,
         dict_of_thread=128,
         frame_of_generator=80,
         state_of_generator=75,
@@ -170,7 +167,6 @@ LAYOUTS: Final = {
         locals_of_frame=72,
         instructions_of_code=192,
         values_in_values=0,
-        modules_of_interpreter=944,
         dict_of_thread=112,
         created_state=-2,
         awaiting_state=None,
@@ -188,7 +184,6 @@ LAYOUTS: Final = {
         owner_of_frame=70,
         locals_of_frame=72,
         instructions_of_code=200,
-        modules_of_interpreter=7656,
         dict_of_thread=128,
         loop_of_thread=304,
     ),
@@ -206,7 +201,6 @@ LAYOUTS: Final = {
         locals_of_frame=80,
         instructions_of_code=208,
         items_of_tuple=32,
-        modules_of_interpreter=7688,
         dict_of_thread=128,
         loop_of_thread=864,
         tasks_of_thread=880,
@@ -227,7 +221,6 @@ LAYOUTS: Final = {
         instructions_of_code=208,
         items_of_tuple=32,
         qualified_name_of_type=880,
-        modules_of_interpreter=7592,
         dict_of_thread=152,
         created_state=0,
         awaiting_state=2,
@@ -265,7 +258,6 @@ SAID: Final[dict[int, dict[str, int]]] = {
         "lines_of_code": 304,
         "first_line_of_code": 312,
         "instructions_of_code": 344,
-        "modules_of_interpreter": 88,
     },
     14: {
         **_IN_EACH,
@@ -285,7 +277,6 @@ SAID: Final[dict[int, dict[str, int]]] = {
         "lines_of_code": 344,
         "first_line_of_code": 352,
         "instructions_of_code": 384,
-        "modules_of_interpreter": 96,
         "top_of_frame": 296,
         "frame_of_generator": 680,
         "state_of_generator": 688,
@@ -308,7 +299,6 @@ SAID: Final[dict[int, dict[str, int]]] = {
         "lines_of_code": 408,
         "first_line_of_code": 416,
         "instructions_of_code": 448,
-        "modules_of_interpreter": 96,
         "top_of_frame": 360,
         "frame_of_generator": 808,
         "state_of_generator": 816,

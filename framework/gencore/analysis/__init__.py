@@ -7,8 +7,9 @@ Pure functions of bytes. `Memory` is what a core and its bundle's libraries have
 `gencore.analysis.census` counts all of them; it needs numpy, of the extra ``analysis``.
 """
 
+from gencore.analysis.deadlocks import find_deadlocks
 from gencore.analysis.layouts import Layout
-from gencore.analysis.locks import Lock, Wait, find_deadlocks, read_waits
+from gencore.analysis.locks import Lock, Wait, read_waits
 from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python
 from gencore.analysis.stacks import Frame, Thread, read_stacks

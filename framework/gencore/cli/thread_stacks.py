@@ -1,6 +1,6 @@
 """The stack of each thread, as rows that do not depend on who read them, and as text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import attrs
 
@@ -11,6 +11,7 @@ __all__ = [
     "Frame",
     "ThreadStack",
     "integer_of",
+    "names_of_threads",
     "stack_lines",
     "stacks_from_core",
     "stacks_from_manifest",
@@ -71,7 +72,7 @@ def stacks_from_core(
     rows: ManifestValue, threads: ManifestValue, sources: SourceLines
 ) -> list[ThreadStack]:
     """Return the stacks that `pystack_process` read, with names from a manifest's *threads*."""
-    names = _names(threads)
+    names = names_of_threads(threads)
     return [
         ThreadStack(
             tid=(tid := integer_of(row["tid"])),
@@ -85,7 +86,8 @@ def stacks_from_core(
     ]
 
 
-def _names(threads: ManifestValue) -> Mapping[int | None, str | None]:
+def names_of_threads(threads: ManifestValue) -> dict[int | None, str | None]:
+    """Return the names in a manifest's *threads* by tid."""
     return {
         integer_of(row["tid"]): row["python"]["name"].text or row["name"].text for row in threads
     }

@@ -375,6 +375,40 @@ def waits_in(python_in):
 
 
 @pytest.fixture
+def check_waits(waits_in):
+    """Return a function that compares what threads wait for with what waiting_threads.py told."""
+
+    def check(told, bundle):
+        names = {tid: name for name, tid in told["threads"].items()}
+        waits = {names.get(wait.tid, wait.tid): wait for wait in waits_in(bundle)[0]}
+        seen = {
+            name: [
+                wait.lock.kind,
+                wait.lock.address,
+                names.get(wait.lock.owner),
+                wait.lock.known_by,
+                wait.within,
+            ]
+            for name, wait in waits.items()
+        }
+        spinners = [seen.pop(name) for name in list(seen) if name.startswith("spinner")]
+
+        assert seen == told["waits"]
+        assert {(row[0], *row[2:]) for row in spinners} == {("GIL", "main", "record", None)}
+        assert {name for name, wait in waits.items() if wait.lock.is_owner_gone} == {"gone"}
+        timed = {name for name, wait in waits.items() if not wait.forever}
+        assert {name for name in timed if not name.startswith("spinner")} == {
+            "timed",
+            "joins-timed",
+        }
+        assert waits["imports"].lock.module == "slow_module"
+        assert waits["get"].lock.type_name == "__main__.Jobs"
+        assert waits["semaphore"].lock.type_name == "threading.BoundedSemaphore"
+
+    return check
+
+
+@pytest.fixture
 def heap_of(tmp_path, tool):
     """Return a function that counts the objects in a bundle, in a process that may load numpy."""
 

@@ -25,8 +25,6 @@ _OF_C: Final = 3
 """``FRAME_OWNED_BY_CSTACK``, or since 3.14 ``_BY_INTERPRETER``: no function's; likewise above."""
 _MOST_FRAMES: Final = 1 << 20
 """Of all threads together."""
-_GIL_SIZE: Final = 256
-"""More than any version's ``struct _gil_runtime_state``."""
 _REGISTERS_AT: Final = 112
 """In ``struct elf_prstatus`` of a 64-bit kernel."""
 _RAX, _RDI, _RIP = (_REGISTERS_AT + 8 * index for index in (10, 14, 16))
@@ -214,16 +212,8 @@ class StackReader:
             return "running"
         if call is None:
             return "in native code"
-        return "waiting for the GIL" if self._is_of_gil(state, call[1]) else "in a system call"
-
-    def _is_of_gil(self, state: ThreadState | None, argument: int) -> bool:
-        """Whether a futex belongs to the GIL that a thread takes."""
-        try:
-            gil = self._python.gil_of(state.interpreter) if state else 0
-        except AbsentMemory:
-            return False
-        begin = gil + self._layout.gil_holder
-        return state is not None and begin <= argument < begin + _GIL_SIZE
+        takes_gil = state is not None and self._python.is_of_gil(state.interpreter, call[1])
+        return "waiting for the GIL" if takes_gil else "in a system call"
 
 
 @attrs.frozen

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "heap": "gencore.cli.heap:heap_command",
     "info": "gencore.cli.bundle:info_command",
     "list": "gencore.cli.listing:list_command",
+    "locks": "gencore.cli.locks:locks_command",
     "open": "gencore.cli.debug:open_command",
     "plugins": "gencore.cli.plugins:plugins",
     "ps": "gencore.cli.ps:ps_command",

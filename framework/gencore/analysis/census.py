@@ -111,8 +111,15 @@ class HeapObjects:
     """Of the types, qualified."""
     sizes: Sizes
     things: Things
-    rows: Numbers
+    rows: NDArray[np.int32]
     """The row in `types` of each object's type."""
+
+    def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield each row that has objects, and the numbers of these."""
+        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
+        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
+        for row in np.flatnonzero(np.diff(ends, prepend=0)):
+            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
 
 
 def take_census(python: Python, *, top: int = 10) -> Census:
@@ -146,8 +153,8 @@ def find_objects(python: Python) -> HeapObjects:
         np.concatenate([things.places for things, _ in found]),
         things.core,
     )
-    rows = np.concatenate([rows.astype(np.int32) for _, rows in found])
-    return HeapObjects(search.words, search.types, search.names, search.sizes, joined, rows)
+    types = np.concatenate([rows for _, rows in found]).astype(np.int32)
+    return HeapObjects(search.words, search.types, search.names, search.sizes, joined, types)
 
 
 class _Search:

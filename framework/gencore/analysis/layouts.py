@@ -48,6 +48,8 @@ class Layout:
     ascii_head: int = 40
     text_head: int = 56
     qualified_name_of_type: int = 872
+    finished_generator: int = 1
+    """Of the states of a generator's frame, the least with which its variables are gone."""
     values_in_values: int = 8
     """3.11 and 3.12 have the first value where the others have sizes."""
 
@@ -124,6 +126,7 @@ LAYOUTS: Final = {
         instructions_of_code=208,
         items_of_tuple=32,
         qualified_name_of_type=880,
+        finished_generator=5,
     ),
 }
 """By the minor version of Python 3."""

@@ -28,7 +28,7 @@ Way = Literal["member", "index", "entry", "element", "attribute", "local", "name
 
 _WORD: Final = 8
 _FIRST_MEMBER: Final = 2 * _WORD
-_WEAK_LIST_OFFSET_AT, _DICT_OFFSET_AT = 208, 288
+_WEAK_LIST_OFFSET_AT: Final = 208
 """In a type object; Include/cpython/object.h."""
 _INLINE_VALUES, _MANAGED_DICT = np.uint64(1 << 2), np.uint64(1 << 4)
 """Bits of tp_flags."""
@@ -92,8 +92,8 @@ class TypeLayouts:
             words.at(types.addresses + np.uint64(offset))[0].view(np.int64)
             for offset in (
                 _WEAK_LIST_OFFSET_AT,
-                _DICT_OFFSET_AT,
-                python.layout.qualified_name_of_type + _WORD,
+                python.layout.dict_offset_of_type,
+                python.layout.cached_keys_of_type,
             )
         )
 
@@ -189,24 +189,27 @@ def _items(kind: Kind, things: Things) -> Iterator[Part]:
         yield _part("index", begins, np.abs(things.number(SIZE_AT)))
 
 
-def _list(_kind: Kind, things: Things) -> Iterator[Part]:
-    yield _part("index", things.word(24), things.number(SIZE_AT))
+def _list(kind: Kind, things: Things) -> Iterator[Part]:
+    yield _part("index", things.word(kind.python.layout.items_of_list), things.number(SIZE_AT))
 
 
 def _dict(kind: Kind, things: Things) -> Iterator[Part]:
-    keys, values = things.word(32), things.word(40)
+    layout = kind.python.layout
+    keys, values = things.word(layout.keys_of_dict), things.word(layout.values_of_dict)
     logs, counts = kind.at(keys, 8), kind.at(keys, _ENTRIES_AT)
     first = keys + (_INDICES_AT + (1 << np.minimum(logs >> 8 & 0xFF, _MOST_LOG2))).view(np.uint64)
     split, general = values != 0, logs >> 16 & 0xFF == 0
     of_texts, of_all = (np.where(which, 2 * counts, 0) for which in (~general, general))
     yield _part("entry", first, np.where(split, 0, of_texts), 2, 2)
     yield _part("entry", first + np.uint64(_WORD), np.where(split, 0, of_all), 3, 2)
-    begins = values + np.uint64(kind.python.layout.values_in_values)
+    begins = values + np.uint64(layout.values_in_values)
     yield _part("attribute", begins, np.where(split, counts, 0))
 
 
-def _set(_kind: Kind, things: Things) -> Iterator[Part]:
-    yield _part("element", things.word(40), things.number(32) + 1, 2)
+def _set(kind: Kind, things: Things) -> Iterator[Part]:
+    layout = kind.python.layout
+    counts = things.number(layout.mask_of_set) + 1
+    yield _part("element", things.word(layout.table_of_set), counts, 2)
 
 
 def _deque(kind: Kind, things: Things) -> Iterator[Part]:
@@ -276,7 +279,7 @@ def _array(kind: Kind, things: Things) -> Iterator[Part]:
 
 def _names_of_attributes(kind: Kind, things: Things) -> Part:
     """Return the keys that the instances of a type share."""
-    keys = things.word(kind.python.layout.qualified_name_of_type + _WORD)
+    keys = things.word(kind.python.layout.cached_keys_of_type)
     logs = kind.at(keys, 8)
     first = keys + (_INDICES_AT + (1 << np.minimum(logs >> 8 & 0xFF, _MOST_LOG2))).view(np.uint64)
     counts = np.where(keys != 0, np.minimum(kind.at(keys, _ENTRIES_AT), _MOST_SLOTS), 0)

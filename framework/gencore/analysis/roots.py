@@ -1,6 +1,7 @@
 """Where a dumped Python's own references begin: its modules, and the frames of its threads."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -8,11 +9,10 @@ import attrs
 import numpy as np
 
 from gencore.analysis.census import HeapObjects
+from gencore.analysis.contents import Contents
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import find_in_dict, read_text, type_name
-from gencore.analysis.parts import TypeLayouts
 from gencore.analysis.python import Python
-from gencore.analysis.references import words_of
 from gencore.analysis.type_objects import bases_of
 
 __all__ = ["FrameRoot", "ModuleRoot", "find_frames", "find_modules"]
@@ -46,9 +46,7 @@ class FrameRoot:
     code: int
 
 
-def find_modules(
-    python: Python, objects: HeapObjects, layouts: TypeLayouts
-) -> tuple[ModuleRoot, ...]:
+def find_modules(python: Python, objects: HeapObjects) -> tuple[ModuleRoot, ...]:
     """Return what ``sys.modules`` has, of each interpreter; nothing if it is missing."""
     types = objects.types
     rows = [
@@ -57,9 +55,10 @@ def find_modules(
         if any(objects.names[base] == "module" for base in bases_of(types, row))
     ]
     modules = objects.things.addresses[np.isin(objects.rows, rows)]
+    contents = Contents(python)
     found: dict[int, ModuleRoot] = {}
     for address in map(int, modules[:_MOST_MODULES]):
-        for root in _modules_of(python, objects, layouts, address):
+        for root in _modules_of(python, contents, address):
             found.setdefault(root.address, root)
     return tuple(found.values())
 
@@ -80,35 +79,16 @@ def find_frames(python: Python) -> Iterator[FrameRoot]:
             yield FrameRoot(state.tid, function, frame, code)
 
 
-def _modules_of(
-    python: Python, objects: HeapObjects, layouts: TypeLayouts, module: int
-) -> Iterator[ModuleRoot]:
+def _modules_of(python: Python, contents: Contents, module: int) -> Iterator[ModuleRoot]:
     """Yield the modules in ``modules`` of a module, if that is ``sys``."""
     memory, layout = python.memory, python.layout
-    try:
+    with suppress(AbsentMemory):
         variables = memory.word(module + _DICT_OF_MODULE_AT)
         name = find_in_dict(memory, layout, variables, "__name__")
         if not name or read_text(memory, layout, name) != "sys":
             return
         modules = find_in_dict(memory, layout, variables, "modules")
-    except AbsentMemory:
-        return
-    for key, value in _items_of(objects, layouts, modules) if modules else ():
-        try:
-            dictionary = memory.word(value + _DICT_OF_MODULE_AT)
-            yield ModuleRoot(read_text(memory, layout, key), value, dictionary)
-        except AbsentMemory:
-            continue
-
-
-def _items_of(
-    objects: HeapObjects, layouts: TypeLayouts, dictionary: int
-) -> Iterator[tuple[int, int]]:
-    things, _ = objects.words.things(np.array([dictionary], np.uint64))
-    if "dict" not in objects.names or not len(things):
-        return
-    for part in layouts.of(objects.names.index("dict")).parts(things):
-        for _, places in words_of(part, 2 * _MOST_MODULES) if part.way == "entry" else ():
-            words, _ = objects.words.at(places)
-            pairs = words[: len(words) // 2 * 2].reshape(-1, 2)
-            yield from ((int(key), int(value)) for key, value in pairs if key and value)
+        for key, value in contents.items(modules, _MOST_MODULES) if modules else ():
+            with suppress(AbsentMemory):
+                dictionary = memory.word(value + _DICT_OF_MODULE_AT)
+                yield ModuleRoot(contents.text(key or 0), value, dictionary)

@@ -17,5 +17,8 @@ def dominators(
     reverse_targets: NDArray[np.int32],
     root: int,
     idoms: NDArray[np.int32],
-    totals: NDArray[np.int64],
+    order: NDArray[np.int32],
+) -> None: ...
+def add_up(
+    idoms: NDArray[np.int32], order: NDArray[np.int32], totals: NDArray[np.int64]
 ) -> None: ...

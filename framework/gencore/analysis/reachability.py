@@ -27,7 +27,7 @@ from gencore.analysis.references import (
 from gencore.analysis.roots import FrameRoot, ModuleRoot, find_frames, find_modules
 from gencore.analysis.sizes import Kind
 
-__all__ = ["Heap", "Retained", "read_heap"]
+__all__ = ["Dominators", "Heap", "read_heap"]
 
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
@@ -40,13 +40,19 @@ _LOOKED_AT: Final = 64
 
 
 @attrs.frozen(eq=False)
-class Retained:
-    """What each node alone keeps alive."""
+class Dominators:
+    """Through which node every way to a node leads, the nearest such."""
 
-    dominators: Nodes
-    """The node through which every way to a node leads, nearest first; -1 of the root."""
-    sizes: Numbers
-    """Bytes that would be free without a node: its own, and those of what it dominates."""
+    nearest: Nodes
+    """By node; -1 of the root, and of what it does not lead to."""
+    order: Nodes
+    """The nodes to which the root leads, each behind its dominator; then -1."""
+
+    def add_up(self, totals: Numbers) -> Numbers:
+        """Return *totals* of nodes, with those of all that each dominates."""
+        totals = totals.copy()
+        _graphs.add_up(self.nearest, self.order, totals)
+        return totals
 
 
 @attrs.frozen(eq=False)
@@ -76,6 +82,10 @@ class Heap:
         _, found = self.index.within(np.array([address], np.uint64))
         return int(found[0]) if len(found) else None
 
+    def address_of(self, node: int) -> int:
+        """Return the address of the object that a node is."""
+        return int(self.objects.things.addresses[node])
+
     @cached_property
     def sizes(self) -> Numbers:
         """Bytes of each node, as ``sys.getsizeof`` has it; frames have none."""
@@ -97,10 +107,9 @@ class Heap:
         return Graph.of(self.graph.targets, sources, len(counts))
 
     @cached_property
-    def retained(self) -> Retained:
-        """What each node retains."""
-        dominators = np.empty(self.root + 1, np.int32)
-        sizes = self.sizes.copy()
+    def dominators(self) -> Dominators:
+        """What keeps each node alive, alone."""
+        found = Dominators(*np.empty((2, self.root + 1), np.int32))
         graph, reverse = self.graph, self.reverse
         _graphs.dominators(
             graph.offsets,
@@ -108,10 +117,15 @@ class Heap:
             reverse.offsets,
             reverse.targets,
             self.root,
-            dominators,
-            sizes,
+            found.nearest,
+            found.order,
         )
-        return Retained(dominators, sizes)
+        return found
+
+    @cached_property
+    def retained(self) -> Numbers:
+        """Bytes that would be free without each node: its own, and those of what it dominates."""
+        return self.dominators.add_up(self.sizes)
 
 
 def read_heap(python: Python) -> Heap:

@@ -198,23 +198,38 @@ static void find_dominators(struct tree *tree)
 	}
 }
 
-static void store_dominators(const struct tree *tree, int32_t nodes, int32_t *idoms, int64_t *totals)
+static void store_dominators(const struct tree *tree, int32_t nodes, int32_t *idoms, int32_t *order)
 {
 	int32_t at;
 
-	for (at = 0; at < nodes; at++)
+	for (at = 0; at < nodes; at++) {
 		idoms[at] = NONE;
-	for (at = tree->reached - 1; at > 0; at--) {
-		int32_t above = tree->node[tree->idom[at]];
-
-		idoms[tree->node[at]] = above;
-		totals[above] += totals[tree->node[at]];
+		order[at] = at < tree->reached ? tree->node[at] : NONE;
 	}
+	for (at = 1; at < tree->reached; at++)
+		idoms[tree->node[at]] = tree->node[tree->idom[at]];
+}
+
+/* Add to each node what is below it in the tree that idoms are; -1 if an index is invalid. */
+static int add_up(const int32_t *idoms, const int32_t *order, int32_t nodes, int64_t *totals)
+{
+	int32_t at;
+
+	for (at = nodes - 1; at > 0; at--) {
+		int32_t node = order[at];
+
+		if (node == NONE)
+			continue;
+		if (node < 0 || node >= nodes || idoms[node] < 0 || idoms[node] >= nodes)
+			return -1;
+		totals[idoms[node]] += totals[node];
+	}
+	return 0;
 }
 
 /* Return 0, or -1 without memory. */
 static int dominate(const struct graph *graph, const struct graph *reverse, int32_t root,
-		    int32_t *idoms, int64_t *totals)
+		    int32_t *idoms, int32_t *order)
 {
 	size_t count = (size_t)graph->nodes;
 	int32_t *arrays = calloc(count, 7 * sizeof(int32_t));
@@ -236,7 +251,7 @@ static int dominate(const struct graph *graph, const struct graph *reverse, int3
 	number_in_preorder(graph, root, &tree, next_edge);
 	find_semidominators(reverse, &tree, idoms); /* as room for ways: it is not filled yet */
 	find_dominators(&tree);
-	store_dominators(&tree, graph->nodes, idoms, totals);
+	store_dominators(&tree, graph->nodes, idoms, order);
 	free(arrays);
 	free(next_edge);
 	return 0;
@@ -333,7 +348,7 @@ static PyObject *dominators(PyObject *Py_UNUSED(module), PyObject *arguments)
 	reverse = graph_of(&b[2], &b[3]);
 	if (root < 0 || root >= graph.nodes || reverse.nodes != graph.nodes ||
 	    length_of(&b[4]) != graph.nodes ||
-	    b[5].len != graph.nodes * (Py_ssize_t)sizeof(int64_t) ||
+	    length_of(&b[5]) != graph.nodes ||
 	    !graph_is_sound(&graph, length_of(&b[1])) ||
 	    !graph_is_sound(&reverse, length_of(&b[3]))) {
 		result = unsound();
@@ -347,15 +362,32 @@ static PyObject *dominators(PyObject *Py_UNUSED(module), PyObject *arguments)
 	return result;
 }
 
+static PyObject *add_up_totals(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[3];
+	PyObject *result = NULL;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*w*", &b[0], &b[1], &b[2]))
+		return NULL;
+	if (b[0].len != b[1].len || b[0].len * 2 != b[2].len || length_of(&b[0]) >= INT32_MAX ||
+	    add_up(b[0].buf, b[1].buf, (int32_t)length_of(&b[0]), b[2].buf))
+		result = unsound();
+	else
+		result = Py_NewRef(Py_None);
+	release(b, 3);
+	return result;
+}
+
 static PyMethodDef methods[] = {
 	{"group", group, METH_VARARGS,
 	 "group(sources, targets, offsets, grouped): fill the last two with the edges by source."},
 	{"breadth_first", breadth_first, METH_VARARGS,
 	 "breadth_first(offsets, targets, root, parents): fill the last with the node before each."},
 	{"dominators", dominators, METH_VARARGS,
-	 "dominators(offsets, targets, reverse_offsets, reverse_targets, root, idoms, totals): fill "
-	 "idoms with the immediate dominator of each node, add to totals those of what each "
-	 "dominates."},
+	 "dominators(offsets, targets, reverse_offsets, reverse_targets, root, idoms, order): fill "
+	 "idoms with the immediate dominator of each node, order with the nodes, dominators first."},
+	{"add_up", add_up_totals, METH_VARARGS,
+	 "add_up(idoms, order, totals): add to the total of each node those of all it dominates."},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -197,6 +197,13 @@ def test_objects_are_shown_as_the_program_saw_them(newer, check_values, tmp_path
     check_values(told, tmp_path / Path(told["bundle"]).name)
 
 
+def test_references_are_those_that_the_program_made(newer, check_references, tmp_path):
+    """Ways, referrers, retained bytes, garbage; and what has leaked between two dumps."""
+    told = json.loads(newer.run("/srv/held_objects.py", "/mnt", work=tmp_path))
+
+    check_references(told, *(tmp_path / Path(told[name]).name for name in ("before", "after")))
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

@@ -8,7 +8,7 @@ because what it has there keeps nothing alive.
 The sources are the structures in CPython's headers, and of numpy's array.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, Literal
 
 import attrs
@@ -24,7 +24,7 @@ from gencore.analysis.words import Addresses, Things, Words
 __all__ = ["Owned", "Part", "TypeLayouts", "part_of_frames"]
 
 Numbers = NDArray[np.int64]
-Way = Literal["member", "index", "entry", "element", "attribute", "local", "name"]
+Way = Literal["member", "index", "entry", "value", "element", "attribute", "local", "name"]
 
 _WORD: Final = 8
 _FIRST_MEMBER: Final = 2 * _WORD
@@ -203,7 +203,7 @@ def _dict(kind: Kind, things: Things) -> Iterator[Part]:
     yield _part("entry", first, np.where(split, 0, of_texts), 2, 2)
     yield _part("entry", first + np.uint64(_WORD), np.where(split, 0, of_all), 3, 2)
     begins = values + np.uint64(layout.values_in_values)
-    yield _part("attribute", begins, np.where(split, counts, 0))
+    yield _part("value", begins, np.where(split, counts, 0))
 
 
 def _set(kind: Kind, things: Things) -> Iterator[Part]:
@@ -254,6 +254,13 @@ def _generator(kind: Kind, things: Things) -> Iterator[Part]:
     yield part_of_frames(kind, things.addresses + np.uint64(head), alive)
 
 
+def _of_generator(kind: Kind) -> list[int]:
+    """Return all but what the frame only borrows: the variables of its module, and builtins."""
+    layout = kind.python.layout
+    borrowed = kind.basic_size - layout.locals_of_frame + layout.namespace_of_frame
+    return [at for at in _all_members(kind) if at not in (borrowed - 2 * _WORD, borrowed - _WORD)]
+
+
 def _before_frame(kind: Kind) -> range:
     return range(_FIRST_MEMBER, kind.basic_size - kind.python.layout.locals_of_frame, _WORD)
 
@@ -288,14 +295,14 @@ def _names_of_attributes(kind: Kind, things: Things) -> Part:
 
 @attrs.frozen
 class _Rule:
-    members: Callable[[Kind], range | tuple[int, ...]] = _no_members
+    members: Callable[[Kind], Iterable[int]] = _no_members
     parts: Callable[[Kind, Things], Iterator[Part]] = _nothing
 
 
 _OTHER: Final = _Rule(_all_members, _items)
 _LEAF: Final = _Rule()
 _WEAK: Final = _Rule(lambda _: (24,))
-_GENERATOR: Final = _Rule(_all_members, _generator)
+_GENERATOR: Final = _Rule(_of_generator, _generator)
 _DICT: Final = _Rule(parts=_dict)
 _SET: Final = _Rule(parts=_set)
 _RULES: Final = {

@@ -148,7 +148,8 @@ def read_heap(python: Python) -> Heap:
     roots = np.concatenate([_nodes_of(index, modules), np.arange(count, root, dtype=np.int32)])
     reached = _shortest(_rooted(graph, roots), root)[:count] >= 0
     held = np.flatnonzero(~reached & (external > 0)).astype(np.int32)
-    held = held[~_are_interned(objects, layouts, held)]
+    for table in held[_are_interned(objects, layouts, held)]:
+        graph.targets[graph.offsets[table] : graph.offsets[table + 1]] = table
     graph = _rooted(graph, np.concatenate([roots, held]))
     return Heap(python, objects, index, layouts, modules, frames, graph, held)
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import SIZE_AT
-from gencore.analysis.parts import Part, part_of_frames
-from gencore.analysis.reachability import Heap
+from gencore.analysis.parts import Part, TypeLayouts, part_of_frames
+from gencore.analysis.python import Python
 from gencore.analysis.references import references_in, words_of
 from gencore.analysis.roots import FrameRoot
 from gencore.analysis.sizes import Kind
@@ -66,12 +66,12 @@ class Link:
 
 
 class Links:
-    """The links between the nodes of a heap, each of which is looked for when it is asked for."""
+    """The links between objects, each of which is looked for when it is asked for."""
 
-    def __init__(self, heap: Heap) -> None:
-        self._heap, self._words = heap, heap.objects.words
-        self._memory, self._layout = heap.python.memory, heap.python.layout
-        self._values = Values(heap.python)
+    def __init__(self, python: Python, layouts: TypeLayouts) -> None:
+        self._python, self._layouts, self._words = python, layouts, layouts.words
+        self._memory, self._layout = python.memory, python.layout
+        self._values = Values(python)
         self._in_part = {
             "index": lambda _, position, *__: Link(f"[{position}]"),
             "entry": self._entry,
@@ -81,37 +81,40 @@ class Links:
             "member": lambda *_: Link(DICT),
         }
 
-    def between(self, source: int, target: int) -> Link:
-        """Return how a node leads to an object to which it has a reference."""
-        heap = self._heap
-        address = heap.address_of(target)
+    def between(self, source: int, target: int) -> Link | None:
+        """Return how an object leads to another, both by their addresses; None if it does not."""
         try:
-            if source < len(heap.objects.rows):
-                return self._of_object(source, address)
-            return self._of_frame(heap.frames[source - len(heap.objects.rows)], address)
+            return self._between(source, target)
         except AbsentMemory:
-            return Link("<missing>")
+            return None
 
-    def _of_object(self, source: int, target: int) -> Link:
-        heap = self._heap
-        facts = self._values.type_of(heap.address_of(source))
-        thing = heap.objects.things.chosen(np.array([source]))
-        owned = heap.layouts.of(int(heap.objects.rows[source]))
+    def from_frame(self, frame: FrameRoot, target: int) -> Link | None:
+        """Return the same of a frame."""
+        kind = Kind(self._words, self._python, 0, 0)
+        part = part_of_frames(kind, np.array([frame.address], np.uint64), np.ones(1, np.bool_))
+        position = self._position(part, target)
+        if position is None:
+            return None
+        try:
+            return Link(self._variable(frame.code, position) or "<stack>")
+        except AbsentMemory:
+            return Link("<stack>")
+
+    def _between(self, source: int, target: int) -> Link | None:
+        facts = self._values.type_of(source)
+        row = int(self._layouts.types.find(np.array([facts.address], np.uint64))[0])
+        thing, there = self._words.things(np.array([source], np.uint64))
+        if row < 0 or not there[0]:
+            return None
+        owned = self._layouts.of(row)
         for part in owned.parts(thing):
             position = self._position(part, target)
             if position is not None and part.way in self._in_part:
-                return self._in_part[part.way](part, position, facts, heap.address_of(source))
+                return self._in_part[part.way](part, position, facts, source)
             if position is not None:
                 return Link(f"<{part.way}>")
-        offsets = (at for at in owned.members if int(thing.word(at)[0]) == target)
-        return _member(facts, next(offsets, 0))
-
-    def _of_frame(self, frame: FrameRoot, target: int) -> Link:
-        kind = Kind(self._words, self._heap.python, 0, 0)
-        part = part_of_frames(kind, np.array([frame.address], np.uint64), np.ones(1, np.bool_))
-        position = self._position(part, target)
-        name = None if position is None else self._variable(frame.code, position)
-        return Link(name or "<stack>")
+        offsets = [at for at in owned.members if int(thing.word(at)[0]) == target]
+        return _member(facts, offsets[0]) if offsets else None
 
     def _position(self, part: Part, target: int) -> int | None:
         """Return where in a part of one object the address of another is."""

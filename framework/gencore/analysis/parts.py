@@ -87,7 +87,8 @@ class TypeLayouts:
     """The layouts of the types of a dumped Python."""
 
     def __init__(self, python: Python, words: Words, types: TypeTable, names: list[str]) -> None:
-        self._python, self._words, self._types, self._names = python, words, types, names
+        self.words, self.types = words, types
+        self._python, self._names = python, names
         self._weak_lists, self._dicts, self._cached_keys = (
             words.at(types.addresses + np.uint64(offset))[0].view(np.int64)
             for offset in (
@@ -101,10 +102,10 @@ class TypeLayouts:
         """Return the layout of the type in a row."""
         rule, base = self._rule(row)
         kind = self._kind(base)
-        basic = int(self._types.basic_sizes[row])
+        basic = int(self.types.basic_sizes[row])
         own = () if kind.item_size else range(kind.basic_size + 7 & ~7, basic - 7, _WORD)
         members = [*rule.members(kind), *own]
-        managed = bool(self._types.flags[row] & _MANAGED_DICT)
+        managed = bool(self.types.flags[row] & _MANAGED_DICT)
         if managed:
             members.append(_DICT_AT)
         without = int(self._weak_lists[row])
@@ -115,37 +116,37 @@ class TypeLayouts:
                 yield from self._values(row, things)
             elif self._dicts[row] < 0:
                 yield self._dict_behind(row, things)
-            if self._types.are_metatypes[row]:
+            if self.types.are_metatypes[row]:
                 yield _names_of_attributes(kind, things)
 
         return Owned(tuple(member for member in members if member != without), parts)
 
     def keys_of_attributes(self, row: int) -> int:
         """Return the address of the table that has the names of an instance's attributes, or 0."""
-        return int(self._cached_keys[row]) if self._types.flags[row] & _MANAGED_DICT else 0
+        return int(self._cached_keys[row]) if self.types.flags[row] & _MANAGED_DICT else 0
 
     def _rule(self, row: int) -> tuple["_Rule", int]:
         """Return the rule of the nearest base that has one, and its row; else of `object`'s."""
         base = row
-        for base in bases_of(self._types, row):
+        for base in bases_of(self.types, row):
             if self._names[base] in _RULES:
                 return _RULES[self._names[base]], base
         return _OTHER, row
 
     def _kind(self, row: int) -> Kind:
-        basic, item = (int(c[row]) for c in (self._types.basic_sizes, self._types.item_sizes))
-        return Kind(self._words, self._python, basic, item)
+        basic, item = (int(c[row]) for c in (self.types.basic_sizes, self.types.item_sizes))
+        return Kind(self.words, self._python, basic, item)
 
     def _values(self, row: int, things: Things) -> Iterator[Part]:
         """Yield the values of attributes where there is no dictionary."""
         keys, minor = self.keys_of_attributes(row), self._python.minor
-        count = int(self._words.at(np.array([keys + _ENTRIES_AT], np.uint64))[0][0]) if keys else 0
+        count = int(self.words.at(np.array([keys + _ENTRIES_AT], np.uint64))[0][0]) if keys else 0
         if minor >= _INLINE:
-            values = things.addresses + np.uint64(int(self._types.basic_sizes[row]))
-            state = things.word(int(self._types.basic_sizes[row]) & ~7)
+            values = things.addresses + np.uint64(int(self.types.basic_sizes[row]))
+            state = things.word(int(self.types.basic_sizes[row]) & ~7)
             valid = state >> np.uint64(24) & np.uint64(0xFF) != 0
             used = valid & (things.word(_DICT_AT) == 0)
-            used &= bool(self._types.flags[row] & _INLINE_VALUES)
+            used &= bool(self.types.flags[row] & _INLINE_VALUES)
         elif minor == _INLINE - 1:
             word = things.word(_DICT_AT)
             values, used = word + np.uint64(1), word & np.uint64(1) != 0
@@ -157,7 +158,7 @@ class TypeLayouts:
 
     def _dict_behind(self, row: int, things: Things) -> Part:
         """Return the dictionary of an object with items, behind these."""
-        size = self._types.basic_sizes[row] + self._types.item_sizes[row] * np.abs(
+        size = self.types.basic_sizes[row] + self.types.item_sizes[row] * np.abs(
             things.number(SIZE_AT)
         )
         places = things.addresses + ((size + 7 & ~7) + self._dicts[row]).view(np.uint64)

@@ -13,6 +13,7 @@ from gencore.analysis.values import Values
 
 __all__ = ["Ways"]
 
+_UNKNOWN: Final = Link("<missing>")
 _LONGEST_WAY: Final = 1 << 12
 """Objects on it."""
 _LONGEST_OBJECT: Final = 60
@@ -24,7 +25,7 @@ class Ways:
 
     def __init__(self, heap: Heap) -> None:
         self._heap = heap
-        self._values, self._links = Values(heap.python), Links(heap)
+        self._values, self._links = Values(heap.python), Links(heap.python, heap.layouts)
         self._modules = {
             address: module.name
             for module in reversed(heap.modules)
@@ -64,7 +65,12 @@ class Ways:
 
     def link(self, source: int, target: int) -> Link:
         """Return how a node leads to an object to which it has a reference."""
-        return self._links.between(source, target)
+        heap, address = self._heap, self._heap.address_of(target)
+        if source < len(heap.objects.rows):
+            found = self._links.between(heap.address_of(source), address)
+        else:
+            found = self._links.from_frame(heap.frames[source - len(heap.objects.rows)], address)
+        return found or _UNKNOWN
 
 
 def _joined(links: Iterable[Link]) -> str:

@@ -22,6 +22,7 @@ from gencore.analysis.words import Addresses, Mask, Run, Things, Words
 __all__ = [
     "Census",
     "HeapObjects",
+    "HeapSearch",
     "LargestObject",
     "MemoryUse",
     "TypeCount",
@@ -124,7 +125,7 @@ class HeapObjects:
 
 def take_census(python: Python, *, top: int = 10) -> Census:
     """Count the objects of a dumped Python, and name the *top* largest ones."""
-    search = _Search(python)
+    search = HeapSearch(python)
     tally = _Tally(search.sizes, search.types, search.names, top)
     used = 0
     for blocks, things, rows, allocated in search.in_pools():
@@ -144,7 +145,7 @@ def take_census(python: Python, *, top: int = 10) -> Census:
 
 def find_objects(python: Python) -> HeapObjects:
     """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
-    search = _Search(python)
+    search = HeapSearch(python)
     found = [(things, rows) for _, things, rows, _ in search.in_pools()]
     _, (things, rows, _) = search.outside()
     found.append((things, rows))
@@ -157,7 +158,7 @@ def find_objects(python: Python) -> HeapObjects:
     return HeapObjects(search.words, search.types, search.names, search.sizes, joined, types)
 
 
-class _Search:
+class HeapSearch:
     """Finds objects: first those in pools, then those outside of them."""
 
     def __init__(self, python: Python) -> None:
@@ -177,6 +178,10 @@ class _Search:
             blocks, size = blocks_in_use(self.words, batch), int(batch.sizes[0])
             things, rows = self._recognition.objects(blocks, size)
             yield size * len(blocks), things, rows, np.full(len(rows), size)
+
+    def objects_in(self, blocks: Addresses, size: int) -> Things:
+        """Return the objects in some blocks of one size, wherever they begin in these."""
+        return self._recognition.objects(self.words.things(blocks)[0], size)[0]
 
     def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
         """Return the allocator, of which the layout is that in which most objects are found."""

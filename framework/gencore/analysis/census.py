@@ -183,6 +183,14 @@ class HeapSearch:
         """Return the objects in some blocks of one size, wherever they begin in these."""
         return self._recognition.objects(self.words.things(blocks)[0], size)[0]
 
+    def alive(self, addresses: Addresses) -> Addresses:
+        """Return at which addresses objects are that have references."""
+        things, _ = self.words.things(addresses)
+        rows = self.types.find(things.word(8))
+        known = rows >= 0
+        things, rows = things.chosen(known), rows[known]
+        return things.addresses[self._recognition.alive(things, rows)]
+
     def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
         """Return the allocator, of which the layout is that in which most objects are found."""
         tries = [(self._in_chunks(layout), layout) for layout in self._chunk_layouts()]

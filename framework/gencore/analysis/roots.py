@@ -45,6 +45,11 @@ class FrameRoot:
     address: int
     code: int
 
+    @property
+    def shown(self) -> str:
+        """As a root is shown."""
+        return f"thread {self.tid}, {self.function}()"
+
 
 def find_modules(python: Python, objects: HeapObjects) -> tuple[ModuleRoot, ...]:
     """Return what ``sys.modules`` has, of each interpreter; nothing if it is missing."""

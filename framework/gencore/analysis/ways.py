@@ -54,8 +54,7 @@ class Ways:
     def root(self, node: int) -> str:
         """Return what a root is."""
         if node >= len(self._heap.objects.rows):
-            frame = self._heap.frames[node - len(self._heap.objects.rows)]
-            return f"thread {frame.tid}, {frame.function}()"
+            return self._heap.frames[node - len(self._heap.objects.rows)].shown
         name = self._modules.get(self._heap.address_of(node))
         return f"module {name}" if name is not None else f"native code: {self.show(node)}"
 

@@ -39,7 +39,7 @@ class _Address(click.ParamType[int]):
 @click.command("referrers")
 @bundle_argument
 @click.argument("address", metavar="ADDRESS", type=_Address())
-@click.option("--to-root", is_flag=True, help="Show the objects on the way from a root, too.")
+@click.option("--to-root", is_flag=True, help="Show the shortest way to it, too.")
 @click.option(
     "--top",
     metavar="N",
@@ -58,8 +58,8 @@ def referrers_command(
     """Show what refers to the object at ADDRESS.
 
     Each referrer is shown with how it leads to the object: an attribute, a key, an index, a
-    variable. The last line is the shortest way from a module or a thread. Referrers that are
-    native code have no row: compare the number of references.
+    variable. What native code refers to has more references than referrers. --to-root adds the
+    shortest way from a module or a thread, which takes as long as heap --retained.
 
     \b
     Examples:
@@ -70,7 +70,9 @@ def referrers_command(
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         if is_heap_missing(opened):
             return ExitCode.PARTIAL
-        found = answer_to("referrers", path, copy, str(address), str(top))
+        found = answer_to(
+            "referrers", path, copy, str(address), str(top), "to-root" if to_root else ""
+        )
     if not found.known:
         raise UsageError(
             f"no object of the heap begins at {address:#x}",
@@ -95,7 +97,7 @@ def _shown(found: ManifestValue) -> dict[str, Any]:
         ],
         "referrers_found": integer_of(found["count"]) or 0,
         "way": found["way"].text,
-        "steps": [_object(row) for row in found["steps"]],
+        "steps": [_object(row) for row in found["steps"]] if found["steps"].known else None,
     }
 
 
@@ -112,13 +114,13 @@ def _lines(found: ManifestValue, *, to_root: bool) -> Iterator[str]:
     for row in found["referrers"]:
         yield f"{_address(row):>18}  {row['type']} {row['way']}"
         yield f"{'':>18}    {row['shown']}"
-    yield ""
     if to_root:
+        yield ""
         yield f"{'address':>18}  on the way"
         for row in found["steps"]:
             yield f"{_address(row):>18}  {row['shown']}"
         yield ""
-    yield found["way"].text or "nothing leads to it: it is garbage that was not collected yet"
+        yield found["way"].text or "nothing leads to it: it is garbage that was not collected yet"
 
 
 def _address(row: ManifestValue) -> str:

@@ -116,7 +116,7 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     heap = shown("heap", "--retained", bundle)
     assert heap["types"]
     holder = heap["retained"]["holders"][0]
-    assert shown("referrers", bundle, str(holder["address"]))["way"] == holder["way"]
+    assert shown("referrers", "--to-root", bundle, str(holder["address"]))["way"] == holder["way"]
     assert shown("diff", bundle, bundle) == {
         "schema_version": heap["schema_version"],
         "same_process": True,

@@ -56,6 +56,7 @@ class DirectReferrers:
         """Return the objects that point in front of words, and what they point to itself."""
         pointers = _places(self._words, self._ranges(places))
         pointed_to = self._words.at(pointers)[0]
+        pointers = pointers[self._search.types.find(pointed_to) < 0]  # a type has no buffer there
         large = self._search.alive(_distinct(pointed_to[~self._search.pools.have(pointed_to)]))
         return _distinct(np.concatenate([self._around(pointers), large]))
 
@@ -102,7 +103,7 @@ class DirectReferrers:
         things, _ = self._words.things(candidates)
         rows = self._search.types.find(things.word(8))
         found = [np.zeros(0, np.uint64)]
-        owned = np.isin(places, things.addresses + np.uint64(_TYPE_AT))  # of no interest
+        owned = _are_among(places, things.addresses + np.uint64(_TYPE_AT))  # of no interest
         for row in np.flatnonzero(np.bincount(rows[rows >= 0])):
             of_type = things.chosen(rows == row)
             owns = self._own(int(row), of_type, target, places, owned)
@@ -116,7 +117,7 @@ class DirectReferrers:
             here = things.word(offset) == target
             owns |= here
             at = things.addresses[here] + np.int64(offset).view(np.uint64)
-            owned |= np.isin(places, at)
+            owned |= _are_among(places, at)
         for part in layout.parts(things):
             for owner, which in _places_in(part, places):
                 owns[owner] = True
@@ -169,6 +170,16 @@ def _merged(ranges: set[Range]) -> list[Range]:
         else:
             merged.append((start, end))
     return merged
+
+
+def _are_among(places: Addresses, addresses: Addresses) -> Mask:
+    """Return which places, in order, are among some addresses."""
+    found = np.zeros(len(places), np.bool_)
+    row = np.searchsorted(places, addresses)
+    within = row < len(places)
+    row, addresses = row[within], addresses[within]
+    found[row[places[row] == addresses]] = True
+    return found
 
 
 def _distinct(addresses: Addresses) -> Addresses:

@@ -29,10 +29,12 @@ static void show_runtime(void)
 	AT("first_interpreter", _PyRuntimeState, interpreters.head);
 	AT("next_interpreter", PyInterpreterState, next);
 #if PY_MINOR_VERSION == 11
+	AT("modules_of_interpreter", PyInterpreterState, modules);
 	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil_holder", _PyRuntimeState, ceval.gil.last_holder);
 	AT("gil_locked", _PyRuntimeState, ceval.gil.locked);
 #else
+	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
 	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil", PyInterpreterState, ceval.gil);
 	AT("gil_holder", struct _gil_runtime_state, last_holder);
@@ -123,6 +125,7 @@ static void show_what_is_said(void)
 	SAID("first_interpreter", runtime_state.interpreters_head);
 	SAID("next_interpreter", interpreter_state.next);
 	SAID("first_thread", interpreter_state.threads_head);
+	SAID("modules_of_interpreter", interpreter_state.imports_modules);
 	SAID("gil", interpreter_state.ceval_gil);
 	SAID("gil_state", interpreter_state.gil_runtime_state);
 	SAID("gil_locked", interpreter_state.gil_runtime_state_locked);

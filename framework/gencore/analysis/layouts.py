@@ -21,6 +21,8 @@ class Layout:
     first_interpreter: int
     next_interpreter: int
     first_thread: int
+    modules_of_interpreter: int
+    """``sys.modules``, whatever the application has put into its place since."""
     gil: int | None
     """In an interpreter: a pointer. None in 3.11, whose only GIL is part of the runtime."""
     gil_holder: int = 8
@@ -57,6 +59,7 @@ LAYOUTS: Final = {
         first_interpreter=40,
         next_interpreter=0,
         first_thread=16,
+        modules_of_interpreter=888,
         gil=None,
         gil_holder=368,
         gil_locked=376,
@@ -80,6 +83,7 @@ LAYOUTS: Final = {
         first_interpreter=40,
         next_interpreter=0,
         first_thread=72,
+        modules_of_interpreter=944,
         gil=384,
         native_id=144,
         frame_of_thread=56,
@@ -93,6 +97,7 @@ LAYOUTS: Final = {
         first_interpreter=632,
         next_interpreter=7264,
         first_thread=7344,
+        modules_of_interpreter=7656,
         gil=16,
         native_id=160,
         frame_of_thread=72,
@@ -104,6 +109,7 @@ LAYOUTS: Final = {
         first_interpreter=808,
         next_interpreter=7272,
         first_thread=7344,
+        modules_of_interpreter=7688,
         gil=16,
         native_id=160,
         frame_of_thread=72,
@@ -116,6 +122,7 @@ LAYOUTS: Final = {
         first_interpreter=936,
         next_interpreter=7264,
         first_thread=7336,
+        modules_of_interpreter=7592,
         gil=16,
         native_id=184,
         frame_of_thread=72,
@@ -132,6 +139,7 @@ _IN_EACH: Final = {"first_interpreter": 40, "next_interpreter": 64, "first_threa
 SAID: Final[dict[int, dict[str, int]]] = {
     13: {
         **_IN_EACH,
+        "modules_of_interpreter": 88,
         "gil": 112,
         "next_thread": 168,
         "interpreter_of_thread": 176,
@@ -150,6 +158,7 @@ SAID: Final[dict[int, dict[str, int]]] = {
     },
     14: {
         **_IN_EACH,
+        "modules_of_interpreter": 96,
         "gil": 120,
         "next_thread": 192,
         "interpreter_of_thread": 200,
@@ -168,6 +177,7 @@ SAID: Final[dict[int, dict[str, int]]] = {
     },
     15: {
         **_IN_EACH,
+        "modules_of_interpreter": 96,
         "gil": 120,
         "next_thread": 192,
         "interpreter_of_thread": 200,

@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "report": "gencore.cli.report:report",
     "stacks": "gencore.cli.stacks:stacks_command",
     "verify": "gencore.cli.bundle:verify_command",
+    "why": "gencore.cli.why:why_command",
 }
 """Where each command is: only the one that runs is imported, or all for ``--help``."""
 _OF_OUTPUT: Final = frozenset(

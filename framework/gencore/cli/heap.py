@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from gencore._escaping import escape_unprintable
+from gencore._overview import WITHOUT_HEAP
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
@@ -20,8 +21,6 @@ from gencore.errors import ExitCode, IntegrityError, UsageError
 
 __all__ = ["heap_command"]
 
-_WITHOUT_HEAP: Final = ("stacks", "triage")
-"""Contents of a core that has little more than what stacks are read from."""
 _UNKNOWN_ALLOCATOR: Final = (
     "gencore: the memory allocator is unsupported: neither pools of CPython nor chunks of glibc's "
     "malloc were found"
@@ -73,7 +72,7 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
     else:
         for line in _lines(ManifestValue(census), top):
             click.echo(line)
-    if content in _WITHOUT_HEAP:
+    if content in WITHOUT_HEAP:
         click.echo(f"gencore: the core has the content {content}: the heap is missing", err=True)
         return ExitCode.PARTIAL
     if census["allocator"] == "unknown":

@@ -107,10 +107,10 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     code = "import gencore, sys; print(gencore.collect_core(directory=sys.argv[1]))"
     made = [sys.executable, "-c", code, tmp_path]
     bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
-    command = [sys.executable, "-m", "gencore", "heap", "--json", bundle]
-    done = subprocess.run(command, capture_output=True, env=environment, check=True)
-
-    assert check(("heap",), done.stdout)["types"]
+    for name, part in (("heap", "types"), ("why", "groups")):
+        command = [sys.executable, "-m", "gencore", name, "--json", bundle]
+        done = subprocess.run(command, capture_output=True, env=environment, check=True)
+        assert check((name,), done.stdout)[part]
 
 
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle):

@@ -126,6 +126,19 @@ def test_a_limit_that_is_near_is_named(dumped, why):
     assert shown["findings"][0]["evidence"][0].endswith(" of 100")
 
 
+def test_a_request_in_flight_is_shown_without_its_secrets(dumped, why):
+    """With the line that works on it; those that were answered are none."""
+    shown = why("--json", dumped("healthy", "django_request"))
+
+    (request,) = shown["requests"]
+    assert (request["protocol"], request["method"]) == ("WSGI", "GET")
+    assert request["target"] == "/orders/7"
+    assert request["place"]["function"] == "Held.work"
+    assert "secret" not in json.dumps(shown)
+    assert shown["packages"]["django"]
+    assert "json" not in shown["packages"]
+
+
 def test_what_cannot_be_read_is_missing(dumped, why, tmp_path):
     """Without a core, the manifest's stacks are shown, and the exit code is 3."""
     bundle = dumped("sick", "deadlock")

@@ -8,6 +8,7 @@ import attrs
 from gencore._overview.findings import Facts, Finding, find
 from gencore._overview.limits import Limit, limits_in
 from gencore._overview.places import (
+    Place,
     Source,
     ThreadGroup,
     integer,
@@ -46,6 +47,21 @@ class Gil:
 
 
 @attrs.frozen(kw_only=True)
+class RequestRow:
+    """A request that was not answered yet, or a task of a queue."""
+
+    protocol: str
+    """``WSGI``, ``ASGI`` or ``Celery``."""
+    method: str | None
+    target: str
+    """The path, or the task's name."""
+    worker: str
+    """The thread or the task that works on it."""
+    place: Place | None
+    """Where it is in the application's code."""
+
+
+@attrs.frozen(kw_only=True)
 class TypeRow:
     """The objects of one type, or all of them."""
 
@@ -77,7 +93,10 @@ class Overview:
     """The largest first."""
     gil: Gil | None
     """None if it is unknown."""
+    requests: tuple[RequestRow, ...]
     heap: Heap | None
+    packages: Mapping[str, str]
+    """The version of each."""
     limits: tuple[Limit, ...]
     missing: Mapping[str, str]
     """Parts that could not be read, and why."""
@@ -114,6 +133,8 @@ def make_overview(
             ThreadGroup.of(row, facts.names, source) for row in facts.answer["threads"]["groups"]
         ),
         gil=_gil(facts),
+        requests=tuple(_request(facts, row) for row in facts.answer["requests"]),
+        packages={name: str(version) for name, version in facts.answer["packages"].entries},
         heap=_heap(facts.answer["heap"]),
         limits=tuple(limits_in(fields)),
         missing=missing,
@@ -140,6 +161,16 @@ def _gil(facts: Facts) -> Gil | None:
     return Gil(
         holders=tuple(facts.at(thread) for thread in threads["gil"]),
         waiting=integer(threads["waiting_for_gil"]) or 0,
+    )
+
+
+def _request(facts: Facts, row: ManifestValue) -> RequestRow:
+    return RequestRow(
+        protocol=str(row["protocol"]),
+        method=row["method"].text,
+        target=str(row["target"]),
+        worker=row["task"].text or facts.names(row["tid"]),
+        place=Place.of(row["place"], facts.source),
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Any, Final
 
 import attrs
@@ -88,9 +89,10 @@ def _lines(shown: Overview) -> Iterator[str]:
         yield "no problem found; what follows is what the process was doing"
     yield ""
     yield from _threads(shown)
-    if shown.heap is not None:
-        yield ""
-        yield from _heap(shown)
+    for section in (_requests, _heap, _packages):
+        if lines := [*section(shown)]:
+            yield ""
+            yield from lines
     for part, reason in shown.missing.items():
         yield f"missing    {part}: {reason}"
 
@@ -145,6 +147,15 @@ def _gil(shown: Overview) -> Iterator[str]:
         yield f"GIL        no thread holds it{waiting}"
 
 
+def _requests(shown: Overview) -> Iterator[str]:
+    for row in shown.requests[:_MOST_GROUPS]:
+        method = f" {row.method}" if row.method else ""
+        yield f"request    {row.protocol}{method} {row.target}"
+        yield f"           {row.worker} at {row.place or 'an unknown place'}"
+    if rest := shown.requests[_MOST_GROUPS:]:
+        yield f"           and {len(rest):,} more"
+
+
 def _heap(shown: Overview) -> Iterator[str]:
     heap = shown.heap
     if heap is None:
@@ -152,6 +163,12 @@ def _heap(shown: Overview) -> Iterator[str]:
     yield f"objects    {heap.count:,}, {show_size(heap.size)}"
     for row in heap.types[:_MOST_TYPES]:
         yield f"{row.count:>9,}  {show_size(row.size):>9}  {row.type}"
+
+
+def _packages(shown: Overview) -> Iterator[str]:
+    if shown.packages:
+        names = ", ".join(f"{name} {version}" for name, version in shown.packages.items())
+        yield from wrap(names, 100, initial_indent="packages   ", subsequent_indent=" " * 11)
 
 
 def _count(number: int, noun: str) -> str:

@@ -182,8 +182,34 @@ def numpy_job():
     dump()
 
 
+class Held:
+    """A request that is answered when it may be: not before the dump."""
+
+    def __init__(self):
+        self.begun, self.may_end = threading.Event(), threading.Event()
+
+    def work(self, number):
+        """Hold the request number 7."""
+        if number == 7:
+            self.begun.set()
+            self.may_end.wait()
+
+
+def ask(port):
+    """Have a request answered, and dump while another one is not."""
+    place = f"http://127.0.0.1:{port}/orders"
+    urllib.request.urlopen(f"{place}/1?token=secret").read()
+    if "request" in sys.argv[1]:
+        start(lambda: urllib.request.urlopen(f"{place}/7?token=secret").read())
+        held.begun.wait()
+    dump()
+
+
+held = Held()
+
+
 def django():
-    """A server that has answered a request."""
+    """A server of WSGI."""
     from wsgiref.simple_server import make_server
 
     from django.conf import settings
@@ -191,27 +217,35 @@ def django():
     from django.http import HttpResponse
     from django.urls import path
 
+    def view(_, number):
+        held.work(number)
+        return HttpResponse("hello")
+
     settings.configure(ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="0")
-    globals()["urlpatterns"] = [path("", lambda _: HttpResponse("hello"))]
+    globals()["urlpatterns"] = [path("orders/<int:number>", view)]
     server = make_server("127.0.0.1", 0, get_wsgi_application())
     start(server.serve_forever)
-    urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/").read()
-    dump()
+    ask(server.server_port)
 
 
 def fastapi():
-    """The same with uvicorn."""
+    """A server of ASGI, whose function for requests is on a thread, as it is no coroutine."""
     import uvicorn
     from fastapi import FastAPI
 
+    def view(number: int):
+        held.work(number)
+        return "hello"
+
     app = FastAPI()
-    app.get("/")(lambda: "hello")
+    app.get("/orders/{number}")(view)
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", loop="asyncio"))
     start(server.run, [listening])
-    urllib.request.urlopen(f"http://127.0.0.1:{listening.getsockname()[1]}/").read()
-    dump()
+    ask(listening.getsockname()[1])
 
+
+django_request, fastapi_request = django, fastapi
 
 if __name__ == "__main__":
     globals()[sys.argv[1]]()

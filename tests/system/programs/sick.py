@@ -4,6 +4,7 @@ sick.py KIND DIRECTORY
 """
 
 import asyncio
+import os
 import queue
 import resource
 import sys
@@ -43,15 +44,18 @@ def is_blocked(thread):
 def deadlock():
     """Two threads that take two locks in a different order, and others that wait for these."""
     orders, stock = threading.Lock(), threading.Lock()
-    both_have_one = threading.Barrier(2)
+    both_have_one, inside = threading.Barrier(2), queue.Queue()
 
     def reserve(first, second):
         with first:
             both_have_one.wait()
+            inside.put("")
             with second:
                 pass
 
     threads = (start("reserve", reserve, orders, stock), start("return", reserve, stock, orders))
+    for _ in threads:
+        inside.get()
     wait_until_blocked(*threads)
     dump()
 
@@ -74,9 +78,9 @@ def descriptors():
     """Nearly all files that may be open are open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
-    files = [Path(__file__).open() for _ in range(83)]
+    for _ in range(83):
+        os.dup(0)
     dump()
-    del files
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def test_a_deadlock_is_named_with_its_lines(dumped, why, installed):
     assert finding["sentence"] == (
         "deadlock: reserve waits for a Lock held by return, which waits for a Lock held by reserve"
     )
-    assert all("with second:" in line for line in finding["evidence"])
+    assert all("sick.py:" in line for line in finding["evidence"])
     assert finding["following"] == f"gencore stacks {bundle}"
     largest = shown["groups"][0]
     assert (largest["count"], largest["own"]) == (2, True)

@@ -13,6 +13,10 @@ from gencore.bundle.manifest import ManifestValue
 __all__ = ["Facts", "Finding", "find"]
 
 _LOCKS: Final = {"Lock": "a Lock", "RLock": "an RLock"}
+_KNOWN_BY: Final = {
+    "record": "it records its owner",
+    "with": "its owner is in the block of its with",
+}
 _TRIGGERED: Final = {
     "gil": "the GIL was not given back for {:.3g} s before the dump",
     "loop": "an event loop did not run for {:.3g} s before the dump",
@@ -52,11 +56,16 @@ class Facts:
         return f"gencore {words} {self.bundle}"
 
     def at(self, thread: ManifestValue) -> str:
-        """Return what a thread does where, and the line if it is known."""
-        place = Place.of(thread["place"], self.source)
-        called, doing = self.names(thread["tid"]), thread["doing"].text or "in an unknown state"
-        line = f": {place.source_line}" if place and place.source_line else ""
-        return f"{called} is {doing} at {place or 'an unknown place'}{line}"
+        """Return what a thread does where."""
+        doing = thread["doing"].text or "in an unknown state"
+        return f"{self.names(thread['tid'])} is {doing} at {self.place(thread['place'])}"
+
+    def place(self, row: ManifestValue) -> str:
+        """Return a place, and its line if the bundle has it."""
+        place = Place.of(row, self.source)
+        if place is None:
+            return "an unknown place"
+        return f"{place}: {place.source_line}" if place.source_line else str(place)
 
 
 def find(facts: Facts) -> tuple[Finding, ...]:
@@ -66,8 +75,7 @@ def find(facts: Facts) -> tuple[Finding, ...]:
 
 
 def _deadlocks(facts: Facts) -> Iterator[Finding]:
-    for cycle in facts.answer["deadlocks"]:
-        waits = cycle.rows
+    for waits in filter(None, (cycle.rows for cycle in facts.answer["deadlocks"])):
         holders = (*waits[1:], *waits[:1])
         clauses = (
             f"waits for {_LOCKS.get(wait['lock'].text or '', 'a lock')}"
@@ -83,18 +91,16 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 
 
 def _wait(facts: Facts, wait: ManifestValue) -> str:
-    how = {"record": "the lock records its owner", "with": "its owner is in its with block"}
-    known = how.get(wait["known_by"].text or "", "its owner is known")
-    place = _place_of(facts, wait["tid"])
-    return f"{facts.names(wait['tid'])} waits at {place} for {wait['address']}; {known}"
+    known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
+    lock = f"the {wait['lock'].text or 'lock'} {wait['address']}; {known}"
+    return f"{facts.names(wait['tid'])} waits at {_place_of(facts, wait['tid'])} for {lock}"
 
 
 def _place_of(facts: Facts, tid: ManifestValue) -> str:
+    """Return where a thread is."""
     for group in facts.answer["threads"]["groups"]:
         if any(member.number == tid.number for member in group["tids"]):
-            place = Place.of(group["place"], facts.source)
-            line = f": {place.source_line}" if place and place.source_line else ""
-            return f"{place or 'an unknown place'}{line}"
+            return str(Place.of(group["place"], facts.source) or "an unknown place")
     return "an unknown place"
 
 
@@ -164,7 +170,7 @@ def _heap(facts: Facts) -> Iterator[Finding]:
     free = memory["free_in_pools"].amount or 0
     for row in heap["largest"].rows[:1]:
         size = row["size"].amount or 0
-        if size >= _MUCH and size >= total * _MOST_OF_IT:
+        if size >= _MUCH and total and size >= total * _MOST_OF_IT:
             yield Finding(
                 severity="note",
                 sentence=f"one object has {size / total:.0%} of the bytes of all objects: "

@@ -12,6 +12,7 @@ from gencore._escaping import escape_unprintable, quote_path
 from gencore._overview import Finding, Overview, make_overview
 from gencore._overview.places import ThreadGroup
 from gencore._quantities import show_size
+from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
@@ -53,6 +54,9 @@ def why_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
     """
     with open_input(path) as opened:
         answer = read_why(opened, keep=keep, quiet=quiet)
+        failure = ManifestValue(answer)["missing"][UNREAD].text
+        if failure is not None and not opened.has_manifest:
+            raise IntegrityError(f"{path}: {failure}")
         sources = SourceLines(opened)
         shown = make_overview(opened.facts(), answer, sources.find, quote_path(path))
     if as_json:
@@ -64,18 +68,13 @@ def why_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
 
 
 def read_why(opened: OpenedCore, *, keep: bool, quiet: bool) -> Mapping[str, Any]:
-    """Return what the core says; if it cannot be read, why.
-
-    Raises `IntegrityError` if it cannot, and a manifest, which has stacks too, is missing.
-    """
+    """Return what the core says; if it cannot be read, why: that is what is missing."""
     with unpack(opened, keep=keep, quiet=quiet) as copy:
         reading = ask("why", copy)
     for gap in reading.gaps:
         print_gap(gap)
     if isinstance(reading.value, dict):
-        return reading.value
-    if not opened.has_manifest:
-        raise IntegrityError(f"{opened.path}: {reading.failure}")
+        return {"missing": {}, **reading.value}
     return {"missing": {UNREAD: reading.failure}}
 
 

@@ -22,8 +22,8 @@ from gencore.analysis.waiting_calls import WAITING_CALLS
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
-_TOP: Final = 10
-"""Types and objects of the heap."""
+_TOP: Final = 100
+"""Types and objects of the heap: a page draws more than a terminal shows."""
 _MOST_THREADS: Final = 1 << 16
 _MOST_FRAMES: Final = 100
 """Of a group."""

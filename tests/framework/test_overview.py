@@ -10,6 +10,7 @@ from gencore._overview import make_overview
 PLACE = "reserve (/srv/orders.py:12)"
 NO_TASK = "no task runs before a call returns that is not awaited"
 FRAME = {"function": "reserve", "file": "/srv/orders.py", "line": 12}
+CALLED = {"function": "wait", "file": "/lib/threading.py", "line": 7}
 HELD = {"tid": 7, "place": FRAME, "doing": "running", "frames": [FRAME]}
 ANSWER = {
     "version": [3, 13, 1],
@@ -25,7 +26,7 @@ ANSWER = {
         ],
         "gil": [HELD],
         "waiting_for_gil": 1,
-        "blocked_loops": [HELD],
+        "blocked_loops": [HELD | {"frames": [CALLED, FRAME]}],
     },
     "deadlocks": [
         [
@@ -103,7 +104,7 @@ def test_sentences_have_their_evidence_and_problems_come_first():
             f"the event loop of one is blocked: {NO_TASK}",
             (
                 "one is running at reserve (/srv/orders.py:12): with second:",
-                "the innermost frame is reserve (/srv/orders.py:12)",
+                "what it has called is in wait (/lib/threading.py:7)",
             ),
         ),
         ("problem", "open files: 98% of the limit is used", ("1,000 of 1,024",)),

@@ -106,15 +106,21 @@ def _place_of(facts: Facts, tid: ManifestValue) -> str:
 
 def _blocked_loops(facts: Facts) -> Iterator[Finding]:
     for thread in facts.answer["threads"]["blocked_loops"]:
-        frames = thread["frames"].rows
-        innermost = Place.of(frames[0], facts.source) if frames else None
         yield Finding(
             severity="problem",
             sentence=f"the event loop of {facts.names(thread['tid'])} is blocked: "
             "no task runs before a call returns that is not awaited",
-            evidence=(facts.at(thread), f"the innermost frame is {innermost}"),
+            evidence=(facts.at(thread), *_calls_below(facts, thread)),
             following=facts.command("stacks"),
         )
+
+
+def _calls_below(facts: Facts, thread: ManifestValue) -> Iterator[str]:
+    """Yield what a thread's place has called in the end, if it has called something."""
+    for row in thread["frames"].rows[:1]:
+        innermost = Place.of(row, facts.source)
+        if innermost != Place.of(thread["place"], facts.source):
+            yield f"what it has called is in {innermost}"
 
 
 def _triggers(facts: Facts) -> Iterator[Finding]:
@@ -189,7 +195,7 @@ def _heap(facts: Facts) -> Iterator[Finding]:
 
 def _article(name: ManifestValue) -> str:
     text = str(name)
-    return f"an {text}" if text[:1] in "aeiou" else f"a {text}"
+    return f"an {text}" if text[:1] in set("AEIOUaeiou") else f"a {text}"
 
 
 _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (

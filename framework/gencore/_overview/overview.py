@@ -122,7 +122,7 @@ def make_overview(
     facts = Facts(
         manifest=fields,
         answer=ManifestValue(read),
-        names=names_of(fields["threads"]),
+        names=names_of(fields["threads"], ManifestValue(read)["names"]),
         source=source,
         bundle=bundle,
     )

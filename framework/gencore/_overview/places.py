@@ -77,15 +77,22 @@ def integer(value: ManifestValue) -> int | None:
     return None if value.amount is None else int(value.amount)
 
 
-def names_of(threads: ManifestValue) -> Names:
-    """Return what calls threads as a manifest does: by Python's name, or else by the kernel's."""
+def names_of(threads: ManifestValue, in_core: ManifestValue) -> Names:
+    """Return what calls threads as Python does, by a manifest or a core, else as the kernel does.
+
+    *in_core* has the names that were read of the core, by tid.
+    """
     found = {
-        integer(row["tid"]): row["python"]["name"].text or row["name"].text for row in threads
+        str(integer(row["tid"])): row["python"]["name"].text
+        or in_core[str(integer(row["tid"]))].text
+        or row["name"].text
+        for row in threads
     }
+    found |= {tid: found.get(tid) or name.text for tid, name in in_core.entries}
     called = Counter(found.values())
 
     def name(tid: ManifestValue) -> str:
-        text = found.get(integer(tid))
+        text = found.get(str(integer(tid)))
         if text is None:
             return f"thread {tid}"
         return text if called[text] == 1 else f"{text} ({tid})"

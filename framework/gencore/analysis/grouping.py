@@ -72,11 +72,17 @@ def group_threads(threads: Iterable[Thread]) -> tuple[Group, ...]:
 
 def group_stacks(stacks: Iterable[tuple[int, tuple[Frame, ...]]]) -> tuple[Group, ...]:
     """Return the groups of what has stacks, the largest first, else in the order given."""
-    found: dict[Frame | None, list[tuple[int, tuple[Frame, ...]]]] = defaultdict(list)
+    found: dict[tuple[str, str, int | None] | None, list[tuple[int, tuple[Frame, ...]]]]
+    found = defaultdict(list)
     for member, frames in stacks:
-        found[telling_frame(frames)].append((member, frames))
-    groups = (
-        Group(members=tuple(member for member, _ in rows), frames=rows[0][1], place=place)
-        for place, rows in found.items()
-    )
+        place = telling_frame(frames)
+        spot = None if place is None else (place.function, place.file, place.line)
+        found[spot].append((member, frames))
+    groups = (_group(rows) for rows in found.values())
     return tuple(sorted(groups, key=lambda group: (not group.frames, -len(group.members))))
+
+
+def _group(rows: Sequence[tuple[int, tuple[Frame, ...]]]) -> Group:
+    frames = rows[0][1]
+    members = tuple(member for member, _ in rows)
+    return Group(members=members, frames=frames, place=telling_frame(frames))

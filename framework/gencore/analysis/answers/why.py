@@ -18,6 +18,7 @@ from gencore.analysis.grouping import Group, group_threads, telling_frame
 from gencore.analysis.packages import read_packages
 from gencore.analysis.requests import RequestReader
 from gencore.analysis.stacks import Frame, Thread
+from gencore.analysis.thread_names import thread_names
 from gencore.analysis.waiting_calls import WAITING_CALLS
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
@@ -92,12 +93,16 @@ class _Reading:
         sums = {name: sum(row[name] for row in census["types"]) for name in ("count", "size")}
         return {**census, "types": census["types"][:_TOP], "all": sums}
 
+    def names(self) -> dict[int, str]:
+        return thread_names(self._python)
+
     def packages(self) -> dict[str, str]:
         return read_packages(self._python)
 
 
 _PARTS: Final[dict[str, Callable[[_Reading], Any]]] = {
     "threads": _Reading.threads,
+    "names": _Reading.names,
     "deadlocks": _Reading.deadlocks,
     "requests": _Reading.requests,
     "heap": _Reading.heap,
@@ -116,11 +121,15 @@ def _thread(thread: Thread) -> dict[str, Any]:
 
 def _place(frames: Sequence[Frame]) -> dict[str, Any] | None:
     place = telling_frame(frames)
-    return attrs.asdict(place) if place else None
+    return _row(place) if place else None
 
 
 def _rows(frames: Sequence[Frame]) -> list[dict[str, Any]]:
-    return [attrs.asdict(frame) for frame in frames[:_MOST_FRAMES]]
+    return [_row(frame) for frame in frames[:_MOST_FRAMES]]
+
+
+def _row(frame: Frame) -> dict[str, Any]:
+    return {"function": frame.function, "file": frame.file, "line": frame.line}
 
 
 def _doing(thread: Thread) -> str | None:

@@ -90,8 +90,8 @@ def test_sentences_have_their_evidence_and_problems_come_first():
             "problem",
             "deadlock: one waits for a Lock held by two, which waits for an RLock held by one",
             (
-                f"one waits at {PLACE} for the Lock 0x1000; its owner is in the block of its with",
-                f"two waits at {PLACE} for the RLock 0x2000; it records its owner",
+                f"one waits at {PLACE} for the Lock at 0x1000; its owner is in its with block",
+                f"two waits at {PLACE} for the RLock at 0x2000; the lock records its owner",
             ),
         ),
         (
@@ -152,6 +152,24 @@ def test_names_that_several_threads_have_get_their_tid():
     manifest["threads"][1]["python"]["name"] = "one"
 
     assert overview(manifest).groups[0].threads == ("one (7)", "one (8)")
+
+
+@pytest.mark.parametrize(
+    ("argv", "program"),
+    [
+        (["python3", "/srv/shop.py", "[redacted]"], "shop.py"),
+        (["python3", "-X", "[redacted]", "/venv/bin/gunicorn", "--bind"], "gunicorn"),
+        (["python3", "-m", "orders"], "orders"),
+        (["python3", "-c", "[redacted]"], "python3"),
+        ([], "python3"),
+    ],
+)
+def test_a_program_is_called_as_its_script(argv, program):
+    """Its interpreter is the same for all."""
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["process"]["argv"] = argv
+
+    assert overview(manifest).subject.program == program
 
 
 def places(value, path=()):

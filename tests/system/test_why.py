@@ -100,7 +100,7 @@ def test_a_deadlock_is_named_with_its_lines(dumped, why, installed):
     assert largest["place"]["function"] == "deadlock.<locals>.reserve"
     assert largest["place"]["source_line"] == "with second:"
     printed = why(bundle)
-    assert printed.splitlines()[2] == f"problem    {finding['sentence']}"
+    assert f"problem {finding['sentence']}" in " ".join(printed.split())
     assert f"next: gencore stacks {bundle}" in printed
 
 

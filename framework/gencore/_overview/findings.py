@@ -14,8 +14,8 @@ __all__ = ["Facts", "Finding", "find"]
 
 _LOCKS: Final = {"Lock": "a Lock", "RLock": "an RLock"}
 _KNOWN_BY: Final = {
-    "record": "it records its owner",
-    "with": "its owner is in the block of its with",
+    "record": "the lock records its owner",
+    "with": "its owner is in its with block",
 }
 _TRIGGERED: Final = {
     "gil": "the GIL was not given back for {:.3g} s before the dump",
@@ -92,7 +92,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 
 def _wait(facts: Facts, wait: ManifestValue) -> str:
     known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
-    lock = f"the {wait['lock'].text or 'lock'} {wait['address']}; {known}"
+    lock = f"the {wait['lock'].text or 'lock'} at {wait['address']}; {known}"
     return f"{facts.names(wait['tid'])} waits at {_place_of(facts, wait['tid'])} for {lock}"
 
 

@@ -23,13 +23,17 @@ WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
 
 
+_REDACTED: Final = "[redacted]"
+"""What a manifest has in place of arguments that may be secret."""
+
+
 @attrs.frozen(kw_only=True)
 class Subject:
     """Which process was dumped, and when; what is unknown is None."""
 
     service: str | None
     program: str | None
-    """The name of the executable."""
+    """The name of the script or module, else of the executable."""
     host: str | None
     pid: int | None
     python: str | None
@@ -146,12 +150,19 @@ def _subject(facts: Facts) -> Subject:
     version = ".".join(str(number) for number in facts.answer["version"])
     return Subject(
         service=manifest["annotations"]["service"].text or manifest["service"]["name"].text,
-        program=manifest["process"]["executable"]["name"].text,
+        program=_script(manifest) or manifest["process"]["executable"]["name"].text,
         host=manifest["host"]["name"].text,
         pid=integer(manifest["process"]["pid"]),
         python=version or manifest["runtime"]["version"].text,
         created_at=manifest["created_at"].text,
     )
+
+
+def _script(manifest: ManifestValue) -> str | None:
+    """Return the name of what the interpreter runs: of its arguments the one that is kept."""
+    arguments = (row.text or "-" for row in manifest["process"]["argv"].rows[1:])
+    shown = (text for text in arguments if not text.startswith(("-", _REDACTED)))
+    return next((text.rpartition("/")[2] or text for text in shown), None)
 
 
 def _gil(facts: Facts) -> Gil | None:

@@ -27,6 +27,8 @@ __all__ = ["UNREAD", "read_why", "why_command"]
 
 UNREAD: Final = "core"
 """The part that is missing if none was read."""
+_INDENT: Final = " " * 11
+_WIDTH: Final = 100
 _MOST_GROUPS: Final = 12
 _MOST_NAMES: Final = 4
 _MOST_TYPES: Final = 10
@@ -106,10 +108,23 @@ def _title(shown: Overview) -> str:
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    yield f"{finding.severity:<11}{finding.sentence}"
-    yield from (f"           - {line}" for line in finding.evidence)
+    yield from _wrapped(f"{finding.severity:<11}", finding.sentence)
+    for line in finding.evidence:
+        yield from _wrapped(f"{_INDENT}- ", line)
     if finding.following:
-        yield f"           next: {finding.following}"
+        yield f"{_INDENT}next: {finding.following}"
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    """Return a text behind its label, in lines that no path is broken by."""
+    return wrap(
+        " ".join(text.split()),
+        _WIDTH,
+        initial_indent=label,
+        subsequent_indent=" " * len(label),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _threads(shown: Overview) -> Iterator[str]:
@@ -167,7 +182,7 @@ def _heap(shown: Overview) -> Iterator[str]:
 def _packages(shown: Overview) -> Iterator[str]:
     if shown.packages:
         names = ", ".join(f"{name} {version}" for name, version in shown.packages.items())
-        yield from wrap(names, 100, initial_indent="packages   ", subsequent_indent=" " * 11)
+        yield from _wrapped("packages   ", names)
 
 
 def _count(number: int, noun: str) -> str:

@@ -142,7 +142,7 @@ def test_page_says_what_the_manifest_says():
     text = Page(render(MANIFEST)).text
 
     for expected in (
-        "python3 process 7",
+        "orders process 7",
         "24 November 2026, 04:04:19 UTC",
         "Pause 10.00 ms",
         "Core 1 MiB",

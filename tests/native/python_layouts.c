@@ -41,21 +41,20 @@ static void show_runtime(void)
 {
 	AT("first_interpreter", _PyRuntimeState, interpreters.head);
 	AT("next_interpreter", PyInterpreterState, next);
+	AT("id_of_interpreter", PyInterpreterState, id);
 #if PY_MINOR_VERSION == 11
+	AT("modules_of_interpreter", PyInterpreterState, modules);
 	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil_holder", _PyRuntimeState, ceval.gil.last_holder);
 	AT("gil_locked", _PyRuntimeState, ceval.gil.locked);
 #else
+	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
 	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil", PyInterpreterState, ceval.gil);
 	AT("gil_holder", struct _gil_runtime_state, last_holder);
 	AT("gil_locked", struct _gil_runtime_state, locked);
 #endif
-#if PY_MINOR_VERSION == 11
-	AT("modules_of_interpreter", PyInterpreterState, modules);
-#else
-	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
-#endif
+	AT("collecting_of_interpreter", PyInterpreterState, gc.collecting);
 #if PY_MINOR_VERSION >= 13
 	AT("loop_of_thread", _PyThreadStateImpl, asyncio_running_loop);
 #endif
@@ -109,6 +108,10 @@ static void show_frames(void)
 	AT("instructions_of_code", PyCodeObject, co_code_adaptive);
 	AT("slot_names_of_code", PyCodeObject, co_localsplusnames);
 	AT("slot_kinds_of_code", PyCodeObject, co_localspluskinds);
+	AT("flags_of_code", PyCodeObject, co_flags);
+	AT("arguments_of_code", PyCodeObject, co_argcount);
+	AT("keyword_arguments_of_code", PyCodeObject, co_kwonlyargcount);
+	AT("globals_of_frame", struct _PyInterpreterFrame, f_globals);
 	AT("namespace_of_frame", struct _PyInterpreterFrame, f_locals);
 }
 
@@ -184,6 +187,8 @@ static void show_what_is_said(void)
 	SAID("free_threaded", free_threaded);
 	SAID("first_interpreter", runtime_state.interpreters_head);
 	SAID("next_interpreter", interpreter_state.next);
+	SAID("id_of_interpreter", interpreter_state.id);
+	SAID("modules_of_interpreter", interpreter_state.imports_modules);
 	SAID("first_thread", interpreter_state.threads_head);
 	SAID("gil", interpreter_state.ceval_gil);
 	SAID("gil_state", interpreter_state.gil_runtime_state);
@@ -204,7 +209,6 @@ static void show_what_is_said(void)
 	SAID("lines_of_code", code_object.linetable);
 	SAID("first_line_of_code", code_object.firstlineno);
 	SAID("instructions_of_code", code_object.co_code_adaptive);
-	SAID("modules_of_interpreter", interpreter_state.imports_modules);
 #if PY_MINOR_VERSION >= 14
 	SAID("top_of_frame", interpreter_frame.stackpointer);
 	SAID("frame_of_generator", gen_object.gi_iframe);

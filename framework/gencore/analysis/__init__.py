@@ -11,9 +11,10 @@ Pure functions of bytes. `Memory` is what a core and its bundle's libraries have
 
 from gencore.analysis.awaited import Awaited
 from gencore.analysis.awaiting import Link
+from gencore.analysis.deadlocks import find_deadlocks
 from gencore.analysis.greenlets import Greenlet, read_greenlets
 from gencore.analysis.layouts import Layout
-from gencore.analysis.locks import Lock, Wait, find_deadlocks, read_waits
+from gencore.analysis.locks import Lock, Wait, read_waits
 from gencore.analysis.loops import Loop
 from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python

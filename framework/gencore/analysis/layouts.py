@@ -28,6 +28,9 @@ class Layout:
 
     first_interpreter: int
     next_interpreter: int
+    id_of_interpreter: int
+    modules_of_interpreter: int
+    collecting_of_interpreter: int
     first_thread: int
     gil: int | None
     """In an interpreter: a pointer. None in 3.11, whose only GIL is part of the runtime."""
@@ -39,8 +42,6 @@ class Layout:
     frame_of_thread: int
     frame_of_c_frame: int | None = None
     """Of what `frame_of_thread` leads to; None where that is the frame."""
-    modules_of_interpreter: int
-    """The dictionary ``sys.modules``."""
     previous_frame: int = 8
     owner_of_frame: int
     top_of_frame: int = 64
@@ -48,6 +49,7 @@ class Layout:
     locals_of_frame: int
     code_of_frame: int = 0
     instruction_of_frame: int = 56
+    globals_of_frame: int = 24
     namespace_of_frame: int = 40
     file_of_code: int = 112
     qualified_name_of_code: int = 128
@@ -55,6 +57,9 @@ class Layout:
     handlers_of_code: int = 40
     slot_names_of_code: int = 96
     slot_kinds_of_code: int = 104
+    flags_of_code: int = 48
+    arguments_of_code: int = 52
+    keyword_arguments_of_code: int = 60
     first_line_of_code: int = 68
     slots_of_code: int = 72
     stack_of_code: int = 64
@@ -115,6 +120,9 @@ LAYOUTS: Final = {
     11: Layout(
         first_interpreter=40,
         next_interpreter=0,
+        id_of_interpreter=48,
+        modules_of_interpreter=888,
+        collecting_of_interpreter=848,
         first_thread=16,
         gil=None,
         gil_holder=368,
@@ -132,12 +140,14 @@ LAYOUTS: Final = {
         instructions_of_code=184,
         ascii_head=48,
         text_head=72,
+        globals_of_frame=8,
         namespace_of_frame=24,
+        arguments_of_code=56,
+        keyword_arguments_of_code=64,
         qualified_name_of_type=864,
         cached_keys_of_type=872,
         qualified_name_of_generator=40,
         values_in_values=0,
-        modules_of_interpreter=888,
         dict_of_thread=128,
         frame_of_generator=80,
         state_of_generator=75,
@@ -147,6 +157,9 @@ LAYOUTS: Final = {
     12: Layout(
         first_interpreter=40,
         next_interpreter=0,
+        id_of_interpreter=8,
+        modules_of_interpreter=944,
+        collecting_of_interpreter=312,
         first_thread=72,
         gil=384,
         native_id=144,
@@ -156,7 +169,6 @@ LAYOUTS: Final = {
         locals_of_frame=72,
         instructions_of_code=192,
         values_in_values=0,
-        modules_of_interpreter=944,
         dict_of_thread=112,
         created_state=-2,
         awaiting_state=None,
@@ -164,6 +176,9 @@ LAYOUTS: Final = {
     13: Layout(
         first_interpreter=632,
         next_interpreter=7264,
+        id_of_interpreter=7272,
+        modules_of_interpreter=7656,
+        collecting_of_interpreter=7600,
         first_thread=7344,
         gil=16,
         native_id=160,
@@ -171,13 +186,15 @@ LAYOUTS: Final = {
         owner_of_frame=70,
         locals_of_frame=72,
         instructions_of_code=200,
-        modules_of_interpreter=7656,
         dict_of_thread=128,
         loop_of_thread=304,
     ),
     14: Layout(
         first_interpreter=808,
         next_interpreter=7272,
+        id_of_interpreter=7280,
+        modules_of_interpreter=7688,
+        collecting_of_interpreter=7600,
         first_thread=7344,
         gil=16,
         native_id=160,
@@ -186,7 +203,6 @@ LAYOUTS: Final = {
         locals_of_frame=80,
         instructions_of_code=208,
         items_of_tuple=32,
-        modules_of_interpreter=7688,
         dict_of_thread=128,
         loop_of_thread=864,
         tasks_of_thread=880,
@@ -195,6 +211,9 @@ LAYOUTS: Final = {
     15: Layout(
         first_interpreter=936,
         next_interpreter=7264,
+        id_of_interpreter=7272,
+        modules_of_interpreter=7592,
+        collecting_of_interpreter=7512,
         first_thread=7336,
         gil=16,
         native_id=184,
@@ -204,7 +223,6 @@ LAYOUTS: Final = {
         instructions_of_code=208,
         items_of_tuple=32,
         qualified_name_of_type=880,
-        modules_of_interpreter=7592,
         dict_of_thread=152,
         created_state=0,
         awaiting_state=2,
@@ -217,10 +235,16 @@ LAYOUTS: Final = {
 }
 """By the minor version of Python 3."""
 
-_IN_EACH: Final = {"first_interpreter": 40, "next_interpreter": 64, "first_thread": 72}
+_IN_EACH: Final = {
+    "first_interpreter": 40,
+    "id_of_interpreter": 56,
+    "next_interpreter": 64,
+    "first_thread": 72,
+}
 SAID: Final[dict[int, dict[str, int]]] = {
     13: {
         **_IN_EACH,
+        "modules_of_interpreter": 88,
         "gil": 112,
         "next_thread": 168,
         "interpreter_of_thread": 176,
@@ -236,10 +260,10 @@ SAID: Final[dict[int, dict[str, int]]] = {
         "lines_of_code": 304,
         "first_line_of_code": 312,
         "instructions_of_code": 344,
-        "modules_of_interpreter": 88,
     },
     14: {
         **_IN_EACH,
+        "modules_of_interpreter": 96,
         "gil": 120,
         "next_thread": 192,
         "interpreter_of_thread": 200,
@@ -255,13 +279,13 @@ SAID: Final[dict[int, dict[str, int]]] = {
         "lines_of_code": 344,
         "first_line_of_code": 352,
         "instructions_of_code": 384,
-        "modules_of_interpreter": 96,
         "top_of_frame": 296,
         "frame_of_generator": 680,
         "state_of_generator": 688,
     },
     15: {
         **_IN_EACH,
+        "modules_of_interpreter": 96,
         "gil": 120,
         "next_thread": 192,
         "interpreter_of_thread": 200,
@@ -277,7 +301,6 @@ SAID: Final[dict[int, dict[str, int]]] = {
         "lines_of_code": 408,
         "first_line_of_code": 416,
         "instructions_of_code": 448,
-        "modules_of_interpreter": 96,
         "top_of_frame": 360,
         "frame_of_generator": 808,
         "state_of_generator": 816,

@@ -120,6 +120,7 @@ def _frame(row: ManifestValue, sources: SourceLines) -> Frame:
         line=line,
         source_line=sources.find(file or "", line),
         library=None,
+        locals=None,
     )
 
 

@@ -2,22 +2,22 @@
 
 import pytest
 
-from gencore.cli.task_rows import AwaitedRow, GreenletRow, LinkRow, LoopRow, TaskRow, TaskRows
+from gencore.cli.task_rows import (
+    AwaitedRow,
+    FrameRow,
+    GreenletRow,
+    LinkRow,
+    LoopRow,
+    TaskRow,
+    TaskRows,
+)
 from gencore.cli.task_tree import greenlet_lines, task_lines
-from gencore.cli.thread_stacks import Frame
 
 LOOP = LoopRow(address=0x100, type="asyncio.Loop", tid=7)
 
 
 def frame(function, source=None):
-    return Frame(
-        kind="python",
-        function=function,
-        file="app.py",
-        line=3,
-        source_line=source,
-        library=None,
-    )
+    return FrameRow(function=function, file="app.py", line=3, source_line=source)
 
 
 def task(address, *awaits, state="waiting", function="handle", through=None, **others):
@@ -95,10 +95,23 @@ def test_a_cycle_is_shown_and_named():
     assert shown[-1] == "cycle: Task-1 waits for Task-2, which waits for a Lock held by Task-1"
 
 
+def test_entries_and_cycles_are_limited():
+    """Unless each is asked for: then what is left is a number."""
+    many = [task(n, function=f"f{n}") for n in range(2000)]
+
+    assert len(headings(lines(*many, each=True))) == 2000
+    assert headings(lines(*many))[-1] == "  1,500 tasks more: --all shows each"
+    assert len(headings(lines(*many))) == 501
+    last = lines(*many[:30], cycles=tuple((n,) for n in range(30)))[-2:]
+    assert last == ["cycle: Task-19 waits for Task-19", "10 cycles more: --json has all"]
+    (whole,) = (line for line in lines(*many, cycles=(range(2000),)) if "cycle" in line)
+    assert whole.endswith("Task-9, which waits for Task-10, and so on: 1,990 tasks more")
+
+
 def test_a_long_chain_is_indented_within_limits():
     """Neither recursion nor a line that only has spaces."""
     count = 5000
-    shown = lines(*(task(n, n + 1, function=f"f{n}") for n in range(count)))
+    shown = lines(*(task(n, n + 1, function=f"f{n}") for n in range(count)), each=True)
 
     assert len(headings(shown)) == count
     assert max(map(len, shown)) < 150

@@ -239,6 +239,13 @@ async def primitives():
     for name, other, *locks in (("ab", "ba", first, second), ("ba", "ab", second, first)):
         task = cross(*locks, meet)
         start(task, name, awaits=[other], function="Lock.acquire", through="Lock")
+    semaphore, in_pool = asyncio.BoundedSemaphore(2), ["pool-0", "pool-1"]
+    for name in in_pool:
+        entered = asyncio.Event()
+        start(hold(semaphore, entered), name, function="sleep")
+        await entered.wait()
+    what = {"awaits": in_pool, "function": "Semaphore.acquire", "through": "Semaphore"}
+    start(enter_lock(semaphore), "pooled", **what)
     start(asyncio.Event().wait(), "event", function="Event.wait")
     start(asyncio.Queue().get(), "get", function="Queue.get")
     full = asyncio.Queue(1)

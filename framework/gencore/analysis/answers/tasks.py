@@ -9,6 +9,7 @@ from gencore.analysis import (
     Awaited,
     Frame,
     Greenlet,
+    Link,
     Python,
     Task,
     read_greenlets,
@@ -22,7 +23,7 @@ _MOST: Final = 50_000
 
 
 def answer(python: Python, _core: CoreFile) -> dict[str, Any]:
-    """Return loops, tasks, cycles and greenlets; frames and objects are places in lists."""
+    """Return loops, tasks, cycles and greenlets; what they share are places in lists."""
     found = read_tasks(python)
     reasons = [found.incomplete]
     greenlets: tuple[Greenlet, ...] = ()
@@ -40,6 +41,8 @@ def answer(python: Python, _core: CoreFile) -> dict[str, Any]:
         "tasks": [places.task(task) for task in found.tasks[:_MOST]],
         "greenlets": [places.greenlet(greenlet) for greenlet in greenlets[:_MOST]],
         "frames": [attrs.asdict(frame) for frame in places.frames],
+        "stacks": list(places.stacks),
+        "links": [[[link.task, link.through] for link in links] for links in places.links],
         "awaited": [attrs.asdict(thing) for thing in places.awaited],
         "cycles": found.cycles,
         "incomplete": next(filter(None, reasons), None),
@@ -51,6 +54,8 @@ class _Places:
 
     def __init__(self) -> None:
         self.frames: dict[Frame, int] = {}
+        self.stacks: dict[tuple[int, ...], int] = {}
+        self.links: dict[tuple[Link, ...], int] = {}
         self.awaited: dict[Awaited, int] = {}
 
     def task(self, task: Task) -> dict[str, Any]:
@@ -58,19 +63,20 @@ class _Places:
         thing = task.awaited
         return {
             **{name: getattr(task, name) for name in kept},
-            "frames": self._frames(task.frames),
+            "stack": self._stack(task.frames),
             "awaited": None
             if thing is None
             else self.awaited.setdefault(thing, len(self.awaited)),
-            "awaits": [[link.task, link.through] for link in task.awaits],
+            "awaits": self.links.setdefault(task.awaits, len(self.links)),
         }
 
     def greenlet(self, greenlet: Greenlet) -> dict[str, Any]:
         kept = ("address", "type_name", "state", "incomplete")
         return {
             **{name: getattr(greenlet, name) for name in kept},
-            "frames": self._frames(greenlet.frames),
+            "stack": self._stack(greenlet.frames),
         }
 
-    def _frames(self, frames: Iterable[Frame]) -> list[int]:
-        return [self.frames.setdefault(frame, len(self.frames)) for frame in frames]
+    def _stack(self, frames: Iterable[Frame]) -> int:
+        stack = tuple(self.frames.setdefault(frame, len(self.frames)) for frame in frames)
+        return self.stacks.setdefault(stack, len(self.stacks))

@@ -55,7 +55,7 @@ class _Blocks:
             stack = self._coroutines.stack(frame)
         except AbsentMemory:
             return
-        for value, following in zip(stack, (*stack[1:], 0), strict=True):
+        for value, following in zip(stack, (*stack[1:], 0), strict=False):
             try:
                 lock = self._exited_by(value, following)
             except AbsentMemory:

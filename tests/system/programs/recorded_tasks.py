@@ -274,6 +274,11 @@ async def stubborn():
             await asyncio.sleep(FOREVER)
 
 
+async def yielding():
+    for _ in iter(int, 1):
+        await asyncio.sleep(0)
+
+
 async def fail():
     raise LookupError("of the test")
 
@@ -341,6 +346,8 @@ async def main(directory, content):
     start(wait_for_task(future), "ready", state="ready")
     for _ in range(10):
         await asyncio.sleep(0)
+    start(yielding(), "yielding", state="ready")
+    await asyncio.sleep(0)
     start(leaf(), "new", state="not started")
     future.set_result(None)
     tasks = [asyncio.current_task(), *(thing for thing in keep if hasattr(thing, "get_name"))]

@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from importlib.abc import Loader
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,8 @@ from gencore.bundle.writer import BundleWriter
 SYSCTL = Path("/proc/sys/kernel")
 PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+LARGE = ("eventlet", "gevent", "numpy", "yaml", "zstandard")
+"""Packages of megabytes, in memory and in libraries."""
 GARBAGE = 1024
 """Pages by which this process may grow until its garbage is collected."""
 PAGES = pytest.StashKey()
@@ -60,6 +64,23 @@ def pytest_runtest_protocol(item):
         return (yield)
 
 
+class NotHere(Loader):
+    """Finds the large packages and loads none: each later dump of this process would have it.
+
+    Tests start programs that import them.
+    """
+
+    @classmethod
+    def find_spec(cls, name, *_):
+        spec = PathFinder.find_spec(name) if name in LARGE else None
+        if spec is not None:
+            spec.loader = cls()
+        return spec
+
+    def exec_module(self, module):
+        raise ImportError(f"{module.__name__}: too large for the process of the tests")
+
+
 def pytest_configure():
     """Make dumps of this process small, and the start of others short.
 
@@ -75,13 +96,9 @@ def pytest_configure():
 
 
 def pytest_addoption(pluginmanager):
-    """Let pytest-randomly shuffle, but keep out numpy, which it would import to seed it.
-
-    Tests dump this process, and each bundle would have the tens of megabytes of its libraries.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "numpy", None)
-        pluginmanager.register(importlib.import_module("pytest_randomly"), "shuffling")
+    """Let pytest-randomly shuffle; it would import numpy to seed it."""
+    sys.meta_path.insert(0, NotHere)
+    pluginmanager.register(importlib.import_module("pytest_randomly"), "shuffling")
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -214,14 +214,14 @@ def test_a_descriptor_of_the_process_is_written_by_the_process():
 RECORDED = (
     inspect.getsource(children)
     + """
-import gencore, json, os, signal, sys
+import gencore, json, os, signal, sys, time
 from gencore._recorder import starting
 
 def recorder_of(dump):
     text = open(f"/proc/self/fdinfo/{dump._stop.recorder.pidfd}").read()
     return int(text.partition("Pid:")[2].split()[0])
 
-ballast = os.urandom(64 << 20)
+ballast = os.urandom(16 << 20)
 """
 )
 """What programs begin with; the memory keeps a dump from ending at once."""
@@ -339,6 +339,7 @@ def look():
 dump = gencore.start(collectors=["raw"])
 while not dump.done():
     look()
+    time.sleep(0.001)
 look()
 print(json.dumps([seen, dump.result().recorder, dump.result().result]))
 """)
@@ -439,7 +440,7 @@ print(json.dumps([results, children()]))
 def test_a_recorder_needs_little_memory_however_large_the_heap(program):
     """Less than 64 MiB more than at its start."""
     done = program("""
-ballast += os.urandom(64 << 20)
+ballast += os.urandom(112 << 20)
 dump = gencore.start()
 status = f"/proc/{recorder_of(dump)}/status"
 peaks = []
@@ -449,6 +450,7 @@ while not dump.done():
         peaks.append(int(rows["VmHWM"].split()[0]) >> 10)
     except (OSError, KeyError):
         break
+    time.sleep(0.001)
 print(json.dumps([dump.result().result, peaks[0], max(peaks)]))
 """)
     result, begin, most = json.loads(done.stdout)

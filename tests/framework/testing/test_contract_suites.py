@@ -410,6 +410,7 @@ OTHERS = "dumps_others = True"
 STOPS = f"""
     {OTHERS}
     def snapshot(self, request, output, *, to_file):
+        gencore.testing.backend_contract._LIFE_LIMIT = 0.1  # it will not go on
         os.kill(request.target.pid, 19)
         return super().snapshot(request, output, to_file=to_file)
 """

@@ -102,14 +102,15 @@ def pytest_addoption(pluginmanager):
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Run the whole suite in a process per CPU, but what was chosen from it in this one.
+    """Run the whole suite in three processes for two CPUs, as many tests wait for something.
 
-    The exhaustive tests alone, or all others, are as long as a whole suite.
+    What was chosen from it is run in this process; the exhaustive tests alone, or all others, are
+    as long as a whole suite.
     """
     marks = {"", "not exhaustive", "exhaustive"}
     chosen = config.option.keyword or config.option.markexpr not in marks
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
-    return None if whole else 0
+    return (3 * (os.cpu_count() or 1) + 1) // 2 if whole else 0
 
 
 @pytest.hookimpl(trylast=True)
@@ -124,12 +125,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=most, reverse=True)
 
 
+def pytest_collection_finish():
+    """Let no later search for garbage look at the tests: they are 160,000 objects, and stay."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item):
     """Free what a test has left: cores in cycles, which each later dump of this process has too.
 
     What it has raised may be its parameter, which stays, and with it the frames that it went
-    through. Garbage is collected if there is much: the tests are many objects to look at.
+    through. Garbage is collected if there is much.
     """
     yield
     parameters = getattr(item, "callspec", None) and item.callspec.params

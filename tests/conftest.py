@@ -30,6 +30,8 @@ PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGE = ("eventlet", "gevent", "numpy", "yaml", "zstandard")
 """Packages of megabytes, in memory and in libraries."""
+FEW_EXAMPLES = 30
+"""So many of each property are tried, if the exhaustive tests are left out; else 100."""
 GARBAGE = 1024
 """Pages by which this process may grow until its garbage is collected."""
 PAGES = pytest.StashKey()
@@ -81,13 +83,18 @@ class NotHere(Loader):
         raise ImportError(f"{module.__name__}: too large for the process of the tests")
 
 
-def pytest_configure():
-    """Make dumps of this process small, and the start of others short.
+def pytest_configure(config):
+    """Make dumps of this process small, the start of others short, and properties few examples.
 
     By default the GNU C library keeps up to 64 MiB of freed memory in each of many arenas, see
     mallopt(3), and every later dump has them too. Without byte code, each of the many interpreters
     that tests start would compile gencore again.
     """
+    if config.option.markexpr == "not exhaustive":
+        from hypothesis import settings
+
+        settings.register_profile("short", max_examples=FEW_EXAMPLES)
+        settings.load_profile("short")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -129,6 +136,11 @@ def pytest_collection_finish():
     """Let no later search for garbage look at the tests: they are 160,000 objects, and stay."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish():
+    """Show them again: hypothesis looks for what refers to the random numbers of a package."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -36,14 +36,6 @@ def cli(tmp_path):
     return run
 
 
-@pytest.fixture
-def small(monkeypatch, tmp_path_factory):
-    """Let dumps be of the stacks alone, where it is not the core that a test looks at."""
-    file = tmp_path_factory.mktemp("settings") / "gencore.toml"
-    file.write_text('content = "stacks"')
-    monkeypatch.setenv("GENCORE_CONFIG", str(file))
-
-
 def test_only_the_command_that_runs_is_imported(python):
     """Each start of the command line would pay for all the others: ``--version`` needs none."""
     code = """if True:

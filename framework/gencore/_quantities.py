@@ -39,8 +39,8 @@ def show_size(size: int) -> str:
 
 
 def size_text(size: int) -> str:
-    """Return bytes as MiB, in which sizes are easily compared."""
-    return f"{size / 2**20:,.1f} MiB"
+    """Return bytes as MiB, in which sizes are easily compared; what is smaller than one as is."""
+    return show_size(size) if size < _SIZES["MiB"] else f"{size / _SIZES['MiB']:,.1f} MiB"
 
 
 def _read(value: object, units: Mapping[str, int], what: str, example: str) -> float:

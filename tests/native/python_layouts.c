@@ -11,6 +11,9 @@
 #include "internal/pycore_frame.h"
 #include "internal/pycore_gc.h"
 #include "internal/pycore_interp.h"
+#if PY_MINOR_VERSION == 11
+#include "structmember.h"
+#endif
 #if PY_MINOR_VERSION >= 12
 #include "internal/pycore_obmalloc.h"
 #endif
@@ -18,6 +21,12 @@
 #if PY_MINOR_VERSION >= 14
 #include "internal/pycore_debug_offsets.h"
 #include "internal/pycore_interpframe.h"
+#endif
+
+#if PY_MINOR_VERSION == 11
+#define PY_DIGITS ob_digit
+#else
+#define PY_DIGITS long_value.ob_digit
 #endif
 
 #define SHOW(name, value) printf("%s %zu\n", name, (size_t)(value))
@@ -70,6 +79,9 @@ static void show_frames(void)
 	AT("slots_of_code", PyCodeObject, co_nlocalsplus);
 	AT("stack_of_code", PyCodeObject, co_stacksize);
 	AT("instructions_of_code", PyCodeObject, co_code_adaptive);
+	AT("slot_names_of_code", PyCodeObject, co_localsplusnames);
+	AT("slot_kinds_of_code", PyCodeObject, co_localspluskinds);
+	AT("namespace_of_frame", struct _PyInterpreterFrame, f_locals);
 }
 
 static void show_objects(void)
@@ -80,7 +92,28 @@ static void show_objects(void)
 	AT("flags_of_type", PyTypeObject, tp_flags);
 	AT("base_of_type", PyTypeObject, tp_base);
 	AT("dict_of_type", PyTypeObject, tp_dict);
+	AT("mro_of_type", PyTypeObject, tp_mro);
+	AT("basic_size_of_type", PyTypeObject, tp_basicsize);
+	AT("item_size_of_type", PyTypeObject, tp_itemsize);
+	AT("members_of_type", PyTypeObject, tp_members);
+	AT("dict_offset_of_type", PyTypeObject, tp_dictoffset);
 	AT("qualified_name_of_type", PyHeapTypeObject, ht_qualname);
+	AT("kind_of_member", PyMemberDef, type);
+	AT("offset_of_member", PyMemberDef, offset);
+	SHOW("size_of_member", sizeof(PyMemberDef));
+	AT("qualified_name_of_function", PyFunctionObject, func_qualname);
+	AT("function_of_method", PyMethodObject, im_func);
+	AT("self_of_method", PyMethodObject, im_self);
+	AT("definition_of_builtin", PyCFunctionObject, m_ml);
+	AT("self_of_builtin", PyCFunctionObject, m_self);
+	AT("qualified_name_of_generator", PyGenObject, gi_qualname);
+	AT("arguments_of_exception", PyBaseExceptionObject, args);
+	AT("content_of_cell", PyCellObject, ob_ref);
+	AT("digits_of_int", PyLongObject, PY_DIGITS);
+	AT("value_of_float", PyFloatObject, ob_fval);
+	AT("value_of_complex", PyComplexObject, cval);
+	AT("start_of_bytearray", PyByteArrayObject, ob_start);
+	AT("items_of_list", PyListObject, ob_item);
 	AT("cached_keys_of_type", PyHeapTypeObject, ht_cached_keys);
 	AT("keys_of_dict", PyDictObject, ma_keys);
 	AT("values_of_dict", PyDictObject, ma_values);

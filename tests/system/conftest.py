@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -212,6 +213,54 @@ def threads_in(python_in):
             return {thread.tid: thread for thread in analysis.read_stacks(python, core)}
 
     return read
+
+
+@pytest.fixture
+def check_values(python_in):
+    """Return a function that compares the objects in a bundle with what shown_values.py told."""
+
+    def check(told, bundle):
+        with python_in(bundle) as (python, _):
+            _check_values(told, analysis.Values(python))
+
+    return check
+
+
+def _check_values(told, values):
+    shown = {name: values.show(at, 10_000) for name, (at, _) in told["plain"].items()}
+    assert shown == {name: text for name, (_, text) in told["plain"].items()}
+    for name, (at, items) in told["containers"].items():
+        found = list(map(list, values.items(at)))
+        assert sorted(found, key=str) == sorted(items, key=str), name
+        assert values.length(at) == len(items), name
+    for name, (at, attributes) in (*told["objects"].items(), *told["slotted"].items()):
+        found = values.attributes(at)
+        assert {key: found.get(key) for key in attributes if key != "5"} == {
+            key: value for key, value in attributes.items() if key != "5"
+        }, name
+    assert {name: values.type_name(at) for name, (at, _) in told["names"].items()} == {
+        name: text.removeprefix("builtins.") for name, (_, text) in told["names"].items()
+    }
+    exact = {name: values.show(at) for name, at in told["exact"].items()}
+    assert {name: ADDRESS.sub("AT", text) for name, text in exact.items()} == EXACT
+
+
+ADDRESS = re.compile(r"0x[0-9a-f]+")
+NESTED = (
+    "<__main__.Plain a=1, b=[<__main__.Plain at AT>, <__main__.Slotted {}>]>"  # not within itself
+)
+EXACT = {
+    "nested": NESTED.format("_Slotted__hidden=2, first=1"),
+    "sub": "<__main__.SubList [1, 2]>",
+    "number": "<__main__.SubInt 5>",
+    "attribute": "<__main__.SubInt 5 extra=7>",
+    "point": "<__main__.Point (1, 'y')>",
+    "method": f"<bound method Plain.method of {NESTED.format('at AT')}>",
+    "deep": "[[[[...]], {'k': {...}}]]",
+    "huge": "<int of about 10,020 bits>",
+    "module": "<module 'json'>",
+    "long": "'" + "x" * 196 + "...",
+}
 
 
 @pytest.fixture

@@ -193,6 +193,13 @@ def test_objects_are_those_that_the_program_counted(newer, heap_of, check_census
     check_census(told, heap_of(tmp_path / Path(told["bundle"]).name))
 
 
+def test_objects_are_shown_as_the_program_saw_them(newer, check_values, tmp_path):
+    """Their repr, attributes, items and types, read on a machine that lacks that Python."""
+    told = json.loads(newer.run("/srv/shown_values.py", "/mnt", work=tmp_path))
+
+    check_values(told, tmp_path / Path(told["bundle"]).name)
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

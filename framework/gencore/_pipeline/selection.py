@@ -304,7 +304,7 @@ def _why_not_this_target(backend: Backend, request: DumpRequest) -> Reason | Non
     if bool(getattr(backend, "dumps_others", False)) == is_other:
         return None
     if is_other:
-        return Reason("it dumps its own process only", "backend='linux-agent'")
+        return Reason("it dumps its own process only", "GENCORE_BACKEND=linux-agent")
     return Reason("it dumps other processes only", "name one: gencore dump PID")
 
 

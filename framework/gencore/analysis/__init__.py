@@ -3,7 +3,8 @@
 Pure functions of bytes. `Memory` is what a core and its bundle's libraries have of a process,
 `find_python` finds which Python that was, `read_stacks` what each of its threads was doing,
 `read_waits` for which locks they wait, and `find_deadlocks` which of them wait for each other.
-The module `gencore.analysis.census` counts the objects; it needs numpy, of the extra ``analysis``.
+`Values` shows single objects: their attributes, their items, and a bounded ``repr``. The module
+`gencore.analysis.census` counts all of them; it needs numpy, of the extra ``analysis``.
 """
 
 from gencore.analysis.layouts import Layout
@@ -11,6 +12,7 @@ from gencore.analysis.locks import Lock, Wait, find_deadlocks, read_waits
 from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python
 from gencore.analysis.stacks import Frame, Thread, read_stacks
+from gencore.analysis.values import Values
 
 __all__ = [
     "AbsentMemory",
@@ -22,6 +24,7 @@ __all__ = [
     "Python",
     "Thread",
     "ThreadState",
+    "Values",
     "Wait",
     "find_deadlocks",
     "find_python",

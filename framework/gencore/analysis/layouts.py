@@ -36,10 +36,13 @@ class Layout:
     locals_of_frame: int
     code_of_frame: int = 0
     instruction_of_frame: int = 56
+    namespace_of_frame: int = 40
     file_of_code: int = 112
     qualified_name_of_code: int = 128
     lines_of_code: int = 136
     handlers_of_code: int = 40
+    slot_names_of_code: int = 96
+    slot_kinds_of_code: int = 104
     first_line_of_code: int = 68
     slots_of_code: int = 72
     stack_of_code: int = 64
@@ -47,7 +50,35 @@ class Layout:
     items_of_tuple: int = 24
     ascii_head: int = 40
     text_head: int = 56
+    basic_size_of_type: int = 32
+    item_size_of_type: int = 40
+    flags_of_type: int = 168
+    members_of_type: int = 240
+    dict_of_type: int = 264
+    dict_offset_of_type: int = 288
+    mro_of_type: int = 344
     qualified_name_of_type: int = 872
+    cached_keys_of_type: int = 880
+    kind_of_member: int = 8
+    offset_of_member: int = 16
+    size_of_member: int = 40
+    keys_of_dict: int = 32
+    values_of_dict: int = 40
+    items_of_list: int = 24
+    mask_of_set: int = 32
+    table_of_set: int = 40
+    start_of_bytearray: int = 40
+    digits_of_int: int = 24
+    value_of_float: int = 16
+    value_of_complex: int = 16
+    qualified_name_of_function: int = 40
+    function_of_method: int = 16
+    self_of_method: int = 24
+    definition_of_builtin: int = 16
+    self_of_builtin: int = 24
+    qualified_name_of_generator: int = 32
+    arguments_of_exception: int = 24
+    content_of_cell: int = 16
     values_in_values: int = 8
     """3.11 and 3.12 have the first value where the others have sizes."""
 
@@ -73,7 +104,10 @@ LAYOUTS: Final = {
         instructions_of_code=184,
         ascii_head=48,
         text_head=72,
+        namespace_of_frame=24,
         qualified_name_of_type=864,
+        cached_keys_of_type=872,
+        qualified_name_of_generator=40,
         values_in_values=0,
     ),
     12: Layout(
@@ -124,6 +158,7 @@ LAYOUTS: Final = {
         instructions_of_code=208,
         items_of_tuple=32,
         qualified_name_of_type=880,
+        cached_keys_of_type=888,
     ),
 }
 """By the minor version of Python 3."""

@@ -1,7 +1,9 @@
 """Reads single Python objects out of a dumped process: text, bytes, the names of types."""
 
+import re
 from typing import Final
 
+from gencore.analysis.key_tables import entries_of
 from gencore.analysis.layouts import Layout
 from gencore.analysis.memory import AbsentMemory, Memory
 
@@ -10,8 +12,10 @@ __all__ = [
     "TYPE_AT",
     "TYPE_NAME_AT",
     "find_in_dict",
+    "name_of_type",
     "read_bytes",
     "read_text",
+    "static_name_at",
     "type_name",
 ]
 
@@ -21,15 +25,10 @@ TYPE_NAME_AT: Final = 24
 _LENGTH_AT, _STATE_AT, _CONTENT_OF_BYTES_AT = 16, 32, 32
 _LONGEST_TEXT: Final = 4096
 """Characters; what is longer is cut off."""
+_LONGEST_NAME: Final = 500
+_STATIC_NAME: Final = re.compile(r"[\w.<>\- \[\]|]+")
 _LONGEST_BYTES: Final = 1 << 24
-_KEYS_OF_DICT_AT: Final = 32
-_LOG2_INDEX_BYTES_AT, _KIND_AT, _ENTRIES_AT, _INDICES_AT = 9, 10, 24, 32
-"""In a dictionary's table of keys, ``PyDictKeysObject``."""
-_GENERAL_KIND: Final = 0
-"""Entries of hash, key and value; the other kinds have no hash, because each key is a str."""
 _MOST_ENTRIES: Final = 1 << 10
-_LARGEST_INDICES: Final = 20
-"""As a power of two, bytes."""
 _ENCODINGS: Final = {1: "latin-1", 2: "utf-16-le", 4: "utf-32-le"}
 
 
@@ -39,15 +38,47 @@ def type_name(memory: Memory, thing: int) -> str:
     return memory.string(memory.word(type_address + TYPE_NAME_AT)).decode(errors="replace")
 
 
-def read_text(memory: Memory, layout: Layout, text: int) -> str:
-    """Return a compact str, at most 4,096 characters of it. Raises `AbsentMemory`."""
-    length = min(memory.word(text + _LENGTH_AT), _LONGEST_TEXT)
+def static_name_at(memory: Memory, address: int) -> str:
+    """Return the name of a type as C has it, or "" if that is none."""
+    try:
+        name = memory.string(address).decode()
+    except (AbsentMemory, UnicodeDecodeError):
+        return ""
+    return name if len(name) <= _LONGEST_NAME and _STATIC_NAME.fullmatch(name) else ""
+
+
+def name_of_type(memory: Memory, layout: Layout, address: int, *, of_heap: bool) -> str:
+    """Return the qualified name of a type, with its module unless that is ``builtins``.
+
+    *of_heap* is whether the type was made at run time: others have it all in their ``tp_name``.
+    Raises `AbsentMemory`.
+    """
+    name = static_name_at(memory, memory.word(address + TYPE_NAME_AT))
+    if not of_heap or "." in name:
+        return name
+    try:
+        text = memory.word(address + layout.qualified_name_of_type)
+        name = read_text(memory, layout, text, _LONGEST_NAME)
+        contents = memory.word(address + layout.dict_of_type)
+        module = find_in_dict(memory, layout, contents, "__module__")
+        prefix = read_text(memory, layout, module, _LONGEST_NAME) if module else ""
+    except AbsentMemory:
+        return name
+    return name if prefix in {"", "builtins"} else f"{prefix}.{name}"
+
+
+def read_text(memory: Memory, layout: Layout, text: int, most: int = _LONGEST_TEXT) -> str:
+    """Return a str, at most *most* characters of it. Raises `AbsentMemory`."""
+    length = min(memory.word(text + _LENGTH_AT), most)
     state = memory.word(text + _STATE_AT)
     width, compact, ascii_only = state >> 2 & 7, state >> 5 & 1, state >> 6 & 1
-    if not compact or width not in _ENCODINGS:
-        raise AbsentMemory(f"the object at {text:#x} is not a compact str")
-    head = layout.ascii_head if ascii_only else layout.text_head
-    return memory.read(text + head, length * width).decode(_ENCODINGS[width], "replace")
+    if width not in _ENCODINGS:
+        raise AbsentMemory(f"the object at {text:#x} is not a str")
+    if compact:
+        content = text + (layout.ascii_head if ascii_only else layout.text_head)
+    else:  # of a subclass
+        content = memory.word(text + layout.text_head)
+    return memory.read(content, length * width).decode(_ENCODINGS[width], "replace")
 
 
 def read_bytes(memory: Memory, thing: int) -> bytes:
@@ -59,21 +90,16 @@ def read_bytes(memory: Memory, thing: int) -> bytes:
 
 
 def find_in_dict(memory: Memory, layout: Layout, dictionary: int, key: str) -> int | None:
-    """Return the address of a value, among the first 1,024 entries. Raises `AbsentMemory`.
+    """Return the address of a value, among the first 1,024 entries; None if it is not there.
 
-    None if it is not there, or if the dictionary shares its keys with others.
+    Raises `AbsentMemory`.
     """
-    keys = memory.word(dictionary + _KEYS_OF_DICT_AT)
-    log2_bytes = min(memory.number(keys + _LOG2_INDEX_BYTES_AT, 1) & 0xFF, _LARGEST_INDICES)
-    first = keys + _INDICES_AT + (1 << log2_bytes)
-    general = memory.number(keys + _KIND_AT, 1) == _GENERAL_KIND
-    size, key_at = (24, 8) if general else (16, 0)
-    for index in range(min(memory.word(keys + _ENTRIES_AT), _MOST_ENTRIES)):
-        entry = first + index * size + key_at
-        name, value = memory.word(entry), memory.word(entry + 8)
-        if name and value and _is_text(memory, layout, name, key):
-            return value
-    return None
+    keys, values = (
+        memory.word(dictionary + at) for at in (layout.keys_of_dict, layout.values_of_dict)
+    )
+    first = values + layout.values_in_values if values else 0
+    entries = entries_of(memory, keys, first, _MOST_ENTRIES)
+    return next((value for name, value in entries if _is_text(memory, layout, name, key)), None)
 
 
 def _is_text(memory: Memory, layout: Layout, thing: int, text: str) -> bool:

@@ -4,7 +4,6 @@ A type object is larger than any block of a pool, so it lies in memory from mall
 static, in the data of the interpreter or of a library. No list leads to all of them.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -12,14 +11,13 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.memory import AbsentMemory
-from gencore.analysis.objects import TYPE_AT, TYPE_NAME_AT, find_in_dict, read_text
+from gencore.analysis.objects import TYPE_AT, TYPE_NAME_AT, name_of_type, static_name_at
 from gencore.analysis.python import Python
 from gencore.analysis.words import Addresses, Mask, Run, Words
 
 __all__ = ["TypeTable", "find_types"]
 
-_BASIC_SIZE_AT, _ITEM_SIZE_AT, _FLAGS_AT, _BASE_AT, _DICT_AT = 32, 40, 168, 256, 264
+_BASIC_SIZE_AT, _ITEM_SIZE_AT, _FLAGS_AT, _BASE_AT = 32, 40, 168, 256
 """The same in all versions, as are those in `gencore.analysis.objects`."""
 _HEAP_TYPE, _READY, _HAS_GC = (np.uint64(1 << bit) for bit in (9, 12, 14))
 _IS_TEXT, _IS_TYPE = np.uint64(1 << 28), np.uint64(1 << 31)
@@ -35,11 +33,9 @@ _MOST_METATYPES: Final = 4
 """Times that metatypes are looked for: those of `type`, those of these, and so on."""
 _DEEPEST: Final = 64
 """Bases of a type in a row."""
-_LONGEST_NAME: Final = 500
 _SLOTS: Final = 1 << 16
 _PIECE: Final = 1 << 17
 """Words that are compared at a time, so that they stay in the processor's cache."""
-_STATIC_NAME: Final = re.compile(r"[\w.<>\- \[\]|]+")
 
 Numbers = NDArray[np.int64]
 
@@ -140,7 +136,10 @@ def find_types(python: Python, words: Words, runs: Iterable[Run]) -> TypeTable:
 def names_of(python: Python, types: TypeTable) -> list[str]:
     """Return the qualified name of each type, with its module unless that is ``builtins``."""
     pairs = zip(types.addresses, types.are_heap_types, strict=True)
-    return [_name_of(python, int(address), of_heap=bool(heap)) for address, heap in pairs]
+    memory, layout = python.memory, python.layout
+    return [
+        name_of_type(memory, layout, int(address), of_heap=bool(heap)) for address, heap in pairs
+    ]
 
 
 def bases_of(types: TypeTable, row: int) -> Iterator[int]:
@@ -202,7 +201,7 @@ def _look_at(python: Python, words: Words, addresses: Addresses) -> TypeTable:
     sound = (flags & _READY != 0) & (references != 0) & (basic >= 2 * 8)
     sound &= (basic <= _LARGEST_OBJECT) & (item <= _LARGEST_ITEM)
     rows = np.flatnonzero(sound)[:_MOST_TYPES]
-    named = [row for row in rows if _static_name(python, int(name[row]))]
+    named = [row for row in rows if static_name_at(python.memory, int(name[row]))]
     return table.chosen(np.array(named, np.int64))
 
 
@@ -212,27 +211,3 @@ def _joined(first: TypeTable, second: TypeTable) -> TypeTable:
         *(np.concatenate([getattr(first, name), getattr(second, name)]) for name in names)
     )
     return joined.chosen(np.argsort(joined.addresses))
-
-
-def _static_name(python: Python, address: int) -> str:
-    """Return a name as C has it, or "" if that is none."""
-    try:
-        name = python.memory.string(address).decode()
-    except (AbsentMemory, UnicodeDecodeError):
-        return ""
-    return name if len(name) <= _LONGEST_NAME and _STATIC_NAME.fullmatch(name) else ""
-
-
-def _name_of(python: Python, address: int, *, of_heap: bool) -> str:
-    name = _static_name(python, python.memory.word(address + TYPE_NAME_AT))
-    if not of_heap or "." in name:
-        return name
-    try:
-        text = python.memory.word(address + python.layout.qualified_name_of_type)
-        name = read_text(python.memory, python.layout, text)[:_LONGEST_NAME]
-        contents = python.memory.word(address + _DICT_AT)
-        module = find_in_dict(python.memory, python.layout, contents, "__module__")
-        prefix = read_text(python.memory, python.layout, module)[:_LONGEST_NAME] if module else ""
-    except AbsentMemory:
-        return name
-    return name if prefix in {"", "builtins"} else f"{prefix}.{name}"

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import pwd
 import re
 import secrets
 import time
@@ -27,7 +28,7 @@ from gencore._private_directory import (
     names_in,
 )
 from gencore._quantities import read_age, read_size
-from gencore.bundle.extraction import Readable, unpack
+from gencore.bundle.extraction import Readable, TooLarge, unpack
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.errors import IntegrityError, OutputError, UsageError
@@ -123,7 +124,9 @@ def unpacked(
     with _in_use(place) as lock:
         try:
             folder = _filled(opened, place, lock, progress, max_size)
-            yield _unpacked(opened, folder, executable, place)
+            copy = _unpacked(opened, folder, executable, place)
+            _date(copy)
+            yield copy
         finally:
             if used_once:
                 _remove(place, lock)
@@ -151,6 +154,15 @@ def _filled(
         _shrink(place)
     os.utime(fd)
     return folder
+
+
+def _date(copy: UnpackedCore) -> None:
+    """Let the executable not be newer than the core: gdb would warn that they do not match."""
+    if copy.executable is None:
+        return
+    with contextlib.suppress(OSError):  # one of them is missing, which is reported later
+        status = copy.core.stat()
+        os.utime(copy.executable, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _check_owner(place: Path, fd: int) -> None:
@@ -191,11 +203,8 @@ def spooled(stream: Readable, max_size: int | None = None) -> Iterator[Path]:
 def _spool(stream: Readable, place: Path, max_size: int | None) -> Path:
     try:
         return unpack([(_STREAM, stream)], place, _STREAM, max_size) / _STREAM
-    except IntegrityError as error:
-        raise IntegrityError(
-            f"standard input is larger than {max_size:,} bytes",
-            remedy="if you trust it, use --no-limits",
-        ) from error
+    except TooLarge as error:
+        raise TooLarge(f"standard input is larger than {max_size:,} bytes") from error
 
 
 def _shrink(kept: Path) -> None:
@@ -280,12 +289,14 @@ def _locked(place: Path) -> int | None:
 
 
 def _make_private(cache: Path) -> None:
-    """Make the directory of all copies, and gencore's own around it.
+    """Make the directory of all copies, gencore's own around it, and that of all caches.
 
-    Who may write in one of them could put another copy in the place of one.
+    A home directory is not made: it may be that of a user who has none. Who may write in one of
+    the first two could put another copy in the place of one.
     """
+    for place in (cache.parent.parent, cache.parent, cache):
+        place.mkdir(mode=0o700, exist_ok=True)
     for place in (cache.parent, cache):
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = place.stat()
         if {status.st_uid, place.lstat().st_uid} != {os.geteuid()}:  # a link may be of another
             raise _foreign(place, "belongs to another user", _OWN_PLACE)
@@ -347,8 +358,15 @@ def _cache() -> Path:
     """Return the directory that the XDG base directory specification gives to caches."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not base.startswith("/"):  # relative ones are to be ignored
-        base = f"{Path.home()}/.cache"
+        base = f"{_home()}/.cache"
     return Path(base, "gencore", "bundles")
+
+
+def _home() -> str:
+    try:
+        return os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
+    except KeyError as error:  # a user of a container, known by number only
+        raise UsageError("the home directory is unknown", remedy=_OWN_PLACE) from error
 
 
 def _key(opened: OpenedCore) -> str:

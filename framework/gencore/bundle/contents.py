@@ -174,10 +174,7 @@ def _members(table: Any) -> tuple[Member, ...]:
         return tuple(map(_with_place, table["members"]))
     if type(version) is int and version == _VERSION:
         return tuple(_with_blocks(table["members"]))
-    raise IntegrityError(
-        f"unknown version of the table of contents: {version!r} (known: 1, 2)",
-        remedy="use the gencore that made the bundle, or extract it: tar xzf BUNDLE",
-    )
+    raise IntegrityError(f"unknown version of the table of contents: {version!r} (known: 1, 2)")
 
 
 def _with_place(row: dict[str, Any]) -> Member:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+from gencore._escaping import quote_path
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.contents import BLOCK_SIZE, check_path
 from gencore.bundle.core_facts import facts_of
@@ -43,7 +44,8 @@ class ExtractedDirectory(OpenedCore):
         self._by_path = {member.path: member for member in self.members}
         if not {"core", "manifest.json"} & self._by_path.keys():
             raise IntegrityError(
-                f"{path}: not an extracted bundle: core and manifest.json are missing"
+                f"{path}: not an extracted bundle: core and manifest.json are missing",
+                remedy=f"list the bundles in it: gencore list {quote_path(path)}",
             )
         self.has_manifest = "manifest.json" in self._by_path
         self.in_place = path / "core"
@@ -135,5 +137,5 @@ def _files(top: Path) -> Iterator[tuple[str, int]]:
                 else:
                     raise IntegrityError(
                         f"{top / name}: a link or a device, which no extracted bundle has",
-                        remedy="extract the bundle again: gencore extract BUNDLE",
+                        remedy="extract the bundle again",
                     )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
+from gencore._escaping import quote_path
 from gencore._final_directory import refusal
 from gencore._private_directory import (
     DIRECTORY,
@@ -22,10 +23,14 @@ from gencore.bundle.reader import BundleReader
 from gencore.bundle.walk import walk
 from gencore.errors import IntegrityError, OutputError, UsageError
 
-__all__ = ["Readable", "extract", "unpack"]
+__all__ = ["Readable", "TooLarge", "extract", "unpack"]
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE: Final = 1 << 16
+
+
+class TooLarge(IntegrityError):
+    """There is more to write than was allowed."""
 
 
 class Readable(Protocol):
@@ -87,7 +92,7 @@ def _choose(bundle: BundleReader | OpenedCore, names: list[str]) -> frozenset[st
     if unknown := [name for name in names if name not in known]:
         raise UsageError(
             f"not found in the bundle: {', '.join(unknown)}",
-            remedy="list the members: gencore info --files BUNDLE",
+            remedy=f"list the members: gencore info --files {quote_path(bundle.path)}",
         )
     return frozenset(names or known)
 
@@ -164,10 +169,7 @@ def _copy(source: Readable, target_fd: int, left: int) -> int:
                 continue
             left -= len(piece)
             if left < 0:
-                raise IntegrityError(
-                    "the unpacked files are larger than expected",
-                    remedy="if you trust it: gencore extract --max-size SIZE BUNDLE",
-                )
+                raise TooLarge("the unpacked files are larger than expected")
             target.write(piece)
         target.truncate()
     return left

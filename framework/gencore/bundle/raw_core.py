@@ -6,7 +6,8 @@ its build ID is that in the core: another version would give stacks that never w
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ _PIECE: Final = 1 << 20
 _EXECUTE: Final = 1
 _UNNAMED: Final = "core"
 _NAMES_SHOWN: Final = 3
+_OF_LINKERS: Final = ("lib64", "lib")
 _VIRTUAL: Final = ("dev/", "proc/", "sys/")
 """Where reading a file may have effects, and no library is."""
 
@@ -169,7 +171,7 @@ def _why(error: Exception) -> str:
 def _identical(path: str, build_id: str) -> _Here | None:
     """Return the file at *path* if it has this build ID. Raises OSError and `IntegrityError`."""
     name = path.lstrip("/")
-    if name == path or name.startswith(_VIRTUAL):
+    if name == path or name.startswith((*_VIRTUAL, *_mounted_on_access())):
         raise IntegrityError("its path is not that of a file")
     check_path(name)
     with open_regular(path) as raw, io.BufferedReader(raw) as file:
@@ -180,11 +182,23 @@ def _identical(path: str, build_id: str) -> _Here | None:
         return _Here(path, file.seek(0, io.SEEK_END), soname)
 
 
+@cache
+def _mounted_on_access() -> tuple[str, ...]:
+    """Return where autofs(5) mounts what is opened, be it of a machine that the core names."""
+    with suppress(OSError), Path("/proc/self/mountinfo").open("rb") as file:
+        rows = [row.split(b" ") for row in file]
+        places = [row[4] for row in rows if b"autofs" in row[row.index(b"-") :]]
+        texts = [place.decode("unicode_escape", "replace") for place in places]
+        return tuple(f"{text.strip('/')}/" for text in texts)
+    return ()
+
+
 def _names(path: str, soname: str | None) -> Iterator[str]:
     """Yield the paths below a sysroot that the dynamic linker may know a library by.
 
     The kernel notes none but the real one: neither that of a link with the library's soname, nor
-    ``/lib`` where that is a link to ``/usr/lib``.
+    ``/lib`` where that is a link to ``/usr/lib``, nor that by which executables name the dynamic
+    linker itself.
     """
     real = PurePosixPath(path)
     for name in dict.fromkeys((real.name, soname or real.name)):
@@ -194,3 +208,7 @@ def _names(path: str, soname: str | None) -> Iterator[str]:
         _, *parts = real.parent.parts
         if parts[:1] == ["usr"] and parts[1:] and Path("/", parts[1]).is_symlink():
             yield "/".join((*parts[1:], name))
+    for folder in _OF_LINKERS if real.name.startswith("ld-") else ():
+        with suppress(OSError):
+            if Path("/", folder, real.name).samefile(path):
+                yield f"{folder}/{real.name}"

@@ -16,6 +16,7 @@ import attrs
 import click
 
 from gencore._escaping import quote_path
+from gencore.bundle.extraction import TooLarge
 from gencore.errors import IntegrityError, TimedOut
 
 __all__ = [
@@ -132,8 +133,8 @@ def within(budget: Budget, path: Path, command: str) -> Iterator[None]:
 
     The remedy names *command*, which reads the file with that option.
 
-    Raises `TimedOut` if it takes longer, and `IntegrityError` if it takes more memory. Only on
-    the main thread.
+    Raises `TimedOut` if it takes longer, and `IntegrityError` if it takes more memory, or more
+    space. Only on the main thread.
     """
     if not limits_apply():
         yield
@@ -145,6 +146,9 @@ def within(budget: Budget, path: Path, command: str) -> Iterator[None]:
     except _Exceeded as limit:
         what = f"{path}: reading took more than {limit.seconds:g} s{limit.kind}"
         raise TimedOut(limit.seconds, "reading", what=what, remedy=remedy) from None
+    except TooLarge as error:
+        error.remedy = remedy
+        raise
     except MemoryError:
         what = f"{path}: reading took more than {budget.memory // _MIB} MiB of memory"
         raise IntegrityError(what, remedy=remedy) from None

@@ -1,6 +1,7 @@
-"""What a shell offers for the word that is being typed: plug-ins, bundles, armed processes."""
+"""What a shell offers for the word that is being typed: plug-ins, cores, armed processes."""
 
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BundlePath", "armed", "plugins"]
 
-_ENDING: Final = ".tar.gz"
+_CORE: Final = re.compile(r".*\.tar\.gz|core\b.*|.*\.core(\.\w+)?", re.DOTALL)
+"""Names that bundles and cores have."""
 Completion = Callable[[click.Context, click.Parameter, str], list["CompletionItem"]]
 
 
@@ -37,7 +39,7 @@ def plugins(*families: "Family") -> Completion:
 
 
 class BundlePath(click.Path):
-    """The path of a bundle: bundles are offered where there are any, or else all files."""
+    """The path of a bundle or core: these are offered where there are any, or else all files."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -50,7 +52,7 @@ class BundlePath(click.Path):
             names = sorted(os.listdir(folder or "."))
         except OSError:
             names = []
-        found = [n for n in names if n.startswith(begin) and n.endswith(_ENDING)]
+        found = [n for n in names if n.startswith(begin) and _CORE.fullmatch(n)]
         offered = [CompletionItem(os.path.join(folder, name)) for name in found]  # noqa: PTH118 - pathlib drops what was typed
         return offered or super().shell_complete(ctx, param, incomplete)
 

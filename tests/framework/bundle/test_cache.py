@@ -1,6 +1,8 @@
 """Where the unpacked copies of bundles are kept."""
 
 import io
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,24 @@ def test_only_an_absolute_cache_home_is_obeyed(monkeypatch, tmp_path, base, plac
         monkeypatch.setenv("XDG_CACHE_HOME", base)
 
     assert cache._cache() == Path(place or tmp_path / ".cache/gencore/bundles")
+
+
+def test_an_empty_home_is_that_of_the_user(monkeypatch):
+    """And not the root directory, which is what Python makes of it."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "")
+
+    assert cache._cache() == Path(pwd.getpwuid(os.geteuid()).pw_dir, ".cache/gencore/bundles")
+
+
+def test_a_missing_home_is_not_made(monkeypatch, tmp_path):
+    """It is that of a service's user, who has none, and whom root plays."""
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "nonexistent"))
+
+    with pytest.raises(OutputError, match="cannot be created"), cache.spooled(io.BytesIO()):
+        pass
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_cache_that_cannot_be_made_is_reported(monkeypatch):

@@ -149,11 +149,14 @@ def test_a_debugger_gets_only_what_belongs_to_the_core(cli, raw, tool, tmp_path)
     command = cli("open", "--json", "--quiet", raw)[1]
     words = json.loads(command)["command"]
 
-    shown = subprocess.run(
+    done = subprocess.run(
         [*words, "-batch", "-ex", "info sharedlibrary"], capture_output=True, text=True, check=True
-    ).stdout
+    )
 
     assert tool("gdb")
+    assert "newer than core" not in done.stderr
+    assert "Could not load shared library" not in done.stderr
+    shown = done.stdout
     loaded = [line for line in shown.splitlines() if re.match(r"0x\w+ +0x\w+ +Yes", line)]
     assert len(loaded) > 3
     assert all(f"{tmp_path}/cache/" in line for line in loaded)
@@ -295,6 +298,44 @@ def test_another_version_of_a_library_is_not_taken(cli, made, tmp_path):
     assert code == 8
     assert f"{made['plugin']}: this machine has another version of it" in out
     assert not list((tmp_path / "cache").rglob("plugin.so"))
+
+
+AUTOMOUNTED = """
+import ctypes, json, os, select, subprocess, sys
+folder, core = sys.argv[1:]
+NEWNS, REC, PRIVATE = 0x20000, 0x4000, 0x40000
+libc = ctypes.CDLL(None, use_errno=True)
+asked, daemon = os.pipe()
+options = f"fd={daemon},pgrp={os.getpgrp()},minproto=5,maxproto=5,indirect"
+for done in (
+    libc.unshare(NEWNS),
+    libc.mount(b"none", b"/", None, REC | PRIVATE, None),
+    libc.mount(b"test", folder.encode(), b"autofs", 0, options.encode()),
+):
+    if done:
+        sys.exit(os.strerror(ctypes.get_errno()))
+command = [sys.executable, "-m", "gencore", "info", "--json", core]
+reader = subprocess.Popen(command, start_new_session=True, stdout=subprocess.PIPE)  # else: ours
+from_reader = reader.stdout.fileno()
+if asked in select.select([asked, from_reader], [], [])[0]:
+    reader.kill()
+    sys.exit("the automounter was asked")
+files = json.load(reader.stdout)["mapped_files"]
+print(*(file["reason"] for file in files if file["path"].startswith(folder)))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts file systems")
+def test_no_path_of_a_core_makes_this_machine_mount_another(made, tmp_path):
+    """autofs(5) would: with a mount on the machine that somebody has written into the path."""
+    core = tmp_path / "core"
+    core.hardlink_to(made["gencore"])
+    command = [sys.executable, "-c", AUTOMOUNTED, made["plugin"].parent, core]
+
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+
+    assert done.stderr == ""
+    assert "its path is not that of a file" in done.stdout
 
 
 def test_a_truncated_core_is_named_as_such(cli, made, tmp_path):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import termios
+from pathlib import Path
 
 import click
 import pytest
@@ -260,6 +261,28 @@ def without_libc(file, request=None):
 
 state.describe = without_libc
 """
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_while_the_command_line_is_loaded_shows_no_traceback(tmp_path):
+    """Loading takes a tenth of a second, in which somebody may notice a typing error."""
+    (tmp_path / "click.py").write_text(
+        "import sys; print('loading', flush=True); sys.stdin.read()"
+    )
+    command = [Path(sys.executable).with_name("gencore"), "--version"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "loading\n"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate()
+
+    assert (process.returncode, err) == (-signal.SIGINT, "")
 
 
 @pytest.mark.usefixtures("small")

@@ -130,7 +130,7 @@ def test_show_is_readable(cli, install):
         "  option key: str, required",
         "  option level: int from 1 to 22, default 3",
         "  any other option: bool",
-        "  keeps_core: True",
+        "  keeps_core: true",
     } <= set(lines)
 
 

@@ -1,5 +1,6 @@
 """``gencore plugins``: every installed plug-in, what became of loading it, and its options."""
 
+import json
 from typing import Final
 
 import attrs
@@ -87,12 +88,19 @@ def _echo_plugin(row: Row) -> None:
     if row["description"]:
         click.echo(f"  {escape_unprintable(row['description'])}")
     for option in row["options"]:
-        default = "required" if option["required"] else f"default {option['default']!r}"
+        default = "required" if option["required"] else f"default {_as_text(option['default'])}"
         click.echo(f"  option {option['name']}: {option['type']}, {default}")
     if row["other_options"]:
         click.echo(f"  any other option: {row['other_options']}")
     for attribute, value in row["attributes"].items():
-        click.echo(f"  {attribute}: {value!r}")
+        click.echo(f"  {attribute}: {_as_text(value)}")
+
+
+def _as_text(value: object) -> str:
+    """Return a value as JSON writes it, but without quotes and null."""
+    if value is None:
+        return "none"
+    return escape_unprintable(value if isinstance(value, str) and value else json.dumps(value))
 
 
 def _echo_reason(row: Row, *, indent: int) -> None:

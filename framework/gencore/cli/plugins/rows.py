@@ -85,6 +85,8 @@ def _read(read: Callable[[], object]) -> Any:
     """Return what JSON can hold of a value that a plug-in's own code may make."""
     try:
         value = read()
+        if isinstance(value, tuple) and all(type(part) is str for part in value):
+            return list(value)
         is_json = isinstance(value, _JSON_TYPES) and not _is_odd(value)
         return value if is_json else reprlib.repr(value)
     except Exception as error:

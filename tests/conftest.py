@@ -90,6 +90,7 @@ def pytest_configure(config):
     mallopt(3), and every later dump has them too. Without byte code, each of the many interpreters
     that tests start would compile gencore again.
     """
+    os.environ["HYPOTHESIS_NO_PLUGINS"] = "yes"  # that of selenium's trio loads it
     if config.option.markexpr == "not exhaustive":
         from hypothesis import settings
 
@@ -136,11 +137,6 @@ def pytest_collection_finish():
     """Let no later search for garbage look at the tests: they are 160,000 objects, and stay."""
     gc.collect()
     gc.freeze()
-
-
-def pytest_sessionfinish():
-    """Show them again: hypothesis looks for what refers to the random numbers of a package."""
-    gc.unfreeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -65,6 +65,8 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
     """
     if place_of("numpy") is None:
         raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
+    if place_of("gencore.analysis._blocks") is None:
+        raise UsageError("gencore heap is unsupported: this package was built without its C part")
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         content = ManifestValue(opened.facts())["core"]["content"].text
         census = _census(path, copy, top)

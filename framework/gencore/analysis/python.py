@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -53,6 +54,19 @@ class Python:
         """Yield the address of each interpreter, as far as the list can be followed."""
         head, following = self.layout.first_interpreter, self.layout.next_interpreter
         yield from self._listed(self.runtime + head, following)
+
+    def interpreter_id(self, interpreter: int) -> int | None:
+        """Return the ID of an interpreter, 0 of the main one; None if it is missing."""
+        with suppress(AbsentMemory):
+            return self.memory.number(interpreter + self.layout.id_of_interpreter, 8)
+        return None
+
+    def is_collecting(self, interpreter: int) -> bool:
+        """Return whether a garbage collection of an interpreter is going on."""
+        with suppress(AbsentMemory):
+            at = interpreter + self.layout.collecting_of_interpreter
+            return self.memory.number(at, 4) == 1
+        return False
 
     def threads(self) -> Iterator[ThreadState]:
         """Yield the threads of every interpreter, as far as the lists can be followed."""

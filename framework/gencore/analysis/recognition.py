@@ -19,6 +19,7 @@ from gencore.analysis.words import Mask, Things, Words
 __all__ = ["Recognition"]
 
 Numbers = NDArray[np.int64]
+Rows = NDArray[np.int32]
 
 _HEAD: Final = 16
 """Bytes of the collector's header, in front of an object."""
@@ -71,14 +72,14 @@ class Recognition:
             return things, found
         return things.chosen(linked), found[linked]
 
-    def alive(self, things: Things, rows: Numbers) -> Mask:
+    def alive(self, things: Things, rows: Numbers | Rows) -> Mask:
         """Return which objects have references, and are in the collector's list if in any."""
         count = things.word()
         some, none = np.uint64(self._some), np.uint64(self._none)
         referred: Mask = (count & some != 0) & (count & none == 0)
         return referred & self._are_linked(things, rows)
 
-    def _are_linked(self, things: Things, rows: Numbers) -> Mask:
+    def _are_linked(self, things: Things, rows: Numbers | Rows) -> Mask:
         """Return false where the next object of the list does not lead back.
 
         While a collection goes on the list is another one.

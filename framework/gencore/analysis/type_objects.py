@@ -64,7 +64,7 @@ class TypeTable:
     def find(self, words: Addresses) -> Rows:
         """Return for each word the row of the type whose address it is, or -1."""
         rows = np.empty(len(words), np.int32)
-        _blocks.rows_of_words(words, self.slots, self.addresses, rows)
+        _blocks.rows_of_words(np.ascontiguousarray(words), self.slots, self.addresses, rows)
         return rows
 
     def within(self, run: Run) -> Iterator[tuple[Addresses, Numbers]]:

@@ -68,7 +68,7 @@ class Things:
         """Return the same, with a sign."""
         return self.word(offset).view(np.int64)
 
-    def chosen(self, which: Mask | NDArray[np.int64]) -> "Things":
+    def chosen(self, which: Mask | NDArray[np.int64] | NDArray[np.int32]) -> "Things":
         """Return some of them."""
         return Things(self.addresses[which], self.places[which], self.core)
 
@@ -180,5 +180,6 @@ class _PageTable:
     def places_of(self, core: Addresses, addresses: Addresses) -> NDArray[np.int64]:
         """Return which word of the core is at each address, or -1."""
         places = np.empty(len(addresses), np.int64)
+        addresses = np.ascontiguousarray(addresses)
         _blocks.places_of(core, addresses, self._regions, self._tables, places)
         return places

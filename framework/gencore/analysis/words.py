@@ -24,8 +24,8 @@ _PAGES: Final = 1 << 18
 """In a region of 1 GiB."""
 _REGIONS: Final = 1 << 17
 """That a process can have."""
-_MOST_REGIONS: Final = 1 << 12
-"""That are in the table, which has 1 MiB for each."""
+_FEW_REGIONS: Final = 32
+"""That are in the table of any core, which has 1 MiB for each; and as many as that has MiB."""
 
 
 @attrs.frozen(eq=False)
@@ -94,7 +94,9 @@ class Words:
         largest = max(self._pieces, key=lambda p: (p.writable, p.end - p.start), default=None)
         source, skew = (largest.source, _skew(largest)) if largest else (memoryview(b""), 0)
         self._core = _as_words(source[skew:])
-        self._table = _PageTable((p for p in self._pieces if p.source is source), skew)
+        self._table = _PageTable(
+            (p for p in self._pieces if p.source is source), skew, len(source)
+        )
 
     def at(self, addresses: Addresses) -> tuple[Addresses, Mask]:
         """Return the words at *addresses*, 0 where there is none, and where there is one."""
@@ -157,16 +159,17 @@ class _PageTable:
     over all addresses, not all are in it.
     """
 
-    def __init__(self, pieces: Iterable[Piece], skew: int) -> None:
+    def __init__(self, pieces: Iterable[Piece], skew: int, size: int) -> None:
         self._regions = np.zeros(_REGIONS + 1, np.int32)
         tables = [np.full(_PAGES, -1, np.int32)]
+        most = _FEW_REGIONS + (size >> 20)
         for piece in pieces:
             start = -(-piece.start // _PAGE)
             end = piece.end // _PAGE
             if _skew(piece) != skew:
                 continue
             number = start + (piece.offset - piece.start) // _PAGE
-            while start < min(end, _REGIONS * _PAGES) and len(tables) <= _MOST_REGIONS:
+            while start < min(end, _REGIONS * _PAGES) and len(tables) <= most:
                 region, first = divmod(start, _PAGES)
                 if not self._regions[region]:
                     self._regions[region] = len(tables)

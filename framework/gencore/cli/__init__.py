@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "stacks": "gencore.cli.stacks:stacks_command",
     "tasks": "gencore.cli.tasks:tasks_command",
     "verify": "gencore.cli.bundle:verify_command",
+    "why": "gencore.cli.why:why_command",
 }
 """Where each command is: only the one that runs is imported, or all for ``--help``."""
 _OF_OUTPUT: Final = frozenset(

@@ -122,6 +122,7 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
         "same_process": True,
         "grown": [],
     }
+    assert shown("why", bundle)["groups"]
 
 
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle):

@@ -30,11 +30,11 @@ def find_instances(python: Python, values: Values, bases: Iterable[int]) -> Iter
         return
     try:  # here: most processes have nothing to search for, and then it is not needed
         import numpy as np
-
-        from gencore.analysis.words import Words
     except ImportError as error:
         remedy = "pip install 'gencore[analysis]'"
         raise IntegrityError("numpy, which finds some, is not installed", remedy=remedy) from error
+    from gencore.analysis.words import Words
+
     wanted = np.array(sorted(types), np.uint64)
     found = 0
     for run in Words(python.memory).writable():

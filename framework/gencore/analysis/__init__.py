@@ -12,6 +12,7 @@ from gencore.analysis.locks import Lock, Wait, find_deadlocks, read_waits
 from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python
 from gencore.analysis.stacks import Frame, Thread, read_stacks
+from gencore.analysis.type_facts import TypeFacts
 from gencore.analysis.values import Values
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Python",
     "Thread",
     "ThreadState",
+    "TypeFacts",
     "Values",
     "Wait",
     "find_deadlocks",

@@ -9,16 +9,16 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
+from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
-from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.cli.reader_process import ask, place_of
+from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
-from gencore.errors import ExitCode, IntegrityError, UsageError
+from gencore.errors import ExitCode
 
-__all__ = ["heap_command"]
+__all__ = ["heap_command", "is_heap_missing"]
 
 _WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
@@ -63,18 +63,16 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
       gencore heap BUNDLE
       gencore heap --top 50 BUNDLE
     """
-    if place_of("numpy") is None:
-        raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
+    check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
-        content = ManifestValue(opened.facts())["core"]["content"].text
         census = _census(path, copy, top)
+        missing = is_heap_missing(opened)
     if as_json:
         print_json(census)
     else:
         for line in _lines(ManifestValue(census), top):
             click.echo(line)
-    if content in _WITHOUT_HEAP:
-        click.echo(f"gencore: the core has the content {content}: the heap is missing", err=True)
+    if missing:
         return ExitCode.PARTIAL
     if census["allocator"] == "unknown":
         click.echo(_UNKNOWN_ALLOCATOR, err=True)
@@ -82,14 +80,17 @@ def heap_command(*, path: Path, top: int, keep: bool, quiet: bool, as_json: bool
     return ExitCode.COMPLETE
 
 
+def is_heap_missing(opened: OpenedCore) -> bool:
+    """Whether a core has little more than stacks; say so on standard error."""
+    content = ManifestValue(opened.facts())["core"]["content"].text
+    if content in _WITHOUT_HEAP:
+        click.echo(f"gencore: the core has the content {content}: the heap is missing", err=True)
+    return content in _WITHOUT_HEAP
+
+
 def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
     """Return what `gencore.analysis` counts, in the form of --json."""
-    reading = ask("heap", copy, str(top))
-    for gap in reading.gaps:
-        print_gap(gap)
-    if reading.value is None:
-        raise IntegrityError(f"{path}: {reading.failure}")
-    found = ManifestValue(reading.value)
+    found = answer_to("heap", path, copy, str(top))
     return {
         "python": ".".join(str(number) for number in found["version"].rows),
         "allocator": found["allocator"].text or "unknown",

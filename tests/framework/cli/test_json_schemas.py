@@ -107,10 +107,15 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     code = "import gencore, sys; print(gencore.collect_core(directory=sys.argv[1]))"
     made = [sys.executable, "-c", code, tmp_path]
     bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
-    command = [sys.executable, "-m", "gencore", "heap", "--json", bundle]
-    done = subprocess.run(command, capture_output=True, env=environment, check=True)
 
-    assert check(("heap",), done.stdout)["types"]
+    def shown(*words):
+        command = [sys.executable, "-m", "gencore", *words, "--json"]
+        done = subprocess.run(command, capture_output=True, env=environment, check=True)
+        return check(words[:1], done.stdout)
+
+    assert shown("heap", bundle)["types"]
+    module, *_ = shown("objects", "--type", "module", bundle)["objects"]
+    assert shown("inspect", bundle, str(module["address"]))["attributes"]
 
 
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle):

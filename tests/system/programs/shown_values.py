@@ -7,6 +7,7 @@ import asyncio
 import collections
 import enum
 import functools
+import gc
 import json
 import os
 import sys
@@ -253,6 +254,14 @@ OBJECTS = {
 }
 """What has a dictionary."""
 
+
+def enclosing():
+    shared = [1]
+    return lambda: shared
+
+
+cell = enclosing().__closure__[0]
+
 SLOTTED = {"slotted": Slotted(), "slotted child": SlottedChild(), "slots and dict": SlotsAndDict()}
 
 NAMES = {
@@ -286,6 +295,7 @@ EXACT["huge"] = 1 << 10_000
 EXACT["module"] = json
 EXACT["long"] = "x" * 10_000
 
+count = sum(type(thing) is Plain for thing in gc.get_objects())
 bundle = gencore.collect_core(directory=sys.argv[1])
 told = {
     "bundle": str(bundle),
@@ -295,7 +305,16 @@ told = {
         name: [id(thing), {str(key): id(value) for key, value in vars(thing).items()}]
         for name, thing in OBJECTS.items()
     },
-    "slotted": {name: [id(thing), slots_of(thing)] for name, thing in SLOTTED.items()},
+    "slotted": {
+        **{name: [id(thing), slots_of(thing)] for name, thing in SLOTTED.items()},
+        "cell": [id(cell), {"cell_contents": id(cell.cell_contents)}],
+    },
+    "sizes": {
+        name: sys.getsizeof(thing)
+        for things in (PLAIN, CONTAINERS, OBJECTS)
+        for name, thing in things.items()
+    },
+    "of_type": count,
     "names": {
         name: [id(thing), f"{type(thing).__module__}.{type(thing).__qualname__}"]
         for name, thing in NAMES.items()

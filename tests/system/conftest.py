@@ -312,6 +312,57 @@ def _check_variables(found, recorded):
 
 
 @pytest.fixture
+def check_tasks(python_in):
+    """Return a function that compares the tasks in a bundle with what recorded_tasks.py told."""
+
+    def check(told, bundle):
+        with python_in(bundle) as (python, _):
+            return _check_tasks(told, analysis.read_tasks(python), python.minor)
+
+    return check
+
+
+def _check_tasks(told, found, minor):
+    names = {task.address: task.name for task in found.tasks}
+    tasks = {task.name: task for task in found.tasks}
+    expected = dict(told["tasks"])
+    if minor > 13:  # they are in no list
+        for name in ("failed", "finished", "cancelled"):
+            del expected[name]
+
+    assert found.incomplete is None
+    assert set(tasks) == set(expected)
+    assert {name: _shown_task(task, names) for name, task in tasks.items()} == {
+        name: {key: row[key] for key in row if key != "frames"} for name, row in expected.items()
+    }
+    main = tasks.pop("main")
+    frames = {
+        name: [[f.function, f.file, f.line] for f in reversed(task.frames)]
+        for name, task in tasks.items()
+    }
+    assert frames == {name: expected[name]["frames"] for name in frames}
+    assert [frame.function for frame in main.frames[-2:]] == ["collect_core", "main"]
+    assert {task.incomplete for task in tasks.values()} == {None}
+    cycles = {frozenset(names[address] for address in cycle) for cycle in found.cycles}
+    assert cycles == {frozenset({"ab", "ba"}), frozenset({"cycle-0", "cycle-1"})}
+    assert {loop.address: loop.tid for loop in found.loops} == {
+        int(address): tid for address, tid in told["loops"].items()
+    }
+    assert (tasks["stubborn"].cancel_requests, tasks["chain"].cancel_requests) == (1, 0)
+    assert tasks["other-main"].loop != tasks["chain"].loop == main.loop
+    return tasks
+
+
+def _shown_task(task, names):
+    return {
+        "awaits": sorted(names[link.task] for link in task.awaits),
+        "function": task.awaited.function if task.awaited else None,
+        "state": task.state,
+        "through": next((link.through for link in task.awaits), None),
+    }
+
+
+@pytest.fixture
 def waits_in(python_in):
     """Return a function that reads which threads in a bundle wait for locks, and the deadlocks."""
 
@@ -321,6 +372,40 @@ def waits_in(python_in):
             return waits, analysis.find_deadlocks(waits)
 
     return read
+
+
+@pytest.fixture
+def check_waits(waits_in):
+    """Return a function that compares what threads wait for with what waiting_threads.py told."""
+
+    def check(told, bundle):
+        names = {tid: name for name, tid in told["threads"].items()}
+        waits = {names.get(wait.tid, wait.tid): wait for wait in waits_in(bundle)[0]}
+        seen = {
+            name: [
+                wait.lock.kind,
+                wait.lock.address,
+                names.get(wait.lock.owner),
+                wait.lock.known_by,
+                wait.within,
+            ]
+            for name, wait in waits.items()
+        }
+        spinners = [seen.pop(name) for name in list(seen) if name.startswith("spinner")]
+
+        assert seen == told["waits"]
+        assert {(row[0], *row[2:]) for row in spinners} == {("GIL", "main", "record", None)}
+        assert {name for name, wait in waits.items() if wait.lock.is_owner_gone} == {"gone"}
+        timed = {name for name, wait in waits.items() if not wait.forever}
+        assert {name for name in timed if not name.startswith("spinner")} == {
+            "timed",
+            "joins-timed",
+        }
+        assert waits["imports"].lock.module == "slow_module"
+        assert waits["get"].lock.type_name == "__main__.Jobs"
+        assert waits["semaphore"].lock.type_name == "threading.BoundedSemaphore"
+
+    return check
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ _COOKIE: Final = b"xdebugpy"
 """What ``_PyRuntime`` begins with from 3.13 on."""
 _MOST: Final = 1 << 16
 """Interpreters, and threads of each: a list that is broken may be a circle."""
+_GIL_SIZE: Final = 256
+"""More than any version's ``struct _gil_runtime_state``."""
 _VERSION_AT, _FREE_THREADED_AT = 8, 16
 _LIKELY: Final = re.compile(r"libpython|/python[\d.]*[a-z]?$")
 
@@ -95,6 +97,14 @@ class Python:
         if self.layout.gil is None:
             return self.runtime
         return self.memory.word(interpreter + self.layout.gil)
+
+    def is_of_gil(self, interpreter: int, address: int) -> bool:
+        """Whether a word of memory is part of an interpreter's GIL."""
+        try:
+            begin = self.gil_of(interpreter) + self.layout.gil_holder
+        except AbsentMemory:
+            return False
+        return begin <= address < begin + _GIL_SIZE
 
     def gil_holder(self, interpreter: int) -> int | None:
         """Return the address of the thread state that holds an interpreter's GIL, if any does."""

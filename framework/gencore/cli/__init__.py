@@ -29,12 +29,14 @@ _COMMANDS: Final = {
     "info": "gencore.cli.bundle:info_command",
     "inspect": "gencore.cli.inspect:inspect_command",
     "list": "gencore.cli.listing:list_command",
+    "locks": "gencore.cli.locks:locks_command",
     "objects": "gencore.cli.objects:objects_command",
     "open": "gencore.cli.debug:open_command",
     "plugins": "gencore.cli.plugins:plugins",
     "ps": "gencore.cli.ps:ps_command",
     "report": "gencore.cli.report:report",
     "stacks": "gencore.cli.stacks:stacks_command",
+    "tasks": "gencore.cli.tasks:tasks_command",
     "verify": "gencore.cli.bundle:verify_command",
 }
 """Where each command is: only the one that runs is imported, or all for ``--help``."""

@@ -1,6 +1,6 @@
 """The stack of each thread, as rows that do not depend on who read them, and as text."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import attrs
 
@@ -12,6 +12,7 @@ __all__ = [
     "ThreadStack",
     "Variable",
     "integer_of",
+    "names_of_threads",
     "stack_lines",
     "stacks_from_core",
     "stacks_from_manifest",
@@ -96,7 +97,7 @@ def stacks_from_core(
 
     The names that the application gave come first, whoever recorded them.
     """
-    names = _names(threads)
+    names = names_of_threads(threads)
     return [
         ThreadStack(
             tid=(tid := integer_of(row["tid"])),
@@ -133,7 +134,8 @@ def _with_native(stack: ThreadStack, rows: ManifestValue) -> ThreadStack:
     return attrs.evolve(stack, frames=merged, has_native=True)
 
 
-def _names(threads: ManifestValue) -> Mapping[int | None, str | None]:
+def names_of_threads(threads: ManifestValue) -> dict[int | None, str | None]:
+    """Return the names that the application gave, as a manifest's *threads* have them, by tid."""
     return {integer_of(row["tid"]): row["python"]["name"].text for row in threads}
 
 

@@ -334,7 +334,7 @@ def test_a_truncated_core_is_named_as_such(cli, made, tmp_path):
         (b"text", "neither a bundle nor a core file"),
         (b"\x7fELF", "file: not an ELF file"),
         (b"\x1f\x8b" + bytes(40), "file: not a bundle, or truncated"),
-        (gzip.compress(b"text"), "file: not a bundle, or truncated"),
+        (gzip.compress(b"text", mtime=0), "file: not a bundle, or truncated"),
         (b"\x28\xb5\x2f\xfd" + bytes(40), "neither a bundle nor a core file"),
         (zstandard.compress(b"text"), "neither a bundle nor a core file"),
     ],
@@ -359,7 +359,7 @@ def test_an_executable_is_no_core(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", [b"text", b"\x7fELF", gzip.compress(b"text")])
+@pytest.mark.parametrize("content", [b"text", b"\x7fELF", gzip.compress(b"text", mtime=0)])
 def test_errors_name_standard_input(monkeypatch, tmp_path, content):
     """And neither its copy in the cache nor a remedy for that, which is gone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

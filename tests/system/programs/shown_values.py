@@ -5,6 +5,7 @@ shown_values.py DIRECTORY
 
 import asyncio
 import collections
+import datetime as dt
 import enum
 import functools
 import gc
@@ -201,6 +202,10 @@ PLAIN = {
     "asynchronous generator": generator(),
     "error": ValueError("what", 3),
     "own error": OwnError("it"),
+    "date": dt.date(2026, 11, 26),
+    "time": dt.time(23, 5, 59, 70_001),
+    "moment": dt.datetime(2026, 11, 26, 23, 5, 0, 999_999),  # noqa: DTZ001 - a naive one
+    "difference": dt.timedelta(days=-1, microseconds=3),
 }
 """As their own ``repr`` shows them."""
 
@@ -293,6 +298,7 @@ EXACT["method"] = EXACT["nested"].method
 EXACT["deep"] = [[[[1]], {"k": {}}]]
 EXACT["huge"] = 1 << 10_000
 EXACT["module"] = json
+EXACT["aware"] = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
 EXACT["long"] = "x" * 10_000
 
 count = sum(type(thing) is Plain for thing in gc.get_objects())

@@ -43,13 +43,13 @@ static void show_runtime(void)
 	AT("next_interpreter", PyInterpreterState, next);
 	AT("id_of_interpreter", PyInterpreterState, id);
 #if PY_MINOR_VERSION == 11
-	AT("first_thread", PyInterpreterState, threads.head);
 	AT("modules_of_interpreter", PyInterpreterState, modules);
+	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil_holder", _PyRuntimeState, ceval.gil.last_holder);
 	AT("gil_locked", _PyRuntimeState, ceval.gil.locked);
 #else
-	AT("first_thread", PyInterpreterState, threads.head);
 	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
+	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil", PyInterpreterState, ceval.gil);
 	AT("gil_holder", struct _gil_runtime_state, last_holder);
 	AT("gil_locked", struct _gil_runtime_state, locked);

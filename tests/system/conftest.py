@@ -428,6 +428,51 @@ def heap_of(tmp_path, tool):
 
 
 @pytest.fixture
+def check_references(tmp_path, tool):
+    """Return a function that compares the references in bundles with what held_objects.py told."""
+
+    def gencore(*arguments):
+        done = subprocess.run(
+            [tool("gencore"), *arguments],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    def check(told, before, after):
+        program = [sys.executable, PROGRAMS / "read_references.py", after, *told["referrers"]]
+        found = json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
+        _check_references(told, found)
+        _check_growth(told, gencore("diff", "--json", "--quiet", before, after))
+
+    return check
+
+
+def _check_references(told, found):
+    assert {at: found["ways"].get(at) for at in told["ways"]} == told["ways"]
+    assert [found["ways"][str(at)] for at in told["cycle"]] == ["unreachable", "unreachable"]
+    assert found["unreachable"] < found["reachable"] // 100
+    of_tree, size = told["tree"]
+    assert found["retained"][str(of_tree)] == size
+    missing = {at: {*known} - {*found["referrers"][at]} for at, known in told["referrers"].items()}
+    assert {at: left for at, left in missing.items() if left - {told["not ours"]}} == {}
+    assert found["agreeing"] > 0.97
+
+
+def _check_growth(told, shown):
+    assert shown["same_process"]
+    leak = next(row for row in shown["grown"] if row["type"] == "__main__.Leak")
+    assert leak["count_after"] - leak["count_before"] == leak["new"] == told["leaked"]
+    assert leak["holders"][0] == {
+        "way": "module app: LEAKS",
+        "before": 0,
+        "after": told["leaked"],
+    }
+
+
+@pytest.fixture
 def check_census():
     """Return a function that compares a census with what counted_objects.py told."""
     return _check_census

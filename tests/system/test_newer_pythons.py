@@ -237,6 +237,13 @@ def test_deadlocks_are_found_and_no_others(newer, waits_in, tmp_path, kind, coun
         assert len({tids[wait.tid].partition("-")[0] for wait in cycle}) == 1
 
 
+def test_references_are_those_that_the_program_made(newer, check_references, tmp_path):
+    """Ways, referrers, retained bytes, garbage; and what has leaked between two dumps."""
+    told = json.loads(newer.run("/srv/held_objects.py", "/mnt", work=tmp_path))
+
+    check_references(told, *(tmp_path / Path(told[name]).name for name in ("before", "after")))
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

@@ -22,6 +22,7 @@ from gencore.analysis.words import Addresses, Mask, Run, Things, Words
 __all__ = [
     "Census",
     "HeapObjects",
+    "HeapSearch",
     "LargestObject",
     "MemoryUse",
     "TypeCount",
@@ -111,13 +112,20 @@ class HeapObjects:
     """Of the types, qualified."""
     sizes: Sizes
     things: Things
-    rows: Numbers
+    rows: NDArray[np.int32]
     """The row in `types` of each object's type."""
+
+    def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield each row that has objects, and the numbers of these."""
+        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
+        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
+        for row in np.flatnonzero(np.diff(ends, prepend=0)):
+            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
 
 
 def take_census(python: Python, *, top: int = 10) -> Census:
     """Count the objects of a dumped Python, and name the *top* largest ones."""
-    search = _Search(python)
+    search = HeapSearch(python)
     tally = _Tally(search.sizes, search.types, search.names, top)
     used = 0
     for blocks, things, rows, allocated in search.in_pools():
@@ -137,7 +145,7 @@ def take_census(python: Python, *, top: int = 10) -> Census:
 
 def find_objects(python: Python) -> HeapObjects:
     """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
-    search = _Search(python)
+    search = HeapSearch(python)
     found = [(things, rows) for _, things, rows, _ in search.in_pools()]
     _, (things, rows, _) = search.outside()
     found.append((things, rows))
@@ -146,11 +154,11 @@ def find_objects(python: Python) -> HeapObjects:
         np.concatenate([things.places for things, _ in found]),
         things.core,
     )
-    rows = np.concatenate([rows.astype(np.int32) for _, rows in found])
-    return HeapObjects(search.words, search.types, search.names, search.sizes, joined, rows)
+    types = np.concatenate([rows for _, rows in found]).astype(np.int32)
+    return HeapObjects(search.words, search.types, search.names, search.sizes, joined, types)
 
 
-class _Search:
+class HeapSearch:
     """Finds objects: first those in pools, then those outside of them."""
 
     def __init__(self, python: Python) -> None:
@@ -170,6 +178,18 @@ class _Search:
             blocks, size = blocks_in_use(self.words, batch), int(batch.sizes[0])
             things, rows = self._recognition.objects(blocks, size)
             yield size * len(blocks), things, rows, np.full(len(rows), size)
+
+    def objects_in(self, blocks: Addresses, size: int) -> Things:
+        """Return the objects in some blocks of one size, wherever they begin in these."""
+        return self._recognition.objects(self.words.things(blocks)[0], size)[0]
+
+    def alive(self, addresses: Addresses) -> Addresses:
+        """Return at which addresses objects are that have references."""
+        things, _ = self.words.things(addresses)
+        rows = self.types.find(things.word(8))
+        known = rows >= 0
+        things, rows = things.chosen(known), rows[known]
+        return things.addresses[self._recognition.alive(things, rows)]
 
     def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
         """Return the allocator, of which the layout is that in which most objects are found."""

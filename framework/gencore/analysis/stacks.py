@@ -44,8 +44,8 @@ class Frame:
     function: str
     file: str
     line: int | None
-    address: int
-    """Of the interpreter's own record of it, ``_PyInterpreterFrame``."""
+    address: int = 0
+    """Of the interpreter's own record of it, ``_PyInterpreterFrame``; 0 if that was not read."""
 
 
 @attrs.frozen(kw_only=True)

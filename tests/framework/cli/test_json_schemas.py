@@ -108,12 +108,21 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     made = [sys.executable, "-c", code, tmp_path]
     bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
 
-    def shown(*words):
-        command = [sys.executable, "-m", "gencore", *words, "--json"]
-        done = subprocess.run(command, capture_output=True, env=environment, check=True)
-        return check(words[:1], done.stdout)
+    def shown(*command):
+        program = [sys.executable, "-m", "gencore", command[0], "--json", *command[1:]]
+        done = subprocess.run(program, capture_output=True, env=environment, check=True)
+        return check(command[:1], done.stdout)
 
-    assert shown("heap", bundle)["types"]
+    heap = shown("heap", "--retained", bundle)
+    assert heap["types"]
+    holder = heap["retained"]["holders"][0]
+    assert shown("referrers", "--to-root", bundle, str(holder["address"]))["way"] == holder["way"]
+    assert shown("diff", bundle, bundle) == {
+        "schema_version": heap["schema_version"],
+        "same_process": True,
+        "grown": [],
+    }
+    assert shown("why", bundle)["groups"]
     module, *_ = shown("objects", "--type", "module", bundle)["objects"]
     assert shown("inspect", bundle, str(module["address"]))["attributes"]
 

@@ -86,6 +86,16 @@ def test_a_container_is_inspected_with_its_items(told, shown, run):
     assert f"{items[0][1]:#18x}  1: '1'\n" in text
 
 
+@pytest.mark.parametrize("kind", ["generator", "frame"])
+def test_what_has_a_frame_is_inspected_with_its_variables(told, shown, kind):
+    """One that is suspended, and one that a traceback keeps."""
+    address, variables = told["frames"][kind]
+
+    found = shown("inspect", "--keep", told["bundle"], address)
+
+    assert {row["name"]: row["value"] for row in found["variables"]} == variables
+
+
 def test_what_is_no_object_cannot_be_inspected(told, run):
     """An address of nothing, and what is no address."""
     for address, says in (("0x10", "no object at 0x10"), ("ten", "invalid address: 'ten'")):

@@ -40,8 +40,9 @@ def inspect_command(
 ) -> int:
     """Show the object at ADDRESS: its type, size, attributes and items.
 
-    Each attribute and item has its address, with which one can go on. The values may be secrets.
-    Addresses are in what heap, objects and stacks --locals --json print.
+    Each attribute and item has its address, with which one can go on; of a frame, a generator or
+    a coroutine, the local variables too. The values may be secrets. Addresses are in what heap,
+    objects, referrers and stacks --locals --json print.
 
     \b
     Examples:
@@ -78,6 +79,10 @@ def _shown(found: ManifestValue) -> dict[str, Any]:
             {"key": _object(row["key"]) if row["key"].known else None, **_object(row)}
             for row in found["items"]
         ],
+        "variables": [
+            {"name": str(row["name"]), "kind": row["kind"].text, **_object(row)}
+            for row in found["variables"]
+        ],
     }
 
 
@@ -99,6 +104,7 @@ def _lines(shown: dict[str, Any]) -> Iterator[str]:
     yield f"value       {shown['value']}"
     yield from _part("attributes", shown["attributes_found"], map(_attribute, shown["attributes"]))
     yield from _part("items", shown["length"] or 0, map(_item, shown["items"]))
+    yield from _part("variables", 0, map(_attribute, shown["variables"]))
 
 
 def _part(title: str, count: int, rows: Iterator[str]) -> Iterator[str]:

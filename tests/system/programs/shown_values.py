@@ -260,6 +260,26 @@ OBJECTS = {
 """What has a dictionary."""
 
 
+def generating(argument):
+    local = argument * 2
+    yield local
+
+
+suspended = generating("a")
+next(suspended)
+
+
+def failing(argument):
+    inner = [argument]
+    raise ValueError(inner)
+
+
+try:
+    failing("b")
+except ValueError as error:
+    failed = error.__traceback__.tb_next.tb_frame
+
+
 def enclosing():
     shared = [1]
     return lambda: shared
@@ -321,6 +341,10 @@ told = {
         for name, thing in things.items()
     },
     "of_type": count,
+    "frames": {
+        "generator": [id(suspended), {"argument": "'a'", "local": "'aa'"}],
+        "frame": [id(failed), {"argument": "'b'", "inner": "['b']"}],
+    },
     "names": {
         name: [id(thing), f"{type(thing).__module__}.{type(thing).__qualname__}"]
         for name, thing in NAMES.items()

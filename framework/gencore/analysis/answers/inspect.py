@@ -8,11 +8,14 @@ from typing import Any, Final
 import numpy as np
 
 from gencore.analysis import AbsentMemory, Python, TypeFacts, Values
+from gencore.analysis.coroutines import CoroutineReader
 from gencore.analysis.sizes import Sizes
 from gencore.analysis.type_objects import names_of, types_at
+from gencore.analysis.variables import variables_of
 from gencore.analysis.words import Words
 from gencore.corefile import CoreFile
 
+_WITH_FRAME: Final = {"coroutine", "generator", "async_generator"}
 _LONGEST_VALUE: Final = 1000
 """Characters of the object itself; of its parts, the usual number."""
 Rows = Iterator[dict[str, Any]]
@@ -42,6 +45,7 @@ def answer(python: Python, _core: CoreFile, address: str, top: str) -> dict[str,
             for name, value in islice(attributes.items(), int(top))
         ],
         "items": list(islice(_items(values, at), int(top))),
+        "variables": list(islice(_variables(python, values, facts, at), int(top))),
     }
 
 
@@ -64,6 +68,24 @@ def _items(values: Values, address: int) -> Rows:
                 "key": None if key is None else _shown(values, key),
                 **_shown(values, value),
             }
+
+
+def _variables(python: Python, values: Values, facts: TypeFacts, address: int) -> Rows:
+    """Yield the variables of a frame, or of the frame that a generator or coroutine has."""
+    with suppress(AbsentMemory):
+        frame = _frame(python, values, facts, address)
+        for variable in variables_of(python, values, frame) if frame else ():
+            shown = _shown(values, variable.address)
+            yield {"name": variable.name, "kind": variable.kind, **shown}
+
+
+def _frame(python: Python, values: Values, facts: TypeFacts, address: int) -> int | None:
+    if "frame" in facts.lineage:
+        return python.memory.word(address + python.layout.record_of_frame)
+    if _WITH_FRAME.isdisjoint(facts.lineage):
+        return None
+    frames = CoroutineReader(python, values).chain(address).frames
+    return frames[0] if frames else None
 
 
 def _shown(values: Values, address: int) -> dict[str, Any]:

@@ -260,6 +260,7 @@ EXACT = {
     "deep": "[[[[...]], {'k': {...}}]]",
     "huge": "<int of about 10,020 bits>",
     "module": "<module 'json'>",
+    "aware": "datetime.datetime(2026, 11, 26, 0, 0, tzinfo=...)",
     "long": "'" + "x" * 196 + "...",
 }
 

@@ -12,12 +12,14 @@ import threading
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree as ET
 
 import kubernetes_validate
 import pytest
 import yaml
 from markdown_it import MarkdownIt
 from running_services import free_port
+from terminal_picture import draw
 
 import gencore
 
@@ -51,6 +53,12 @@ SHOWN = {"text", "toml", "yaml", "ini"}
 """Kinds of blocks that only show something, unless the page names a file for them."""
 KUBERNETES = "1.33"
 """The version whose schemas manifests must fulfil."""
+
+
+PICTURES = {"docs/tutorials/from-a-dump-to-the-line.md": {"why-hang.svg": "gencore why hang"}}
+"""By page: its pictures, and how the command begins whose output each shows."""
+KEEP_PICTURES = "GENCORE_PICTURES"
+"""The variable that has the tests write them anew."""
 
 
 class Block(NamedTuple):
@@ -112,6 +120,8 @@ class Reader:
         self.page = page
         self.here = self.directory = directory / "here"
         self.running = []
+        self.printed = {}
+        """What each command has printed."""
         if (PAGES[page].parent / "pyproject.toml").exists() and PAGES[page].parent != ROOT:
             shutil.copytree(PAGES[page].parent, self.here)
         else:
@@ -178,6 +188,7 @@ class Reader:
             self.start(block, command.removesuffix(" &"), shown)
         else:
             printed = self.run(block, ["bash", "-c", self.with_places(command)])
+            self.printed[command] = printed
             self.compare(block, command, shown, printed)
 
     def compare(self, block, command, shown, printed):
@@ -240,6 +251,15 @@ class Reader:
             text = re.sub(pattern, place, text)
         return text.replace("$!", str(self.running[-1].pid)) if self.running else text
 
+    def picture(self, beginning):
+        """Return a picture of a command and of what it printed, as if it had run elsewhere."""
+        command = next(known for known in self.printed if known.startswith(beginning))
+        elsewhere = {str(self.here): "/srv/shop", os.uname().nodename: "web-1"}
+        printed = self.printed[command]
+        for place, shown in elsewhere.items():
+            printed = printed.replace(place, shown)
+        return draw(command, printed)
+
     def new_directory(self):
         new = self.directory / f"tmp{len(list(self.directory.iterdir()))}"
         new.mkdir()
@@ -297,6 +317,17 @@ def test_the_examples_of_a_page_do_what_it_says(name, tmp_path, bundle, listener
             reader.do(block)
     finally:
         reader.stop()
+    for picture, beginning in PICTURES.get(name, {}).items():
+        drawn, file = reader.picture(beginning), PAGES[name].with_name(picture)
+        if KEEP_PICTURES in os.environ:
+            file.write_text(drawn)
+        assert outline(drawn) == outline(file.read_text()), f"{KEEP_PICTURES}=1 writes it anew"
+
+
+def outline(picture):
+    """Return the text of a picture that is the same in each run: no numbers, no tables."""
+    text = "\n".join(ET.fromstring(picture).itertext()).partition("objects  ")[0]
+    return re.sub(r"[0-9a-fx]*\d[0-9a-fx]*|\s+", " ", text)
 
 
 def test_a_python_file_that_is_saved_is_used_later():

@@ -251,7 +251,7 @@ def part_of_frames(kind: Kind, frames: Addresses, alive: NDArray[np.bool_]) -> P
 def _generator(kind: Kind, things: Things) -> Iterator[Part]:
     head = kind.basic_size - kind.python.layout.locals_of_frame
     state = things.word(head - _WORD) >> np.uint64(24) & np.uint64(0xFF)
-    alive = state.astype(np.int8) < kind.python.layout.finished_generator
+    alive = state.astype(np.int8) <= kind.python.layout.executing_state
     yield part_of_frames(kind, things.addresses + np.uint64(head), alive)
 
 

@@ -29,13 +29,16 @@ _COMMANDS: Final = {
     "heap": "gencore.cli.heap:heap_command",
     "info": "gencore.cli.bundle:info_command",
     "list": "gencore.cli.listing:list_command",
+    "locks": "gencore.cli.locks:locks_command",
     "open": "gencore.cli.debug:open_command",
     "plugins": "gencore.cli.plugins:plugins",
     "ps": "gencore.cli.ps:ps_command",
     "referrers": "gencore.cli.referrers:referrers_command",
     "report": "gencore.cli.report:report",
     "stacks": "gencore.cli.stacks:stacks_command",
+    "tasks": "gencore.cli.tasks:tasks_command",
     "verify": "gencore.cli.bundle:verify_command",
+    "why": "gencore.cli.why:why_command",
 }
 """Where each command is: only the one that runs is imported, or all for ``--help``."""
 _OF_OUTPUT: Final = frozenset(

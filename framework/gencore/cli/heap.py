@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from gencore._escaping import escape_unprintable
+from gencore._overview import WITHOUT_HEAP
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
@@ -20,8 +21,6 @@ from gencore.errors import ExitCode
 
 __all__ = ["heap_command", "is_heap_missing"]
 
-_WITHOUT_HEAP: Final = ("stacks", "triage")
-"""Contents of a core that has little more than what stacks are read from."""
 _UNKNOWN_ALLOCATOR: Final = (
     "gencore: the memory allocator is unsupported: neither pools of CPython nor chunks of glibc's "
     "malloc were found"
@@ -92,9 +91,9 @@ def heap_command(
 def is_heap_missing(opened: OpenedCore) -> bool:
     """Whether a core has little more than stacks; say so on standard error."""
     content = ManifestValue(opened.facts())["core"]["content"].text
-    if content in _WITHOUT_HEAP:
+    if content in WITHOUT_HEAP:
         click.echo(f"gencore: the core has the content {content}: the heap is missing", err=True)
-    return content in _WITHOUT_HEAP
+    return content in WITHOUT_HEAP
 
 
 def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:

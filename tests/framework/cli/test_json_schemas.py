@@ -122,6 +122,7 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
         "same_process": True,
         "grown": [],
     }
+    assert shown("why", bundle)["groups"]
 
 
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle):
@@ -134,6 +135,8 @@ def test_what_reads_bundles_keeps_to_its_schema(cli, bundle):
     assert cli("info", bundle)["members"]
     assert cli("verify", bundle)["ok"]
     assert cli("stacks", bundle)["source"]
+    assert cli("tasks", bundle)["incomplete"]  # a core of stacks has none
+    assert cli("locks", bundle)["waits"] is None
     assert cli("extract", bundle, "manifest.json")["path"]
     assert cli("report", bundle)["size"]
     assert cli("open", bundle)["command"]

@@ -134,7 +134,7 @@ def read_heap(python: Python) -> Heap:
     index = ObjectIndex(objects.things.addresses)
     layouts = TypeLayouts(python, objects.words, objects.types, objects.names)
     edges = find_references(objects, index, layouts)
-    modules = find_modules(python, objects)
+    modules = find_modules(python)
     frames = tuple(find_frames(python))
     count = len(objects.rows)
     root = count + len(frames)

@@ -31,7 +31,7 @@ def answer(
     if not len(search.alive(np.array([target], np.uint64))):
         return None
     direct = DirectReferrers(search, python)
-    objects = direct.find(target)
+    objects = direct.find(target) if len(search.pools) else _in_graph(python, target)
     frames = [
         {"address": frame.address, "type": "frame", "shown": frame.shown, "way": link.text}
         for frame in find_frames(python)
@@ -46,6 +46,16 @@ def answer(
         "referrers": rows[: int(top)],
         **(_way(python, target, show) if to_root else {}),
     }
+
+
+def _in_graph(python: Python, target: int) -> list[int]:
+    heap = read_heap(python)
+    node = heap.node_of(target)
+    if node is None:
+        return []
+    first, last = heap.reverse.offsets[node : node + 2]
+    count = len(heap.objects.rows)
+    return sorted({heap.address_of(n) for n in heap.reverse.targets[first:last] if n < count})
 
 
 def _way(python: Python, target: int, show: "_Showing") -> dict[str, Any]:

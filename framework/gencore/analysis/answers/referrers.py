@@ -38,12 +38,13 @@ def answer(
         if (link := direct.links.from_frame(frame, target))
     ]
     show = _Showing(python, search)
-    rows = [*show.referrers(objects[: int(top)], target, direct.links), *frames]
+    first = objects[: int(top)]
+    shown = list(show.referrers(first, target, direct.links))
     return {
         **show.object(target),
         "references": python.memory.word(target) & _REFERENCES,
-        "count": len(objects) + len(frames),
-        "referrers": rows[: int(top)],
+        "count": len(objects) - len(first) + len(shown) + len(frames),
+        "referrers": [*shown, *frames][: int(top)],
         **(_way(python, target, show) if to_root else {}),
     }
 

@@ -52,7 +52,6 @@ def damaged(memory, changes, kept=1.0):
 
 
 @settings(
-    max_examples=60,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,
 )

@@ -50,6 +50,12 @@ ANSWER = {
         "all": {"count": 5, "size": 500 << 20},
         "memory": {"objects_in_pools": 1 << 20, "raw_in_pools": 0, "free_in_pools": 80 << 20},
     },
+    "holders": {
+        "reachable": 500 << 20,
+        "holders": [
+            {"way": "module shop: CACHE", "type": "dict", "address": 4096, "retained": 450 << 20}
+        ],
+    },
     "packages": {"django": "5.2"},
     "missing": {"tasks": "unsupported"},
 }
@@ -97,13 +103,13 @@ def test_sentences_have_their_evidence_and_problems_come_first():
         (
             "problem",
             "the GIL was not given back for 12.5 s before the dump",
-            ("one is running at reserve (/srv/orders.py:12): with second:, and holds the GIL",),
+            ("one is running at reserve (/srv/orders.py:12), and holds the GIL",),
         ),
         (
             "problem",
             f"the event loop of one is blocked: {NO_TASK}",
             (
-                "one is running at reserve (/srv/orders.py:12): with second:",
+                "one is running at reserve (/srv/orders.py:12)",
                 "what it has called is in wait (/lib/threading.py:7)",
             ),
         ),
@@ -112,6 +118,11 @@ def test_sentences_have_their_evidence_and_problems_come_first():
             "note",
             "memory of the cgroup, its page cache included: 95% of the limit is used",
             ("95 B of 100 B",),
+        ),
+        (
+            "note",
+            "90% of the bytes of all objects are kept alive by module shop: CACHE",
+            ("it is a dict at 0x1000", "without it 450 MiB would be free"),
         ),
         (
             "note",

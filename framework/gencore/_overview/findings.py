@@ -22,7 +22,7 @@ _TRIGGERED: Final = {
     "loop": "an event loop did not run for {:.3g} s before the dump",
 }
 """Triggers that say for how long something has gone on; see the manifest's `trigger`."""
-_MUCH: Final = 64 << 20
+_MUCH: Final = 32 << 20
 """Bytes: less is not worth a note."""
 _MOST_OF_IT: Final = 0.5
 
@@ -58,14 +58,8 @@ class Facts:
     def at(self, thread: ManifestValue) -> str:
         """Return what a thread does where."""
         doing = thread["doing"].text or "in an unknown state"
-        return f"{self.names(thread['tid'])} is {doing} at {self.place(thread['place'])}"
-
-    def place(self, row: ManifestValue) -> str:
-        """Return a place, and its line if the bundle has it."""
-        place = Place.of(row, self.source)
-        if place is None:
-            return "an unknown place"
-        return f"{place}: {place.source_line}" if place.source_line else str(place)
+        place = Place.of(thread["place"], self.source) or "an unknown place"
+        return f"{self.names(thread['tid'])} is {doing} at {place}"
 
 
 def find(facts: Facts) -> tuple[Finding, ...]:
@@ -193,6 +187,25 @@ def _heap(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _holders(facts: Facts) -> Iterator[Finding]:
+    """Yield the object without which most of the memory would be free."""
+    found = facts.answer["holders"]
+    total = found["reachable"].amount or 0
+    for row in found["holders"].rows[:1]:
+        retained = row["retained"].amount or 0
+        if retained >= _MUCH and total and retained >= total * _MOST_OF_IT:
+            yield Finding(
+                severity="note",
+                sentence=f"{retained / total:.0%} of the bytes of all objects are kept alive by "
+                f"{row['way']}",
+                evidence=(
+                    f"it is {_article(row['type'])} at {int(row['address'].amount or 0):#x}",
+                    f"without it {show_size(int(retained))} would be free",
+                ),
+                following=facts.command("heap --retained"),
+            )
+
+
 def _article(name: ManifestValue) -> str:
     text = str(name)
     return f"an {text}" if text[:1] in set("AEIOUaeiou") else f"a {text}"
@@ -203,6 +216,7 @@ _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _triggers,
     _blocked_loops,
     _limits,
+    _holders,
     _heap,
     _incomplete,
 )

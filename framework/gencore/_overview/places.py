@@ -7,7 +7,6 @@ from typing import Any
 import attrs
 
 from gencore.analysis.grouping import group_stacks
-from gencore.analysis.stacks import Frame
 from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Names", "Place", "Source", "ThreadGroup", "integer", "names_of", "recorded_threads"]
@@ -103,7 +102,7 @@ def names_of(threads: ManifestValue, in_core: ManifestValue) -> Names:
 def recorded_threads(threads: ManifestValue) -> Mapping[str, Any]:
     """Return the threads of a manifest as an answer about the core has them."""
     stacks = (
-        (tid, tuple(_frame(frame) for frame in row["python"]["frames"]))
+        (tid, tuple(filter(None, (Place.of(f, _no_source) for f in row["python"]["frames"]))))
         for row in threads
         if (tid := integer(row["tid"])) is not None
     )
@@ -120,5 +119,5 @@ def recorded_threads(threads: ManifestValue) -> Mapping[str, Any]:
     return {"groups": groups}
 
 
-def _frame(row: ManifestValue) -> Frame:
-    return Frame(str(row["function"]), str(row["file"]), integer(row["line"]))
+def _no_source(_file: str, _line: float | None) -> None:
+    """Find no line: they are added when the group is shown."""

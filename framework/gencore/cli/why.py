@@ -32,6 +32,7 @@ _WIDTH: Final = 100
 _MOST_GROUPS: Final = 12
 _MOST_NAMES: Final = 4
 _MOST_TYPES: Final = 10
+_MOST_HOLDERS: Final = 3
 
 
 @click.command("why")
@@ -177,6 +178,8 @@ def _heap(shown: Overview) -> Iterator[str]:
     yield f"objects    {heap.count:,}, {show_size(heap.size)}"
     for row in heap.types[:_MOST_TYPES]:
         yield f"{row.count:>9,}  {show_size(row.size):>9}  {row.type}"
+    for holder in heap.holders[:_MOST_HOLDERS]:
+        yield f"kept alive {show_size(holder.retained):>9}  by {holder.way}"
 
 
 def _packages(shown: Overview) -> Iterator[str]:

@@ -74,6 +74,31 @@ def blocked_loop():
     dump()
 
 
+class Order:
+    """What is kept of each order."""
+
+    def __init__(self, number):
+        self.number = number
+        self.text = f"order {number} " * 150
+
+
+class Shop:
+    """Has a cache from which nothing is ever removed."""
+
+    def __init__(self):
+        self.cache = {}
+
+
+def leak():
+    """A dictionary that holds nearly all of the memory."""
+    for number in range(25_000):
+        shop.cache[number] = Order(number)
+    dump()
+
+
+shop = Shop()
+
+
 def descriptors():
     """Nearly all files that may be open are open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -14,7 +14,7 @@ import attrs
 from gencore.analysis import Python, ThreadState, read_stacks
 from gencore.analysis.answers import deadlocks
 from gencore.analysis.event_loops import blocked_loops
-from gencore.analysis.grouping import Group, group_threads, telling_frame
+from gencore.analysis.grouping import Group, group_stacks, telling_frame
 from gencore.analysis.packages import read_packages
 from gencore.analysis.requests import RequestReader
 from gencore.analysis.stacks import Frame, Thread
@@ -25,6 +25,7 @@ from gencore.errors import IntegrityError
 
 _TOP: Final = 100
 """Types and objects of the heap: a page draws more than a terminal shows."""
+_HOLDERS: Final = 5
 _MOST_THREADS: Final = 1 << 16
 _MOST_FRAMES: Final = 100
 """Of a group."""
@@ -55,14 +56,15 @@ class _Reading:
 
     def threads(self) -> dict[str, Any]:
         threads = self._threads.values()
+        stacks = ((thread.tid, thread.frames) for thread in threads)
         return {
-            "groups": [self._group(group) for group in group_threads(threads)],
+            "groups": [self._group(group) for group in group_stacks(stacks)],
             "gil": [_thread(thread) for thread in threads if thread.holds_gil],
             "waiting_for_gil": sum(thread.state == "waiting for the GIL" for thread in threads),
             "blocked_loops": [_thread(thread) for thread in blocked_loops(threads)],
         }
 
-    def _group(self, group: Group) -> dict[str, Any]:
+    def _group(self, group: Group[Frame]) -> dict[str, Any]:
         doing = Counter(_doing(self._threads[tid]) for tid in group.members)
         return {
             "tids": group.members,
@@ -93,6 +95,11 @@ class _Reading:
         sums = {name: sum(row[name] for row in census["types"]) for name in ("count", "size")}
         return {**census, "types": census["types"][:_TOP], "all": sums}
 
+    def holders(self) -> Any:
+        from gencore.analysis.answers import retained
+
+        return retained.answer(self._python, self._core, str(_HOLDERS))
+
     def names(self) -> dict[int, str]:
         return thread_names(self._python)
 
@@ -106,6 +113,7 @@ _PARTS: Final[dict[str, Callable[[_Reading], Any]]] = {
     "deadlocks": _Reading.deadlocks,
     "requests": _Reading.requests,
     "heap": _Reading.heap,
+    "holders": _Reading.holders,
     "packages": _Reading.packages,
 }
 

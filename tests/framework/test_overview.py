@@ -144,7 +144,7 @@ def test_without_a_core_the_recorded_stacks_are_grouped():
     shown = overview(answer=None)
 
     assert [(group.count, group.own) for group in shown.groups] == [(2, True), (1, False)]
-    assert shown.groups[0].threads == ("one", "two")
+    assert shown.groups[0].names == ("one", "two")
     assert (shown.gil, shown.heap, shown.requests) == (None, None, ())
     assert not any("deadlock" in finding.sentence for finding in shown.findings)
 
@@ -162,7 +162,7 @@ def test_names_that_several_threads_have_get_their_tid():
     manifest = copy.deepcopy(MANIFEST)
     manifest["threads"][1]["python"]["name"] = "one"
 
-    assert overview(manifest).groups[0].threads == ("one (7)", "one (8)")
+    assert overview(manifest).groups[0].names == ("one (7)", "one (8)")
 
 
 @pytest.mark.parametrize(

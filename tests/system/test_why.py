@@ -96,7 +96,7 @@ def test_a_deadlock_is_named_with_its_lines(dumped, why, installed):
     assert finding["following"] == f"gencore stacks {bundle}"
     largest = shown["groups"][0]
     assert (largest["count"], largest["own"]) == (2, True)
-    assert largest["threads"] == ["reserve", "return"]
+    assert largest["names"] == ["reserve", "return"]
     assert largest["doing"] == ["in futex"]
     assert largest["place"]["function"] == "deadlock.<locals>.reserve"
     assert largest["place"]["source_line"] == "with second:"
@@ -114,6 +114,20 @@ def test_an_event_loop_that_cannot_run_is_named(dumped, why):
     where, below = shown["findings"][0]["evidence"]
     assert where.startswith("serves is in futex at blocked_loop.<locals>.ask_the_database (")
     assert "Condition.wait" in below
+
+
+def test_a_thousand_tasks_that_are_stuck_are_one_row(dumped, why):
+    """With the line where they wait, and the task for which they do."""
+    shown = why("--json", dumped("sick", "stuck_tasks"))
+
+    assert problems(shown) == []
+    (note,) = shown["findings"]
+    assert note["sentence"] == "1,000 of 1,002 tasks are at one line"
+    where, owner = note["evidence"]
+    assert where.startswith("it is stuck_tasks.<locals>.serve.<locals>.handle (")
+    assert where.endswith("(in Lock.acquire)")
+    assert "1,000 of them wait for one task: owner is in Event.wait at " in owner
+    assert shown["tasks"][0]["count"] == 1000
 
 
 def test_a_limit_that_is_near_is_named(dumped, why):
@@ -150,6 +164,17 @@ def test_a_request_in_flight_is_shown_without_its_secrets(dumped, why):
     assert "secret" not in json.dumps(shown)
     assert shown["packages"]["django"]
     assert "json" not in shown["packages"]
+
+
+def test_a_request_of_a_task_is_shown(dumped, why):
+    """The function that works on it may be on another thread."""
+    shown = why("--json", dumped("healthy", "fastapi_request"))
+
+    (request,) = shown["requests"]
+    assert (request["protocol"], request["method"]) == ("ASGI", "GET")
+    assert request["target"] == "/orders/7"
+    assert request["worker"].startswith("Task-")
+    assert problems(shown) == []
 
 
 def test_what_cannot_be_read_is_missing(dumped, why, tmp_path):

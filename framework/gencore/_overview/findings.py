@@ -22,6 +22,8 @@ _TRIGGERED: Final = {
     "loop": "an event loop did not run for {:.3g} s before the dump",
 }
 """Triggers that say for how long something has gone on; see the manifest's `trigger`."""
+_MANY: Final = 100
+"""Tasks: fewer are not worth a note."""
 _MUCH: Final = 32 << 20
 """Bytes: less is not worth a note."""
 _MOST_OF_IT: Final = 0.5
@@ -60,6 +62,11 @@ class Facts:
         doing = thread["doing"].text or "in an unknown state"
         place = Place.of(thread["place"], self.source) or "an unknown place"
         return f"{self.names(thread['tid'])} is {doing} at {place}"
+
+    def task(self, row: ManifestValue) -> str:
+        """Return what a task does where."""
+        place = Place.of(row["place"], self.source) or "an unknown place"
+        return f"{row['name']} is {row['doing']} at {place}"
 
 
 def find(facts: Facts) -> tuple[Finding, ...]:
@@ -115,6 +122,37 @@ def _calls_below(facts: Facts, thread: ManifestValue) -> Iterator[str]:
         innermost = Place.of(row, facts.source)
         if innermost != Place.of(thread["place"], facts.source):
             yield f"what it has called is in {innermost}"
+
+
+def _waiting_tasks(facts: Facts) -> Iterator[Finding]:
+    """Yield tasks that wait for each other, and places at which most of very many tasks are."""
+    tasks = facts.answer["tasks"]
+    for cycle in filter(None, (row.rows for row in tasks["cycles"])):
+        names = [str(task["name"]) for task in cycle]
+        yield Finding(
+            severity="problem",
+            sentence=f"tasks wait for each other: {names[0]} waits for "
+            + ", which waits for ".join((*names[1:], names[0])),
+            evidence=tuple(facts.task(task) for task in cycle),
+            following=facts.command("tasks"),
+        )
+    most = max(_MANY, _MOST_OF_IT * (tasks["count"].amount or 0))
+    for group in tasks["groups"]:
+        count, of_all = group["count"].amount or 0, tasks["count"].amount or 0
+        if count >= most:
+            yield Finding(
+                severity="note",
+                sentence=f"{count:,.0f} of {of_all:,.0f} tasks are at one line",
+                evidence=tuple(_evidence_of(facts, group)),
+                following=facts.command("tasks"),
+            )
+
+
+def _evidence_of(facts: Facts, group: ManifestValue) -> Iterator[str]:
+    doing = ", ".join(pair.rows[0].text or "" for pair in group["doing"] if pair.rows)
+    yield f"it is {Place.of(group['place'], facts.source) or 'unknown'} ({doing})"
+    for task in group["behind"].rows[:1]:
+        yield f"{task['count'].amount or 0:,.0f} of them wait for one task: {facts.task(task)}"
 
 
 def _triggers(facts: Facts) -> Iterator[Finding]:
@@ -215,6 +253,7 @@ _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _deadlocks,
     _triggers,
     _blocked_loops,
+    _waiting_tasks,
     _limits,
     _holders,
     _heap,

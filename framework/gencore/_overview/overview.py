@@ -8,9 +8,9 @@ import attrs
 from gencore._overview.findings import Facts, Finding, find
 from gencore._overview.limits import Limit, limits_in
 from gencore._overview.places import (
+    Group,
     Place,
     Source,
-    ThreadGroup,
     integer,
     names_of,
     recorded_threads,
@@ -107,10 +107,12 @@ class Overview:
     subject: Subject
     findings: tuple[Finding, ...]
     """Problems first."""
-    groups: tuple[ThreadGroup, ...]
-    """The largest first."""
+    groups: tuple[Group, ...]
+    """Of threads, the largest first."""
     gil: Gil | None
     """None if it is unknown."""
+    tasks: tuple[Group, ...]
+    """Of asyncio, the largest first."""
     requests: tuple[RequestRow, ...]
     heap: Heap | None
     packages: Mapping[str, str]
@@ -148,8 +150,9 @@ def make_overview(
         subject=_subject(facts),
         findings=find(facts),
         groups=tuple(
-            ThreadGroup.of(row, facts.names, source) for row in facts.answer["threads"]["groups"]
+            Group.of(row, facts.names, source) for row in facts.answer["threads"]["groups"]
         ),
+        tasks=tuple(Group.of(row, facts.names, source) for row in facts.answer["tasks"]["groups"]),
         gil=_gil(facts),
         requests=tuple(_request(facts, row) for row in facts.answer["requests"]),
         packages={name: str(version) for name, version in facts.answer["packages"].entries},
@@ -194,7 +197,7 @@ def _request(facts: Facts, row: ManifestValue) -> RequestRow:
         protocol=str(row["protocol"]),
         method=row["method"].text,
         target=str(row["target"]),
-        worker=row["task"].text or facts.names(row["tid"]),
+        worker=row["name"].text or facts.names(row["tid"]),
         place=Place.of(row["place"], facts.source),
     )
 

@@ -8,6 +8,7 @@ import pytest
 from gencore._overview import make_overview
 
 PLACE = "reserve (/srv/orders.py:12)"
+GONE = "will not be released: the thread that holds it has ended"
 NO_TASK = "no task runs before a call returns that is not awaited"
 FRAME = {"function": "reserve", "file": "/srv/orders.py", "line": 12}
 CALLED = {"function": "wait", "file": "/lib/threading.py", "line": 7}
@@ -34,6 +35,33 @@ ANSWER = {
             {"tid": 8, "lock": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
         ]
     ],
+    "waits": [
+        {"tid": 9, "kind": "RLock", "address": "0x3000", "held_by": None, "is_owner_gone": True},
+        *(
+            {"tid": tid, "kind": "Lock", "address": "0x4000", "held_by": 7, "is_owner_gone": False}
+            for tid in range(20, 32)
+        ),
+    ],
+    "tasks": {
+        "count": 150,
+        "groups": [
+            {
+                "count": 120,
+                "names": ["Task-1", "Task-2"],
+                "own": True,
+                "place": FRAME,
+                "doing": [["in Lock.acquire", 120]],
+                "frames": [FRAME],
+                "behind": [{"name": "owner", "place": FRAME, "doing": "in sleep", "count": 120}],
+            }
+        ],
+        "cycles": [
+            [
+                {"name": "left", "place": FRAME, "doing": "waiting"},
+                {"name": "right", "place": None, "doing": "in Lock.acquire"},
+            ]
+        ],
+    },
     "requests": [
         {
             "protocol": "WSGI",
@@ -102,6 +130,11 @@ def test_sentences_have_their_evidence_and_problems_come_first():
         ),
         (
             "problem",
+            f"the RLock at 0x3000 {GONE}, and 1 thread waits for it",
+            ("native waits at an unknown place",),
+        ),
+        (
+            "problem",
             "the GIL was not given back for 12.5 s before the dump",
             ("one is running at reserve (/srv/orders.py:12), and holds the GIL",),
         ),
@@ -113,7 +146,25 @@ def test_sentences_have_their_evidence_and_problems_come_first():
                 "what it has called is in wait (/lib/threading.py:7)",
             ),
         ),
+        (
+            "problem",
+            "tasks wait for each other: left waits for right, which waits for left",
+            (f"left is waiting at {PLACE}", "right is in Lock.acquire at an unknown place"),
+        ),
         ("problem", "open files: 98% of the limit is used", ("1,000 of 1,024",)),
+        (
+            "note",
+            "12 threads wait for the Lock at 0x4000, held by one",
+            (f"one is at {PLACE}",),
+        ),
+        (
+            "note",
+            "120 of 150 tasks are at one line",
+            (
+                f"it is {PLACE} (in Lock.acquire)",
+                f"120 of them wait for one task: owner is in sleep at {PLACE}",
+            ),
+        ),
         (
             "note",
             "memory of the cgroup, its page cache included: 95% of the limit is used",

@@ -1,5 +1,6 @@
 """What stands out of a dump: each rule is a function of what was read, and one row of a table."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
@@ -12,7 +13,12 @@ from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Facts", "Finding", "find"]
 
-_LOCKS: Final = {"Lock": "a Lock", "RLock": "an RLock"}
+_HELD: Final = {
+    "Lock": "a Lock held by",
+    "RLock": "an RLock held by",
+    "Thread": "the end of",
+    "module lock": "an import by",
+}
 _KNOWN_BY: Final = {
     "record": "the lock records its owner",
     "with": "its owner is in its with block",
@@ -22,6 +28,9 @@ _TRIGGERED: Final = {
     "loop": "an event loop did not run for {:.3g} s before the dump",
 }
 """Triggers that say for how long something has gone on; see the manifest's `trigger`."""
+_CONVOY: Final = 10
+"""Threads that wait for one lock: fewer are not worth a note."""
+_MOST_EVIDENCE: Final = 5
 _MANY: Final = 100
 """Tasks: fewer are not worth a note."""
 _MUCH: Final = 32 << 20
@@ -63,6 +72,10 @@ class Facts:
         place = Place.of(thread["place"], self.source) or "an unknown place"
         return f"{self.names(thread['tid'])} is {doing} at {place}"
 
+    def waiting(self, wait: ManifestValue) -> str:
+        """Return where a thread waits."""
+        return f"{self.names(wait['tid'])} waits at {_place_of(self, wait['tid'])}"
+
     def task(self, row: ManifestValue) -> str:
         """Return what a task does where."""
         place = Place.of(row["place"], self.source) or "an unknown place"
@@ -79,8 +92,8 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
     for waits in filter(None, (cycle.rows for cycle in facts.answer["deadlocks"])):
         holders = (*waits[1:], *waits[:1])
         clauses = (
-            f"waits for {_LOCKS.get(wait['lock'].text or '', 'a lock')}"
-            f" held by {facts.names(holder['tid'])}"
+            f"waits for {_HELD.get(wait['lock'].text or '', 'a lock held by')}"
+            f" {facts.names(holder['tid'])}"
             for wait, holder in zip(waits, holders, strict=True)
         )
         yield Finding(
@@ -94,7 +107,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 def _wait(facts: Facts, wait: ManifestValue) -> str:
     known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
     lock = f"the {wait['lock'].text or 'lock'} at {wait['address']}; {known}"
-    return f"{facts.names(wait['tid'])} waits at {_place_of(facts, wait['tid'])} for {lock}"
+    return f"{facts.waiting(wait)} for {lock}"
 
 
 def _place_of(facts: Facts, tid: ManifestValue) -> str:
@@ -103,6 +116,36 @@ def _place_of(facts: Facts, tid: ManifestValue) -> str:
         if any(member.number == tid.number for member in group["tids"]):
             return str(Place.of(group["place"], facts.source) or "an unknown place")
     return "an unknown place"
+
+
+def _locks(facts: Facts) -> Iterator[Finding]:
+    """Yield locks that nobody will release, and locks that very many threads wait for."""
+    waits: dict[str, list[ManifestValue]] = defaultdict(list)
+    for wait in facts.answer["waits"]:
+        waits[str(wait["address"])].append(wait)
+    for rows in waits.values():
+        first, count = rows[0], len(rows)
+        lock = f"the {first['kind']} at {first['address']}"
+        if first["is_owner_gone"].text == "yes":
+            yield Finding(
+                severity="problem",
+                sentence=f"{lock} will not be released: the thread that holds it has ended, and "
+                f"{_threads(count)} for it",
+                evidence=tuple(facts.waiting(wait) for wait in rows[:_MOST_EVIDENCE]),
+                following=facts.command("locks"),
+            )
+        elif count >= _CONVOY and first["held_by"].known:
+            holder = first["held_by"]
+            yield Finding(
+                severity="note",
+                sentence=f"{_threads(count)} for {lock}, held by {facts.names(holder)}",
+                evidence=(f"{facts.names(holder)} is at {_place_of(facts, holder)}",),
+                following=facts.command("locks"),
+            )
+
+
+def _threads(count: int) -> str:
+    return f"{count:,} thread{' waits' if count == 1 else 's wait'}"
 
 
 def _blocked_loops(facts: Facts) -> Iterator[Finding]:
@@ -251,6 +294,7 @@ def _article(name: ManifestValue) -> str:
 
 _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _deadlocks,
+    _locks,
     _triggers,
     _blocked_loops,
     _waiting_tasks,

@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 
 from gencore.analysis import Python, ThreadState, read_stacks
-from gencore.analysis.answers import deadlocks
+from gencore.analysis.answers import deadlocks, locks
 from gencore.analysis.event_loops import blocked_loops
 from gencore.analysis.grouping import Group, group_stacks, telling_frame
 from gencore.analysis.packages import read_packages
@@ -79,6 +79,9 @@ class _Reading:
             "doing": doing.most_common(),
             "frames": _rows(group.frames),
         }
+
+    def waits(self) -> Any:
+        return locks.answer(self._python, self._core)["waits"]
 
     def deadlocks(self) -> Any:
         return deadlocks.answer(self._python, self._core)
@@ -155,6 +158,7 @@ class _Reading:
 _PARTS: Final[dict[str, Callable[[_Reading], Any]]] = {
     "threads": _Reading.threads,
     "names": _Reading.names,
+    "waits": _Reading.waits,
     "deadlocks": _Reading.deadlocks,
     "tasks": _Reading.tasks,
     "requests": _Reading.requests,

@@ -55,7 +55,12 @@ KUBERNETES = "1.33"
 """The version whose schemas manifests must fulfil."""
 
 
-PICTURES = {"docs/tutorials/from-a-dump-to-the-line.md": {"why-hang.svg": "gencore why hang"}}
+PICTURES = {
+    "docs/tutorials/from-a-dump-to-the-line.md": {
+        "why-hang.svg": "gencore why hang",
+        "why-growth.svg": "gencore why after",
+    }
+}
 """By page: its pictures, and how the command begins whose output each shows."""
 KEEP_PICTURES = "GENCORE_PICTURES"
 """The variable that has the tests write them anew."""

@@ -65,7 +65,7 @@ def report(
 ) -> None:
     """Write a bundle, a core or a manifest as one HTML file.
 
-    It begins with what `gencore why` reads from the core. The file opens in any browser, and needs
+    It begins with what 'gencore why' reads from the core. The file opens in any browser, and needs
     no network. BUNDLE may also be a manifest.json.
 
     \b

@@ -41,7 +41,7 @@ def render(
 
     *lines* are source lines by file and number, for the frames of the stacks. *overview* is what
     the page begins with; without it, what the manifest alone tells. *growth* is what
-    `gencore diff` prints as JSON. Raises `UsageError` if jinja2 is not installed.
+    ``gencore diff`` prints as JSON. Raises `UsageError` if jinja2 is not installed.
     """
     shown, is_cut = shorten(manifest)
     fields = ManifestValue(shown)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from running_services import COMMANDS, Service, wait_for
 
 PROGRAMS = Path(__file__).parent / "programs"
 
@@ -174,6 +175,29 @@ def test_a_request_of_a_task_is_shown(dumped, why):
     assert (request["protocol"], request["method"]) == ("ASGI", "GET")
     assert request["target"] == "/orders/7"
     assert request["worker"].startswith("Task-")
+    assert problems(shown) == []
+
+
+@pytest.mark.exhaustive
+def test_a_task_of_a_queue_is_shown(why, tool, tmp_path):
+    """That which a worker of Celery is at, by its name."""
+    service = Service(COMMANDS["celery prefork"], tmp_path / "celery")
+    try:
+        wait_for(service.answers)
+        print("hold", file=service.process.stdin, flush=True)
+        wait_for((service.directory / "held").exists)
+        worker = (service.directory / "held").read_text()
+        dump = [tool("gencore"), "dump", worker, "-o", tmp_path, "--content", "private", "--quiet"]
+        done = subprocess.run(dump, capture_output=True, text=True, check=True)
+    finally:
+        (service.directory / "released").touch()
+        service.close()
+    shown = why("--json", done.stdout.strip())
+
+    (request,) = shown["requests"]
+    assert (request["protocol"], request["method"]) == ("Celery", None)
+    assert request["target"] == "tasks.answer_line"
+    assert request["place"]["function"] == "answer"
     assert problems(shown) == []
 
 

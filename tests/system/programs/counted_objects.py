@@ -3,8 +3,9 @@
 counted_objects.py DIRECTORY CONTENT [COUNT]
 
 The objects are all that the collector tracks and all that these lead to, but for static data of
-the interpreter and of libraries, which is in the memory of files. What code objects and
-descriptors have is asked for, because the collector is not shown it. The first dump imports what a dump imports.
+the interpreter and of libraries, which is in the memory of files. What code objects, descriptors
+and types have is asked for, because the collector is not shown it. The first dump imports what a
+dump imports.
 """
 
 import array

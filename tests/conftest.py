@@ -14,6 +14,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from importlib.abc import Loader
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,10 @@ from gencore.bundle.writer import BundleWriter
 SYSCTL = Path("/proc/sys/kernel")
 PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+LARGE = ("eventlet", "gevent", "numpy", "yaml", "zstandard")
+"""Packages of megabytes, in memory and in libraries."""
+FEW_EXAMPLES = 30
+"""So many of each property are tried, if the exhaustive tests are left out; else 100."""
 GARBAGE = 1024
 """Pages by which this process may grow until its garbage is collected."""
 PAGES = pytest.StashKey()
@@ -60,13 +66,36 @@ def pytest_runtest_protocol(item):
         return (yield)
 
 
-def pytest_configure():
-    """Make dumps of this process small, and the start of others short.
+class NotHere(Loader):
+    """Finds the large packages and loads none: each later dump of this process would have it.
+
+    Tests start programs that import them.
+    """
+
+    @classmethod
+    def find_spec(cls, name, *_):
+        spec = PathFinder.find_spec(name) if name in LARGE else None
+        if spec is not None:
+            spec.loader = cls()
+        return spec
+
+    def exec_module(self, module):
+        raise ImportError(f"{module.__name__}: too large for the process of the tests")
+
+
+def pytest_configure(config):
+    """Make dumps of this process small, the start of others short, and properties few examples.
 
     By default the GNU C library keeps up to 64 MiB of freed memory in each of many arenas, see
     mallopt(3), and every later dump has them too. Without byte code, each of the many interpreters
     that tests start would compile gencore again.
     """
+    os.environ["HYPOTHESIS_NO_PLUGINS"] = "yes"  # that of selenium's trio loads it
+    if config.option.markexpr == "not exhaustive":
+        from hypothesis import settings
+
+        settings.register_profile("short", max_examples=FEW_EXAMPLES)
+        settings.load_profile("short")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
@@ -75,24 +104,21 @@ def pytest_configure():
 
 
 def pytest_addoption(pluginmanager):
-    """Let pytest-randomly shuffle, but keep out numpy, which it would import to seed it.
-
-    Tests dump this process, and each bundle would have the tens of megabytes of its libraries.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "numpy", None)
-        pluginmanager.register(importlib.import_module("pytest_randomly"), "shuffling")
+    """Let pytest-randomly shuffle; it would import numpy to seed it."""
+    sys.meta_path.insert(0, NotHere)
+    pluginmanager.register(importlib.import_module("pytest_randomly"), "shuffling")
 
 
 def pytest_xdist_auto_num_workers(config):
-    """Run the whole suite in a process per CPU, but what was chosen from it in this one.
+    """Run the whole suite in three processes for two CPUs, as many tests wait for something.
 
-    The exhaustive tests alone, or all others, are as long as a whole suite.
+    What was chosen from it is run in this process; the exhaustive tests alone, or all others, are
+    as long as a whole suite.
     """
     marks = {"", "not exhaustive", "exhaustive"}
     chosen = config.option.keyword or config.option.markexpr not in marks
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS and not chosen
-    return None if whole else 0
+    return (3 * (os.cpu_count() or 1) + 1) // 2 if whole else 0
 
 
 @pytest.hookimpl(trylast=True)
@@ -107,12 +133,18 @@ def pytest_collection_modifyitems(items):
     items.sort(key=most, reverse=True)
 
 
+def pytest_collection_finish():
+    """Let no later search for garbage look at the tests: they are 160,000 objects, and stay."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item):
     """Free what a test has left: cores in cycles, which each later dump of this process has too.
 
     What it has raised may be its parameter, which stays, and with it the frames that it went
-    through. Garbage is collected if there is much: the tests are many objects to look at.
+    through. Garbage is collected if there is much.
     """
     yield
     parameters = getattr(item, "callspec", None) and item.callspec.params

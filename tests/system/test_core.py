@@ -18,6 +18,9 @@ from gencore.corefile import CoreFile
 from gencore_backends.linux.elf import LinuxElf
 from gencore_backends.linux.sigsegv import LinuxSigsegv
 
+LEAST = {"linux-elf": "stacks", "linux-sigsegv": "private"}
+"""The least content of each backend."""
+
 
 @contextlib.contextmanager
 def threads_waiting():
@@ -217,7 +220,10 @@ def test_core_without_one_threads_registers_is_not_called_whole(
     with threads_waiting() as (first, *_):
         waiting = first.native_id
         report = gencore.Pipeline(
-            collectors=[collector], directory=tmp_path, backend=backend
+            collectors=[collector],
+            directory=tmp_path,
+            backend=backend,
+            content=LEAST[backend],
         ).run()
 
     assert report.result == "partial"

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-import kubernetes_validate
 import pytest
-import yaml
 from markdown_it import MarkdownIt
 from running_services import free_port
 from terminal_picture import draw
@@ -53,6 +51,11 @@ SHOWN = {"text", "toml", "yaml", "ini"}
 """Kinds of blocks that only show something, unless the page names a file for them."""
 KUBERNETES = "1.33"
 """The version whose schemas manifests must fulfil."""
+VALIDATE = """
+import kubernetes_validate, sys, yaml
+with open(sys.argv[1]) as file:
+    kubernetes_validate.validate(yaml.safe_load(file), sys.argv[2], strict=True)
+"""
 
 
 PICTURES = {
@@ -173,8 +176,7 @@ class Reader:
             options = ["-q", "-p", "no:cacheprovider"]
             self.run(block, [sys.executable, "-m", "pytest", *options, file])
         elif file.suffix == ".yaml":
-            resource = yaml.safe_load(file.read_text())
-            kubernetes_validate.validate(resource, KUBERNETES, strict=True)
+            self.run(block, [sys.executable, "-c", VALIDATE, file, KUBERNETES])
         elif file.suffix == ".service":
             assert not self.run(block, ["systemd-analyze", "verify", file])
 

@@ -23,10 +23,11 @@ ALLOCATORS = {
 def count(installed, tmp_path):
     """Return a function that dumps a process of each version; it returns what that counted."""
 
-    def run(content, allocator=None):
-        program = [installed[1], PROGRAMS / "counted_objects.py", tmp_path, content, "1000"]
+    def run(content, allocator=None, of_each=1000):
+        counted = [PROGRAMS / "counted_objects.py", tmp_path, content, str(of_each)]
         environment = {**os.environ, **({"PYTHONMALLOC": allocator} if allocator else {})}
-        done = subprocess.run(program, capture_output=True, check=True, env=environment)
+        command = [installed[1], *counted]
+        done = subprocess.run(command, capture_output=True, check=True, env=environment)
         return json.loads(done.stdout)
 
     return run
@@ -71,7 +72,7 @@ def test_objects_of_other_allocators_are_found(count, heap_of, check_census, all
 
 def test_a_table_is_printed(count, tool, tmp_path):
     """For people: types, what the memory is for, the largest objects."""
-    told = count("private")
+    told = count("private", of_each=20)
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [tool("gencore"), "heap", "--top", "3", told["bundle"]]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

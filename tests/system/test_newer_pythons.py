@@ -137,6 +137,9 @@ def test_core_in_a_pipe_is_whole(newer, backend, work):
         check_threads(core, told)
 
 
+@pytest.mark.parametrize(
+    "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
+)
 def test_bundle_is_verified_and_shows_its_stacks(newer, backend, work):
     """By the commands of the same Python."""
     bundle, told = newer.dump(backend, newer.work, "bundle", work=work)

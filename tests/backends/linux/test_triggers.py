@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.timeout(200),  # many seconds in all; see conftest.py on the order
 ]
 
-LOOKS = 12
+LOOKS = 6
 """So many looks of the agent are waited for where nothing is to happen."""
 
 

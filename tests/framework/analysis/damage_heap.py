@@ -1,4 +1,4 @@
-"""Damage the heap in a core in many ways, take a census of each, print how many ended well.
+"""Damage the heap in a core in many ways, count and show its objects, print how many ended well.
 
 Of the undamaged one, the blocks in use are as many as the pools say.
 
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from gencore.analysis import Memory, Piece, find_python
+from gencore.analysis.answers import inspect, objects
 from gencore.analysis.census import take_census
 from gencore.analysis.pools import blocks_in_use, find_pools
 from gencore.analysis.words import Words
@@ -61,10 +62,14 @@ with CoreFile(path) as core:
     for seed in range(seeds):
         chance = random.Random(seed)
         try:
-            census = take_census(find_python(damaged(memory, chance), core))
+            python = find_python(damaged(memory, chance), core)
+            census = take_census(python)
+            shown = objects.answer(python, core, "dict", "largest", "20")["objects"]
         except IntegrityError:
             refused += 1
             continue
+        for thing in shown:
+            assert inspect.answer(python, core, str(thing["address"]), "100")["type"] == "dict"
         ended += 1
         limit = sum(piece.end - piece.start for piece in memory.pieces)
         assert all(0 <= thing.size <= limit for thing in census.largest)

@@ -29,6 +29,8 @@ NAMES = [
     "frozenset",
     "frozendict",
     "collections.deque",
+    "datetime.datetime",
+    "datetime.timedelta",
     "function",
     "method",
     "builtin_function_or_method",
@@ -80,7 +82,7 @@ def memory_of(chance, layout):
 
 
 @pytest.mark.parametrize("minor", LAYOUTS)
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(seed=st.integers(0, 1 << 32), limit=st.integers(3, 2000))
 def test_any_words_are_shown_within_the_limit(minor, seed, limit):
     """No error, and no more characters; and what objects have is found or is missing."""

@@ -15,16 +15,9 @@ from pathlib import Path
 
 import pytest
 
-import gencore
 from gencore.bundle import extraction
 from gencore.bundle.reader import BundleReader
 from gencore.cli.budget import Budget
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """Make one bundle of this process."""
-    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), content="stacks")
 
 
 @pytest.fixture
@@ -183,7 +176,9 @@ def test_a_stream_has_time_for_a_large_core():
     assert int(known) == 60
 
 
-def test_a_file_that_exceeds_its_budget_is_a_row(cli, bundle, scarce, monkeypatch, tmp_path):
+def test_a_file_that_exceeds_its_budget_is_a_row(
+    cli, bundle, scarce, monkeypatch, tmp_path, *, pid
+):
     """And the next one has the whole budget again."""
     for name in ("bad.tar.gz", "good.tar.gz", "worse.tar.gz"):
         os.link(bundle, tmp_path / name)
@@ -200,7 +195,7 @@ def test_a_file_that_exceeds_its_budget_is_a_row(cli, bundle, scarce, monkeypatc
 
     rows = {Path(row["path"]).name: row for row in json.loads(out)["bundles"]}
     assert code == 0
-    assert rows["good.tar.gz"]["pid"] == os.getpid()
+    assert rows["good.tar.gz"]["pid"] == pid
     for name in ("bad.tar.gz", "worse.tar.gz"):
         error = rows[name]["error"]
         assert error["message"] == f"{tmp_path / name}: {says.strip()}"
@@ -260,7 +255,7 @@ main()
 """
 
 
-def test_the_time_of_a_pager_is_not_ours(bundle):
+def test_the_time_of_a_pager_is_not_ours(bundle, pid):
     """What is printed waits until it is wanted, however long that takes."""
     command = [sys.executable, "-c", SLOWLY_READ, "info", "--json", bundle]
     pipe = subprocess.PIPE
@@ -277,7 +272,7 @@ def test_the_time_of_a_pager_is_not_ours(bundle):
 
     assert told == "full\n"
     assert process.returncode == 0
-    assert shown["manifest"]["process"]["pid"] == os.getpid()
+    assert shown["manifest"]["process"]["pid"] == pid
 
 
 def waiting_in(pipe):

@@ -19,13 +19,6 @@ from gencore.bundle.reader import BundleReader
 from gencore.cli.reader_process import Reading
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """Make one bundle of this process, with the sources on its stacks."""
-    directory = tmp_path_factory.mktemp("bundle")
-    return gencore.collect_core(directory=directory, content="stacks", sources=True)
-
-
 @pytest.fixture
 def cli(inside, monkeypatch, tmp_path):
     """Return a function that runs the command line, with a cache of its own."""
@@ -33,7 +26,7 @@ def cli(inside, monkeypatch, tmp_path):
     return inside
 
 
-def test_list_shows_every_bundle_and_what_is_wrong_with_it(cli, bundle, tmp_path):
+def test_list_shows_every_bundle_and_what_is_wrong_with_it(cli, bundle, pid, tmp_path):
     """One that is damaged is a row too."""
     os.link(bundle, tmp_path / bundle.name)
     (tmp_path / "broken\x1b.tar.gz").write_bytes(b"nonsense")
@@ -44,23 +37,24 @@ def test_list_shows_every_bundle_and_what_is_wrong_with_it(cli, bundle, tmp_path
     assert code == 0
     assert [row["error"] is None for row in rows] == [False, True]
     assert rows[1]["result"] == "complete"
-    assert rows[1]["pid"] == os.getpid()
+    assert rows[1]["pid"] == pid
     assert bundle.name in out
     assert "\x1b" not in out
 
 
-def test_info_tells_what_a_bundle_is(cli, bundle):
+def test_info_tells_what_a_bundle_is(cli, bundle, pid):
     """Without reading the core: most of the bundle may be missing on a slow disk."""
     code, out, _ = cli("info", bundle)
     told = json.loads(cli("info", bundle, "--json")[1])
 
     assert code == 0
     assert "result      complete" in out
-    assert told["manifest"]["process"]["pid"] == os.getpid()
+    assert told["manifest"]["process"]["pid"] == pid
     assert {"core", "manifest.json"} <= {member["path"] for member in told["members"]}
     assert "core" in cli("info", bundle, "--files")[1].splitlines()[-len(told["members"])]
 
 
+@pytest.mark.usefixtures("small")
 def test_names_that_are_no_text_are_escaped(cli, tmp_path):
     """A terminal gets no control characters; the file keeps its name."""
     hostile = tmp_path / "a\x1b[2J\n\r\x0b\x85\u2028\udcff.so"
@@ -258,6 +252,7 @@ def test_output_that_cannot_be_written_is_no_traceback(bundle, output, says):
     assert done.returncode == 1 or not says
 
 
+@pytest.mark.usefixtures("small")
 def test_stacks_print_no_line_of_the_readers_files(cli, tmp_path):
     """A frame may name any of them, which the bundle has not."""
     secret = tmp_path / "secret"
@@ -355,7 +350,7 @@ def test_open_without_the_debugger_says_so(cli, bundle, monkeypatch):
     assert "gdb is not installed" in err
 
 
-def test_stacks_come_from_the_core(cli, bundle, monkeypatch):
+def test_stacks_come_from_the_core(cli, bundle, pid, monkeypatch):
     """Without pystack, too."""
     found = importlib.util.find_spec
     monkeypatch.setattr(
@@ -365,11 +360,11 @@ def test_stacks_come_from_the_core(cli, bundle, monkeypatch):
     code, out, err = cli("stacks", "--quiet", bundle)
 
     assert (code, err) == (0, "")
-    assert f"Traceback for thread {os.getpid()} (MainThread) [Has the GIL] (most recent" in out
+    assert f"Traceback for thread {pid} (MainThread) [Has the GIL] (most recent" in out
     assert re.search(r'^    \(Python\) File ".*", line \d+, in bundle$', out, re.MULTILINE)
 
 
-def test_stacks_are_those_of_the_manifest_if_the_core_has_none(cli, bundle, monkeypatch):
+def test_stacks_are_those_of_the_manifest_if_the_core_has_none(cli, bundle, pid, monkeypatch):
     """A line says so, and the exit code."""
     monkeypatch.setattr(
         "gencore.cli.stacks.ask", lambda *_: Reading(None, "stacks \x1b failed", ())
@@ -379,13 +374,14 @@ def test_stacks_are_those_of_the_manifest_if_the_core_has_none(cli, bundle, monk
     as_json = json.loads(cli("stacks", "--json", "--locals", bundle)[1])
 
     assert code == 3
-    assert f"Traceback for thread {os.getpid()} (MainThread) (most recent call last):" in out
+    assert f"Traceback for thread {pid} (MainThread) (most recent call last):" in out
     assert re.search(r'^    \(Python\) File ".*", line \d+, in bundle$', out, re.MULTILINE)
     assert "gencore: stacks \\x1b failed: showing the stacks that the manifest recorded" in err
     assert (as_json["source"], as_json["reason"]) == ("manifest", "stacks \\x1b failed")
     assert {frame["locals"] for row in as_json["threads"] for frame in row["frames"]} == {None}
 
 
+@pytest.mark.usefixtures("small")
 def test_rows_of_stacks_do_not_depend_on_where_they_are_from(cli, tmp_path, monkeypatch):
     """Threads by the names that the application gave them, with the same frames."""
     program = tmp_path / "program.py"
@@ -465,13 +461,13 @@ def test_variables_are_shown_on_request_only(cli, with_locals):
     assert all(int(variable["address"], 16) for variable in frame["locals"])
 
 
-def test_native_frames_are_rows_among_the_others(cli, bundle, tool):
+def test_native_frames_are_rows_among_the_others(cli, bundle, pid, tool):
     """With the library that each is in."""
     told = json.loads(cli("stacks", "--native", "--locals", "--json", bundle)[1])
 
     assert tool("pystack")
     assert told["native"]
-    row = next(row for row in told["threads"] if row["tid"] == os.getpid())
+    row = next(row for row in told["threads"] if row["tid"] == pid)
     assert row["has_native"]
     assert {frame["kind"] for frame in row["frames"]} == {"python", "native"}
     assert all((f["library"] is None) == (f["kind"] == "python") for f in row["frames"])
@@ -498,6 +494,7 @@ def test_stacks_import_nothing_from_the_current_directory(cli, bundle, tmp_path,
     assert cli("stacks", bundle)[0] == 0
 
 
+@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("source", ["core", "manifest"])
 def test_stacks_show_the_lines_of_the_bundles_sources(cli, tmp_path, monkeypatch, source):
     """The file has changed on this machine since, or is not there at all."""
@@ -525,7 +522,7 @@ def test_stacks_show_the_lines_of_the_bundles_sources(cli, tmp_path, monkeypatch
 
 def test_without_being_asked_for_no_source_is_taken(cli, tmp_path):
     """Sources are somebody's property."""
-    path = gencore.collect_core(directory=tmp_path)
+    path = gencore.collect_core(directory=tmp_path, content="stacks")
     members = json.loads(cli("info", path, "--json")[1])["members"]
 
     assert not [member["path"] for member in members if member["path"].endswith(".py")]

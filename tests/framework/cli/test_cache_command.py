@@ -31,12 +31,6 @@ with Output(Path(sys.argv[1]), "killed") as output, output.create("core") as fil
 """
 
 
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """Make one bundle of this process."""
-    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), content="stacks")
-
-
 @pytest.fixture
 def cli(inside, monkeypatch, tmp_path):
     """Return a function that runs the command line, with a cache of its own."""

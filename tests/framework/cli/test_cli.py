@@ -37,14 +37,6 @@ def cli(tmp_path):
     return run
 
 
-@pytest.fixture
-def small(monkeypatch, tmp_path_factory):
-    """Let dumps be of the stacks alone, where it is not the core that a test looks at."""
-    file = tmp_path_factory.mktemp("settings") / "gencore.toml"
-    file.write_text('content = "stacks"')
-    monkeypatch.setenv("GENCORE_CONFIG", str(file))
-
-
 def test_only_the_command_that_runs_is_imported(python):
     """Each start of the command line would pay for all the others: ``--version`` needs none."""
     code = """if True:
@@ -256,6 +248,13 @@ def test_ctrl_c_ends_with_its_own_code(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def quiet_demo(cli, patch):
+    """Run the demo with --quiet, which shows no progress, however the demo ends."""
+    done = cli("demo", "--quiet", patch=patch)
+    assert done.stderr == ""
+    return done
+
+
 WITHOUT_LIBC = """
 import attrs, gencore._pipeline.state as state
 import gencore
@@ -296,7 +295,7 @@ def test_ctrl_c_while_the_command_line_is_loaded_shows_no_traceback(tmp_path):
 @pytest.mark.usefixtures("small")
 def test_a_partial_demo_says_what_is_missing_and_ends_with_3(cli):
     """The bundle is read back all the same."""
-    done = cli("demo", "--quiet", patch=WITHOUT_LIBC)
+    done = quiet_demo(cli, WITHOUT_LIBC)
 
     assert done.returncode == 3
     assert "result     partial" in done.stdout
@@ -314,7 +313,7 @@ module._tree_hash = lambda _: "0" * 64
 @pytest.mark.usefixtures("small")
 def test_demo_compares_the_hash_of_what_it_reads(cli):
     """It does not take the manifest's word for it."""
-    done = cli("demo", "--quiet", patch=OTHER_HASH)
+    done = quiet_demo(cli, OTHER_HASH)
 
     assert done.returncode == 8
     assert "HASH DIFFERS" in done.stdout
@@ -342,16 +341,10 @@ module.progress.wait_for, module.Service.lock = wait_and_stop, stuck
 @pytest.mark.usefixtures("small")
 def test_demo_ends_with_1_if_a_thread_did_not_go_on(cli):
     """The bundle is whole, but the service was harmed."""
-    done = cli("demo", "--quiet", patch=STUCK)
+    done = quiet_demo(cli, STUCK)
 
     assert done.returncode == 1
     assert "running    5 of 6 threads" in done.stdout
-
-
-@pytest.mark.usefixtures("small")
-def test_quiet_demo_shows_no_progress(cli):
-    """--quiet prints nothing on standard error."""
-    assert cli("demo", "--quiet").stderr == ""
 
 
 def test_plugins_lists_origin_and_status(cli):

@@ -8,17 +8,10 @@ from pathlib import Path
 
 import pytest
 
-import gencore
 from gencore.cli.reader_process import Reading
 
 SECRET = "SECRET-OF-THE-READER"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines")
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """Make one bundle of this process."""
-    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), content="stacks")
 
 
 @pytest.fixture
@@ -197,7 +190,7 @@ def test_pystack_reads_the_core_and_no_file_of_the_reader(gencore_command, bundl
     ],
 )
 def test_stacks_lack_native_frames_if_pystack_fails(
-    gencore_command, bundle, pystack, does, failure
+    gencore_command, bundle, pystack, does, failure, *, pid
 ):
     """The failure is named, on standard error and in JSON, and the exit code is 3."""
     packages = pystack(does)
@@ -209,7 +202,7 @@ def test_stacks_lack_native_frames_if_pystack_fails(
     assert (code, json_code) == (3, 3)
     assert f"gencore: {failure}" in shown
     assert "showing the stacks without native frames" in shown
-    assert f"Traceback for thread {os.getpid()} (MainThread)" in shown
+    assert f"Traceback for thread {pid} (MainThread)" in shown
     printed = json.loads(as_json[as_json.index("{\n") : as_json.rindex("}") + 1])
     assert printed["source"] == "core"
     assert failure in printed["reason"]

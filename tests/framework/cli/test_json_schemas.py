@@ -10,7 +10,6 @@ import click
 import pytest
 from jsonschema import Draft202012Validator
 
-import gencore
 from gencore.cli import gencore as command_line
 from gencore.output import Output
 
@@ -51,12 +50,6 @@ def check(path, out):
     Draft202012Validator(closed(SCHEMAS["-".join(path)])).validate(shown)
     assert next(iter(shown)) == "schema_version"
     return shown
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    """Make one bundle of this process."""
-    return gencore.collect_core(directory=tmp_path_factory.mktemp("bundle"), content="stacks")
 
 
 @pytest.fixture
@@ -123,15 +116,20 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
         "grown": [],
     }
     assert shown("why", bundle)["groups"]
+    module, *_ = shown("objects", "--type", "module", bundle)["objects"]
+    assert shown("inspect", bundle, str(module["address"]))["attributes"]
 
 
-def test_what_reads_bundles_keeps_to_its_schema(cli, bundle):
+def test_what_reads_bundles_keeps_to_its_schema(cli, bundle, tmp_path):
     """Bundles that cannot be read are rows of the list."""
-    (bundle.parent / "broken.tar.gz").write_bytes(b"nonsense")
+    dumps = tmp_path / "dumps"
+    dumps.mkdir()
+    (dumps / "broken.tar.gz").write_bytes(b"nonsense")
+    (dumps / bundle.name).hardlink_to(bundle)
 
-    assert [row["error"] is None for row in cli("list", bundle.parent)["bundles"]] == [False, True]
-    with Output(bundle.parent, "unfinished") as output, output.create("core"):
-        assert cli("list", bundle.parent, "--all")["leftovers"]
+    assert [row["error"] is None for row in cli("list", dumps)["bundles"]] == [False, True]
+    with Output(dumps, "unfinished") as output, output.create("core"):
+        assert cli("list", dumps, "--all")["leftovers"]
     assert cli("info", bundle)["members"]
     assert cli("verify", bundle)["ok"]
     assert cli("stacks", bundle)["source"]

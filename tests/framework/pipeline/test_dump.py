@@ -333,7 +333,7 @@ print(json.dumps([fired, hits, sum(children, []), left]))
 @pytest.mark.parametrize(
     ("kind", "times"),
     [
-        ("KeyboardInterrupt", 40),
+        ("KeyboardInterrupt", 24),
         *(
             pytest.param(kind, 80, marks=pytest.mark.exhaustive)
             for kind in ("KeyboardInterrupt", "Limit", "SystemsLimit")
@@ -347,7 +347,7 @@ def test_what_a_signal_handler_raises_in_start_reaches_its_caller_and_leaves_not
     fired, hits, children, directories = python(INTERRUPTED, "linux-elf", kind, times)
 
     assert fired - hits <= 1  # Python itself ignores what comes while an object is deleted
-    assert hits > 10
+    assert hits > min(10, times // 4)
     assert children == []
     assert directories == []
 

@@ -13,7 +13,11 @@ from gencore.testing import SimulatedBackend
 from gencore_collectors.raw import RawCollector
 
 MIB = 1 << 20
-MEMORY = b"".join(bytes([number]) * MIB for number in range(6))
+
+
+def memory():
+    """Return six MiB that differ; nothing keeps them, else each dump of this process has them."""
+    return b"".join(bytes([number]) * MIB for number in range(6))
 
 
 @pytest.fixture
@@ -110,7 +114,7 @@ class Reuses(SimulatedBackend):
 
 
 def backend():
-    return Reuses(memory=MEMORY, chunk_size=MIB)
+    return Reuses(memory=memory(), chunk_size=MIB)
 
 
 def start(tmp_path, *collectors, **options):
@@ -176,7 +180,7 @@ def test_a_sink_that_is_slower_than_the_core_is_given_up(tmp_path, gate):
     )
     assert expected in report.failed[0].reason
     core = report.path_of("raw").read_bytes()
-    assert core.endswith(MEMORY)
+    assert core.endswith(memory())
     with tarfile.open(report.path_of("archive")) as tar:
         assert tar.extractfile(f"{report.name}/core").read() == core
     assert "finish" not in slow.calls

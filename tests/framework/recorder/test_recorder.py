@@ -38,7 +38,8 @@ def test_a_dump_is_made_by_a_process_of_its_own(tmp_path):
     """Its bundle is whole, and describes this process: command line, stacks, annotations."""
     gencore.annotate(color="blue")
     try:
-        report = gencore.start(directory=tmp_path, annotations={"shape": "round"}).result()
+        options = {"content": "stacks", "annotations": {"shape": "round"}}
+        report = gencore.start(directory=tmp_path, **options).result()
     finally:
         gencore.annotate(color=None)
 
@@ -110,7 +111,7 @@ def test_what_is_excluded_is_wiped(tmp_path):
 def test_the_target_hears_events_and_progress(tmp_path):
     """In order, on a thread of its own; the end once."""
     heard = []
-    dump = gencore.start(directory=tmp_path, on_event=heard.append)
+    dump = gencore.start(directory=tmp_path, content="stacks", on_event=heard.append)
     dump.result()
 
     kinds = [type(event).__name__ for event in heard]
@@ -173,7 +174,7 @@ def test_what_cannot_be_described_is_made_by_a_thread(tmp_path, options, reason,
 
 def test_a_prepared_pipeline_does_not_wait_for_its_recorder(tmp_path):
     """The name of the backend is known, and what is refused later is in the report."""
-    pipeline = gencore.Pipeline(directory=tmp_path)
+    pipeline = gencore.Pipeline(directory=tmp_path, content="stacks")
     pipeline.prepare()
     dump = pipeline.start()
     report = dump.result()
@@ -214,14 +215,14 @@ def test_a_descriptor_of_the_process_is_written_by_the_process():
 RECORDED = (
     inspect.getsource(children)
     + """
-import gencore, json, os, signal, sys
+import gencore, json, os, signal, sys, time
 from gencore._recorder import starting
 
 def recorder_of(dump):
     text = open(f"/proc/self/fdinfo/{dump._stop.recorder.pidfd}").read()
     return int(text.partition("Pid:")[2].split()[0])
 
-ballast = os.urandom(64 << 20)
+ballast = os.urandom(16 << 20)
 """
 )
 """What programs begin with; the memory keeps a dump from ending at once."""
@@ -312,7 +313,7 @@ print(json.dumps([said, result]))
 def test_nothing_is_imported_for_a_dump_of_a_pipeline(program):
     """Its files may be gone: here an upgrade has removed all but the standard library's."""
     done = program("""
-pipeline = gencore.Pipeline()
+pipeline = gencore.Pipeline(content="stacks")
 
 class Gone:
     def find_spec(self, name, path=None, target=None):
@@ -339,6 +340,7 @@ def look():
 dump = gencore.start(collectors=["raw"])
 while not dump.done():
     look()
+    time.sleep(0.001)
 look()
 print(json.dumps([seen, dump.result().recorder, dump.result().result]))
 """)
@@ -439,7 +441,7 @@ print(json.dumps([results, children()]))
 def test_a_recorder_needs_little_memory_however_large_the_heap(program):
     """Less than 64 MiB more than at its start."""
     done = program("""
-ballast += os.urandom(64 << 20)
+ballast += os.urandom(112 << 20)
 dump = gencore.start()
 status = f"/proc/{recorder_of(dump)}/status"
 peaks = []
@@ -449,6 +451,7 @@ while not dump.done():
         peaks.append(int(rows["VmHWM"].split()[0]) >> 10)
     except (OSError, KeyError):
         break
+    time.sleep(0.001)
 print(json.dumps([dump.result().result, peaks[0], max(peaks)]))
 """)
     result, begin, most = json.loads(done.stdout)
@@ -462,7 +465,7 @@ def test_a_process_that_has_a_recorder_loads_no_reader(python):
     code = """if True:
         import json, sys
         import gencore
-        report = gencore.start().result()
+        report = gencore.start(content="stacks").result()
         print(json.dumps([report.recorder, report.result, sorted(sys.modules)]))
     """
     *how, loaded = python(code)

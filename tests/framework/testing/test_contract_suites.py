@@ -380,13 +380,13 @@ class Bad(NamedTuple):
     """Which tests of the suite are run: an expression of ``pytest -k``."""
 
 
-def collector(bad, rule):
-    return Bad(f"{bad}\n{COLLECTOR}", rule)
+def collector(bad, tests, rule):
+    return Bad(f"{bad}\n{COLLECTOR}", rule, tests)
 
 
-def backend(bad, rule, claim=""):
+def backend(bad, tests, rule, claim=""):
     code = f"class Bad(SimulatedBackend):\n    'Bad.'\n    name = 'bad'\n    {bad}\n"
-    return Bad(code + BACKEND.format(claim=claim), rule)
+    return Bad(code + BACKEND.format(claim=claim), rule, tests)
 
 
 def destination(bad, tests, rule):
@@ -410,6 +410,7 @@ OTHERS = "dumps_others = True"
 STOPS = f"""
     {OTHERS}
     def snapshot(self, request, output, *, to_file):
+        gencore.testing.backend_contract._LIFE_LIMIT = 0.1  # it will not go on
         os.kill(request.target.pid, 19)
         return super().snapshot(request, output, to_file=to_file)
 """
@@ -417,68 +418,122 @@ STOPS = f"""
 
 COLLECTORS = {
     "name": collector(
-        "class Bad(Good):\n    'Bad.'\n    name = 'Bad_Name'", "a name is lower-case letters"
+        "class Bad(Good):\n    'Bad.'\n    name = 'Bad_Name'",
+        "named_well",
+        "a name is lower-case letters",
     ),
-    "no-name": collector("class Bad(Good):\n    'Bad.'\n    name = None", "a plug-in has a name"),
+    "no-name": collector(
+        "class Bad(Good):\n    'Bad.'\n    name = None", "named_well", "a plug-in has a name"
+    ),
     "no-version": collector(
-        "class Bad(Good):\n    'Bad.'\n    api_version = '1.0'", "is a pair of numbers"
+        "class Bad(Good):\n    'Bad.'\n    api_version = '1.0'",
+        "named_well",
+        "is a pair of numbers",
     ),
     "version": collector(
-        "class Bad(Good):\n    'Bad.'\n    api_version = (2, 0)", "api_version is in the window"
+        "class Bad(Good):\n    'Bad.'\n    api_version = (2, 0)",
+        "named_well",
+        "api_version is in the window",
     ),
-    "docstring": collector("class Bad(Good): pass\nBad.__doc__ = None", "class has a docstring"),
-    "observe": collector(OPENS_A_FILE, r"observe\(\) must not import, open or start"),
-    "later": collector(OBSERVES_LATER, r"observe\(\) returns None"),
-    "files": collector(WRITES_BESIDE, "files come from dump.create"),
-    "no-core": collector(NEEDS_A_CORE, r"finish\(\) works without a core"),
-    "leak": collector(LEAKS, r"abort\(\) releases everything"),
-    "check": collector(CHECKS.format("Path('probe').write_text('')"), r"check\(\) returns None"),
-    "check-leaves": collector(CHECKS.format("Path('probe').touch()"), r"check\(\) leaves nothing"),
-    "check-async": collector(CHECKS.format("never_awaited()"), r"check\(\) returns None"),
+    "docstring": collector(
+        "class Bad(Good): pass\nBad.__doc__ = None", "named_well", "class has a docstring"
+    ),
+    "observe": collector(OPENS_A_FILE, "observing", r"observe\(\) must not import, open or start"),
+    "later": collector(OBSERVES_LATER, "observing", r"observe\(\) returns None"),
+    "files": collector(WRITES_BESIDE, "is_complete", "files come from dump.create"),
+    "no-core": collector(NEEDS_A_CORE, "core_that_failed", r"finish\(\) works without a core"),
+    "leak": collector(LEAKS, "given_up", r"abort\(\) releases everything"),
+    "check": collector(
+        CHECKS.format("Path('probe').write_text('')"), "checking", r"check\(\) returns None"
+    ),
+    "check-leaves": collector(
+        CHECKS.format("Path('probe').touch()"), "checking", r"check\(\) leaves nothing"
+    ),
+    "check-async": collector(
+        CHECKS.format("never_awaited()"), "checking", r"check\(\) returns None"
+    ),
     "umask": collector(
-        FINISHES.format("os.umask(0o777 & ~os.umask(0))"), "leaves the process as it was"
+        FINISHES.format("os.umask(0o777 & ~os.umask(0))"),
+        "as_it_was",
+        "leaves the process as it was",
     ),
     "environment": collector(
-        FINISHES.format("os.environ.update(X=str(os.urandom(9)))"), "the process as it was"
+        FINISHES.format("os.environ.update(X=str(os.urandom(9)))"),
+        "as_it_was",
+        "the process as it was",
     ),
     "child": collector(
-        FINISHES.format("subprocess.Popen(['sleep', '20'])"), "leaves the process as it was"
+        FINISHES.format("subprocess.Popen(['sleep', '20'])"),
+        "as_it_was",
+        "leaves the process as it was",
     ),
     "manifest": collector(
-        FINISHES.format("dump.create('manifest.json')"), "names of artefacts are its own"
+        FINISHES.format("dump.create('manifest.json')"),
+        "names_of_their_own",
+        "names of artefacts are its own",
     ),
     "bundle": collector(
-        FINISHES.format("dump.create('tar.gz')"), "names of artefacts are its own"
+        FINISHES.format("dump.create('tar.gz')"),
+        "names_of_their_own",
+        "names of artefacts are its own",
     ),
 }
 BACKENDS = {
-    "priority": backend("priority = 'high'", "priority is a whole number"),
+    "priority": backend("priority = 'high'", "named_well", "priority is a whole number"),
     "side-effect": backend(
         "def probe(self, request): os.mkdir('x' + str(time.time())); return Verdict.yes()",
+        "only_looks",
         r"probe\(\) has no side effect",
     ),
-    "verdict": backend("def probe(self, request): return True", r"probe\(\) returns a Verdict"),
+    "verdict": backend(
+        "def probe(self, request): return True",
+        "answers_everywhere",
+        r"probe\(\) returns a Verdict",
+    ),
     "unable": backend(
-        "def probe(self, request): return Verdict.no(Reason('no'))", "a capability is there"
+        "def probe(self, request): return Verdict.no(Reason('no'))",
+        "does_what_it_claims",
+        "a capability is there",
     ),
     "unclaimed": backend(
-        "pass", "what is not claimed is answered with no", "capabilities = frozenset()"
+        "pass",
+        "does_what_it_claims",
+        "what is not claimed is answered with no",
+        "capabilities = frozenset()",
     ),
-    "mapped-files": backend("pass", "mapped_files", MAPPED_FILES),
-    "same": backend(NOT_EVEN_THE_SAME, "answers the same while nothing changes"),
+    "mapped-files": backend("pass", "mapped_files", "mapped_files", MAPPED_FILES),
+    "same": backend(NOT_EVEN_THE_SAME, "only_looks", "answers the same while nothing changes"),
     "text": backend(
-        "def probe(self, request): return Verdict.no(Reason(''))", "a reason has a text"
+        "def probe(self, request): return Verdict.no(Reason(''))",
+        "answers_everywhere",
+        "a reason has a text",
     ),
-    "row": backend(SNAPSHOT.format(body="threads = ()"), "there is a row for each thread"),
-    "caller": backend(SNAPSHOT.format(body=ANOTHER_THREAD), "the caller is in the core"),
-    "whole": backend(SNAPSHOT.format(body=TOO_SHORT), "a core that is not whole says so"),
-    "absolute": backend(SNAPSHOT.format(body=RELATIVE), "paths are absolute", MAPPED_FILES),
-    "changes": backend(SNAPSHOT.format(body=CHANGES), "a dump leaves the process as it was"),
-    "abort": backend(SNAPSHOT.format(body=KEEPS_WHEN_GIVEN_UP), r"close\(\) release everything"),
-    "excluded": backend(SHOWS_WHAT_IS_EXCLUDED, "what is excluded is not in the core"),
-    "wiped": backend(WIPES_THE_PROCESS, "what is excluded stays as it is"),
-    "stops": backend(STOPS, "a process that was dumped goes on as it was", TARGET),
-    "ended": backend(OTHERS, r"probe\(\) raises TargetUnavailable for an ended process", TARGET),
+    "row": backend(
+        SNAPSHOT.format(body="threads = ()"), "core_is_whole", "there is a row for each thread"
+    ),
+    "caller": backend(
+        SNAPSHOT.format(body=ANOTHER_THREAD), "core_is_whole", "the caller is in the core"
+    ),
+    "whole": backend(
+        SNAPSHOT.format(body=TOO_SHORT), "core_is_whole", "a core that is not whole says so"
+    ),
+    "absolute": backend(
+        SNAPSHOT.format(body=RELATIVE), "mapped_files", "paths are absolute", MAPPED_FILES
+    ),
+    "changes": backend(
+        SNAPSHOT.format(body=CHANGES), "nothing_else", "a dump leaves the process as it was"
+    ),
+    "abort": backend(
+        SNAPSHOT.format(body=KEEPS_WHEN_GIVEN_UP), "given_up", r"close\(\) release everything"
+    ),
+    "excluded": backend(
+        SHOWS_WHAT_IS_EXCLUDED, "excluded_memory", "what is excluded is not in the core"
+    ),
+    "wiped": backend(WIPES_THE_PROCESS, "excluded_memory", "what is excluded stays as it is"),
+    "stops": backend(STOPS, "goes_on", "a process that was dumped goes on as it was", TARGET),
+    "ended": backend(
+        OTHERS, "has_ended", r"probe\(\) raises TargetUnavailable for an ended process", TARGET
+    ),
 }
 DESTINATIONS = {
     "name": destination("Place.name = 'Place'", "named_well", "a name is lower-case letters"),

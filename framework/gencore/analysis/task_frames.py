@@ -20,7 +20,7 @@ def frames_of_tasks(python: Python) -> Iterator[tuple[int, tuple[int, ...]]]:
     """
     values = Values(python)
     futures, coroutines = FutureReader(python, values), CoroutineReader(python, values)
-    addresses, _ = find_tasks(python, values)
+    addresses, _ = find_tasks(python, values, futures)
     for address in addresses:
         with suppress(AbsentMemory):
             future = futures.read(address)

@@ -19,10 +19,10 @@ from gencore.analysis.grouping import Group, group_stacks, telling_frame
 from gencore.analysis.packages import read_packages
 from gencore.analysis.requests import RequestReader
 from gencore.analysis.stacks import Frame, Thread
+from gencore.analysis.system_calls import name_of
 from gencore.analysis.task_frames import frames_of_tasks
 from gencore.analysis.tasks import Task, Tasks, read_tasks
 from gencore.analysis.thread_names import thread_names
-from gencore.analysis.waiting_calls import WAITING_CALLS
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -207,6 +207,5 @@ def _row(frame: Frame) -> dict[str, Any]:
 
 def _doing(thread: Thread) -> str | None:
     """Return the thread's state, of a system call that waits its name."""
-    if thread.state == "in a system call" and thread.system_call in WAITING_CALLS:
-        return f"in {WAITING_CALLS[thread.system_call]}"
-    return thread.state
+    call = name_of(thread.system_call)
+    return f"in {call}" if call and thread.state == "in a system call" else thread.state

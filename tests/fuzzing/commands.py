@@ -37,9 +37,9 @@ LEFT = {
 CACHE = re.compile(r"cache(/gencore(/bundles)?)?")
 """Folders that may stay, empty, whatever happens."""
 START = 4.0
-"""More CPU time, for the interpreter's start and pystack's."""
+"""More CPU time, for the interpreter's start and what reads a core."""
 OURS = {"stacks": {0, 3, 8}}
-"""Exit codes: `stacks` ends with 3 if pystack cannot read a core, and shows what was recorded."""
+"""Exit codes: `stacks` ends with 3 if a core is unreadable, and shows what was recorded."""
 PROGRAM = (sys.executable, "-m", "gencore")
 LARGEST_FILE = 64 << 20
 """Bytes of a file that a command may write."""

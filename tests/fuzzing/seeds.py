@@ -149,6 +149,7 @@ SAME_PATH = {
 """Forged headers whose name is in the table too."""
 FORGED_HEADERS = {
     "pax-size": {"pax": {"size": "1"}, "size": 512},
+    "pax-size-of-letters": {"pax": {"size": "1"}, "fields": {"size": b"ustar "}},
     "pax-path": {"pax": {"path": f"{bundles.TOP}/a"}, "name": "other"},
     "pax-path-not-utf-8": {"pax": {"path": f"{bundles.TOP}/\udce4"}, "name": "other"},
     "pax-path-twice": {"pax": {"path": "x", "path ": "y"}},

@@ -22,6 +22,9 @@
 #include "internal/pycore_debug_offsets.h"
 #include "internal/pycore_interpframe.h"
 #endif
+#if PY_MINOR_VERSION >= 13
+#include "internal/pycore_tstate.h"
+#endif
 
 #if PY_MINOR_VERSION == 11
 #define PY_DIGITS ob_digit
@@ -30,6 +33,7 @@
 #endif
 
 #define SHOW(name, value) printf("%s %zu\n", name, (size_t)(value))
+#define SHOW_NUMBER(name, value) printf("%s %d\n", name, (int)(value))
 #define AT(name, type, field) SHOW(name, offsetof(type, field))
 #define SAID(name, field) SHOW("said " name, offsetof(_Py_DebugOffsets, field))
 
@@ -37,16 +41,28 @@ static void show_runtime(void)
 {
 	AT("first_interpreter", _PyRuntimeState, interpreters.head);
 	AT("next_interpreter", PyInterpreterState, next);
+	AT("id_of_interpreter", PyInterpreterState, id);
 #if PY_MINOR_VERSION == 11
+	AT("modules_of_interpreter", PyInterpreterState, modules);
 	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil_holder", _PyRuntimeState, ceval.gil.last_holder);
 	AT("gil_locked", _PyRuntimeState, ceval.gil.locked);
 #else
+	AT("modules_of_interpreter", PyInterpreterState, imports.modules);
 	AT("first_thread", PyInterpreterState, threads.head);
 	AT("gil", PyInterpreterState, ceval.gil);
 	AT("gil_holder", struct _gil_runtime_state, last_holder);
 	AT("gil_locked", struct _gil_runtime_state, locked);
 #endif
+	AT("collecting_of_interpreter", PyInterpreterState, gc.collecting);
+#if PY_MINOR_VERSION >= 13
+	AT("loop_of_thread", _PyThreadStateImpl, asyncio_running_loop);
+#endif
+#if PY_MINOR_VERSION >= 14
+	AT("tasks_of_thread", _PyThreadStateImpl, asyncio_tasks_head);
+	AT("tasks_of_interpreter", PyInterpreterState, asyncio_tasks_head);
+#endif
+	AT("dict_of_thread", PyThreadState, dict);
 	AT("next_thread", PyThreadState, next);
 	AT("interpreter_of_thread", PyThreadState, interp);
 	AT("native_id", PyThreadState, native_thread_id);
@@ -70,6 +86,16 @@ static void show_frames(void)
 	AT("code_of_frame", struct _PyInterpreterFrame, f_executable);
 	AT("instruction_of_frame", struct _PyInterpreterFrame, instr_ptr);
 #endif
+#if PY_MINOR_VERSION <= 13
+	AT("top_of_frame", struct _PyInterpreterFrame, stacktop);
+#else
+	AT("top_of_frame", struct _PyInterpreterFrame, stackpointer);
+#endif
+	SHOW_NUMBER("created_state", FRAME_CREATED);
+#if PY_MINOR_VERSION >= 13
+	SHOW_NUMBER("awaiting_state", FRAME_SUSPENDED_YIELD_FROM);
+#endif
+	SHOW_NUMBER("executing_state", FRAME_EXECUTING);
 	AT("file_of_code", PyCodeObject, co_filename);
 	AT("name_of_code", PyCodeObject, co_name);
 	AT("qualified_name_of_code", PyCodeObject, co_qualname);
@@ -81,6 +107,10 @@ static void show_frames(void)
 	AT("instructions_of_code", PyCodeObject, co_code_adaptive);
 	AT("slot_names_of_code", PyCodeObject, co_localsplusnames);
 	AT("slot_kinds_of_code", PyCodeObject, co_localspluskinds);
+	AT("flags_of_code", PyCodeObject, co_flags);
+	AT("arguments_of_code", PyCodeObject, co_argcount);
+	AT("keyword_arguments_of_code", PyCodeObject, co_kwonlyargcount);
+	AT("globals_of_frame", struct _PyInterpreterFrame, f_globals);
 	AT("namespace_of_frame", struct _PyInterpreterFrame, f_locals);
 }
 
@@ -155,6 +185,8 @@ static void show_what_is_said(void)
 	SAID("free_threaded", free_threaded);
 	SAID("first_interpreter", runtime_state.interpreters_head);
 	SAID("next_interpreter", interpreter_state.next);
+	SAID("id_of_interpreter", interpreter_state.id);
+	SAID("modules_of_interpreter", interpreter_state.imports_modules);
 	SAID("first_thread", interpreter_state.threads_head);
 	SAID("gil", interpreter_state.ceval_gil);
 	SAID("gil_state", interpreter_state.gil_runtime_state);
@@ -175,6 +207,11 @@ static void show_what_is_said(void)
 	SAID("lines_of_code", code_object.linetable);
 	SAID("first_line_of_code", code_object.firstlineno);
 	SAID("instructions_of_code", code_object.co_code_adaptive);
+#if PY_MINOR_VERSION >= 14
+	SAID("top_of_frame", interpreter_frame.stackpointer);
+	SAID("frame_of_generator", gen_object.gi_iframe);
+	SAID("state_of_generator", gen_object.gi_frame_state);
+#endif
 }
 #endif
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gencore import analysis
+from gencore.analysis.answers import stacks
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
 from gencore.corefile import CoreFile
@@ -264,6 +265,104 @@ EXACT = {
 
 
 @pytest.fixture
+def stacks_of(python_in):
+    """Return a function that reads the stacks in a bundle with their variables, as rows."""
+
+    def read(bundle):
+        with python_in(bundle) as (python, core):
+            return stacks.answer(python, core, "locals")
+
+    return read
+
+
+@pytest.fixture
+def check_locals(stacks_of):
+    """Return a function that compares the variables in a bundle with recorded_locals.py's."""
+
+    def check(told, bundle):
+        for row in stacks_of(bundle):
+            frames = [
+                frame
+                for frame in row["frames"]
+                if frame["file"] == told["file"] and frame["function"] != "<module>"
+            ]
+            recorded = told["locals"].get(str(row["tid"]), [])
+            assert [frame["function"] for frame in frames[::-1]] == [name for name, _ in recorded]
+            for frame, (_, values) in zip(frames[::-1], recorded, strict=True):
+                _check_variables(frame["locals"], values)
+            if recorded:
+                assert row["name"] == recorded[-1][0]
+                assert (row["status"], row["system_call"]) == ("In a system call", "futex")
+
+    return check
+
+
+def _check_variables(found, recorded):
+    in_class = any(variable["kind"] == "class" for variable in found)
+    shown = {
+        variable["name"]: (variable["address"], variable["value"])
+        for variable in found
+        if not (in_class and variable["kind"] == "free")  # f_locals of a class body lacks these
+    }
+    assert {name: at for name, (at, _) in shown.items()} == {
+        name: at for name, (at, _) in recorded.items()
+    }
+    known = {name: text for name, (_, text) in recorded.items() if text is not None}
+    assert {name: shown[name][1] for name in known} == known
+
+
+@pytest.fixture
+def check_tasks(python_in):
+    """Return a function that compares the tasks in a bundle with what recorded_tasks.py told."""
+
+    def check(told, bundle):
+        with python_in(bundle) as (python, _):
+            return _check_tasks(told, analysis.read_tasks(python), python.minor)
+
+    return check
+
+
+def _check_tasks(told, found, minor):
+    names = {task.address: task.name for task in found.tasks}
+    tasks = {task.name: task for task in found.tasks}
+    expected = dict(told["tasks"])
+    if minor > 13:  # they are in no list
+        for name in ("failed", "finished", "cancelled"):
+            del expected[name]
+
+    assert found.incomplete is None
+    assert set(tasks) == set(expected)
+    assert {name: _shown_task(task, names) for name, task in tasks.items()} == {
+        name: {key: row[key] for key in row if key != "frames"} for name, row in expected.items()
+    }
+    main = tasks.pop("main")
+    frames = {
+        name: [[f.function, f.file, f.line] for f in reversed(task.frames)]
+        for name, task in tasks.items()
+    }
+    assert frames == {name: expected[name]["frames"] for name in frames}
+    assert [frame.function for frame in main.frames[-2:]] == ["collect_core", "main"]
+    assert {task.incomplete for task in tasks.values()} == {None}
+    cycles = {frozenset(names[address] for address in cycle) for cycle in found.cycles}
+    assert cycles == {frozenset({"ab", "ba"}), frozenset({"cycle-0", "cycle-1"})}
+    assert {loop.address: loop.tid for loop in found.loops} == {
+        int(address): tid for address, tid in told["loops"].items()
+    }
+    assert (tasks["stubborn"].cancel_requests, tasks["chain"].cancel_requests) == (1, 0)
+    assert tasks["other-main"].loop != tasks["chain"].loop == main.loop
+    return tasks
+
+
+def _shown_task(task, names):
+    return {
+        "awaits": sorted(names[link.task] for link in task.awaits),
+        "function": task.awaited.function if task.awaited else None,
+        "state": task.state,
+        "through": next((link.through for link in task.awaits), None),
+    }
+
+
+@pytest.fixture
 def waits_in(python_in):
     """Return a function that reads which threads in a bundle wait for locks, and the deadlocks."""
 
@@ -273,6 +372,40 @@ def waits_in(python_in):
             return waits, analysis.find_deadlocks(waits)
 
     return read
+
+
+@pytest.fixture
+def check_waits(waits_in):
+    """Return a function that compares what threads wait for with what waiting_threads.py told."""
+
+    def check(told, bundle):
+        names = {tid: name for name, tid in told["threads"].items()}
+        waits = {names.get(wait.tid, wait.tid): wait for wait in waits_in(bundle)[0]}
+        seen = {
+            name: [
+                wait.lock.kind,
+                wait.lock.address,
+                names.get(wait.lock.owner),
+                wait.lock.known_by,
+                wait.within,
+            ]
+            for name, wait in waits.items()
+        }
+        spinners = [seen.pop(name) for name in list(seen) if name.startswith("spinner")]
+
+        assert seen == told["waits"]
+        assert {(row[0], *row[2:]) for row in spinners} == {("GIL", "main", "record", None)}
+        assert {name for name, wait in waits.items() if wait.lock.is_owner_gone} == {"gone"}
+        timed = {name for name, wait in waits.items() if not wait.forever}
+        assert {name for name in timed if not name.startswith("spinner")} == {
+            "timed",
+            "joins-timed",
+        }
+        assert waits["imports"].lock.module == "slow_module"
+        assert waits["get"].lock.type_name == "__main__.Jobs"
+        assert waits["semaphore"].lock.type_name == "threading.BoundedSemaphore"
+
+    return check
 
 
 @pytest.fixture
@@ -291,6 +424,51 @@ def heap_of(tmp_path, tool):
         return json.loads(done.stdout)
 
     return count
+
+
+@pytest.fixture
+def check_references(tmp_path, tool):
+    """Return a function that compares the references in bundles with what held_objects.py told."""
+
+    def gencore(*arguments):
+        done = subprocess.run(
+            [tool("gencore"), *arguments],
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    def check(told, before, after):
+        program = [sys.executable, PROGRAMS / "read_references.py", after, *told["referrers"]]
+        found = json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
+        _check_references(told, found)
+        _check_growth(told, gencore("diff", "--json", "--quiet", before, after))
+
+    return check
+
+
+def _check_references(told, found):
+    assert {at: found["ways"].get(at) for at in told["ways"]} == told["ways"]
+    assert [found["ways"][str(at)] for at in told["cycle"]] == ["unreachable", "unreachable"]
+    assert found["unreachable"] < found["reachable"] // 100
+    of_tree, size = told["tree"]
+    assert found["retained"][str(of_tree)] == size
+    missing = {at: {*known} - {*found["referrers"][at]} for at, known in told["referrers"].items()}
+    assert {at: left for at, left in missing.items() if left - {told["not ours"]}} == {}
+    assert found["agreeing"] > 0.97
+
+
+def _check_growth(told, shown):
+    assert shown["same_process"]
+    leak = next(row for row in shown["grown"] if row["type"] == "__main__.Leak")
+    assert leak["count_after"] - leak["count_before"] == leak["new"] == told["leaked"]
+    assert leak["holders"][0] == {
+        "way": "module app: LEAKS",
+        "before": 0,
+        "after": told["leaked"],
+    }
 
 
 @pytest.fixture

@@ -18,6 +18,10 @@ deadlock: three-0 waits for an RLock held by three-1, \
 which waits for a Lock held by three-2, which waits for a Lock held by three-0
 deadlock: conditions-0 waits for an RLock held by conditions-1, \
 which waits for an RLock held by conditions-0
+deadlock: guards-0 waits for a Lock held by guards-1, \
+which waits for a Lock held by guards-0
+deadlock: joins-1 waits for a Lock held by joins-0, \
+which waits for the end of joins-1
 """.splitlines()
 
 pytestmark = pytest.mark.timeout(400)
@@ -71,6 +75,8 @@ def test_deadlocks_are_found_with_their_owners(dumped, stacks):
 
     assert sorted(seen.deadlocks) == [
         ["conditions-0", "conditions-1"],
+        ["guards-0", "guards-1"],
+        ["joins-1", "joins-0"],
         ["locks-0", "locks-1"],
         ["rlocks-0", "rlocks-1"],
         ["three-0", "three-1", "three-2"],
@@ -85,8 +91,12 @@ def test_deadlocks_are_found_with_their_owners(dumped, stacks):
         "three-2": ("Lock", "three-0", "with"),
         "conditions-0": ("RLock", "conditions-1", "record"),
         "conditions-1": ("RLock", "conditions-0", "record"),
+        "guards-0": ("Lock", "guards-1", "with"),
+        "guards-1": ("Lock", "guards-0", "with"),
+        "joins-0": ("Thread", "joins-1", "record"),
+        "joins-1": ("Lock", "joins-0", "with"),
     }
-    assert {name: wait.lock.address for name, wait in seen.waits.items()} == seen.locks
+    assert {name: seen.waits[name].lock.address for name in seen.locks} == seen.locks
 
     shown = stacks(seen.bundle).splitlines()
     assert [line for line in shown if line.startswith("deadlock")] == SENTENCES
@@ -120,8 +130,13 @@ def test_a_healthy_program_is_not_accused(dumped, stacks):
         "lock-waits": ("Lock", "lock-sleeps", "with"),
         "rlock-waits": ("RLock", "rlock-sleeps", "record"),
     }
-    others = {name for name in seen.waits if name not in seen.locks}
-    assert {seen.holders[name] for name in others} <= {("Lock", None, None)}
+    assert {name: seen.holders[name] for name in seen.waits if name not in seen.locks} == {
+        "condition-0": ("Condition", None, None),
+        "event": ("Event", None, None),
+        "queue": ("Queue", None, None),
+        "simple-queue": ("Queue", None, None),
+        "joins": ("Thread", "acquired-0", "record"),
+    }
     assert {name for name, wait in seen.waits.items() if not wait.forever} == {
         "timed-0",
         "timed-1",

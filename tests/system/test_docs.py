@@ -12,10 +12,12 @@ import threading
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
+from xml.etree import ElementTree as ET
 
 import pytest
 from markdown_it import MarkdownIt
 from running_services import free_port
+from terminal_picture import draw
 
 import gencore
 
@@ -54,6 +56,12 @@ import kubernetes_validate, sys, yaml
 with open(sys.argv[1]) as file:
     kubernetes_validate.validate(yaml.safe_load(file), sys.argv[2], strict=True)
 """
+
+
+PICTURES = {"docs/tutorials/from-a-dump-to-the-line.md": {"why-hang.svg": "gencore why hang"}}
+"""By page: its pictures, and how the command begins whose output each shows."""
+KEEP_PICTURES = "GENCORE_PICTURES"
+"""The variable that has the tests write them anew."""
 
 
 class Block(NamedTuple):
@@ -115,6 +123,8 @@ class Reader:
         self.page = page
         self.here = self.directory = directory / "here"
         self.running = []
+        self.printed = {}
+        """What each command has printed."""
         if (PAGES[page].parent / "pyproject.toml").exists() and PAGES[page].parent != ROOT:
             shutil.copytree(PAGES[page].parent, self.here)
         else:
@@ -180,6 +190,7 @@ class Reader:
             self.start(block, command.removesuffix(" &"), shown)
         else:
             printed = self.run(block, ["bash", "-c", self.with_places(command)])
+            self.printed[command] = printed
             self.compare(block, command, shown, printed)
 
     def compare(self, block, command, shown, printed):
@@ -242,6 +253,15 @@ class Reader:
             text = re.sub(pattern, place, text)
         return text.replace("$!", str(self.running[-1].pid)) if self.running else text
 
+    def picture(self, beginning):
+        """Return a picture of a command and of what it printed, as if it had run elsewhere."""
+        command = next(known for known in self.printed if known.startswith(beginning))
+        elsewhere = {str(self.here): "/srv/shop", os.uname().nodename: "web-1"}
+        printed = self.printed[command]
+        for place, shown in elsewhere.items():
+            printed = printed.replace(place, shown)
+        return draw(command, printed)
+
     def new_directory(self):
         new = self.directory / f"tmp{len(list(self.directory.iterdir()))}"
         new.mkdir()
@@ -299,6 +319,17 @@ def test_the_examples_of_a_page_do_what_it_says(name, tmp_path, bundle, listener
             reader.do(block)
     finally:
         reader.stop()
+    for picture, beginning in PICTURES.get(name, {}).items():
+        drawn, file = reader.picture(beginning), PAGES[name].with_name(picture)
+        if KEEP_PICTURES in os.environ:
+            file.write_text(drawn)
+        assert outline(drawn) == outline(file.read_text()), f"{KEEP_PICTURES}=1 writes it anew"
+
+
+def outline(picture):
+    """Return the text of a picture that is the same in each run: no numbers, no tables."""
+    text = "\n".join(ET.fromstring(picture).itertext()).partition("objects  ")[0]
+    return re.sub(r"[0-9a-fx]*\d[0-9a-fx]*|\s+", " ", text)
 
 
 def test_a_python_file_that_is_saved_is_used_later():

@@ -200,6 +200,53 @@ def test_objects_are_shown_as_the_program_saw_them(newer, check_values, tmp_path
     check_values(told, tmp_path / Path(told["bundle"]).name)
 
 
+def test_variables_are_those_that_the_program_saw(newer, check_locals, tmp_path):
+    """Name, address and value of each, in every kind of function; and the threads' names."""
+    told = json.loads(newer.run("/srv/recorded_locals.py", "/mnt", work=tmp_path))
+
+    check_locals(told, tmp_path / Path(told["bundle"]).name)
+
+
+def test_tasks_are_those_that_the_program_started(newer, check_tasks, tmp_path):
+    """What each waits for, where, and for whom."""
+    told = json.loads(newer.run("/srv/recorded_tasks.py", "/mnt", "private", work=tmp_path))
+
+    check_tasks(told, tmp_path / Path(told["bundle"]).name)
+
+
+def test_what_threads_wait_for_is_what_they_called(newer, check_waits, tmp_path):
+    """Locks are mutexes in a parking lot there."""
+    told = json.loads(newer.run("/srv/waiting_threads.py", "/mnt", "private", work=tmp_path))
+
+    check_waits(told, tmp_path / Path(told["bundle"]).name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"),
+    [("deadlocked", 6), pytest.param("healthy", 0, marks=pytest.mark.exhaustive)],
+)
+def test_deadlocks_are_found_and_no_others(newer, waits_in, tmp_path, kind, count):
+    """Of all kinds of locks, with their owners."""
+    told = json.loads(newer.run("/srv/locked_threads.py", "/mnt", kind, "private", work=tmp_path))
+    waits, deadlocks = waits_in(tmp_path / Path(told["bundle"]).name)
+
+    assert len(deadlocks) == count
+    tids = {tid: name for name, tid in told["threads"].items()}
+    locks = {
+        tids[wait.tid]: wait.lock.address for wait in waits if tids[wait.tid] in told["locks"]
+    }
+    assert locks == told["locks"]
+    for cycle in deadlocks:
+        assert len({tids[wait.tid].partition("-")[0] for wait in cycle}) == 1
+
+
+def test_references_are_those_that_the_program_made(newer, check_references, tmp_path):
+    """Ways, referrers, retained bytes, garbage; and what has leaked between two dumps."""
+    told = json.loads(newer.run("/srv/held_objects.py", "/mnt", work=tmp_path))
+
+    check_references(told, *(tmp_path / Path(told[name]).name for name in ("before", "after")))
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

@@ -14,11 +14,45 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 import gencore
+from gencore._overview import make_overview
 from gencore.bundle import BundleReader
 from gencore.html_report import render
 
 HOSTILE = "<img src=x onerror=alert(1)></script><script>alert(2)</script>\x1b[2J\u202e"
 SHOWN = HOSTILE.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+PLACE = {"function": "Orders.wait", "file": f"/srv/{'orders/' * 30}app.py", "line": 12}
+ANSWER = {
+    "threads": {
+        "groups": [
+            {
+                "tids": list(range(1000)),
+                "own": True,
+                "place": PLACE,
+                "doing": [["in futex", 2], ["running", 1]],
+                "frames": [PLACE] * 5,
+            }
+        ],
+        "gil": [{"tid": 7, "place": PLACE, "doing": "running", "frames": [PLACE]}],
+        "waiting_for_gil": 3,
+        "blocked_loops": [{"tid": 7, "place": PLACE, "doing": "in poll", "frames": [PLACE]}],
+    },
+    "requests": [
+        {"protocol": "WSGI", "method": "GET", "target": "/x" * 90, "tid": 7, "place": PLACE}
+    ],
+    "heap": {
+        "types": [
+            {"name": f"{module}{name}", "count": 7, "size": size << 20}
+            for module in ("", "shop.")
+            for name, size in (("Order", 90), ("Item", 50), ("T" * 90, 20), ("Part", 1))
+        ],
+        "largest": [{"type_name": "Order", "address": 1 << 40, "size": 300 << 20}],
+        "all": {"count": 56, "size": 322 << 20},
+        "memory": {"objects_in_pools": 6 << 20, "other": 2 << 20, "files": 1 << 20},
+    },
+    "packages": {"django": "5.2", HOSTILE: HOSTILE},
+    "missing": {"tasks": HOSTILE},
+}
+"""What was read of a core, as wide as it can be."""
 DESKTOP, PHONE = (1280, 900), (360, 740)
 
 
@@ -70,8 +104,10 @@ def address(manifest, tmp_path_factory):
     page = tmp_path_factory.mktemp("report") / "report.html"
     frames = [f for row in manifest["threads"] for f in (row["python"] or {}).get("frames", ())]
     lines = {(f["file"], f["line"]): linecache.getline(f["file"], f["line"]) for f in frames}
-    lines[frames[0]["file"], frames[0]["line"]] = f"answer = ask({HOSTILE!r})  # {HOSTILE}"
-    page.write_text(render(manifest, lines), encoding="utf-8")
+    shown = next(frame for frame in frames if "gencore/" not in frame["file"])
+    lines[shown["file"], shown["line"]] = f"answer = ask({HOSTILE!r})  # {HOSTILE}"
+    overview = make_overview(manifest, ANSWER, lambda *_: HOSTILE, "BUNDLE")
+    page.write_text(render(manifest, lines, overview), encoding="utf-8")
     return page.as_uri()
 
 
@@ -229,8 +265,8 @@ def test_page_never_scrolls_sideways(browser, address, size):
     assert widths == [size[0]] * 2
 
 
-def test_one_treemap_is_shown_and_its_labels_can_be_read(browser, address):
-    """The phone has a drawing of its own: letters of the desktop's would shrink."""
+def test_one_treemap_of_each_is_shown_and_its_labels_can_be_read(browser, address):
+    """The phone has drawings of its own: letters of the desktop's would shrink."""
     for size in (DESKTOP, PHONE):
         with looking(browser, address, size) as page:
             drawings = [
@@ -241,7 +277,7 @@ def test_one_treemap_is_shown_and_its_labels_can_be_read(browser, address):
                 for drawing in drawings
                 for text in drawing.find_elements(By.TAG_NAME, "text")
             ]
-        assert len(drawings) == 1
+        assert len(drawings) == 2
         assert len(heights) > 5
         assert min(heights) > 9
 

@@ -1,14 +1,20 @@
 """The stacks that gencore.analysis reads, compared with the program, pystack and headers."""
 
+import ast
 import json
 import os
+import re
 import subprocess
+import sys
+from collections import Counter
 from pathlib import Path
 
 import attrs
 import pytest
 
 from gencore.analysis.layouts import LAYOUTS, SAID
+from gencore.bundle.cache import unpacked
+from gencore.bundle.opening import open_core
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
@@ -94,23 +100,110 @@ def every_thread(installed, build_extension, tmp_path):
     return json.loads(done.stdout)
 
 
-def test_stacks_are_those_that_pystack_shows(every_thread, threads_in, tool):
-    """Of threads that wait, compute and loop; the states are those of their functions."""
-    command = [tool("gencore"), "stacks", "--json", "--quiet", every_thread["core"]]
-    threads = threads_in(every_thread["core"])
-    done = subprocess.run(command, capture_output=True, check=True)
-    shown = json.loads(done.stdout)
+@pytest.fixture
+def of_pystack(tmp_path, monkeypatch, tool):
+    """Return a function that returns the stacks of a core as pystack reads them, by tid."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert tool("pystack")
 
-    assert shown["source"] == "core"
-    for row in shown["threads"]:
-        found = [
-            {"function": f.function.rpartition(".")[2], "file": f.file, "line": f.line}
-            for f in threads[row["tid"]].frames
-        ]
-        assert found[::-1] == [{name: frame[name] for name in found[0]} for frame in row["frames"]]
-    assert len(shown["threads"]) == len(threads) == len(every_thread["threads"]) + 1
+    def read(path):
+        with open_core(path) as opened, unpacked(opened) as copy:
+            program = [sys.executable, PROGRAMS / "pystack_rows.py"]
+            command = [*program, copy.core, copy.executable, copy.folder]
+            done = subprocess.run(command, capture_output=True, check=True)
+            return {int(tid): rows for tid, rows in json.loads(done.stdout).items()}
+
+    return read
+
+
+def test_stacks_are_those_that_pystack_shows(every_thread, threads_in, of_pystack):
+    """Of threads that wait, compute and loop; the states are those of their functions."""
+    threads = threads_in(every_thread["core"])
+    others = of_pystack(every_thread["core"])
+
+    for tid, rows in others.items():
+        found = [[f.function.rpartition(".")[2], f.file, f.line] for f in threads[tid].frames]
+        assert found[::-1] == [row[:3] for row in rows]
+    assert len(others) == len(threads) == len(every_thread["threads"]) + 1
     tids = every_thread["threads"]
     for function in ("in_sleep", "in_queue", "in_recv", "in_poll", "in_extension"):
         assert threads[tids[function]].state == "in a system call", function
     assert threads[tids["in_loop"]].state == "waiting for the GIL"
     assert threads[tids["in_loop"]].name == "python"
+
+
+def test_variables_are_those_that_the_program_saw(installed, check_locals, tmp_path):
+    """Name, address and value of each, in every kind of function; and the threads' names."""
+    program = [installed[1], PROGRAMS / "recorded_locals.py", tmp_path]
+    told = json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
+
+    check_locals(told, told["bundle"])
+
+
+@pytest.mark.parametrize("dumps", [3, pytest.param(200, marks=pytest.mark.exhaustive)])
+@pytest.mark.timeout(3600)
+def test_variables_of_a_busy_program_agree(installed, tmp_path, stacks_of, of_pystack, dumps):
+    """With each other and with pystack's, wherever the threads were."""
+    command = [installed[1], PROGRAMS / "busy_threads.py", tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    seen = Counter()
+    with subprocess.Popen(command, **pipes) as program:
+        for number in range(dumps):
+            print(file=program.stdin, flush=True)
+            path = Path(program.stdout.readline().strip())
+            rows = stacks_of(path)
+            seen.update(name for row in rows for name in check_busy(row))
+            if number % 10 == 0:
+                check_against(rows, of_pystack(path))
+            path.unlink()
+        program.stdin.close()
+
+    assert {*seen} >= {"descending", "looping", "counting", "generating"}
+
+
+def check_busy(row):
+    """Compare the variables of a thread of busy_threads.py; yield the functions it is in."""
+    assert row["incomplete"] is None
+    depth = 30
+    for frame in row["frames"]:
+        values = {v["name"]: v["value"] for v in frame["locals"]}
+        name = frame["function"].rpartition(".")[2]
+        yield name
+        if name == "descend":
+            number, double = depth, 2 * depth
+            known = {"number": f"{number}", "text": f"'{number}'", "double": f"{double}"}
+            known["label"] = f"'{number} {double}'"
+            assert values.items() <= known.items()
+            assert len(values) >= 2
+            depth -= 1
+        elif name == "looping" and "pair" in values:
+            first, second = ast.literal_eval(values["pair"])
+            assert first == -second
+            assert first <= int(values["index"]) <= first + 1
+            if "mapping" in values:
+                inner = ast.literal_eval(values["mapping"])
+                assert inner["pair"] == (inner["index"], -inner["index"])
+        elif name == "counting":
+            assert int(values["total"]) % 3 == 0
+            assert "add" in values
+        elif name == "add":
+            assert values["amount"] == "3"
+        elif name == "generate" and "triple" in values:
+            assert len(set(ast.literal_eval(values["triple"]))) == 1
+
+
+SIMPLE = re.compile(r"-?\d+|'[\w ]*'|None|True|False")
+
+
+def check_against(rows, others):
+    """Compare stacks with those of pystack: frames, names of variables, and simple values."""
+    assert {row["tid"] for row in rows} == others.keys()
+    for row in rows:
+        found = [[f["function"].rpartition(".")[2], f["file"], f["line"]] for f in row["frames"]]
+        assert found == [other[:3] for other in others[row["tid"]]]
+        for frame, (*_, values) in zip(row["frames"], others[row["tid"]], strict=True):
+            shown = {variable["name"]: variable["value"] for variable in frame["locals"]}
+            assert shown.keys() == values.keys()
+            of_cells = {name for name, text in values.items() if text.startswith("<cell")}
+            simple = {k: v for k, v in shown.items() if SIMPLE.fullmatch(v) and k not in of_cells}
+            assert {k: values[k].replace('"', "'") for k in simple} == simple

@@ -3,25 +3,36 @@
 Pure functions of bytes. `Memory` is what a core and its bundle's libraries have of a process,
 `find_python` finds which Python that was, `read_stacks` what each of its threads was doing,
 `read_waits` for which locks they wait, and `find_deadlocks` which of them wait for each other.
+`read_tasks` reads asyncio's tasks: where each is, and which others it waits for.
 `Values` shows single objects: their attributes, their items, and a bounded ``repr``. The module
 `gencore.analysis.census` counts all of them; it needs numpy, of the extra ``analysis``.
 """
 
+from gencore.analysis.awaited import Awaited
+from gencore.analysis.awaiting import Link
+from gencore.analysis.deadlocks import find_deadlocks
 from gencore.analysis.layouts import Layout
-from gencore.analysis.locks import Lock, Wait, find_deadlocks, read_waits
+from gencore.analysis.locks import Lock, Wait, read_waits
+from gencore.analysis.loops import Loop
 from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python
 from gencore.analysis.stacks import Frame, Thread, read_stacks
+from gencore.analysis.tasks import Task, Tasks, read_tasks
 from gencore.analysis.values import Values
 
 __all__ = [
     "AbsentMemory",
+    "Awaited",
     "Frame",
     "Layout",
+    "Link",
     "Lock",
+    "Loop",
     "Memory",
     "Piece",
     "Python",
+    "Task",
+    "Tasks",
     "Thread",
     "ThreadState",
     "Values",
@@ -29,5 +40,6 @@ __all__ = [
     "find_deadlocks",
     "find_python",
     "read_stacks",
+    "read_tasks",
     "read_waits",
 ]

@@ -5,6 +5,7 @@ type that the process has; all other memory is counted as what it is. Nothing bu
 needed: neither symbols nor the collector's lists, which lack half of the objects.
 """
 
+from collections.abc import Iterator
 from typing import Final, Literal
 
 import attrs
@@ -18,7 +19,16 @@ from gencore.analysis.sizes import Sizes
 from gencore.analysis.type_objects import TypeTable, find_types, names_of
 from gencore.analysis.words import Addresses, Mask, Run, Things, Words
 
-__all__ = ["Census", "LargestObject", "MemoryUse", "TypeCount", "take_census"]
+__all__ = [
+    "Census",
+    "HeapObjects",
+    "HeapSearch",
+    "LargestObject",
+    "MemoryUse",
+    "TypeCount",
+    "find_objects",
+    "take_census",
+]
 
 Numbers = NDArray[np.int64]
 Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
@@ -92,65 +102,111 @@ class Census:
     pools: int
 
 
+@attrs.frozen(eq=False)
+class HeapObjects:
+    """Every object that was found, and what is known of the types."""
+
+    words: Words
+    types: TypeTable
+    names: list[str]
+    """Of the types, qualified."""
+    sizes: Sizes
+    things: Things
+    rows: NDArray[np.int32]
+    """The row in `types` of each object's type."""
+
+    def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield each row that has objects, and the numbers of these."""
+        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
+        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
+        for row in np.flatnonzero(np.diff(ends, prepend=0)):
+            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
+
+
 def take_census(python: Python, *, top: int = 10) -> Census:
     """Count the objects of a dumped Python, and name the *top* largest ones."""
-    return _Counting(python, top).census()
+    search = HeapSearch(python)
+    tally = _Tally(search.sizes, search.types, search.names, top)
+    used = 0
+    for blocks, things, rows, allocated in search.in_pools():
+        used += blocks
+        tally.add(things, rows, allocated)
+    in_pools = tally.allocated_bytes
+    allocator, large = search.outside()
+    tally.add(*large)
+    return Census(
+        allocator=allocator,
+        types=tally.counts(),
+        largest=tally.largest(),
+        memory=_memory_use(search.pools, search.runs, used, in_pools, tally.allocated_bytes),
+        pools=len(search.pools),
+    )
 
 
-class _Counting:
-    """One census: first the pools are counted, then what is outside of them."""
+def find_objects(python: Python) -> HeapObjects:
+    """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
+    search = HeapSearch(python)
+    found = [(things, rows) for _, things, rows, _ in search.in_pools()]
+    _, (things, rows, _) = search.outside()
+    found.append((things, rows))
+    joined = Things(
+        np.concatenate([things.addresses for things, _ in found]),
+        np.concatenate([things.places for things, _ in found]),
+        things.core,
+    )
+    types = np.concatenate([rows for _, rows in found]).astype(np.int32)
+    return HeapObjects(search.words, search.types, search.names, search.sizes, joined, types)
 
-    def __init__(self, python: Python, top: int) -> None:
-        self._words = Words(python.memory)
-        self._pools = find_pools(self._words)
-        self._runs = list(runs_outside(self._words, self._pools))
-        self._types = find_types(python, self._words, self._runs)
-        names = names_of(python, self._types)
-        self._sizes = Sizes(python, self._words, self._types, names)
-        self._tally = _Tally(self._sizes, self._types, names, top)
-        self._debugging = _is_debugging(self._words, self._pools)
+
+class HeapSearch:
+    """Finds objects: first those in pools, then those outside of them."""
+
+    def __init__(self, python: Python) -> None:
+        self.words = Words(python.memory)
+        self.pools = find_pools(self.words)
+        self.runs = list(runs_outside(self.words, self.pools))
+        self.types = find_types(python, self.words, self.runs)
+        self.names = names_of(python, self.types)
+        self.sizes = Sizes(python, self.words, self.types, self.names)
+        self._debugging = _is_debugging(self.words, self.pools)
         in_front = _DEBUG_HEAD if self._debugging else 0
-        self._recognition = _Recognition(python, self._words, self._types, in_front)
+        self._recognition = _Recognition(python, self.words, self.types, in_front)
 
-    def census(self) -> Census:
-        """Count."""
-        used = self._count_pools()
-        in_pools = self._tally.allocated_bytes
-        allocator = self._count_chunks()
-        in_all = self._tally.allocated_bytes
-        return Census(
-            allocator=allocator,
-            types=self._tally.counts(),
-            largest=self._tally.largest(),
-            memory=_memory_use(self._pools, self._runs, used, in_pools, in_all),
-            pools=len(self._pools),
-        )
+    def in_pools(self) -> Iterator[tuple[int, Things, Numbers, Numbers]]:
+        """Yield the bytes of blocks in use, the objects in these, their rows, and their blocks."""
+        for batch in self.pools.batches():
+            blocks, size = blocks_in_use(self.words, batch), int(batch.sizes[0])
+            things, rows = self._recognition.objects(blocks, size)
+            yield size * len(blocks), things, rows, np.full(len(rows), size)
 
-    def _count_pools(self) -> int:
-        """Return the bytes of all blocks in use."""
-        used = 0
-        for batch in self._pools.batches():
-            blocks, size = blocks_in_use(self._words, batch), int(batch.sizes[0])
-            used += size * len(blocks)
-            objects, rows = self._recognition.objects(blocks, size)
-            self._tally.add(objects, rows, np.full(len(rows), size))
-        return used
+    def objects_in(self, blocks: Addresses, size: int) -> Things:
+        """Return the objects in some blocks of one size, wherever they begin in these."""
+        return self._recognition.objects(self.words.things(blocks)[0], size)[0]
 
-    def _count_chunks(self) -> Allocator:
+    def alive(self, addresses: Addresses) -> Addresses:
+        """Return at which addresses objects are that have references."""
+        things, _ = self.words.things(addresses)
+        rows = self.types.find(things.word(8))
+        known = rows >= 0
+        things, rows = things.chosen(known), rows[known]
+        return things.addresses[self._recognition.alive(things, rows)]
+
+    def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
         """Return the allocator, of which the layout is that in which most objects are found."""
         tries = [(self._in_chunks(layout), layout) for layout in self._chunk_layouts()]
         large, layout = max(tries, key=lambda found: len(found[0].rows))
-        things, _ = self._words.things(large.addresses)
+        things, _ = self.words.things(large.addresses)
         alive = self._recognition.alive(things, large.rows)
-        self._tally.add(things.chosen(alive), large.rows[alive], large.chunks[alive])
-        return _allocator(self._pools, large=bool(alive.any()), debugging=layout.in_front > 0)
+        found = things.chosen(alive), large.rows[alive], large.chunks[alive]
+        allocator = _allocator(self.pools, large=bool(alive.any()), debugging=layout.in_front > 0)
+        return allocator, found
 
     def _in_chunks(self, layout: ChunkLayout) -> LargeObjects:
-        return find_large_objects(self._words, self._types, self._sizes, self._runs, layout)
+        return find_large_objects(self.words, self.types, self.sizes, self.runs, layout)
 
     def _chunk_layouts(self) -> list[ChunkLayout]:
         """Return what may be in chunks: of a debugging pymalloc, the malloc below debugs too."""
-        if not len(self._pools):
+        if not len(self.pools):
             return [ChunkLayout(0), ChunkLayout(0, _DEBUG_HEAD, _DEBUG_TAIL)]
         if self._debugging:
             return [ChunkLayout(LARGEST_BLOCK, 2 * _DEBUG_HEAD, 2 * _DEBUG_TAIL)]

@@ -52,6 +52,12 @@ class Pools:
         index = np.searchsorted(self.addresses, addresses, "right") - 1
         return (index >= 0) & (addresses - self.addresses[index] < POOL_SIZE)
 
+    def block_at(self, rows: Numbers, addresses: Addresses) -> Addresses:
+        """Return where the blocks begin that have the addresses, of pools in some rows."""
+        begins = self.addresses[rows] + np.uint64(_HEAD)
+        sizes = self.sizes[rows].view(np.uint64)
+        return begins + (addresses - begins) // sizes * sizes
+
     def chosen(self, which: Mask | Numbers) -> "Pools":
         """Return some of them."""
         return Pools(*(column[which] for column in attrs.astuple(self, recurse=False)))

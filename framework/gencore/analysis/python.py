@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 import attrs
@@ -19,6 +20,8 @@ _COOKIE: Final = b"xdebugpy"
 """What ``_PyRuntime`` begins with from 3.13 on."""
 _MOST: Final = 1 << 16
 """Interpreters, and threads of each: a list that is broken may be a circle."""
+_GIL_SIZE: Final = 256
+"""More than any version's ``struct _gil_runtime_state``."""
 _VERSION_AT, _FREE_THREADED_AT = 8, 16
 _LIKELY: Final = re.compile(r"libpython|/python[\d.]*[a-z]?$")
 
@@ -52,6 +55,19 @@ class Python:
         head, following = self.layout.first_interpreter, self.layout.next_interpreter
         yield from self._listed(self.runtime + head, following)
 
+    def interpreter_id(self, interpreter: int) -> int | None:
+        """Return the ID of an interpreter, 0 of the main one; None if it is missing."""
+        with suppress(AbsentMemory):
+            return self.memory.number(interpreter + self.layout.id_of_interpreter, 8)
+        return None
+
+    def is_collecting(self, interpreter: int) -> bool:
+        """Return whether a garbage collection of an interpreter is going on."""
+        with suppress(AbsentMemory):
+            at = interpreter + self.layout.collecting_of_interpreter
+            return self.memory.number(at, 4) == 1
+        return False
+
     def threads(self) -> Iterator[ThreadState]:
         """Yield the threads of every interpreter, as far as the lists can be followed."""
         for interpreter in self.interpreters():
@@ -81,6 +97,14 @@ class Python:
         if self.layout.gil is None:
             return self.runtime
         return self.memory.word(interpreter + self.layout.gil)
+
+    def is_of_gil(self, interpreter: int, address: int) -> bool:
+        """Whether a word of memory is part of an interpreter's GIL."""
+        try:
+            begin = self.gil_of(interpreter) + self.layout.gil_holder
+        except AbsentMemory:
+            return False
+        return begin <= address < begin + _GIL_SIZE
 
     def gil_holder(self, interpreter: int) -> int | None:
         """Return the address of the thread state that holds an interpreter's GIL, if any does."""

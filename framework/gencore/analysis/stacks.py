@@ -17,7 +17,7 @@ from gencore.analysis.objects import read_bytes, read_text, type_name
 from gencore.analysis.python import Python, ThreadState
 from gencore.corefile import NT_PRSTATUS, CoreFile
 
-__all__ = ["Frame", "Thread", "read_stacks", "registers_of"]
+__all__ = ["Frame", "StackReader", "Thread", "read_stacks", "registers_of"]
 
 _TAG: Final = 7
 """Bits of a frame's pointer to its code, from 3.14 on."""
@@ -25,8 +25,6 @@ _OF_C: Final = 3
 """``FRAME_OWNED_BY_CSTACK``, or since 3.14 ``_BY_INTERPRETER``: no function's; likewise above."""
 _MOST_FRAMES: Final = 1 << 20
 """Of all threads together."""
-_GIL_SIZE: Final = 256
-"""More than any version's ``struct _gil_runtime_state``."""
 _REGISTERS_AT: Final = 112
 """In ``struct elf_prstatus`` of a 64-bit kernel."""
 _RAX, _RDI, _RIP = (_REGISTERS_AT + 8 * index for index in (10, 14, 16))
@@ -46,6 +44,8 @@ class Frame:
     function: str
     file: str
     line: int | None
+    address: int = 0
+    """Of the interpreter's own record of it, ``_PyInterpreterFrame``; 0 if that was not read."""
 
 
 @attrs.frozen(kw_only=True)
@@ -54,7 +54,11 @@ class Thread:
 
     tid: int
     name: str | None
+    interpreter: int | None
+    """The ID of its interpreter, 0 of the main one; None if it runs no Python."""
     holds_gil: bool
+    collects_garbage: bool
+    """Whether it holds the GIL while a collection is going on."""
     state: State | None
     """``running`` is Python code, or native code that holds the GIL; None if it is unknown."""
     system_call: int | None
@@ -70,15 +74,19 @@ def read_stacks(
 ) -> tuple[Thread, ...]:
     """Return every thread that the interpreters or the core list, in order of the core.
 
-    *names* has Python's names of threads by tid, as a manifest does; else the kernel's are taken.
+    A thread that has run several interpreters is there for each. *names* has Python's names of
+    threads by tid, as a manifest does; else the kernel's are taken.
     """
     called = {thread.tid: thread.name for thread in core.recorded_threads} | dict(names or {})
-    states = {state.tid: state for state in python.threads()}
+    states: dict[int, list[ThreadState | None]] = {tid: [] for tid in core.thread_ids}
+    for state in python.threads():
+        states.setdefault(state.tid, []).append(state)
     registers = registers_of(core)
-    reader = _Reader(python)
+    reader = StackReader(python)
     return tuple(
-        reader.thread(tid, called.get(tid), states.get(tid), registers.get(tid))
-        for tid in dict.fromkeys((*core.thread_ids, *states))
+        reader.thread(tid, called.get(tid), state, registers.get(tid))
+        for tid, found in states.items()
+        for state in found or [None]
     )
 
 
@@ -90,15 +98,20 @@ def registers_of(core: CoreFile) -> dict[int, bytes]:
     return dict(zip(core.thread_ids, notes, strict=False))
 
 
-class _Reader:
+class StackReader:
+    """Reads stacks and single frames; what many have in common, such as code, is read once."""
+
     def __init__(self, python: Python) -> None:
+        """Read out of a Python's memory."""
         self._python, self._memory, self._layout = python, python.memory, python.layout
         self._codes: dict[int, _Code | None] = {}
+        self._places: dict[tuple[int, int], tuple[str, str, int | None]] = {}
         self._left = _MOST_FRAMES
 
     def thread(
         self, tid: int, name: str | None, state: ThreadState | None, registers: bytes | None
     ) -> Thread:
+        """Return a thread, of which Python's state and the registers are known, or None."""
         holds = state is not None and (self._python.gil_holder(state.interpreter) == state.address)
         call = self._system_call(registers) if registers else None
         incomplete = None
@@ -111,12 +124,17 @@ class _Reader:
         return Thread(
             tid=tid,
             name=name,
+            interpreter=self._python.interpreter_id(state.interpreter) if state else None,
             holds_gil=holds,
+            collects_garbage=holds and self._collects(state),
             state=self._doing(state, call, holds=holds) if registers else None,
             system_call=call[0] if call else None,
             frames=tuple(frames),
             incomplete=incomplete,
         )
+
+    def _collects(self, state: ThreadState | None) -> bool:
+        return state is not None and self._python.is_collecting(state.interpreter)
 
     def _frames(self, state: ThreadState) -> Iterator[Frame]:
         word, layout = self._memory.word, self._layout
@@ -129,12 +147,15 @@ class _Reader:
                 raise _BrokenStack("the list of frames does not end")
             seen.add(frame)
             self._left -= 1
-            if (shown := self._frame(frame)) is not None:
+            if (shown := self.frame(frame)) is not None:
                 yield shown
             frame = word(frame + layout.previous_frame)
 
-    def _frame(self, address: int) -> Frame | None:
-        """Return None for the frame of something that is no Python function."""
+    def frame(self, address: int) -> Frame | None:
+        """Return the call at a frame's address. Raises `AbsentMemory`.
+
+        None for the frame of something that is no Python function.
+        """
         if self._memory.number(address + self._layout.owner_of_frame, 1) >= _OF_C:
             return None
         code_address = self._memory.word(address + self._layout.code_of_frame) & ~_TAG
@@ -144,7 +165,10 @@ class _Reader:
         if code is None:
             return None
         instruction = self._memory.word(address + self._layout.instruction_of_frame)
-        return Frame(code.function, code.file, code.line(instruction))
+        place = code_address, instruction
+        if place not in self._places:
+            self._places[place] = code.function, code.file, code.line(instruction)
+        return Frame(*self._places[place], address)
 
     def _code(self, address: int) -> "_Code | None":
         memory, layout = self._memory, self._layout
@@ -188,16 +212,8 @@ class _Reader:
             return "running"
         if call is None:
             return "in native code"
-        return "waiting for the GIL" if self._is_of_gil(state, call[1]) else "in a system call"
-
-    def _is_of_gil(self, state: ThreadState | None, argument: int) -> bool:
-        """Whether a futex belongs to the GIL that a thread takes."""
-        try:
-            gil = self._python.gil_of(state.interpreter) if state else 0
-        except AbsentMemory:
-            return False
-        begin = gil + self._layout.gil_holder
-        return state is not None and begin <= argument < begin + _GIL_SIZE
+        takes_gil = state is not None and self._python.is_of_gil(state.interpreter, call[1])
+        return "waiting for the GIL" if takes_gil else "in a system call"
 
 
 @attrs.frozen

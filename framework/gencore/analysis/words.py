@@ -67,7 +67,7 @@ class Things:
         """Return the same, with a sign."""
         return self.word(offset).view(np.int64)
 
-    def chosen(self, which: Mask | NDArray[np.int64]) -> "Things":
+    def chosen(self, which: Mask | NDArray[np.int64] | NDArray[np.int32]) -> "Things":
         """Return some of them."""
         return Things(self.addresses[which], self.places[which], self.core)
 

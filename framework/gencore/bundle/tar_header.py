@@ -107,9 +107,10 @@ def _name(block: bytes) -> bytes:
 
 
 def _size(block: bytes, records: dict[bytes, bytes]) -> int:
+    size = _octal(block[124:136])  # others read it even if another follows
     text = records.get(b"size")
     if text is None:
-        return _octal(block[124:136])
+        return size
     if not text.isdigit() or len(text) > len(str(1 << 63)):
         raise _invalid("number")
     return int(text)

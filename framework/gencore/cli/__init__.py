@@ -21,6 +21,7 @@ __all__ = ["main"]
 _COMMANDS: Final = {
     "cache": "gencore.cli.cache:cache",
     "demo": "gencore.cli.demo:demo",
+    "diff": "gencore.cli.diff:diff_command",
     "doctor": "gencore.cli.doctor:doctor",
     "dump": "gencore.cli.dump:dump_command",
     "exec": "gencore.cli.launch:exec_command",
@@ -28,12 +29,16 @@ _COMMANDS: Final = {
     "heap": "gencore.cli.heap:heap_command",
     "info": "gencore.cli.bundle:info_command",
     "list": "gencore.cli.listing:list_command",
+    "locks": "gencore.cli.locks:locks_command",
     "open": "gencore.cli.debug:open_command",
     "plugins": "gencore.cli.plugins:plugins",
     "ps": "gencore.cli.ps:ps_command",
+    "referrers": "gencore.cli.referrers:referrers_command",
     "report": "gencore.cli.report:report",
     "stacks": "gencore.cli.stacks:stacks_command",
+    "tasks": "gencore.cli.tasks:tasks_command",
     "verify": "gencore.cli.bundle:verify_command",
+    "why": "gencore.cli.why:why_command",
 }
 """Where each command is: only the one that runs is imported, or all for ``--help``."""
 _OF_OUTPUT: Final = frozenset(

@@ -43,7 +43,7 @@ _STREAM: Final = 16 << 30
 
 @attrs.frozen(kw_only=True)
 class Budget:
-    """What may be spent on reading one file."""
+    """What may be spent on reading files."""
 
     cpu_seconds: float
     seconds: float
@@ -51,9 +51,9 @@ class Budget:
     """Bytes that the process may allocate beside what it has; files that it maps do not count."""
 
     @classmethod
-    def of_file(cls, path: Path) -> Self:
-        """Return one for reading all of the file: honest ones take about a tenth of it."""
-        size = _size_of(path) / _MIB
+    def of_files(cls, *paths: Path) -> Self:
+        """Return one for reading all of the files: honest ones take about a tenth of it."""
+        size = sum(map(_size_of, paths)) / _MIB
         return cls(cpu_seconds=60 + round(2 * size), seconds=600 + round(10 * size))
 
 
@@ -90,7 +90,7 @@ def limited(command: Callable[..., Any]) -> Callable[..., Any]:
         if path is None:
             return command(**arguments)
         name = click.get_current_context().command.name
-        with within(Budget.of_file(path), path, str(name)):
+        with within(Budget.of_files(path), path, str(name)):
             return command(**arguments)
 
     return no_limits_option(run)

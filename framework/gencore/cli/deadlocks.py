@@ -13,7 +13,12 @@ from gencore.cli.thread_stacks import ThreadStack, integer_of
 
 __all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core", "read_deadlocks"]
 
-_KINDS: Final[Mapping[str | None, str]] = {"Lock": "a Lock", "RLock": "an RLock"}
+_HELD: Final[Mapping[str | None, str]] = {
+    "Lock": "a Lock held by",
+    "RLock": "an RLock held by",
+    "Thread": "the end of",
+    "module lock": "an import by",
+}
 
 
 @attrs.frozen(kw_only=True)
@@ -23,12 +28,12 @@ class LockWait:
     tid: int | None
     name: str | None
     lock: str | None
-    """``Lock`` or ``RLock``."""
+    """What it is: ``Lock``, ``RLock``, ``Thread``, ``module lock``."""
     address: str | None
     held_by: int | None
     """The tid of the thread that holds it: the next of the deadlock, or the first."""
     known_by: str | None
-    """``record`` of an RLock, or the ``with`` block that the other thread is in."""
+    """``record`` of the lock, or the ``with`` block that the other thread is in."""
 
 
 Deadlock = tuple[LockWait, ...]
@@ -72,7 +77,7 @@ def deadlock_lines(deadlocks: Sequence[Deadlock], stacks: Sequence[ThreadStack])
     for waits in deadlocks:
         holders = (*waits[1:], *waits[:1])
         clauses = (
-            f"waits for {_KINDS.get(wait.lock, 'a lock')} held by {label(holder)}"
+            f"waits for {_HELD.get(wait.lock, 'a lock held by')} {label(holder)}"
             for wait, holder in zip(waits, holders, strict=True)
         )
         yield f"deadlock: {label(waits[0])} {', which '.join(clauses)}"

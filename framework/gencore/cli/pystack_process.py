@@ -1,4 +1,4 @@
-"""A process of its own that reads the stacks in a core with pystack, and prints them as JSON.
+"""A process of its own that merges stacks with native frames by pystack, and prints them as JSON.
 
 pystack may crash on a hostile core. Its own command line is not used: that would print lines of
 whatever file of this machine the core names, and its output is text for people.
@@ -21,15 +21,15 @@ _EVAL: Final = NativeFrame.FrameType.EVAL
 """A frame of the interpreter's loop, which runs Python frames."""
 
 
-def main(core: str, executable: str, libraries: str, native: str) -> None:
-    """Print the threads of *core*; *libraries* is a sysroot, *native* ``native`` or empty."""
+def main(core: str, executable: str, libraries: str) -> None:
+    """Print the threads of *core*; *libraries* is a sysroot."""
     threads = get_process_threads_for_core(
         Path(core),
         Path(executable),
         library_search_path=":".join(sorted(_directories(Path(libraries)))),
-        native_mode=NativeReportingMode.PYTHON if native else NativeReportingMode.OFF,
+        native_mode=NativeReportingMode.PYTHON,
     )
-    json.dump([_row(thread, native=bool(native)) for thread in threads], sys.stdout)
+    json.dump(list(map(_row, threads)), sys.stdout)
 
 
 def _directories(root: Path) -> set[str]:
@@ -37,16 +37,13 @@ def _directories(root: Path) -> set[str]:
     return {str(file.parent) for pattern in ("*.so", "*.so.*") for file in root.rglob(pattern)}
 
 
-def _row(thread: PyThread, *, native: bool) -> dict[str, Any]:
-    merged = native and _is_mergeable(thread)
-    frames = _merged_frames(thread) if merged else map(_python_frame, thread.frames)
+def _row(thread: PyThread) -> dict[str, Any]:
+    merged = _is_mergeable(thread)
     return {
         "tid": thread.tid,
-        "name": thread.name,
-        "status": thread.status.strip("[]"),
         "interpreter": thread.interpreter_id,
         "has_native": merged,
-        "frames": list(frames),
+        "frames": list(_merged_frames(thread)) if merged else [],
     }
 
 

@@ -11,9 +11,12 @@ from gencore._confinement.confining import Confinement
 from gencore._confinement.running import Outcome, run_reader
 from gencore.analysis import answers
 from gencore.bundle.cache import UnpackedCore
+from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limits_apply
+from gencore.cli.errors import print_gap
+from gencore.errors import IntegrityError, UsageError
 
-__all__ = ["Reading", "ask", "place_of", "read_confined"]
+__all__ = ["Reading", "answer_to", "ask", "check_numpy", "place_of", "read_confined"]
 
 _START: Final = """
 import runpy, site, sys
@@ -52,12 +55,31 @@ def place_of(package: str) -> Path | None:
     return None if found is None or found.origin is None else Path(found.origin).parents[1]
 
 
+def check_numpy() -> None:
+    """Raise `UsageError` if numpy, which reads objects, is not installed."""
+    if place_of("numpy") is None:
+        raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
+
+
 def ask(question: str, copy: UnpackedCore, *arguments: str) -> Reading:
     """Return the answer of `gencore.analysis.answers` to a question about a core."""
     program = Path(answers.__path__[0], "__main__.py")
     return read_confined(
         question, program, _ANALYSIS, copy, str(copy.folder), question, *arguments
     )
+
+
+def answer_to(question: str, path: Path, copy: UnpackedCore, *arguments: str) -> ManifestValue:
+    """Return the same, and print what of the confinement was impossible.
+
+    Raises `IntegrityError`, which names *path*, if there is no answer.
+    """
+    reading = ask(question, copy, *arguments)
+    for gap in reading.gaps:
+        print_gap(gap)
+    if reading.failure:
+        raise IntegrityError(f"{path}: {reading.failure}")
+    return ManifestValue(reading.value)
 
 
 def read_confined(

@@ -11,13 +11,15 @@ from typing import Any, Final
 
 import click
 
-from gencore._escaping import escape_unprintable
+from gencore._escaping import escape_unprintable, quote_path
+from gencore._overview import Overview, make_overview
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option
+from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.why import read_why
 from gencore.errors import OutputError, UsageError
 
 __all__ = ["report"]
@@ -37,13 +39,18 @@ _STANDARD_OUTPUT: Final = Path("-")
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="File to write, - for standard output; default: the bundle's name with .html, here.",
 )
+@click.option("--no-core", is_flag=True, help="Show only what the manifest recorded.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@quiet_option
 @json_option
 @limited
-def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> None:
+def report(
+    *, path: Path, output: Path | None, no_core: bool, force: bool, quiet: bool, as_json: bool
+) -> None:
     """Write a bundle, a core or a manifest as one HTML file.
 
-    The file opens in any browser, and needs no network. BUNDLE may also be a manifest.json.
+    It begins with what `gencore why` reads from the core. The file opens in any browser, and needs
+    no network. BUNDLE may also be a manifest.json.
 
     \b
     Examples:
@@ -54,7 +61,7 @@ def report(*, path: Path, output: Path | None, force: bool, as_json: bool) -> No
 
     if output == _STANDARD_OUTPUT and as_json:
         raise UsageError("-o - takes no --json")
-    page = render(*_read(path)).encode()
+    page = render(*_read(path, with_core=not no_core, quiet=quiet)).encode()
     if output == _STANDARD_OUTPUT:
         sys.stdout.buffer.write(page)
         return
@@ -72,19 +79,25 @@ def _stem(path: Path) -> str:
     return name.removesuffix(ending)
 
 
-def _read(path: Path) -> tuple[Mapping[str, Any], dict[tuple[str, int], str]]:
-    """Read facts and source lines of what has a core, or a manifest alone."""
+def _read(
+    path: Path, *, with_core: bool, quiet: bool
+) -> tuple[Mapping[str, Any], dict[tuple[str, int], str], Overview | None]:
+    """Read facts, source lines and overview of what has a core, or a manifest alone."""
     try:
         if path.is_file():
             with path.open("rb") as file:
                 if file.read(1) == _OBJECT or path.suffix == ".json":
                     file.seek(0)
-                    return parse_manifest(file.read(LARGEST_MANIFEST + 1)), {}
+                    return parse_manifest(file.read(LARGEST_MANIFEST + 1)), {}, None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     with open_input(path) as opened:
-        facts = opened.facts()
-        return facts, SourceLines(opened).of_stacks(facts)
+        facts, sources = opened.facts(), SourceLines(opened)
+        overview = None
+        if with_core:
+            answer = read_why(opened, keep=False, quiet=quiet)
+            overview = make_overview(facts, answer, sources.find, quote_path(path))
+        return facts, sources.of_stacks(facts), overview
 
 
 def _write(path: Path, page: bytes, *, force: bool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 import click
@@ -23,117 +23,118 @@ from gencore.cli.deadlocks import (
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
-from gencore.cli.reader_process import place_of, read_confined
+from gencore.cli.reader_process import Reading, ask, place_of, read_confined
 from gencore.cli.thread_stacks import (
     ThreadStack,
     stack_lines,
     stacks_from_core,
     stacks_from_manifest,
+    with_native_frames,
 )
 from gencore.errors import ExitCode, IntegrityError, UsageError
 
 __all__ = ["stacks_command"]
 
 _INSTALL: Final = "pip install 'gencore[analysis]'"
-_MISSING: Final = "pystack is not installed"
 
 
 @click.command("stacks")
 @bundle_argument
-@click.option("--native", is_flag=True, help="Merge in the native frames.")
+@click.option("--native", is_flag=True, help="Merge in the native frames, with pystack.")
+@click.option("--locals", "variables", is_flag=True, help="Show arguments and local variables.")
 @click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
 @quiet_option
 @json_option
 @limited
-def stacks_command(*, path: Path, native: bool, keep: bool, quiet: bool, as_json: bool) -> int:
+def stacks_command(
+    *, path: Path, native: bool, variables: bool, keep: bool, quiet: bool, as_json: bool
+) -> int:
     """Show the Python stack of every thread.
 
-    They are read from the core by pystack, confined. If it fails, those that the manifest recorded
-    at the instant are shown, and the exit code is 3. Threads that wait for each other's locks,
-    a deadlock, are named at the end.
+    They are read from the core, confined. If that fails, those that the manifest recorded at the
+    instant are shown; then, and if anything else of what was asked for is missing, the exit code
+    is 3. Threads that wait for each other's locks, a deadlock, are named at the end.
 
     \b
     Examples:
       gencore stacks BUNDLE
+      gencore stacks --locals BUNDLE
       gencore stacks --native BUNDLE
     """
-    installed = place_of("pystack") is not None
-    if native and not installed:
+    if native and place_of("pystack") is None:
         raise UsageError("--native needs pystack, which is not installed", remedy=_INSTALL)
     with open_input(path) as opened:
         threads, sources = ManifestValue(opened.facts())["threads"], SourceLines(opened)
-        rows, failure, cycles = None, _MISSING, None
-        if installed:
-            with unpack(opened, keep=keep, quiet=quiet) as copy:
-                rows, failure = _read_core(opened, copy, native=native)
-                cycles = read_deadlocks(copy)
-        if rows is not None:
-            stacks = stacks_from_core(ManifestValue(rows), threads, sources)
-        else:
-            _explain(opened, failure, installed=installed, quiet=quiet)
+        with unpack(opened, keep=keep, quiet=quiet) as copy:
+            reading = ask("stacks", copy, *(["locals"] if variables else []))
+            merged = _read_native(opened, copy) if native and reading.value else None
+            cycles = read_deadlocks(copy)
+        for gap in reading.gaps:
+            print_gap(gap)
+        if reading.value is None:
+            _explain(opened, reading.failure)
             stacks = stacks_from_manifest(threads, sources)
-    reason = None if rows is not None else escape_unprintable(failure)
+        else:
+            stacks = stacks_from_core(ManifestValue(reading.value), threads, sources)
+    if merged is not None and merged.value is not None:
+        stacks = with_native_frames(stacks, ManifestValue(merged.value))
+    failure = reading.failure or (merged.failure if merged else "")
     deadlocks = None if cycles is None else deadlocks_from_core(ManifestValue(cycles), stacks)
-    _show(stacks, deadlocks, reason, native=native, as_json=as_json)
-    return ExitCode.COMPLETE if rows is not None or not installed else ExitCode.PARTIAL
+    shown = _Shown(
+        source="manifest" if reading.value is None else "core",
+        reason=escape_unprintable(failure) or None,
+        native=native,
+        threads=stacks,
+        deadlocks=deadlocks,
+    )
+    _show(shown, as_json=as_json)
+    whole = not failure and not any(stack.incomplete for stack in stacks)
+    return ExitCode.COMPLETE if whole else ExitCode.PARTIAL
 
 
-def _explain(opened: OpenedCore, failure: str, *, installed: bool, quiet: bool) -> None:
+def _explain(opened: OpenedCore, failure: str) -> None:
     """Say why the stacks are not from the core. Raises `IntegrityError` if there are no others."""
-    remedy = None if installed else _INSTALL
     if not opened.has_manifest:
-        raise (IntegrityError if installed else UsageError)(
-            f"core file {opened.path}: {failure}", remedy=remedy
-        )
-    if quiet and not installed:
-        return
+        raise IntegrityError(f"core file {opened.path}: {failure}")
     failure = escape_unprintable(failure)
     click.echo(f"gencore: {failure}: showing the stacks that the manifest recorded", err=True)
-    if remedy is not None:
-        click.echo(f"  remedy: {remedy}", err=True)
 
 
-def _read_core(opened: OpenedCore, copy: UnpackedCore, *, native: bool) -> tuple[Any, str]:
-    """Return the rows that pystack read; None, and why, if it failed."""
+def _read_native(opened: OpenedCore, copy: UnpackedCore) -> Reading:
+    """Return the rows that pystack read, with native frames. Raises `IntegrityError`."""
     if copy.executable is None:
         remedy = "extract the core where it was made, and open that: gencore extract CORE"
         raise IntegrityError(
             f"core file {opened.path}: {why_no_executable(opened)}", remedy=remedy
         )
-    arguments = (str(copy.executable), str(copy.folder), "native" if native else "")
+    arguments = (str(copy.executable), str(copy.folder))
     program = Path(__file__).with_name("pystack_process.py")
     reading = read_confined("pystack", program, ["pystack"], copy, *arguments)
-    for gap in reading.gaps:
-        print_gap(gap)
-    return reading.value, reading.failure
+    if reading.value is None:
+        failure = escape_unprintable(reading.failure)
+        click.echo(f"gencore: {failure}: showing the stacks without native frames", err=True)
+    return reading
 
 
-def _show(
-    stacks: list[ThreadStack],
-    deadlocks: tuple[Deadlock, ...] | None,
-    reason: str | None,
-    *,
-    native: bool,
-    as_json: bool,
-) -> None:
+@attrs.frozen(kw_only=True)
+class _Shown:
+    """What is printed, in the form of --json."""
+
+    source: str
+    reason: str | None
+    native: bool
+    threads: list[ThreadStack]
+    deadlocks: tuple[Deadlock, ...] | None
+
+
+def _show(shown: _Shown, *, as_json: bool) -> None:
     if as_json:
-        shown = {
-            "source": "core" if reason is None else "manifest",
-            "reason": reason,
-            "native": native,
-            "threads": [attrs.asdict(stack) for stack in stacks],
-            "deadlocks": _as_rows(deadlocks),
-        }
-        print_json(shown)
+        print_json(attrs.asdict(shown))
         return
-    for line in _text(stacks, native=native):
+    for line in _text(shown.threads, native=shown.native):
         click.echo(escape_unprintable(line))
-    for line in deadlock_lines(deadlocks or (), stacks):
+    for line in deadlock_lines(shown.deadlocks or (), shown.threads):
         click.echo("\n" + escape_unprintable(line))
-
-
-def _as_rows(deadlocks: tuple[Deadlock, ...] | None) -> list[list[dict[str, Any]]] | None:
-    return deadlocks if deadlocks is None else [list(map(attrs.asdict, d)) for d in deadlocks]
 
 
 def _text(stacks: list[ThreadStack], *, native: bool) -> Iterator[str]:

@@ -22,6 +22,8 @@ _LABELS: Final = {
     "vdso": "Kernel pages",
     "other": "Other",
     "reserved": "Reserved",
+    "builtin": "Built-in types",
+    "defined": "Types of packages and of the application",
 }
 _MEANINGS: Final = {
     "heap": "the C library's heap, grown with brk",
@@ -33,7 +35,10 @@ _MEANINGS: Final = {
     "vdso": "vdso and vvar",
     "other": "of a kind unknown to this page",
     "reserved": "no access: guard pages, space reserved for arenas; not drawn",
+    "builtin": "of Python itself: their names have no module",
+    "defined": "named with the module that defines them",
 }
+_OF_MAPPINGS: Final = frozenset(_LABELS) - {"builtin", "defined"}
 _MAX_ENTRIES: Final = 40
 """Rows and rectangles of one kind; the smaller ones are summed up in one more."""
 _CHARACTER: Final = 6.9
@@ -53,6 +58,8 @@ class Entry:
     mappings: int
     is_file: bool = True
     """Whether the name is a path, and so still useful when it is cut."""
+    noun: str = "mapping"
+    """What is counted."""
 
 
 @attrs.frozen
@@ -143,7 +150,7 @@ def draw(memory: MemoryMap, width: int, height: int) -> Drawing:
 
 def _key(row: ManifestValue) -> str:
     kind = row["kind"].text
-    return kind if kind in _LABELS else "other"
+    return kind if kind in _OF_MAPPINGS else "other"
 
 
 def _name(row: ManifestValue) -> str:
@@ -189,7 +196,7 @@ def _group(kind: Kind, box: Box) -> Group:
 
 
 def _cell(kind: Kind, entry: Entry, box: Box) -> Cell:
-    title = f"{entry.name}: {size(entry.size)}, {count(entry.mappings, 'mapping')} ({kind.label})"
+    title = f"{entry.name}: {size(entry.size)}, {count(entry.mappings, entry.noun)} ({kind.label})"
     label, amount = visible(entry.name.rpartition("/")[2]), size(entry.size)
     if not (entry.is_file or _fits(label, box, _LINE)):
         return Cell(box, title, _whole(amount, box, _LINE), "")

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from gencore._overview import Overview, make_overview
+from gencore._overview.places import Source
 from gencore.bundle.manifest import ManifestValue
 from gencore.errors import UsageError
 from gencore.html_report import wording
 from gencore.html_report.limits import read_limits
-from gencore.html_report.memory_map import draw, read_memory
+from gencore.html_report.memory_map import Drawing, MemoryMap, draw, read_memory
+from gencore.html_report.objects import map_of, uses_of
 from gencore.html_report.phases import after_pause, read_pause
 from gencore.html_report.shortening import MOST_VALUES, shorten
 from gencore.html_report.threads import read_threads, registers_summary
@@ -28,15 +31,20 @@ _WIDE, _NARROW = (800, 420), (328, 560)
 
 
 def render(
-    manifest: Mapping[str, Any], lines: Mapping[tuple[str, int], str] = MappingProxyType({})
+    manifest: Mapping[str, Any],
+    lines: Mapping[tuple[str, int], str] = MappingProxyType({}),
+    overview: Overview | None = None,
 ) -> str:
     """Return the page. Fields that are missing or invalid are shown as unknown.
 
-    *lines* are source lines by file and number, for the frames of the stacks. Raises `UsageError`
-    if jinja2 is not installed.
+    *lines* are source lines by file and number, for the frames of the stacks. *overview* is what
+    the page begins with; without it, what the manifest alone tells. Raises `UsageError` if jinja2
+    is not installed.
     """
     shown, is_cut = shorten(manifest)
     fields = ManifestValue(shown)
+    overview = overview or make_overview(shown, None, _finder(lines), "BUNDLE")
+    objects = map_of(overview.heap) if overview.heap else None
     threads = read_threads(fields["threads"], lines)
     memory = read_memory(fields["memory"].rows)
     style, script = _read("style.css"), _read("script.js")
@@ -45,12 +53,16 @@ def render(
         .get_template("page.html")
         .render(
             m=fields,
+            overview=overview,
+            objects=objects,
+            object_drawings=_drawings(objects) if objects else {},
+            uses=uses_of(overview.heap) if overview.heap else [],
             most=MOST_VALUES if is_cut else None,
             threads=threads,
             has_sources=any(frame.source for thread in threads for frame in thread.frames),
             registers=registers_summary(threads),
             memory=memory,
-            drawings={"wide": draw(memory, *_WIDE), "narrow": draw(memory, *_NARROW)},
+            drawings=_drawings(memory),
             limits=read_limits(fields["process"]["limits"]),
             pause=read_pause(fields["status"]),
             after_pause=after_pause(fields["status"]),
@@ -59,6 +71,14 @@ def render(
             policy=_policy(style, script),
         )
     )
+
+
+def _drawings(memory: MemoryMap) -> dict[str, Drawing]:
+    return {"wide": draw(memory, *_WIDE), "narrow": draw(memory, *_NARROW)}
+
+
+def _finder(lines: Mapping[tuple[str, int], str]) -> Source:
+    return lambda file, number: lines.get((file, int(number or 0)))
 
 
 @cache

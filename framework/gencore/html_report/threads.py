@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Final
 
 import attrs
 
+from gencore.analysis.grouping import Origin, origin_of
 from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Frame", "Thread", "read_threads", "registers_summary"]
@@ -22,6 +24,16 @@ class Frame:
     """File and line."""
     source: str | None
     """The line itself, if it is known."""
+    origin: Origin
+    """Whose code it is."""
+
+
+@attrs.frozen
+class Run:
+    """Frames in a row, of which those of gencore are folded."""
+
+    folded: bool
+    frames: tuple[Frame, ...]
 
 
 @attrs.frozen
@@ -37,6 +49,25 @@ class Thread:
     has_python: bool
     frames: tuple[Frame, ...]
     truncated: bool
+
+    @property
+    def telling(self) -> Frame | None:
+        """The innermost frame of the application; without one, of all but gencore's."""
+        return next(
+            (
+                frame
+                for origins in (("application",), ("package", "standard library"), ("gencore",))
+                for frame in self.frames
+                if frame.origin in origins
+            ),
+            None,
+        )
+
+    @property
+    def runs(self) -> list[Run]:
+        """The frames, innermost first, those of gencore together."""
+        rows = groupby(self.frames, key=lambda frame: frame.origin == "gencore")
+        return [Run(folded, tuple(frames)) for folded, frames in rows]
 
 
 def read_threads(rows: ManifestValue, lines: Mapping[tuple[str, int], str]) -> list[Thread]:
@@ -73,4 +104,5 @@ def _facts(row: ManifestValue) -> list[str]:
 def _frame(frame: ManifestValue, lines: Mapping[tuple[str, int], str]) -> Frame:
     file, line = str(frame["file"]), frame["line"].text
     source = lines.get((file, int(frame["line"].amount or 0)))
-    return Frame(str(frame["function"]), f"{file}:{line}" if line else file, source)
+    place = f"{file}:{line}" if line else file
+    return Frame(str(frame["function"]), place, source, origin_of(file))

@@ -117,7 +117,7 @@ def program(tool, cli):
 
 
 @pytest.mark.parametrize("raw", RAW, indirect=True)
-def test_a_core_alone_is_read_with_the_files_of_this_machine(cli, made, raw, tool):
+def test_a_core_alone_is_read_with_the_files_of_this_machine(cli, made, raw):
     """By every command, whoever made the core."""
     told = json.loads(cli("info", "--json", raw)[1])
     info = cli("info", raw)[1]
@@ -126,7 +126,6 @@ def test_a_core_alone_is_read_with_the_files_of_this_machine(cli, made, raw, too
     opened = cli("open", "--print", raw)
     report = cli("report", raw, "-o", "report.html")
 
-    assert tool("pystack")
     assert (told["kind"], told["manifest"]) == ("core", None)
     assert told["core"]["process"]["pid"] == made["pid"]
     assert {thread["tid"] for thread in told["core"]["threads"]} >= {made["pid"]}
@@ -137,6 +136,7 @@ def test_a_core_alone_is_read_with_the_files_of_this_machine(cli, made, raw, too
     assert verified == (0, "core        ok\nlibraries   ok\n", "")
     assert stacks[0] == 0
     assert re.search(r'\(Python\) File "<string>", line 6, in worker$', stacks[1], re.MULTILINE)
+    assert " (payments) " in stacks[1]
     assert opened[0] == 0
     assert str(raw) in opened[1]
     assert report[0] == 0
@@ -224,7 +224,7 @@ def test_what_was_extracted_is_read_like_a_bundle(cli, made, kind):
     assert all(file["reason"] for file in told["mapped_files"] if file["origin"] == "missing")
     assert cli("verify", folder)[0] == 0
     assert "in worker\n" in stacks[1]
-    assert ("(payments)" in stacks[1]) == (kind == "bundle")
+    assert "(payments)" in stacks[1]
     assert f"set sysroot {Path(folder).absolute()}'" in cli("open", "--print", folder)[1]
     assert cli("report", folder, "-o", "report.html")[0] == 0
     assert not list(Path("cache").rglob("core"))
@@ -357,7 +357,7 @@ def test_a_truncated_core_is_named_as_such(cli, made, tmp_path):
         (b"text", "neither a bundle nor a core file"),
         (b"\x7fELF", "file: not an ELF file"),
         (b"\x1f\x8b" + bytes(40), "file: not a bundle, or truncated"),
-        (gzip.compress(b"text"), "file: not a bundle, or truncated"),
+        (gzip.compress(b"text", mtime=0), "file: not a bundle, or truncated"),
     ],
 )
 def test_what_has_no_core_in_it_is_refused(tmp_path, content, says):
@@ -394,7 +394,7 @@ def test_an_executable_is_no_core(tmp_path):
         pass
 
 
-@pytest.mark.parametrize("content", [b"text", b"\x7fELF", gzip.compress(b"text")])
+@pytest.mark.parametrize("content", [b"text", b"\x7fELF", gzip.compress(b"text", mtime=0)])
 def test_errors_name_standard_input(monkeypatch, tmp_path, content):
     """And neither its copy in the cache nor a remedy for that, which is gone."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

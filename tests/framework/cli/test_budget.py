@@ -35,7 +35,7 @@ def allow(monkeypatch):
 
     def allow(**limits):
         given = Budget(**{"cpu_seconds": 60, "seconds": 600, **limits})
-        monkeypatch.setattr(Budget, "of_file", classmethod(lambda *_: given))
+        monkeypatch.setattr(Budget, "of_files", classmethod(lambda *_: given))
         monkeypatch.setattr("gencore.cli.listing.TO_SUMMARIZE", given)
 
     return allow
@@ -165,7 +165,7 @@ def test_a_stream_without_end_is_refused(cli, monkeypatch, tmp_path):
 def test_a_stream_has_time_for_a_large_core():
     """Its size is unknown; that of a file that is standard input is not."""
     code = "from pathlib import Path; from gencore.cli.budget import Budget; "
-    code += "print(Budget.of_file(Path('-')).cpu_seconds)"
+    code += "print(Budget.of_files(Path('-')).cpu_seconds)"
     command = [sys.executable, "-c", code]
 
     pipe = subprocess.run(command, input=b"", stdout=subprocess.PIPE, check=True).stdout
@@ -289,9 +289,9 @@ def test_a_budget_grows_with_the_file(tmp_path):
     with large.open("wb") as file:
         file.truncate(1 << 40)
 
-    assert Budget.of_file(tmp_path / "missing") == Budget.of_file(small)
+    assert Budget.of_files(tmp_path / "missing") == Budget.of_files(small)
     (tmp_path / "extracted").mkdir()
     (tmp_path / "extracted/core").symlink_to(large)
-    assert Budget.of_file(tmp_path / "extracted") == Budget.of_file(large)
-    assert Budget.of_file(large).cpu_seconds > 1e6
-    assert Budget.of_file(large).seconds > Budget.of_file(large).cpu_seconds
+    assert Budget.of_files(tmp_path / "extracted") == Budget.of_files(large)
+    assert Budget.of_files(large).cpu_seconds > 1e6
+    assert Budget.of_files(large).seconds > Budget.of_files(large).cpu_seconds

@@ -16,6 +16,7 @@ import pytest
 import gencore
 from gencore.bundle import streamed_member
 from gencore.bundle.reader import BundleReader
+from gencore.cli.reader_process import Reading
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_output_that_cannot_be_written_is_no_traceback(bundle, output, says):
 
 
 @pytest.mark.usefixtures("small")
-def test_stacks_print_no_line_of_the_readers_files(cli, tmp_path, tool):
+def test_stacks_print_no_line_of_the_readers_files(cli, tmp_path):
     """A frame may name any of them, which the bundle has not."""
     secret = tmp_path / "secret"
     code = f"""if True:
@@ -268,7 +269,6 @@ def test_stacks_print_no_line_of_the_readers_files(cli, tmp_path, tool):
 
     code, out, _ = cli("stacks", path)
 
-    assert tool("pystack")
     assert (code, "SECRET" in out) == (0, False)
     assert ", in spy" in out
 
@@ -350,31 +350,39 @@ def test_open_without_the_debugger_says_so(cli, bundle, monkeypatch):
     assert "gdb is not installed" in err
 
 
-def test_stacks_come_from_the_core(cli, bundle, tool):
-    """Through pystack."""
-    code, out, _ = cli("stacks", bundle)
+def test_stacks_come_from_the_core(cli, bundle, pid, monkeypatch):
+    """Without pystack, too."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "pystack" else found(name)
+    )
 
-    assert tool("pystack")
-    assert code == 0
-    assert "in bundle\n" in out
+    code, out, err = cli("stacks", "--quiet", bundle)
+
+    assert (code, err) == (0, "")
+    assert f"Traceback for thread {pid} (MainThread) [Has the GIL] (most recent" in out
+    assert re.search(r'^    \(Python\) File ".*", line \d+, in bundle$', out, re.MULTILINE)
 
 
-def test_stacks_without_pystack_are_those_of_the_manifest(cli, bundle, pid, monkeypatch):
-    """A line says so, unless it should be quiet."""
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+def test_stacks_are_those_of_the_manifest_if_the_core_has_none(cli, bundle, pid, monkeypatch):
+    """A line says so, and the exit code."""
+    monkeypatch.setattr(
+        "gencore.cli.stacks.ask", lambda *_: Reading(None, "stacks \x1b failed", ())
+    )
 
-    code, out, err = cli("stacks", bundle)
-    quiet = cli("stacks", "-q", bundle)
+    code, out, err = cli("stacks", "--quiet", bundle)
+    as_json = json.loads(cli("stacks", "--json", "--locals", bundle)[1])
 
-    assert code == 0
+    assert code == 3
     assert f"Traceback for thread {pid} (MainThread) (most recent call last):" in out
     assert re.search(r'^    \(Python\) File ".*", line \d+, in bundle$', out, re.MULTILINE)
-    assert "gencore[analysis]" in err
-    assert quiet == (0, out, "")
+    assert "gencore: stacks \\x1b failed: showing the stacks that the manifest recorded" in err
+    assert (as_json["source"], as_json["reason"]) == ("manifest", "stacks \\x1b failed")
+    assert {frame["locals"] for row in as_json["threads"] for frame in row["frames"]} == {None}
 
 
 @pytest.mark.usefixtures("small")
-def test_rows_of_stacks_do_not_depend_on_what_is_installed(cli, tmp_path, monkeypatch, tool):
+def test_rows_of_stacks_do_not_depend_on_where_they_are_from(cli, tmp_path, monkeypatch):
     """Threads by the names that the application gave them, with the same frames."""
     program = tmp_path / "program.py"
     program.write_text(
@@ -386,16 +394,15 @@ def test_rows_of_stacks_do_not_depend_on_what_is_installed(cli, tmp_path, monkey
     command = [sys.executable, program, tmp_path]
     path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    assert tool("pystack")
-    with_it = json.loads(cli("stacks", "--json", path)[1])
+    of_core = json.loads(cli("stacks", "--json", path)[1])
     text = cli("stacks", path)[1]
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    without = json.loads(cli("stacks", "--json", path)[1])
+    monkeypatch.setattr("gencore.cli.stacks.ask", lambda *_: Reading(None, "stacks failed", ()))
+    of_manifest = json.loads(cli("stacks", "--json", path)[1])
 
     assert re.search(r"^Traceback for thread \d+ \(payments-worker\) ", text, re.MULTILINE)
-    assert (with_it["source"], without["source"]) == ("core", "manifest")
-    assert with_it.keys() == without.keys()
-    stacks = [{row["tid"]: row for row in shown["threads"]} for shown in (with_it, without)]
+    assert (of_core["source"], of_manifest["source"]) == ("core", "manifest")
+    assert of_core.keys() == of_manifest.keys()
+    stacks = [{row["tid"]: row for row in shown["threads"]} for shown in (of_core, of_manifest)]
     assert stacks[0].keys() == stacks[1].keys()
     for tid, row in stacks[0].items():
         other = stacks[1][tid]
@@ -403,9 +410,9 @@ def test_rows_of_stacks_do_not_depend_on_what_is_installed(cli, tmp_path, monkey
         assert row["name"] == other["name"]
         assert row["frames"][0].keys() == other["frames"][0].keys()
         assert row["frames"][0]["file"] == other["frames"][0]["file"]
-    names = {row["name"] for row in with_it["threads"]}
+    names = {row["name"] for row in of_core["threads"]}
     assert names == {"MainThread", "payments-worker"}
-    outermost = next(row for row in with_it["threads"] if row["name"] == "MainThread")["frames"][0]
+    outermost = next(row for row in of_core["threads"] if row["name"] == "MainThread")["frames"][0]
     assert outermost == {
         "kind": "python",
         "function": "<module>",
@@ -413,12 +420,50 @@ def test_rows_of_stacks_do_not_depend_on_what_is_installed(cli, tmp_path, monkey
         "line": 4,
         "source_line": "print(gencore.collect_core(directory=sys.argv[1], sources=True))",
         "library": None,
+        "locals": None,
     }
+
+
+@pytest.fixture
+def with_locals(tmp_path):
+    """Return the path of a bundle of a program whose local variables are hostile and secret."""
+    program = (
+        "import gencore, sys, threading\n"
+        "def wait(secret, escape='\\x1b[2J'):\n"
+        "    escape_2 = type('\\x1b[2J', (), {})()\n"
+        "    setattr(escape_2, 'a\\x1bb', 1)\n"
+        "    return gencore.collect_core(directory=sys.argv[1])\n"
+        "print(wait('hunter2'))\n"
+    )
+    command = [sys.executable, "-c", program, tmp_path]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_variables_are_shown_on_request_only(cli, with_locals):
+    """Arguments first, as Python shows them, with nothing that a terminal would obey."""
+    shown = {words: cli("stacks", *words, with_locals) for words in ((), ("--locals",))}
+    as_json = [cli("stacks", "--json", *words, with_locals)[1] for words in ([], ["--locals"])]
+
+    assert {code for code, _, _ in shown.values()} == {0}
+    assert "hunter2" not in shown[()][1] + as_json[0]
+    lines = shown["--locals",][1].splitlines()
+    first = lines.index("      secret = 'hunter2'")
+    assert lines[first + 1] == "      escape = '\\x1b[2J'"
+    assert re.fullmatch(r"      escape_2 = <__main__\.\\x1b\[2J a\\x1bb=1>", lines[first + 2])
+    assert "\x1b" not in "\n".join(lines)
+    rows = [row for row in json.loads(as_json[1])["threads"] if row["tid"] is not None]
+    frame = next(f for row in rows for f in row["frames"] if f["function"] == "wait")
+    assert [(v["name"], v["kind"]) for v in frame["locals"]] == [
+        ("secret", "argument"),
+        ("escape", "argument"),
+        ("escape_2", "local"),
+    ]
+    assert all(int(variable["address"], 16) for variable in frame["locals"])
 
 
 def test_native_frames_are_rows_among_the_others(cli, bundle, pid, tool):
     """With the library that each is in."""
-    told = json.loads(cli("stacks", "--native", "--json", bundle)[1])
+    told = json.loads(cli("stacks", "--native", "--locals", "--json", bundle)[1])
 
     assert tool("pystack")
     assert told["native"]
@@ -426,6 +471,7 @@ def test_native_frames_are_rows_among_the_others(cli, bundle, pid, tool):
     assert row["has_native"]
     assert {frame["kind"] for frame in row["frames"]} == {"python", "native"}
     assert all((f["library"] is None) == (f["kind"] == "python") for f in row["frames"])
+    assert all((f["locals"] is None) == (f["kind"] == "native") for f in row["frames"])
     assert "    (C) File " in cli("stacks", "--native", bundle)[1]
 
 
@@ -440,20 +486,17 @@ def test_native_frames_without_pystack_are_a_wrong_use(cli, bundle, monkeypatch)
     assert "pip install 'gencore[analysis]'" in err
 
 
-def test_stacks_import_nothing_from_the_current_directory(
-    cli, bundle, tmp_path, monkeypatch, tool
-):
+def test_stacks_import_nothing_from_the_current_directory(cli, bundle, tmp_path, monkeypatch):
     """It may be where somebody else's bundle was unpacked."""
     (tmp_path / "json.py").write_text("raise SystemExit('imported from the current directory')")
     monkeypatch.chdir(tmp_path)
 
-    assert tool("pystack")
     assert cli("stacks", bundle)[0] == 0
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("pystack", [True, False])
-def test_stacks_show_the_lines_of_the_bundles_sources(cli, tmp_path, monkeypatch, pystack):
+@pytest.mark.parametrize("source", ["core", "manifest"])
+def test_stacks_show_the_lines_of_the_bundles_sources(cli, tmp_path, monkeypatch, source):
     """The file has changed on this machine since, or is not there at all."""
     program = tmp_path / "program.py"
     program.write_text(
@@ -464,12 +507,13 @@ def test_stacks_show_the_lines_of_the_bundles_sources(cli, tmp_path, monkeypatch
     command = [sys.executable, program, tmp_path]
     path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     program.write_text("something else\n" * 3)
-    if not pystack:
-        monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    if source == "manifest":
+        failed = Reading(None, "stacks failed", ())
+        monkeypatch.setattr("gencore.cli.stacks.ask", lambda *_: failed)
 
     code, out, _ = cli("stacks", path)
 
-    assert code == 0
+    assert code == {"core": 0, "manifest": 3}[source]
     assert "def outer(): return gencore.collect_core(" in out
     assert "        print(outer())\n" in out
     assert "something else" not in out

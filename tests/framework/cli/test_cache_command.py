@@ -295,9 +295,8 @@ def test_open_says_where_its_copy_stays(cli, bundle):
     assert cli("open", bundle, "--print", "--quiet")[2] == ""
 
 
-def test_stacks_leave_no_copy_unless_asked_to(cli, bundle, tool):
+def test_stacks_leave_no_copy_unless_asked_to(cli, bundle):
     """One that was kept is used, and stays."""
-    assert tool("pystack")
     assert cli("stacks", bundle)[0] == 0
     assert entries(cli) == []
 

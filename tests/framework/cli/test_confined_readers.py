@@ -170,10 +170,9 @@ def test_pystack_reads_the_core_and_no_file_of_the_reader(gencore_command, bundl
     """Whatever a core has made of it."""
     packages = pystack(READS.format(secret=str(home / "secret")))
 
-    code, shown = gencore_command("stacks", "--quiet", bundle, PYTHONPATH=packages)
-    _, unconfined = gencore_command(
-        "stacks", "--quiet", "--no-limits", bundle, PYTHONPATH=packages
-    )
+    native = ("stacks", "--native", "--quiet")
+    code, shown = gencore_command(*native, bundle, PYTHONPATH=packages)
+    _, unconfined = gencore_command(*native, "--no-limits", bundle, PYTHONPATH=packages)
 
     assert code == 3  # it read no stacks
     assert "read b'\\x7fELF' [Errno 13] Permission denied" in shown
@@ -190,21 +189,22 @@ def test_pystack_reads_the_core_and_no_file_of_the_reader(gencore_command, bundl
         ("while True: print('x' * 1000)", "pystack printed more than"),
     ],
 )
-def test_stacks_are_the_manifests_if_pystack_fails(
+def test_stacks_lack_native_frames_if_pystack_fails(
     gencore_command, bundle, pystack, does, failure, *, pid
 ):
     """The failure is named, on standard error and in JSON, and the exit code is 3."""
     packages = pystack(does)
 
-    code, shown = gencore_command("stacks", bundle, PYTHONPATH=packages)
-    json_code, as_json = gencore_command("stacks", "--json", bundle, PYTHONPATH=packages)
+    native = ("stacks", "--native")
+    code, shown = gencore_command(*native, bundle, PYTHONPATH=packages)
+    json_code, as_json = gencore_command(*native, "--json", bundle, PYTHONPATH=packages)
 
     assert (code, json_code) == (3, 3)
     assert f"gencore: {failure}" in shown
-    assert "showing the stacks that the manifest recorded" in shown
+    assert "showing the stacks without native frames" in shown
     assert f"Traceback for thread {pid} (MainThread)" in shown
     printed = json.loads(as_json[as_json.index("{\n") : as_json.rindex("}") + 1])
-    assert printed["source"] == "manifest"
+    assert printed["source"] == "core"
     assert failure in printed["reason"]
     assert printed["threads"]
 
@@ -216,10 +216,10 @@ def test_a_pystack_that_loops_is_stopped(inside, bundle, pystack, monkeypatch, t
     monkeypatch.setattr("gencore.cli.reader_process._SECONDS", 1)
     monkeypatch.delitem(sys.modules, "pystack", raising=False)
 
-    code, out, err = inside("stacks", bundle)
+    code, out, err = inside("stacks", "--native", bundle)
 
     assert code == 3
-    assert "s of CPU time: showing the stacks that the manifest recorded" in err
+    assert "s of CPU time: showing the stacks without native frames" in err
     assert "MainThread" in out
 
 
@@ -270,17 +270,18 @@ os._exit(0)
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="knows the frames of CPython 3.11")
-def test_a_ring_of_frames_ends_with_the_stacks_of_the_manifest(gencore_command, tmp_path, tool):
+def test_a_ring_of_frames_has_an_end(gencore_command, tmp_path, tool):
     """One pointer in a core was changed: pystack follows it until its stack is full."""
     assert tool("pystack")
     command = [sys.executable, "-c", RING, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 
-    code, shown = gencore_command("stacks", "--quiet", done.stdout.strip())
+    code, shown = gencore_command("stacks", "--native", "--quiet", done.stdout.strip())
 
     assert code == 3
     assert "gencore: pystack was killed by SIGSEGV: showing the stacks" in shown
-    assert " (MainThread) (most recent call last):\n" in shown
+    assert "    (outer frames are missing: the list of frames does not end)\n" in shown
+    assert " (MainThread) [" in shown
 
 
 LEAD_OUT = """

@@ -100,10 +100,22 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     code = "import gencore, sys; print(gencore.collect_core(directory=sys.argv[1]))"
     made = [sys.executable, "-c", code, tmp_path]
     bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
-    command = [sys.executable, "-m", "gencore", "heap", "--json", bundle]
-    done = subprocess.run(command, capture_output=True, env=environment, check=True)
 
-    assert check(("heap",), done.stdout)["types"]
+    def shown(*command):
+        program = [sys.executable, "-m", "gencore", command[0], "--json", *command[1:]]
+        done = subprocess.run(program, capture_output=True, env=environment, check=True)
+        return check(command[:1], done.stdout)
+
+    heap = shown("heap", "--retained", bundle)
+    assert heap["types"]
+    holder = heap["retained"]["holders"][0]
+    assert shown("referrers", "--to-root", bundle, str(holder["address"]))["way"] == holder["way"]
+    assert shown("diff", bundle, bundle) == {
+        "schema_version": heap["schema_version"],
+        "same_process": True,
+        "grown": [],
+    }
+    assert shown("why", bundle)["groups"]
 
 
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle, tmp_path):
@@ -119,6 +131,8 @@ def test_what_reads_bundles_keeps_to_its_schema(cli, bundle, tmp_path):
     assert cli("info", bundle)["members"]
     assert cli("verify", bundle)["ok"]
     assert cli("stacks", bundle)["source"]
+    assert cli("tasks", bundle)["incomplete"]  # a core of stacks has none
+    assert cli("locks", bundle)["waits"] is None
     assert cli("extract", bundle, "manifest.json")["path"]
     assert cli("report", bundle)["size"]
     assert cli("open", bundle)["command"]

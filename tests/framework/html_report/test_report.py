@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from gencore._overview import make_overview
 from gencore.errors import IntegrityError, OutputError
 from gencore.html_report import render
 from gencore.html_report.treemap import Box, squarify
@@ -122,9 +123,10 @@ def report(tmp_path, inside, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments, code=None):
+        words = ("report", "--no-core", *map(str, arguments))
         if code is None:
-            return subprocess.CompletedProcess(arguments, *inside("report", *arguments))
-        command = [sys.executable, "-c", code, "report", *map(str, arguments)]
+            return subprocess.CompletedProcess(words, *inside(*words))
+        command = [sys.executable, "-c", code, *words]
         return subprocess.run(
             command, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=100
         )
@@ -140,7 +142,7 @@ def test_page_says_what_the_manifest_says():
     text = Page(render(MANIFEST)).text
 
     for expected in (
-        "python3 process 7",
+        "orders process 7",
         "24 November 2026, 04:04:19 UTC",
         "Pause 10.00 ms",
         "Core 1 MiB",
@@ -388,6 +390,113 @@ def test_frames_show_their_source_lines():
     assert (page.count("script"), page.count("img")) == (1, 0)
     assert "and lines of source code" in page.text
     assert "and lines of source code" not in Page(render(MANIFEST)).text
+
+
+# The overview
+
+PLACE = {"function": "Orders.wait", "file": "/srv/orders.py", "line": 12}
+ANSWER = {
+    "version": [3, 13, 1],
+    "threads": {
+        "groups": [
+            {
+                "tids": [7, 8],
+                "own": True,
+                "place": PLACE,
+                "doing": [["in futex", 2]],
+                "frames": [PLACE, PLACE],
+            },
+            {"tids": [9], "own": False, "place": None, "doing": [], "frames": []},
+        ],
+        "gil": [{"tid": 7, "place": PLACE, "doing": "running", "frames": [PLACE]}],
+        "waiting_for_gil": 3,
+        "blocked_loops": [],
+    },
+    "deadlocks": [
+        [
+            {"tid": 7, "lock": "Lock", "address": "0x1000", "held_by": 8, "known_by": "with"},
+            {"tid": 8, "lock": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
+        ]
+    ],
+    "requests": [
+        {"protocol": "WSGI", "method": "GET", "target": "/orders/7", "tid": 7, "place": PLACE}
+    ],
+    "heap": {
+        "types": [
+            {"name": "dict", "count": 5, "size": 5 << 20},
+            {"name": "shop.Order", "count": 9, "size": 3 << 20},
+        ],
+        "largest": [],
+        "all": {"count": 14, "size": 8 << 20},
+        "memory": {"objects_in_pools": 6 << 20, "other": 2 << 20},
+    },
+    "packages": {"django": "5.2"},
+    "missing": {"tasks": "unsupported"},
+}
+
+
+def with_overview(answer=ANSWER):
+    """Return the page of the manifest and an answer about its core."""
+    return render(MANIFEST, {}, make_overview(MANIFEST, answer, lambda *_: "wait()", "B"))
+
+
+def test_page_begins_with_what_stands_out():
+    """The deadlock, then places, requests and objects: each with its evidence."""
+    text = Page(with_overview()).text
+
+    for expected in (
+        "problem deadlock: MainThread waits for a Lock held by pool",
+        "Next: gencore stacks B",
+        "2 Orders.wait /srv/orders.py:12 wait() MainThread, pool · in futex 2 frames",
+        "1 no Python thread 9",
+        "MainThread is running at Orders.wait (/srv/orders.py:12): wait(), and holds the GIL.",
+        "3 threads waited for it.",
+        "WSGI GET /orders/7 MainThread Orders.wait /srv/orders.py:12",
+        "14 objects of Python, 8 MiB with their own buffers",
+        "shop.Order 9 3 MiB",
+        "objects of at most 512 bytes 6 MiB 75.0%",
+        "django 5.2",
+        "Missing: tasks: unsupported",
+    ):
+        assert expected in text, expected
+    assert text.index("deadlock") < text.index("Failed heap-stats")
+
+
+def test_page_of_a_healthy_process_says_that_nothing_was_found():
+    """It does not say that all is well."""
+    text = Page(with_overview({**ANSWER, "deadlocks": []})).text
+
+    assert "No problem was found" in text
+
+
+def test_frames_of_gencore_are_folded_and_the_own_frame_is_first():
+    """They are those of the dump itself."""
+    manifest = copy.deepcopy(MANIFEST)
+    ours = "/venv/lib/python3.13/site-packages/gencore/dump.py"
+    frames = manifest["threads"][0]["python"]["frames"]
+    frames[:0] = [{"file": ours, "line": n, "function": f"take_{n}"} for n in (1, 2)]
+
+    text = Page(render(manifest)).text
+
+    assert "MainThread 7 Orders.wait exact" in text
+    assert "2 frames of gencore take_1" in text
+
+
+def test_no_odd_value_of_an_answer_keeps_the_page_from_being_written():
+    """Each is replaced by hostile text in turn; the page stays well-formed and harmless."""
+    scripts = Page(with_overview()).count("script")
+    for path in filter(None, places(ANSWER)):
+        answer = copy.deepcopy(ANSWER)
+        place = answer
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = HOSTILE
+
+        html = with_overview(answer)
+
+        page = Page(html)
+        assert page.open == [], path
+        assert (page.count("script"), page.count("img")) == (scripts, 0), path
 
 
 # The command

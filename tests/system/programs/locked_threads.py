@@ -45,6 +45,24 @@ def cycle(name, *locks):
         start(f"{name}-{number}", enter_both, lock, other, both, awaits=real)
 
 
+def join_with(lock, thread, both):
+    with lock:
+        both.wait()
+        thread.join()
+
+
+def cycle_of_join():
+    """joins-0 has the Lock that joins-1 waits for, and waits for the end of joins-1."""
+    lock, both = threading.Lock(), threading.Barrier(2)
+    second = threading.Thread(
+        target=lambda: (both.wait(), enter(lock)), name="joins-1", daemon=True
+    )
+    second.start()
+    start("joins-0", join_with, lock, second, both)
+    waiting.append(second)
+    lock_of["joins-1"] = id(lock)
+
+
 def acquire_both(mine, others, both, timeout):
     mine.acquire()
     both.wait()
@@ -147,6 +165,9 @@ def deadlocked():
     cycle("rlocks", threading.RLock(), threading.RLock())
     cycle("three", threading.Lock(), threading.RLock(), threading.Lock())
     cycle("conditions", threading.Condition(), threading.Condition())
+    guards = [threading.Condition(threading.Lock()) for _ in range(2)]
+    cycle("guards", *guards)
+    cycle_of_join()
 
 
 def healthy():
@@ -179,7 +200,10 @@ def is_waiting(thread):
     awaited = lock_of.get(thread.name)
     if awaited is None:
         return call[4] == "0x0"
-    return int(call[1], 16) == ctypes.c_uint64.from_address(awaited + 16).value
+    semaphore = int(call[1], 16)
+    if sys.version_info >= (3, 14):  # on the thread's stack, behind the address of the mutex
+        return ctypes.c_uint64.from_address(semaphore - 8).value == awaited + 16
+    return semaphore == ctypes.c_uint64.from_address(awaited + 16).value
 
 
 {"deadlocked": deadlocked, "healthy": healthy}[sys.argv[2]]()

@@ -1,0 +1,203 @@
+"""The overview itself: findings, and under them the facts that they were found in."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from gencore._overview.findings import Facts, Finding, find
+from gencore._overview.limits import Limit, limits_in
+from gencore._overview.places import (
+    Place,
+    Source,
+    ThreadGroup,
+    integer,
+    names_of,
+    recorded_threads,
+)
+from gencore.bundle.manifest import ManifestValue
+
+__all__ = ["WITHOUT_HEAP", "Overview", "make_overview"]
+
+WITHOUT_HEAP: Final = ("stacks", "triage")
+"""Contents of a core that has little more than what stacks are read from."""
+
+
+_REDACTED: Final = "[redacted]"
+"""What a manifest has in place of arguments that may be secret."""
+
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """Which process was dumped, and when; what is unknown is None."""
+
+    service: str | None
+    program: str | None
+    """The name of the script or module, else of the executable."""
+    host: str | None
+    pid: int | None
+    python: str | None
+    created_at: str | None
+
+
+@attrs.frozen(kw_only=True)
+class Gil:
+    """Who had the GIL at the instant."""
+
+    holders: tuple[str, ...]
+    """What holds it and where; several with several interpreters."""
+    waiting: int
+    """Threads that wait for it."""
+
+
+@attrs.frozen(kw_only=True)
+class RequestRow:
+    """A request that was not answered yet, or a task of a queue."""
+
+    protocol: str
+    """``WSGI``, ``ASGI`` or ``Celery``."""
+    method: str | None
+    target: str
+    """The path, or the task's name."""
+    worker: str
+    """The thread or the task that works on it."""
+    place: Place | None
+    """Where it is in the application's code."""
+
+
+@attrs.frozen(kw_only=True)
+class TypeRow:
+    """The objects of one type, or all of them."""
+
+    type: str
+    count: int
+    size: int
+    """Bytes, as ``sys.getsizeof`` has it of each alone."""
+
+
+@attrs.frozen(kw_only=True)
+class Heap:
+    """The Python objects, and what the writable memory is for."""
+
+    types: tuple[TypeRow, ...]
+    """The largest first; not all."""
+    count: int
+    size: int
+    memory: Mapping[str, int]
+
+
+@attrs.frozen(kw_only=True)
+class Overview:
+    """One screen."""
+
+    subject: Subject
+    findings: tuple[Finding, ...]
+    """Problems first."""
+    groups: tuple[ThreadGroup, ...]
+    """The largest first."""
+    gil: Gil | None
+    """None if it is unknown."""
+    requests: tuple[RequestRow, ...]
+    heap: Heap | None
+    packages: Mapping[str, str]
+    """The version of each."""
+    limits: tuple[Limit, ...]
+    missing: Mapping[str, str]
+    """Parts that could not be read, and why."""
+
+
+def make_overview(
+    manifest: Mapping[str, Any], answer: Mapping[str, Any] | None, source: Source, bundle: str
+) -> Overview:
+    """Return the overview.
+
+    *answer* is that of `gencore.analysis.answers.why`; without it the manifest's stacks are shown.
+    *bundle* is how commands name what was read.
+    """
+    fields = ManifestValue(manifest)
+    read = dict(answer or {})
+    missing = {key: str(reason) for key, reason in ManifestValue(read.get("missing")).entries}
+    if "threads" not in read:
+        read["threads"] = recorded_threads(fields["threads"])
+    content = fields["core"]["content"].text
+    if content in WITHOUT_HEAP:
+        read.pop("heap", None)
+        missing["heap"] = f"the core has the content {content}"
+    facts = Facts(
+        manifest=fields,
+        answer=ManifestValue(read),
+        names=names_of(fields["threads"], ManifestValue(read)["names"]),
+        source=source,
+        bundle=bundle,
+    )
+    return Overview(
+        subject=_subject(facts),
+        findings=find(facts),
+        groups=tuple(
+            ThreadGroup.of(row, facts.names, source) for row in facts.answer["threads"]["groups"]
+        ),
+        gil=_gil(facts),
+        requests=tuple(_request(facts, row) for row in facts.answer["requests"]),
+        packages={name: str(version) for name, version in facts.answer["packages"].entries},
+        heap=_heap(facts.answer["heap"]),
+        limits=tuple(limits_in(fields)),
+        missing=missing,
+    )
+
+
+def _subject(facts: Facts) -> Subject:
+    manifest = facts.manifest
+    version = ".".join(str(number) for number in facts.answer["version"])
+    return Subject(
+        service=manifest["annotations"]["service"].text or manifest["service"]["name"].text,
+        program=_script(manifest) or manifest["process"]["executable"]["name"].text,
+        host=manifest["host"]["name"].text,
+        pid=integer(manifest["process"]["pid"]),
+        python=version or manifest["runtime"]["version"].text,
+        created_at=manifest["created_at"].text,
+    )
+
+
+def _script(manifest: ManifestValue) -> str | None:
+    """Return the name of what the interpreter runs: of its arguments the one that is kept."""
+    arguments = (row.text or "-" for row in manifest["process"]["argv"].rows[1:])
+    shown = (text for text in arguments if not text.startswith(("-", _REDACTED)))
+    return next((text.rpartition("/")[2] or text for text in shown), None)
+
+
+def _gil(facts: Facts) -> Gil | None:
+    threads = facts.answer["threads"]
+    if not threads["gil"].known:
+        return None
+    return Gil(
+        holders=tuple(facts.at(thread) for thread in threads["gil"]),
+        waiting=integer(threads["waiting_for_gil"]) or 0,
+    )
+
+
+def _request(facts: Facts, row: ManifestValue) -> RequestRow:
+    return RequestRow(
+        protocol=str(row["protocol"]),
+        method=row["method"].text,
+        target=str(row["target"]),
+        worker=row["task"].text or facts.names(row["tid"]),
+        place=Place.of(row["place"], facts.source),
+    )
+
+
+def _heap(heap: ManifestValue) -> Heap | None:
+    if not heap.known:
+        return None
+    return Heap(
+        types=tuple(
+            TypeRow(
+                type=str(row["name"]),
+                count=integer(row["count"]) or 0,
+                size=integer(row["size"]) or 0,
+            )
+            for row in heap["types"]
+        ),
+        count=integer(heap["all"]["count"]) or 0,
+        size=integer(heap["all"]["size"]) or 0,
+        memory={key: integer(value) or 0 for key, value in heap["memory"].entries},
+    )

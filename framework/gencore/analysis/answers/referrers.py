@@ -1,0 +1,85 @@
+"""Who refers to an object in a core, and if asked for, the shortest way to it from a root."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from gencore.analysis import Python
+from gencore.analysis.census import HeapSearch
+from gencore.analysis.direct_referrers import DirectReferrers
+from gencore.analysis.links import Links
+from gencore.analysis.reachability import read_heap
+from gencore.analysis.roots import find_frames
+from gencore.analysis.values import Values
+from gencore.analysis.ways import Ways
+from gencore.corefile import CoreFile
+
+_LONGEST: Final = 60
+"""Characters of an object that are shown."""
+_REFERENCES: Final = 0xFFFFFFFF
+
+
+def answer(
+    python: Python, _core: CoreFile, address: str, top: str, to_root: str
+) -> dict[str, Any] | None:
+    """Return the object, at most *top* of its referrers, and the way if *to_root* is not empty.
+
+    None if no object is there.
+    """
+    search, target = HeapSearch(python), int(address)
+    if not len(search.alive(np.array([target], np.uint64))):
+        return None
+    direct = DirectReferrers(search, python)
+    objects = direct.find(target)
+    frames = [
+        {"address": frame.address, "type": "frame", "shown": frame.shown, "way": link.text}
+        for frame in find_frames(python)
+        if (link := direct.links.from_frame(frame, target))
+    ]
+    show = _Showing(python, search)
+    rows = [*show.referrers(objects[: int(top)], target, direct.links), *frames]
+    return {
+        **show.object(target),
+        "references": python.memory.word(target) & _REFERENCES,
+        "count": len(objects) + len(frames),
+        "referrers": rows[: int(top)],
+        **(_way(python, target, show) if to_root else {}),
+    }
+
+
+def _way(python: Python, target: int, show: "_Showing") -> dict[str, Any]:
+    heap = read_heap(python)
+    ways, node = Ways(heap), heap.node_of(target)
+    nodes = ways.from_root(node) if node is not None else []
+    objects = [heap.address_of(step) for step in nodes if step < len(heap.objects.rows)]
+    return {
+        "way": ways.expression(nodes) if nodes else None,
+        "steps": [show.object(address) for address in objects],
+    }
+
+
+class _Showing:
+    """Shows objects by their addresses."""
+
+    def __init__(self, python: Python, search: HeapSearch) -> None:
+        self._values, self._search = Values(python), search
+
+    def object(self, address: int) -> dict[str, Any]:
+        search = self._search
+        things, _ = search.words.things(np.array([address], np.uint64))
+        row = int(search.types.find(things.word(8))[0])
+        return {
+            "address": address,
+            "type": search.names[row] if row >= 0 else "",
+            "shown": self._values.show(address, _LONGEST),
+            "size": int(search.sizes.of(row, things)[0]) if row >= 0 else 0,
+        }
+
+    def referrers(
+        self, addresses: list[int], target: int, links: Links
+    ) -> Iterator[dict[str, Any]]:
+        for address in addresses:
+            link = links.between(address, target)
+            if link is not None:
+                yield {**self.object(address), "way": link.text}

@@ -1,0 +1,36 @@
+"""Which objects in a core retain the most bytes, and how they are reached."""
+
+from typing import Any
+
+from gencore.analysis import Python
+from gencore.analysis.holders import largest_holders
+from gencore.analysis.reachability import read_heap
+from gencore.analysis.ways import Ways
+from gencore.corefile import CoreFile
+
+
+def answer(python: Python, _core: CoreFile, top: str) -> dict[str, Any]:
+    """Return at most *top* objects, largest first, and the bytes of all."""
+    heap = read_heap(python)
+    ways = Ways(heap)
+    count = len(heap.objects.rows)
+    reached = heap.dominators.nearest[:count] >= 0
+    return {
+        "reachable": int(heap.sizes[:count][reached].sum()),
+        "unreachable": int(heap.sizes[:count][~reached].sum()),
+        "holders": [
+            {
+                "address": heap.address_of(holder.node)
+                if holder.node < count
+                else heap.frames[holder.node - count].address,
+                "type": (
+                    heap.objects.names[heap.objects.rows[holder.node]]
+                    if holder.node < count
+                    else "frame"
+                ),
+                "way": ways.expression(ways.from_root(holder.node)),
+                "retained": holder.total,
+            }
+            for holder in largest_holders(heap, int(top))
+        ],
+    }

@@ -1,0 +1,77 @@
+"""Finds which asyncio task holds a Lock: that in whose ``async with`` block it is.
+
+A Lock of asyncio does not know its owner, but a suspended frame keeps the lock's ``__aexit__`` on
+its stack as long as the block runs, and while it is entered. A Lock that was acquired otherwise
+has an unknown owner.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from gencore.analysis.coroutines import CoroutineReader
+from gencore.analysis.memory import AbsentMemory
+from gencore.analysis.python import Python
+from gencore.analysis.values import Values
+
+__all__ = ["find_owners"]
+
+_EXIT: Final = "_ContextManagerMixin.__aexit__"
+_LONGEST_NAME: Final = 100
+
+
+def find_owners(
+    python: Python,
+    values: Values,
+    coroutines: CoroutineReader,
+    waiting: Mapping[int, int],
+    frames: Mapping[int, Iterable[int]],
+) -> dict[int, int]:
+    """Return the task that holds each lock, if it is known.
+
+    *waiting* has the lock that a task waits for, *frames* the suspended frames of each task.
+    """
+    reader = _Blocks(python, values, coroutines)
+    inside: dict[int, set[int]] = defaultdict(set)
+    locks = set(waiting.values())
+    for task, its_frames in frames.items() if locks else ():
+        for frame in its_frames:
+            for lock in reader.entered(frame):
+                if lock in locks and waiting.get(task) != lock:
+                    inside[lock].add(task)
+    return {lock: next(iter(tasks)) for lock, tasks in inside.items() if len(tasks) == 1}
+
+
+class _Blocks:
+    def __init__(self, python: Python, values: Values, coroutines: CoroutineReader) -> None:
+        self._memory, self._layout = python.memory, python.layout
+        self._values, self._coroutines = values, coroutines
+
+    def entered(self, frame: int) -> Iterator[int]:
+        """Yield the objects of asyncio in whose ``async with`` blocks a suspended frame is."""
+        try:
+            stack = self._coroutines.stack(frame)
+        except AbsentMemory:
+            return
+        for value, following in zip(stack, (*stack[1:], 0), strict=True):
+            try:
+                lock = self._exited_by(value, following)
+            except AbsentMemory:
+                continue
+            if lock:
+                yield lock
+
+    def _exited_by(self, value: int, following: int) -> int:
+        """Return what a bound method is of, or since 3.14 the function in front of its object."""
+        kind = self._values.type_name(value) if value else ""
+        if kind == "function":
+            return following if self._is_exit(value) else 0
+        if kind != "method":
+            return 0
+        function = self._memory.word(value + self._layout.function_of_method)
+        bound = self._memory.word(value + self._layout.self_of_method)
+        return bound if self._is_exit(function) else 0
+
+    def _is_exit(self, function: int) -> bool:
+        name = self._memory.word(function + self._layout.qualified_name_of_function)
+        return self._values.text(name, _LONGEST_NAME) == _EXIT

@@ -1,0 +1,28 @@
+"""Finds the threads that wait for each other in a cycle."""
+
+from collections.abc import Iterable
+
+from gencore.analysis.locks import Wait
+
+__all__ = ["find_deadlocks"]
+
+
+def find_deadlocks(waits: Iterable[Wait]) -> tuple[tuple[Wait, ...], ...]:
+    """Return each cycle of threads of which one holds what the one before it waits for.
+
+    A thread that waits with a time limit is in none.
+    """
+    waiting = {wait.tid: wait for wait in waits if wait.forever}
+    seen: set[int] = set()
+    cycles = []
+    for tid in waiting:
+        path: list[Wait] = []
+        at: int | None = tid
+        while at in waiting and at not in seen:
+            seen.add(at)
+            path.append(waiting[at])
+            at = path[-1].lock.owner
+        begins = next((index for index, wait in enumerate(path) if wait.tid == at), None)
+        if begins is not None:
+            cycles.append(tuple(path[begins:]))
+    return tuple(cycles)

@@ -1,0 +1,88 @@
+"""Groups threads by the innermost frame of the application's own code: there each of them is.
+
+The frames below it are of the standard library, of installed packages, or of gencore, which takes
+the dump; how they are called is told by where their files lie.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal
+
+import attrs
+
+from gencore.analysis.stacks import Frame, Thread
+
+__all__ = ["Group", "Origin", "group_stacks", "group_threads", "origin_of", "telling_frame"]
+
+Origin = Literal["application", "package", "standard library", "gencore"]
+
+_ORIGINS: Final[tuple[tuple[re.Pattern[str], Origin], ...]] = (
+    (
+        re.compile(
+            r"/(site-packages|dist-packages|framework|backends|collectors)"
+            r"/gencore(_backends|_collectors)?/"
+        ),
+        "gencore",
+    ),
+    (re.compile(r"/(site|dist)-packages/|/bin/[^/.]+$|^<attrs "), "package"),
+    (
+        re.compile(r"/lib(64)?/python3[.\d]*[a-z]?/|/python3\d+\.zip/|^<frozen "),
+        "standard library",
+    ),
+)
+"""How the path of a file looks, the first that is found."""
+
+
+@attrs.frozen(kw_only=True)
+class Group:
+    """Threads, or tasks, that are at one place."""
+
+    members: tuple[int, ...]
+    """Tids, or addresses of tasks, in the order in which they were given."""
+    frames: tuple[Frame, ...]
+    """Innermost first: of one member."""
+    place: Frame | None
+    """The frame that the group is named after; None if there are none."""
+
+    @property
+    def own(self) -> bool:
+        """Whether that is the application's."""
+        return self.place is not None and origin_of(self.place.file) == "application"
+
+
+def origin_of(file: str) -> Origin:
+    """Return whose code a file is."""
+    return next((origin for path, origin in _ORIGINS if path.search(file)), "application")
+
+
+def telling_frame(frames: Sequence[Frame]) -> Frame | None:
+    """Return the innermost frame of the application, else that which is not gencore's."""
+    for origins in (("application",), ("package", "standard library"), ("gencore",)):
+        found = (frame for frame in frames if origin_of(frame.file) in origins)
+        if (frame := next(found, None)) is not None:
+            return frame
+    return None
+
+
+def group_threads(threads: Iterable[Thread]) -> tuple[Group, ...]:
+    """Return the groups, the largest first; threads that run no Python are one of them."""
+    return group_stacks((thread.tid, thread.frames) for thread in threads)
+
+
+def group_stacks(stacks: Iterable[tuple[int, tuple[Frame, ...]]]) -> tuple[Group, ...]:
+    """Return the groups of what has stacks, the largest first, else in the order given."""
+    found: dict[tuple[str, str, int | None] | None, list[tuple[int, tuple[Frame, ...]]]]
+    found = defaultdict(list)
+    for member, frames in stacks:
+        place = telling_frame(frames)
+        spot = None if place is None else (place.function, place.file, place.line)
+        found[spot].append((member, frames))
+    groups = (_group(rows) for rows in found.values())
+    return tuple(sorted(groups, key=lambda group: (not group.frames, -len(group.members))))
+
+
+def _group(rows: Sequence[tuple[int, tuple[Frame, ...]]]) -> Group:
+    frames = rows[0][1]
+    members = tuple(member for member, _ in rows)
+    return Group(members=members, frames=frames, place=telling_frame(frames))

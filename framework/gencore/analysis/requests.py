@@ -1,0 +1,126 @@
+"""Finds the requests that a dumped process was working on, by what its frames have as locals.
+
+A WSGI server calls the application with an ``environ``, an ASGI server with a ``scope``, and a
+Celery worker has a ``request`` for each task: dictionaries with keys that nothing else has
+together. Of these only what names the request is read, and not what may be secret.
+"""
+
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from typing import Final, Literal
+
+import attrs
+
+from gencore.analysis.contents import Contents
+from gencore.analysis.memory import AbsentMemory
+from gencore.analysis.objects import find_in_dict
+from gencore.analysis.python import Python
+
+__all__ = ["Request", "RequestReader"]
+
+Protocol = Literal["WSGI", "ASGI", "Celery"]
+
+_TAG: Final = 7
+"""Bits of a value on a frame, from 3.14 on."""
+_MOST_SLOTS: Final = 1 << 10
+_MOST_KEYS: Final = 1 << 9
+"""Of an environ: it has the process's environment too."""
+_LONGEST: Final = 200
+"""Characters of what is read."""
+_REDACTED: Final = "[redacted]"
+_LIKE_A_SECRET: Final = re.compile(r"(?=[^/]*\d)[^/]{20,}|[^/]*[=@:;][^/]*")
+"""A segment of a path: long with digits, as tokens are, or with what separates names of values."""
+
+
+@attrs.frozen
+class _Shape:
+    """The keys by which a dictionary is recognised, and those of what is shown."""
+
+    protocol: Protocol
+    keys: tuple[str, ...]
+    method: str | None
+    target: str
+
+
+_SHAPES: Final = (
+    _Shape("WSGI", ("wsgi.version", "REQUEST_METHOD", "PATH_INFO"), "REQUEST_METHOD", "PATH_INFO"),
+    _Shape("ASGI", ("asgi", "type", "path", "headers"), "method", "path"),
+    _Shape("Celery", ("task", "id", "root_id"), None, "task"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """A request that was not answered yet."""
+
+    protocol: Protocol
+    method: str | None
+    """``GET``; None of tasks and websockets."""
+    target: str
+    """The path, without a query, or the task's name; segments like secrets are ``[redacted]``."""
+    address: int
+    """Of its dictionary."""
+
+
+class RequestReader:
+    """Finds each request once, in the outermost of the frames that it was passed through."""
+
+    def __init__(self, python: Python) -> None:
+        """Read from a Python's memory."""
+        self._python, self._memory, self._layout = python, python.memory, python.layout
+        self._contents = Contents(python)
+        self._seen: set[int] = set()
+
+    def within(self, frames: Iterable[int]) -> Iterator[Request]:
+        """Yield the requests that the local variables of frames have, by the frames' addresses."""
+        for frame in frames:
+            with suppress(AbsentMemory):
+                for value in self._variables(frame):
+                    if value not in self._seen:
+                        self._seen.add(value)
+                        yield from self._request(value)
+
+    def _variables(self, frame: int) -> Iterator[int]:
+        layout = self._layout
+        code = self._memory.word(frame + layout.code_of_frame) & ~_TAG
+        if "code" not in self._contents.type_of(code).lineage:
+            return
+        count = min(max(0, self._memory.number(code + layout.slots_of_code, 4)), _MOST_SLOTS)
+        words = self._memory.read(frame + layout.locals_of_frame, 8 * count)
+        yield from filter(None, (word & ~_TAG for (word,) in struct.iter_unpack("<Q", words)))
+
+    def _request(self, thing: int) -> Iterator[Request]:
+        with suppress(AbsentMemory):
+            lineage = self._contents.type_of(thing).lineage
+            if "dict" not in lineage or not self._contents.length(thing) or self._is_large(thing):
+                return
+            for shape in _SHAPES:
+                if all(self._find(thing, key) for key in shape.keys):
+                    yield self._of(shape, thing)
+
+    def _is_large(self, thing: int) -> bool:
+        return (self._contents.length(thing) or 0) > _MOST_KEYS
+
+    def _of(self, shape: _Shape, thing: int) -> Request:
+        target = self._text(self._find(thing, shape.target)).partition("?")[0]
+        method = self._text(self._find(thing, shape.method)) if shape.method else None
+        return Request(
+            protocol=shape.protocol,
+            method=method or None,
+            target="/".join(map(_without_secret, target.split("/"))),
+            address=thing,
+        )
+
+    def _find(self, thing: int, key: str) -> int | None:
+        return find_in_dict(self._memory, self._layout, thing, key)
+
+    def _text(self, thing: int | None) -> str:
+        if not thing or "str" not in self._contents.type_of(thing).lineage:
+            return ""
+        return self._contents.text(thing, _LONGEST)
+
+
+def _without_secret(segment: str) -> str:
+    return _REDACTED if _LIKE_A_SECRET.fullmatch(segment) else segment

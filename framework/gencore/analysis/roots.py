@@ -1,0 +1,99 @@
+"""Where a dumped Python's own references begin: its modules, and the frames of its threads."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from typing import Final
+
+import attrs
+import numpy as np
+
+from gencore.analysis.census import HeapObjects
+from gencore.analysis.contents import Contents
+from gencore.analysis.memory import AbsentMemory
+from gencore.analysis.objects import find_in_dict, read_text, type_name
+from gencore.analysis.python import Python
+from gencore.analysis.type_objects import bases_of
+
+__all__ = ["FrameRoot", "ModuleRoot", "find_frames", "find_modules"]
+
+_DICT_OF_MODULE_AT: Final = 16
+_OF_C: Final = 3
+"""``FRAME_OWNED_BY_CSTACK``, or since 3.14 ``_BY_INTERPRETER``: it has no variables."""
+_TAG: Final = 7
+"""Bits of a frame's pointer to its code, from 3.14 on."""
+_MOST_FRAMES, _MOST_MODULES = 1 << 16, 1 << 16
+
+
+@attrs.frozen
+class ModuleRoot:
+    """A module in ``sys.modules``, under the name that it has there."""
+
+    name: str
+    address: int
+    variables: int
+    """The address of its dictionary."""
+
+
+@attrs.frozen
+class FrameRoot:
+    """A call that a thread is in."""
+
+    tid: int
+    function: str
+    """Qualified."""
+    address: int
+    code: int
+
+    @property
+    def shown(self) -> str:
+        """As a root is shown."""
+        return f"thread {self.tid}, {self.function}()"
+
+
+def find_modules(python: Python, objects: HeapObjects) -> tuple[ModuleRoot, ...]:
+    """Return what ``sys.modules`` has, of each interpreter; nothing if it is missing."""
+    types = objects.types
+    rows = [
+        row
+        for row in range(len(types))
+        if any(objects.names[base] == "module" for base in bases_of(types, row))
+    ]
+    modules = objects.things.addresses[np.isin(objects.rows, rows)]
+    contents = Contents(python)
+    found: dict[int, ModuleRoot] = {}
+    for address in map(int, modules[:_MOST_MODULES]):
+        for root in _modules_of(python, contents, address):
+            found.setdefault(root.address, root)
+    return tuple(found.values())
+
+
+def find_frames(python: Python) -> Iterator[FrameRoot]:
+    """Yield the frames of every thread, as far as they can be followed."""
+    for state in python.threads():
+        for frame in islice(python.frames(state), _MOST_FRAMES):
+            try:
+                owner = python.memory.number(frame + python.layout.owner_of_frame, 1)
+                code = python.memory.word(frame + python.layout.code_of_frame) & ~_TAG
+                if owner >= _OF_C or type_name(python.memory, code) != "code":
+                    continue
+                name = python.memory.word(code + python.layout.qualified_name_of_code)
+                function = read_text(python.memory, python.layout, name)
+            except AbsentMemory:
+                continue
+            yield FrameRoot(state.tid, function, frame, code)
+
+
+def _modules_of(python: Python, contents: Contents, module: int) -> Iterator[ModuleRoot]:
+    """Yield the modules in ``modules`` of a module, if that is ``sys``."""
+    memory, layout = python.memory, python.layout
+    with suppress(AbsentMemory):
+        variables = memory.word(module + _DICT_OF_MODULE_AT)
+        name = find_in_dict(memory, layout, variables, "__name__")
+        if not name or read_text(memory, layout, name) != "sys":
+            return
+        modules = find_in_dict(memory, layout, variables, "modules")
+        for key, value in contents.items(modules, _MOST_MODULES) if modules else ():
+            with suppress(AbsentMemory):
+                dictionary = memory.word(value + _DICT_OF_MODULE_AT)
+                yield ModuleRoot(contents.text(key or 0), value, dictionary)

@@ -1,0 +1,43 @@
+"""Reads the names that a dumped process gave its threads: ``threading._active`` of CPython."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Final
+
+from gencore.analysis.memory import AbsentMemory
+from gencore.analysis.objects import find_in_dict
+from gencore.analysis.python import Python
+from gencore.analysis.values import Values
+
+__all__ = ["thread_names"]
+
+_MOST_THREADS: Final = 1 << 14
+
+
+def thread_names(python: Python) -> dict[int, str]:
+    """Return the names by tid, as far as the core has them: without the heap, it has none."""
+    values = Values(python)
+    names: dict[int, str] = {}
+    for interpreter in python.interpreters():
+        with suppress(AbsentMemory):
+            names |= dict(_named(values, _active(python, values, interpreter)))
+    return names
+
+
+def _active(python: Python, values: Values, interpreter: int) -> int:
+    """Return the address of the dictionary of an interpreter's threads. Raises `AbsentMemory`."""
+    memory, layout = python.memory, python.layout
+    modules = memory.word(interpreter + layout.modules_of_interpreter)
+    module = find_in_dict(memory, layout, modules, "threading")
+    if module is None:
+        raise AbsentMemory("the module threading is not loaded")
+    return values.attributes(module)["_active"]
+
+
+def _named(values: Values, active: int) -> Iterator[tuple[int, str]]:
+    for _, thread in values.items(active, _MOST_THREADS):
+        with suppress(AbsentMemory, KeyError):
+            attributes = values.attributes(thread)
+            tid, name = attributes["_native_id"], attributes["_name"]
+            if values.type_name(tid) == "int" and values.type_name(name) == "str":
+                yield int(values.show(tid)), values.text(name)

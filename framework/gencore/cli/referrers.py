@@ -1,0 +1,127 @@
+"""``gencore referrers``: what refers to an object in a core, and the way to it from a root."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gencore._escaping import escape_unprintable
+from gencore.bundle.manifest import ManifestValue
+from gencore.cli.budget import limited
+from gencore.cli.bundle import open_input, unpack
+from gencore.cli.heap import is_heap_missing
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.reader_process import answer_to, check_numpy
+from gencore.cli.thread_stacks import integer_of
+from gencore.errors import ExitCode, UsageError
+
+__all__ = ["referrers_command"]
+
+
+class _Address(click.ParamType[int]):
+    """An address, hexadecimal with 0x in front, or decimal."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        try:
+            address = int(str(value), 0)
+        except ValueError:
+            address = -1
+        if not 0 <= address < 1 << 64:
+            self.fail(f"invalid address: {value!r}", param, ctx)
+        return address
+
+
+@click.command("referrers")
+@bundle_argument
+@click.argument("address", metavar="ADDRESS", type=_Address())
+@click.option("--to-root", is_flag=True, help="Show the shortest way to it, too.")
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Show N referrers.",
+)
+@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@quiet_option
+@json_option
+@limited
+def referrers_command(
+    *, path: Path, address: int, to_root: bool, top: int, keep: bool, quiet: bool, as_json: bool
+) -> int:
+    """Show what refers to the object at ADDRESS.
+
+    Each referrer is shown with how it leads to the object: an attribute, a key, an index, a
+    variable. What native code refers to has more references than referrers. --to-root adds the
+    shortest way from a module or a thread, which takes as long as heap --retained.
+
+    \b
+    Examples:
+      gencore referrers BUNDLE 0x7f3a5c0e1d40
+      gencore referrers --to-root BUNDLE 0x7f3a5c0e1d40
+    """
+    check_numpy()
+    with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
+        if is_heap_missing(opened):
+            return ExitCode.PARTIAL
+        found = answer_to(
+            "referrers", path, copy, str(address), str(top), "to-root" if to_root else ""
+        )
+    if not found.known:
+        raise UsageError(
+            f"no object of the heap begins at {address:#x}",
+            remedy="the addresses of the largest objects: gencore heap BUNDLE",
+        )
+    shown = _shown(found)
+    if as_json:
+        print_json(shown)
+    else:
+        for line in _lines(ManifestValue(shown), to_root=to_root):
+            click.echo(escape_unprintable(line))
+    return ExitCode.COMPLETE
+
+
+def _shown(found: ManifestValue) -> dict[str, Any]:
+    """Return what was found, in the form of --json."""
+    return {
+        **_object(found),
+        "references": integer_of(found["references"]) or 0,
+        "referrers": [
+            {**_object(row), "way": row["way"].text or ""} for row in found["referrers"]
+        ],
+        "referrers_found": integer_of(found["count"]) or 0,
+        "way": found["way"].text,
+        "steps": [_object(row) for row in found["steps"]] if found["steps"].known else None,
+    }
+
+
+def _object(row: ManifestValue) -> dict[str, Any]:
+    numbers = {name: integer_of(row[name]) or 0 for name in ("address", "size")}
+    return {**numbers, "type": row["type"].text or "", "shown": row["shown"].text or ""}
+
+
+def _lines(found: ManifestValue, *, to_root: bool) -> Iterator[str]:
+    yield f"{_address(found)}  {found['shown']}, {found['size']} bytes"
+    yield f"{found['references']} references, {found['referrers_found']} referrers found"
+    yield ""
+    yield f"{'address':>18}  referrer"
+    for row in found["referrers"]:
+        yield f"{_address(row):>18}  {row['type']} {row['way']}"
+        yield f"{'':>18}    {row['shown']}"
+    if to_root:
+        yield ""
+        yield f"{'address':>18}  on the way"
+        for row in found["steps"]:
+            yield f"{_address(row):>18}  {row['shown']}"
+        yield ""
+        yield found["way"].text or "nothing leads to it: it is garbage that was not collected yet"
+
+
+def _address(row: ManifestValue) -> str:
+    return f"{integer_of(row['address']) or 0:#x}"

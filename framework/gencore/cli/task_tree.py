@@ -1,0 +1,163 @@
+"""Asyncio tasks as text: a tree of who waits for whom, in which equal tasks are one entry.
+
+Tasks are equal if their frames are, if they wait in the same function, and if equal ones wait for
+them. Each is shown once: where it is waited for again, there is only its name.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+from gencore.cli.task_rows import LinkRow, TaskRow, TaskRows
+
+__all__ = ["task_lines"]
+
+_ENDED: Final = ("failed", "cancelled", "finished")
+_INDENT: Final = "  "
+_DEEPEST: Final = 30
+"""Levels that are indented: below there is only more of the same."""
+_MOST_NAMES: Final = 3
+_VERBS: Final = {None: "waits for", "Lock": "waits for a Lock held by"}
+
+
+def task_lines(rows: TaskRows, *, each: bool) -> Iterator[str]:
+    """Yield the lines; with *each* of them, no task shares an entry with another."""
+    tree = _Tree(rows.tasks, each=each)
+    for loop in rows.loops:
+        own = [task for task in rows.tasks if task.loop == loop.address]
+        thread = f"run by thread {loop.tid}" if loop.tid is not None else "not running"
+        yield f"{loop.type} at {loop.address:#x}, {thread}: {_summary(own)}"
+        yield from tree.lines([task for task in own if task.state not in _ENDED])
+        yield from _ended(own, each=each)
+        yield ""
+    names = {task.address: task.name for task in rows.tasks}
+    for cycle in rows.cycles:
+        yield _sentence(cycle, {task.address: task for task in rows.tasks}, names)
+
+
+def _summary(tasks: Sequence[TaskRow]) -> str:
+    states = Counter(task.state for task in tasks)
+    shown = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
+    number = f"{len(tasks):,} task{'s' * (len(tasks) != 1)}"
+    return f"{number} ({shown})" if tasks else number
+
+
+class _Tree:
+    """The pending tasks of all loops, each of which is shown once."""
+
+    def __init__(self, tasks: Iterable[TaskRow], *, each: bool) -> None:
+        self._tasks = {task.address: task for task in tasks}
+        self._places = {address: place for place, address in enumerate(self._tasks)}
+        self._key: Callable[[TaskRow], Hashable] = (lambda task: task.address) if each else _key
+        self._shown: set[int] = set()
+
+    def lines(self, tasks: Sequence[TaskRow]) -> Iterator[str]:
+        """Yield a tree from each task that nobody waits for, then of those that are left."""
+        awaited = {link.task for task in self._tasks.values() for link in task.awaits}
+        yield from self._trees(_grouped((t for t in tasks if t.address not in awaited), self._key))
+        for task in tasks:
+            if task.address not in self._shown:
+                yield from self._trees([[task]])
+
+    def _trees(self, groups: Iterable[Sequence[TaskRow]]) -> Iterator[str]:
+        """Yield groups and, below each, those that it waits for: a stack, not a recursion."""
+        todo = [(group, 1, "") for group in reversed(list(groups))]
+        while todo:
+            group, depth, through = todo.pop()
+            indent = _INDENT * min(depth, _DEEPEST)
+            new = [task for task in group if task.address not in self._shown]
+            if not new:
+                yield f"{indent}{through}{_names(group)}: shown above"
+                continue
+            self._shown.update(task.address for task in new)
+            yield f"{indent}{through}{_heading(new)}"
+            yield from (f"{indent}    {line}" for line in _frames(new[0]))
+            todo += [(inner, depth + 1, kind) for kind, inner in reversed(self._awaited(new))]
+
+    def _awaited(self, group: Sequence[TaskRow]) -> list[tuple[str, Sequence[TaskRow]]]:
+        """Return those that a group waits for, in groups, and through what."""
+        through: dict[str | None, set[int]] = defaultdict(set)
+        for link in (link for task in group for link in task.awaits):
+            if link.task in self._tasks:
+                through[link.through].add(link.task)
+        return [
+            (f"{kind}: " if kind else "", inner)
+            for kind, addresses in through.items()
+            for inner in _grouped(
+                (self._tasks[at] for at in sorted(addresses, key=self._places.__getitem__)),
+                self._key,
+            )
+        ]
+
+
+def _key(task: TaskRow) -> Hashable:
+    function = task.awaited.function if task.awaited else None
+    through = tuple(sorted({link.through or "" for link in task.awaits}))
+    return task.state, task.frames, function, through, task.cancel_requests > 0, task.incomplete
+
+
+def _grouped(
+    tasks: Iterable[TaskRow], key: Callable[[TaskRow], Hashable]
+) -> list[Sequence[TaskRow]]:
+    groups: dict[Hashable, list[TaskRow]] = defaultdict(list)
+    for task in tasks:
+        groups[key(task)].append(task)
+    return list(groups.values())
+
+
+def _heading(group: Sequence[TaskRow]) -> str:
+    first = group[0]
+    count = f"{len(group):,} tasks: " if len(group) > 1 else ""
+    asked = ", asked to cancel" if first.cancel_requests else ""
+    return f"{count}{_names(group)} [{_doing(group)}{asked}]"
+
+
+def _names(group: Sequence[TaskRow]) -> str:
+    names = [task.name for task in group]
+    if len(names) > _MOST_NAMES:
+        names = [*names[: _MOST_NAMES - 1], "...", names[-1]]
+    return ", ".join(names)
+
+
+def _doing(group: Sequence[TaskRow]) -> str:
+    """Return what tasks do, with what is said of each only if it is the same of all."""
+    awaited = group[0].awaited
+    if awaited is None:
+        return group[0].state
+    same = {task.awaited for task in group} == {awaited}
+    where = f" of {awaited.type} at {awaited.address:#x}" if same and awaited.address else ""
+    details = {task.awaited.detail for task in group if task.awaited}
+    detail = f": {awaited.detail}" if len(details) == 1 and awaited.detail else ""
+    return f"waiting in {awaited.function}{where}{detail}"
+
+
+def _frames(task: TaskRow) -> Iterator[str]:
+    for frame in task.frames:
+        yield f'File "{frame.file}", line {frame.line}, in {frame.function}'
+        if frame.source_line is not None:
+            yield f"    {frame.source_line}"
+    if task.incomplete is not None:
+        yield f"(inner frames are unknown: {task.incomplete})"
+
+
+def _ended(tasks: Sequence[TaskRow], *, each: bool) -> Iterator[str]:
+    """Yield those that have ended, by how; *each* by itself."""
+    ended = [task for task in tasks if task.state in _ENDED]
+    groups = _grouped(ended, lambda t: t.address if each else (t.state, t.exception))
+    for group in groups:
+        first = group[0]
+        count = f"{len(group):,} tasks: " if len(group) > 1 else ""
+        reason = f": {first.exception}" if first.exception else ""
+        yield f"{_INDENT}{count}{_names(group)} [{first.state}{reason}]"
+
+
+def _sentence(cycle: Sequence[int], tasks: Mapping[int, TaskRow], names: Mapping[int, str]) -> str:
+    def label(task: int) -> str:
+        return names.get(task) or f"{task:#x}"
+
+    clauses = []
+    for task, following in zip(cycle, (*cycle[1:], *cycle[:1]), strict=True):
+        links: Sequence[LinkRow] = tasks[task].awaits if task in tasks else ()
+        through = next((link.through for link in links if link.task == following), None)
+        clauses.append(f"{_VERBS.get(through, 'waits for')} {label(following)}")
+    return f"cycle: {label(cycle[0])} {', which '.join(clauses)}" if cycle else "cycle"

@@ -1,0 +1,71 @@
+"""``gencore tasks``: the asyncio tasks in a core, and who waits for whom."""
+
+from pathlib import Path
+
+import attrs
+import click
+
+from gencore._escaping import escape_unprintable
+from gencore.bundle.manifest import ManifestValue
+from gencore.bundle.source_lines import SourceLines
+from gencore.cli.budget import limited
+from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_gap
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.reader_process import Reading, ask
+from gencore.cli.task_rows import TaskRows, rows_from_core
+from gencore.cli.task_tree import task_lines
+from gencore.errors import ExitCode, IntegrityError
+
+__all__ = ["tasks_command"]
+
+
+@click.command("tasks")
+@bundle_argument
+@click.option("--all", "each", is_flag=True, help="Show each task, equal ones too.")
+@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@quiet_option
+@json_option
+@limited
+def tasks_command(*, path: Path, each: bool, keep: bool, quiet: bool, as_json: bool) -> int:
+    """Show the asyncio tasks, and who waits for whom.
+
+    Below each task are those that it waits for. Tasks that wait in the same place are one entry
+    with their number. Cycles of tasks that wait for each other are named at the end. If the core
+    lacks what leads to tasks, the exit code is 3.
+
+    \b
+    Examples:
+      gencore tasks BUNDLE
+      gencore tasks --all BUNDLE
+    """
+    with open_input(path) as opened:
+        with unpack(opened, keep=keep, quiet=quiet) as copy:
+            reading = ask("tasks", copy)
+        rows = _rows(path, reading, SourceLines(opened))
+    if as_json:
+        print_json(attrs.asdict(rows))
+    else:
+        _print(rows, each=each)
+    if rows.incomplete is not None:
+        click.echo(
+            f"gencore: tasks may be missing: {escape_unprintable(rows.incomplete)}", err=True
+        )
+        return ExitCode.PARTIAL
+    return ExitCode.COMPLETE
+
+
+def _rows(path: Path, reading: Reading, sources: SourceLines) -> TaskRows:
+    for gap in reading.gaps:
+        print_gap(gap)
+    if reading.value is None:
+        raise IntegrityError(f"{path}: {reading.failure}")
+    return rows_from_core(ManifestValue(reading.value), sources)
+
+
+def _print(rows: TaskRows, *, each: bool) -> None:
+    if not rows.loops:
+        click.echo("no event loop of asyncio")
+    for line in task_lines(rows, each=each):
+        click.echo(escape_unprintable(line))

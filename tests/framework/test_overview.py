@@ -1,0 +1,203 @@
+"""What an overview says of a manifest and of an answer about a core, whatever is in them."""
+
+import copy
+import math
+
+import pytest
+
+from gencore._overview import make_overview
+
+PLACE = "reserve (/srv/orders.py:12)"
+NO_TASK = "no task runs before a call returns that is not awaited"
+FRAME = {"function": "reserve", "file": "/srv/orders.py", "line": 12}
+CALLED = {"function": "wait", "file": "/lib/threading.py", "line": 7}
+HELD = {"tid": 7, "place": FRAME, "doing": "running", "frames": [FRAME]}
+ANSWER = {
+    "version": [3, 13, 1],
+    "threads": {
+        "groups": [
+            {
+                "tids": [7, 8],
+                "own": True,
+                "place": FRAME,
+                "doing": [["in futex", 2]],
+                "frames": [FRAME],
+            }
+        ],
+        "gil": [HELD],
+        "waiting_for_gil": 1,
+        "blocked_loops": [HELD | {"frames": [CALLED, FRAME]}],
+    },
+    "deadlocks": [
+        [
+            {"tid": 7, "lock": "Lock", "address": "0x1000", "held_by": 8, "known_by": "with"},
+            {"tid": 8, "lock": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
+        ]
+    ],
+    "requests": [
+        {
+            "protocol": "WSGI",
+            "method": "GET",
+            "target": "/a",
+            "tid": 7,
+            "place": FRAME,
+            "address": 1,
+        }
+    ],
+    "heap": {
+        "types": [{"name": "dict", "count": 5, "size": 500}],
+        "largest": [{"type_name": "dict", "address": 1, "size": 400 << 20}],
+        "all": {"count": 5, "size": 500 << 20},
+        "memory": {"objects_in_pools": 1 << 20, "raw_in_pools": 0, "free_in_pools": 80 << 20},
+    },
+    "packages": {"django": "5.2"},
+    "missing": {"tasks": "unsupported"},
+}
+MANIFEST = {
+    "created_at": "2026-11-24T04:04:19.425838Z",
+    "trigger": {"kind": "gil", "measured": 12.5, "unit": "seconds", "reason": "the GIL stalls"},
+    "core": {"content": "full", "incomplete": "truncated"},
+    "status": {"failed": [{"part": "libraries", "reason": "no space"}], "skipped": []},
+    "process": {
+        "pid": 7,
+        "threads": 90,
+        "open_fds": 1000,
+        "rss_bytes": 1,
+        "limits": {"nofile": {"soft": 1024, "hard": 1024}},
+        "executable": {"name": "python3"},
+    },
+    "container": {"pids": {"max": 200}, "memory": {"current_bytes": 95, "max_bytes": 100}},
+    "host": {"name": "web-1", "memory_total_bytes": 1 << 30},
+    "service": {"name": "orders"},
+    "threads": [
+        {"tid": 7, "python": {"name": "one", "frames": [FRAME]}},
+        {"tid": 8, "python": {"name": "two", "frames": [FRAME]}},
+        {"tid": 9, "name": "native", "python": None},
+    ],
+}
+
+
+def overview(manifest=MANIFEST, answer=ANSWER):
+    return make_overview(manifest, answer, lambda *_: "with second:", "B")
+
+
+def test_sentences_have_their_evidence_and_problems_come_first():
+    """Each is of a rule, with the numbers and names that were read."""
+    findings = [(row.severity, row.sentence, row.evidence) for row in overview().findings]
+
+    assert findings == [
+        (
+            "problem",
+            "deadlock: one waits for a Lock held by two, which waits for an RLock held by one",
+            (
+                f"one waits at {PLACE} for the Lock at 0x1000; its owner is in its with block",
+                f"two waits at {PLACE} for the RLock at 0x2000; the lock records its owner",
+            ),
+        ),
+        (
+            "problem",
+            "the GIL was not given back for 12.5 s before the dump",
+            ("one is running at reserve (/srv/orders.py:12): with second:, and holds the GIL",),
+        ),
+        (
+            "problem",
+            f"the event loop of one is blocked: {NO_TASK}",
+            (
+                "one is running at reserve (/srv/orders.py:12): with second:",
+                "what it has called is in wait (/lib/threading.py:7)",
+            ),
+        ),
+        ("problem", "open files: 98% of the limit is used", ("1,000 of 1,024",)),
+        (
+            "note",
+            "memory of the cgroup, its page cache included: 95% of the limit is used",
+            ("95 B of 100 B",),
+        ),
+        (
+            "note",
+            "one object has 80% of the bytes of all objects: a dict of 400 MiB",
+            ("it is at 0x1",),
+        ),
+        (
+            "note",
+            "most of Python's small blocks are free, in pools that still have objects",
+            ("80 MiB are free, 1 MiB are in use",),
+        ),
+        ("note", "the core is incomplete: truncated", ()),
+        ("note", "parts of the dump are missing: 1", ("libraries: no space",)),
+    ]
+
+
+def test_without_a_core_the_recorded_stacks_are_grouped():
+    """And nothing is claimed of what only a core has."""
+    shown = overview(answer=None)
+
+    assert [(group.count, group.own) for group in shown.groups] == [(2, True), (1, False)]
+    assert shown.groups[0].threads == ("one", "two")
+    assert (shown.gil, shown.heap, shown.requests) == (None, None, ())
+    assert not any("deadlock" in finding.sentence for finding in shown.findings)
+
+
+def test_a_core_of_stacks_has_no_heap():
+    """What the census finds there is a part that nobody chose."""
+    shown = overview({**MANIFEST, "core": {"content": "stacks"}})
+
+    assert shown.heap is None
+    assert shown.missing["heap"] == "the core has the content stacks"
+
+
+def test_names_that_several_threads_have_get_their_tid():
+    """Or a sentence would not say which it is."""
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["threads"][1]["python"]["name"] = "one"
+
+    assert overview(manifest).groups[0].threads == ("one (7)", "one (8)")
+
+
+@pytest.mark.parametrize(
+    ("argv", "program"),
+    [
+        (["python3", "/srv/shop.py", "[redacted]"], "shop.py"),
+        (["python3", "-X", "[redacted]", "/venv/bin/gunicorn", "--bind"], "gunicorn"),
+        (["python3", "-m", "orders"], "orders"),
+        (["python3", "-c", "[redacted]"], "python3"),
+        ([], "python3"),
+    ],
+)
+def test_a_program_is_called_as_its_script(argv, program):
+    """Its interpreter is the same for all."""
+    manifest = copy.deepcopy(MANIFEST)
+    manifest["process"]["argv"] = argv
+
+    assert overview(manifest).subject.program == program
+
+
+def places(value, path=()):
+    """Yield the path of every value, containers too."""
+    yield path
+    if isinstance(value, dict | list):
+        for key, below in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(below, (*path, key))
+
+
+def replaced(whole, path, odd):
+    """Return a copy with one value replaced."""
+    changed = copy.deepcopy(whole)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = odd
+    return changed
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [None, True, -1, 10**400, math.nan, "\x1b", [], {}, [None, [[]]]],
+    ids=lambda odd: ascii(odd)[:20],
+)
+def test_no_odd_value_keeps_an_overview_from_being_made(odd):
+    """Each value of the manifest and of the answer is replaced in turn."""
+    for path in filter(None, places(MANIFEST)):
+        overview(manifest=replaced(MANIFEST, path, odd))
+    for path in filter(None, places(ANSWER)):
+        overview(answer=replaced(ANSWER, path, odd))

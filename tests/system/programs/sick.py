@@ -1,0 +1,87 @@
+"""Run a program in which something is wrong, dump it, and print the bundle.
+
+sick.py KIND DIRECTORY
+"""
+
+import asyncio
+import os
+import queue
+import resource
+import sys
+import threading
+import time
+from pathlib import Path
+
+import gencore
+
+
+def dump():
+    """Dump, and print the bundle."""
+    directory = sys.argv[2]
+    bundle = gencore.collect_core(directory=directory, content="private", sources=True)
+    print(bundle, flush=True)
+
+
+def start(name, function, *arguments):
+    """Start a thread that does not keep the process alive, and return it."""
+    thread = threading.Thread(target=function, args=arguments, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_until_blocked(*threads):
+    """Wait until each thread waits in a system call without a time limit, for a lock that is."""
+    while not all(map(is_blocked, threads)):
+        time.sleep(0.01)
+
+
+def is_blocked(thread):
+    """Whether it is in futex(2) without a time limit: for the GIL it waits with one."""
+    number, *arguments = Path(f"/proc/self/task/{thread.native_id}/syscall").read_text().split()
+    return number == "202" and int(arguments[3], 16) == 0
+
+
+def deadlock():
+    """Two threads that take two locks in a different order, and others that wait for these."""
+    orders, stock = threading.Lock(), threading.Lock()
+    both_have_one, inside = threading.Barrier(2), queue.Queue()
+
+    def reserve(first, second):
+        with first:
+            both_have_one.wait()
+            inside.put("")
+            with second:
+                pass
+
+    threads = (start("reserve", reserve, orders, stock), start("return", reserve, stock, orders))
+    for _ in threads:
+        inside.get()
+    wait_until_blocked(*threads)
+    dump()
+
+
+def blocked_loop():
+    """A coroutine that waits without await."""
+    entered = queue.Queue()
+
+    async def ask_the_database():
+        entered.put("")
+        queue.Queue().get()
+
+    thread = start("serves", asyncio.run, ask_the_database())
+    entered.get()
+    wait_until_blocked(thread)
+    dump()
+
+
+def descriptors():
+    """Nearly all files that may be open are open."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+    for _ in range(83):
+        os.dup(0)
+    dump()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]]()

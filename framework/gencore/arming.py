@@ -46,9 +46,12 @@ class Agent(Protocol):
     `TargetUnavailable`, and `UsageError` if it means several."""
     why_not_recorded: "Callable[[DumpRequest], str | None]"
     """Return why a recorder cannot make a dump of this process."""
-    spawn: Callable[[bytes, list[bytes], list[bytes], int, list[int]], None]
+    runs: Callable[[bytes], bool]
+    """Return whether this process runs the program of that path."""
+    spawn_with_message: Callable[[bytes, list[bytes], list[bytes], bytes, list[int]], None]
     """Start a program, by its path, arguments and environment, that is no child of this process
-    and has nothing of it but a descriptor, as its standard input. Append its pidfd to the list."""
+    and has nothing of it but a local socket, as its standard input, from which it can read the
+    message. Append the socket's other end and the program's pidfd to the list. Raises OSError."""
     hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"
     """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
     what leads to the clone, with what this process says of itself as JSON. Raises `CoreFailed`."""

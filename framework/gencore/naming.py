@@ -6,6 +6,7 @@ import platform
 import re
 import secrets
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from itertools import count
@@ -46,6 +47,8 @@ _DIGITS: Final = 8
 """Hexadecimal digits of the hash that replaces what is left out of a field or name."""
 _HARMFUL: Final = re.compile(r"[^A-Za-z0-9._+=@-]")
 _sequence = count(1)
+_ids = count()
+_SECRET: Final = secrets.token_bytes(16)
 
 
 def check_template(template: object) -> None:
@@ -101,10 +104,16 @@ def pattern_of(template: str) -> re.Pattern[str] | None:
 
 
 def dump_id(created_at: datetime) -> str:
-    """Return a UUID of version 7 (RFC 9562, 5.7): milliseconds, then random bits."""
+    """Return a UUID of version 7 (RFC 9562, 5.7): milliseconds, then random bits.
+
+    They are the hash of a secret and of what no two dumps share: to ask the system for others is
+    to give up the GIL, in a process in which it may be long until it is had again.
+    """
     milliseconds = int(created_at.timestamp() * 1000)
-    value = milliseconds << 80 | 7 << 76 | secrets.randbits(12) << 64 | 2 << 62
-    text = f"{value | secrets.randbits(62):032x}"
+    unique = f"{os.getpid()} {time.monotonic_ns()} {next(_ids)}".encode()
+    random = int.from_bytes(hashlib.blake2b(unique, key=_SECRET, digest_size=10).digest())
+    value = milliseconds << 80 | 7 << 76 | (random >> 62 & 0xFFF) << 64 | 2 << 62
+    text = f"{value | random & (1 << 62) - 1:032x}"
     return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
 
 

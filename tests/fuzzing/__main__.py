@@ -5,23 +5,28 @@ import re
 import sys
 import time
 from collections import Counter
+from functools import partial
+from importlib import import_module
 from itertools import count, islice
 
-from tests.fuzzing import cases, commands, readers, tars
+from tests.fuzzing import cases, readers
 
-MODES = {"readers": readers, "commands": commands, "tars": tars}
+MODES = ("readers", "commands", "tars", "cores")
+MODULES = {"cores": "process_cores"}
+"""The module of a mode that has another name."""
 
 
 def main():
     """Return 1 if a reader did what it may not do."""
     options = _options()
-    mode = MODES[options.mode]
+    mode = import_module(f"tests.fuzzing.{MODULES.get(options.mode, options.mode)}")
+    make = getattr(mode, "make", partial(cases.make, kinds=getattr(mode, "KINDS", cases.KINDS)))
     said, seen, found, begun = Counter(), 0, 0, time.process_time()
     end = time.monotonic() + 60 * options.minutes if options.minutes else None
     for seed in islice(count(options.seed), None if end else options.cases):
         if end and time.monotonic() > end:
             break
-        case = cases.make(seed, getattr(mode, "KINDS", cases.KINDS))
+        case = make(seed)
         seen += 1
         try:
             said.update(re.sub(r"'.*'|[0-9,]*[0-9]", "N", text)[:80] for text in mode.check(case))

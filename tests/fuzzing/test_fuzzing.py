@@ -21,9 +21,15 @@ SOUND = cases.Case(0, "bundle", "sound", (BUNDLES / "sound.tar.gz").read_bytes()
         ("readers", 300),
         ("tars", 60),
         ("commands", 1),
+        ("cores", 8),
         *(
             pytest.param(mode, number, marks=pytest.mark.exhaustive)
-            for mode, number in (("readers", 5000), ("tars", 800), ("commands", 12))
+            for mode, number in (
+                ("readers", 5000),
+                ("tars", 800),
+                ("commands", 12),
+                ("cores", 200),
+            )
         ),
     ],
 )

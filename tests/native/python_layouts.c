@@ -91,6 +91,7 @@ static void show_frames(void)
 #else
 	AT("top_of_frame", struct _PyInterpreterFrame, stackpointer);
 #endif
+	AT("frame_of_frame_object", PyFrameObject, f_frame);
 	SHOW_NUMBER("created_state", FRAME_CREATED);
 #if PY_MINOR_VERSION >= 13
 	SHOW_NUMBER("awaiting_state", FRAME_SUSPENDED_YIELD_FROM);
@@ -123,6 +124,7 @@ static void show_objects(void)
 	AT("base_of_type", PyTypeObject, tp_base);
 	AT("dict_of_type", PyTypeObject, tp_dict);
 	AT("mro_of_type", PyTypeObject, tp_mro);
+	AT("subclasses_of_type", PyTypeObject, tp_subclasses);
 	AT("basic_size_of_type", PyTypeObject, tp_basicsize);
 	AT("item_size_of_type", PyTypeObject, tp_itemsize);
 	AT("members_of_type", PyTypeObject, tp_members);
@@ -139,6 +141,7 @@ static void show_objects(void)
 	AT("qualified_name_of_generator", PyGenObject, gi_qualname);
 	AT("arguments_of_exception", PyBaseExceptionObject, args);
 	AT("content_of_cell", PyCellObject, ob_ref);
+	AT("record_of_frame", PyFrameObject, f_frame);
 	AT("digits_of_int", PyLongObject, PY_DIGITS);
 	AT("value_of_float", PyFloatObject, ob_fval);
 	AT("value_of_complex", PyComplexObject, cval);

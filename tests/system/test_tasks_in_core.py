@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -38,24 +40,18 @@ def test_tasks_are_those_that_the_program_started(installed, check_tasks, tmp_pa
 
     tasks = check_tasks(told, told["bundle"])
 
-    shown = {name: tasks[name].awaited for name in DETAILS}
-    assert {name: (row.type_name, row.detail) for name, row in shown.items()} == DETAILS
-    assert tasks["failed"].exception == "LookupError('of the test')"
-    assert tasks["stream"].awaited.detail.startswith("descriptor=")
-    assert tasks["socket"].awaited.detail.startswith("descriptor=")
+    shown = {name: tasks[name]["awaited"] for name in DETAILS}
+    assert {name: (row["type"], row["detail"]) for name, row in shown.items()} == DETAILS
+    assert tasks["failed"]["exception"] == "LookupError('of the test')"
+    assert tasks["stream"]["awaited"]["detail"].startswith("descriptor=")
+    assert tasks["socket"]["awaited"]["detail"].startswith("descriptor=")
 
 
-def test_the_command_shows_the_tree(installed, tool, tmp_path):
+def test_the_command_shows_the_tree(installed, tasks_of, tmp_path):
     """For people, and as JSON."""
     told = run(installed, tmp_path, "private")
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
-    def show(*options):
-        command = [tool("gencore"), "tasks", "--quiet", *options, told["bundle"]]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-        return done.stdout
-
-    lines = show().splitlines()
+    lines = tasks_of(told["bundle"]).splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("  gather ["))
     assert lines[at + 2].startswith(
         "    gather: 3 tasks: child-1, child-2, child-3 [waiting in sl"
@@ -65,11 +61,106 @@ def test_the_command_shows_the_tree(installed, tool, tmp_path):
         "cycle: cycle-0 waits for cycle-1, which waits for cycle-0",
     ]
     assert not any(line.startswith("    gather: child-1 [") for line in lines)
-    assert any(line.startswith("    gather: child-1 [") for line in show("--all").splitlines())
-    shown = json.loads(show("--json"))
+    assert any(
+        line.startswith("    gather: child-1 [")
+        for line in tasks_of(told["bundle"], "--all").splitlines()
+    )
+    shown = json.loads(tasks_of(told["bundle"], "--json"))
     schema = json.loads((files("gencore.cli") / "schemas" / "tasks.json").read_bytes())
     Draft202012Validator(schema).validate(shown)
     names = {row["address"]: row["name"] for row in shown["tasks"]}
     (gather,) = (row for row in shown["tasks"] if row["name"] == "gather")
     assert {names[link["task"]] for link in gather["awaits"]} == {"child-1", "child-2", "child-3"}
     assert gather["frames"][0]["function"] == "gathering"
+    assert set(gather["frames"][0]) == {"function", "file", "line", "source_line"}
+
+
+@pytest.fixture
+def run_green(installed, make_once):
+    """Return a function that runs a program of a Python which has greenlet and gevent."""
+    version, python = installed
+
+    def install(directory):
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+        subprocess.run([*pip, "--no-compile", "--target", directory, "gevent"], check=True)
+
+    environment = {**os.environ, "PYTHONPATH": str(make_once(f"gevent{version}", install))}
+
+    def run(*command):
+        done = subprocess.run([python, *command], capture_output=True, check=True, env=environment)
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_greenlets_are_those_that_the_program_started(run_green, tasks_of, tmp_path):
+    """Their Python stacks, whatever is between the frames, and those of gevent too."""
+    told = run_green(PROGRAMS / "recorded_greenlets.py", tmp_path)
+
+    found = {
+        row["address"]: row for row in json.loads(tasks_of(told["bundle"], "--json"))["greenlets"]
+    }
+
+    frames = {
+        address: [[f["function"], f["file"], f["line"]] for f in reversed(row["frames"])]
+        for address, row in found.items()
+    }
+    told_frames = {int(address): rows for address, rows in told["suspended"].items()}
+    assert {address: frames[address] for address in told_frames} == told_frames
+    assert {found[address]["state"] for address in told_frames} == {"suspended"}
+    assert {name: found[at]["state"] for name, at in told["others"].items()} == {
+        name: name for name in told["others"]
+    }
+    assert {row["incomplete"] for row in found.values()} == {None}
+    assert sum(row["type"].startswith("gevent.") for row in found.values()) >= 4
+    lines = tasks_of(told["bundle"]).splitlines()
+    assert any(line.startswith("  3 greenlets: gevent.") for line in lines)
+
+
+@pytest.fixture
+def service(installed, tmp_path):
+    """Return a function that runs an asyncio service of a kind; it returns the bundle."""
+
+    def run(kind):
+        program = [installed[1], PROGRAMS / "asyncio_services.py", tmp_path, kind]
+        return subprocess.run(program, capture_output=True, check=True, text=True).stdout.strip()
+
+    return run
+
+
+def test_a_stuck_service_is_a_few_entries(service, tasks_of):
+    """Of a thousand requests it is seen that all wait for one, and for what that waits."""
+    lines = tasks_of(service("stuck")).splitlines()
+    headings = [line.strip() for line in lines if " [" in line]
+
+    (get,) = (line for line in headings if "[waiting in Queue.get of asyncio.queues.Queue" in line)
+    (locked,) = (line for line in headings if "[waiting in Lock.acquire of asyncio.locks." in line)
+    assert "999 tasks: Task-" in locked
+    assert get.endswith(": maxsize=0, unfinished=0, items=0]")
+    assert sum(" tasks: " in line for line in headings) <= 3
+    assert any(re.fullmatch(r" +Lock: Task-\d+: shown above", line) for line in lines)
+    assert not any(line.startswith("cycle:") for line in lines)
+
+
+def test_a_healthy_service_has_no_cycle(service, tasks_of):
+    """At whatever instant it was dumped, and whether a task runs or not."""
+    shown = json.loads(tasks_of(service("healthy"), "--json"))
+
+    assert shown["cycles"] == []
+    assert shown["incomplete"] is None
+    assert len(shown["tasks"]) >= 13
+    assert {row["incomplete"] for row in shown["tasks"]} == {None}
+
+
+def test_damaged_greenlets_give_what_can_be_had(run_green, tmp_path):
+    """No other error, and no endless loop; in a process of its own, because it loads numpy."""
+    told = run_green(PROGRAMS / "recorded_greenlets.py", tmp_path)
+    command = [sys.executable, PROGRAMS / "damaged_greenlets.py", told["bundle"], "200"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    whole, least, count = map(int, done.stdout.split())
+    assert whole >= 10
+    assert least < whole
+    assert count > 50 * whole  # of 200 cores

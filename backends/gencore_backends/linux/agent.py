@@ -32,14 +32,16 @@ __all__ = [
     "is_armed",
     "new_beat",
     "room_for_clone",
+    "runs",
     "set_excluded",
     "set_triggers",
-    "spawn",
+    "spawn_with_message",
     "suspend_beat",
     "why_not_recorded",
 ]
 
-spawn = _native.spawn
+runs = _native.runs
+spawn_with_message = _native.spawn_with_message
 ask_for_dump = _native.ask_for_dump
 beat = _native.beat
 call_after_fork_in_parent = _native.call_after_fork_in_parent

@@ -7,19 +7,17 @@ module `socket`, whose sockets are gevent's in a process that gevent has patched
 import _socket  # noqa: PLC2701 - see above
 import array
 import errno
-import fcntl
 import json
 import os
 import pickle
 from collections.abc import Sequence
-from contextlib import closing
+from struct import pack
 from typing import Any, Final
 
 import attrs
 
-__all__ = ["Channel", "Message", "channel_pair"]
+__all__ = ["Channel", "Message", "encode"]
 
-_STANDARD_ERROR: Final = 2
 _LONGEST_PACKET: Final = 32 << 10
 _MOST_DESCRIPTORS: Final = 16
 _LONG: Final = b"\0"
@@ -41,16 +39,22 @@ class Message:
 class Channel:
     """One end."""
 
-    def __init__(self, socket: _socket.socket) -> None:
-        self._socket = socket
+    def __init__(self, fd: int) -> None:
+        """Own the descriptor of a local socket."""
+        self._socket = _socket.socket(fileno=fd)
 
     def fileno(self) -> int:
         """Return its descriptor, -1 once it is closed."""
         return self._socket.fileno()
 
+    def give_up_sending_after(self, seconds: int) -> None:
+        """Let `send` raise BlockingIOError if the other end leaves so much unread for so long."""
+        limit = pack("@ll", seconds, 0)
+        self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
+
     def send(self, kind: str, value: object = None, descriptors: Sequence[int] = ()) -> None:
         """Send a message. Raises OSError if the other end is gone, and what pickling raises."""
-        data = pickle.dumps((kind, value))
+        data = encode(kind, value)
         if len(data) <= _LONGEST_PACKET:
             self._send(data, descriptors)
             return
@@ -106,18 +110,6 @@ class Channel:
         self._socket.close()
 
 
-def channel_pair() -> tuple[Channel, Channel]:
-    """Return two connected ends, which no program inherits. Raises OSError."""
-    kind = _socket.SOCK_SEQPACKET | _socket.SOCK_CLOEXEC
-    pair = _socket.socketpair(_socket.AF_UNIX, kind)
-    ours, theirs = (Channel(_above_standard_streams(end)) for end in pair)
-    return ours, theirs
-
-
-def _above_standard_streams(socket: _socket.socket) -> _socket.socket:
-    """Return the same one, where no program that has closed these streams writes to it."""
-    if socket.fileno() > _STANDARD_ERROR:
-        return socket
-    with closing(socket):
-        moved = fcntl.fcntl(socket, fcntl.F_DUPFD_CLOEXEC, _STANDARD_ERROR + 1)
-    return _socket.socket(fileno=moved)
+def encode(kind: str, value: object) -> bytes:
+    """Return a message as bytes. Raises what pickling raises."""
+    return pickle.dumps((kind, value))

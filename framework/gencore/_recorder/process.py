@@ -1,6 +1,5 @@
 """The recorder: makes one dump of the process that has started it, and reports to it."""
 
-import _socket  # noqa: PLC2701 - see channel.py
 import io
 import os
 import pickle
@@ -9,7 +8,6 @@ import select
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
-from struct import pack
 from typing import Any, Final
 
 import attrs
@@ -78,12 +76,12 @@ def _raise_limits() -> None:
 
 def _take_channel() -> Channel:
     """Take it from standard input, where plug-ins would find it."""
-    socket = _socket.socket(fileno=os.dup(0))
-    socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, pack("@ll", _PATIENCE, 0))
+    channel = Channel(os.dup(0))
+    channel.give_up_sending_after(_PATIENCE)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return Channel(socket)
+    return channel
 
 
 def _check_version(version: str) -> None:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from gencore._runtime.platform_agent import agent
+
 __all__ = ["LEFT_OUT", "program_of", "why_no_program"]
 
 LEFT_OUT: Final = frozenset(
@@ -21,19 +23,12 @@ _PATHS: Final = (
 
 
 def why_no_program() -> str | None:
-    """Return why no other interpreter can be started here."""
+    """Return why no other interpreter can be started here. Raises `Unsupported`."""
     if getattr(sys, "frozen", False):
         return "the program is frozen, and has no Python interpreter of its own"
-    try:
-        own = os.path.samefile(sys.executable or "/", "/proc/self/exe")  # noqa: PTH121 - no objects
-    except OSError as error:
-        from gencore._runtime.application_errors import reraise_if_from_handler
-
-        reraise_if_from_handler(error)
-        own = False
-    return (
-        None if own else f"sys.executable is {sys.executable!r}, which this process does not run"
-    )
+    if agent().runs(os.fsencode(sys.executable or "/")):
+        return None
+    return f"sys.executable is {sys.executable!r}, which this process does not run"
 
 
 def program_of(

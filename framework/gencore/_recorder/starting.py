@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import CancelledError
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any, Final
 
 import attrs
@@ -17,7 +18,7 @@ import attrs
 from gencore._listeners.spans import trace_ids
 from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
-from gencore._recorder.channel import Message, channel_pair
+from gencore._recorder.channel import Channel, Message, encode
 from gencore._recorder.job import NoRecorder, describe
 from gencore._recorder.program import program_of, why_no_program
 from gencore._recorder.recording import RecorderProcess, Recording
@@ -53,49 +54,43 @@ class _Recorder:
         job = _job(settings, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
         program = program_of("from gencore._recorder.process import main; main()")
-        try:
-            ours, theirs = channel_pair()
-        except OSError as error:
-            reraise_if_from_handler(error)
-            raise NoRecorder(f"no socket can be made: {error.strerror}") from error
-        self._channel = ours
-        self._pidfds: list[int] = []
+        self._started: list[int] = []  # our end of its channel, and its pidfd
         stay.in_child(self.close)
-        stay.in_child(theirs.close)
         try:
-            agent().spawn(*program, theirs.fileno(), self._pidfds)
-            ours.send("job", job)
+            agent().spawn_with_message(*program, encode("job", job), self._started)
         except OSError as error:
-            self.close()
             reraise_if_from_handler(error)
             raise NoRecorder(f"no process can be started: {error.strerror}") from error
-        finally:
-            theirs.close()
         self._limit = settings.request.timeout or _READY_LIMIT
+
+    @cached_property
+    def _channel(self) -> Channel:
+        return Channel(self._started[0])
 
     @property
     def process(self) -> RecorderProcess:
         """It as a process, until it is closed."""
-        return RecorderProcess(self._channel, self._pidfds[0])
+        return RecorderProcess(self._channel, self._started[1])
 
     def give_up(self) -> None:
         """Let it remove what it has made, and wait for that; kill it if it takes too long."""
         with ignored(OSError):
             self._channel.send("give up")  # the end of the channel may be a forked child's too
-        if not wait_for_descriptors({self._pidfds[0]: select.POLLIN}, _GONE_LIMIT):
+        if not wait_for_descriptors({self._started[1]: select.POLLIN}, _GONE_LIMIT):
             self.process.kill()
         self.close()
 
     def close(self) -> None:
         """Let go of it. In a forked child too, whose it is not."""
-        self._channel.close()
-        if self._pidfds:
+        if self._started:
+            self._channel.close()
             self.process.reap()
-            os.close(self._pidfds.pop())
+            os.close(self._started[1])
+            self._started.clear()
 
     def __del__(self) -> None:
         """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""
-        if "_pidfds" in vars(self):
+        if "_started" in vars(self):
             self.close()
 
     def expect(self, kind: str) -> Any:
@@ -127,7 +122,7 @@ class _Recorder:
         }
         request = request.without(standing.excluded_ranges())
         text = json.dumps(facts).encode()
-        return agent().hand_over(request, self._channel.fileno(), self._pidfds[0], text)
+        return agent().hand_over(request, self._channel.fileno(), self._started[1], text)
 
 
 def _raise_what_it_says(message: Message) -> None:
@@ -232,12 +227,10 @@ def refuse(settings: Settings) -> None:
     """Raise `NoRecorder` if a recorder cannot be started here."""
     if is_closed():
         raise NoRecorder("the interpreter is shutting down")
-    if (reason := why_no_program()) is not None:
-        raise NoRecorder(reason)
     if "t" in getattr(sys, "abiflags", ""):  # native code, which could crash, is not even loaded
         raise NoRecorder("this Python is free-threaded")
     try:
-        reason = agent().why_not_recorded(settings.request)
+        reason = why_no_program() or agent().why_not_recorded(settings.request)
     except Unsupported as error:
         raise NoRecorder("this platform has none") from error
     if reason is not None:

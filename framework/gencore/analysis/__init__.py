@@ -4,6 +4,7 @@ Pure functions of bytes. `Memory` is what a core and its bundle's libraries have
 `find_python` finds which Python that was, `read_stacks` what each of its threads was doing,
 `read_waits` for which locks they wait, and `find_deadlocks` which of them wait for each other.
 `read_tasks` reads asyncio's tasks: where each is, and which others it waits for.
+`read_greenlets` reads those of greenlet and gevent, with numpy, of the extra ``analysis``.
 `Values` shows single objects: their attributes, their items, and a bounded ``repr``. The module
 `gencore.analysis.census` counts all of them; it needs numpy, of the extra ``analysis``.
 """
@@ -11,6 +12,7 @@ Pure functions of bytes. `Memory` is what a core and its bundle's libraries have
 from gencore.analysis.awaited import Awaited
 from gencore.analysis.awaiting import Link
 from gencore.analysis.deadlocks import find_deadlocks
+from gencore.analysis.greenlets import Greenlet, read_greenlets
 from gencore.analysis.layouts import Layout
 from gencore.analysis.locks import Lock, Wait, read_waits
 from gencore.analysis.loops import Loop
@@ -18,12 +20,14 @@ from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python
 from gencore.analysis.stacks import Frame, Thread, read_stacks
 from gencore.analysis.tasks import Task, Tasks, read_tasks
+from gencore.analysis.type_facts import TypeFacts
 from gencore.analysis.values import Values
 
 __all__ = [
     "AbsentMemory",
     "Awaited",
     "Frame",
+    "Greenlet",
     "Layout",
     "Link",
     "Lock",
@@ -35,10 +39,12 @@ __all__ = [
     "Tasks",
     "Thread",
     "ThreadState",
+    "TypeFacts",
     "Values",
     "Wait",
     "find_deadlocks",
     "find_python",
+    "read_greenlets",
     "read_stacks",
     "read_tasks",
     "read_waits",

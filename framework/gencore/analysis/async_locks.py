@@ -1,8 +1,7 @@
-"""Finds which asyncio task holds a Lock: that in whose ``async with`` block it is.
+"""Finds which asyncio tasks hold a Lock or a Semaphore: those in an ``async with`` block of it.
 
-A Lock of asyncio does not know its owner, but a suspended frame keeps the lock's ``__aexit__`` on
-its stack as long as the block runs, and while it is entered. A Lock that was acquired otherwise
-has an unknown owner.
+Neither knows who has acquired it, but a suspended frame keeps the ``__aexit__`` on its stack as
+long as the block runs, and while it is entered. Who has acquired one otherwise is unknown.
 """
 
 from collections import defaultdict
@@ -14,32 +13,35 @@ from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.python import Python
 from gencore.analysis.values import Values
 
-__all__ = ["find_owners"]
+__all__ = ["find_holders"]
 
 _EXIT: Final = "_ContextManagerMixin.__aexit__"
 _LONGEST_NAME: Final = 100
+_MOST_HOLDERS: Final = 16
+"""Of a semaphore: each that waits for it would wait for all of more."""
 
 
-def find_owners(
+def find_holders(
     python: Python,
     values: Values,
     coroutines: CoroutineReader,
     waiting: Mapping[int, int],
     frames: Mapping[int, Iterable[int]],
-) -> dict[int, int]:
-    """Return the task that holds each lock, if it is known.
+) -> dict[int, tuple[int, ...]]:
+    """Return the tasks in blocks of each lock, as far as it is known.
 
-    *waiting* has the lock that a task waits for, *frames* the suspended frames of each task.
+    *waiting* has the lock that a task waits for, *frames* the suspended frames of each task. Of a
+    semaphore that more than 16 tasks hold, there are none.
     """
     reader = _Blocks(python, values, coroutines)
-    inside: dict[int, set[int]] = defaultdict(set)
+    inside: dict[int, dict[int, None]] = defaultdict(dict)
     locks = set(waiting.values())
     for task, its_frames in frames.items() if locks else ():
         for frame in its_frames:
             for lock in reader.entered(frame):
                 if lock in locks and waiting.get(task) != lock:
-                    inside[lock].add(task)
-    return {lock: next(iter(tasks)) for lock, tasks in inside.items() if len(tasks) == 1}
+                    inside[lock][task] = None
+    return {lock: tuple(tasks) for lock, tasks in inside.items() if len(tasks) <= _MOST_HOLDERS}
 
 
 class _Blocks:
@@ -53,7 +55,7 @@ class _Blocks:
             stack = self._coroutines.stack(frame)
         except AbsentMemory:
             return
-        for value, following in zip(stack, (*stack[1:], 0), strict=True):
+        for value, following in zip(stack, (*stack[1:], 0), strict=False):
             try:
                 lock = self._exited_by(value, following)
             except AbsentMemory:

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from gencore.analysis.chunks import ChunkLayout, LargeObjects, find_large_objects, runs_outside
 from gencore.analysis.pools import LARGEST_BLOCK, POOL_SIZE, Pools, blocks_in_use, find_pools
 from gencore.analysis.python import Python
+from gencore.analysis.recognition import Recognition
 from gencore.analysis.sizes import Sizes
 from gencore.analysis.type_objects import TypeTable, find_types, names_of
-from gencore.analysis.words import Addresses, Mask, Run, Things, Words
+from gencore.analysis.words import Addresses, Run, Things, Words
 
 __all__ = [
     "Census",
@@ -38,14 +39,6 @@ _DEBUG_HEAD: Final = 16
 _DEBUG_TAIL: Final = 8
 """Bytes that it puts behind one, of the pattern too."""
 _PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
-_PREHEADERS: Final = (0, 16, 32)
-_LINK_FLAGS: Final = np.uint64(7)
-_COLLECTING: Final = np.uint64(2)
-_FREE_LIST_MINOR: Final = 14
-"""The first minor version whose free objects may have a pointer in place of their references."""
-_HALF, _OVERFLOW = np.uint64(0xFFFFFFFF), np.uint64(0xFFFF00000000)
-_MOST_REFERENCES: Final = {11: np.uint64(1 << 40)}
-_LATER_MOST_REFERENCES: Final = np.uint64(1 << 34)
 
 
 @attrs.frozen
@@ -170,7 +163,7 @@ class HeapSearch:
         self.sizes = Sizes(python, self.words, self.types, self.names)
         self._debugging = _is_debugging(self.words, self.pools)
         in_front = _DEBUG_HEAD if self._debugging else 0
-        self._recognition = _Recognition(python, self.words, self.types, in_front)
+        self._recognition = Recognition(python, self.words, self.types, in_front)
 
     def in_pools(self) -> Iterator[tuple[int, Things, Numbers, Numbers]]:
         """Yield the bytes of blocks in use, the objects in these, their rows, and their blocks."""
@@ -242,67 +235,6 @@ def _is_debugging(words: Words, pools: Pools) -> bool:
     return False
 
 
-class _Recognition:
-    """Decides which blocks are objects, and which of these are alive."""
-
-    def __init__(self, python: Python, words: Words, types: TypeTable, in_front: int) -> None:
-        self._minor, self._words, self._types = python.minor, words, types
-        self._in_front = in_front
-        self._smallest = types.basic_sizes.copy()
-        self._smallest[types.are_texts] = python.layout.ascii_head
-
-    def objects(self, blocks: Things, size: int) -> tuple[Things, Numbers]:
-        """Return the objects in some blocks of one size, and the rows of their types."""
-        room = size - self._in_front
-        begins = blocks.moved(self._in_front)
-        rows = np.full(len(begins), -1, np.int64)
-        left = np.arange(len(begins))
-        for preheader in _PREHEADERS:
-            if preheader + 16 > room:
-                break
-            found = self._types.find(begins.chosen(left).word(preheader + 8))
-            known = np.flatnonzero(found >= 0)  # of no types, none
-            row = found[known]
-            fits = known[
-                (self._types.preheaders[row] == preheader)
-                & (self._smallest[row] + preheader <= room)
-            ]
-            rows[left[fits]] = found[fits]
-            left = np.delete(left, fits)
-        known = np.flatnonzero(rows >= 0)
-        rows = rows[known]
-        things = begins.chosen(known).moved(self._types.preheaders[rows])
-        alive = self.alive(things, rows)
-        return things.chosen(alive), rows[alive]
-
-    def alive(self, things: Things, rows: Numbers) -> Mask:
-        """Return which objects have references, and are in the collector's list if in any.
-
-        Memory that once was an object, and now is something else, may look like one.
-        """
-        return self._has_references(things) & self._is_linked(things, rows)
-
-    def _has_references(self, things: Things) -> Mask:
-        count = things.word()
-        if self._minor >= _FREE_LIST_MINOR:
-            alive: Mask = (count & _HALF != 0) & (count & _OVERFLOW == 0)
-        else:
-            most = _MOST_REFERENCES.get(self._minor, _LATER_MOST_REFERENCES)
-            alive = (count != 0) & (count < most)
-        return alive
-
-    def _is_linked(self, things: Things, rows: Numbers) -> Mask:
-        """Return false if the next object does not lead back, unless a collection was going on."""
-        linked = np.ones(len(things), np.bool_)
-        listed = np.flatnonzero(self._types.has_gc[rows])
-        heads = things.chosen(listed).moved(-16)
-        following = heads.word()
-        back = self._words.at((following & ~_LINK_FLAGS) + np.uint64(8))[0]
-        leads_back = (following == 0) | (back & ~_LINK_FLAGS == heads.addresses)
-        linked[listed] = leads_back | (heads.word(8) & _COLLECTING != 0)
-        return linked
-
-
 class _Tally:
     """Adds up objects by type."""
 
@@ -318,20 +250,38 @@ class _Tally:
 
     def add(self, things: Things, rows: Numbers, allocated: Numbers) -> None:
         """Count objects of the types in some rows."""
+        self._allocated += np.bincount(rows, allocated, len(self._types)).astype(np.int64)
+        counts = np.bincount(rows, minlength=len(self._types))
+        self._counts += counts
+        varying = np.zeros(len(counts), np.bool_)
+        for row in map(int, np.flatnonzero(counts)):
+            size = self._sizes.of_each(row)
+            if size is None:
+                varying[row] = True
+                continue
+            self._bytes[row] += int(counts[row]) * size
+            if size > self._least_of_largest():
+                of_type = things.addresses[np.flatnonzero(rows == row)[: self._top]]
+                self._note_largest(row, of_type, np.full(len(of_type), size))
+        chosen = np.flatnonzero(varying[rows])
+        self._add_varying(things.chosen(chosen), rows[chosen])
+
+    def _add_varying(self, things: Things, rows: Numbers) -> None:
+        """Add the sizes of objects that are not the same for all of a type."""
         order = np.argsort(rows.astype(np.uint16), kind="stable")
-        ordered = rows[order]
-        borders = np.flatnonzero(np.diff(ordered)) + 1
+        borders = np.flatnonzero(np.diff(rows[order])) + 1
         for chosen in np.split(order, borders) if len(order) else ():
             row = int(rows[chosen[0]])
             sizes = self._sizes.of(row, things.chosen(chosen))
-            self._counts[row] += len(chosen)
             self._bytes[row] += int(sizes.sum())
-            self._allocated[row] += int(allocated[chosen].sum())
-            self._note_largest(row, things.addresses[chosen], sizes)
+            if sizes.max() > self._least_of_largest():
+                self._note_largest(row, things.addresses[chosen], sizes)
+
+    def _least_of_largest(self) -> int:
+        return self._largest[-1][0] if len(self._largest) == self._top else -1
 
     def _note_largest(self, row: int, things: Addresses, sizes: Numbers) -> None:
-        least = self._largest[-1][0] if len(self._largest) == self._top else -1
-        for index in np.argsort(sizes)[-self._top :] if sizes.max() > least else ():
+        for index in np.argsort(sizes)[-self._top :]:
             self._largest.append((int(sizes[index]), int(things[index]), row))
         self._largest = sorted(self._largest, reverse=True)[: self._top]
 

@@ -64,6 +64,7 @@ class Layout:
     slots_of_code: int = 72
     stack_of_code: int = 64
     instructions_of_code: int
+    frame_of_frame_object: int = 24
     frame_of_generator: int = 72
     """In coroutines and asynchronous generators too, as is the next one."""
     state_of_generator: int = 67
@@ -88,6 +89,7 @@ class Layout:
     dict_of_type: int = 264
     dict_offset_of_type: int = 288
     mro_of_type: int = 344
+    subclasses_of_type: int = 360
     qualified_name_of_type: int = 872
     cached_keys_of_type: int = 880
     kind_of_member: int = 8
@@ -110,6 +112,8 @@ class Layout:
     qualified_name_of_generator: int = 32
     arguments_of_exception: int = 24
     content_of_cell: int = 16
+    record_of_frame: int = 24
+    """In a frame object, ``PyFrameObject``: what it leads to has the other offsets of frames."""
     values_in_values: int = 8
     """3.11 and 3.12 have the first value where the others have sizes."""
 

@@ -17,6 +17,7 @@ from gencore.analysis.frame_values import FrameValues
 from gencore.analysis.known_types import KnownTypes
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.python import Python, ThreadState
+from gencore.analysis.scalars import read_int
 from gencore.analysis.values import Values
 from gencore.analysis.waiting import Kind, Reason
 
@@ -50,7 +51,8 @@ class OwnerReader:
     """Reads who holds what has a record of it."""
 
     def __init__(self, python: Python, values: Values) -> None:
-        self._memory, self._layout, self._values = python.memory, python.layout, values
+        self._python, self._memory, self._layout = python, python.memory, python.layout
+        self._values = values
 
     def identity_in(self, reason: Reason) -> int:
         """Return the identity of the thread that is in the record; 0 if there is none."""
@@ -59,8 +61,8 @@ class OwnerReader:
                 return self._memory.word(reason.address + _OWNER_AT)
             if attribute := _OWNER_IN.get(reason.kind):
                 found = self._values.attributes(reason.address).get(attribute, 0)
-                text = self._values.show(found) if found else ""
-                return int(text) if text.isdecimal() else 0
+                if found and self._values.type_name(found) == "int":
+                    return read_int(self._python, found) or 0
         return 0
 
     def identity(self, state: ThreadState) -> int:

@@ -26,6 +26,8 @@ WRITABLE: Final = 2
 """PF_W of elf(5), in the flags of a program header."""
 _WORD: Final = struct.Struct("<Q")
 _LONGEST_STRING: Final = 4096
+_KERNEL: Final = 1 << 63
+"""Where the kernel's half of all addresses begins: no process has memory there."""
 
 
 class AbsentMemory(IntegrityError):
@@ -55,7 +57,10 @@ class Memory:
     """Pieces in order of address, none of which overlaps another."""
 
     def __init__(self, pieces: Iterable[Piece]) -> None:
-        """Take over pieces; of those that overlap, the first in order of address is kept whole."""
+        """Take over pieces; of those that overlap, the first in order of address is kept whole.
+
+        What lies in the kernel's half of all addresses is left out.
+        """
         self.pieces = list(_without_overlaps(pieces))
         self._starts = [piece.start for piece in self.pieces]
 
@@ -123,10 +128,11 @@ class Memory:
 def _without_overlaps(pieces: Iterable[Piece]) -> Iterator[Piece]:
     end = 0
     for piece in sorted(pieces, key=attrgetter("start")):
-        start = max(piece.start, end)
-        if start < piece.end:
-            yield attrs.evolve(piece, start=start, offset=piece.offset + start - piece.start)
-            end = piece.end
+        start, ends = max(piece.start, end), min(piece.end, _KERNEL)
+        if start < ends:
+            offset = piece.offset + start - piece.start
+            yield attrs.evolve(piece, start=start, end=ends, offset=offset)
+            end = ends
 
 
 def _dumped(

@@ -121,9 +121,14 @@ class TypeLayouts:
 
         return Owned(tuple(member for member in members if member != without), parts)
 
+    def row_of(self, name: str) -> int:
+        """Return the row of a type by its name, -1 if it was not found."""
+        return self._names.index(name) if name in self._names else -1
+
     def keys_of_attributes(self, row: int) -> int:
         """Return the address of the table that has the names of an instance's attributes, or 0."""
-        return int(self._cached_keys[row]) if self.types.flags[row] & _MANAGED_DICT else 0
+        found = int(self._cached_keys[row]) if self.types.flags[row] & _MANAGED_DICT else 0
+        return max(0, found)  # a negative number is an address of the kernel's
 
     def _rule(self, row: int) -> tuple["_Rule", int]:
         """Return the rule of the nearest base that has one, and its row; else of `object`'s."""

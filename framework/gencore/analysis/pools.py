@@ -11,6 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis import _blocks
 from gencore.analysis.words import Addresses, Mask, Run, Things, Words
 
 __all__ = ["LARGEST_BLOCK", "POOL_SIZE", "Pools", "blocks_in_use", "find_pools"]
@@ -22,7 +23,7 @@ LARGEST_BLOCK: Final = 512
 _HEAD: Final = 48
 _STEP: Final = 16
 """Bytes by which the sizes of blocks differ."""
-_MOST_POOLS: Final = 1 << 9
+_MOST_POOLS: Final = 1 << 7
 """That are looked at together, so that what is in work stays in the processor's cache."""
 
 Numbers = NDArray[np.int64]
@@ -82,15 +83,16 @@ def find_pools(words: Words) -> Pools:
 def blocks_in_use(words: Words, pools: Pools) -> Things:
     """Return the blocks in use of pools that have blocks of one size.
 
-    A pool whose list of free blocks is unsound is none, or was being changed: it gives no block.
+    A sound list of free blocks leads to as many blocks of the pool as are free, each once. A pool
+    whose list is unsound is none, or was being changed: it gives no block.
     """
-    size = int(pools.sizes[0])
-    free, sound = _free_blocks(words, pools, size)
-    places = _HEAD + np.arange(free.shape[1]) * size
     heads, _ = words.things(pools.addresses)
-    addresses = heads.addresses[:, None] + places.view(np.uint64)
-    used = ~free & (places < (_HEAD + pools.carved * size)[:, None]) & sound[:, None]
-    return Things(addresses[used], (heads.places[:, None] + (places >> 3))[used], heads.core)
+    room = int(pools.used.sum())
+    addresses, places = np.empty(room, np.uint64), np.empty(room, np.int64)
+    columns = (heads.addresses, heads.places, pools.used, pools.carved, pools.free)
+    size = int(pools.sizes[0])
+    count = _blocks.used_blocks(heads.core, *columns, size, addresses, places)
+    return Things(addresses[:count], places[:count], heads.core)
 
 
 def _pools_in(run: Run) -> tuple[Addresses, Numbers, Numbers, Numbers, Addresses]:
@@ -115,32 +117,3 @@ def _pools_in(run: Run) -> tuple[Addresses, Numbers, Numbers, Numbers, Addresses
         *(column[sound].astype(np.int64) for column in columns),
         free[sound],
     )
-
-
-def _free_blocks(words: Words, pools: Pools, size: int) -> tuple[NDArray[np.bool_], Mask]:
-    """Return for each block of each pool whether it is free, and which pools' lists are sound.
-
-    The lists of all pools are followed together, one step each time. A sound one leads to as many
-    blocks of the pool as are free, each once.
-    """
-    free = np.zeros((len(pools), (POOL_SIZE - _HEAD) // size), np.bool_)
-    sound = np.ones(len(pools), np.bool_)
-    left = pools.carved - pools.used
-    rows, at = np.arange(len(pools)), pools.free
-    while len(rows):
-        ended = left[rows] == 0
-        sound[rows[ended & (at != 0)]] = False
-        rows, at = rows[~ended], at[~ended]
-        offset = at - pools.addresses[rows] - np.uint64(_HEAD)
-        index = (offset // np.uint64(size)).astype(np.int64)
-        good = (offset % np.uint64(size) == 0) & (offset < POOL_SIZE)
-        good &= (index >= 0) & (index < pools.carved[rows])
-        good[good] &= ~free[rows[good], index[good]]
-        sound[rows[~good]] = False
-        rows, at, index = rows[good], at[good], index[good]
-        free[rows, index] = True
-        left[rows] -= 1
-        at, there = words.at(at)
-        sound[rows[~there]] = False
-        rows, at = rows[there], at[there]
-    return free, sound

@@ -11,8 +11,9 @@ from typing import Final
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import SIZE_AT, find_in_dict, read_text
 from gencore.analysis.python import Python
+from gencore.analysis.times import TIMES
 
-__all__ = ["SCALARS"]
+__all__ = ["SCALARS", "read_int"]
 
 Shown = Callable[[Python, int, int], str]
 _MOST_DIGITS: Final = 64
@@ -24,6 +25,11 @@ _SIGN, _NEGATIVE, _LENGTH_SHIFT = 3, 2, 3
 """In ``lv_tag`` of later ones."""
 _CONTENT_OF_BYTES_AT: Final = 32
 _DICT_OF_MODULE_AT: Final = 16
+
+
+def read_int(python: Python, thing: int) -> int | None:
+    """Return an int; None if it has more than 64 digits of 30 bits. Raises `AbsentMemory`."""
+    return _number(python, thing)[0]
 
 
 def _constant(text: str) -> Shown:
@@ -133,5 +139,6 @@ SCALARS: Final[dict[str, Shown]] = {
     "coroutine": _generator("coroutine"),
     "async_generator": _generator("async_generator"),
     "module": _module,
+    **TIMES,
 }
 """By the name of the type whose layout it is; the last argument is a number of characters."""

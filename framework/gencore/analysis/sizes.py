@@ -68,6 +68,14 @@ class Sizes:
         sizes = self._formulas[row](kind, things) + self._types.preheaders[row]
         return np.where((sizes >= 0) & (sizes <= self._words.size), sizes, basic)
 
+    def of_each(self, row: int) -> int | None:
+        """Return the size of each object of the type in a row; None if they differ."""
+        if row not in self._formulas:
+            self._formulas[row] = self._formula(row)
+        if self._formulas[row] is not _with_items or self._types.item_sizes[row]:
+            return None
+        return int(self._types.basic_sizes[row] + self._types.preheaders[row])
+
     def of_block(self, row: int, things: Things) -> Numbers:
         """Return the bytes that objects take themselves, without buffers of their own."""
         basic, item = (int(c[row]) for c in (self._types.basic_sizes, self._types.item_sizes))

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import attrs
 
-from gencore.analysis.async_locks import find_owners
+from gencore.analysis.async_locks import find_holders
 from gencore.analysis.awaited import Awaited, AwaitedReader
 from gencore.analysis.awaiting import Awaiting, Link
 from gencore.analysis.coroutines import Chain, CoroutineReader
@@ -26,7 +26,7 @@ __all__ = ["Task", "Tasks", "read_tasks"]
 
 State = Literal["running", "ready", "not started", "waiting", "finished", "failed", "cancelled"]
 
-_LOCK: Final = "Lock.acquire"
+_LOCKS: Final = {"Lock.acquire": "Lock", "Semaphore.acquire": "Semaphore"}
 _LONGEST_ERROR: Final = 200
 _MOST_THREADS: Final = 1 << 16
 
@@ -71,9 +71,9 @@ class Tasks:
 def read_tasks(python: Python) -> Tasks:
     """Return the asyncio tasks of all event loops, C's and Python's.
 
-    Tasks that have ended are among them if something refers to them, from 3.14 on only those that
-    others wait for. If the core lacks what leads to tasks, as it does with the contents ``stacks``
-    and ``triage``, there are none, and `Tasks.incomplete` says so.
+    Tasks that have ended are among them as long as something refers to them; from 3.14 on, numpy,
+    of the extra ``analysis``, is needed for these. If the core lacks what leads to tasks, as it
+    does with the contents ``stacks`` and ``triage``, there are none; `Tasks.incomplete` says why.
     """
     return _Reader(python).tasks()
 
@@ -97,19 +97,19 @@ class _Reader:
         self._coroutines = CoroutineReader(python, self._values)
         self._stacks = StackReader(python)
         self._awaited = AwaitedReader(python.memory, self._values, self._coroutines)
-        futures = FutureReader(python, self._values)
-        self._awaiting = Awaiting(python, self._values, futures)
+        self._futures = FutureReader(python, self._values)
+        self._awaiting = Awaiting(python, self._values, self._futures)
 
     def tasks(self) -> Tasks:
-        addresses, incomplete = find_tasks(self._python, self._values)
+        addresses, incomplete = find_tasks(self._python, self._values, self._futures)
         for address in addresses:
             self._awaiting.add(address)
         known = {f.address: self._known(f) for f in self._awaiting.tasks() if f.coroutine}
-        owners = self._owners(known.values())
+        holders = self._holders(known.values())
         loops = read_loops(self._python, self._values, (row.future.loop for row in known.values()))
         places = {loop.address: place for place, loop in enumerate(loops)}
         tasks = sorted(
-            (self._task(row, owners) for row in known.values()),
+            (self._task(row, holders) for row in known.values()),
             key=lambda task: (places.get(task.loop, len(places)), _natural(task.name)),
         )
         links = {task.address: [link.task for link in task.awaits] for task in tasks}
@@ -165,20 +165,17 @@ class _Reader:
             return self._awaited.executor_job(job) if job else self._awaited.read(frames)
         return None
 
-    def _owners(self, tasks: Iterable[_Known]) -> dict[int, int]:
-        """Return the task that holds each lock that is waited for, if it is known."""
+    def _holders(self, tasks: Iterable[_Known]) -> dict[int, tuple[int, ...]]:
+        """Return the tasks that hold each lock that is waited for, as far as it is known."""
         rows = [row for row in tasks if row.chain.state == "suspended"]
         waiting = {row.future.address: lock for row in rows if (lock := _lock_of(row))}
         frames = {row.future.address: row.chain.frames for row in rows}
-        return find_owners(self._python, self._values, self._coroutines, waiting, frames)
+        return find_holders(self._python, self._values, self._coroutines, waiting, frames)
 
-    def _task(self, row: _Known, owners: Mapping[int, int]) -> Task:
+    def _task(self, row: _Known, holders: Mapping[int, tuple[int, ...]]) -> Task:
         future = row.future
         pending = future.state == "pending"
         awaits = tuple(self._awaiting.links(future)) if pending else ()
-        owner = owners.get(_lock_of(row) or 0)
-        if owner is not None:
-            awaits += (Link(owner, "Lock"),)
         return Task(
             address=future.address,
             name=future.name,
@@ -186,7 +183,7 @@ class _Reader:
             state=row.state,
             frames=tuple(frame for _, frame in reversed(row.frames)),
             awaited=row.awaited,
-            awaits=awaits,
+            awaits=(*awaits, *_links_to_holders(row, holders)),
             exception=self._values.show(future.exception, _LONGEST_ERROR)
             if future.exception
             else None,
@@ -196,9 +193,17 @@ class _Reader:
 
 
 def _lock_of(row: _Known) -> int | None:
-    """Return the lock that a task waits for, if it does."""
+    """Return the lock, or semaphore, that a task waits for, if it does."""
     awaited = row.awaited
-    return awaited.address if awaited and awaited.function == _LOCK else None
+    return awaited.address if awaited and awaited.function in _LOCKS else None
+
+
+def _links_to_holders(row: _Known, holders: Mapping[int, tuple[int, ...]]) -> Iterator[Link]:
+    """Yield what a task waits for that waits for a lock: of a Lock, only a single holder is it."""
+    kind = _LOCKS.get(row.awaited.function) if row.awaited else None
+    found = holders.get(_lock_of(row) or 0, ())
+    if kind == "Semaphore" or len(found) == 1:
+        yield from (Link(task, kind) for task in found)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

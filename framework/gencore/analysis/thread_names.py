@@ -7,6 +7,7 @@ from typing import Final
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import find_in_dict
 from gencore.analysis.python import Python
+from gencore.analysis.scalars import read_int
 from gencore.analysis.values import Values
 
 __all__ = ["thread_names"]
@@ -20,7 +21,7 @@ def thread_names(python: Python) -> dict[int, str]:
     names: dict[int, str] = {}
     for interpreter in python.interpreters():
         with suppress(AbsentMemory):
-            names |= dict(_named(values, _active(python, values, interpreter)))
+            names |= dict(_named(python, values, _active(python, values, interpreter)))
     return names
 
 
@@ -34,10 +35,12 @@ def _active(python: Python, values: Values, interpreter: int) -> int:
     return values.attributes(module)["_active"]
 
 
-def _named(values: Values, active: int) -> Iterator[tuple[int, str]]:
+def _named(python: Python, values: Values, active: int) -> Iterator[tuple[int, str]]:
     for _, thread in values.items(active, _MOST_THREADS):
         with suppress(AbsentMemory, KeyError):
             attributes = values.attributes(thread)
             tid, name = attributes["_native_id"], attributes["_name"]
             if values.type_name(tid) == "int" and values.type_name(name) == "str":
-                yield int(values.show(tid)), values.text(name)
+                number = read_int(python, tid)
+                if number is not None:
+                    yield number, values.text(name)

@@ -5,17 +5,19 @@ static, in the data of the interpreter or of a library. No list leads to all of 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis import _blocks
 from gencore.analysis.objects import TYPE_AT, TYPE_NAME_AT, name_of_type, static_name_at
 from gencore.analysis.python import Python
 from gencore.analysis.words import Addresses, Mask, Run, Words
 
-__all__ = ["TypeTable", "find_types"]
+__all__ = ["TypeTable", "bases_of", "find_types", "names_of", "types_at"]
 
 _BASIC_SIZE_AT, _ITEM_SIZE_AT, _FLAGS_AT, _BASE_AT = 32, 40, 168, 256
 """The same in all versions, as are those in `gencore.analysis.objects`."""
@@ -34,10 +36,13 @@ _MOST_METATYPES: Final = 4
 _DEEPEST: Final = 64
 """Bases of a type in a row."""
 _SLOTS: Final = 1 << 16
+_ALIGNMENT: Final = 4
+"""Bits of an address that are 0 in that of any type."""
 _PIECE: Final = 1 << 17
 """Words that are compared at a time, so that they stay in the processor's cache."""
 
 Numbers = NDArray[np.int64]
+Rows = NDArray[np.int32]
 
 
 @attrs.frozen(eq=False)
@@ -56,27 +61,19 @@ class TypeTable:
     def __len__(self) -> int:
         return len(self.addresses)
 
-    def find(self, words: Addresses) -> Numbers:
+    def find(self, words: Addresses) -> Rows:
         """Return for each word the row of the type whose address it is, or -1."""
-        found = np.full(len(words), -1, np.int64)
-        if not len(self):
-            return found
-        likely = np.flatnonzero(self._slots[_slot_of(words)])
-        chosen = words[likely]
-        row = np.minimum(np.searchsorted(self.addresses, chosen), len(self) - 1)
-        same = self.addresses[row] == chosen
-        found[likely[same]] = row[same]
-        return found
+        rows = np.empty(len(words), np.int32)
+        _blocks.rows_of_words(np.ascontiguousarray(words), self.slots, self.addresses, rows)
+        return rows
 
     def within(self, run: Run) -> Iterator[tuple[Addresses, Numbers]]:
         """Yield where words of a run are types, and the rows of these."""
         for first in range(0, len(run.words), _PIECE):
-            words = run.words[first : first + _PIECE]
-            likely = np.flatnonzero(self._slots[_slot_of(words)])
-            rows = self.find(words[likely])
-            known = rows >= 0
-            places = likely[known].astype(np.uint64) + np.uint64(first)
-            yield np.uint64(run.start) + places * np.uint64(8), rows[known]
+            rows = self.find(run.words[first : first + _PIECE])
+            known = np.flatnonzero(rows >= 0)
+            places = known.astype(np.uint64) + np.uint64(first)
+            yield np.uint64(run.start) + places * np.uint64(8), rows[known].astype(np.int64)
 
     @property
     def has_gc(self) -> Mask:
@@ -102,12 +99,18 @@ class TypeTable:
         flagged: Mask = self.flags & bit != 0
         return flagged
 
-    _slots: NDArray[np.bool_] = attrs.field(init=False)
+    @cached_property
+    def slots(self) -> Rows:
+        """The row of each type where its address leads to in a table, or in the next free slot.
 
-    @_slots.default
-    def _likely_slots(self) -> NDArray[np.bool_]:
-        slots = np.zeros(_SLOTS, np.bool_)
-        slots[_slot_of(self.addresses)] = True
+        Of 32,768 types at most: half of the table is free. -1 is where none is.
+        """
+        slots = np.full(_SLOTS, -1, np.int32)
+        for row, address in enumerate(self.addresses[: _SLOTS // 2].tolist()):
+            slot = address >> _ALIGNMENT & _SLOTS - 1
+            while slots[slot] >= 0:
+                slot = slot + 1 & _SLOTS - 1
+            slots[slot] = row
         return slots
 
     def chosen(self, which: Mask | Numbers) -> "TypeTable":
@@ -133,6 +136,12 @@ def find_types(python: Python, words: Words, runs: Iterable[Run]) -> TypeTable:
     return known
 
 
+def types_at(python: Python, words: Words, addresses: Iterable[int]) -> TypeTable:
+    """Return the types at some addresses, without those that cannot be types."""
+    table = _look_at(python, words, np.array([*addresses], np.uint64))
+    return table.chosen(np.argsort(table.addresses))
+
+
 def names_of(python: Python, types: TypeTable) -> list[str]:
     """Return the qualified name of each type, with its module unless that is ``builtins``."""
     pairs = zip(types.addresses, types.are_heap_types, strict=True)
@@ -150,11 +159,6 @@ def bases_of(types: TypeTable, row: int) -> Iterator[int]:
         if following < 0:
             return
         row = int(following)
-
-
-def _slot_of(words: Addresses) -> NDArray[np.int64]:
-    """Return where a word is in a table in which few others are: types are aligned to 16."""
-    return ((words >> np.uint64(4)) & np.uint64(_SLOTS - 1)).view(np.int64)
 
 
 def _candidates_for_type(runs: list[Run]) -> Addresses:

@@ -10,6 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis import _blocks
 from gencore.analysis.memory import Memory, Piece
 
 __all__ = ["Addresses", "Mask", "Run", "Things", "Words"]
@@ -23,8 +24,8 @@ _PAGES: Final = 1 << 18
 """In a region of 1 GiB."""
 _REGIONS: Final = 1 << 17
 """That a process can have."""
-_MOST_REGIONS: Final = 1 << 12
-"""That are in the table, which has 1 MiB for each."""
+_FEW_REGIONS: Final = 32
+"""That are in the table of any core, which has 1 MiB for each; and as many as that has MiB."""
 
 
 @attrs.frozen(eq=False)
@@ -93,26 +94,27 @@ class Words:
         largest = max(self._pieces, key=lambda p: (p.writable, p.end - p.start), default=None)
         source, skew = (largest.source, _skew(largest)) if largest else (memoryview(b""), 0)
         self._core = _as_words(source[skew:])
-        self._table = _PageTable((p for p in self._pieces if p.source is source), skew)
+        self._table = _PageTable(
+            (p for p in self._pieces if p.source is source), skew, len(source)
+        )
 
     def at(self, addresses: Addresses) -> tuple[Addresses, Mask]:
         """Return the words at *addresses*, 0 where there is none, and where there is one."""
-        pages = self._table.pages_of(addresses)
-        there = (pages >= 0) & (addresses % np.uint64(_SIZE) == 0)
+        places = self._table.places_of(self._core, addresses)
+        there = places >= 0
         if there.all():
-            return self._core.take(_place(pages, addresses)), there
+            return self._core.take(places), there
         values = np.zeros(len(addresses), np.uint64)
-        values[there] = self._core.take(_place(pages[there], addresses[there]))
-        rest = np.flatnonzero(pages < 0)
+        values[there] = self._core.take(places[there])
+        rest = np.flatnonzero(~there)
         values[rest], there[rest] = self._anywhere(addresses[rest])
         return values, there
 
     def things(self, addresses: Addresses) -> tuple[Things, Mask]:
         """Return those of some addresses that the core itself has, and which these are."""
-        pages = self._table.pages_of(addresses)
-        there = (pages >= 0) & (addresses % np.uint64(_SIZE) == 0)
-        chosen = addresses[there]
-        return Things(chosen, _place(pages[there], chosen), self._core), there
+        places = self._table.places_of(self._core, addresses)
+        there = places >= 0
+        return Things(addresses[there], places[there], self._core), there
 
     def _anywhere(self, addresses: Addresses) -> tuple[Addresses, Mask]:
         """Return the same of memory that is not in the table."""
@@ -150,12 +152,6 @@ def _skew(piece: Piece) -> int:
     return (piece.offset - piece.start) % _PAGE
 
 
-def _place(pages: NDArray[np.int64], addresses: Addresses) -> NDArray[np.int64]:
-    """Return which word of a file is at each address, whose page's number in it is given."""
-    words = (addresses >> np.uint64(3)).view(np.int64) & (_PAGE // _SIZE - 1)
-    return pages * (_PAGE // _SIZE) + words
-
-
 class _PageTable:
     """Where in one file each page of memory lies: two levels, as the processor has them.
 
@@ -163,16 +159,17 @@ class _PageTable:
     over all addresses, not all are in it.
     """
 
-    def __init__(self, pieces: Iterable[Piece], skew: int) -> None:
+    def __init__(self, pieces: Iterable[Piece], skew: int, size: int) -> None:
         self._regions = np.zeros(_REGIONS + 1, np.int32)
         tables = [np.full(_PAGES, -1, np.int32)]
+        most = _FEW_REGIONS + (size >> 20)
         for piece in pieces:
             start = -(-piece.start // _PAGE)
             end = piece.end // _PAGE
             if _skew(piece) != skew:
                 continue
             number = start + (piece.offset - piece.start) // _PAGE
-            while start < min(end, _REGIONS * _PAGES) and len(tables) <= _MOST_REGIONS:
+            while start < min(end, _REGIONS * _PAGES) and len(tables) <= most:
                 region, first = divmod(start, _PAGES)
                 if not self._regions[region]:
                     self._regions[region] = len(tables)
@@ -183,9 +180,9 @@ class _PageTable:
                 start, number = start + count, number + count
         self._tables = np.concatenate(tables)
 
-    def pages_of(self, addresses: Addresses) -> NDArray[np.int64]:
-        """Return for each address the number of its page in the file, or -1."""
-        region = np.minimum(addresses >> np.uint64(30), np.uint64(_REGIONS)).view(np.int64)
-        page = (addresses >> np.uint64(12)).view(np.int64) & (_PAGES - 1)
-        page += self._regions.take(region).astype(np.int64) * _PAGES
-        return self._tables.take(page).astype(np.int64)
+    def places_of(self, core: Addresses, addresses: Addresses) -> NDArray[np.int64]:
+        """Return which word of the core is at each address, or -1."""
+        places = np.empty(len(addresses), np.int64)
+        addresses = np.ascontiguousarray(addresses)
+        _blocks.places_of(core, addresses, self._regions, self._tables, places)
+        return places

@@ -56,9 +56,11 @@ def place_of(package: str) -> Path | None:
 
 
 def check_numpy() -> None:
-    """Raise `UsageError` if numpy, which reads objects, is not installed."""
+    """Raise `UsageError` if numpy, which reads objects, is not installed, or our C part is not."""
     if place_of("numpy") is None:
         raise UsageError("numpy is not installed", remedy="pip install 'gencore[analysis]'")
+    if place_of("gencore.analysis._blocks") is None:
+        raise UsageError("objects are unsupported: this gencore was built without its C part")
 
 
 def ask(question: str, copy: UnpackedCore, *arguments: str) -> Reading:

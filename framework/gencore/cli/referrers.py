@@ -12,7 +12,7 @@ from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import ADDRESS, bundle_argument, json_option, quiet_option
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode, UsageError
@@ -20,25 +20,9 @@ from gencore.errors import ExitCode, UsageError
 __all__ = ["referrers_command"]
 
 
-class _Address(click.ParamType[int]):
-    """An address, hexadecimal with 0x in front, or decimal."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number."""
-        try:
-            address = int(str(value), 0)
-        except ValueError:
-            address = -1
-        if not 0 <= address < 1 << 64:
-            self.fail(f"invalid address: {value!r}", param, ctx)
-        return address
-
-
 @click.command("referrers")
 @bundle_argument
-@click.argument("address", metavar="ADDRESS", type=_Address())
+@click.argument("address", metavar="ADDRESS", type=ADDRESS)
 @click.option("--to-root", is_flag=True, help="Show the shortest way to it, too.")
 @click.option(
     "--top",

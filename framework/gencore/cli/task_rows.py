@@ -1,14 +1,27 @@
-"""The asyncio tasks that `gencore.analysis` finds in a core, as rows."""
+"""The asyncio tasks and greenlets that `gencore.analysis` finds in a core, as rows."""
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import attrs
 
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.source_lines import SourceLines
-from gencore.cli.thread_stacks import Frame, integer_of
+from gencore.cli.thread_stacks import integer_of
 
-__all__ = ["AwaitedRow", "LinkRow", "LoopRow", "TaskRow", "TaskRows", "rows_from_core"]
+__all__ = [
+    "AwaitedRow",
+    "FrameRow",
+    "GreenletRow",
+    "LinkRow",
+    "LoopRow",
+    "TaskRow",
+    "TaskRows",
+    "rows_from_core",
+]
+
+
+_Thing = TypeVar("_Thing")
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +32,18 @@ class LoopRow:
     type: str | None
     tid: int | None
     """Of the thread that runs it."""
+
+
+@attrs.frozen(kw_only=True)
+class FrameRow:
+    """One call of a Python function; what is unknown is None."""
+
+    function: str | None
+    file: str | None
+    line: int | None
+    """From 1."""
+    source_line: str | None
+    """The line itself, if the bundle has it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -48,12 +73,24 @@ class TaskRow:
     name: str
     loop: int
     state: str
-    frames: tuple[Frame, ...]
+    frames: tuple[FrameRow, ...]
     """The outermost first."""
     awaited: AwaitedRow | None
     awaits: tuple[LinkRow, ...]
     exception: str | None
     cancel_requests: int
+    incomplete: str | None
+
+
+@attrs.frozen(kw_only=True)
+class GreenletRow:
+    """One greenlet."""
+
+    address: int
+    type: str | None
+    state: str
+    frames: tuple[FrameRow, ...]
+    """The outermost first."""
     incomplete: str | None
 
 
@@ -66,13 +103,16 @@ class TaskRows:
     tasks: tuple[TaskRow, ...]
     cycles: tuple[tuple[int, ...], ...]
     """Addresses of tasks of which each waits for the next, and the last for the first."""
+    greenlets: tuple[GreenletRow, ...]
     incomplete: str | None
 
 
 def rows_from_core(found: ManifestValue, sources: SourceLines) -> TaskRows:
     """Return what `gencore.analysis.answers.tasks` answered, with source lines of the bundle."""
     frames = [_frame(row, sources) for row in found["frames"]]
+    stacks = [_stack(row, frames) for row in found["stacks"]]
     awaited = [_awaited(row) for row in found["awaited"]]
+    links = [_links(row) for row in found["links"]]
     return TaskRows(
         python=".".join(str(number) for number in found["version"].rows),
         loops=tuple(
@@ -83,22 +123,20 @@ def rows_from_core(found: ManifestValue, sources: SourceLines) -> TaskRows:
             )
             for row in found["loops"]
         ),
-        tasks=tuple(_task(row, frames, awaited) for row in found["tasks"]),
+        tasks=tuple(_task(row, stacks, awaited, links) for row in found["tasks"]),
         cycles=tuple(tuple(_integer(task) for task in cycle) for cycle in found["cycles"]),
+        greenlets=tuple(_greenlet(row, stacks) for row in found["greenlets"]),
         incomplete=found["incomplete"].text,
     )
 
 
-def _frame(row: ManifestValue, sources: SourceLines) -> Frame:
+def _frame(row: ManifestValue, sources: SourceLines) -> FrameRow:
     file, line = row["file"].text, integer_of(row["line"])
-    return Frame(
-        kind="python",
+    return FrameRow(
         function=row["function"].text,
         file=file,
         line=line,
         source_line=sources.find(file or "", line),
-        library=None,
-        locals=None,
     )
 
 
@@ -111,26 +149,51 @@ def _awaited(row: ManifestValue) -> AwaitedRow:
     )
 
 
-def _task(row: ManifestValue, frames: Sequence[Frame], awaited: Sequence[AwaitedRow]) -> TaskRow:
-    places = [_integer(place) for place in row["frames"]]
-    thing = integer_of(row["awaited"])
-    links = [link.rows for link in row["awaits"]]
+def _stack(row: ManifestValue, frames: Sequence[FrameRow]) -> tuple[FrameRow, ...]:
+    return tuple(frame for place in reversed(row.rows) if (frame := _at(place, frames)))
+
+
+def _links(row: ManifestValue) -> tuple[LinkRow, ...]:
+    pairs = [link.rows for link in row]
+    return tuple(
+        LinkRow(task=_integer(pair[0]), through=pair[1].text) for pair in pairs if len(pair) > 1
+    )
+
+
+def _task(
+    row: ManifestValue,
+    stacks: Sequence[tuple[FrameRow, ...]],
+    awaited: Sequence[AwaitedRow],
+    links: Sequence[tuple[LinkRow, ...]],
+) -> TaskRow:
     return TaskRow(
         address=_integer(row["address"]),
         name=row["name"].text or "",
         loop=_integer(row["loop"]),
         state=row["state"].text or "unknown",
-        frames=tuple(frames[place] for place in reversed(places) if place < len(frames)),
-        awaited=awaited[thing] if thing is not None and thing < len(awaited) else None,
-        awaits=tuple(
-            LinkRow(task=_integer(link[0]), through=link[1].text)
-            for link in links
-            if len(link) > 1
-        ),
+        frames=_at(row["stack"], stacks) or (),
+        awaited=_at(row["awaited"], awaited),
+        awaits=_at(row["awaits"], links) or (),
         exception=row["exception"].text,
         cancel_requests=_integer(row["cancel_requests"]),
         incomplete=row["incomplete"].text,
     )
+
+
+def _greenlet(row: ManifestValue, stacks: Sequence[tuple[FrameRow, ...]]) -> GreenletRow:
+    return GreenletRow(
+        address=_integer(row["address"]),
+        type=row["type_name"].text,
+        state=row["state"].text or "unknown",
+        frames=_at(row["stack"], stacks) or (),
+        incomplete=row["incomplete"].text,
+    )
+
+
+def _at(place: ManifestValue, things: Sequence[_Thing]) -> _Thing | None:
+    """Return what is at a place of a list; None unless that is one of its places."""
+    number = integer_of(place)
+    return things[number] if number is not None and number < len(things) else None
 
 
 def _integer(value: ManifestValue) -> int:

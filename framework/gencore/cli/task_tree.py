@@ -1,45 +1,78 @@
-"""Asyncio tasks as text: a tree of who waits for whom, in which equal tasks are one entry.
+"""Asyncio tasks and greenlets as text: of tasks a tree of who waits for whom; equal ones are one.
 
-Tasks are equal if their frames are, if they wait in the same function, and if equal ones wait for
-them. Each is shown once: where it is waited for again, there is only its name.
+Tasks are equal if their frames are, and if they wait in the same function and the same way. Each
+is shown once: where it is waited for again, there is only its name.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
-from gencore.cli.task_rows import LinkRow, TaskRow, TaskRows
+from gencore.cli.task_rows import GreenletRow, LinkRow, TaskRow, TaskRows
 
-__all__ = ["task_lines"]
+__all__ = ["greenlet_lines", "task_lines"]
 
 _ENDED: Final = ("failed", "cancelled", "finished")
 _INDENT: Final = "  "
 _DEEPEST: Final = 30
 """Levels that are indented: below there is only more of the same."""
 _MOST_NAMES: Final = 3
-_VERBS: Final = {None: "waits for", "Lock": "waits for a Lock held by"}
+_MOST_ENTRIES: Final = 500
+"""Of tasks, and of greenlets, unless each is asked for."""
+_MOST_CYCLES, _LONGEST_CYCLE = 20, 10
+"""Sentences, and tasks in one."""
+_Row = TypeVar("_Row", TaskRow, GreenletRow)
+_VERBS: Final = {
+    "Lock": "waits for a Lock held by",
+    "Semaphore": "waits for a Semaphore held by",
+}
 
 
 def task_lines(rows: TaskRows, *, each: bool) -> Iterator[str]:
     """Yield the lines; with *each* of them, no task shares an entry with another."""
     tree = _Tree(rows.tasks, each=each)
+    of_loop: dict[int, list[TaskRow]] = defaultdict(list)
+    for task in rows.tasks:
+        of_loop[task.loop].append(task)
     for loop in rows.loops:
-        own = [task for task in rows.tasks if task.loop == loop.address]
+        own = of_loop[loop.address]
         thread = f"run by thread {loop.tid}" if loop.tid is not None else "not running"
         yield f"{loop.type} at {loop.address:#x}, {thread}: {_summary(own)}"
         yield from tree.lines([task for task in own if task.state not in _ENDED])
         yield from _ended(own, each=each)
         yield ""
-    names = {task.address: task.name for task in rows.tasks}
-    for cycle in rows.cycles:
-        yield _sentence(cycle, {task.address: task for task in rows.tasks}, names)
+    tasks = {task.address: task for task in rows.tasks}
+    yield from (_sentence(cycle, tasks) for cycle in rows.cycles[:_MOST_CYCLES])
+    if len(rows.cycles) > _MOST_CYCLES:
+        yield f"{len(rows.cycles) - _MOST_CYCLES:,} cycles more: --json has all"
 
 
-def _summary(tasks: Sequence[TaskRow]) -> str:
-    states = Counter(task.state for task in tasks)
+def greenlet_lines(greenlets: Sequence[GreenletRow], *, each: bool) -> Iterator[str]:
+    """Yield the lines of greenlets, if there are any."""
+    if not greenlets:
+        return
+    yield _summary(greenlets, "greenlet")
+    groups = _grouped(greenlets, lambda g: (g.address if each else g.type, g.state, g.frames))
+    for group in groups if each else groups[:_MOST_ENTRIES]:
+        count = f"{len(group):,} greenlets: " if len(group) > 1 else ""
+        places = _listed([f"{greenlet.address:#x}" for greenlet in group])
+        yield f"{_INDENT}{count}{group[0].type} at {places} [{group[0].state}]"
+        yield from (f"{_INDENT}    {line}" for line in _frames(group[0], "outer"))
+    hidden = 0 if each else sum(map(len, groups[_MOST_ENTRIES:]))
+    yield from _more(hidden, "greenlets")
+    yield ""
+
+
+def _more(hidden: int, what: str) -> Iterator[str]:
+    if hidden:
+        yield f"{_INDENT}{hidden:,} {what} more: --all shows each"
+
+
+def _summary(rows: Sequence[TaskRow | GreenletRow], what: str = "task") -> str:
+    states = Counter(row.state for row in rows)
     shown = ", ".join(f"{count:,} {state}" for state, count in states.most_common())
-    number = f"{len(tasks):,} task{'s' * (len(tasks) != 1)}"
-    return f"{number} ({shown})" if tasks else number
+    number = f"{len(rows):,} {what}{'s' * (len(rows) != 1)}"
+    return f"{number} ({shown})" if rows else number
 
 
 class _Tree:
@@ -50,6 +83,7 @@ class _Tree:
         self._places = {address: place for place, address in enumerate(self._tasks)}
         self._key: Callable[[TaskRow], Hashable] = (lambda task: task.address) if each else _key
         self._shown: set[int] = set()
+        self._left = len(self._tasks) if each else _MOST_ENTRIES
 
     def lines(self, tasks: Sequence[TaskRow]) -> Iterator[str]:
         """Yield a tree from each task that nobody waits for, then of those that are left."""
@@ -58,11 +92,12 @@ class _Tree:
         for task in tasks:
             if task.address not in self._shown:
                 yield from self._trees([[task]])
+        yield from _more(sum(task.address not in self._shown for task in tasks), "tasks")
 
     def _trees(self, groups: Iterable[Sequence[TaskRow]]) -> Iterator[str]:
         """Yield groups and, below each, those that it waits for: a stack, not a recursion."""
         todo = [(group, 1, "") for group in reversed(list(groups))]
-        while todo:
+        while todo and self._left:
             group, depth, through = todo.pop()
             indent = _INDENT * min(depth, _DEEPEST)
             new = [task for task in group if task.address not in self._shown]
@@ -70,6 +105,7 @@ class _Tree:
                 yield f"{indent}{through}{_names(group)}: shown above"
                 continue
             self._shown.update(task.address for task in new)
+            self._left -= 1
             yield f"{indent}{through}{_heading(new)}"
             yield from (f"{indent}    {line}" for line in _frames(new[0]))
             todo += [(inner, depth + 1, kind) for kind, inner in reversed(self._awaited(new))]
@@ -96,12 +132,10 @@ def _key(task: TaskRow) -> Hashable:
     return task.state, task.frames, function, through, task.cancel_requests > 0, task.incomplete
 
 
-def _grouped(
-    tasks: Iterable[TaskRow], key: Callable[[TaskRow], Hashable]
-) -> list[Sequence[TaskRow]]:
-    groups: dict[Hashable, list[TaskRow]] = defaultdict(list)
-    for task in tasks:
-        groups[key(task)].append(task)
+def _grouped(rows: Iterable[_Row], key: Callable[[_Row], Hashable]) -> list[Sequence[_Row]]:
+    groups: dict[Hashable, list[_Row]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
     return list(groups.values())
 
 
@@ -113,7 +147,10 @@ def _heading(group: Sequence[TaskRow]) -> str:
 
 
 def _names(group: Sequence[TaskRow]) -> str:
-    names = [task.name for task in group]
+    return _listed([task.name for task in group])
+
+
+def _listed(names: list[str]) -> str:
     if len(names) > _MOST_NAMES:
         names = [*names[: _MOST_NAMES - 1], "...", names[-1]]
     return ", ".join(names)
@@ -131,13 +168,13 @@ def _doing(group: Sequence[TaskRow]) -> str:
     return f"waiting in {awaited.function}{where}{detail}"
 
 
-def _frames(task: TaskRow) -> Iterator[str]:
-    for frame in task.frames:
+def _frames(row: TaskRow | GreenletRow, missing: str = "inner") -> Iterator[str]:
+    for frame in row.frames:
         yield f'File "{frame.file}", line {frame.line}, in {frame.function}'
         if frame.source_line is not None:
             yield f"    {frame.source_line}"
-    if task.incomplete is not None:
-        yield f"(inner frames are unknown: {task.incomplete})"
+    if row.incomplete is not None:
+        yield f"({missing} frames are unknown: {row.incomplete})"
 
 
 def _ended(tasks: Sequence[TaskRow], *, each: bool) -> Iterator[str]:
@@ -151,13 +188,17 @@ def _ended(tasks: Sequence[TaskRow], *, each: bool) -> Iterator[str]:
         yield f"{_INDENT}{count}{_names(group)} [{first.state}{reason}]"
 
 
-def _sentence(cycle: Sequence[int], tasks: Mapping[int, TaskRow], names: Mapping[int, str]) -> str:
+def _sentence(cycle: Sequence[int], tasks: Mapping[int, TaskRow]) -> str:
     def label(task: int) -> str:
-        return names.get(task) or f"{task:#x}"
+        return tasks[task].name if task in tasks else f"{task:#x}"
 
     clauses = []
-    for task, following in zip(cycle, (*cycle[1:], *cycle[:1]), strict=True):
+    followers = (*cycle[1:], *cycle[:1])
+    for task, following in list(zip(cycle, followers, strict=True))[:_LONGEST_CYCLE]:
         links: Sequence[LinkRow] = tasks[task].awaits if task in tasks else ()
         through = next((link.through for link in links if link.task == following), None)
-        clauses.append(f"{_VERBS.get(through, 'waits for')} {label(following)}")
-    return f"cycle: {label(cycle[0])} {', which '.join(clauses)}" if cycle else "cycle"
+        verb = _VERBS.get(through or "", "waits for")
+        clauses.append(f"{verb} {label(following)}")
+    left = len(cycle) - len(clauses)
+    rest = f", and so on: {left:,} tasks more" if left else ""
+    return f"cycle: {label(cycle[0])} {', which '.join(clauses)}{rest}" if cycle else "cycle"

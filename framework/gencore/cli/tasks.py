@@ -1,4 +1,4 @@
-"""``gencore tasks``: the asyncio tasks in a core, and who waits for whom."""
+"""``gencore tasks``: the asyncio tasks in a core, who waits for whom, and greenlets."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, quiet_option
 from gencore.cli.reader_process import Reading, ask
 from gencore.cli.task_rows import TaskRows, rows_from_core
-from gencore.cli.task_tree import task_lines
+from gencore.cli.task_tree import greenlet_lines, task_lines
 from gencore.errors import ExitCode, IntegrityError
 
 __all__ = ["tasks_command"]
@@ -29,11 +29,12 @@ __all__ = ["tasks_command"]
 @json_option
 @limited
 def tasks_command(*, path: Path, each: bool, keep: bool, quiet: bool, as_json: bool) -> int:
-    """Show the asyncio tasks, and who waits for whom.
+    """Show the asyncio tasks, who waits for whom, and greenlets.
 
     Below each task are those that it waits for. Tasks that wait in the same place are one entry
-    with their number. Cycles of tasks that wait for each other are named at the end. If the core
-    lacks what leads to tasks, the exit code is 3.
+    with their number. Cycles of tasks that wait for each other are named at the end. Greenlets,
+    those of gevent too, are shown with their stacks. If the core lacks what leads to tasks or
+    greenlets, the exit code is 3.
 
     \b
     Examples:
@@ -50,7 +51,7 @@ def tasks_command(*, path: Path, each: bool, keep: bool, quiet: bool, as_json: b
         _print(rows, each=each)
     if rows.incomplete is not None:
         click.echo(
-            f"gencore: tasks may be missing: {escape_unprintable(rows.incomplete)}", err=True
+            f"gencore: some may be missing: {escape_unprintable(rows.incomplete)}", err=True
         )
         return ExitCode.PARTIAL
     return ExitCode.COMPLETE
@@ -65,7 +66,8 @@ def _rows(path: Path, reading: Reading, sources: SourceLines) -> TaskRows:
 
 
 def _print(rows: TaskRows, *, each: bool) -> None:
-    if not rows.loops:
-        click.echo("no event loop of asyncio")
-    for line in task_lines(rows, each=each):
+    if not rows.loops and not rows.greenlets:
+        click.echo("no event loop of asyncio and no greenlet")
+    lines = (*greenlet_lines(rows.greenlets, each=each), *task_lines(rows, each=each))
+    for line in lines:
         click.echo(escape_unprintable(line))

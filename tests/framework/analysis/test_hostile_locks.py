@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gencore.analysis import Lock, Memory, Wait, find_deadlocks, find_python, read_waits
+from gencore.analysis.values import Values
 from gencore.analysis.waiting import Kind
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
@@ -215,6 +216,21 @@ def test_an_owner_that_is_gone_is_said_to_be(dumped):
 
     lock = waits[told["threads"]["rlocks-0"]]
     assert (lock.owner, lock.known_by, lock.is_owner_gone) == (None, "record", True)
+
+
+def test_an_identity_of_absurd_length_is_unknown(dumped):
+    """The int that a Thread has for it says that it has billions of digits."""
+    core, memory, told = dumped
+    python = find_python(memory, core)
+    joins = told["threads"]["joins-0"]
+    waits = {wait.tid: wait.lock for wait in read_waits(python, core)}
+    identity = Values(python).attributes(waits[joins].address)["_ident"]
+
+    changed = find_python(Changed(memory, {identity + 16: 1 << 60}), core)
+    lock = {wait.tid: wait.lock for wait in read_waits(changed, core)}[joins]
+
+    assert waits[joins].owner == told["threads"]["joins-1"]
+    assert (lock.kind, lock.owner, lock.is_owner_gone) == ("Thread", None, False)
 
 
 def test_a_thread_that_has_just_got_its_lock_does_not_wait(dumped):

@@ -209,3 +209,16 @@ def test_a_core_that_vanished_is_reported(tmp_path):
         path.unlink()
         with pytest.raises(IntegrityError, match="unreadable"):
             Memory.of_core(core, path)
+
+
+def test_memory_of_the_kernel_is_no_process_s():
+    """A header may claim any address; no number beyond 64 bits is made of it."""
+    source = memoryview(bytes(64))
+    pieces = [
+        Piece((1 << 63) - 16, (1 << 63) + 48, source, 0, writable=True, path=None),
+        Piece((1 << 64) - 8, (1 << 64) + 56, source, 0, writable=True, path=None),
+    ]
+
+    (kept,) = Memory(pieces).pieces
+
+    assert (kept.start, kept.end) == ((1 << 63) - 16, 1 << 63)

@@ -116,6 +116,8 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
         "grown": [],
     }
     assert shown("why", bundle)["groups"]
+    module, *_ = shown("objects", "--type", "module", bundle)["objects"]
+    assert shown("inspect", bundle, str(module["address"]))["attributes"]
 
 
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle, tmp_path):

@@ -2,22 +2,22 @@
 
 import pytest
 
-from gencore.cli.task_rows import AwaitedRow, LinkRow, LoopRow, TaskRow, TaskRows
-from gencore.cli.task_tree import task_lines
-from gencore.cli.thread_stacks import Frame
+from gencore.cli.task_rows import (
+    AwaitedRow,
+    FrameRow,
+    GreenletRow,
+    LinkRow,
+    LoopRow,
+    TaskRow,
+    TaskRows,
+)
+from gencore.cli.task_tree import greenlet_lines, task_lines
 
 LOOP = LoopRow(address=0x100, type="asyncio.Loop", tid=7)
 
 
 def frame(function, source=None):
-    return Frame(
-        kind="python",
-        function=function,
-        file="app.py",
-        line=3,
-        source_line=source,
-        library=None,
-    )
+    return FrameRow(function=function, file="app.py", line=3, source_line=source)
 
 
 def task(address, *awaits, state="waiting", function="handle", through=None, **others):
@@ -34,7 +34,8 @@ def task(address, *awaits, state="waiting", function="handle", through=None, **o
 
 
 def lines(*tasks, each=False, cycles=()):
-    rows = TaskRows(python="3.13", loops=(LOOP,), tasks=tasks, cycles=cycles, incomplete=None)
+    found = {"loops": (LOOP,), "tasks": tasks, "cycles": cycles, "greenlets": ()}
+    rows = TaskRows(python="3.13", incomplete=None, **found)
     return list(task_lines(rows, each=each))
 
 
@@ -94,10 +95,23 @@ def test_a_cycle_is_shown_and_named():
     assert shown[-1] == "cycle: Task-1 waits for Task-2, which waits for a Lock held by Task-1"
 
 
+def test_entries_and_cycles_are_limited():
+    """Unless each is asked for: then what is left is a number."""
+    many = [task(n, function=f"f{n}") for n in range(2000)]
+
+    assert len(headings(lines(*many, each=True))) == 2000
+    assert headings(lines(*many))[-1] == "  1,500 tasks more: --all shows each"
+    assert len(headings(lines(*many))) == 501
+    last = lines(*many[:30], cycles=tuple((n,) for n in range(30)))[-2:]
+    assert last == ["cycle: Task-19 waits for Task-19", "10 cycles more: --json has all"]
+    (whole,) = (line for line in lines(*many, cycles=(range(2000),)) if "cycle" in line)
+    assert whole.endswith("Task-9, which waits for Task-10, and so on: 1,990 tasks more")
+
+
 def test_a_long_chain_is_indented_within_limits():
     """Neither recursion nor a line that only has spaces."""
     count = 5000
-    shown = lines(*(task(n, n + 1, function=f"f{n}") for n in range(count)))
+    shown = lines(*(task(n, n + 1, function=f"f{n}") for n in range(count)), each=True)
 
     assert len(headings(shown)) == count
     assert max(map(len, shown)) < 150
@@ -159,3 +173,28 @@ def test_lines_of_the_source_are_shown_if_the_bundle_has_them(source):
 
     assert (f"          {source}" in shown) == (source is not None)
     assert "      (inner frames are unknown: memory is missing)" in shown
+
+
+def test_greenlets_are_grouped_too():
+    """Those of one type and state, with the same stack."""
+    kinds = [("suspended", "f"), ("suspended", "f"), ("running", None)]
+    rows = [
+        GreenletRow(
+            address=n,
+            type="greenlet.greenlet",
+            state=state,
+            frames=(frame(function),) if function else (),
+            incomplete=None,
+        )
+        for n, (state, function) in enumerate(kinds)
+    ]
+
+    assert list(greenlet_lines(rows, each=False)) == [
+        "3 greenlets (2 suspended, 1 running)",
+        "  2 greenlets: greenlet.greenlet at 0x0, 0x1 [suspended]",
+        '      File "app.py", line 3, in f',
+        "  greenlet.greenlet at 0x2 [running]",
+        "",
+    ]
+    assert len(list(greenlet_lines(rows, each=True))) == 7
+    assert list(greenlet_lines([], each=True)) == []

@@ -410,19 +410,19 @@ def test_whenever_a_recorder_is_killed_the_next_dump_finds_nothing_of_it(program
 import random, threading
 from gencore._runtime.platform_agent import agent
 
-spawn, moments, timers = agent().spawn, random.Random(1), []
+spawn, moments, timers = agent().spawn_with_message, random.Random(1), []
 
 def spawn_and_kill(*arguments):
     spawn(*arguments)
-    own = os.dup(arguments[-1][0])
+    own = os.dup(arguments[-1][1])
     timers.append(threading.Timer(moments.uniform(0, 1), signal.pidfd_send_signal, (own, 9)))
     timers[-1].start()
 
 pipeline = gencore.Pipeline(collectors=["manifest", "archive"], content="private")
 pipeline.prepare()
-agent().spawn = spawn_and_kill
+agent().spawn_with_message = spawn_and_kill
 results = [pipeline.run().result for _ in range(12)]
-agent().spawn = spawn
+agent().spawn_with_message = spawn
 results.append(pipeline.run().result)
 for timer in timers:
     timer.join()

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import children
 import pytest
 
 import gencore
-from gencore._recorder.channel import channel_pair
+from gencore._recorder.channel import Channel
 from gencore._recorder.job import NoRecorder, describe
 from gencore._recorder.process import _deliver, _sendable
 from gencore._runtime.platform_agent import agent
@@ -117,14 +118,14 @@ def test_a_recorder_that_does_not_become_ready_is_killed(answer_of):
 import select
 from gencore._runtime.platform_agent import agent
 from gencore._settings.sources import resolve_settings
-spawn, started = agent().spawn, []
+spawn, started = agent().spawn_with_message, []
 
 def spawn_and_stop(*arguments):
     spawn(*arguments)
-    started.append(os.dup(arguments[-1][0]))
+    started.append(os.dup(arguments[-1][1]))
     signal.pidfd_send_signal(started[0], signal.SIGSTOP)
 
-agent().spawn = spawn_and_stop
+agent().spawn_with_message = spawn_and_stop
 starting._GONE_LIMIT = 0.1
 starting._READY_LIMIT = 0.2
 report = pipeline.run()
@@ -145,9 +146,16 @@ say(*[pipeline.run().recorder for _ in range(2)], children())
 """) == ["process", "process", []]
 
 
+def channels():
+    """Return two connected ends."""
+    return [
+        Channel(end.detach()) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ]
+
+
 def test_a_report_reaches_a_target_that_has_read_nothing_for_long():
     """The last message is sent again until there is room, or the target has ended."""
-    ours, theirs = channel_pair()
+    ours, theirs = channels()
     os.set_blocking(theirs.fileno(), False)
     refused = threading.Event()
     count = 0
@@ -179,7 +187,7 @@ def test_a_report_reaches_a_target_that_has_read_nothing_for_long():
 
 def test_what_is_no_message_is_an_error_of_the_channel():
     """Whatever is written to it: nothing else is raised by those who wait for a message."""
-    ours, theirs = channel_pair()
+    ours, theirs = channels()
     os.write(theirs.fileno(), b"hello\n")
     with pytest.raises(OSError, match="Bad message"):
         ours.receive()
@@ -218,7 +226,7 @@ def spawn_interrupted():
     started, returned = [], False
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0001)
-        agent().spawn(b"/bin/true", [b"true"], [], nothing, started)
+        agent().spawn_with_message(b"/bin/true", [b"true"], [], b"", started)
         returned = True
         while True:
             pass
@@ -226,7 +234,6 @@ def spawn_interrupted():
         return [] if returned else started
 
 signal.signal(signal.SIGALRM, interrupt)
-nothing = os.open("/dev/null", os.O_RDONLY)
 say(any(spawn_interrupted() for _ in range(100)))
 """) == [True]
 

@@ -239,6 +239,13 @@ async def primitives():
     for name, other, *locks in (("ab", "ba", first, second), ("ba", "ab", second, first)):
         task = cross(*locks, meet)
         start(task, name, awaits=[other], function="Lock.acquire", through="Lock")
+    semaphore, in_pool = asyncio.BoundedSemaphore(2), ["pool-0", "pool-1"]
+    for name in in_pool:
+        entered = asyncio.Event()
+        start(hold(semaphore, entered), name, function="sleep")
+        await entered.wait()
+    what = {"awaits": in_pool, "function": "Semaphore.acquire", "through": "Semaphore"}
+    start(enter_lock(semaphore), "pooled", **what)
     start(asyncio.Event().wait(), "event", function="Event.wait")
     start(asyncio.Queue().get(), "get", function="Queue.get")
     full = asyncio.Queue(1)
@@ -265,6 +272,11 @@ async def stubborn():
     while True:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(FOREVER)
+
+
+async def yielding():
+    for _ in iter(int, 1):
+        await asyncio.sleep(0)
 
 
 async def fail():
@@ -334,6 +346,8 @@ async def main(directory, content):
     start(wait_for_task(future), "ready", state="ready")
     for _ in range(10):
         await asyncio.sleep(0)
+    start(yielding(), "yielding", state="ready")
+    await asyncio.sleep(0)
     start(leaf(), "new", state="not started")
     future.set_result(None)
     tasks = [asyncio.current_task(), *(thing for thing in keep if hasattr(thing, "get_name"))]

@@ -10,11 +10,13 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "agent.h"
 #include "descriptors.h"
+#include "module_gil.h"
 #include "module_python.h"
 #include "module_spawn.h"
 #include "module_tracer.h"
@@ -322,19 +324,41 @@ static PyObject *native_auxiliary_value(PyObject *module, PyObject *arg)
 	return PyLong_FromUnsignedLong(getauxval(type));
 }
 
+PyDoc_STRVAR(runs_doc,
+"runs($module, path, /)\n--\n\n"
+"Return whether this process runs the program of that path, which is bytes.\n\n"
+"The GIL is kept: see module_gil.c.");
+
+static PyObject *native_runs(PyObject *module, PyObject *path)
+{
+	const char *name = PyBytes_AsString(path);
+	struct stat own, other;
+
+	(void)module;
+	if (!name)
+		return NULL;
+	if (stat("/proc/self/exe", &own) || stat(name, &other))
+		Py_RETURN_FALSE;
+	return PyBool_FromLong(own.st_dev == other.st_dev && own.st_ino == other.st_ino);
+}
+
 PyDoc_STRVAR(userfaultfd_reports_forks_doc,
 "userfaultfd_reports_forks($module, /)\n--\n\n"
 "Return whether a userfaultfd of this process reports forks, see ioctl_userfaultfd(2).");
 
+static void *look_for_userfaultfd(void *found)
+{
+	*(bool *)found = userfaultfd_reports_forks();
+	return NULL;
+}
+
 static PyObject *native_userfaultfd_reports_forks(PyObject *module, PyObject *ignored)
 {
-	bool found;
+	bool found = false;
 
 	(void)module;
 	(void)ignored;
-	Py_BEGIN_ALLOW_THREADS
-	found = userfaultfd_reports_forks();
-	Py_END_ALLOW_THREADS
+	call_with_the_gil(look_for_userfaultfd, &found);
 	return PyBool_FromLong(found);
 }
 
@@ -510,7 +534,10 @@ static PyMethodDef methods[] = {
 	{"trace", native_trace, METH_VARARGS, native_trace_doc},
 	{"reap_left_clones", native_reap_left_clones, METH_O, native_reap_left_clones_doc},
 	{"socket_in_network", native_socket_in_network, METH_O, socket_in_network_doc},
+	{"runs", native_runs, METH_O, runs_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
+	{"spawn_with_message", native_spawn_with_message, METH_VARARGS,
+	 native_spawn_with_message_doc},
 	{"find_python", native_find_python, METH_NOARGS, native_find_python_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},
 	{"new_beat", native_new_beat, METH_NOARGS, native_new_beat_doc},

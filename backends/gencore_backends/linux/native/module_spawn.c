@@ -4,19 +4,18 @@
 #include "module_spawn.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
-#include <time.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "descriptors.h"
+#include "module_gil.h"
+#include "packets.h"
 #include "spawn.h"
 
-enum {
-	STACK = 256 * 1024,	 /* bytes */
-	WITH_THE_GIL = 3000000,	 /* ns: less than the five after which others ask for it */
-};
+#define LONG_MESSAGE "" /* a packet of one zero byte: what it says is in a file, see channel.py */
 
 char **strings_of(PyObject *list)
 {
@@ -35,70 +34,135 @@ char **strings_of(PyObject *list)
 	return strings;
 }
 
-/*
- * Another thread starts the program, so that this one need not give up the GIL for it: where others
- * compute in Python, it is long until it comes back. But a file system that hangs must not keep it.
- */
 struct starting {
-	const struct spawn_order *order;
-	pthread_t thread;
-	int pidfd, err;
+	struct spawn_order order;
+	char **arguments, **environment;
+	int pidfd;
+	int err;
 };
 
 static void *start_program(void *argument)
 {
 	struct starting *starting = argument;
 
-	starting->pidfd = spawn_detached(starting->order);
+	starting->pidfd = above_standard_streams(spawn_detached(&starting->order));
 	starting->err = errno;
 	return NULL;
 }
 
-/* Returns false if no thread can be had. No handler of the application runs on it. */
-static bool begin(struct starting *starting)
+/* Returns 0, or -1 with errno set. */
+static int open_channel(int ends[2])
 {
-	pthread_attr_t attributes;
-	sigset_t all, before;
-	int failed;
+	int pair[2];
 
-	if (pthread_attr_init(&attributes))
-		return false;
-	pthread_attr_setstacksize(&attributes, STACK);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	failed = pthread_create(&starting->thread, &attributes, start_program, starting);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	pthread_attr_destroy(&attributes);
-	return !failed;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+		return -1;
+	ends[0] = above_standard_streams(pair[0]);
+	ends[1] = above_standard_streams(pair[1]);
+	if (ends[0] >= 0 && ends[1] >= 0)
+		return 0;
+	pair[0] = errno;
+	for (int end = 0; end < 2; end++)
+		if (ends[end] >= 0)
+			close(ends[end]);
+	errno = pair[0];
+	return -1;
 }
 
-static struct timespec soon(void)
+/* Returns 0, or -1 with errno set. */
+static int write_all(int file, const char *data, size_t size)
 {
-	struct timespec time;
+	for (size_t done = 0; done < size;) {
+		ssize_t part = write(file, data + done, size - done);
 
-	clock_gettime(CLOCK_REALTIME, &time);
-	time.tv_nsec += WITH_THE_GIL;
-	time.tv_sec += time.tv_nsec / 1000000000;
-	time.tv_nsec %= 1000000000;
-	return time;
-}
-
-static int spawn_for_python(const struct spawn_order *order)
-{
-	struct starting starting = {.order = order, .pidfd = -1};
-	const struct timespec limit = soon();
-
-	if (!begin(&starting)) {
-		Py_BEGIN_ALLOW_THREADS
-		start_program(&starting);
-		Py_END_ALLOW_THREADS
-	} else if (pthread_timedjoin_np(starting.thread, NULL, &limit)) {
-		Py_BEGIN_ALLOW_THREADS
-		pthread_join(starting.thread, NULL);
-		Py_END_ALLOW_THREADS
+		if (part < 0)
+			return -1;
+		done += (size_t)part;
 	}
-	errno = starting.err;
-	return starting.pidfd;
+	return 0;
+}
+
+/* In a file: a packet has a limit of size. Returns 0, or -1 with errno set. */
+static int send_message(int channel, const char *message, size_t size)
+{
+	int file = (int)syscall(SYS_memfd_create, "gencore-message", MFD_CLOEXEC);
+	bool sent = file >= 0 && !write_all(file, message, size) &&
+		    packet_send(channel, LONG_MESSAGE, 1, &file, 1) == 1;
+	int err = errno;
+
+	if (file >= 0)
+		close(file);
+	errno = err;
+	return sent ? 0 : -1;
+}
+
+static void close_and_keep_errno(int fd)
+{
+	int err = errno;
+
+	close(fd);
+	errno = err;
+}
+
+/* Returns the program's pidfd, or -1 with errno set. */
+static int start(struct starting *starting)
+{
+	starting->pidfd = -1;
+	call_with_the_gil(start_program, starting);
+	errno = starting->err;
+	return starting->pidfd;
+}
+
+/* The same; *channel is our end of its input, from which it can read the message. */
+static int start_with_message(struct starting *starting, const char *message, size_t size,
+			      int *channel)
+{
+	int ends[2];
+
+	if (open_channel(ends))
+		return -1;
+	starting->order.input = ends[1];
+	if (!send_message(ends[0], message, size))
+		start(starting);
+	close_and_keep_errno(ends[1]);
+	if (starting->pidfd < 0)
+		close_and_keep_errno(ends[0]);
+	else
+		*channel = ends[0];
+	return starting->pidfd;
+}
+
+/* Into the list before a signal handler can run, and raise: a returned value would be lost. */
+static PyObject *note_started(const int *fds, int count, PyObject *started)
+{
+	for (int i = 0; i < count; i++) {
+		PyObject *number = PyLong_FromLong(fds[i]);
+		int failed = !number || PyList_Append(started, number);
+
+		Py_XDECREF(number);
+		if (failed) {
+			while (i < count)
+				close(fds[i++]);
+			return NULL;
+		}
+	}
+	Py_RETURN_NONE;
+}
+
+/* Whoever has filled it in calls release(). Returns 0, or -1 with an exception set. */
+static int fill_in(struct starting *starting, PyObject *arguments, PyObject *environment)
+{
+	starting->arguments = strings_of(arguments);
+	starting->environment = starting->arguments ? strings_of(environment) : NULL;
+	starting->order.arguments = starting->arguments;
+	starting->order.environment = starting->environment;
+	return starting->environment ? 0 : -1;
+}
+
+static void release(struct starting *starting)
+{
+	PyMem_Free(starting->arguments);
+	PyMem_Free(starting->environment);
 }
 
 const char native_spawn_doc[] = PyDoc_STR(
@@ -107,42 +171,45 @@ const char native_spawn_doc[] = PyDoc_STR(
 "All are bytes, or lists of bytes. It is in a session of its own, and has input,\n"
 "a descriptor, as its standard input and no other. Raises OSError.");
 
-/* Into the list before a signal handler can run, and raise: a returned value would be lost. */
-static PyObject *note_started(int pidfd, PyObject *started)
-{
-	PyObject *number = PyLong_FromLong(pidfd);
-	int failed = !number || PyList_Append(started, number);
-
-	Py_XDECREF(number);
-	if (failed) {
-		close(pidfd);
-		return NULL;
-	}
-	Py_RETURN_NONE;
-}
-
 PyObject *native_spawn(PyObject *module, PyObject *args)
 {
-	struct spawn_order order = {.messages = -1};
+	struct starting starting = {.order = {.messages = -1}, .pidfd = -1};
 	PyObject *arguments, *environment, *started;
-	char **argv, **envp = NULL;
-	int pidfd = -1;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "yO!O!iO!", &order.path, &PyList_Type, &arguments, &PyList_Type,
-			      &environment, &order.input, &PyList_Type, &started))
+	if (!PyArg_ParseTuple(args, "yO!O!iO!", &starting.order.path, &PyList_Type, &arguments,
+			      &PyList_Type, &environment, &starting.order.input, &PyList_Type,
+			      &started))
 		return NULL;
-	argv = strings_of(arguments);
-	if (argv)
-		envp = strings_of(environment);
-	if (envp) {
-		order.arguments = argv;
-		order.environment = envp;
-		pidfd = above_standard_streams(spawn_for_python(&order));
-		if (pidfd < 0)
-			PyErr_SetFromErrno(PyExc_OSError);
-	}
-	PyMem_Free(argv);
-	PyMem_Free(envp);
-	return pidfd < 0 ? NULL : note_started(pidfd, started);
+	if (!fill_in(&starting, arguments, environment) && start(&starting) < 0)
+		PyErr_SetFromErrno(PyExc_OSError);
+	release(&starting);
+	return starting.pidfd < 0 ? NULL : note_started(&starting.pidfd, 1, started);
+}
+
+const char native_spawn_with_message_doc[] = PyDoc_STR(
+"spawn_with_message($module, path, arguments, environment, message, started, /)\n--\n\n"
+"Start one that has a local socket as its standard input, with a message to read.\n\n"
+"Appends the other end of the socket and the pidfd. The message is one packet, a zero\n"
+"byte, with a file in memory that has it. Raises OSError.");
+
+PyObject *native_spawn_with_message(PyObject *module, PyObject *args)
+{
+	struct starting starting = {.order = {.messages = -1}, .pidfd = -1};
+	PyObject *arguments, *environment, *started;
+	const char *message;
+	Py_ssize_t size;
+	int channel = -1;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "yO!O!y#O!", &starting.order.path, &PyList_Type, &arguments,
+			      &PyList_Type, &environment, &message, &size, &PyList_Type, &started))
+		return NULL;
+	if (!fill_in(&starting, arguments, environment) &&
+	    start_with_message(&starting, message, (size_t)size, &channel) < 0)
+		PyErr_SetFromErrno(PyExc_OSError);
+	release(&starting);
+	if (starting.pidfd < 0)
+		return NULL;
+	return note_started((int[]){channel, starting.pidfd}, 2, started);
 }

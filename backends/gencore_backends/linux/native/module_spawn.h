@@ -10,6 +10,10 @@ extern const char native_spawn_doc[];
 
 PyObject *native_spawn(PyObject *module, PyObject *args);
 
+extern const char native_spawn_with_message_doc[];
+
+PyObject *native_spawn_with_message(PyObject *module, PyObject *args);
+
 /* The strings of a list of bytes, which keeps them; NULL with an exception set. Free it with PyMem_Free. */
 char **strings_of(PyObject *list);
 

@@ -23,6 +23,7 @@
 #include "kernel_abi.h"
 #include "mapped_file.h"
 #include "names.h"
+#include "packets.h"
 #include "proc_text.h"
 #include "python_stacks.h"
 #include "steps.h"
@@ -39,7 +40,7 @@ enum {
 
 /* The descriptors of a request, and of an answer with their names. */
 enum { GIVEN_CORE, GIVEN_READER, GIVEN };
-enum { TAKEN_MOST = 8 };
+enum { TAKEN_MOST = 8 }; /* not more than PACKET_DESCRIPTORS */
 
 /* A copy in memory of its own. Replaced only by who has the turn: a capture that uses it has it. */
 struct block {
@@ -191,42 +192,17 @@ static const char *refusal(const struct capture_request *request, const int *giv
 
 /* --------------------------------------------------------------------------------- the answer */
 
-/* Returns the bytes that were sent, or -1 with errno set. */
-static ssize_t send_packet(int connection, const char *data, size_t size,
-			   const struct descriptors *passed)
-{
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(TAKEN_MOST * sizeof(int))];
-	} control;
-	struct iovec part = {(void *)(uintptr_t)data, size};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-
-	if (passed->count) {
-		message.msg_control = &control;
-		message.msg_controllen = CMSG_SPACE(passed->count * sizeof(int));
-		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
-			.cmsg_len = CMSG_LEN(passed->count * sizeof(int)),
-			.cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS,
-		};
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), passed->fds,
-		       passed->count * sizeof(int));
-	}
-	return sendmsg(connection, &message, MSG_NOSIGNAL);
-}
-
 /* Gives up where the other end does not read in time, or the bytes cannot be read. */
 static void send_all(int connection, const char *data, size_t size,
 		     const struct descriptors *passed)
 {
-	const struct descriptors none = {.count = 0};
 	uint64_t end = now_ns() + ANSWER_MS * 1000000ull;
 
 	for (size_t done = 0; done < size && now_ns() < end;) {
 		size_t part = size - done < PACKET ? size - done : PACKET;
 
-		if (send_packet(connection, data + done, part, done ? &none : passed) < 0)
+		if (packet_send(connection, data + done, part, passed->fds,
+				done ? 0 : passed->count) < 0)
 			return;
 		done += part;
 	}
@@ -640,7 +616,7 @@ static int write_text(int file, const struct text *text)
 /* That the recorder has died is no failure: its pidfd tells. Returns 0, or -1 with errno set. */
 static int send_or_note_death(int channel, const struct descriptors *passed)
 {
-	if (send_packet(channel, CAPTURE_PACKET, 1, passed) == 1)
+	if (packet_send(channel, CAPTURE_PACKET, 1, passed->fds, passed->count) == 1)
 		return 0;
 	return errno == EPIPE || errno == ECONNRESET ? 0 : -1;
 }

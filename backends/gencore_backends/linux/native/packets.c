@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+/* See sendmsg(2), and SCM_RIGHTS in unix(7). */
+#define _GNU_SOURCE
+#include "packets.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+ssize_t packet_send(int socket, const char *data, size_t size, const int *fds, size_t count)
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(PACKET_DESCRIPTORS * sizeof(int))];
+	} control;
+	struct iovec part = {(void *)(uintptr_t)data, size};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+	if (count > PACKET_DESCRIPTORS) {
+		errno = EMSGSIZE;
+		return -1;
+	}
+	if (count) {
+		message.msg_control = &control;
+		message.msg_controllen = CMSG_SPACE(count * sizeof(int));
+		*CMSG_FIRSTHDR(&message) = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(count * sizeof(int)),
+			.cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS,
+		};
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), fds, count * sizeof(int));
+	}
+	return sendmsg(socket, &message, MSG_NOSIGNAL);
+}

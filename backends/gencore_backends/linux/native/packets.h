@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sends packets with descriptors over local sockets. */
+#ifndef GENCORE_PACKETS_H
+#define GENCORE_PACKETS_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+enum { PACKET_DESCRIPTORS = 16 }; /* at most, in one packet */
+
+/* Returns the bytes that were sent, or -1 with errno set; it never raises SIGPIPE. */
+ssize_t packet_send(int socket, const char *data, size_t size, const int *fds, size_t count);
+
+#endif

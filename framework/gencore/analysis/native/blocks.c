@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The blocks of a heap: where they are in a core, which are in use, which begin as objects do.
+ *
+ * The words of a core are of unknown origin. Each index that is made of them is checked before it is
+ * used, each loop is bounded by the size of what the caller gave, and nothing is allocated. What the
+ * rules are is said in pools.py, recognition.py, type_objects.py and words.py, which call this.
+ */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+	WORD = 8,
+	ROW = 4,
+	POOL_WORDS = 2048,
+	POOL_HEAD = 48,
+	LEAST_BLOCK = 16,
+	MOST_BLOCKS = POOL_WORDS * WORD / LEAST_BLOCK,
+	SLOTS = 1 << 16, /* of the table of types */
+	PREHEADERS = 3,
+	PREHEADER = 16,
+	PAGE_WORDS = 512,
+	LOG2_PAGE = 12,
+	LOG2_REGION = 30,
+	REGION_PAGES = 1 << (LOG2_REGION - LOG2_PAGE),
+};
+
+/* Of a file, in which they may begin anywhere. */
+struct words {
+	const char *bytes;
+	int64_t count;
+};
+
+static uint64_t word_at(const struct words *words, int64_t place)
+{
+	uint64_t word;
+
+	memcpy(&word, words->bytes + place * WORD, sizeof(word));
+	return word;
+}
+
+/* One pool's place in the core, and what its header says. */
+struct pool {
+	uint64_t address;
+	int64_t place;
+	int64_t used, carved;
+	uint64_t free;
+};
+
+/* Mark the free blocks of a pool. Return 0 unless the list is as long as the header says. */
+static int mark_free(const struct words *core, const struct pool *pool, int64_t size, uint8_t *marks)
+{
+	int64_t left = pool->carved - pool->used;
+	uint64_t at = pool->free;
+
+	memset(marks, 0, (size_t)pool->carved);
+	for (; left > 0; left--) {
+		uint64_t offset = at - pool->address - POOL_HEAD;
+		uint64_t index = offset / (uint64_t)size;
+
+		if (at < pool->address + POOL_HEAD || offset % (uint64_t)size ||
+		    index >= (uint64_t)pool->carved || marks[index])
+			return 0;
+		marks[index] = 1;
+		at = word_at(core, pool->place + (int64_t)(at - pool->address) / WORD);
+	}
+	return left == 0 && at == 0;
+}
+
+/* Store the addresses and places of the blocks in use; return how many, or -1 if there is no room. */
+static int64_t list_used(const struct words *core, const struct pool *pool, int64_t size,
+			 uint64_t *addresses, int64_t *places, int64_t room)
+{
+	uint8_t marks[MOST_BLOCKS];
+	int64_t block, count = 0;
+
+	if (pool->place < 0 || pool->place > core->count - POOL_WORDS || pool->carved < 0 ||
+	    pool->carved > (POOL_WORDS * WORD - POOL_HEAD) / size ||
+	    !mark_free(core, pool, size, marks))
+		return 0;
+	for (block = 0; block < pool->carved; block++) {
+		int64_t offset = POOL_HEAD + block * size;
+
+		if (marks[block])
+			continue;
+		if (count == room)
+			return -1;
+		addresses[count] = pool->address + (uint64_t)offset;
+		places[count++] = pool->place + offset / WORD;
+	}
+	return count;
+}
+
+/* Types by address, in a table with linear probing: a row, or -1 where there is none. */
+struct types {
+	const int32_t *slots;
+	const uint64_t *addresses;
+	const int64_t *preheaders;
+	const int64_t *smallest;
+	int64_t count;
+};
+
+/* Bits of an object's first word: of some one must be set, of none any may be. */
+struct references {
+	uint64_t some, none;
+};
+
+static int32_t row_of(const struct types *types, uint64_t word)
+{
+	uint32_t slot = (uint32_t)(word >> 4) & (SLOTS - 1);
+	int32_t probes;
+
+	for (probes = 0; probes < SLOTS; probes++) {
+		int32_t row = types->slots[slot];
+
+		if (row < 0 || row >= types->count)
+			return -1;
+		if (types->addresses[row] == word)
+			return row;
+		slot = (slot + 1) & (SLOTS - 1);
+	}
+	return -1;
+}
+
+/* Return the row of the type of the object in a block with some bytes, -1 if it is none. */
+static int32_t recognise(const struct words *core, const struct types *types,
+			 const struct references *references, int64_t place, int64_t bytes)
+{
+	int64_t preheader;
+
+	for (preheader = 0; preheader < PREHEADERS * PREHEADER; preheader += PREHEADER) {
+		int64_t at = place + (preheader + WORD) / WORD;
+		int32_t row;
+
+		if (preheader + 2 * WORD > bytes || at < 1 || at >= core->count)
+			break;
+		row = row_of(types, word_at(core, at));
+		if (row >= 0 && types->preheaders[row] == preheader &&
+		    types->smallest[row] + preheader <= bytes) {
+			uint64_t count = word_at(core, at - 1);
+
+			return count & references->some && !(count & references->none) ? row : -1;
+		}
+	}
+	return -1;
+}
+
+/* Where each page of memory is in the core: see _PageTable of words.py. */
+struct pages {
+	const int32_t *regions, *tables;
+	int64_t region_count, table_pages;
+};
+
+/* Return where in the core the word at an address is, -1 if it is not in the table. */
+static int64_t place_of(const struct words *core, const struct pages *pages, uint64_t address)
+{
+	uint64_t region = address >> LOG2_REGION;
+	int64_t index, place;
+
+	if (address % WORD || region >= (uint64_t)pages->region_count)
+		return -1;
+	index = (int64_t)pages->regions[region] * REGION_PAGES +
+		(int64_t)(address >> LOG2_PAGE & (REGION_PAGES - 1));
+	if (index < 0 || index >= pages->table_pages || pages->tables[index] < 0)
+		return -1;
+	place = (int64_t)pages->tables[index] * PAGE_WORDS +
+		(int64_t)(address / WORD & (PAGE_WORDS - 1));
+	return place < core->count ? place : -1;
+}
+
+static void release(Py_buffer *buffers, int count)
+{
+	while (count--)
+		PyBuffer_Release(&buffers[count]);
+}
+
+static PyObject *unsound(void)
+{
+	PyErr_SetString(PyExc_ValueError, "the lengths of the arrays do not agree");
+	return NULL;
+}
+
+static struct words words_of(const Py_buffer *file)
+{
+	return (struct words){file->buf, file->len / WORD};
+}
+
+static PyObject *used_blocks(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[8];
+	Py_ssize_t size;
+	struct words core;
+	int64_t pool, pools, room, count = 0;
+	PyObject *result;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*nw*w*", &b[0], &b[1], &b[2], &b[3], &b[4],
+			      &b[5], &size, &b[6], &b[7]))
+		return NULL;
+	core = words_of(&b[0]);
+	pools = b[1].len / WORD;
+	room = b[6].len / WORD;
+	if (b[2].len != b[1].len || b[3].len != b[1].len || b[4].len != b[1].len ||
+	    b[5].len != b[1].len || b[7].len != b[6].len || size < LEAST_BLOCK || size % WORD) {
+		release(b, 8);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	for (pool = 0; pool < pools && count >= 0; pool++) {
+		struct pool one = {
+			((const uint64_t *)b[1].buf)[pool], ((const int64_t *)b[2].buf)[pool],
+			((const int64_t *)b[3].buf)[pool], ((const int64_t *)b[4].buf)[pool],
+			((const uint64_t *)b[5].buf)[pool],
+		};
+		int64_t more = list_used(&core, &one, size, (uint64_t *)b[6].buf + count,
+					 (int64_t *)b[7].buf + count, room - count);
+
+		count = more < 0 ? -1 : count + more;
+	}
+	Py_END_ALLOW_THREADS
+	result = count < 0 ? unsound() : PyLong_FromLongLong(count);
+	release(b, 8);
+	return result;
+}
+
+static PyObject *rows_of_blocks(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[7];
+	Py_ssize_t in_front, bytes;
+	unsigned long long some, none;
+	struct words core;
+	struct types types;
+	struct references references;
+	int64_t block, blocks;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*KKnnw*", &b[0], &b[1], &b[2], &b[3], &b[4],
+			      &b[5], &some, &none, &in_front, &bytes, &b[6]))
+		return NULL;
+	core = words_of(&b[0]);
+	blocks = b[1].len / WORD;
+	types = (struct types){b[2].buf, b[3].buf, b[4].buf, b[5].buf, b[3].len / WORD};
+	references = (struct references){some, none};
+	if (b[2].len != SLOTS * ROW || b[4].len != b[3].len ||
+	    b[5].len != b[3].len || b[6].len / ROW != blocks) {
+		release(b, 7);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	for (block = 0; block < blocks; block++)
+		((int32_t *)b[6].buf)[block] =
+			recognise(&core, &types, &references,
+				  ((const int64_t *)b[1].buf)[block] + in_front / WORD, bytes);
+	Py_END_ALLOW_THREADS
+	release(b, 7);
+	return Py_NewRef(Py_None);
+}
+
+static PyObject *rows_of_words(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[4];
+	struct words words;
+	struct types types;
+	int64_t word;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*w*", &b[0], &b[1], &b[2], &b[3]))
+		return NULL;
+	words = words_of(&b[0]);
+	types = (struct types){.slots = b[1].buf, .addresses = b[2].buf, .count = b[2].len / WORD};
+	if (b[1].len != SLOTS * ROW || b[3].len / ROW != words.count) {
+		release(b, 4);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	for (word = 0; word < words.count; word++)
+		((int32_t *)b[3].buf)[word] = row_of(&types, word_at(&words, word));
+	Py_END_ALLOW_THREADS
+	release(b, 4);
+	return Py_NewRef(Py_None);
+}
+
+static PyObject *places_of(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[5];
+	struct words core;
+	struct pages pages;
+	int64_t word, words;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*w*", &b[0], &b[1], &b[2], &b[3], &b[4]))
+		return NULL;
+	core = words_of(&b[0]);
+	words = b[1].len / WORD;
+	pages = (struct pages){b[2].buf, b[3].buf, b[2].len / ROW, b[3].len / ROW};
+	if (b[4].len != b[1].len) {
+		release(b, 5);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	for (word = 0; word < words; word++)
+		((int64_t *)b[4].buf)[word] =
+			place_of(&core, &pages, ((const uint64_t *)b[1].buf)[word]);
+	Py_END_ALLOW_THREADS
+	release(b, 5);
+	return Py_NewRef(Py_None);
+}
+
+static PyMethodDef methods[] = {
+	{"used_blocks", used_blocks, METH_VARARGS,
+	 "used_blocks(core, addresses, places, used, carved, free, size, block_addresses, "
+	 "block_places): fill the last two with the blocks in use of pools; return their number."},
+	{"rows_of_blocks", rows_of_blocks, METH_VARARGS,
+	 "rows_of_blocks(core, places, slots, types, preheaders, smallest, some, none, in_front, "
+	 "size, rows): fill the last with the row of the type of the object in each block, or -1."},
+	{"rows_of_words", rows_of_words, METH_VARARGS,
+	 "rows_of_words(words, slots, types, rows): fill the last with the row of the type whose "
+	 "address each word is, or -1."},
+	{"places_of", places_of, METH_VARARGS,
+	 "places_of(core, addresses, regions, tables, places): fill the last with the number of the "
+	 "word of the core that is at each address, or -1."},
+	{NULL, NULL, 0, NULL},
+};
+
+static PyModuleDef_Slot slots[] = {
+	{0, NULL},
+};
+
+static struct PyModuleDef definition = {
+	.m_base = PyModuleDef_HEAD_INIT,
+	.m_name = "_blocks",
+	.m_doc = "The blocks of a heap: where they are, which are in use, which begin as objects do.",
+	.m_methods = methods,
+	.m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__blocks(void)
+{
+	return PyModuleDef_Init(&definition);
+}

@@ -39,8 +39,10 @@ autodoc_typehints_format = "short"
 
 nitpicky = True  # every name in a docstring or annotation leads to where it is documented
 _OTHERS = (*sys.stdlib_module_names, *dir(builtins), "isal", "_pytest", "ReadableBuffer")
-# The docstring of Pipeline has them.
-nitpick_ignore = [("py:class", "gencore._settings.options.Options")]
+nitpick_ignore = [
+    ("py:class", "gencore._settings.options.Options"),  # the docstring of Pipeline has them
+    ("py:class", "gencore._overview.overview.Overview"),  # what a caller has no need to look into
+]
 nitpick_ignore_regex = [("any|py:.*", rf"({'|'.join(map(re.escape, _OTHERS))})(\..*)?(\(\))?")]
 
 

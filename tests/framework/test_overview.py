@@ -8,6 +8,7 @@ import pytest
 from gencore._overview import make_overview
 
 PLACE = "reserve (/srv/orders.py:12)"
+GONE = "will not be released: the thread that holds it has ended"
 NO_TASK = "no task runs before a call returns that is not awaited"
 FRAME = {"function": "reserve", "file": "/srv/orders.py", "line": 12}
 CALLED = {"function": "wait", "file": "/lib/threading.py", "line": 7}
@@ -34,6 +35,33 @@ ANSWER = {
             {"tid": 8, "lock": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
         ]
     ],
+    "waits": [
+        {"tid": 9, "kind": "RLock", "address": "0x3000", "held_by": None, "is_owner_gone": True},
+        *(
+            {"tid": tid, "kind": "Lock", "address": "0x4000", "held_by": 7, "is_owner_gone": False}
+            for tid in range(20, 32)
+        ),
+    ],
+    "tasks": {
+        "count": 150,
+        "groups": [
+            {
+                "count": 120,
+                "names": ["Task-1", "Task-2"],
+                "own": True,
+                "place": FRAME,
+                "doing": [["in Lock.acquire", 120]],
+                "frames": [FRAME],
+                "behind": [{"name": "owner", "place": FRAME, "doing": "in sleep", "count": 120}],
+            }
+        ],
+        "cycles": [
+            [
+                {"name": "left", "place": FRAME, "doing": "waiting"},
+                {"name": "right", "place": None, "doing": "in Lock.acquire"},
+            ]
+        ],
+    },
     "requests": [
         {
             "protocol": "WSGI",
@@ -49,6 +77,12 @@ ANSWER = {
         "largest": [{"type_name": "dict", "address": 1, "size": 400 << 20}],
         "all": {"count": 5, "size": 500 << 20},
         "memory": {"objects_in_pools": 1 << 20, "raw_in_pools": 0, "free_in_pools": 80 << 20},
+    },
+    "holders": {
+        "reachable": 500 << 20,
+        "holders": [
+            {"way": "module shop: CACHE", "type": "dict", "address": 4096, "retained": 450 << 20}
+        ],
     },
     "packages": {"django": "5.2"},
     "missing": {"tasks": "unsupported"},
@@ -96,22 +130,50 @@ def test_sentences_have_their_evidence_and_problems_come_first():
         ),
         (
             "problem",
+            f"the RLock at 0x3000 {GONE}, and 1 thread waits for it",
+            ("native waits at an unknown place",),
+        ),
+        (
+            "problem",
             "the GIL was not given back for 12.5 s before the dump",
-            ("one is running at reserve (/srv/orders.py:12): with second:, and holds the GIL",),
+            ("one is running at reserve (/srv/orders.py:12), and holds the GIL",),
         ),
         (
             "problem",
             f"the event loop of one is blocked: {NO_TASK}",
             (
-                "one is running at reserve (/srv/orders.py:12): with second:",
+                "one is running at reserve (/srv/orders.py:12)",
                 "what it has called is in wait (/lib/threading.py:7)",
             ),
+        ),
+        (
+            "problem",
+            "tasks wait for each other: left waits for right, which waits for left",
+            (f"left is waiting at {PLACE}", "right is in Lock.acquire at an unknown place"),
         ),
         ("problem", "open files: 98% of the limit is used", ("1,000 of 1,024",)),
         (
             "note",
+            "12 threads wait for the Lock at 0x4000, held by one",
+            (f"one is at {PLACE}",),
+        ),
+        (
+            "note",
+            "120 of 150 tasks are at one line",
+            (
+                f"it is {PLACE} (in Lock.acquire)",
+                f"120 of them wait for one task: owner is in sleep at {PLACE}",
+            ),
+        ),
+        (
+            "note",
             "memory of the cgroup, its page cache included: 95% of the limit is used",
             ("95 B of 100 B",),
+        ),
+        (
+            "note",
+            "90% of the bytes of all objects are kept alive by module shop: CACHE",
+            ("it is a dict at 0x1000", "without it 450 MiB would be free"),
         ),
         (
             "note",
@@ -133,7 +195,7 @@ def test_without_a_core_the_recorded_stacks_are_grouped():
     shown = overview(answer=None)
 
     assert [(group.count, group.own) for group in shown.groups] == [(2, True), (1, False)]
-    assert shown.groups[0].threads == ("one", "two")
+    assert shown.groups[0].names == ("one", "two")
     assert (shown.gil, shown.heap, shown.requests) == (None, None, ())
     assert not any("deadlock" in finding.sentence for finding in shown.findings)
 
@@ -151,7 +213,7 @@ def test_names_that_several_threads_have_get_their_tid():
     manifest = copy.deepcopy(MANIFEST)
     manifest["threads"][1]["python"]["name"] = "one"
 
-    assert overview(manifest).groups[0].threads == ("one (7)", "one (8)")
+    assert overview(manifest).groups[0].names == ("one (7)", "one (8)")
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ static void show_objects(void)
 	AT("qualified_name_of_generator", PyGenObject, gi_qualname);
 	AT("arguments_of_exception", PyBaseExceptionObject, args);
 	AT("content_of_cell", PyCellObject, ob_ref);
+	AT("record_of_frame", PyFrameObject, f_frame);
 	AT("digits_of_int", PyLongObject, PY_DIGITS);
 	AT("value_of_float", PyFloatObject, ob_fval);
 	AT("value_of_complex", PyComplexObject, cval);

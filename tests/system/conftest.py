@@ -260,6 +260,7 @@ EXACT = {
     "deep": "[[[[...]], {'k': {...}}]]",
     "huge": "<int of about 10,020 bits>",
     "module": "<module 'json'>",
+    "aware": "datetime.datetime(2026, 11, 26, 0, 0, tzinfo=...)",
     "long": "'" + "x" * 196 + "...",
 }
 
@@ -456,6 +457,11 @@ def check_references(tmp_path, tool):
         found = json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
         _check_references(told, found)
         _check_growth(told, gencore("diff", "--json", "--quiet", before, after))
+        at, way = next(pair for pair in told["ways"].items() if "['deque']" in pair[1])
+        shown = gencore("referrers", "--json", "--quiet", "--to-root", after, at)
+        rows = [(row["type"], row["way"]) for row in shown["referrers"]]
+        assert (shown["references"], rows) == (1, [("collections.deque", "[200]")])
+        assert (shown["way"], shown["steps"][-1]["address"]) == (way, int(at))
 
     return check
 
@@ -516,6 +522,9 @@ def _check_census(told, shown):
             assert abs(found[name][1] - size) <= size * 0.01 + 1000, (name, size, found[name])
     exact = [name for name, row in told["types"].items() if found.get(name) == tuple(row)]
     assert len(exact) > len(told["types"]) * 0.85
+    tracked = set(told["tracked"]) & set(others) | set(own)
+    inexact = {name for name in tracked if found.get(name, (0,))[0] != told["types"][name][0]}
+    assert len(inexact) < len(tracked) * 0.06, inexact  # the dump itself makes some
     comparable = set(others) - HIDDEN_TOO | set(own)
     total = sum(told["types"][name][1] for name in comparable)
     assert abs(sum(found.get(name, (0, 0))[1] for name in comparable) - total) < total * 0.01

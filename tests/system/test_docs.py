@@ -58,7 +58,12 @@ with open(sys.argv[1]) as file:
 """
 
 
-PICTURES = {"docs/tutorials/from-a-dump-to-the-line.md": {"why-hang.svg": "gencore why hang"}}
+PICTURES = {
+    "docs/tutorials/from-a-dump-to-the-line.md": {
+        "why-hang.svg": "gencore why hang",
+        "why-growth.svg": "gencore why after",
+    }
+}
 """By page: its pictures, and how the command begins whose output each shows."""
 KEEP_PICTURES = "GENCORE_PICTURES"
 """The variable that has the tests write them anew."""

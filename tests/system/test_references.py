@@ -1,19 +1,68 @@
 """References in a core, compared with those that the process knows itself."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
 PROGRAM = Path(__file__).parent / "programs" / "held_objects.py"
+ALLOCATORS = ("debug", "malloc", "malloc_debug")
 
 pytestmark = pytest.mark.timeout(400)
 
 
+def run(interpreter, directory, **variables):
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        [interpreter, PROGRAM, directory], capture_output=True, check=True, env=environment
+    )
+    return json.loads(done.stdout)
+
+
 def test_references_are_those_that_the_program_made(installed, tmp_path, check_references):
     """Ways, referrers, retained bytes, garbage; and what has leaked between two dumps."""
-    program = [installed[1], PROGRAM, tmp_path]
-    told = json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
+    told = run(installed[1], tmp_path)
 
     check_references(told, told["before"], told["after"])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("allocator", ALLOCATORS)
+def test_references_are_found_whatever_allocates(installed, tmp_path, check_references, allocator):
+    """With the allocators that Python itself offers."""
+    told = run(installed[1], tmp_path, PYTHONMALLOC=allocator)
+
+    check_references(told, told["before"], told["after"])
+
+
+def test_two_processes_of_a_service_are_compared_by_names(installed, tmp_path, tool):
+    """A type of the same name is the same; which objects are new is unknown."""
+    code = """if True:
+        import gencore, os, sys
+        class Row:
+            pass
+        rows = [Row() for _ in range(int(sys.argv[1]))]
+        print(gencore.collect_core(content="private"), flush=True)
+        os._exit(0)
+    """
+    bundles = [
+        subprocess.run(
+            [installed[1], "-c", code, count], capture_output=True, check=True, cwd=tmp_path
+        ).stdout.strip()
+        for count in ("100", "1100")
+    ]
+    done = subprocess.run(
+        [tool("gencore"), "diff", "--json", *bundles],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    shown = json.loads(done.stdout)
+
+    row = next(row for row in shown["grown"] if row["type"] == "__main__.Row")
+    assert (shown["same_process"], row["new"], row["addresses"]) == (False, None, [])
+    assert (row["count_before"], row["count_after"]) == (100, 1100)
+    assert row["holders"] == [{"way": "module __main__: rows", "before": 100, "after": 1100}]

@@ -1,5 +1,6 @@
 """What stands out of a dump: each rule is a function of what was read, and one row of a table."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
@@ -12,7 +13,12 @@ from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Facts", "Finding", "find"]
 
-_LOCKS: Final = {"Lock": "a Lock", "RLock": "an RLock"}
+_HELD: Final = {
+    "Lock": "a Lock held by",
+    "RLock": "an RLock held by",
+    "Thread": "the end of",
+    "module lock": "an import by",
+}
 _KNOWN_BY: Final = {
     "record": "the lock records its owner",
     "with": "its owner is in its with block",
@@ -22,7 +28,12 @@ _TRIGGERED: Final = {
     "loop": "an event loop did not run for {:.3g} s before the dump",
 }
 """Triggers that say for how long something has gone on; see the manifest's `trigger`."""
-_MUCH: Final = 64 << 20
+_CONVOY: Final = 10
+"""Threads that wait for one lock: fewer are not worth a note."""
+_MOST_EVIDENCE: Final = 5
+_MANY: Final = 100
+"""Tasks: fewer are not worth a note."""
+_MUCH: Final = 32 << 20
 """Bytes: less is not worth a note."""
 _MOST_OF_IT: Final = 0.5
 
@@ -58,14 +69,17 @@ class Facts:
     def at(self, thread: ManifestValue) -> str:
         """Return what a thread does where."""
         doing = thread["doing"].text or "in an unknown state"
-        return f"{self.names(thread['tid'])} is {doing} at {self.place(thread['place'])}"
+        place = Place.of(thread["place"], self.source) or "an unknown place"
+        return f"{self.names(thread['tid'])} is {doing} at {place}"
 
-    def place(self, row: ManifestValue) -> str:
-        """Return a place, and its line if the bundle has it."""
-        place = Place.of(row, self.source)
-        if place is None:
-            return "an unknown place"
-        return f"{place}: {place.source_line}" if place.source_line else str(place)
+    def waiting(self, wait: ManifestValue) -> str:
+        """Return where a thread waits."""
+        return f"{self.names(wait['tid'])} waits at {_place_of(self, wait['tid'])}"
+
+    def task(self, row: ManifestValue) -> str:
+        """Return what a task does where."""
+        place = Place.of(row["place"], self.source) or "an unknown place"
+        return f"{row['name']} is {row['doing']} at {place}"
 
 
 def find(facts: Facts) -> tuple[Finding, ...]:
@@ -78,8 +92,8 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
     for waits in filter(None, (cycle.rows for cycle in facts.answer["deadlocks"])):
         holders = (*waits[1:], *waits[:1])
         clauses = (
-            f"waits for {_LOCKS.get(wait['lock'].text or '', 'a lock')}"
-            f" held by {facts.names(holder['tid'])}"
+            f"waits for {_HELD.get(wait['lock'].text or '', 'a lock held by')}"
+            f" {facts.names(holder['tid'])}"
             for wait, holder in zip(waits, holders, strict=True)
         )
         yield Finding(
@@ -93,7 +107,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 def _wait(facts: Facts, wait: ManifestValue) -> str:
     known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
     lock = f"the {wait['lock'].text or 'lock'} at {wait['address']}; {known}"
-    return f"{facts.names(wait['tid'])} waits at {_place_of(facts, wait['tid'])} for {lock}"
+    return f"{facts.waiting(wait)} for {lock}"
 
 
 def _place_of(facts: Facts, tid: ManifestValue) -> str:
@@ -102,6 +116,36 @@ def _place_of(facts: Facts, tid: ManifestValue) -> str:
         if any(member.number == tid.number for member in group["tids"]):
             return str(Place.of(group["place"], facts.source) or "an unknown place")
     return "an unknown place"
+
+
+def _locks(facts: Facts) -> Iterator[Finding]:
+    """Yield locks that nobody will release, and locks that very many threads wait for."""
+    waits: dict[str, list[ManifestValue]] = defaultdict(list)
+    for wait in facts.answer["waits"]:
+        waits[str(wait["address"])].append(wait)
+    for rows in waits.values():
+        first, count = rows[0], len(rows)
+        lock = f"the {first['kind']} at {first['address']}"
+        if first["is_owner_gone"].text == "yes":
+            yield Finding(
+                severity="problem",
+                sentence=f"{lock} will not be released: the thread that holds it has ended, and "
+                f"{_threads(count)} for it",
+                evidence=tuple(facts.waiting(wait) for wait in rows[:_MOST_EVIDENCE]),
+                following=facts.command("locks"),
+            )
+        elif count >= _CONVOY and first["held_by"].known:
+            holder = first["held_by"]
+            yield Finding(
+                severity="note",
+                sentence=f"{_threads(count)} for {lock}, held by {facts.names(holder)}",
+                evidence=(f"{facts.names(holder)} is at {_place_of(facts, holder)}",),
+                following=facts.command("locks"),
+            )
+
+
+def _threads(count: int) -> str:
+    return f"{count:,} thread{' waits' if count == 1 else 's wait'}"
 
 
 def _blocked_loops(facts: Facts) -> Iterator[Finding]:
@@ -121,6 +165,37 @@ def _calls_below(facts: Facts, thread: ManifestValue) -> Iterator[str]:
         innermost = Place.of(row, facts.source)
         if innermost != Place.of(thread["place"], facts.source):
             yield f"what it has called is in {innermost}"
+
+
+def _waiting_tasks(facts: Facts) -> Iterator[Finding]:
+    """Yield tasks that wait for each other, and places at which most of very many tasks are."""
+    tasks = facts.answer["tasks"]
+    for cycle in filter(None, (row.rows for row in tasks["cycles"])):
+        names = [str(task["name"]) for task in cycle]
+        yield Finding(
+            severity="problem",
+            sentence=f"tasks wait for each other: {names[0]} waits for "
+            + ", which waits for ".join((*names[1:], names[0])),
+            evidence=tuple(facts.task(task) for task in cycle),
+            following=facts.command("tasks"),
+        )
+    most = max(_MANY, _MOST_OF_IT * (tasks["count"].amount or 0))
+    for group in tasks["groups"]:
+        count, of_all = group["count"].amount or 0, tasks["count"].amount or 0
+        if count >= most:
+            yield Finding(
+                severity="note",
+                sentence=f"{count:,.0f} of {of_all:,.0f} tasks are at one line",
+                evidence=tuple(_evidence_of(facts, group)),
+                following=facts.command("tasks"),
+            )
+
+
+def _evidence_of(facts: Facts, group: ManifestValue) -> Iterator[str]:
+    doing = ", ".join(pair.rows[0].text or "" for pair in group["doing"] if pair.rows)
+    yield f"it is {Place.of(group['place'], facts.source) or 'unknown'} ({doing})"
+    for task in group["behind"].rows[:1]:
+        yield f"{task['count'].amount or 0:,.0f} of them wait for one task: {facts.task(task)}"
 
 
 def _triggers(facts: Facts) -> Iterator[Finding]:
@@ -193,6 +268,25 @@ def _heap(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def _holders(facts: Facts) -> Iterator[Finding]:
+    """Yield the object without which most of the memory would be free."""
+    found = facts.answer["holders"]
+    total = found["reachable"].amount or 0
+    for row in found["holders"].rows[:1]:
+        retained = row["retained"].amount or 0
+        if retained >= _MUCH and total and retained >= total * _MOST_OF_IT:
+            yield Finding(
+                severity="note",
+                sentence=f"{retained / total:.0%} of the bytes of all objects are kept alive by "
+                f"{row['way']}",
+                evidence=(
+                    f"it is {_article(row['type'])} at {int(row['address'].amount or 0):#x}",
+                    f"without it {show_size(int(retained))} would be free",
+                ),
+                following=facts.command("heap --retained"),
+            )
+
+
 def _article(name: ManifestValue) -> str:
     text = str(name)
     return f"an {text}" if text[:1] in set("AEIOUaeiou") else f"a {text}"
@@ -200,9 +294,12 @@ def _article(name: ManifestValue) -> str:
 
 _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _deadlocks,
+    _locks,
     _triggers,
     _blocked_loops,
+    _waiting_tasks,
     _limits,
+    _holders,
     _heap,
     _incomplete,
 )

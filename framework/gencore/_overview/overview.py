@@ -8,9 +8,9 @@ import attrs
 from gencore._overview.findings import Facts, Finding, find
 from gencore._overview.limits import Limit, limits_in
 from gencore._overview.places import (
+    Group,
     Place,
     Source,
-    ThreadGroup,
     integer,
     names_of,
     recorded_threads,
@@ -76,6 +76,18 @@ class TypeRow:
 
 
 @attrs.frozen(kw_only=True)
+class Holder:
+    """An object that keeps others alive."""
+
+    way: str
+    """How it is reached from a module or a thread."""
+    type: str
+    address: int
+    retained: int
+    """Bytes that would be free without it."""
+
+
+@attrs.frozen(kw_only=True)
 class Heap:
     """The Python objects, and what the writable memory is for."""
 
@@ -84,6 +96,8 @@ class Heap:
     count: int
     size: int
     memory: Mapping[str, int]
+    holders: tuple[Holder, ...]
+    """What keeps most alive, the largest first; not all."""
 
 
 @attrs.frozen(kw_only=True)
@@ -93,10 +107,12 @@ class Overview:
     subject: Subject
     findings: tuple[Finding, ...]
     """Problems first."""
-    groups: tuple[ThreadGroup, ...]
-    """The largest first."""
+    groups: tuple[Group, ...]
+    """Of threads, the largest first."""
     gil: Gil | None
     """None if it is unknown."""
+    tasks: tuple[Group, ...]
+    """Of asyncio, the largest first."""
     requests: tuple[RequestRow, ...]
     heap: Heap | None
     packages: Mapping[str, str]
@@ -121,7 +137,7 @@ def make_overview(
         read["threads"] = recorded_threads(fields["threads"])
     content = fields["core"]["content"].text
     if content in WITHOUT_HEAP:
-        read.pop("heap", None)
+        read = {name: part for name, part in read.items() if name not in {"heap", "holders"}}
         missing["heap"] = f"the core has the content {content}"
     facts = Facts(
         manifest=fields,
@@ -134,12 +150,13 @@ def make_overview(
         subject=_subject(facts),
         findings=find(facts),
         groups=tuple(
-            ThreadGroup.of(row, facts.names, source) for row in facts.answer["threads"]["groups"]
+            Group.of(row, facts.names, source) for row in facts.answer["threads"]["groups"]
         ),
+        tasks=tuple(Group.of(row, facts.names, source) for row in facts.answer["tasks"]["groups"]),
         gil=_gil(facts),
         requests=tuple(_request(facts, row) for row in facts.answer["requests"]),
         packages={name: str(version) for name, version in facts.answer["packages"].entries},
-        heap=_heap(facts.answer["heap"]),
+        heap=_heap(facts.answer["heap"], facts.answer["holders"]["holders"]),
         limits=tuple(limits_in(fields)),
         missing=missing,
     )
@@ -180,12 +197,12 @@ def _request(facts: Facts, row: ManifestValue) -> RequestRow:
         protocol=str(row["protocol"]),
         method=row["method"].text,
         target=str(row["target"]),
-        worker=row["task"].text or facts.names(row["tid"]),
+        worker=row["name"].text or facts.names(row["tid"]),
         place=Place.of(row["place"], facts.source),
     )
 
 
-def _heap(heap: ManifestValue) -> Heap | None:
+def _heap(heap: ManifestValue, holders: ManifestValue) -> Heap | None:
     if not heap.known:
         return None
     return Heap(
@@ -200,4 +217,13 @@ def _heap(heap: ManifestValue) -> Heap | None:
         count=integer(heap["all"]["count"]) or 0,
         size=integer(heap["all"]["size"]) or 0,
         memory={key: integer(value) or 0 for key, value in heap["memory"].entries},
+        holders=tuple(
+            Holder(
+                way=str(row["way"]),
+                type=str(row["type"]),
+                address=integer(row["address"]) or 0,
+                retained=integer(row["retained"]) or 0,
+            )
+            for row in holders
+        ),
     )

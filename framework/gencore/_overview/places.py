@@ -7,10 +7,9 @@ from typing import Any
 import attrs
 
 from gencore.analysis.grouping import group_stacks
-from gencore.analysis.stacks import Frame
 from gencore.bundle.manifest import ManifestValue
 
-__all__ = ["Names", "Place", "Source", "ThreadGroup", "integer", "names_of", "recorded_threads"]
+__all__ = ["Group", "Names", "Place", "Source", "integer", "names_of", "recorded_threads"]
 
 Source = Callable[[str, float | None], str | None]
 """Returns a line of a file if the bundle has it: `SourceLines.find`."""
@@ -39,8 +38,8 @@ class Place:
 
 
 @attrs.frozen(kw_only=True)
-class ThreadGroup:
-    """Threads whose innermost frame of the application's code is the same."""
+class Group:
+    """Threads, or tasks, whose innermost frame of the application's code is the same."""
 
     count: int
     own: bool
@@ -48,22 +47,22 @@ class ThreadGroup:
     place: Place | None
     """None if they run no Python."""
     doing: tuple[str, ...]
-    """What they do, the most frequent first: ``running``, ``in poll``."""
-    threads: tuple[str, ...]
-    """What they are called."""
+    """What they do, the most frequent first: ``running``, ``in poll``, ``in Queue.get``."""
+    names: tuple[str, ...]
+    """What they are called; of tasks not all."""
     frames: tuple[Place, ...]
     """The stack of one of them, innermost first."""
 
     @classmethod
-    def of(cls, row: ManifestValue, names: "Names", source: Source) -> "ThreadGroup":
+    def of(cls, row: ManifestValue, names: "Names", source: Source) -> "Group":
         """Return the group of a row of an answer."""
-        tids = row["tids"].rows
+        tids, named = row["tids"].rows, row["names"].rows
         return cls(
-            count=len(tids),
+            count=integer(row["count"]) or len(tids),
             own=row["own"].text == "yes",
             place=Place.of(row["place"], source),
             doing=tuple(pair.rows[0].text or "unknown" for pair in row["doing"] if pair.rows),
-            threads=tuple(names(tid) for tid in tids),
+            names=(*map(names, tids), *map(str, named)),
             frames=tuple(place for frame in row["frames"] if (place := Place.of(frame, source))),
         )
 
@@ -103,7 +102,7 @@ def names_of(threads: ManifestValue, in_core: ManifestValue) -> Names:
 def recorded_threads(threads: ManifestValue) -> Mapping[str, Any]:
     """Return the threads of a manifest as an answer about the core has them."""
     stacks = (
-        (tid, tuple(_frame(frame) for frame in row["python"]["frames"]))
+        (tid, tuple(filter(None, (Place.of(f, _no_source) for f in row["python"]["frames"]))))
         for row in threads
         if (tid := integer(row["tid"])) is not None
     )
@@ -120,5 +119,5 @@ def recorded_threads(threads: ManifestValue) -> Mapping[str, Any]:
     return {"groups": groups}
 
 
-def _frame(row: ManifestValue) -> Frame:
-    return Frame(str(row["function"]), str(row["file"]), integer(row["line"]))
+def _no_source(_file: str, _line: float | None) -> None:
+    """Find no line: they are added when the group is shown."""

@@ -20,6 +20,7 @@ from gencore.analysis.memory import AbsentMemory, Memory, Piece
 from gencore.analysis.python import Python, ThreadState, find_python
 from gencore.analysis.stacks import Frame, Thread, read_stacks
 from gencore.analysis.tasks import Task, Tasks, read_tasks
+from gencore.analysis.type_facts import TypeFacts
 from gencore.analysis.values import Values
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "Tasks",
     "Thread",
     "ThreadState",
+    "TypeFacts",
     "Values",
     "Wait",
     "find_deadlocks",

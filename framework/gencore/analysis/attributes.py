@@ -22,8 +22,6 @@ _VALUES_APART, _VALUES_OR_DICT = 11, 12
 _IS_VALUES: Final = 1
 _VALID_AT: Final = 3
 """In ``PyDictValues``, since 3.13: 0 once a dictionary has taken them over."""
-_NEW_INTS: Final = 12
-"""The first minor version whose ints have their sign and length in one word."""
 
 
 def dictionary_of(python: Python, facts: TypeFacts, thing: int) -> int:
@@ -60,8 +58,9 @@ def _values(python: Python, facts: TypeFacts, thing: int) -> int:
 
 
 def _size(python: Python, facts: TypeFacts, thing: int) -> int:
-    """Return the bytes of an object with items: its dictionary's address is behind them."""
+    """Return the bytes of an object with items: its dictionary's address is behind them.
+
+    So it is in 3.11; of later versions only types made in C have it there.
+    """
     count = abs(python.memory.number(thing + SIZE_AT, 8))
-    if "int" in facts.lineage and python.minor >= _NEW_INTS:
-        count >>= 3
     return facts.basic_size + count * facts.item_size + 7 & ~7

@@ -42,10 +42,13 @@ class Contents:
         """Return the attributes of an object by name: the addresses of their values.
 
         They are those of its ``__dict__``, 4,096 of them at most, and of ``__slots__``; of types
-        made in C the members that are objects. Raises `AbsentMemory`.
+        made in C the members that are objects, of a cell its content. Raises `AbsentMemory`.
         """
         facts = self._types.of(address)
-        members = {name: self._memory.word(address + at) for name, at in facts.members.items()}
+        places = facts.members
+        if "cell" in facts.lineage:
+            places = {"cell_contents": self._layout.content_of_cell}
+        members = {name: self._memory.word(address + at) for name, at in places.items()}
         found = {name: value for name, value in members.items() if value}
         for name, value in self._named(facts, address):
             if "str" in self._types.of(name).lineage:

@@ -11,9 +11,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.census import HeapSearch
+from gencore.analysis.heap_search import HeapSearch
+from gencore.analysis.interned import are_interned
 from gencore.analysis.links import Links
 from gencore.analysis.parts import Part, TypeLayouts
+from gencore.analysis.pools import blocks_in_use
 from gencore.analysis.python import Python
 from gencore.analysis.type_objects import bases_of
 from gencore.analysis.words import Addresses, Mask, Things, Words
@@ -34,7 +36,7 @@ _CHAINED: Final = "collections.deque"
 
 
 class DirectReferrers:
-    """What refers to single objects of a dumped Python."""
+    """What refers to single objects of a dumped Python whose small objects are in pools."""
 
     def __init__(self, search: HeapSearch, python: Python) -> None:
         """Take over what is known of pools and types."""
@@ -50,7 +52,19 @@ class DirectReferrers:
             if len(left):
                 more, left = self._owning(pointers(left), target, left)
                 found = np.union1d(found, more)
-        return [int(address) for address in found]
+        return [int(address) for address in found[self._count(found)]]
+
+    def _count(self, found: Addresses) -> Mask:
+        """Return which objects are in blocks in use, and keep alive what they refer to."""
+        pools, (things, _) = self._search.pools, self._words.things(found)
+        within = np.flatnonzero(pools.have(found))
+        counting = ~are_interned(self._layouts, things)
+        rows = np.searchsorted(pools.addresses, found[within], "right") - 1
+        for row in np.flatnonzero(np.bincount(rows, minlength=1)):
+            used = blocks_in_use(self._words, pools.chosen(np.array([row]))).addresses
+            here = within[rows == row]
+            counting[here] &= np.isin(pools.block_at(np.full(len(here), row), found[here]), used)
+        return counting
 
     def _pointers_to_buffers(self, places: Addresses) -> Addresses:
         """Return the objects that point in front of words, and what they point to itself."""

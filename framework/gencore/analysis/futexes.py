@@ -19,6 +19,8 @@ _COMMAND: Final = 0x7F
 """Of the second argument of futex(2); the other bits are flags."""
 _WAITS: Final = (0, 9)
 """``FUTEX_WAIT``, ``FUTEX_WAIT_BITSET``: another thread may be about to wake those that wait."""
+_LOWEST: Final = 1 << 12
+"""Address: nothing is mapped in the first page."""
 
 
 @attrs.frozen
@@ -36,8 +38,13 @@ def sleeping_threads(registers: Mapping[int, bytes]) -> dict[int, Sleep]:
     return {
         tid: Sleep(values[_RDI], not values[_R10])
         for tid, values in rows.items()
-        if values and values[_RSI] & _COMMAND in _WAITS
+        if values and values[_RSI] & _COMMAND in _WAITS and _may_be_futex(values[_RDI])
     }
+
+
+def _may_be_futex(address: int) -> bool:
+    """Whether it is a word that can be mapped: in other calls a descriptor is in its place."""
+    return address >= _LOWEST and address % 4 == 0
 
 
 def identities_in(registers: Mapping[int, bytes]) -> dict[int, int]:

@@ -7,13 +7,11 @@ the dump; how they are called is told by where their files lie.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal
+from typing import Final, Generic, Literal, Protocol, TypeVar
 
 import attrs
 
-from gencore.analysis.stacks import Frame, Thread
-
-__all__ = ["Group", "Origin", "group_stacks", "group_threads", "origin_of", "telling_frame"]
+__all__ = ["Group", "Origin", "Spot", "group_stacks", "origin_of", "telling_frame"]
 
 Origin = Literal["application", "package", "standard library", "gencore"]
 
@@ -34,8 +32,27 @@ _ORIGINS: Final[tuple[tuple[re.Pattern[str], Origin], ...]] = (
 """How the path of a file looks, the first that is found."""
 
 
+class Spot(Protocol):
+    """A frame, or what else is at a line of code."""
+
+    @property
+    def function(self) -> str:
+        """The qualified name of the function."""
+
+    @property
+    def file(self) -> str:
+        """Its file, as the code has it."""
+
+    @property
+    def line(self) -> int | None:
+        """The line; None if it is unknown."""
+
+
+Frame = TypeVar("Frame", bound=Spot)
+
+
 @attrs.frozen(kw_only=True)
-class Group:
+class Group(Generic[Frame]):
     """Threads, or tasks, that are at one place."""
 
     members: tuple[int, ...]
@@ -65,13 +82,8 @@ def telling_frame(frames: Sequence[Frame]) -> Frame | None:
     return None
 
 
-def group_threads(threads: Iterable[Thread]) -> tuple[Group, ...]:
-    """Return the groups, the largest first; threads that run no Python are one of them."""
-    return group_stacks((thread.tid, thread.frames) for thread in threads)
-
-
-def group_stacks(stacks: Iterable[tuple[int, tuple[Frame, ...]]]) -> tuple[Group, ...]:
-    """Return the groups of what has stacks, the largest first, else in the order given."""
+def group_stacks(stacks: Iterable[tuple[int, tuple[Frame, ...]]]) -> tuple[Group[Frame], ...]:
+    """Return the groups, the largest first, and what has no frames last."""
     found: dict[tuple[str, str, int | None] | None, list[tuple[int, tuple[Frame, ...]]]]
     found = defaultdict(list)
     for member, frames in stacks:
@@ -82,7 +94,7 @@ def group_stacks(stacks: Iterable[tuple[int, tuple[Frame, ...]]]) -> tuple[Group
     return tuple(sorted(groups, key=lambda group: (not group.frames, -len(group.members))))
 
 
-def _group(rows: Sequence[tuple[int, tuple[Frame, ...]]]) -> Group:
+def _group(rows: Sequence[tuple[int, tuple[Frame, ...]]]) -> Group[Frame]:
     frames = rows[0][1]
     members = tuple(member for member, _ in rows)
     return Group(members=members, frames=frames, place=telling_frame(frames))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gencore.analysis.reachability import Heap
 from gencore.analysis.references import Graph
 
-__all__ = ["Holder", "holders_of", "largest_holders"]
+__all__ = ["Holder", "holders_of", "largest_holders", "retained_by_modules"]
 
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
@@ -42,6 +42,18 @@ def largest_holders(heap: Heap, most: int) -> list[Holder]:
     own = held[largest_below[held] < _PASSED_ON * retained[held]]
     first = own[np.argsort(-retained[own], kind="stable")[:most]]
     return [Holder(int(node), int(retained[node])) for node in first]
+
+
+def retained_by_modules(heap: Heap, prefixes: tuple[str, ...]) -> int:
+    """Return the bytes that only modules whose names begin so keep alive, each by itself."""
+    nodes = {
+        heap.node_of(address)
+        for module in heap.modules
+        if module.name.startswith(prefixes)
+        for address in (module.address, module.variables)
+    }
+    tops = [n for n in nodes if n is not None and heap.dominators.nearest[n] == heap.root]
+    return int(heap.retained[tops].sum())
 
 
 def holders_of(heap: Heap, nodes: Nodes, most: int) -> list[Holder]:

@@ -112,6 +112,8 @@ class Layout:
     qualified_name_of_generator: int = 32
     arguments_of_exception: int = 24
     content_of_cell: int = 16
+    record_of_frame: int = 24
+    """In a frame object, ``PyFrameObject``: what it leads to has the other offsets of frames."""
     values_in_values: int = 8
     """3.11 and 3.12 have the first value where the others have sizes."""
 

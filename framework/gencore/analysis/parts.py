@@ -121,6 +121,10 @@ class TypeLayouts:
 
         return Owned(tuple(member for member in members if member != without), parts)
 
+    def row_of(self, name: str) -> int:
+        """Return the row of a type by its name, -1 if it was not found."""
+        return self._names.index(name) if name in self._names else -1
+
     def keys_of_attributes(self, row: int) -> int:
         """Return the address of the table that has the names of an instance's attributes, or 0."""
         found = int(self._cached_keys[row]) if self.types.flags[row] & _MANAGED_DICT else 0

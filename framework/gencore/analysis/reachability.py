@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis import _graphs
-from gencore.analysis.census import HeapObjects, find_objects
+from gencore.analysis.heap_search import HeapObjects, find_objects
+from gencore.analysis.interned import are_interned
 from gencore.analysis.object_index import ObjectIndex
 from gencore.analysis.parts import TypeLayouts, part_of_frames
 from gencore.analysis.python import Python
@@ -34,9 +35,6 @@ Nodes = NDArray[np.int32]
 
 _REFERENCES: Final = np.uint64(0xFFFFFFFF)
 """Half of the word, since 3.12; before, no object has more."""
-_INTERNED: Final = 256
-"""Entries that the table of interned strings has at least: a dict of strings onto themselves."""
-_LOOKED_AT: Final = 64
 
 
 @attrs.frozen(eq=False)
@@ -134,7 +132,7 @@ def read_heap(python: Python) -> Heap:
     index = ObjectIndex(objects.things.addresses)
     layouts = TypeLayouts(python, objects.words, objects.types, objects.names)
     edges = find_references(objects, index, layouts)
-    modules = find_modules(python, objects)
+    modules = find_modules(python)
     frames = tuple(find_frames(python))
     count = len(objects.rows)
     root = count + len(frames)
@@ -148,7 +146,7 @@ def read_heap(python: Python) -> Heap:
     roots = np.concatenate([_nodes_of(index, modules), np.arange(count, root, dtype=np.int32)])
     reached = _shortest(_rooted(graph, roots), root)[:count] >= 0
     held = np.flatnonzero(~reached & (external > 0)).astype(np.int32)
-    for table in held[_are_interned(objects, layouts, held)]:
+    for table in held[are_interned(layouts, objects.things.chosen(held))]:
         graph.targets[graph.offsets[table] : graph.offsets[table + 1]] = table
     graph = _rooted(graph, np.concatenate([roots, held]))
     return Heap(python, objects, index, layouts, modules, frames, graph, held)
@@ -190,17 +188,3 @@ def _shortest(graph: Graph, root: int) -> Nodes:
     parents = np.empty(root + 1, np.int32)
     _graphs.breadth_first(graph.offsets, graph.targets, root, parents)
     return parents
-
-
-def _are_interned(objects: HeapObjects, layouts: TypeLayouts, nodes: Nodes) -> NDArray[np.bool_]:
-    """Return which are tables of interned strings: these keep no string alive."""
-    row = objects.names.index("dict") if "dict" in objects.names else -1
-    found = np.zeros(len(nodes), np.bool_)
-    for position in np.flatnonzero(objects.rows[nodes] == row):
-        thing = objects.things.chosen(nodes[position : position + 1])
-        for part in layouts.of(row).parts(thing):
-            if part.way == "entry" and int(part.counts.max(initial=0)) >= 2 * _INTERNED:
-                _, places = next(words_of(part, 2 * _LOOKED_AT))
-                pairs = objects.words.at(places)[0].reshape(-1, 2)
-                found[position] = (pairs[:, 0] == pairs[:, 1]).all()
-    return found

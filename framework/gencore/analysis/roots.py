@@ -6,14 +6,11 @@ from itertools import islice
 from typing import Final
 
 import attrs
-import numpy as np
 
-from gencore.analysis.census import HeapObjects
 from gencore.analysis.contents import Contents
 from gencore.analysis.memory import AbsentMemory
-from gencore.analysis.objects import find_in_dict, read_text, type_name
+from gencore.analysis.objects import read_text, type_name
 from gencore.analysis.python import Python
-from gencore.analysis.type_objects import bases_of
 
 __all__ = ["FrameRoot", "ModuleRoot", "find_frames", "find_modules"]
 
@@ -51,19 +48,11 @@ class FrameRoot:
         return f"thread {self.tid}, {self.function}()"
 
 
-def find_modules(python: Python, objects: HeapObjects) -> tuple[ModuleRoot, ...]:
+def find_modules(python: Python) -> tuple[ModuleRoot, ...]:
     """Return what ``sys.modules`` has, of each interpreter; nothing if it is missing."""
-    types = objects.types
-    rows = [
-        row
-        for row in range(len(types))
-        if any(objects.names[base] == "module" for base in bases_of(types, row))
-    ]
-    modules = objects.things.addresses[np.isin(objects.rows, rows)]
-    contents = Contents(python)
-    found: dict[int, ModuleRoot] = {}
-    for address in map(int, modules[:_MOST_MODULES]):
-        for root in _modules_of(python, contents, address):
+    contents, found = Contents(python), dict[int, ModuleRoot]()
+    for interpreter in python.interpreters():
+        for root in _modules_of(python, contents, interpreter):
             found.setdefault(root.address, root)
     return tuple(found.values())
 
@@ -84,16 +73,11 @@ def find_frames(python: Python) -> Iterator[FrameRoot]:
             yield FrameRoot(state.tid, function, frame, code)
 
 
-def _modules_of(python: Python, contents: Contents, module: int) -> Iterator[ModuleRoot]:
-    """Yield the modules in ``modules`` of a module, if that is ``sys``."""
-    memory, layout = python.memory, python.layout
+def _modules_of(python: Python, contents: Contents, interpreter: int) -> Iterator[ModuleRoot]:
+    memory = python.memory
     with suppress(AbsentMemory):
-        variables = memory.word(module + _DICT_OF_MODULE_AT)
-        name = find_in_dict(memory, layout, variables, "__name__")
-        if not name or read_text(memory, layout, name) != "sys":
-            return
-        modules = find_in_dict(memory, layout, variables, "modules")
-        for key, value in contents.items(modules, _MOST_MODULES) if modules else ():
+        modules = memory.word(interpreter + python.layout.modules_of_interpreter)
+        for key, module in contents.items(modules, _MOST_MODULES):
             with suppress(AbsentMemory):
-                dictionary = memory.word(value + _DICT_OF_MODULE_AT)
-                yield ModuleRoot(contents.text(key or 0), value, dictionary)
+                variables = memory.word(module + _DICT_OF_MODULE_AT)
+                yield ModuleRoot(contents.text(key or 0), module, variables)

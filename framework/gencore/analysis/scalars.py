@@ -11,6 +11,7 @@ from typing import Final
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import SIZE_AT, find_in_dict, read_text
 from gencore.analysis.python import Python
+from gencore.analysis.times import TIMES
 
 __all__ = ["SCALARS", "read_int"]
 
@@ -138,5 +139,6 @@ SCALARS: Final[dict[str, Shown]] = {
     "coroutine": _generator("coroutine"),
     "async_generator": _generator("async_generator"),
     "module": _module,
+    **TIMES,
 }
 """By the name of the type whose layout it is; the last argument is a number of characters."""

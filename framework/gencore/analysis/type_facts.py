@@ -37,6 +37,8 @@ class TypeFacts:
     address: int
     name: str
     """Qualified, with the module unless that is ``builtins``."""
+    order: tuple[int, ...]
+    """The addresses of itself and its bases, in the order of ``__mro__``."""
     lineage: tuple[str, ...]
     """The names of itself and its bases as far as they are made in C, the nearest first."""
     is_built_in: bool
@@ -94,6 +96,7 @@ class TypeReader:
         return TypeFacts(
             address=address,
             name=name_of_type(memory, layout, address, of_heap=bool(flags & _HEAP_TYPE)),
+            order=bases,
             lineage=tuple(in_c.values()),
             is_built_in=address in in_c,
             has_managed_dict=bool(flags & _MANAGED_DICT),

@@ -17,7 +17,7 @@ from gencore.analysis.objects import TYPE_AT, TYPE_NAME_AT, name_of_type, static
 from gencore.analysis.python import Python
 from gencore.analysis.words import Addresses, Mask, Run, Words
 
-__all__ = ["TypeTable", "find_types"]
+__all__ = ["TypeTable", "bases_of", "find_types", "names_of", "types_at"]
 
 _BASIC_SIZE_AT, _ITEM_SIZE_AT, _FLAGS_AT, _BASE_AT = 32, 40, 168, 256
 """The same in all versions, as are those in `gencore.analysis.objects`."""
@@ -134,6 +134,12 @@ def find_types(python: Python, words: Words, runs: Iterable[Run]) -> TypeTable:
         known = _joined(known, found)
         metatypes = found.chosen(found.are_metatypes)
     return known
+
+
+def types_at(python: Python, words: Words, addresses: Iterable[int]) -> TypeTable:
+    """Return the types at some addresses, without those that cannot be types."""
+    table = _look_at(python, words, np.array([*addresses], np.uint64))
+    return table.chosen(np.argsort(table.addresses))
 
 
 def names_of(python: Python, types: TypeTable) -> list[str]:

@@ -22,7 +22,7 @@ from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
 
-__all__ = ["diff_command"]
+__all__ = ["diff_command", "read_growth"]
 
 _SAMPLE: Final = 5
 """New objects of a type whose addresses are given."""
@@ -109,27 +109,39 @@ def diff_command(
       gencore diff MONDAY TUESDAY
       gencore diff --top 3 --json MONDAY TUESDAY
     """
+    with within(Budget.of_files(before, path), path, "diff"):
+        found = read_growth(before, path, top, keep=keep, quiet=quiet)
+    if found is None:
+        return ExitCode.PARTIAL
+    if as_json:
+        print_json(found)
+    else:
+        for line in _lines(found["grown"]):
+            click.echo(escape_unprintable(line))
+    return ExitCode.COMPLETE
+
+
+def read_growth(
+    before: Path, path: Path, top: int, *, keep: bool, quiet: bool
+) -> dict[str, Any] | None:
+    """Return the *top* types that have grown most, in the form of --json.
+
+    None, and why on standard error, if a core lacks the heap.
+    """
     check_numpy()
     with (
-        within(Budget.of_files(before, path), path, "diff"),
         open_input(before) as earlier,
         open_input(path) as later,
         unpack(earlier, keep=keep, quiet=quiet) as first,
         unpack(later, keep=keep, quiet=quiet) as second,
     ):
         if is_heap_missing(earlier) or is_heap_missing(later):
-            return ExitCode.PARTIAL
+            return None
         grown = _grown(_types_in(before, first), _types_in(path, second))[:top]
         _find_holders(before, first, [growth.before for growth in grown])
         _find_holders(path, second, [growth.after for growth in grown])
         same = _is_same_process(earlier, later)
-    rows = [growth.row(same_process=same) for growth in grown]
-    if as_json:
-        print_json({"same_process": same, "grown": rows})
-    else:
-        for line in _lines(rows):
-            click.echo(escape_unprintable(line))
-    return ExitCode.COMPLETE
+    return {"same_process": same, "grown": [growth.row(same_process=same) for growth in grown]}
 
 
 def _types_in(path: Path, copy: UnpackedCore) -> dict[str, _Objects]:

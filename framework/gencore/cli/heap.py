@@ -119,7 +119,7 @@ def _retained(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
     """Return what `gencore.analysis` finds of what holds what, in the form of --json."""
     found = answer_to("retained", path, copy, str(top))
     return {
-        **_numbers(found, "reachable", "unreachable"),
+        **_numbers(found, "reachable", "gencore", "unreachable"),
         "holders": [
             {
                 "type": row["type"].text or "",
@@ -168,6 +168,7 @@ def _lines_of_retained(found: ManifestValue) -> Iterator[str]:
         shown = escape_unprintable(f"{row['type']}  {row['way']}")
         yield f"{address:>18}{_shown(row['retained']):>16}  {shown}"
     yield f"{_shown(found['reachable']):>34}  reachable"
+    yield f"{_shown(found['gencore']):>34}  of them by modules of gencore itself"
     yield f"{_shown(found['unreachable']):>34}  unreachable: garbage that was not collected yet"
 
 

@@ -12,6 +12,7 @@ from gencore.cli.completion import BundlePath
 from gencore.errors import UsageError
 
 __all__ = [
+    "ADDRESS",
     "BUNDLE",
     "PTRACE",
     "bundle_argument",
@@ -30,6 +31,26 @@ PTRACE: Final = "linux-ptrace"
 """The backend that --ptrace names."""
 _PROCESS: Final = re.compile(r"[1-9][0-9]*|[0-9]+/[1-9][0-9]*/[0-9]+")
 """A process ID, or the name of an agent."""
+
+
+class _Address(click.ParamType[int]):
+    """An address, hexadecimal with 0x in front, or decimal."""
+
+    name = "address"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        try:
+            address = int(str(value), 0)
+        except ValueError:
+            address = -1
+        if not 0 <= address < 1 << 64:
+            self.fail(f"invalid address: {value!r}", param, ctx)
+        return address
+
+
+ADDRESS: Final = _Address()
+"""Of an object in a core."""
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from gencore._escaping import escape_unprintable
+from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import ADDRESS, bundle_argument, json_option, quiet_option
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode, UsageError
@@ -20,25 +20,9 @@ from gencore.errors import ExitCode, UsageError
 __all__ = ["referrers_command"]
 
 
-class _Address(click.ParamType[int]):
-    """An address, hexadecimal with 0x in front, or decimal."""
-
-    name = "address"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number."""
-        try:
-            address = int(str(value), 0)
-        except ValueError:
-            address = -1
-        if not 0 <= address < 1 << 64:
-            self.fail(f"invalid address: {value!r}", param, ctx)
-        return address
-
-
 @click.command("referrers")
 @bundle_argument
-@click.argument("address", metavar="ADDRESS", type=_Address())
+@click.argument("address", metavar="ADDRESS", type=ADDRESS)
 @click.option("--to-root", is_flag=True, help="Show the shortest way to it, too.")
 @click.option(
     "--top",
@@ -76,7 +60,7 @@ def referrers_command(
     if not found.known:
         raise UsageError(
             f"no object of the heap begins at {address:#x}",
-            remedy="the addresses of the largest objects: gencore heap BUNDLE",
+            remedy=f"addresses of large objects: gencore heap {quote_path(path)}",
         )
     shown = _shown(found)
     if as_json:

@@ -17,13 +17,16 @@ from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input
+from gencore.cli.diff import read_growth
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import BUNDLE, bundle_argument, json_option, quiet_option
 from gencore.cli.why import read_why
 from gencore.errors import OutputError, UsageError
 
 __all__ = ["report"]
 
+_MOST_GROWN: Final = 20
+"""Types that have grown."""
 _OBJECT: Final = b"{"
 """How a manifest begins."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -39,29 +42,49 @@ _STANDARD_OUTPUT: Final = Path("-")
     type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
     help="File to write, - for standard output; default: the bundle's name with .html, here.",
 )
+@click.option(
+    "--against",
+    type=BUNDLE,
+    metavar="BEFORE",
+    help="Show too which objects have become more since an earlier dump.",
+)
 @click.option("--no-core", is_flag=True, help="Show only what the manifest recorded.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 @quiet_option
 @json_option
 @limited
 def report(
-    *, path: Path, output: Path | None, no_core: bool, force: bool, quiet: bool, as_json: bool
+    *,
+    path: Path,
+    output: Path | None,
+    against: Path | None,
+    no_core: bool,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Write a bundle, a core or a manifest as one HTML file.
 
-    It begins with what `gencore why` reads from the core. The file opens in any browser, and needs
+    It begins with what 'gencore why' reads from the core. The file opens in any browser, and needs
     no network. BUNDLE may also be a manifest.json.
 
     \b
     Examples:
       gencore report BUNDLE
       gencore report --force -o report.html BUNDLE
+      gencore report --against BEFORE BUNDLE
     """
     from gencore.html_report import render
 
     if output == _STANDARD_OUTPUT and as_json:
         raise UsageError("-o - takes no --json")
-    page = render(*_read(path, with_core=not no_core, quiet=quiet)).encode()
+    if against is not None and no_core:
+        raise UsageError("--against takes no --no-core")
+    shown = _read(path, with_core=not no_core, quiet=quiet)
+    growth = None
+    if against is not None:
+        growth = read_growth(against, path, _MOST_GROWN, keep=False, quiet=quiet)
+    page = render(*shown, growth=growth).encode()
     if output == _STANDARD_OUTPUT:
         sys.stdout.buffer.write(page)
         return

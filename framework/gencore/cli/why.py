@@ -1,6 +1,7 @@
 """``gencore why``: what stands out in a core, on one screen."""
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
@@ -10,7 +11,7 @@ import click
 
 from gencore._escaping import escape_unprintable, quote_path
 from gencore._overview import Finding, Overview, make_overview
-from gencore._overview.places import ThreadGroup
+from gencore._overview.places import Group
 from gencore._quantities import show_size
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
@@ -32,6 +33,9 @@ _WIDTH: Final = 100
 _MOST_GROUPS: Final = 12
 _MOST_NAMES: Final = 4
 _MOST_TYPES: Final = 10
+_MOST_HOLDERS: Final = 3
+_LARGE_SHARE: Final = 0.05
+"""Of the bytes of all objects: what keeps fewer alive is not shown."""
 
 
 @click.command("why")
@@ -90,7 +94,7 @@ def _lines(shown: Overview) -> Iterator[str]:
         yield "no problem found; what follows is what the process was doing"
     yield ""
     yield from _threads(shown)
-    for section in (_requests, _heap, _packages):
+    for section in (_tasks, _requests, _heap, _packages):
         if lines := [*section(shown)]:
             yield ""
             yield from lines
@@ -133,14 +137,25 @@ def _threads(shown: Overview) -> Iterator[str]:
         yield from _group(group)
     if rest := shown.groups[_MOST_GROUPS:]:
         others = sum(group.count for group in rest)
-        yield f"{others:>9,}  in {_count(len(rest), 'more place')}"
+        yield f"{others:>9,}  at {_count(len(rest), 'other place')}"
     if shown.gil is not None:
         yield from _gil(shown)
 
 
-def _group(group: ThreadGroup) -> Iterator[str]:
+def _tasks(shown: Overview) -> Iterator[str]:
+    if shown.tasks:
+        count = sum(group.count for group in shown.tasks)
+        yield f"tasks      {count:,} of asyncio, by the innermost line of the application's code"
+    for group in shown.tasks[:_MOST_GROUPS]:
+        yield from _group(group)
+    if rest := shown.tasks[_MOST_GROUPS:]:
+        others = sum(group.count for group in rest)
+        yield f"{others:>9,}  at {_count(len(rest), 'other place')}"
+
+
+def _group(group: Group) -> Iterator[str]:
     place = group.place
-    names = ", ".join(group.threads[:_MOST_NAMES])
+    names = ", ".join(group.names[:_MOST_NAMES])
     more = f" and {group.count - _MOST_NAMES:,} more" if group.count > _MOST_NAMES else ""
     doing = f" ({', '.join(group.doing)})" if group.doing else ""
     if place is None:
@@ -177,6 +192,9 @@ def _heap(shown: Overview) -> Iterator[str]:
     yield f"objects    {heap.count:,}, {show_size(heap.size)}"
     for row in heap.types[:_MOST_TYPES]:
         yield f"{row.count:>9,}  {show_size(row.size):>9}  {row.type}"
+    large = (holder for holder in heap.holders if holder.retained >= heap.size * _LARGE_SHARE)
+    for holder in islice(large, _MOST_HOLDERS):
+        yield f"kept alive {show_size(holder.retained):>9}  by {holder.way}"
 
 
 def _packages(shown: Overview) -> Iterator[str]:

@@ -13,6 +13,7 @@ from gencore._overview.places import Source
 from gencore.bundle.manifest import ManifestValue
 from gencore.errors import UsageError
 from gencore.html_report import wording
+from gencore.html_report.growth import read_growth
 from gencore.html_report.limits import read_limits
 from gencore.html_report.memory_map import Drawing, MemoryMap, draw, read_memory
 from gencore.html_report.objects import map_of, uses_of
@@ -34,12 +35,13 @@ def render(
     manifest: Mapping[str, Any],
     lines: Mapping[tuple[str, int], str] = MappingProxyType({}),
     overview: Overview | None = None,
+    growth: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the page. Fields that are missing or invalid are shown as unknown.
 
     *lines* are source lines by file and number, for the frames of the stacks. *overview* is what
-    the page begins with; without it, what the manifest alone tells. Raises `UsageError` if jinja2
-    is not installed.
+    the page begins with; without it, what the manifest alone tells. *growth* is what
+    ``gencore diff`` prints as JSON. Raises `UsageError` if jinja2 is not installed.
     """
     shown, is_cut = shorten(manifest)
     fields = ManifestValue(shown)
@@ -54,6 +56,7 @@ def render(
         .render(
             m=fields,
             overview=overview,
+            growth=read_growth(growth),
             objects=objects,
             object_drawings=_drawings(objects) if objects else {},
             uses=uses_of(overview.heap) if overview.heap else [],

@@ -25,3 +25,21 @@ def test_damaged_heaps_are_counted_or_refused(tmp_path, seeds):
     assert types > 200
     assert ended + refused == seeds
     assert ended >= seeds // 2
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seeds", [1, pytest.param(16, marks=pytest.mark.exhaustive)])
+def test_references_in_damaged_heaps_are_read_or_refused(tmp_path, seeds):
+    """No other error, no warning of numpy's, no endless loop: ways, holders and referrers."""
+    dump = [sys.executable, "-c", DUMP]
+    core = subprocess.check_output(dump, cwd=tmp_path, text=True).strip()
+    program = [sys.executable, "-W", "error", Path(__file__).with_name("damage_references.py")]
+    done = subprocess.run(
+        [*program, core, str(seeds)], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+
+    assert done.returncode == 0, done.stderr
+    references, ended, refused = map(int, done.stdout.split())
+    assert references > 10_000
+    assert ended + refused == seeds
+    assert ended >= seeds // 2

@@ -1,6 +1,7 @@
 """Stacks in a core that somebody has damaged: whatever stands in it, there is an end."""
 
 import contextlib
+import json
 import os
 import struct
 import threading
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 import gencore
 from gencore.analysis import Memory, Piece, find_python, read_stacks
+from gencore.analysis.answers import stacks
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -69,6 +71,8 @@ def test_damaged_memory_gives_what_can_be_had(dumped, data):
     with contextlib.suppress(IntegrityError):
         threads = read_stacks(find_python(changed, core), core)
         assert [thread.tid for thread in threads][: len(core.thread_ids)] == list(core.thread_ids)
+        rows = stacks.answer(find_python(changed, core), core, "locals")
+        assert json.loads(json.dumps(rows)) == rows
 
 
 def test_frames_and_threads_in_a_circle_come_to_an_end(dumped):

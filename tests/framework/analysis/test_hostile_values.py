@@ -29,6 +29,8 @@ NAMES = [
     "frozenset",
     "frozendict",
     "collections.deque",
+    "datetime.datetime",
+    "datetime.timedelta",
     "function",
     "method",
     "builtin_function_or_method",

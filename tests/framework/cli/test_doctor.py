@@ -255,7 +255,8 @@ def test_readers_are_notes(doctor, monkeypatch):
     rows = rows_of(found)
 
     assert code == 0
-    assert [rows[name]["state"] for name in ("gdb", "lldb", "pystack", "jinja2")] == ["note"] * 4
+    names = ("gdb", "lldb", "numpy", "pystack", "jinja2")
+    assert [rows[name]["state"] for name in names] == ["note"] * 5
     assert rows["pystack"]["remedy"] == "pip install 'gencore[analysis]'"
     assert rows["gdb"]["value"] is None
 

@@ -449,7 +449,7 @@ def test_page_begins_with_what_stands_out():
         "Next: gencore stacks B",
         "2 Orders.wait /srv/orders.py:12 wait() MainThread, pool · in futex 2 frames",
         "1 no Python thread 9",
-        "MainThread is running at Orders.wait (/srv/orders.py:12): wait(), and holds the GIL.",
+        "MainThread is running at Orders.wait (/srv/orders.py:12), and holds the GIL.",
         "3 threads waited for it.",
         "WSGI GET /orders/7 MainThread Orders.wait /srv/orders.py:12",
         "14 objects of Python, 8 MiB with their own buffers",
@@ -460,6 +460,30 @@ def test_page_begins_with_what_stands_out():
     ):
         assert expected in text, expected
     assert text.index("deadlock") < text.index("Failed heap-stats")
+
+
+def test_growth_is_shown_with_what_holds_it():
+    """Each type, how many more, how many bytes, and what has more of them."""
+    holders = [
+        {"way": "module shop: CACHE", "before": 1, "after": 9},
+        {"way": "module other: x", "before": 5, "after": 5},
+    ]
+    row = {
+        "type": "shop.Order",
+        "count_before": 1,
+        "count_after": 5001,
+        "size_before": 100,
+        "size_after": (3 << 20) + 100,
+        "holders": holders,
+    }
+
+    text = Page(render(MANIFEST, growth={"grown": [row]})).text
+    hostile = render(MANIFEST, growth={"grown": [dict.fromkeys(row, HOSTILE), HOSTILE]})
+
+    assert "shop.Order module shop: CACHE +5,000 +3 MiB" in text
+    assert Page(hostile).open == []
+    assert "No type has grown" in Page(render(MANIFEST, growth={"grown": []})).text
+    assert "Growth" not in Page(render(MANIFEST)).text
 
 
 def test_page_of_a_healthy_process_says_that_nothing_was_found():

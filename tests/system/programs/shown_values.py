@@ -5,8 +5,10 @@ shown_values.py DIRECTORY
 
 import asyncio
 import collections
+import datetime as dt
 import enum
 import functools
+import gc
 import json
 import os
 import sys
@@ -200,6 +202,10 @@ PLAIN = {
     "asynchronous generator": generator(),
     "error": ValueError("what", 3),
     "own error": OwnError("it"),
+    "date": dt.date(2026, 11, 26),
+    "time": dt.time(23, 5, 59, 70_001),
+    "moment": dt.datetime(2026, 11, 26, 23, 5, 0, 999_999),  # noqa: DTZ001 - a naive one
+    "difference": dt.timedelta(days=-1, microseconds=3),
 }
 """As their own ``repr`` shows them."""
 
@@ -253,6 +259,34 @@ OBJECTS = {
 }
 """What has a dictionary."""
 
+
+def generating(argument):
+    local = argument * 2
+    yield local
+
+
+suspended = generating("a")
+next(suspended)
+
+
+def failing(argument):
+    inner = [argument]
+    raise ValueError(inner)
+
+
+try:
+    failing("b")
+except ValueError as error:
+    failed = error.__traceback__.tb_next.tb_frame
+
+
+def enclosing():
+    shared = [1]
+    return lambda: shared
+
+
+cell = enclosing().__closure__[0]
+
 SLOTTED = {"slotted": Slotted(), "slotted child": SlottedChild(), "slots and dict": SlotsAndDict()}
 
 NAMES = {
@@ -284,8 +318,10 @@ EXACT["method"] = EXACT["nested"].method
 EXACT["deep"] = [[[[1]], {"k": {}}]]
 EXACT["huge"] = 1 << 10_000
 EXACT["module"] = json
+EXACT["aware"] = dt.datetime(2026, 11, 26, tzinfo=dt.UTC)
 EXACT["long"] = "x" * 10_000
 
+count = sum(type(thing) is Plain for thing in gc.get_objects())
 bundle = gencore.collect_core(directory=sys.argv[1])
 told = {
     "bundle": str(bundle),
@@ -295,7 +331,20 @@ told = {
         name: [id(thing), {str(key): id(value) for key, value in vars(thing).items()}]
         for name, thing in OBJECTS.items()
     },
-    "slotted": {name: [id(thing), slots_of(thing)] for name, thing in SLOTTED.items()},
+    "slotted": {
+        **{name: [id(thing), slots_of(thing)] for name, thing in SLOTTED.items()},
+        "cell": [id(cell), {"cell_contents": id(cell.cell_contents)}],
+    },
+    "sizes": {
+        name: sys.getsizeof(thing)
+        for things in (PLAIN, CONTAINERS, OBJECTS)
+        for name, thing in things.items()
+    },
+    "of_type": count,
+    "frames": {
+        "generator": [id(suspended), {"argument": "'a'", "local": "'aa'"}],
+        "frame": [id(failed), {"argument": "'b'", "inner": "['b']"}],
+    },
     "names": {
         name: [id(thing), f"{type(thing).__module__}.{type(thing).__qualname__}"]
         for name, thing in NAMES.items()

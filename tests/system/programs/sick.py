@@ -74,6 +74,58 @@ def blocked_loop():
     dump()
 
 
+def stuck_tasks():
+    """A thousand tasks that wait for a lock whose owner waits for an answer."""
+    started = queue.Queue()
+
+    async def serve():
+        lock, answer = asyncio.Lock(), asyncio.Event()
+
+        async def ask():
+            async with lock:
+                await answer.wait()
+
+        async def handle():
+            async with lock:
+                pass
+
+        owner = asyncio.create_task(ask(), name="owner")
+        await asyncio.sleep(0)
+        tasks = [owner, *(asyncio.create_task(handle()) for _ in range(1000))]
+        await asyncio.sleep(0)
+        started.put("")
+        await asyncio.gather(*tasks)
+
+    start("serves", asyncio.run, serve())
+    started.get()
+    dump()
+
+
+class Order:
+    """What is kept of each order."""
+
+    def __init__(self, number):
+        self.number = number
+        self.text = f"order {number} " * 150
+
+
+class Shop:
+    """Has a cache from which nothing is ever removed."""
+
+    def __init__(self):
+        self.cache = {}
+
+
+def leak():
+    """A dictionary that holds nearly all of the memory."""
+    for number in range(25_000):
+        shop.cache[number] = Order(number)
+    dump()
+
+
+shop = Shop()
+
+
 def descriptors():
     """Nearly all files that may be open are open."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

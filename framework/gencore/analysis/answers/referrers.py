@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from gencore.analysis import Python
-from gencore.analysis.census import HeapSearch
 from gencore.analysis.direct_referrers import DirectReferrers
+from gencore.analysis.heap_search import HeapSearch
 from gencore.analysis.links import Links
 from gencore.analysis.reachability import read_heap
 from gencore.analysis.roots import find_frames
@@ -31,21 +31,32 @@ def answer(
     if not len(search.alive(np.array([target], np.uint64))):
         return None
     direct = DirectReferrers(search, python)
-    objects = direct.find(target)
+    objects = direct.find(target) if len(search.pools) else _in_graph(python, target)
     frames = [
         {"address": frame.address, "type": "frame", "shown": frame.shown, "way": link.text}
         for frame in find_frames(python)
         if (link := direct.links.from_frame(frame, target))
     ]
     show = _Showing(python, search)
-    rows = [*show.referrers(objects[: int(top)], target, direct.links), *frames]
+    first = objects[: int(top)]
+    shown = list(show.referrers(first, target, direct.links))
     return {
         **show.object(target),
         "references": python.memory.word(target) & _REFERENCES,
-        "count": len(objects) + len(frames),
-        "referrers": rows[: int(top)],
+        "count": len(objects) - len(first) + len(shown) + len(frames),
+        "referrers": [*shown, *frames][: int(top)],
         **(_way(python, target, show) if to_root else {}),
     }
+
+
+def _in_graph(python: Python, target: int) -> list[int]:
+    heap = read_heap(python)
+    node = heap.node_of(target)
+    if node is None:
+        return []
+    first, last = heap.reverse.offsets[node : node + 2]
+    count = len(heap.objects.rows)
+    return sorted({heap.address_of(n) for n in heap.reverse.targets[first:last] if n < count})
 
 
 def _way(python: Python, target: int, show: "_Showing") -> dict[str, Any]:

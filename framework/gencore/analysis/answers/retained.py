@@ -1,12 +1,15 @@
 """Which objects in a core retain the most bytes, and how they are reached."""
 
-from typing import Any
+from typing import Any, Final
 
 from gencore.analysis import Python
-from gencore.analysis.holders import largest_holders
+from gencore.analysis.holders import largest_holders, retained_by_modules
 from gencore.analysis.reachability import read_heap
 from gencore.analysis.ways import Ways
 from gencore.corefile import CoreFile
+
+_OURS: Final = ("gencore",)
+"""What the names of gencore's own modules begin with."""
 
 
 def answer(python: Python, _core: CoreFile, top: str) -> dict[str, Any]:
@@ -18,6 +21,7 @@ def answer(python: Python, _core: CoreFile, top: str) -> dict[str, Any]:
     return {
         "reachable": int(heap.sizes[:count][reached].sum()),
         "unreachable": int(heap.sizes[:count][~reached].sum()),
+        "gencore": retained_by_modules(heap, _OURS),
         "holders": [
             {
                 "address": heap.address_of(holder.node)

@@ -4,7 +4,8 @@ What cannot be read costs only its part, and says why.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final
@@ -12,19 +13,25 @@ from typing import Any, Final
 import attrs
 
 from gencore.analysis import Python, ThreadState, read_stacks
-from gencore.analysis.answers import deadlocks
+from gencore.analysis.answers import deadlocks, locks
 from gencore.analysis.event_loops import blocked_loops
-from gencore.analysis.grouping import Group, group_threads, telling_frame
+from gencore.analysis.grouping import Group, group_stacks, telling_frame
 from gencore.analysis.packages import read_packages
 from gencore.analysis.requests import RequestReader
 from gencore.analysis.stacks import Frame, Thread
+from gencore.analysis.system_calls import name_of
+from gencore.analysis.task_frames import frames_of_tasks
+from gencore.analysis.tasks import Task, Tasks, read_tasks
 from gencore.analysis.thread_names import thread_names
-from gencore.analysis.waiting_calls import WAITING_CALLS
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
 _TOP: Final = 100
 """Types and objects of the heap: a page draws more than a terminal shows."""
+_HOLDERS: Final = 5
+_MOST_GROUPS, _MOST_NAMES = 1000, 20
+"""Of tasks: groups, and names in a group."""
+_PENDING: Final = {"running", "ready", "not started", "waiting"}
 _MOST_THREADS: Final = 1 << 16
 _MOST_FRAMES: Final = 100
 """Of a group."""
@@ -55,14 +62,15 @@ class _Reading:
 
     def threads(self) -> dict[str, Any]:
         threads = self._threads.values()
+        stacks = ((thread.tid, thread.frames) for thread in threads)
         return {
-            "groups": [self._group(group) for group in group_threads(threads)],
+            "groups": [self._group(group) for group in group_stacks(stacks)],
             "gil": [_thread(thread) for thread in threads if thread.holds_gil],
             "waiting_for_gil": sum(thread.state == "waiting for the GIL" for thread in threads),
             "blocked_loops": [_thread(thread) for thread in blocked_loops(threads)],
         }
 
-    def _group(self, group: Group) -> dict[str, Any]:
+    def _group(self, group: Group[Frame]) -> dict[str, Any]:
         doing = Counter(_doing(self._threads[tid]) for tid in group.members)
         return {
             "tids": group.members,
@@ -72,16 +80,62 @@ class _Reading:
             "frames": _rows(group.frames),
         }
 
+    def waits(self) -> Any:
+        return locks.answer(self._python, self._core)["waits"]
+
     def deadlocks(self) -> Any:
         return deadlocks.answer(self._python, self._core)
 
+    @cached_property
+    def _all_tasks(self) -> Tasks:
+        return read_tasks(self._python)
+
+    @cached_property
+    def _tasks(self) -> dict[int, Task]:
+        tasks = self._all_tasks.tasks
+        return {task.address: task for task in tasks if task.state in _PENDING}
+
+    def tasks(self) -> dict[str, Any]:
+        stacks = ((address, task.frames) for address, task in self._tasks.items())
+        return {
+            "count": len(self._tasks),
+            "groups": [self._task_group(group) for group in group_stacks(stacks)[:_MOST_GROUPS]],
+            "cycles": [
+                [_task(self._tasks[address]) for address in cycle]
+                for cycle in self._all_tasks.cycles
+                if self._tasks.keys() >= set(cycle)
+            ],
+        }
+
+    def _task_group(self, group: Group[Frame]) -> dict[str, Any]:
+        tasks = [self._tasks[address] for address in group.members]
+        awaited = Counter(link.task for task in tasks for link in task.awaits)
+        behind = [(self._tasks[a], n) for a, n in awaited.most_common(_TOP) if a in self._tasks]
+        return {
+            "count": len(tasks),
+            "names": [task.name for task in tasks[:_MOST_NAMES]],
+            "own": group.own,
+            "place": _place(group.frames),
+            "doing": Counter(map(_awaits, tasks)).most_common(),
+            "frames": _rows(group.frames),
+            "behind": [{**_task(task), "count": count} for task, count in behind[:_HOLDERS]],
+        }
+
     def requests(self) -> list[dict[str, Any]]:
+        return [*self._requests()]
+
+    def _requests(self) -> Iterator[dict[str, Any]]:
         reader = RequestReader(self._python)
-        return [
-            {**attrs.asdict(request), "tid": state.tid, "place": _place(self._frames(state))}
-            for state in islice(self._python.threads(), _MOST_THREADS)
-            for request in reader.within(reversed([*self._python.frames(state)]))
-        ]
+        with suppress(IntegrityError):  # the part of the tasks says why
+            for address, frames in frames_of_tasks(self._python):
+                task = self._tasks.get(address)
+                for request in reader.within(frames):
+                    worker = _task(task) if task else {"name": None, "place": None}
+                    yield {**attrs.asdict(request), **worker}
+        for state in islice(self._python.threads(), _MOST_THREADS):
+            for request in reader.within(reversed([*self._python.frames(state)])):
+                place = _place(self._frames(state))
+                yield {**attrs.asdict(request), "tid": state.tid, "place": place}
 
     def _frames(self, state: ThreadState) -> Sequence[Frame]:
         return self._threads[state.tid].frames if state.tid in self._threads else ()
@@ -93,6 +147,11 @@ class _Reading:
         sums = {name: sum(row[name] for row in census["types"]) for name in ("count", "size")}
         return {**census, "types": census["types"][:_TOP], "all": sums}
 
+    def holders(self) -> Any:
+        from gencore.analysis.answers import retained
+
+        return retained.answer(self._python, self._core, str(_HOLDERS))
+
     def names(self) -> dict[int, str]:
         return thread_names(self._python)
 
@@ -103,11 +162,25 @@ class _Reading:
 _PARTS: Final[dict[str, Callable[[_Reading], Any]]] = {
     "threads": _Reading.threads,
     "names": _Reading.names,
+    "waits": _Reading.waits,
     "deadlocks": _Reading.deadlocks,
+    "tasks": _Reading.tasks,
     "requests": _Reading.requests,
     "heap": _Reading.heap,
+    "holders": _Reading.holders,
     "packages": _Reading.packages,
 }
+
+
+def _task(task: Task) -> dict[str, Any]:
+    return {"name": task.name, "place": _place(task.frames), "doing": _awaits(task)}
+
+
+def _awaits(task: Task) -> str:
+    """Return a task's state, of one that waits in asyncio's code the function that it is in."""
+    if task.state != "waiting":
+        return task.state
+    return f"in {task.awaited.function}" if task.awaited else "waiting"
 
 
 def _thread(thread: Thread) -> dict[str, Any]:
@@ -134,6 +207,5 @@ def _row(frame: Frame) -> dict[str, Any]:
 
 def _doing(thread: Thread) -> str | None:
     """Return the thread's state, of a system call that waits its name."""
-    if thread.state == "in a system call" and thread.system_call in WAITING_CALLS:
-        return f"in {WAITING_CALLS[thread.system_call]}"
-    return thread.state
+    call = name_of(thread.system_call)
+    return f"in {call}" if call and thread.state == "in a system call" else thread.state

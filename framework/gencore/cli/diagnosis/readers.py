@@ -28,7 +28,8 @@ def _package(name: str) -> str | None:
 _READERS: Final = (
     _Reader("gdb", shutil.which, "gencore open", "apt-get install gdb"),
     _Reader("lldb", shutil.which, "gencore open --lldb", "apt-get install lldb"),
-    _Reader("pystack", _package, "gencore stacks", "pip install 'gencore[analysis]'"),
+    _Reader("numpy", _package, "gencore heap", "pip install 'gencore[analysis]'"),
+    _Reader("pystack", _package, "gencore stacks --native", "pip install 'gencore[analysis]'"),
     _Reader("jinja2", _package, "gencore report", "pip install 'gencore[report]'"),
 )
 

@@ -1,0 +1,105 @@
+"""``gencore objects``: the objects of a type in a core."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gencore._escaping import escape_unprintable
+from gencore.bundle.manifest import ManifestValue
+from gencore.cli.budget import limited
+from gencore.cli.bundle import open_input, unpack
+from gencore.cli.heap import is_heap_missing
+from gencore.cli.json_output import print_json
+from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.reader_process import answer_to, check_numpy
+from gencore.cli.thread_stacks import integer_of
+from gencore.errors import ExitCode, UsageError
+
+__all__ = ["objects_command"]
+
+
+@click.command("objects")
+@bundle_argument
+@click.option(
+    "--type",
+    "name",
+    metavar="NAME",
+    required=True,
+    help="The type: its qualified name, or the last part of it.",
+)
+@click.option(
+    "--largest", "order", flag_value="largest", default=True, help="The largest ones.  [default]"
+)
+@click.option("--sample", "order", flag_value="sample", help="Some, as far apart as possible.")
+@click.option(
+    "--top",
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="Show N objects.",
+)
+@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@quiet_option
+@json_option
+@limited
+def objects_command(
+    *, path: Path, name: str, order: str, top: int, keep: bool, quiet: bool, as_json: bool
+) -> int:
+    """Show the objects of a type, with their addresses and values.
+
+    Objects of types that inherit from it are not among them. The values may be secrets. If the
+    core lacks the heap, the exit code is 3.
+
+    \b
+    Examples:
+      gencore objects --type orders.Order BUNDLE
+      gencore objects --type Order --sample --top 5 BUNDLE
+    """
+    check_numpy()
+    with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
+        if is_heap_missing(opened):
+            return ExitCode.PARTIAL
+        found = answer_to("objects", path, copy, name, order, str(top))
+    if not found["types"].rows:
+        raise _unknown(path, name, found["close"])
+    shown = {
+        "types": [_row(row, "type", "address", "count", "size") for row in found["types"]],
+        "objects": [_row(row, "type", "address", "size", "value") for row in found["objects"]],
+    }
+    if as_json:
+        print_json(shown)
+    else:
+        for line in _lines(shown):
+            click.echo(escape_unprintable(line))
+    return ExitCode.COMPLETE
+
+
+def _unknown(path: Path, name: str, close: ManifestValue) -> UsageError:
+    """Return the error, with the names that are most like the one given."""
+    like = ", ".join(str(other) for other in close)
+    message = f"unknown type: {name!r}" + (f": did you mean {like}?" if like else "")
+    return UsageError(
+        escape_unprintable(message), remedy=f"gencore heap --top 100 {shlex.quote(str(path))}"
+    )
+
+
+def _row(row: ManifestValue, *names: str) -> dict[str, Any]:
+    texts = {"type", "value"}
+    return {
+        name: (row[name].text or "") if name in texts else (integer_of(row[name]) or 0)
+        for name in names
+    }
+
+
+def _lines(shown: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    for row in shown["types"]:
+        count, size = f"{row['count']:,} objects", f"{row['size']:,} bytes"
+        yield f"{row['type']} at {row['address']:#x}: {count}, {size}"
+    yield ""
+    yield f"{'address':>18}{'size':>12}  value"
+    for row in shown["objects"]:
+        yield f"{row['address']:>#18x}{row['size']:>12,}  {row['value']}"

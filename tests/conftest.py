@@ -28,7 +28,7 @@ from gencore.bundle.writer import BundleWriter
 SYSCTL = Path("/proc/sys/kernel")
 PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-LARGE = ("eventlet", "gevent", "numpy", "yaml", "zstandard")
+LARGE = ("eventlet", "gevent", "numpy", "pystack", "yaml", "zstandard")
 """Packages of megabytes, in memory and in libraries."""
 FEW_EXAMPLES = 30
 """So many of each property are tried, if the exhaustive tests are left out; else 100."""

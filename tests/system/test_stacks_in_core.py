@@ -101,10 +101,10 @@ def every_thread(installed, build_extension, tmp_path):
 
 
 @pytest.fixture
-def of_pystack(tmp_path, monkeypatch):
+def of_pystack(tmp_path, monkeypatch, tool):
     """Return a function that returns the stacks of a core as pystack reads them, by tid."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    pytest.importorskip("pystack")
+    assert tool("pystack")
 
     def read(path):
         with open_core(path) as opened, unpacked(opened) as copy:

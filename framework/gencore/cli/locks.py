@@ -50,6 +50,8 @@ def locks_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
         found, failure = _read(copy, names_of_threads(facts["threads"]))
     if found is None and content not in _WITHOUT_LOCKS:
         raise IntegrityError(f"{path}: {failure}")
+    if found and content in _WITHOUT_LOCKS and not found["waits"]:
+        found = None  # that none was found means nothing
     if as_json:
         print_json(found or {"waits": None, "threads": [], "deadlocks": None})
     for line in lock_lines(ManifestValue(found)) if found and not as_json else ():

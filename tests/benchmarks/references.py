@@ -20,7 +20,7 @@ LIMIT = 1.0
 READ = """if True:
     import json, pathlib, random, resource, statistics, sys
     from gencore.analysis import Memory, find_python
-    from gencore.analysis.census import HeapSearch
+    from gencore.analysis.heap_search import HeapSearch
     from gencore.analysis.direct_referrers import DirectReferrers
     from gencore.analysis.reachability import read_heap
     from gencore.corefile import CoreFile

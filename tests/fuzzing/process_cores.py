@@ -38,11 +38,11 @@ from gencore.errors import IntegrityError
 PROGRAM = Path(__file__).with_name("process.py")
 QUESTIONS = {
     "stacks": ("locals",),
-    "deadlocks": (),
     "locks": (),
     "tasks": (),
     "heap": ("10",),
     "retained": ("10",),
+    "why": (),
 }
 """The modules of `gencore.analysis.answers`, and what they are given."""
 TIMES_CPU, TIMES_MEMORY = 10, 2

@@ -91,8 +91,14 @@ def test_a_core_without_a_heap_is_said_to_have_none(installed, tool, tmp_path):
     made = [installed[1], "-c", code]
     bundle = subprocess.run(made, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    command = [tool("gencore"), "heap", tmp_path / bundle.strip()]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-
-    assert done.returncode == 3
-    assert "the heap is missing" in done.stderr
+    path = tmp_path / bundle.strip()
+    for command in (["heap", path], ["referrers", path, "0x1000"], ["diff", path, path]):
+        done = subprocess.run(
+            [tool("gencore"), *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+        )
+        assert done.returncode == 3, command
+        assert "the heap is missing" in done.stderr

@@ -247,6 +247,24 @@ def test_references_are_those_that_the_program_made(newer, check_references, tmp
     check_references(told, *(tmp_path / Path(told[name]).name for name in ("before", "after")))
 
 
+def test_why_names_a_deadlock_and_stuck_tasks(newer, tool, tmp_path):
+    """What keeps threads from working, and where a thousand tasks are."""
+
+    def why(kind):
+        told = newer.run("/srv/sick.py", kind, "/mnt", work=tmp_path)
+        bundle = tmp_path / Path(told.splitlines()[-1]).name
+        command = [tool("gencore"), "why", "--json", "--quiet", bundle]
+        environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+        done = subprocess.run(command, capture_output=True, check=True, env=environment)
+        return json.loads(done.stdout)
+
+    deadlock, tasks = why("deadlock"), why("stuck_tasks")
+    assert deadlock["findings"][0]["sentence"].startswith("deadlock: reserve waits for a Lock")
+    assert deadlock["missing"] == {}
+    assert tasks["tasks"][0]["count"] == 1000
+    assert tasks["packages"]["gencore"]
+
+
 def test_no_limit_is_shown_as_unlimited(newer, work):
     """RLIM_INFINITY is positive since 3.15, in the settings' verdict and in the manifest."""
     shown = newer.run("-m", "gencore", "doctor", work=work)

@@ -5,40 +5,20 @@ type that the process has; all other memory is counted as what it is. Nothing bu
 needed: neither symbols nor the collector's lists, which lack half of the objects.
 """
 
-from collections.abc import Iterator
-from typing import Final, Literal
-
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.chunks import ChunkLayout, LargeObjects, find_large_objects, runs_outside
-from gencore.analysis.pools import LARGEST_BLOCK, POOL_SIZE, Pools, blocks_in_use, find_pools
+from gencore.analysis.heap_search import Allocator, HeapSearch
+from gencore.analysis.pools import POOL_SIZE, Pools
 from gencore.analysis.python import Python
-from gencore.analysis.recognition import Recognition
 from gencore.analysis.sizes import Sizes
-from gencore.analysis.type_objects import TypeTable, find_types, names_of
-from gencore.analysis.words import Addresses, Run, Things, Words
+from gencore.analysis.type_objects import TypeTable
+from gencore.analysis.words import Addresses, Run, Things
 
-__all__ = [
-    "Census",
-    "HeapObjects",
-    "HeapSearch",
-    "LargestObject",
-    "MemoryUse",
-    "TypeCount",
-    "find_objects",
-    "take_census",
-]
+__all__ = ["Census", "LargestObject", "MemoryUse", "TypeCount", "take_census"]
 
 Numbers = NDArray[np.int64]
-Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
-
-_DEBUG_HEAD: Final = 16
-"""Bytes that a debugging allocator puts in front of a block: its size, and a pattern."""
-_DEBUG_TAIL: Final = 8
-"""Bytes that it puts behind one, of the pattern too."""
-_PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
 
 
 @attrs.frozen
@@ -95,27 +75,6 @@ class Census:
     pools: int
 
 
-@attrs.frozen(eq=False)
-class HeapObjects:
-    """Every object that was found, and what is known of the types."""
-
-    words: Words
-    types: TypeTable
-    names: list[str]
-    """Of the types, qualified."""
-    sizes: Sizes
-    things: Things
-    rows: NDArray[np.int32]
-    """The row in `types` of each object's type."""
-
-    def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """Yield each row that has objects, and the numbers of these."""
-        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
-        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
-        for row in np.flatnonzero(np.diff(ends, prepend=0)):
-            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
-
-
 def take_census(python: Python, *, top: int = 10) -> Census:
     """Count the objects of a dumped Python, and name the *top* largest ones."""
     search = HeapSearch(python)
@@ -136,76 +95,6 @@ def take_census(python: Python, *, top: int = 10) -> Census:
     )
 
 
-def find_objects(python: Python) -> HeapObjects:
-    """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
-    search = HeapSearch(python)
-    found = [(things, rows) for _, things, rows, _ in search.in_pools()]
-    _, (things, rows, _) = search.outside()
-    found.append((things, rows))
-    joined = Things(
-        np.concatenate([things.addresses for things, _ in found]),
-        np.concatenate([things.places for things, _ in found]),
-        things.core,
-    )
-    types = np.concatenate([rows for _, rows in found]).astype(np.int32)
-    return HeapObjects(search.words, search.types, search.names, search.sizes, joined, types)
-
-
-class HeapSearch:
-    """Finds objects: first those in pools, then those outside of them."""
-
-    def __init__(self, python: Python) -> None:
-        self.words = Words(python.memory)
-        self.pools = find_pools(self.words)
-        self.runs = list(runs_outside(self.words, self.pools))
-        self.types = find_types(python, self.words, self.runs)
-        self.names = names_of(python, self.types)
-        self.sizes = Sizes(python, self.words, self.types, self.names)
-        self._debugging = _is_debugging(self.words, self.pools)
-        in_front = _DEBUG_HEAD if self._debugging else 0
-        self._recognition = Recognition(python, self.words, self.types, in_front)
-
-    def in_pools(self) -> Iterator[tuple[int, Things, Numbers, Numbers]]:
-        """Yield the bytes of blocks in use, the objects in these, their rows, and their blocks."""
-        for batch in self.pools.batches():
-            blocks, size = blocks_in_use(self.words, batch), int(batch.sizes[0])
-            things, rows = self._recognition.objects(blocks, size)
-            yield size * len(blocks), things, rows, np.full(len(rows), size)
-
-    def objects_in(self, blocks: Addresses, size: int) -> Things:
-        """Return the objects in some blocks of one size, wherever they begin in these."""
-        return self._recognition.objects(self.words.things(blocks)[0], size)[0]
-
-    def alive(self, addresses: Addresses) -> Addresses:
-        """Return at which addresses objects are that have references."""
-        things, _ = self.words.things(addresses)
-        rows = self.types.find(things.word(8))
-        known = rows >= 0
-        things, rows = things.chosen(known), rows[known]
-        return things.addresses[self._recognition.alive(things, rows)]
-
-    def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
-        """Return the allocator, of which the layout is that in which most objects are found."""
-        tries = [(self._in_chunks(layout), layout) for layout in self._chunk_layouts()]
-        large, layout = max(tries, key=lambda found: len(found[0].rows))
-        things, _ = self.words.things(large.addresses)
-        alive = self._recognition.alive(things, large.rows)
-        found = things.chosen(alive), large.rows[alive], large.chunks[alive]
-        allocator = _allocator(self.pools, large=bool(alive.any()), debugging=layout.in_front > 0)
-        return allocator, found
-
-    def _in_chunks(self, layout: ChunkLayout) -> LargeObjects:
-        return find_large_objects(self.words, self.types, self.sizes, self.runs, layout)
-
-    def _chunk_layouts(self) -> list[ChunkLayout]:
-        """Return what may be in chunks: of a debugging pymalloc, the malloc below debugs too."""
-        if not len(self.pools):
-            return [ChunkLayout(0), ChunkLayout(0, _DEBUG_HEAD, _DEBUG_TAIL)]
-        if self._debugging:
-            return [ChunkLayout(LARGEST_BLOCK, 2 * _DEBUG_HEAD, 2 * _DEBUG_TAIL)]
-        return [ChunkLayout(LARGEST_BLOCK)]
-
-
 def _memory_use(pools: Pools, runs: list[Run], used: int, in_pools: int, in_all: int) -> MemoryUse:
     outside = sum(run.end - run.start for run in runs if run.path is None)
     return MemoryUse(
@@ -216,23 +105,6 @@ def _memory_use(pools: Pools, runs: list[Run], used: int, in_pools: int, in_all:
         other=outside - (in_all - in_pools),
         files=sum(run.end - run.start for run in runs if run.path is not None),
     )
-
-
-def _allocator(pools: Pools, *, large: bool, debugging: bool) -> Allocator:
-    if len(pools):
-        return "pymalloc, debugging" if debugging else "pymalloc"
-    if not large:
-        return "unknown"
-    return "malloc, debugging" if debugging else "malloc"
-
-
-def _is_debugging(words: Words, pools: Pools) -> bool:
-    """Whether most blocks of some pools have the pattern of ``PYTHONMALLOC=debug``."""
-    for batch in pools.batches():
-        blocks = blocks_in_use(words, batch)
-        marks = blocks.word(8) >> np.uint64(8)
-        return 2 * int((marks == _PATTERN).sum()) > len(blocks)
-    return False
 
 
 class _Tally:

@@ -35,7 +35,10 @@ class ChunkLayout:
     """What is in a chunk beside the object, in bytes."""
 
     smallest: int
-    """Objects of so many bytes or fewer are in pools, if there are any."""
+    """Objects of so many bytes or fewer are in pools, if there are any.
+
+    But for those that were larger and have been resized, of which nothing is left in the chunk.
+    """
     in_front: int = 0
     """What a debugging allocator puts in front of the object, and behind it."""
     behind: int = 0
@@ -82,7 +85,8 @@ def find_large_objects(
         needed = sizes.of_block(int(row), things.chosen(of_type)) + layout.in_front + layout.behind
         rest = chunks[of_type] - _SIZE_BEFORE - needed
         fit[of_type] = (rest >= 0) & (rest < needed + _MOST_REST)
-        fit[of_type] &= needed > layout.smallest
+        resizable = bool(types.item_sizes[row])
+        fit[of_type] &= (needed > layout.smallest) | (resizable & (rest < _SMALLEST))
     return _first_of_overlapping(addresses[fit], rows[fit], chunks[fit], layout.in_front)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.census import HeapSearch
+from gencore.analysis.heap_search import HeapSearch
 from gencore.analysis.interned import are_interned
 from gencore.analysis.links import Links
 from gencore.analysis.parts import Part, TypeLayouts

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from gencore.analysis.stacks import Thread
-from gencore.analysis.waiting_calls import WAITING_CALLS
+from gencore.analysis.system_calls import name_of
 
 __all__ = ["blocked_loops"]
 
@@ -27,7 +27,7 @@ def blocked_loops(threads: Iterable[Thread]) -> tuple[Thread, ...]:
 
 
 def _is_blocked(thread: Thread) -> bool:
-    call = WAITING_CALLS.get(-1 if thread.system_call is None else thread.system_call, "")
+    call = name_of(thread.system_call) or ""
     waits = thread.state == "in a system call" and _WAITING.fullmatch(call)
     if not waits or not thread.frames or _WAITS_ITSELF.search(thread.frames[0].file):
         return False

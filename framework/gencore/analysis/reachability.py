@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis import _graphs
-from gencore.analysis.census import HeapObjects, find_objects
+from gencore.analysis.heap_search import HeapObjects, find_objects
 from gencore.analysis.interned import are_interned
 from gencore.analysis.object_index import ObjectIndex
 from gencore.analysis.parts import TypeLayouts, part_of_frames

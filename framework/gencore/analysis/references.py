@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis import _graphs
-from gencore.analysis.census import HeapObjects
+from gencore.analysis.heap_search import HeapObjects
 from gencore.analysis.object_index import ObjectIndex
 from gencore.analysis.parts import Part, TypeLayouts
 from gencore.analysis.words import Addresses, Words

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-__all__ = ["SYSTEM_CALLS"]
+__all__ = ["name_of"]
 
-SYSTEM_CALLS: Final = {
+_NAMES: Final = {
     0: "read",
     1: "write",
     7: "poll",
@@ -54,3 +54,8 @@ SYSTEM_CALLS: Final = {
     441: "epoll_pwait2",
     449: "futex_waitv",
 }
+
+
+def name_of(call: int | None) -> str | None:
+    """Return the name of a system call by its number; None for others, and for None."""
+    return None if call is None else _NAMES.get(call)

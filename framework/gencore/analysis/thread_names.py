@@ -32,7 +32,10 @@ def _active(python: Python, values: Values, interpreter: int) -> int:
     module = find_in_dict(memory, layout, modules, "threading")
     if module is None:
         raise AbsentMemory("the module threading is not loaded")
-    return values.attributes(module)["_active"]
+    active = values.attributes(module).get("_active")
+    if active is None:
+        raise AbsentMemory("threading._active is missing")
+    return active
 
 
 def _named(python: Python, values: Values, active: int) -> Iterator[tuple[int, str]]:

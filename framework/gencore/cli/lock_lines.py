@@ -118,5 +118,5 @@ class _Shown:
     def _doing(self, tid: ManifestValue) -> str:
         row = self._threads.get(integer_of(tid), ManifestValue(None))
         if row["system_call"].known and row["state"].text != "waiting for the GIL":
-            return f", in system call {row['system_call']}"
+            return f", in {row['system_call']}"
         return f", {row['state']}" if row["state"].known else ""

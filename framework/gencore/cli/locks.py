@@ -23,7 +23,7 @@ __all__ = ["locks_command"]
 _WITHOUT_LOCKS: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
 _OF_WAIT: Final = ("kind", "address", "type", "module", "within", "known_by")
-_OF_THREAD: Final = ("state", "function", "file")
+_OF_THREAD: Final = ("state", "system_call", "function", "file")
 
 
 @click.command("locks")
@@ -93,5 +93,5 @@ def _thread(row: ManifestValue, names: dict[int | None, str | None]) -> dict[str
         "tid": tid,
         "name": names.get(tid) or row["name"].text,
         **{name: row[name].text for name in _OF_THREAD},
-        **{name: integer_of(row[name]) for name in ("line", "system_call")},
+        "line": integer_of(row["line"]),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from gencore._escaping import escape_unprintable
+from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
@@ -60,7 +60,7 @@ def referrers_command(
     if not found.known:
         raise UsageError(
             f"no object of the heap begins at {address:#x}",
-            remedy="the addresses of the largest objects: gencore heap BUNDLE",
+            remedy=f"addresses of large objects: gencore heap {quote_path(path)}",
         )
     shown = _shown(found)
     if as_json:

@@ -12,8 +12,8 @@ from pathlib import Path
 from damaging import damaged
 
 from gencore.analysis import Memory, find_python
-from gencore.analysis.census import HeapSearch
 from gencore.analysis.direct_referrers import DirectReferrers
+from gencore.analysis.heap_search import HeapSearch
 from gencore.analysis.holders import holders_of, largest_holders
 from gencore.analysis.reachability import read_heap
 from gencore.analysis.ways import Ways

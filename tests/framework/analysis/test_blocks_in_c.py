@@ -1,15 +1,162 @@
-"""The C part of the census reads nothing outside of the arrays that it is given."""
+"""The C part of the census, with arrays that no caller makes: it reads nothing outside of them."""
 
-import subprocess
-import sys
-from pathlib import Path
+from array import array
+from functools import partial
 
-TESTS = Path(__file__).with_name("blocks_in_c.py")
+import pytest
+
+from gencore.analysis import _blocks
+
+unsigned, signed, rows_of = partial(array, "Q"), partial(array, "q"), partial(array, "i")
+
+POOL = 1 << 14
+ADDRESS = 0x7F0000000000
+SLOTS = 1 << 16
 
 
-def test_arrays_that_no_caller_makes_are_refused_or_read_within_their_bounds():
-    """Every test of blocks_in_c.py passes, with the numpy that is too large for this process."""
-    command = [sys.executable, "-m", "pytest", "--noconftest", "-n", "0", "-p", "no:cacheprovider"]
-    done = subprocess.run([*command, TESTS], capture_output=True, text=True, check=False)
+def pool_of(*, size=64, carved=4, free=()):
+    """Return a pool's words, whose blocks of a list of free ones lead to each other."""
+    words = unsigned(bytes(POOL))
+    following = [*free[1:], 0] if free else []
+    for block, after in zip(free, following, strict=True):
+        words[(48 + block * size) // 8] = ADDRESS + 48 + after * size if after else 0
+    first = ADDRESS + 48 + free[0] * size if free else 0
+    return words, carved, first
 
-    assert done.returncode == 0, done.stdout + done.stderr
+
+def used(words, *, place=0, count=4, carved=4, first=0, size=64, room=1024):
+    """Return the addresses of the blocks in use of one pool."""
+    addresses, places = unsigned(bytes(8 * room)), signed(bytes(8 * room))
+    columns = (
+        unsigned([ADDRESS]),
+        signed([place]),
+        signed([count]),
+        signed([carved]),
+        unsigned([first]),
+    )
+    found = _blocks.used_blocks(words, *columns, size, addresses, places)
+    offsets = [address - ADDRESS for address in addresses[:found]]
+    assert [(at - place) * 8 for at in places[:found]] == offsets
+    return [(offset - 48) // size for offset in offsets]
+
+
+def test_blocks_in_use_are_those_that_are_not_free():
+    """The free ones are in a list through the blocks themselves."""
+    words, carved, first = pool_of(free=(2, 1))
+
+    assert used(words, count=2, carved=carved, first=first) == [0, 3]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"place": 1},
+        {"place": -1},
+        {"place": 1 << 60},
+        {"carved": 1 << 40},
+        {"carved": -1},
+        {"count": 1},
+        {"count": -(1 << 60)},
+        {"first": 0},
+        {"first": ADDRESS + 49},
+        {"first": ADDRESS - 64},
+        {"first": (1 << 64) - 8},
+    ],
+    ids=str,
+)
+def test_an_unsound_pool_has_no_blocks(fault):
+    """Whatever its header says of a list of free blocks, and wherever it lies."""
+    words, carved, first = pool_of(free=(2, 1))
+
+    assert used(words, **{"count": 2, "carved": carved, "first": first, **fault}) == []
+
+
+def test_a_list_of_free_blocks_that_is_a_circle_ends():
+    """Each block is in it once."""
+    words, _, first = pool_of(free=(2, 1))
+    words[(48 + 64) // 8] = first
+
+    assert used(words, count=0, first=first) == []
+
+
+def types_of(addresses, *, slots=SLOTS):
+    """Return the table of some types, each in the slot that its address leads to."""
+    table = rows_of([-1]) * slots
+    for row, address in enumerate(addresses):
+        table[(address >> 4) % slots] = row
+    return table, unsigned(addresses)
+
+
+def test_a_table_of_types_without_an_end_is_left():
+    """Every slot is taken, and none by what is looked for."""
+    _, addresses = types_of([16])
+    rows = rows_of([7, 7, 7])
+    _blocks.rows_of_words(unsigned([16, 32, 0]), rows_of([0]) * SLOTS, addresses, rows)
+
+    assert list(rows) == [0, -1, -1]
+
+
+@pytest.mark.parametrize("row", [5, -7, 2**31 - 1])
+def test_rows_that_no_type_has_are_none(row):
+    """A table of anybody's making."""
+    table, addresses = types_of([16])
+    table[1] = row
+    rows = rows_of([7])
+    _blocks.rows_of_words(unsigned([16]), table, addresses, rows)
+
+    assert list(rows) == [-1]
+
+
+@pytest.mark.parametrize("place", [-1, 0, 254, 255, 256, 1 << 60, -(1 << 62)])
+def test_blocks_outside_of_the_core_are_no_objects(place):
+    """One at the end has no room for a header of the collector."""
+    words = unsigned([16]) * 256
+    table, addresses = types_of([16])
+    rows = rows_of([7])
+    sizes, none = signed([32]), signed([0])
+    _blocks.rows_of_blocks(
+        words, signed([place]), table, addresses, none, sizes, 1, 0, 0, 32, rows
+    )
+
+    assert list(rows) == [-1]
+
+
+@pytest.mark.parametrize("address", [0, 8, 4095, 1 << 30, 1 << 46, (1 << 64) - 8])
+@pytest.mark.parametrize("page", [-1, 0, 1, 2**31 - 1])
+def test_places_are_within_the_core(address, page):
+    """Of a core of one page; the table may lead anywhere."""
+    core = unsigned([0]) * 512
+    regions = rows_of([0, 2**31 - 1])
+    tables = rows_of([page]) * (1 << 18)
+    places = signed([7])
+    _blocks.places_of(core, unsigned([address]), regions, tables, places)
+
+    whole = page == 0 and address in {0, 8}
+    assert list(places) == [address // 8 if whole else -1]
+
+
+def test_arrays_of_other_lengths_are_refused():
+    """Each function says so, and touches none."""
+    two, one = signed([0, 0]), signed([0])
+    words, rows = unsigned([0, 0]), rows_of([7])
+    table, addresses = types_of([16])
+    calls = (
+        lambda: _blocks.used_blocks(words, words, one, two, two, words, 16, words, two),
+        lambda: _blocks.used_blocks(words, words, two, two, two, words, 0, words, two),
+        lambda: _blocks.rows_of_words(words, table, addresses, rows),
+        lambda: _blocks.rows_of_words(words, table[:9], addresses, rows_of([7, 7])),
+        lambda: _blocks.rows_of_blocks(words, one, table, addresses, two, one, 1, 0, 0, 32, rows),
+        lambda: _blocks.places_of(words, words, rows, rows, one),
+    )
+
+    for call in calls:
+        with pytest.raises(ValueError, match="the lengths of the arrays do not agree"):
+            call()
+
+
+def test_more_blocks_than_there_is_room_for_are_refused():
+    """Nothing is written behind the arrays."""
+    words, _, _ = pool_of()
+
+    with pytest.raises(ValueError, match="do not agree"):
+        used(words, room=3)

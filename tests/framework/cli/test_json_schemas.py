@@ -110,6 +110,9 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     assert heap["types"]
     holder = heap["retained"]["holders"][0]
     assert shown("referrers", "--to-root", bundle, str(holder["address"]))["way"] == holder["way"]
+    program = [sys.executable, "-m", "gencore", "referrers", "--json", bundle, "0x1000"]
+    unknown = subprocess.run(program, capture_output=True, env=environment, check=False)
+    assert check(("referrers",), unknown.stdout)["exit_code"] == unknown.returncode == 2
     assert shown("diff", bundle, bundle) == {
         "schema_version": heap["schema_version"],
         "same_process": True,

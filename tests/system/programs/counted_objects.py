@@ -3,13 +3,15 @@
 counted_objects.py DIRECTORY CONTENT [COUNT]
 
 The objects are all that the collector tracks and all that these lead to, but for static data of
-the interpreter and of libraries, which is in the memory of files. What code objects have
-is asked for, because the collector is not shown it. The first dump imports what a dump imports.
+the interpreter and of libraries, which is in the memory of files. What code objects, descriptors
+and types have is asked for, because the collector is not shown it. The first dump imports what a
+dump imports.
 """
 
 import array
 import bisect
 import collections
+import ctypes
 import gc
 import json
 import os
@@ -22,6 +24,18 @@ import gencore
 COUNT = int(sys.argv[3]) if sys.argv[3:] else 4000
 HIDDEN = ("consts", "names", "linetable", "exceptiontable", "filename", "name", "qualname")
 """Of code objects, which the collector does not look into."""
+DESCRIPTORS = (
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.MethodDescriptorType,
+    types.WrapperDescriptorType,
+)
+"""What has a name that the collector does not look into either, as types have."""
+HEAP_TYPE, HAS_GC = 1 << 9, 1 << 14
+"""Of a type's flags."""
+OF_VARIABLES = (96, 104)
+"""Where they have the names and kinds of local variables, which Python code does not get."""
 
 
 class Order:
@@ -159,6 +173,11 @@ def count():
         inside = gc.get_referents(thing)
         if isinstance(thing, types.CodeType):
             inside += [getattr(thing, f"co_{name}") for name in HIDDEN]
+            inside += [ctypes.py_object.from_address(id(thing) + at).value for at in OF_VARIABLES]
+        elif isinstance(thing, DESCRIPTORS):
+            inside.append(thing.__name__)
+        elif isinstance(thing, type) and thing.__flags__ & HEAP_TYPE:
+            inside += [type.__dict__[name].__get__(thing) for name in ("__name__", "__qualname__")]
         new = [other for other in inside if id(other) not in seen]
         new = list({id(other): other for other in new}.values())
         seen.update(map(id, new))
@@ -170,6 +189,8 @@ def count():
         row_of_file = bisect.bisect(ranges, (id(thing), 1 << 64)) - 1
         if row_of_file >= 0 and id(thing) < ranges[row_of_file][1]:
             continue
+        if type(thing).__flags__ & HAS_GC:
+            tracked.add(name_of(type(thing)))
         row = rows[name_of(type(thing))]
         row[0] += 1
         row[1] += sys.getsizeof(thing)
@@ -187,10 +208,16 @@ def name_of(kind):
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
+tracked = set()
 kept = fill()
 gencore.collect_core(directory=sys.argv[1], content="stacks").unlink()
 rows = count()
 bundle = gencore.collect_core(directory=sys.argv[1], content=sys.argv[2])
-told = {"bundle": str(bundle), "types": rows, "version": sys.version_info[:3], "kept": len(kept)}
+told = {
+    "bundle": str(bundle),
+    "types": rows,
+    "version": sys.version_info[:3],
+    "tracked": [*tracked],
+}
 print(json.dumps(told), flush=True)
 os._exit(0)  # nothing is to be freed

@@ -3,6 +3,7 @@
 from typing import Any
 
 from gencore.analysis import Python, Thread, Wait, find_deadlocks, read_stacks, read_waits
+from gencore.analysis.system_calls import name_of
 from gencore.analysis.waiting import waits_in
 from gencore.corefile import CoreFile
 
@@ -43,7 +44,7 @@ def _thread(thread: Thread) -> dict[str, Any]:
         "tid": thread.tid,
         "name": thread.name,
         "state": thread.state,
-        "system_call": thread.system_call,
+        "system_call": name_of(thread.system_call),
         "function": frame.function if frame else None,
         "file": frame.file if frame else None,
         "line": frame.line if frame else None,

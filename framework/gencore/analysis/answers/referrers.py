@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 
 from gencore.analysis import Python
-from gencore.analysis.census import HeapSearch
 from gencore.analysis.direct_referrers import DirectReferrers
+from gencore.analysis.heap_search import HeapSearch
 from gencore.analysis.links import Links
 from gencore.analysis.reachability import read_heap
 from gencore.analysis.roots import find_frames

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from gencore.analysis import AbsentMemory, Frame, Python, Thread, Values, read_stacks
-from gencore.analysis.system_calls import SYSTEM_CALLS
+from gencore.analysis.system_calls import name_of
 from gencore.analysis.thread_names import thread_names
 from gencore.analysis.variables import variables_of
 from gencore.corefile import CoreFile
@@ -24,13 +24,12 @@ def answer(python: Python, core: CoreFile, wanted: str = "") -> list[dict[str, A
 
 
 def _row(thread: Thread, variables: "_Variables | None") -> dict[str, Any]:
-    call = thread.system_call
     return {
         "tid": thread.tid,
         "name": thread.name,
         "interpreter": thread.interpreter,
         "status": _status(thread),
-        "system_call": None if call is None else SYSTEM_CALLS.get(call),
+        "system_call": name_of(thread.system_call),
         "incomplete": thread.incomplete,
         "frames": [_frame(frame, variables) for frame in thread.frames][::-1],
     }

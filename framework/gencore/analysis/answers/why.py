@@ -19,10 +19,10 @@ from gencore.analysis.grouping import Group, group_stacks, telling_frame
 from gencore.analysis.packages import read_packages
 from gencore.analysis.requests import RequestReader
 from gencore.analysis.stacks import Frame, Thread
+from gencore.analysis.system_calls import name_of
 from gencore.analysis.task_frames import frames_of_tasks
-from gencore.analysis.tasks import Task, read_tasks
+from gencore.analysis.tasks import Task, Tasks, read_tasks
 from gencore.analysis.thread_names import thread_names
-from gencore.analysis.waiting_calls import WAITING_CALLS
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -87,8 +87,12 @@ class _Reading:
         return deadlocks.answer(self._python, self._core)
 
     @cached_property
+    def _all_tasks(self) -> Tasks:
+        return read_tasks(self._python)
+
+    @cached_property
     def _tasks(self) -> dict[int, Task]:
-        tasks = read_tasks(self._python).tasks
+        tasks = self._all_tasks.tasks
         return {task.address: task for task in tasks if task.state in _PENDING}
 
     def tasks(self) -> dict[str, Any]:
@@ -98,7 +102,7 @@ class _Reading:
             "groups": [self._task_group(group) for group in group_stacks(stacks)[:_MOST_GROUPS]],
             "cycles": [
                 [_task(self._tasks[address]) for address in cycle]
-                for cycle in read_tasks(self._python).cycles
+                for cycle in self._all_tasks.cycles
                 if self._tasks.keys() >= set(cycle)
             ],
         }
@@ -203,6 +207,5 @@ def _row(frame: Frame) -> dict[str, Any]:
 
 def _doing(thread: Thread) -> str | None:
     """Return the thread's state, of a system call that waits its name."""
-    if thread.state == "in a system call" and thread.system_call in WAITING_CALLS:
-        return f"in {WAITING_CALLS[thread.system_call]}"
-    return thread.state
+    call = name_of(thread.system_call)
+    return f"in {call}" if call and thread.state == "in a system call" else thread.state

@@ -23,7 +23,7 @@ rows = {
         [
             frame.code.scope,
             frame.code.filename,
-            frame.code.location.lineno,
+            frame.code.location.lineno or None,  # the interpreter's own code has no lines
             frame.arguments | frame.locals,
         ]
         for frame in thread.frames

@@ -28,7 +28,7 @@ SOUND = cases.Case(0, "bundle", "sound", (BUNDLES / "sound.tar.gz").read_bytes()
                 ("readers", 5000),
                 ("tars", 800),
                 ("commands", 12),
-                ("cores", 60),
+                ("cores", 40),
             )
         ),
     ],

@@ -17,7 +17,7 @@ from gencore.cli.budget import Budget, no_limits_option, within
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
-from gencore.cli.options import BUNDLE, json_option, quiet_option
+from gencore.cli.options import BUNDLE, json_option, quiet_option, top_option
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
@@ -82,14 +82,7 @@ class _Growth:
 @click.command("diff")
 @click.argument("before", metavar="BEFORE", type=BUNDLE)
 @click.argument("path", metavar="AFTER", type=BUNDLE)
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(1, 50),
-    default=10,
-    show_default=True,
-    help="Show the N types that have grown most.",
-)
+@top_option(10, "Show the N types that have grown most.", most=50)
 @click.option("--keep", is_flag=True, help="Keep the unpacked copies, for the next command.")
 @quiet_option
 @json_option

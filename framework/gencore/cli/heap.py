@@ -14,7 +14,7 @@ from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option, top_option
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
@@ -38,16 +38,9 @@ _USES: Final = {
 
 @click.command("heap")
 @bundle_argument
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="Show N types and N objects; --json has every type.",
-)
+@top_option(20, "Show N types and N objects; --json has every type.")
 @click.option("--retained", is_flag=True, help="Show what keeps most alive, and the way to it.")
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@keep_option
 @quiet_option
 @json_option
 @limited

@@ -1,18 +1,24 @@
 """``gencore inspect``: one object in a core, with what it leads to."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gencore._escaping import escape_unprintable
+from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.json_output import print_json
-from gencore.cli.options import ADDRESS, bundle_argument, json_option, quiet_option
+from gencore.cli.options import (
+    ADDRESS,
+    bundle_argument,
+    json_option,
+    keep_option,
+    quiet_option,
+    top_option,
+)
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode, UsageError
@@ -23,15 +29,8 @@ __all__ = ["inspect_command"]
 @click.command("inspect")
 @bundle_argument
 @click.argument("address", metavar="ADDRESS", type=ADDRESS)
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(1, 10_000),
-    default=50,
-    show_default=True,
-    help="Show N attributes and N items.",
-)
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@top_option(50, "Show N attributes and N items.")
+@keep_option
 @quiet_option
 @json_option
 @limited
@@ -55,7 +54,7 @@ def inspect_command(
     if not found.known:
         raise UsageError(
             f"no object at {address:#x}, or its memory is missing in the core",
-            remedy=f"gencore heap {shlex.quote(str(path))}",
+            remedy=f"gencore heap {quote_path(path)}",
         )
     shown = _shown(found)
     if as_json:

@@ -6,6 +6,7 @@ from typing import Any, Final
 import click
 
 from gencore._escaping import escape_unprintable
+from gencore._overview import WITHOUT_HEAP
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
@@ -13,22 +14,20 @@ from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.lock_lines import lock_lines
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
 from gencore.cli.reader_process import ask
 from gencore.cli.thread_stacks import integer_of, names_of_threads
 from gencore.errors import ExitCode, IntegrityError
 
 __all__ = ["locks_command"]
 
-_WITHOUT_LOCKS: Final = ("stacks", "triage")
-"""Contents of a core that has little more than what stacks are read from."""
 _OF_WAIT: Final = ("kind", "address", "type", "module", "within", "known_by")
 _OF_THREAD: Final = ("state", "system_call", "function", "file")
 
 
 @click.command("locks")
 @bundle_argument
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@keep_option
 @quiet_option
 @json_option
 @limited
@@ -48,15 +47,15 @@ def locks_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
         facts = ManifestValue(opened.facts())
         content = facts["core"]["content"].text
         found, failure = _read(copy, names_of_threads(facts["threads"]))
-    if found is None and content not in _WITHOUT_LOCKS:
+    if found is None and content not in WITHOUT_HEAP:
         raise IntegrityError(f"{path}: {failure}")
-    if found and content in _WITHOUT_LOCKS and not found["waits"]:
+    if found and content in WITHOUT_HEAP and not found["waits"]:
         found = None  # that none was found means nothing
     if as_json:
         print_json(found or {"waits": None, "threads": [], "deadlocks": None})
     for line in lock_lines(ManifestValue(found)) if found and not as_json else ():
         click.echo(escape_unprintable(line))
-    if content in _WITHOUT_LOCKS:
+    if content in WITHOUT_HEAP:
         click.echo(f"gencore: the core has the content {content}: locks are missing", err=True)
         return ExitCode.PARTIAL
     return ExitCode.COMPLETE

@@ -1,19 +1,18 @@
 """``gencore objects``: the objects of a type in a core."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gencore._escaping import escape_unprintable
+from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option, top_option
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode, UsageError
@@ -34,15 +33,8 @@ __all__ = ["objects_command"]
     "--largest", "order", flag_value="largest", default=True, help="The largest ones.  [default]"
 )
 @click.option("--sample", "order", flag_value="sample", help="Some, as far apart as possible.")
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="Show N objects.",
-)
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@top_option(20, "Show N objects.")
+@keep_option
 @quiet_option
 @json_option
 @limited
@@ -83,7 +75,7 @@ def _unknown(path: Path, name: str, close: ManifestValue) -> UsageError:
     like = ", ".join(str(other) for other in close)
     message = f"unknown type: {name!r}" + (f": did you mean {like}?" if like else "")
     return UsageError(
-        escape_unprintable(message), remedy=f"gencore heap --top 100 {shlex.quote(str(path))}"
+        escape_unprintable(message), remedy=f"gencore heap --top 100 {quote_path(path)}"
     )
 
 

@@ -19,7 +19,9 @@ __all__ = [
     "check_process",
     "directory_option",
     "json_option",
+    "keep_option",
     "quiet_option",
+    "top_option",
 ]
 
 Command = Callable[..., Any]
@@ -51,6 +53,9 @@ class _Address(click.ParamType[int]):
 
 ADDRESS: Final = _Address()
 """Of an object in a core."""
+keep_option = click.option(
+    "--keep", is_flag=True, help="Keep the unpacked copy, for the next command."
+)
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show no progress and no notes.")
 
 
@@ -59,6 +64,18 @@ def directory_option(purpose: str) -> Callable[[Command], Command]:
     otherwise = "Default: GENCORE_DIRECTORY, else as in GENCORE_CONFIG, else the current one."
     names = ("-o", "--output", "--directory", "directory")
     return click.option(*names, metavar="DIR", help=f"{purpose} {otherwise}")
+
+
+def top_option(default: int, purpose: str, *, most: int = 10_000) -> Callable[[Command], Command]:
+    """Return ``--top``, as *top*: how many rows are shown, whose help is *purpose*."""
+    return click.option(
+        "--top",
+        metavar="N",
+        type=click.IntRange(1, most),
+        default=default,
+        show_default=True,
+        help=purpose,
+    )
 
 
 def json_option(command: Command) -> Command:

@@ -12,7 +12,14 @@ from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
-from gencore.cli.options import ADDRESS, bundle_argument, json_option, quiet_option
+from gencore.cli.options import (
+    ADDRESS,
+    bundle_argument,
+    json_option,
+    keep_option,
+    quiet_option,
+    top_option,
+)
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode, UsageError
@@ -24,15 +31,8 @@ __all__ = ["referrers_command"]
 @bundle_argument
 @click.argument("address", metavar="ADDRESS", type=ADDRESS)
 @click.option("--to-root", is_flag=True, help="Show the shortest way to it, too.")
-@click.option(
-    "--top",
-    metavar="N",
-    type=click.IntRange(1, 10_000),
-    default=20,
-    show_default=True,
-    help="Show N referrers.",
-)
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@top_option(20, "Show N referrers.")
+@keep_option
 @quiet_option
 @json_option
 @limited

@@ -22,7 +22,7 @@ from gencore.cli.deadlocks import (
 )
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
 from gencore.cli.reader_process import Reading, ask, place_of, read_confined
 from gencore.cli.thread_stacks import (
     ThreadStack,
@@ -42,7 +42,7 @@ _INSTALL: Final = "pip install 'gencore[analysis]'"
 @bundle_argument
 @click.option("--native", is_flag=True, help="Merge in the native frames, with pystack.")
 @click.option("--locals", "variables", is_flag=True, help="Show arguments and local variables.")
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@keep_option
 @quiet_option
 @json_option
 @limited

@@ -12,7 +12,7 @@ from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
 from gencore.cli.reader_process import Reading, ask
 from gencore.cli.task_rows import TaskRows, rows_from_core
 from gencore.cli.task_tree import greenlet_lines, task_lines
@@ -24,7 +24,7 @@ __all__ = ["tasks_command"]
 @click.command("tasks")
 @bundle_argument
 @click.option("--all", "each", is_flag=True, help="Show each task, equal ones too.")
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@keep_option
 @quiet_option
 @json_option
 @limited

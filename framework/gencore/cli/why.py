@@ -20,7 +20,7 @@ from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, quiet_option
+from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
 from gencore.cli.reader_process import ask
 from gencore.errors import ExitCode, IntegrityError
 
@@ -40,7 +40,7 @@ _LARGE_SHARE: Final = 0.05
 
 @click.command("why")
 @bundle_argument
-@click.option("--keep", is_flag=True, help="Keep the unpacked copy, for the next command.")
+@keep_option
 @quiet_option
 @json_option
 @limited

@@ -31,8 +31,6 @@ _RESUMES_AFTER_YIELD: Final = 1
 """The argument of RESUME is larger after ``yield from`` and ``await``: see the ``dis`` module."""
 _ARGUMENT_AT: Final = 3
 """Of the instruction after the current one, which has two bytes."""
-_TAGS: Final = 7
-"""Bits of a value on a frame's stack that are no part of its address, from 3.14 on."""
 _POINTER_SINCE: Final = 14
 """The minor version from which on a frame has the end of its stack as a pointer."""
 _AWAITED_AT: Final = {15: -16}
@@ -96,11 +94,11 @@ class CoroutineReader:
     def stack(self, frame: int) -> tuple[int, ...]:
         """Return the values on the stack of a suspended frame. Raises `AbsentMemory`."""
         first, end = self._stack_of(frame)
-        return tuple(self._memory.word(at) & ~_TAGS for at in range(first, end, 8))
+        return tuple(map(self._python.reference, range(first, end, 8)))
 
     def variable(self, frame: int, number: int) -> int:
         """Return the value of a frame's local variable: its arguments are the first ones."""
-        return self._memory.word(frame + self._layout.locals_of_frame + 8 * number) & ~_TAGS
+        return self._python.reference(frame + self._layout.locals_of_frame + 8 * number)
 
     def _kind(self, thing: int) -> str | None:
         """Return the name of an object's type if it leads on, else None."""
@@ -130,7 +128,7 @@ class CoroutineReader:
             return None
         first, end = self._stack_of(frame)
         at = end + _AWAITED_AT.get(self._python.minor, _AWAITED_AT_ELSE)
-        return self._memory.word(at) & ~_TAGS if at >= first else None
+        return self._python.reference(at) if at >= first else None
 
     def _is_awaiting(self, generator: int, frame: int) -> bool:
         layout = self._layout
@@ -143,7 +141,7 @@ class CoroutineReader:
     def _stack_of(self, frame: int) -> tuple[int, int]:
         """Return where a suspended frame's stack begins and ends."""
         layout, memory = self._layout, self._memory
-        code = memory.word(frame + layout.code_of_frame) & ~_TAGS
+        code = self._python.reference(frame + layout.code_of_frame)
         slots = frame + layout.locals_of_frame
         count = min(max(0, memory.number(code + layout.slots_of_code, 4)), _MOST_SLOTS)
         first = slots + 8 * count

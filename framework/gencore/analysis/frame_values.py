@@ -4,9 +4,6 @@ A function's stack may have stale values behind those in use. Of which values it
 they are in use, the code's exception table says: a handler needs them.
 """
 
-import struct
-from typing import Final
-
 from gencore.analysis.exception_table import depth_at
 from gencore.analysis.known_types import KnownTypes
 from gencore.analysis.objects import read_bytes, read_text
@@ -14,10 +11,6 @@ from gencore.analysis.python import Python
 
 __all__ = ["FrameValues"]
 
-_OF_C: Final = 3
-"""``FRAME_OWNED_BY_CSTACK``, or since 3.14 ``_BY_INTERPRETER``: it has no code."""
-_TAG: Final = 7
-"""Bits of a reference from a frame, from 3.14 on."""
 _MOST_SLOTS, _LONGEST_TABLE = 1 << 12, 1 << 16
 """Slots of a frame; the table is in bytes."""
 
@@ -26,15 +19,13 @@ class FrameValues:
     """The values in the frames of a dumped Python. Each method raises `AbsentMemory`."""
 
     def __init__(self, python: Python) -> None:
-        self._memory, self._layout = python.memory, python.layout
+        self._python, self._memory, self._layout = python, python.memory, python.layout
         self._types = KnownTypes(python.memory, {"code"})
 
     def code(self, frame: int) -> int | None:
         """Return the address of a frame's code object; None if it is no Python function's."""
-        if self._memory.number(frame + self._layout.owner_of_frame, 1) >= _OF_C:
-            return None
-        code = self._memory.word(frame + self._layout.code_of_frame) & ~_TAG
-        return code if self._types.of(code) else None
+        code = self._python.code_of(frame)
+        return code if code and self._types.of(code) else None
 
     def function(self, code: int) -> tuple[str, str]:
         """Return the qualified name of a code object's function, and its file."""
@@ -66,6 +57,4 @@ class FrameValues:
         return min(max(0, self._memory.number(address, 4)), _MOST_SLOTS)
 
     def _words(self, frame: int, first: int, count: int) -> tuple[int, ...]:
-        begin = frame + self._layout.locals_of_frame + first * 8
-        words = struct.unpack(f"<{count}Q", self._memory.read(begin, count * 8))
-        return tuple(word & ~_TAG for word in words)
+        return self._python.references(frame + self._layout.locals_of_frame + first * 8, count)

@@ -29,7 +29,6 @@ _GENERAL_KIND: Final = 0
 """Of a table of keys: entries of hash, key and value; others have no hash."""
 _KIND_AT, _LOG2_BYTES_AT, _INDICES_AT, _MOST_LOG2 = 10, 9, 32, 47
 _FRAME_OF_FRAME_AT: Final = 24
-_TAGS: Final = 7
 _MEMBERS: Final = {
     "module": {16: DICT},
     "cell": {16: ".cell_contents"},
@@ -145,7 +144,7 @@ class Links:
             frame = self._memory.word(source + _FRAME_OF_FRAME_AT)
         else:
             frame = source + facts.basic_size - self._layout.locals_of_frame
-        code = self._memory.word(frame + self._layout.code_of_frame) & ~_TAGS
+        code = self._python.reference(frame + self._layout.code_of_frame)
         name = self._variable(code, position)
         before = next((_FRAMES[base] for base in facts.lineage if base in _FRAMES), "")
         return Link(f"{before}[{name!r}]" if name else "<stack>")

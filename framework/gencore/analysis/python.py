@@ -1,6 +1,7 @@
 """Finds the Python in a dumped process: its version, its layout, its interpreters and threads."""
 
 import re
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
@@ -20,6 +21,10 @@ _COOKIE: Final = b"xdebugpy"
 """What ``_PyRuntime`` begins with from 3.13 on."""
 _MOST: Final = 1 << 16
 """Interpreters, and threads of each: a list that is broken may be a circle."""
+_TAG: Final = 7
+"""Bits of a reference from a frame that are no part of the address, from 3.14 on."""
+_OF_C: Final = 3
+"""``FRAME_OWNED_BY_CSTACK``, or since 3.14 ``_BY_INTERPRETER``; no function's, as all above."""
 _GIL_SIZE: Final = 256
 """More than any version's ``struct _gil_runtime_state``."""
 _VERSION_AT, _FREE_THREADED_AT = 8, 16
@@ -91,6 +96,24 @@ class Python:
             except AbsentMemory:
                 return
         yield from self._listed(at, self.layout.previous_frame)
+
+    def reference(self, at: int) -> int:
+        """Return the address that a frame has at *at*. Raises `AbsentMemory`."""
+        return self.memory.word(at) & ~_TAG
+
+    def references(self, begin: int, count: int) -> tuple[int, ...]:
+        """Return *count* of them, one behind the other. Raises `AbsentMemory`."""
+        words = struct.unpack(f"<{count}Q", self.memory.read(begin, count * 8))
+        return tuple(word & ~_TAG for word in words)
+
+    def code_of(self, frame: int) -> int | None:
+        """Return the address of what a frame runs; None if that is no Python function.
+
+        Raises `AbsentMemory`.
+        """
+        if self.memory.number(frame + self.layout.owner_of_frame, 1) >= _OF_C:
+            return None
+        return self.reference(frame + self.layout.code_of_frame)
 
     def gil_of(self, interpreter: int) -> int:
         """Return the address of an interpreter's GIL. Raises `AbsentMemory`."""

@@ -6,7 +6,6 @@ together. Of these only what names the request is read, and not what may be secr
 """
 
 import re
-import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final, Literal
@@ -22,8 +21,6 @@ __all__ = ["Request", "RequestReader"]
 
 Protocol = Literal["WSGI", "ASGI", "Celery"]
 
-_TAG: Final = 7
-"""Bits of a value on a frame, from 3.14 on."""
 _MOST_SLOTS: Final = 1 << 10
 _MOST_KEYS: Final = 1 << 9
 """Of an environ: it has the process's environment too."""
@@ -84,12 +81,11 @@ class RequestReader:
 
     def _variables(self, frame: int) -> Iterator[int]:
         layout = self._layout
-        code = self._memory.word(frame + layout.code_of_frame) & ~_TAG
+        code = self._python.reference(frame + layout.code_of_frame)
         if "code" not in self._contents.type_of(code).lineage:
             return
         count = min(max(0, self._memory.number(code + layout.slots_of_code, 4)), _MOST_SLOTS)
-        words = self._memory.read(frame + layout.locals_of_frame, 8 * count)
-        yield from filter(None, (word & ~_TAG for (word,) in struct.iter_unpack("<Q", words)))
+        yield from filter(None, self._python.references(frame + layout.locals_of_frame, count))
 
     def _request(self, thing: int) -> Iterator[Request]:
         with suppress(AbsentMemory):

@@ -15,10 +15,6 @@ from gencore.analysis.python import Python
 __all__ = ["FrameRoot", "ModuleRoot", "find_frames", "find_modules"]
 
 _DICT_OF_MODULE_AT: Final = 16
-_OF_C: Final = 3
-"""``FRAME_OWNED_BY_CSTACK``, or since 3.14 ``_BY_INTERPRETER``: it has no variables."""
-_TAG: Final = 7
-"""Bits of a frame's pointer to its code, from 3.14 on."""
 _MOST_FRAMES, _MOST_MODULES = 1 << 16, 1 << 16
 
 
@@ -62,9 +58,8 @@ def find_frames(python: Python) -> Iterator[FrameRoot]:
     for state in python.threads():
         for frame in islice(python.frames(state), _MOST_FRAMES):
             try:
-                owner = python.memory.number(frame + python.layout.owner_of_frame, 1)
-                code = python.memory.word(frame + python.layout.code_of_frame) & ~_TAG
-                if owner >= _OF_C or type_name(python.memory, code) != "code":
+                code = python.code_of(frame)
+                if code is None or type_name(python.memory, code) != "code":
                     continue
                 name = python.memory.word(code + python.layout.qualified_name_of_code)
                 function = read_text(python.memory, python.layout, name)

@@ -19,10 +19,6 @@ from gencore.corefile import NT_PRSTATUS, CoreFile
 
 __all__ = ["Frame", "StackReader", "Thread", "read_stacks", "registers_of"]
 
-_TAG: Final = 7
-"""Bits of a frame's pointer to its code, from 3.14 on."""
-_OF_C: Final = 3
-"""``FRAME_OWNED_BY_CSTACK``, or since 3.14 ``_BY_INTERPRETER``: no function's; likewise above."""
 _MOST_FRAMES: Final = 1 << 20
 """Of all threads together."""
 _REGISTERS_AT: Final = 112
@@ -156,9 +152,9 @@ class StackReader:
 
         None for the frame of something that is no Python function.
         """
-        if self._memory.number(address + self._layout.owner_of_frame, 1) >= _OF_C:
+        code_address = self._python.code_of(address)
+        if code_address is None:
             return None
-        code_address = self._memory.word(address + self._layout.code_of_frame) & ~_TAG
         if code_address not in self._codes:
             self._codes[code_address] = self._code(code_address)
         code = self._codes[code_address]

@@ -15,8 +15,6 @@ from gencore.analysis.python import Python
 
 __all__ = ["Variable", "variables_of"]
 
-_TAG: Final = 7
-"""Bits of a pointer on the stack or to code, from 3.14 on."""
 _CELL, _FREE = 0x40, 0x80
 """``CO_FAST_CELL``, ``CO_FAST_FREE``."""
 _OPTIMIZED, _MORE_ARGUMENTS = 1, (4, 8)
@@ -45,7 +43,7 @@ def variables_of(python: Python, contents: Contents, frame: int) -> Iterator[Var
     Nothing of a module, whose names are its global ones. Raises `AbsentMemory`, perhaps after
     some of them.
     """
-    code = python.memory.word(frame + python.layout.code_of_frame) & ~_TAG
+    code = python.reference(frame + python.layout.code_of_frame)
     yield from _in_slots(python, contents, frame, code)
     yield from _in_namespace(python, contents, frame, code)
 
@@ -56,7 +54,7 @@ def _in_slots(python: Python, contents: Contents, frame: int, code: int) -> Iter
     kinds = read_bytes(memory, memory.word(code + layout.slot_kinds_of_code))[:_MOST_SLOTS]
     arguments = _arguments(python, code)
     for index, bits in enumerate(kinds[: memory.word(names + SIZE_AT)]):
-        value = memory.word(frame + layout.locals_of_frame + 8 * index) & ~_TAG
+        value = python.reference(frame + layout.locals_of_frame + 8 * index)
         if value and bits & (_CELL | _FREE) and contents.type_name(value) == "cell":
             value = memory.word(value + layout.content_of_cell)
         if value:

@@ -325,8 +325,10 @@ while any("gencore-" in f.read_text() for f in pathlib.Path("/proc/self/task").g
     time.sleep(0.01)
 gc.collect()
 children = [f.read_text().split() for f in pathlib.Path("/proc/self/task").glob("*/children")]
-left = [name for name in os.listdir() if name.endswith(".part")]
-print(json.dumps([fired, hits, sum(children, []), left]))
+limit = time.monotonic() + 30  # a recorder that was let go of removes its directory by itself
+while (left := list(pathlib.Path().glob(".*.part"))) and time.monotonic() < limit:
+    time.sleep(0.01)
+print(json.dumps([fired, hits, sum(children, []), [*map(str, left)]]))
 """
 
 

@@ -5,6 +5,10 @@
 One run in one process: dumps of a prepared pipeline, idle and beside 4 and 16 busy threads, made
 by a recorder and, for comparison, on a thread of the process itself. Prints a table of medians,
 and of their ratios to those of the idle process.
+
+Beside busy threads, whoever gives the GIL up once waits until it has its turn again. No call that
+takes longer than the interpreter's switch interval of 5 ms can do with less, so that the table has
+this one wait, and the ratio of `start` to what it takes idle and this wait.
 """
 
 import argparse
@@ -43,6 +47,16 @@ class Computing:
             sum(range(50))
 
 
+def turn(rounds: int) -> float:
+    """Return how long it takes to get the GIL again, in ms: a median."""
+    waits = []
+    for _ in range(rounds):
+        begin = time.perf_counter()
+        time.sleep(0)  # gives the GIL up, and waits for nothing else
+        waits.append(time.perf_counter() - begin)
+    return statistics.median(waits) * 1e3
+
+
 def measure(start: Callable[[], gencore.Dump], rounds: int) -> dict[str, float]:
     """Return medians, in ms."""
     calls, pauses, wholes = [], [], []
@@ -74,10 +88,16 @@ def compare(directory: Path, rounds: int) -> Iterator[str]:
             print(f"{name}, {threads} busy threads", file=sys.stderr)
             with Computing(threads):
                 row = measure(start, count)
+                row["turn"] = turn(10 * rounds)
             idle = idle or row
-            ratios = [f"{row[what] / idle[what]:.1f}" for what in ("start", "whole")]
-            figures = [f"{row[what]:,.1f}" for what in ("start", "pause", "whole")]
-            yield "| " + " | ".join([name, str(threads), *figures, *ratios]) + " |"
+            figures = [f"{row[what]:,.1f}" for what in ("turn", "start", "pause", "whole")]
+            limit = idle["start"] + row["turn"]
+            ratios = [
+                row["start"] / limit,
+                *(row[what] / idle[what] for what in ("start", "whole")),
+            ]
+            cells = [name, str(threads), *figures, *(f"{ratio:.2f}" for ratio in ratios)]
+            yield f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
@@ -86,9 +106,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     print(introduced("Dumps beside busy threads"))
-    names = ("made by", "busy threads", "start, ms", "pause, ms", "whole, ms")
-    print(f"| {' | '.join(names)} | start / idle | whole / idle |")
-    print("|" + " --- |" * 7)
+    names = ("made by", "busy threads", "one wait, ms", "start, ms", "pause, ms", "whole, ms")
+    print(f"| {' | '.join(names)} | start / (idle + wait) | start / idle | whole / idle |")
+    print("|" + " --- |" * 9)
     with workplace() as place:
         for row in compare(place, rounds):
             print(row, flush=True)

@@ -137,8 +137,11 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """Bytes that this user can still write there; None if the file system does not say."""
         return self._final.free
 
-    def create(self, name: str) -> "ArtifactWriter":
-        """Create the file *name* in the private directory, for an artefact of that name."""
+    def create(self, name: str, *, hashed: bool = True) -> "ArtifactWriter":
+        """Create the file *name* in the private directory, for an artefact of that name.
+
+        It need not be *hashed* where the framework hashes what it sends to a destination.
+        """
         fd = self.new_file(name)
         try:
             file = io.BufferedWriter(io.FileIO(fd, "wb"))
@@ -146,7 +149,8 @@ class Output(contextlib.AbstractContextManager["Output"]):
         except BaseException:
             os.close(fd)
             raise
-        writer = ArtifactWriter(name, file, str(self.directory / f"{self.name}.{name}"))
+        target = str(self.directory / f"{self.name}.{name}")
+        writer = ArtifactWriter(name, file, target, hashed=hashed)
         self._writers[writer] = identity
         return writer
 
@@ -256,14 +260,14 @@ class Output(contextlib.AbstractContextManager["Output"]):
 class ArtifactWriter(io.BufferedIOBase):
     """A file that measures and hashes what is written to it. Made by `DumpInProgress.create`."""
 
-    def __init__(self, name: str, file: BinaryIO, target: str) -> None:
+    def __init__(self, name: str, file: BinaryIO, target: str, *, hashed: bool = True) -> None:
         self.name = name
         """What the artefact is called behind the dump's own name."""
         self.size = 0
         """Bytes written so far."""
         self._file = file
         self._target = target
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if hashed else None
         self._sent = 0
         self._faults: list[BaseException] = []
 
@@ -277,7 +281,8 @@ class ArtifactWriter(io.BufferedIOBase):
         if self.closed:
             raise ValueError(f"artefact {self.name!r} is closed")
         self._pass_on(self._file.write, chunk)
-        self._digest.update(chunk)
+        if self._digest is not None:
+            self._digest.update(chunk)
         self.size += chunk.nbytes
         if self.size - self._sent >= _WRITE_BACK:
             self._send_to_disk()
@@ -325,7 +330,8 @@ class ArtifactWriter(io.BufferedIOBase):
         self.close()
         if self._faults:
             raise self._faults[0]
-        return Artifact(name=self.name, size=self.size, sha256=self._digest.hexdigest())
+        sha256 = None if self._digest is None else self._digest.hexdigest()
+        return Artifact(name=self.name, size=self.size, sha256=sha256)
 
 
 def _identity(status: os.stat_result) -> _Identity:

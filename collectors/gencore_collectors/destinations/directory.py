@@ -76,7 +76,7 @@ class DirectoryDestination(Destination):
         stem, _, extension = name.rpartition(".")
         output = Output(self._path, stem)
         try:
-            return _File(output, output.create(extension))
+            return _File(output, output.create(extension, hashed=False))
         except BaseException:
             output.close()
             raise

@@ -99,7 +99,9 @@ class _Upload(io.RawIOBase):
         self._upload: Upload = self._ask(
             destination, _open_upload, destination, self.name, hint, claim
         )
-        self._sent = _Counted(lambda data: self._ask(destination, self._upload.write, data))
+        self._sent = _Counted(
+            lambda data: self._ask(destination, self._upload.write, data), hashed=bool(filters)
+        )
         self._steps: tuple[tuple[Filter, ByteSink], ...] = ()
         sink: Any = self._sent
         try:
@@ -138,7 +140,7 @@ class _Upload(io.RawIOBase):
             artifact,
             name=artifact.name + self._suffix,
             size=self._sent.size,
-            sha256=self._sent.sha256,
+            sha256=self._sent.sha256 or artifact.sha256,
             path=path,
             url=url,
             filters=self._filters,
@@ -211,11 +213,11 @@ def _commit(upload: Upload) -> tuple[Path | None, str | None]:
 
 
 class _Counted(io.RawIOBase):
-    """Counts and hashes what is sent."""
+    """Counts what is sent, and hashes it if that may be other bytes than were written."""
 
-    def __init__(self, send: Callable[[memoryview], object]) -> None:
+    def __init__(self, send: Callable[[memoryview], object], *, hashed: bool) -> None:
         self._send = send
-        self._digest = hashlib.sha256()
+        self._digest = hashlib.sha256() if hashed else None
         self.size = 0
 
     def mute(self) -> None:
@@ -226,8 +228,8 @@ class _Counted(io.RawIOBase):
         self._send = _refuse
 
     @property
-    def sha256(self) -> str:
-        return self._digest.hexdigest()
+    def sha256(self) -> str | None:
+        return None if self._digest is None else self._digest.hexdigest()
 
     def writable(self) -> bool:
         return True
@@ -235,7 +237,8 @@ class _Counted(io.RawIOBase):
     def write(self, data: Any) -> int:
         chunk = memoryview(data).cast("B").toreadonly()
         self._send(chunk)
-        self._digest.update(chunk)
+        if self._digest is not None:
+            self._digest.update(chunk)
         self.size += len(chunk)
         return len(chunk)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import BinaryIO, Final
 
 from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
-from gencore.bundle import LEVEL, BundleWriter, Places
+from gencore.bundle import LEVEL, BundleWriter, PackedFiles, Packer, Places
 from gencore.collector import PackedFile, Packing
 from gencore.core_stream import CHUNK_SIZE
 from gencore.libraries import Library, open_regular
@@ -50,9 +50,10 @@ class ArchiveCollector(Collector):
         if dump.core is None:
             return
         places = Places(*_OWN)
+        packed = PackedFiles()
         try:
             for library in (*dump.libraries, *dump.sources):
-                self._add_library(library, dump, places)
+                self._add_library(library, dump, places, packed)
             for artifact in dump.artifacts:
                 if not artifact.streamed:
                     self._add_artifact(artifact, dump)
@@ -60,6 +61,8 @@ class ArchiveCollector(Collector):
         except BaseException:
             self._bundle.abort()
             raise
+        finally:
+            packed.close()
 
     def _core(self, dump: DumpInProgress) -> Iterator[PackedFile]:
         """Yield it as it is in the bundle: zeros stand for what is missing."""
@@ -71,11 +74,17 @@ class ArchiveCollector(Collector):
                 tree_sha256=self._bundle.tree_hash(_CORE),
             )
 
-    def _add_library(self, library: Library, dump: DumpInProgress, places: Places) -> None:
+    def _add_library(
+        self, library: Library, dump: DumpInProgress, places: Places, packed: PackedFiles
+    ) -> None:
         """Add it under each of its names: a bundle has no links."""
         for archive_path in library.archive_paths:
             if not places.take(archive_path):
                 dump.skip(library.path, _TAKEN)
+                continue
+            known = packed.find(library)
+            if known is not None:
+                self._bundle.add_packed(archive_path, known, mode=0o700)
                 continue
             try:
                 file = open_regular(library.source or library.path)
@@ -83,10 +92,14 @@ class ArchiveCollector(Collector):
                 dump.skip(library.path, str(error))
                 return
             with file:
-                self._bundle.begin(
-                    archive_path, library.size or 0, mode=0o700, sha256=library.sha256
-                )
-                self._copy(file)
+                self._pack(library, archive_path, file, packed.packer(library))
+
+    def _pack(
+        self, library: Library, archive_path: str, file: BinaryIO, packer: Packer | None
+    ) -> None:
+        size, sha256 = library.size or 0, library.sha256
+        self._bundle.begin(archive_path, size, mode=0o700, sha256=sha256, packer=packer)
+        self._copy(file)
 
     def _copy(self, file: BinaryIO) -> None:
         while chunk := file.read(CHUNK_SIZE):

@@ -5,8 +5,8 @@ a whole bundle. `open_core` opens a bundle, an extracted one, or a core alone. E
 on first use: a process that is dumped needs only the writer.
 
 Inside, reader and writer share the format: ``contents`` is the table of contents, ``stream`` the
-bytes and tar headers, ``manifest`` parses untrusted manifests, and ``cache`` keeps the unpacked
-copies that debuggers work on.
+bytes and tar headers, ``manifest`` parses untrusted manifests. ``cache`` keeps the unpacked copies
+that debuggers work on, and ``packed_files`` the libraries that the next dump need not compress.
 """
 
 from importlib import import_module
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gencore.bundle.extraction import extract
     from gencore.bundle.opened_core import FileOrigin, LooseFile, OpenedCore
     from gencore.bundle.opening import open_core
+    from gencore.bundle.packed_files import PackedFiles, Packer
     from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
@@ -32,6 +33,8 @@ __all__ = [
     "Member",
     "MemberFile",
     "OpenedCore",
+    "PackedFiles",
+    "Packer",
     "Places",
     "extract",
     "open_core",
@@ -48,6 +51,8 @@ _MODULES: Final = {
     "Member": "contents",
     "MemberFile": "reader",
     "OpenedCore": "opened_core",
+    "PackedFiles": "packed_files",
+    "Packer": "packed_files",
     "Places": "places",
     "extract": "extraction",
     "open_core": "opening",

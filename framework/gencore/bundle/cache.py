@@ -5,11 +5,9 @@ directory, a debugger that was started on it included, so that no copy is remove
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
-import pwd
 import re
 import secrets
 import time
@@ -19,6 +17,7 @@ from typing import Final
 
 import attrs
 
+from gencore._cache_directory import cache_directory, foreign, make_private
 from gencore._private_directory import (
     DIRECTORY,
     disk_usage,
@@ -39,7 +38,7 @@ _KEY_DIGITS: Final = 32
 _KEY: Final = re.compile(rf"[0-9a-f]{{{_KEY_DIGITS}}}")
 """How the directory of a copy is called; whatever else is in the cache is not ours."""
 _STREAM: Final = "stdin"
-_OWN_PLACE: Final = "set XDG_CACHE_HOME to a directory of your own"
+_DIRECTORY: Final = "bundles"
 _LIMITS: Final[Mapping[str, tuple[Callable[[str], float], str]]] = {
     "GENCORE_CACHE_BYTES": (read_size, "20 GiB"),
     "GENCORE_CACHE_AGE": (read_age, "7d"),
@@ -117,7 +116,7 @@ def unpacked(
     if opened.kind == "directory":
         yield _unpacked(opened, opened.path, executable, None)
         return
-    place = _cache() / _key(opened)
+    place = cache_directory(_DIRECTORY) / _key(opened)
     used_once = not keep and not place.is_dir()
     if used_once:
         place = place.with_name(secrets.token_hex(_KEY_DIGITS // 2))  # of nobody else
@@ -171,7 +170,7 @@ def _check_owner(place: Path, fd: int) -> None:
         for name in (*folders, *files):
             status = os.stat(name, dir_fd=below, follow_symlinks=False)
             if status.st_uid != os.geteuid():
-                raise _foreign(place, "has files of another user", "gencore cache clear")
+                raise foreign(place, "has files of another user", "gencore cache clear")
 
 
 def _unpacked(
@@ -192,7 +191,7 @@ def spooled(stream: Readable, max_size: int | None = None) -> Iterator[Path]:
 
     Raises `OutputError`, and `IntegrityError` if it has more than *max_size* bytes beside zeros.
     """
-    place = _cache() / secrets.token_hex(_KEY_DIGITS // 2)
+    place = cache_directory(_DIRECTORY) / secrets.token_hex(_KEY_DIGITS // 2)
     with _in_use(place) as lock:
         try:
             yield _spool(stream, place, max_size)
@@ -266,7 +265,7 @@ def _in_use(place: Path) -> Iterator[int]:
 def _locked(place: Path) -> int | None:
     """Return None if somebody has removed it before it was locked."""
     try:
-        _make_private(place.parent)
+        make_private(place.parent)
         place.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(place, DIRECTORY)
     except OSError as error:
@@ -279,7 +278,7 @@ def _locked(place: Path) -> int | None:
         ) from error
     if not is_private(os.fstat(fd)):
         os.close(fd)
-        raise _foreign(place, "belongs to another user, or is accessible to others", _OWN_PLACE)
+        raise foreign(place, "belongs to another user, or is accessible to others")
     with contextlib.suppress(OSError):  # a file system without locks
         fcntl.flock(fd, fcntl.LOCK_SH)
     if leads_to(place, fd):
@@ -288,29 +287,9 @@ def _locked(place: Path) -> int | None:
     return None
 
 
-def _make_private(cache: Path) -> None:
-    """Make the directory of all copies, gencore's own around it, and that of all caches.
-
-    A home directory is not made: it may be that of a user who has none. Who may write in one of
-    the first two could put another copy in the place of one.
-    """
-    for place in (cache.parent.parent, cache.parent, cache):
-        place.mkdir(mode=0o700, exist_ok=True)
-    for place in (cache.parent, cache):
-        status = place.stat()
-        if {status.st_uid, place.lstat().st_uid} != {os.geteuid()}:  # a link may be of another
-            raise _foreign(place, "belongs to another user", _OWN_PLACE)
-        if status.st_mode & 0o022:
-            place.chmod(0o700)
-
-
-def _foreign(place: Path, what: str, remedy: str) -> OutputError:
-    return OutputError(str(place), errno.EPERM, what, remedy=remedy)
-
-
 def _places() -> Iterator[tuple[Path, int]]:
     """Yield each copy's directory with a descriptor, oldest first."""
-    cache = _cache()
+    cache = cache_directory(_DIRECTORY)
     found = cache.iterdir() if cache.is_dir() else ()
     ours = [place for place in found if _KEY.fullmatch(place.name)]
     for place in sorted(ours, key=_used_at):
@@ -352,21 +331,6 @@ def _lock(fd: int) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-def _cache() -> Path:
-    """Return the directory that the XDG base directory specification gives to caches."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if not base.startswith("/"):  # relative ones are to be ignored
-        base = f"{_home()}/.cache"
-    return Path(base, "gencore", "bundles")
-
-
-def _home() -> str:
-    try:
-        return os.environ.get("HOME") or pwd.getpwuid(os.geteuid()).pw_dir
-    except KeyError as error:  # a user of a container, known by number only
-        raise UsageError("the home directory is unknown", remedy=_OWN_PLACE) from error
 
 
 def _key(opened: OpenedCore) -> str:

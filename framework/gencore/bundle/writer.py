@@ -21,13 +21,12 @@ from isal import igzip
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
 from gencore.bundle.contents import BLOCK_SIZE, Member, blocks_of, check_path, encode
+from gencore.bundle.packed_files import LEVEL, PackedFile, Packer
 from gencore.bundle.places import Places
 from gencore.bundle.tree_hash import block_hash, root_hash
 
 __all__ = ["LEVEL", "BundleWriter"]
 
-LEVEL: Final = 2
-"""isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
 _WORKERS: Final = min(4, os.cpu_count() or 1)
 _NAME: Final = "gencore-pack"
 
@@ -56,22 +55,33 @@ class BundleWriter:
         mode: int = 0o600,
         sha256: str | None = None,
         tree: bool = False,
+        packer: Packer | None = None,
     ) -> None:
         """Begin the member *path* of exactly *size* bytes, which `write` then takes.
 
         *sha256* is that of its bytes, if it is known; with *tree*, each block is hashed instead.
-        Raises `ValueError` for what a reader would refuse: a path that is not in normal form below
-        the top folder, a second file of one, or a file where another one's folder is.
+        *packer* gets each of its gzip members. Raises `ValueError` for what a reader would refuse:
+        a path that is not in normal form below the top folder, a second file of one, or a file
+        where another one's folder is.
         """
+        self._add_header(path, _File(size, sha256, [] if tree else None, packer), mode)
+        self._left = size
+        self._block = bytearray()
+
+    def add_packed(self, path: str, file: PackedFile, *, mode: int) -> None:
+        """Add a member that was packed before. Raises `ValueError` as `begin` does."""
+        self._add_header(path, _File(file.size, file.sha256, None, None), mode)
+        for member in file.members:
+            self._gzip.add_compressed(member)
+
+    def _add_header(self, path: str, file: "_File", mode: int) -> None:
         check_path(path)
         if not self._places.take(path):
             raise ValueError(f"{path!r} is in the bundle already, as a file or a folder")
-        self._file_now = self._files[path] = _File(size, sha256, [] if tree else None)
+        self._file_now = self._files[path] = file
         info = tarfile.TarInfo(f"{self._top}/{path}")
-        info.size, info.mode, info.mtime = size, mode, self._mtime
+        info.size, info.mode, info.mtime = file.size, mode, self._mtime
         self._gzip.add(bytearray(info.tobuf(tarfile.PAX_FORMAT)))
-        self._left = size
-        self._block = bytearray()
 
     def write(self, data: "bytes | memoryview") -> None:
         """Write the next bytes of the member. Raises OSError if they are more than promised."""
@@ -79,6 +89,8 @@ class BundleWriter:
         self._left -= data.nbytes
         if self._left < 0:
             raise OSError("a file grew while it was being packed")
+        if self._file_now.packer is not None:
+            self._file_now.packer.check(data)
         while data:
             room = BLOCK_SIZE - len(self._block)
             self._block += data[:room]
@@ -119,7 +131,7 @@ class BundleWriter:
         if self._file_now.leaves is not None:
             self._file_now.leaves.append(block_hash(self._block))
         self._block += bytes(-len(self._block) % tarfile.BLOCKSIZE)
-        self._gzip.add(self._block)
+        self._gzip.add(self._block, self._file_now.packer)
         self._block = bytearray()
 
     def _members(self) -> Iterator[Member]:
@@ -139,6 +151,7 @@ class _File:
     sha256: str | None
     leaves: list[bytes] | None
     """The hashes of its blocks so far; None if they are not wanted."""
+    packer: Packer | None
 
 
 class _GzipMembers:
@@ -161,12 +174,19 @@ class _GzipMembers:
         """Compressed bytes so far."""
         return sum(self.lengths)
 
-    def add(self, data: bytearray) -> None:
-        """Write *data*, the caller's no longer, as one gzip member."""
-        block = _Block(data)
+    def add(self, data: bytearray, packer: Packer | None = None) -> None:
+        """Write *data*, the caller's no longer, as one gzip member, which *packer* gets too."""
+        block = _Block(data, packer)
         self._pending.append(block)
         self._waiting.put(block)
         self._start_thread()
+        self._write_until_pending(2 * _WORKERS)
+
+    def add_compressed(self, member: memoryview) -> None:
+        """Write a gzip member behind all that was added."""
+        block = _Block(member)
+        block.done.open()
+        self._pending.append(block)
         self._write_until_pending(2 * _WORKERS)
 
     def close(self) -> None:
@@ -222,14 +242,17 @@ class _GzipMembers:
         if block.error is not None:
             raise block.error
         self.lengths.append(self._file.write(block.data))
+        if block.packer is not None:
+            block.packer.write(bytes(block.data))
 
 
 class _Block:
     """Bytes that become one gzip member."""
 
-    def __init__(self, data: bytearray) -> None:
-        self.data: bytearray | bytes = data
+    def __init__(self, data: bytearray | memoryview, packer: Packer | None = None) -> None:
+        self.data: bytearray | bytes | memoryview = data
         """Compressed once it is `done`."""
+        self.packer = packer
         self.done = Latch()
         self.error: BaseException | None = None
 

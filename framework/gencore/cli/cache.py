@@ -10,7 +10,9 @@ import click
 from gencore._escaping import escape_unprintable
 from gencore._quantities import read_age, size_text
 from gencore.bundle import cache as copies_of_bundles
+from gencore.bundle import packed_files
 from gencore.bundle.cache import Copy
+from gencore.bundle.packed_files import Kept
 from gencore.cli.json_output import print_json
 from gencore.cli.leftovers import find_leftovers, sweep_leftovers
 from gencore.cli.options import json_option
@@ -30,7 +32,8 @@ class Entry:
     """One row of the list."""
 
     kind: str
-    """``copy``: of an unpacked bundle. ``leftover``: of a dump or of unpacking."""
+    """``copy``: of an unpacked bundle. ``libraries``: packed for the next dump. ``leftover``: of a
+    dump or of unpacking."""
     path: str
     size: int
     used_at: datetime
@@ -46,9 +49,9 @@ class Entry:
 @json_option
 @click.pass_context
 def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> None:
-    """List the unpacked copies of bundles: size, last use, state, path.
+    """List the unpacked copies of bundles and packed libraries: size, last use, state, path.
 
-    They contain the memory of the processes. 'gencore cache clear' removes them.
+    Copies contain the memory of the processes. 'gencore cache clear' removes all of it.
 
     \b
     Examples:
@@ -57,7 +60,7 @@ def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> N
     """
     if context.invoked_subcommand is not None:
         return
-    entries = [*map(_entry_of, copies_of_bundles.copies())]
+    entries = [*map(_entry_of, copies_of_bundles.copies()), *_libraries(packed_files.kept())]
     entries += [Entry(**row) for row in find_leftovers(directory)] if directory else []
     if as_json:
         _print_json("entries", entries)
@@ -77,7 +80,7 @@ def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> N
 @_directory_option
 @json_option
 def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> int:
-    """Remove the unpacked copies that no debugger is using.
+    """Remove the unpacked copies that no debugger is using, and packed libraries.
 
     What was left by unpacking that was killed goes too, whatever its age.
 
@@ -96,9 +99,10 @@ def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> i
 
 
 def clear_copies(older_than: float) -> Iterator[Entry]:
-    """Remove the copies that have been unused for so many seconds; yield each."""
+    """Remove what has been unused for so many seconds; yield it."""
     for copy, error in copies_of_bundles.clear(older_than):
         yield attrs.evolve(_entry_of(copy), error=None if error is None else str(error))
+    yield from _libraries(packed_files.clear(older_than))
 
 
 def _entry_of(copy: Copy) -> Entry:
@@ -109,6 +113,18 @@ def _entry_of(copy: Copy) -> Entry:
         used_at=datetime.fromtimestamp(copy.used_at, UTC),
         state="in use" if copy.in_use else "unused",
     )
+
+
+def _libraries(kept: Kept | None) -> Iterator[Entry]:
+    if kept is not None:
+        used_at = datetime.fromtimestamp(kept.used_at, UTC)
+        yield Entry(
+            kind="libraries",
+            path=str(kept.path),
+            size=kept.size,
+            used_at=used_at,
+            state="unused",
+        )
 
 
 def _print(entry: Entry) -> None:

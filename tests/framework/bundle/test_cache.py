@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gencore._cache_directory import cache_directory
 from gencore.bundle import cache
 from gencore.errors import OutputError
 
@@ -22,7 +23,7 @@ def test_only_an_absolute_cache_home_is_obeyed(monkeypatch, tmp_path, base, plac
     if base is not None:
         monkeypatch.setenv("XDG_CACHE_HOME", base)
 
-    assert cache._cache() == Path(place or tmp_path / ".cache/gencore/bundles")
+    assert cache_directory("bundles") == Path(place or tmp_path / ".cache/gencore/bundles")
 
 
 def test_an_empty_home_is_that_of_the_user(monkeypatch):
@@ -30,7 +31,9 @@ def test_an_empty_home_is_that_of_the_user(monkeypatch):
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setenv("HOME", "")
 
-    assert cache._cache() == Path(pwd.getpwuid(os.geteuid()).pw_dir, ".cache/gencore/bundles")
+    assert cache_directory("bundles") == Path(
+        pwd.getpwuid(os.geteuid()).pw_dir, ".cache/gencore/bundles"
+    )
 
 
 def test_a_missing_home_is_not_made(monkeypatch, tmp_path):

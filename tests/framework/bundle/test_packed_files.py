@@ -1,0 +1,235 @@
+"""Libraries that are kept as they were packed."""
+
+import gzip
+import io
+import os
+import struct
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+from isal import igzip, isal_zlib
+
+import gencore
+from gencore.bundle import BundleReader, BundleWriter, PackedFiles, packed_files, verify
+from gencore.libraries import describe
+from gencore.process import MappedFile
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Return where packed files are; the directory for caches is there, and empty."""
+    (tmp_path / "cache").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache/gencore/packed"
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Return a library of three blocks, the last one short."""
+    path = tmp_path / "library.so"
+    path.write_bytes(Path(sys.executable).resolve().read_bytes()[:4096] + os.urandom(5 << 19))
+    return attrs.evolve(describe(MappedFile(path=str(path))), status="ok")
+
+
+def pack(library, changed=b""):
+    """Pack a library into a tar; return whether it was found, and the tar.
+
+    *changed* is what was read instead of its first bytes.
+    """
+    file = io.BytesIO()
+    writer = BundleWriter(file, "top", 0)
+    packed = PackedFiles()
+    known = packed.find(library)
+    if known is not None:
+        writer.add_packed("lib", known, mode=0o700)
+    else:
+        packer = packed.packer(library)
+        writer.begin("lib", library.size, mode=0o700, packer=packer)
+        data = Path(library.path).read_bytes()
+        writer.write(changed + data[len(changed) :])
+        writer.end()
+    writer.close()
+    packed.close()
+    return known is not None, gzip.decompress(file.getvalue())
+
+
+def entry(home):
+    """Return the one file that is kept."""
+    (path,) = home.iterdir()
+    return path
+
+
+def sealed(members):
+    """Return a kept file with these members."""
+    lengths = struct.pack(f"<{len(members)}I", *map(len, members))
+    data = b"".join(members) + lengths
+    return data + struct.pack("<I", isal_zlib.crc32(data))
+
+
+def test_a_library_is_packed_once(home, library):
+    """The next tar is the same, byte for byte."""
+    first, second = pack(library), pack(library)
+
+    assert [known for known, _ in (first, second)] == [False, True]
+    assert first[1] == second[1]
+    assert entry(home).stat().st_mode & 0o777 == 0o600
+
+
+def test_dumps_use_what_earlier_ones_have_packed(home, tmp_path):
+    """A bundle has the members that are kept, and still is what its hashes say."""
+    gencore.collect_core(directory=tmp_path, name="first", content="stacks")
+    (own,) = home.glob(f"{describe(MappedFile(path=_largest())).sha256}*")
+    data = Path(_largest()).read_bytes()
+    blocks = [data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]
+    padded = [block + bytes(-len(block) % 512) for block in blocks]
+    own.write_bytes(sealed([igzip.compress(block, 0) for block in padded]))  # another level
+
+    bundle = gencore.collect_core(directory=tmp_path, name="second", content="stacks")
+
+    with BundleReader(bundle) as reader:
+        assert all(check.ok for check in verify(reader))
+        member = reader.find(_largest())
+        assert list(member.lengths[1:]) == [len(igzip.compress(block, 0)) for block in padded]
+
+
+def _largest():
+    """Return the path of the largest library of this process, which has one name."""
+    lines = Path("/proc/self/maps").read_text().split("\n")
+    paths = {line.split()[-1] for line in lines if ".so" in line and "r-xp" in line}
+    return max(paths, key=lambda path: Path(path).stat().st_size)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda _: b"",
+        lambda data: data[:-1],
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:1000] + bytes([data[1000] ^ 1]) + data[1001:],
+        lambda data: bytes(len(data)),
+        lambda _: sealed([b"x"]),
+        lambda _: sealed([b"x"] * 4),
+    ],
+    ids=["empty", "cut", "half", "flipped", "zeros", "fewer blocks", "more blocks"],
+)
+def test_a_damaged_file_is_not_used(home, library, damage):
+    """As a machine that lost its power leaves it; it is replaced by a whole one."""
+    _, whole = pack(library)
+    path = entry(home)
+    path.write_bytes(damage(path.read_bytes()))
+
+    assert pack(library) == (False, whole)
+    assert pack(library) == (True, whole)
+
+
+def test_a_library_that_changed_while_it_was_read_is_not_kept(home, library):
+    """Later dumps would have what its hash does not say."""
+    pack(library, changed=b"\x7fELF other")
+
+    assert list(home.iterdir()) == []
+
+
+def test_a_library_that_became_shorter_is_not_kept(home, library):
+    """Zeros stand for the rest, in that bundle only."""
+    writer, packed = BundleWriter(io.BytesIO(), "top", 0), PackedFiles()
+    writer.begin("lib", library.size, packer=packed.packer(library))
+    writer.write(b"\x7fELF")
+    with pytest.raises(OSError, match="shrank"):
+        writer.end()
+    writer.abort()
+    packed.close()
+
+    assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("changes", [{"status": "not-elf"}, {"size": 1000}])
+def test_what_is_secret_or_small_is_not_kept(home, library, changes):
+    """Data files of a process, and what takes no time."""
+    packed = PackedFiles()
+
+    assert packed.packer(attrs.evolve(library, **changes)) is None
+    packed.close()
+    assert list(home.iterdir()) == []
+
+
+def test_no_directory_for_caches_is_made(tmp_path, library, monkeypatch):
+    """The home of a service is left as it is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
+
+    assert [pack(library)[0] for _ in range(2)] == [False, False]
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("place", ["", "gencore", "gencore/packed"])
+def test_a_directory_of_another_user_is_not_used(home, library, place):
+    """Who owns it could put other libraries there."""
+    pack(library)
+    os.chown(home.parents[1] / place, 65534, 65534)
+
+    expected = not place  # caches of all users may be anybody's: gencore's own is private
+    assert pack(library)[0] is expected
+
+
+def test_a_link_is_not_followed(home, library):
+    """Of a file that is not kept here nobody knows who can write to it."""
+    pack(library)
+    path = entry(home)
+    elsewhere = home.parent / "elsewhere"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+    assert pack(library)[0] is False
+
+
+def test_the_oldest_go_first(home, library, monkeypatch):
+    """But none that this dump has used, however many it needs."""
+    monkeypatch.setattr(packed_files, "_MOST", 1)
+    home.mkdir(parents=True, mode=0o700)
+    (home / "older").write_bytes(b"x")
+    os.utime(home / "older", (0, 0))
+
+    pack(library)
+
+    assert entry(home).name.startswith(library.sha256)
+
+
+def test_what_a_killed_dump_has_begun_goes_after_an_hour(home, library):
+    """Another dump may still be writing to what is younger."""
+    home.mkdir(parents=True, mode=0o700)
+    for name, age in ((".old", 4000), (".young", 60)):
+        (home / name).write_bytes(b"x")
+        now = (home / name).stat().st_mtime
+        os.utime(home / name, (now - age, now - age))
+
+    pack(library)
+
+    assert {path.name[:6] for path in home.iterdir()} == {".young", library.sha256[:6]}
+
+
+@pytest.mark.usefixtures("home")
+def test_no_descriptor_stays_open(library):
+    """Of as many libraries as there are: packed, found, and given up."""
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        pack(library)
+    packed = PackedFiles()
+    packed.packer(attrs.evolve(library, sha256="0" * 64))
+    packed.close()
+    del packed
+
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_command_shows_and_removes_them(home, library, inside):
+    """With their size, as the copies of bundles."""
+    pack(library)
+    size = entry(home).stat().st_size
+
+    assert f'"kind": "libraries", "path": "{home}", "size": {size}' in " ".join(
+        inside("cache", "--json")[1].split()
+    )
+    assert inside("cache", "clear", "--older-than", "1h")[1] == ""
+    assert f"removed {home}" in inside("cache", "clear")[1]
+    assert list(home.iterdir()) == []

@@ -21,7 +21,7 @@ SOUND = cases.Case(0, "bundle", "sound", (BUNDLES / "sound.tar.gz").read_bytes()
         ("readers", 300),
         ("tars", 60),
         ("commands", 1),
-        ("cores", 8),
+        ("cores", 3),
         *(
             pytest.param(mode, number, marks=pytest.mark.exhaustive)
             for mode, number in (
@@ -125,6 +125,7 @@ def test_a_function_that_breaks_a_rule_is_noticed(monkeypatch, reader, match):
     """Each rule for functions."""
     monkeypatch.setattr(readers, "READERS", {"bundle": (reader,)})
     monkeypatch.setattr(rule, "EXPANSION", 1)
+    monkeypatch.setattr(rule, "SECONDS", 0.2)
     monkeypatch.setattr(readers, "OUTSIDE", Path(f"/tmp/gencore-fuzz-outside-{os.getpid()}"))
     try:
         with pytest.raises(readers.Finding, match=match):
@@ -180,7 +181,8 @@ def test_a_command_that_breaks_a_rule_is_noticed(monkeypatch, code, match):
     """Each rule for commands."""
     monkeypatch.setattr(commands, "PROGRAM", (sys.executable, "-c", code))
     monkeypatch.setattr(commands, "COMMANDS", (("extract", "FILE", ()),))
-    monkeypatch.setattr(commands, "START", 1.0)
+    monkeypatch.setattr(commands, "START", 0.5)
+    monkeypatch.setattr(rule, "SECONDS", 0.2)
     monkeypatch.setattr(rule, "EXPANSION", 0)
     if "disk" in match:
         monkeypatch.setattr(rule, "disk", lambda _: 1000)

@@ -12,7 +12,9 @@
 #include "threads.h"
 
 /* Generous: on a busy machine a thread is late, but not missing. */
-enum { CAPTURE_TIMEOUT_MS = 5000 };
+#ifndef CAPTURE_TIMEOUT_MS
+#define CAPTURE_TIMEOUT_MS 5000
+#endif
 
 /*
  * Stop all threads, perhaps look at them while they are stopped, and let them go on.

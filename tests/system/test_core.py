@@ -211,7 +211,9 @@ def test_core_without_a_needed_note_is_not_called_whole(
     assert f"no {name} note" in report.failed[0].reason
 
 
-@pytest.mark.parametrize("collector", ["raw", "archive"])
+@pytest.mark.parametrize(
+    "collector", ["raw", pytest.param("archive", marks=pytest.mark.exhaustive)]
+)
 def test_core_without_one_threads_registers_is_not_called_whole(
     tmp_path, monkeypatch, backend, collector
 ):

@@ -9,26 +9,24 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
-FRAME_POINTERS = [
-    pytest.param("-fno-omit-frame-pointer", marks=pytest.mark.exhaustive),
-    "-fomit-frame-pointer",
+WAYS = [
+    ("linux-elf", "-fomit-frame-pointer"),
+    ("linux-sigsegv", "-fomit-frame-pointer"),
+    pytest.param(("linux-elf", "-fno-omit-frame-pointer"), marks=pytest.mark.exhaustive),
 ]
+"""The backend, and how the extension is compiled, which no backend looks at."""
 START = r"start_thread|\b_start\b|__libc_start_main|pythread_wrapper"
 
 pytestmark = pytest.mark.timeout(400)
 
 
-@pytest.fixture(scope="module", params=FRAME_POINTERS)
-def extension(request, tmp_path_factory, build_extension):
-    """Build the extension, with and without frame pointers."""
-    return build_extension(tmp_path_factory.mktemp("extension"), request.param)
-
-
-@pytest.fixture(scope="module")
-def dumped(backend, installed, extension, tmp_path_factory):
+@pytest.fixture(scope="module", params=WAYS, ids=" ".join)
+def dumped(request, installed, build_extension, tmp_path_factory):
     """Dump the program; return (core, interpreter, {function: tid}, tid of the caller)."""
+    backend, frame_pointers = request.param
     python = installed[1]
     directory = tmp_path_factory.mktemp("core")
+    extension = build_extension(tmp_path_factory.mktemp("extension"), frame_pointers)
     program = [python, PROGRAMS / "every_thread.py", backend, directory, extension]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)

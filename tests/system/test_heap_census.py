@@ -1,5 +1,6 @@
 """The objects that are found in a core, compared with those that the process counted itself."""
 
+import functools
 import json
 import os
 import subprocess
@@ -11,6 +12,9 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 pytestmark = pytest.mark.timeout(400)
 
+ONE_PYTHON = pytest.mark.parametrize("installed", ["3.13"], indirect=True)
+"""For what does not depend on the Python that was dumped."""
+
 ALLOCATORS = {
     None: "pymalloc",
     "debug": "pymalloc, debugging",
@@ -19,12 +23,14 @@ ALLOCATORS = {
 }
 
 
-@pytest.fixture
-def count(installed, tmp_path):
-    """Return a function that dumps a process of each version; it returns what that counted."""
+@pytest.fixture(scope="module")
+def count(installed, tmp_path_factory):
+    """Return a function that dumps a process of each version once, and what that counted."""
 
-    def run(content, allocator=None, of_each=1000):
-        counted = [PROGRAMS / "counted_objects.py", tmp_path, content, str(of_each)]
+    @functools.cache
+    def run(content, allocator=None):
+        folder = tmp_path_factory.mktemp("counted")
+        counted = [PROGRAMS / "counted_objects.py", folder, content, "1000"]
         environment = {**os.environ, **({"PYTHONMALLOC": allocator} if allocator else {})}
         command = [installed[1], *counted]
         done = subprocess.run(command, capture_output=True, check=True, env=environment)
@@ -70,9 +76,10 @@ def test_objects_of_other_allocators_are_found(count, heap_of, check_census, all
     check_census(told, shown)
 
 
+@ONE_PYTHON
 def test_a_table_is_printed(count, tool, tmp_path):
     """For people: types, what the memory is for, the largest objects."""
-    told = count("private", of_each=20)
+    told = count("private")
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = [tool("gencore"), "heap", "--top", "3", told["bundle"]]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
@@ -85,6 +92,7 @@ def test_a_table_is_printed(count, tool, tmp_path):
     assert len(largest) == 1 + 3
 
 
+@ONE_PYTHON
 def test_a_core_without_a_heap_is_said_to_have_none(installed, tool, tmp_path):
     """The exit code is 3: nothing was counted."""
     code = "import gencore, sys; print(gencore.collect_core(directory='.', content='stacks'))"

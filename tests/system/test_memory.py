@@ -1,6 +1,7 @@
 """Memory of odd kinds: guarded, beyond a file's end, shared, reserved, not inherited."""
 
 import ctypes
+import functools
 import json
 import mmap
 import os
@@ -547,27 +548,29 @@ def dump_from_outside(command, environment, directory, content):
     assert process.returncode == 0
 
 
-@pytest.fixture(params=["inside", "outside"])
-def hand_out(tmp_path, request):
-    """Return a function that dumps a process with secrets, from inside or from outside.
+@pytest.fixture(scope="module", params=["inside", "outside"])
+def hand_out(tmp_path_factory, request):
+    """Return a function that dumps a process with secrets once, from inside or from outside.
 
     It returns the core, the names of those that are in it, the manifest, and two of the secrets.
     """
 
+    @functools.cache
     def dump(content):
+        folder = tmp_path_factory.mktemp("handed-out")
         key, argument = os.urandom(16).hex(), os.urandom(16).hex()
         environment = {**os.environ, "APP_KEY": key, "LANG": "C.UTF-8", "POD_NAME": key}
         program = [sys.executable, "-c", HANDED_OUT]
-        rest = [tmp_path, f"--key={argument}"]
+        rest = [folder, f"--key={argument}"]
         if request.param == "outside":
-            dump_from_outside([*program, "ask", *rest], environment, tmp_path, content)
+            dump_from_outside([*program, "ask", *rest], environment, folder, content)
         else:
             command = [*program, content, *rest]
             subprocess.run(command, env=environment, check=True, timeout=100)
-        (core,), (manifest,) = tmp_path.glob("*.core"), tmp_path.glob("*.json")
+        (core,), (manifest,) = folder.glob("*.core"), folder.glob("*.json")
         found = {
             "environment": f"APP_KEY={key}",
-            "arguments": f"{tmp_path}\0--key={argument}",  # as the kernel has put them
+            "arguments": f"{folder}\0--key={argument}",  # as the kernel has put them
             "locals": f"local-{key[::-1]}",
         }
         data = core.read_bytes()

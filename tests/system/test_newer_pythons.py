@@ -27,6 +27,10 @@ START = re.compile(r"\b(start_thread|_start|__libc_start_main\w*) \(")
 
 pytestmark = pytest.mark.timeout(400)
 
+EACH_BACKEND = pytest.mark.parametrize(
+    "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
+)
+
 
 class NewerPython:
     """An interpreter of the root, with the wheel."""
@@ -113,6 +117,7 @@ def check_threads(core, told):
     assert {thread.registers for thread in core.recorded_threads} <= {"exact", "partial"}
 
 
+@EACH_BACKEND
 def test_core_in_a_file_shows_every_thread_to_gdb_of_that_system(newer, backend, work):
     """Each has registers, and unwinds to its start."""
     path, told = newer.dump(backend, newer.work, work=work)
@@ -129,6 +134,7 @@ def test_core_in_a_file_shows_every_thread_to_gdb_of_that_system(newer, backend,
         assert "corrupt stack" not in stack
 
 
+@EACH_BACKEND
 def test_core_in_a_pipe_is_whole(newer, backend, work):
     """It holds every thread, too."""
     data, told = newer.dump(backend, "-", work=work)
@@ -137,9 +143,7 @@ def test_core_in_a_pipe_is_whole(newer, backend, work):
         check_threads(core, told)
 
 
-@pytest.mark.parametrize(
-    "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
-)
+@EACH_BACKEND
 def test_bundle_is_verified_and_shows_its_stacks(newer, backend, work):
     """By the commands of the same Python."""
     bundle, told = newer.dump(backend, newer.work, "bundle", work=work)
@@ -169,7 +173,6 @@ def test_stacks_alone_are_enough_for_every_python_stack(newer, work):
     "content",
     [
         pytest.param("full", marks=pytest.mark.exhaustive),
-        pytest.param("private", marks=pytest.mark.exhaustive),
         "stacks",
     ],
 )
@@ -240,6 +243,7 @@ def test_deadlocks_are_found_and_no_others(newer, waits_in, tmp_path, kind, coun
         assert len({tids[wait.tid].partition("-")[0] for wait in cycle}) == 1
 
 
+@pytest.mark.exhaustive
 def test_references_are_those_that_the_program_made(newer, check_references, tmp_path):
     """Ways, referrers, retained bytes, garbage; and what has leaked between two dumps."""
     told = json.loads(newer.run("/srv/held_objects.py", "/mnt", work=tmp_path))
@@ -247,6 +251,7 @@ def test_references_are_those_that_the_program_made(newer, check_references, tmp
     check_references(told, *(tmp_path / Path(told[name]).name for name in ("before", "after")))
 
 
+@pytest.mark.exhaustive
 def test_why_names_a_deadlock_and_stuck_tasks(newer, tool, tmp_path):
     """What keeps threads from working, and where a thousand tasks are."""
 

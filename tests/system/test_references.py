@@ -12,6 +12,9 @@ ALLOCATORS = ("debug", "malloc", "malloc_debug")
 
 pytestmark = pytest.mark.timeout(400)
 
+ONE_PYTHON = pytest.mark.parametrize("installed", ["3.13"], indirect=True)
+"""For what does not depend on the Python that was dumped."""
+
 
 def run(interpreter, directory, **variables):
     environment = {**os.environ, **variables}
@@ -28,6 +31,7 @@ def test_references_are_those_that_the_program_made(installed, tmp_path, check_r
     check_references(told, told["before"], told["after"])
 
 
+@ONE_PYTHON
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("allocator", ALLOCATORS)
 def test_references_are_found_whatever_allocates(installed, tmp_path, check_references, allocator):
@@ -37,6 +41,7 @@ def test_references_are_found_whatever_allocates(installed, tmp_path, check_refe
     check_references(told, told["before"], told["after"])
 
 
+@ONE_PYTHON
 def test_two_processes_of_a_service_are_compared_by_names(installed, tmp_path, tool):
     """A type of the same name is the same; which objects are new is unknown."""
     code = """if True:

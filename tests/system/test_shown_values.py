@@ -11,6 +11,9 @@ PROGRAM = Path(__file__).parent / "programs" / "shown_values.py"
 
 pytestmark = pytest.mark.timeout(400)
 
+ONE_PYTHON = pytest.mark.parametrize("installed", ["3.13"], indirect=True)
+"""For what does not depend on the Python that was dumped."""
+
 
 @pytest.fixture(scope="module")
 def told(installed, tmp_path_factory):
@@ -19,14 +22,20 @@ def told(installed, tmp_path_factory):
     return json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Return the directory where the commands keep what they have unpacked."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def run(tool, tmp_path):
+def run(tool, cache):
     """Return a function that runs a command: (code, what it prints, its errors)."""
 
     def run(*words):
         done = subprocess.run(
             [tool("gencore"), *map(str, words)],
-            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+            env={**os.environ, "XDG_CACHE_HOME": str(cache)},
             capture_output=True,
             text=True,
             check=False,
@@ -96,6 +105,7 @@ def test_what_has_a_frame_is_inspected_with_its_variables(told, shown, kind):
     assert {row["name"]: row["value"] for row in found["variables"]} == variables
 
 
+@ONE_PYTHON
 def test_what_is_no_object_cannot_be_inspected(told, run):
     """An address of nothing, and what is no address."""
     for address, says in (("0x10", "no object at 0x10"), ("ten", "invalid address: 'ten'")):
@@ -133,6 +143,7 @@ def test_the_objects_of_a_type_are_listed(told, shown, run):
     assert f"{plain:#18x}" in text
 
 
+@ONE_PYTHON
 def test_an_unknown_type_is_an_error_with_the_closest_names(told, run):
     """And a command that lists all."""
     code, out, err = run("objects", "--keep", "--type", "__main__.Slottd", told["bundle"])

@@ -1,5 +1,6 @@
 """The asyncio tasks that are found in a core, compared with what the program knows of them."""
 
+import functools
 import json
 import os
 import re
@@ -15,6 +16,9 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 pytestmark = pytest.mark.timeout(400)
 
+ONE_PYTHON = pytest.mark.parametrize("installed", ["3.13"], indirect=True)
+"""For what does not depend on the Python that was dumped."""
+
 DETAILS = {
     "chain": (None, "delay=3600"),
     "locked": ("asyncio.locks.Lock", "locked=True, waiting=1"),
@@ -26,17 +30,25 @@ DETAILS = {
 }
 
 
-def run(installed, directory, content):
-    program = [installed[1], PROGRAMS / "recorded_tasks.py", directory, content]
-    return json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
+@pytest.fixture(scope="module")
+def run(installed, tmp_path_factory):
+    """Return a function that dumps recorded_tasks.py once; it returns what that told."""
+
+    @functools.cache
+    def dump(content):
+        program = [installed[1], PROGRAMS / "recorded_tasks.py", tmp_path_factory.mktemp("tasks")]
+        done = subprocess.run([*program, content], capture_output=True, check=True)
+        return json.loads(done.stdout)
+
+    return dump
 
 
 @pytest.mark.parametrize(
     "content", [pytest.param("full", marks=pytest.mark.exhaustive), "private"]
 )
-def test_tasks_are_those_that_the_program_started(installed, check_tasks, tmp_path, content):
+def test_tasks_are_those_that_the_program_started(run, check_tasks, content):
     """What each waits for, where, and for whom; and of what it waits for what matters."""
-    told = run(installed, tmp_path, content)
+    told = run(content)
 
     tasks = check_tasks(told, told["bundle"])
 
@@ -47,9 +59,10 @@ def test_tasks_are_those_that_the_program_started(installed, check_tasks, tmp_pa
     assert tasks["socket"]["awaited"]["detail"].startswith("descriptor=")
 
 
-def test_the_command_shows_the_tree(installed, tasks_of, tmp_path):
+@ONE_PYTHON
+def test_the_command_shows_the_tree(run, tasks_of):
     """For people, and as JSON."""
-    told = run(installed, tmp_path, "private")
+    told = run("private")
 
     lines = tasks_of(told["bundle"]).splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("  gather ["))
@@ -75,9 +88,9 @@ def test_the_command_shows_the_tree(installed, tasks_of, tmp_path):
     assert set(gather["frames"][0]) == {"function", "file", "line", "source_line"}
 
 
-@pytest.fixture
-def run_green(installed, make_once):
-    """Return a function that runs a program of a Python which has greenlet and gevent."""
+@pytest.fixture(scope="module")
+def greenlets(installed, make_once, tmp_path_factory):
+    """Dump recorded_greenlets.py of a Python which has gevent; return what that told."""
     version, python = installed
 
     def install(directory):
@@ -85,21 +98,17 @@ def run_green(installed, make_once):
         subprocess.run([*pip, "--no-compile", "--target", directory, "gevent"], check=True)
 
     environment = {**os.environ, "PYTHONPATH": str(make_once(f"gevent{version}", install))}
-
-    def run(*command):
-        done = subprocess.run([python, *command], capture_output=True, check=True, env=environment)
-        return json.loads(done.stdout)
-
-    return run
+    command = [python, PROGRAMS / "recorded_greenlets.py", tmp_path_factory.mktemp("greenlets")]
+    done = subprocess.run(command, capture_output=True, check=True, env=environment)
+    return json.loads(done.stdout)
 
 
-def test_greenlets_are_those_that_the_program_started(run_green, tasks_of, tmp_path):
+def test_greenlets_are_those_that_the_program_started(greenlets, tasks_of):
     """Their Python stacks, whatever is between the frames, and those of gevent too."""
-    told = run_green(PROGRAMS / "recorded_greenlets.py", tmp_path)
+    told = greenlets
+    shown = json.loads(tasks_of(told["bundle"], "--json"))
 
-    found = {
-        row["address"]: row for row in json.loads(tasks_of(told["bundle"], "--json"))["greenlets"]
-    }
+    found = {row["address"]: row for row in shown["greenlets"]}
 
     frames = {
         address: [[f["function"], f["file"], f["line"]] for f in reversed(row["frames"])]
@@ -128,6 +137,7 @@ def service(installed, tmp_path):
     return run
 
 
+@ONE_PYTHON
 def test_a_stuck_service_is_a_few_entries(service, tasks_of):
     """Of a thousand requests it is seen that all wait for one, and for what that waits."""
     lines = tasks_of(service("stuck")).splitlines()
@@ -152,10 +162,9 @@ def test_a_healthy_service_has_no_cycle(service, tasks_of):
     assert {row["incomplete"] for row in shown["tasks"]} == {None}
 
 
-def test_damaged_greenlets_give_what_can_be_had(run_green, tmp_path):
+def test_damaged_greenlets_give_what_can_be_had(greenlets, tmp_path):
     """No other error, and no endless loop; in a process of its own, because it loads numpy."""
-    told = run_green(PROGRAMS / "recorded_greenlets.py", tmp_path)
-    command = [sys.executable, PROGRAMS / "damaged_greenlets.py", told["bundle"], "200"]
+    command = [sys.executable, PROGRAMS / "damaged_greenlets.py", greenlets["bundle"], "200"]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 

@@ -10,6 +10,9 @@ PROGRAM = Path(__file__).parent / "programs" / "waiting_threads.py"
 
 pytestmark = pytest.mark.timeout(400)
 
+ONE_PYTHON = pytest.mark.parametrize("installed", ["3.13"], indirect=True)
+"""For what does not depend on the Python that was dumped."""
+
 
 @pytest.fixture(scope="module")
 def told(installed, tmp_path_factory):
@@ -23,6 +26,7 @@ def test_what_threads_wait_for_is_what_they_called(told, check_waits):
     check_waits(told, told["bundle"])
 
 
+@ONE_PYTHON
 def test_the_command_shows_each_lock_once(told, inside, monkeypatch, tmp_path):
     """With those that wait for it, where they are, and where its owner is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -47,6 +51,7 @@ def test_the_command_shows_each_lock_once(told, inside, monkeypatch, tmp_path):
     assert shown["deadlocks"] == []
 
 
+@ONE_PYTHON
 def test_a_core_without_locks_is_said_to_have_none(installed, inside, monkeypatch, tmp_path):
     """The exit code is 3, and nothing is claimed."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -143,9 +143,9 @@ def states_of(pid):
 
 def test_calls_return_what_they_would_have_returned(traced):
     """And in time: no timeout begins anew, and no call ends early because of a dump."""
-    with traced("calls", 4) as target:
+    with traced("calls", 3) as target:
         for _ in range(3):
-            time.sleep(0.5)
+            time.sleep(0.4)
             clone(target.pid)
         rows = target.end()
 
@@ -164,9 +164,9 @@ def test_the_thread_that_makes_the_clone_goes_on_in_its_call(traced):
     names = ("nanosleep", "clock_nanosleep", "poll", "ppoll", "select", "futex")
 
     def look(name):
-        with traced("call", name, 4) as target:
+        with traced("call", name, 3) as target:
             for _ in range(3):
-                time.sleep(0.5)
+                time.sleep(0.4)
                 clone(target.pid)
             (row,) = target.end()
         return row["as expected"], row["late"]

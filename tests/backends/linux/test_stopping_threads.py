@@ -65,7 +65,7 @@ def test_sigtimedwait_hardly_ever_takes_our_signal(captured):
 
 def test_signal_mode_stops_those_too_without_eintr(build, run):
     """Only threads that await signals, or move data, are left to be read."""
-    *calls, summary = run(build("blocking_calls", "-O2"), 100, "signal")
+    *calls, summary = run(build("blocking_calls", "-O2"), 40, "signal")
 
     assert all(call["eintr"] == call["failed"] == call["wrong"] == 0 for call in calls)
     assert summary["untested"] == []

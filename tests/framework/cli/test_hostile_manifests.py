@@ -65,19 +65,19 @@ def places(value, path=()):
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    "odd",
+    ("odd", "stride"),
     [
-        pytest.param(
-            odd, id=ascii(odd)[:20], marks=() if odd is HOSTILE else pytest.mark.exhaustive
-        )
-        for odd in ODD
+        pytest.param(HOSTILE, 3, id="every third"),
+        *(pytest.param(odd, 1, id=ascii(odd)[:20], marks=pytest.mark.exhaustive) for odd in ODD),
     ],
 )
-def test_no_value_of_a_manifest_does_harm(odd, *, manifest, tmp_path, write_bundle, command):
+def test_no_value_of_a_manifest_does_harm(
+    odd, stride, *, manifest, tmp_path, write_bundle, command
+):
     """Each is replaced in turn by each type, by absurd numbers and by hostile text."""
     executable = manifest["process"]["executable"]["path"].lstrip("/")
     seen = set()
-    for place in filter(None, places(manifest)):
+    for place in [*places(manifest)][1::stride]:  # the first is all of it
         changed = copy.deepcopy(manifest)
         *way, last = place
         inside = changed

@@ -287,9 +287,9 @@ print(json.dumps([dump.result().result for dump in dumps]))
 @pytest.mark.parametrize(
     ("collectors", "count"),
     [
-        ("ours", 10),  # each has a recorder
+        ("ours", 5),  # each has a recorder
         pytest.param("ours", 40, marks=pytest.mark.exhaustive),
-        ("foreign", 40),
+        ("foreign", 20),
     ],
 )
 def test_a_signal_handler_may_ask_for_a_dump_anywhere(python, collectors, count):

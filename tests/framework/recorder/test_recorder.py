@@ -421,7 +421,7 @@ def spawn_and_kill(*arguments):
 pipeline = gencore.Pipeline(collectors=["manifest", "archive"], content="private")
 pipeline.prepare()
 agent().spawn_with_message = spawn_and_kill
-results = [pipeline.run().result for _ in range(12)]
+results = [pipeline.run().result for _ in range(8)]
 agent().spawn_with_message = spawn
 results.append(pipeline.run().result)
 for timer in timers:

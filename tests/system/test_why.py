@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,12 +47,18 @@ def dumped(tmp_path):
 
 
 @pytest.fixture
-def why(tool, tmp_path):
+def why(command):
     """Return a function that runs the command, and returns its JSON, or what it prints."""
+    return partial(command, "why")
+
+
+@pytest.fixture
+def command(tool, tmp_path):
+    """Return a function that runs a command, and returns its JSON, or what it prints."""
 
     def run(*arguments, code=0):
         done = subprocess.run(
-            [tool("gencore"), "why", "--quiet", *arguments],
+            [tool("gencore"), arguments[0], "--quiet", *arguments[1:]],
             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
             capture_output=True,
             text=True,
@@ -152,6 +159,21 @@ def test_what_holds_the_memory_is_named(dumped, why):
     )
     assert shown["heap"]["holders"][0]["way"] == "module __main__: shop.cache"
     assert shown["heap"]["holders"][0]["retained"] > 40 << 20
+
+
+def test_the_heap_is_what_the_other_commands_read(dumped, why, command):
+    """Types, memory and holders come of one walk here, and of two there."""
+    bundle = dumped("sick", "leak")
+
+    shown = why("--json", bundle)["heap"]
+    counted = command("heap", "--json", bundle)
+    retained = command("heap", "--json", "--retained", bundle)
+
+    rows = [(row["type"], row["count"], row["size"]) for row in counted["types"]]
+    assert [(row["type"], row["count"], row["size"]) for row in shown["types"]] == rows[:100]
+    assert shown["memory"] == counted["memory"]
+    holders = [(row["way"], row["retained"]) for row in retained["retained"]["holders"]]
+    assert [(row["way"], row["retained"]) for row in shown["holders"]] == holders[:5]
 
 
 def test_a_request_in_flight_is_shown_without_its_secrets(dumped, why):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -25,6 +25,10 @@ from gencore.analysis.tasks import Task, Tasks, read_tasks
 from gencore.analysis.thread_names import thread_names
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from gencore.analysis.census import Census
+    from gencore.analysis.heap_search import HeapObjects
 
 _TOP: Final = 100
 """Types and objects of the heap: a page draws more than a terminal shows."""
@@ -140,17 +144,26 @@ class _Reading:
     def _frames(self, state: ThreadState) -> Sequence[Frame]:
         return self._threads[state.tid].frames if state.tid in self._threads else ()
 
-    def heap(self) -> dict[str, Any]:
-        from gencore.analysis.answers import heap  # numpy may be missing
+    @cached_property
+    def _objects(self) -> "tuple[Census, HeapObjects]":
+        from gencore.analysis.census import Counting  # numpy may be missing
+        from gencore.analysis.heap_search import HeapObjects, HeapSearch
 
-        census = heap.answer(self._python, self._core, str(_TOP))
+        search = HeapSearch(self._python)
+        counting = Counting(search, _TOP)
+        objects = HeapObjects.of(search, counting.found())
+        return counting.census(), objects
+
+    def heap(self) -> dict[str, Any]:
+        census = attrs.asdict(self._objects[0])
         sums = {name: sum(row[name] for row in census["types"]) for name in ("count", "size")}
         return {**census, "types": census["types"][:_TOP], "all": sums}
 
     def holders(self) -> Any:
-        from gencore.analysis.answers import retained
+        from gencore.analysis.answers.retained import of_heap  # numpy may be missing
+        from gencore.analysis.reachability import heap_of
 
-        return retained.answer(self._python, self._core, str(_HOLDERS))
+        return of_heap(heap_of(self._python, self._objects[1]), _HOLDERS)
 
     def names(self) -> dict[int, str]:
         return thread_names(self._python)

@@ -271,7 +271,7 @@ def stacks_of(python_in):
 
     def read(bundle):
         with python_in(bundle) as (python, core):
-            return stacks.answer(python, core, "locals")
+            return stacks.answer(python, core, "locals")["threads"]
 
     return read
 

@@ -92,7 +92,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
     for waits in filter(None, (cycle.rows for cycle in facts.answer["deadlocks"])):
         holders = (*waits[1:], *waits[:1])
         clauses = (
-            f"waits for {_HELD.get(wait['lock'].text or '', 'a lock held by')}"
+            f"waits for {_HELD.get(wait['kind'].text or '', 'a lock held by')}"
             f" {facts.names(holder['tid'])}"
             for wait, holder in zip(waits, holders, strict=True)
         )
@@ -106,7 +106,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 
 def _wait(facts: Facts, wait: ManifestValue) -> str:
     known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
-    lock = f"the {wait['lock'].text or 'lock'} at {wait['address']}; {known}"
+    lock = f"the {wait['kind'].text or 'lock'} at {wait['address']}; {known}"
     return f"{facts.waiting(wait)} for {lock}"
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from gencore.analysis import Python, ThreadState, read_stacks
-from gencore.analysis.answers import deadlocks, locks
+from gencore.analysis import Python, ThreadState, Wait, read_stacks, read_waits
+from gencore.analysis.answers.locks import cycles_of, row_of
 from gencore.analysis.event_loops import blocked_loops
 from gencore.analysis.grouping import Group, group_stacks, telling_frame
 from gencore.analysis.packages import read_packages
@@ -84,11 +84,15 @@ class _Reading:
             "frames": _rows(group.frames),
         }
 
-    def waits(self) -> Any:
-        return locks.answer(self._python, self._core)["waits"]
+    @cached_property
+    def _waits(self) -> tuple[Wait, ...]:
+        return read_waits(self._python, self._core)
 
-    def deadlocks(self) -> Any:
-        return deadlocks.answer(self._python, self._core)
+    def waits(self) -> list[dict[str, Any]]:
+        return [row_of(wait) for wait in self._waits]
+
+    def deadlocks(self) -> list[list[dict[str, Any]]]:
+        return cycles_of(self._waits)
 
     @cached_property
     def _all_tasks(self) -> Tasks:

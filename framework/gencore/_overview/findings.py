@@ -256,7 +256,7 @@ def _heap(facts: Facts) -> Iterator[Finding]:
                 severity="note",
                 sentence=f"one object has {size / total:.0%} of the bytes of all objects: "
                 f"{_article(row['type_name'])} of {show_size(int(size))}",
-                evidence=(f"it is at {int(row['address'].amount or 0):#x}",),
+                evidence=(f"it is at {row['address'].address}",),
                 following=facts.command("heap"),
             )
     if free >= _MUCH and free >= pools:
@@ -280,7 +280,7 @@ def _holders(facts: Facts) -> Iterator[Finding]:
                 sentence=f"{retained / total:.0%} of the bytes of all objects are kept alive by "
                 f"{row['way']}",
                 evidence=(
-                    f"it is {_article(row['type'])} at {int(row['address'].amount or 0):#x}",
+                    f"it is {_article(row['type'])} at {row['address'].address}",
                     f"without it {show_size(int(retained))} would be free",
                 ),
                 following=facts.command("heap --retained"),

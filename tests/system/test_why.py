@@ -124,9 +124,10 @@ def test_an_event_loop_that_cannot_run_is_named(dumped, why):
     assert "Condition.wait" in below
 
 
-def test_a_thousand_tasks_that_are_stuck_are_one_row(dumped, why):
-    """With the line where they wait, and the task for which they do."""
-    shown = why("--json", dumped("sick", "stuck_tasks"))
+def test_a_thousand_tasks_that_are_stuck_are_one_row(dumped, why, command):
+    """With the line where they wait, and the task for which they do; the report has their tree."""
+    bundle = dumped("sick", "stuck_tasks")
+    shown = why("--json", bundle)
 
     assert problems(shown) == []
     (note,) = shown["findings"]
@@ -136,6 +137,8 @@ def test_a_thousand_tasks_that_are_stuck_are_one_row(dumped, why):
     assert where.endswith("(in Lock.acquire)")
     assert "1,000 of them wait for one task: owner is in Event.wait at " in owner
     assert shown["tasks"][0]["count"] == 1000
+    tree = command("report", "-o", "-", bundle).partition("Which task waits for which")[2]
+    assert re.search(r"<pre [^<]* 1,000 tasks: [^<]* \[waiting in Lock.acquire", tree)
 
 
 def test_a_limit_that_is_near_is_named(dumped, why):

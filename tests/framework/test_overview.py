@@ -31,8 +31,8 @@ ANSWER = {
     },
     "deadlocks": [
         [
-            {"tid": 7, "lock": "Lock", "address": "0x1000", "held_by": 8, "known_by": "with"},
-            {"tid": 8, "lock": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
+            {"tid": 7, "kind": "Lock", "address": "0x1000", "held_by": 8, "known_by": "with"},
+            {"tid": 8, "kind": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
         ]
     ],
     "waits": [

@@ -76,8 +76,8 @@ def test_an_object_is_inspected_with_what_it_leads_to(told, shown, kind, name):
 
     found = shown("inspect", "--keep", "--top", 1000, told["bundle"], hex(address))
 
-    assert (found["address"], found["size"]) == (address, told["sizes"][name])
-    assert {row["name"]: row["address"] for row in found["attributes"]} == attributes
+    assert (found["address"], found["size"]) == (hex(address), told["sizes"][name])
+    assert {row["name"]: int(row["address"], 16) for row in found["attributes"]} == attributes
     assert found["attributes_found"] == len(attributes)
 
 
@@ -89,7 +89,8 @@ def test_a_container_is_inspected_with_its_items(told, shown, run):
     _, text, _ = run("inspect", "--keep", "--top", 7, told["bundle"], hex(address))
 
     assert (found["length"], found["size"]) == (len(items), told["sizes"]["shrunk dict"])
-    assert [[row["key"]["address"], row["address"]] for row in found["items"]] == items[:7]
+    pairs = [[row["key"]["address"], row["address"]] for row in found["items"]]
+    assert pairs == [[hex(key), hex(value)] for key, value in items[:7]]
     assert found["items"][0]["key"]["value"] == "1"
     assert f"  items (7 of {len(items)})\n" in text
     assert f"{items[0][1]:#18x}  1: '1'\n" in text
@@ -132,7 +133,7 @@ def test_the_objects_of_a_type_are_listed(told, shown, run):
     assert [row["count"] for row in found["qualified"]["types"]] == [told["of_type"]]
     addresses = {row["address"]: row["value"] for row in found["qualified"]["objects"]}
     plain = told["objects"]["plain"][0]
-    assert addresses[plain] == "<__main__.Plain a=1, b='x'>"
+    assert addresses[hex(plain)] == "<__main__.Plain a=1, b='x'>"
     assert len(addresses) == told["of_type"]
     sample = [row["address"] for row in found["sample"]["objects"]]
     assert len({*sample}) == 3

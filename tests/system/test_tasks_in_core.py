@@ -114,10 +114,10 @@ def test_greenlets_are_those_that_the_program_started(greenlets, tasks_of):
         address: [[f["function"], f["file"], f["line"]] for f in reversed(row["frames"])]
         for address, row in found.items()
     }
-    told_frames = {int(address): rows for address, rows in told["suspended"].items()}
+    told_frames = {hex(int(address)): rows for address, rows in told["suspended"].items()}
     assert {address: frames[address] for address in told_frames} == told_frames
     assert {found[address]["state"] for address in told_frames} == {"suspended"}
-    assert {name: found[at]["state"] for name, at in told["others"].items()} == {
+    assert {name: found[hex(at)]["state"] for name, at in told["others"].items()} == {
         name: name for name in told["others"]
     }
     assert {row["incomplete"] for row in found.values()} == {None}

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,18 @@ def dumped(tmp_path):
 
 
 @pytest.fixture
-def why(tool, tmp_path):
+def why(command):
     """Return a function that runs the command, and returns its JSON, or what it prints."""
+    return partial(command, "why")
+
+
+@pytest.fixture
+def command(tool, tmp_path):
+    """Return a function that runs a command, and returns its JSON, or what it prints."""
 
     def run(*arguments, code=0):
         done = subprocess.run(
-            [tool("gencore"), "why", "--quiet", *arguments],
+            [tool("gencore"), arguments[0], "--quiet", *arguments[1:]],
             env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
             capture_output=True,
             text=True,
@@ -121,9 +128,10 @@ def test_an_event_loop_that_cannot_run_is_named(dumped, why):
     assert "Condition.wait" in below
 
 
-def test_a_thousand_tasks_that_are_stuck_are_one_row(dumped, why):
-    """With the line where they wait, and the task for which they do."""
-    shown = why("--json", dumped("sick", "stuck_tasks"))
+def test_a_thousand_tasks_that_are_stuck_are_one_row(dumped, why, command):
+    """With the line where they wait, and the task for which they do; the report has their tree."""
+    bundle = dumped("sick", "stuck_tasks")
+    shown = why("--json", bundle)
 
     assert problems(shown) == []
     (note,) = shown["findings"]
@@ -133,6 +141,8 @@ def test_a_thousand_tasks_that_are_stuck_are_one_row(dumped, why):
     assert where.endswith("(in Lock.acquire)")
     assert "1,000 of them wait for one task: owner is in Event.wait at " in owner
     assert shown["tasks"][0]["count"] == 1000
+    tree = command("report", "-o", "-", bundle).partition("Which task waits for which")[2]
+    assert re.search(r"<pre [^<]* 1,000 tasks: [^<]* \[waiting in Lock.acquire", tree)
 
 
 def test_a_limit_that_is_near_is_named(dumped, why):
@@ -156,6 +166,21 @@ def test_what_holds_the_memory_is_named(dumped, why):
     )
     assert shown["heap"]["holders"][0]["way"] == "module __main__: shop.cache"
     assert shown["heap"]["holders"][0]["retained"] > 40 << 20
+
+
+def test_the_heap_is_what_the_other_commands_read(dumped, why, command):
+    """Types, memory and holders come of one walk here, and of two there."""
+    bundle = dumped("sick", "leak")
+
+    shown = why("--json", bundle)["heap"]
+    counted = command("heap", "--json", bundle)
+    retained = command("heap", "--json", "--retained", bundle)
+
+    rows = [(row["type"], row["count"], row["size"]) for row in counted["types"]]
+    assert [(row["type"], row["count"], row["size"]) for row in shown["types"]] == rows[:100]
+    assert shown["memory"] == counted["memory"]
+    holders = [(row["way"], row["retained"]) for row in retained["retained"]["holders"]]
+    assert [(row["way"], row["retained"]) for row in shown["holders"]] == holders[:5]
 
 
 def test_a_request_in_flight_is_shown_without_its_secrets(dumped, why):

@@ -92,7 +92,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
     for waits in filter(None, (cycle.rows for cycle in facts.answer["deadlocks"])):
         holders = (*waits[1:], *waits[:1])
         clauses = (
-            f"waits for {_HELD.get(wait['lock'].text or '', 'a lock held by')}"
+            f"waits for {_HELD.get(wait['kind'].text or '', 'a lock held by')}"
             f" {facts.names(holder['tid'])}"
             for wait, holder in zip(waits, holders, strict=True)
         )
@@ -106,7 +106,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 
 def _wait(facts: Facts, wait: ManifestValue) -> str:
     known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
-    lock = f"the {wait['lock'].text or 'lock'} at {wait['address']}; {known}"
+    lock = f"the {wait['kind'].text or 'lock'} at {wait['address']}; {known}"
     return f"{facts.waiting(wait)} for {lock}"
 
 
@@ -256,7 +256,7 @@ def _heap(facts: Facts) -> Iterator[Finding]:
                 severity="note",
                 sentence=f"one object has {size / total:.0%} of the bytes of all objects: "
                 f"{_article(row['type_name'])} of {show_size(int(size))}",
-                evidence=(f"it is at {int(row['address'].amount or 0):#x}",),
+                evidence=(f"it is at {row['address'].address}",),
                 following=facts.command("heap"),
             )
     if free >= _MUCH and free >= pools:
@@ -280,7 +280,7 @@ def _holders(facts: Facts) -> Iterator[Finding]:
                 sentence=f"{retained / total:.0%} of the bytes of all objects are kept alive by "
                 f"{row['way']}",
                 evidence=(
-                    f"it is {_article(row['type'])} at {int(row['address'].amount or 0):#x}",
+                    f"it is {_article(row['type'])} at {row['address'].address}",
                     f"without it {show_size(int(retained))} would be free",
                 ),
                 following=facts.command("heap --retained"),

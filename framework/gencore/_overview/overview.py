@@ -82,7 +82,7 @@ class Holder:
     way: str
     """How it is reached from a module or a thread."""
     type: str
-    address: int
+    address: str
     retained: int
     """Bytes that would be free without it."""
 
@@ -221,7 +221,7 @@ def _heap(heap: ManifestValue, holders: ManifestValue) -> Heap | None:
             Holder(
                 way=str(row["way"]),
                 type=str(row["type"]),
-                address=integer(row["address"]) or 0,
+                address=row["address"].address or "",
                 retained=integer(row["retained"]) or 0,
             )
             for row in holders

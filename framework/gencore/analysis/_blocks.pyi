@@ -42,3 +42,12 @@ def places_of(
     places: NDArray[np.int64],
     /,
 ) -> None: ...
+def numbers_of(
+    words: NDArray[np.uint64],
+    directory: NDArray[np.int32],
+    pages: NDArray[np.int32],
+    slots: NDArray[np.int32],
+    places: NDArray[np.int64],
+    numbers: NDArray[np.int32],
+    /,
+) -> int: ...

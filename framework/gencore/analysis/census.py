@@ -5,6 +5,9 @@ type that the process has; all other memory is counted as what it is. Nothing bu
 needed: neither symbols nor the collector's lists, which lack half of the objects.
 """
 
+from collections import deque
+from collections.abc import Iterator
+
 import attrs
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +19,7 @@ from gencore.analysis.sizes import Sizes
 from gencore.analysis.type_objects import TypeTable
 from gencore.analysis.words import Addresses, Run, Things
 
-__all__ = ["Census", "LargestObject", "MemoryUse", "TypeCount", "take_census"]
+__all__ = ["Census", "Counting", "LargestObject", "MemoryUse", "TypeCount", "take_census"]
 
 Numbers = NDArray[np.int64]
 
@@ -77,22 +80,42 @@ class Census:
 
 def take_census(python: Python, *, top: int = 10) -> Census:
     """Count the objects of a dumped Python, and name the *top* largest ones."""
-    search = HeapSearch(python)
-    tally = _Tally(search.sizes, search.types, search.names, top)
-    used = 0
-    for blocks, things, rows, allocated in search.in_pools():
-        used += blocks
-        tally.add(things, rows, allocated)
-    in_pools = tally.allocated_bytes
-    allocator, large = search.outside()
-    tally.add(*large)
-    return Census(
-        allocator=allocator,
-        types=tally.counts(),
-        largest=tally.largest(),
-        memory=_memory_use(search.pools, search.runs, used, in_pools, tally.allocated_bytes),
-        pools=len(search.pools),
-    )
+    counting = Counting(HeapSearch(python), top)
+    deque(counting.found(), maxlen=0)
+    return counting.census()
+
+
+class Counting:
+    """Counts the objects of a search while they are found."""
+
+    def __init__(self, search: HeapSearch, top: int) -> None:
+        """Name the *top* largest of them."""
+        self._search = search
+        self._tally = _Tally(search.sizes, search.types, search.names, top)
+        self._used = self._in_pools = 0
+        self._allocator: Allocator = "unknown"
+
+    def found(self) -> Iterator[tuple[Things, Numbers]]:
+        """Yield what `HeapSearch.found` does, of which each is counted."""
+        for blocks, things, rows, allocated in self._search.in_pools():
+            self._used += blocks
+            self._tally.add(things, rows, allocated)
+            yield things, rows
+        self._in_pools = self._tally.allocated_bytes
+        self._allocator, (things, rows, allocated) = self._search.outside()
+        self._tally.add(things, rows, allocated)
+        yield things, rows
+
+    def census(self) -> Census:
+        """Return what was counted, when all was found."""
+        search, in_all = self._search, self._tally.allocated_bytes
+        return Census(
+            allocator=self._allocator,
+            types=self._tally.counts(),
+            largest=self._tally.largest(),
+            memory=_memory_use(search.pools, search.runs, self._used, self._in_pools, in_all),
+            pools=len(search.pools),
+        )
 
 
 def _memory_use(pools: Pools, runs: list[Run], used: int, in_pools: int, in_all: int) -> MemoryUse:

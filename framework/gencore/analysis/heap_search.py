@@ -1,6 +1,6 @@
 """Finds the Python objects of a dumped process, one by one: in pools, and in chunks of malloc."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, Literal
 
 import attrs
@@ -40,6 +40,19 @@ class HeapObjects:
     rows: NDArray[np.int32]
     """The row in `types` of each object's type."""
 
+    @classmethod
+    def of(cls, search: "HeapSearch", found: Iterable[tuple[Things, Numbers]]) -> "HeapObjects":
+        """Return what a search has found: objects together, and the rows of their types."""
+        pairs = [(things, rows.astype(np.int32)) for things, rows in found]
+        things, rows = zip(*pairs, strict=True)
+        joined = Things(
+            np.concatenate([part.addresses for part in things]),
+            np.concatenate([part.places for part in things]),
+            search.words.core,
+        )
+        types, names, sizes = search.types, search.names, search.sizes
+        return cls(search.words, types, names, sizes, joined, np.concatenate(rows))
+
     def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """Yield each row that has objects, and the numbers of these."""
         order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
@@ -51,16 +64,7 @@ class HeapObjects:
 def find_objects(python: Python) -> HeapObjects:
     """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
     search = HeapSearch(python)
-    found = [(things, rows) for _, things, rows, _ in search.in_pools()]
-    _, (things, rows, _) = search.outside()
-    found.append((things, rows))
-    joined = Things(
-        np.concatenate([things.addresses for things, _ in found]),
-        np.concatenate([things.places for things, _ in found]),
-        things.core,
-    )
-    types = np.concatenate([rows for _, rows in found]).astype(np.int32)
-    return HeapObjects(search.words, search.types, search.names, search.sizes, joined, types)
+    return HeapObjects.of(search, search.found())
 
 
 class HeapSearch:
@@ -83,6 +87,12 @@ class HeapSearch:
             blocks, size = blocks_in_use(self.words, batch), int(batch.sizes[0])
             things, rows = self._recognition.objects(blocks, size)
             yield size * len(blocks), things, rows, np.full(len(rows), size)
+
+    def found(self) -> Iterator[tuple[Things, Numbers]]:
+        """Yield the objects that are found together, and the rows of their types."""
+        yield from ((things, rows) for _, things, rows, _ in self.in_pools())
+        _, (things, rows, _) = self.outside()
+        yield things, rows
 
     def objects_in(self, blocks: Addresses, size: int) -> Things:
         """Return the objects in some blocks of one size, wherever they begin in these."""

@@ -36,12 +36,21 @@ def largest_holders(heap: Heap, most: int) -> list[Holder]:
     Those that only lead to another one are left out.
     """
     retained, nearest = heap.retained, heap.dominators.nearest
-    largest_below = np.zeros(len(retained), np.int64)
-    held = np.flatnonzero(nearest >= 0)
-    np.maximum.at(largest_below, nearest[held], retained[held])
-    own = held[largest_below[held] < _PASSED_ON * retained[held]]
-    first = own[np.argsort(-retained[own], kind="stable")[:most]]
-    return [Holder(int(node), int(retained[node])) for node in first]
+    held = np.flatnonzero((nearest >= 0) & (retained > 0))
+    above = nearest[held]
+    only_lead = np.zeros(len(retained), np.bool_)
+    only_lead[above[retained[held] >= _PASSED_ON * retained[above]]] = True
+    own = held[~only_lead[held]]
+    return [Holder(int(node), int(retained[node])) for node in _first(own, retained, most)]
+
+
+def _first(nodes: Numbers, totals: Numbers, most: int) -> Numbers:
+    """Return those of the largest totals, largest first, in order of nodes if they are equal."""
+    found = totals[nodes]
+    if len(found) > most:
+        large = found >= np.partition(found, -most)[-most]
+        nodes, found = nodes[large], found[large]
+    return nodes[np.argsort(-found, kind="stable")[:most]]
 
 
 def retained_by_modules(heap: Heap, prefixes: tuple[str, ...]) -> int:

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis import _blocks
 from gencore.analysis.words import Addresses
 
 __all__ = ["ObjectIndex"]
@@ -12,8 +13,6 @@ __all__ = ["ObjectIndex"]
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
 
-_ALIGNMENT: Final = np.uint64(15)
-"""Bits that are 0 in the address of any object that malloc or a pool made."""
 _LOG2_SLOT, _LOG2_PAGE, _LOG2_REGION = 4, 14, 30
 _SLOTS: Final = 1 << _LOG2_PAGE - _LOG2_SLOT
 """In a page of 16 KiB."""
@@ -43,15 +42,13 @@ class ObjectIndex:
         self._slots = np.full(pages * _SLOTS, -1, np.int32)
         self._slots[self._slots_of(addresses)] = np.arange(len(addresses), dtype=np.int32)
         self._slots[:_SLOTS] = -1
-        self._least = addresses.min() if len(addresses) else np.uint64(0)
-        self._span = (addresses.max() - self._least) if len(addresses) else np.uint64(0)
 
     def within(self, words: Addresses) -> tuple[Numbers, Nodes]:
         """Return which words are the addresses of objects, and the numbers of these."""
-        likely = np.flatnonzero((words - self._least <= self._span) & (words & _ALIGNMENT == 0))
-        found = self._slots.take(self._slots_of(words[likely]))
-        known = found >= 0
-        return likely[known], found[known]
+        places, numbers = np.empty(len(words), np.int64), np.empty(len(words), np.int32)
+        tables = (self._directory, self._pages, self._slots)
+        count = _blocks.numbers_of(np.ascontiguousarray(words), *tables, places, numbers)
+        return places[:count], numbers[:count].copy()
 
     def _page_slots(self, addresses: Addresses) -> Numbers:
         region = np.minimum(addresses >> np.uint64(_LOG2_REGION), np.uint64(_REGIONS - 1))

@@ -8,15 +8,15 @@ from gencore.analysis.attributes import dictionary_of
 from gencore.analysis.contents import Contents
 from gencore.analysis.grouping import origin_of
 from gencore.analysis.memory import AbsentMemory
+from gencore.analysis.modules import modules_of
 from gencore.analysis.objects import find_in_dict
 from gencore.analysis.python import Python
 
 __all__ = ["read_packages"]
 
-_MOST_MODULES: Final = 1 << 16
 _MOST_PACKAGES: Final = 1 << 10
 _LONGEST: Final = 100
-"""Characters of a name and of a version."""
+"""Characters of a version, and of what a file's place is told by."""
 
 
 def read_packages(python: Python) -> dict[str, str]:
@@ -28,8 +28,7 @@ def read_packages(python: Python) -> dict[str, str]:
     contents = Contents(python)
     found: dict[str, str] = {}
     for interpreter in python.interpreters():
-        modules = python.memory.word(interpreter + python.layout.modules_of_interpreter)
-        for name, module in contents.items(modules, _MOST_MODULES):
+        for name, module in modules_of(python, contents, interpreter):
             with suppress(AbsentMemory):
                 found.update(_version(python, contents, name, module))
             if len(found) >= _MOST_PACKAGES:
@@ -38,10 +37,9 @@ def read_packages(python: Python) -> dict[str, str]:
 
 
 def _version(
-    python: Python, contents: Contents, key: int | None, module: int
+    python: Python, contents: Contents, name: str, module: int
 ) -> Iterator[tuple[str, str]]:
     """Yield the name and version of a module if it has both."""
-    name = _text(contents, key)
     facts = contents.type_of(module)
     if not name or "." in name or "module" not in facts.lineage:
         return

@@ -28,7 +28,7 @@ from gencore.analysis.references import (
 from gencore.analysis.roots import FrameRoot, ModuleRoot, find_frames, find_modules
 from gencore.analysis.sizes import Kind
 
-__all__ = ["Dominators", "Heap", "read_heap"]
+__all__ = ["Dominators", "Heap", "heap_of", "read_heap"]
 
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
@@ -128,7 +128,11 @@ class Heap:
 
 def read_heap(python: Python) -> Heap:
     """Find every object of a dumped Python, its references, and the roots."""
-    objects = find_objects(python)
+    return heap_of(python, find_objects(python))
+
+
+def heap_of(python: Python, objects: HeapObjects) -> Heap:
+    """Find the references of every object that was found of a dumped Python, and the roots."""
     index = ObjectIndex(objects.things.addresses)
     layouts = TypeLayouts(python, objects.words, objects.types, objects.names)
     edges = find_references(objects, index, layouts)

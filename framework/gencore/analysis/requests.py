@@ -13,6 +13,7 @@ from typing import Final, Literal
 import attrs
 
 from gencore.analysis.contents import Contents
+from gencore.analysis.frame_values import FrameValues
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import find_in_dict
 from gencore.analysis.python import Python
@@ -21,7 +22,6 @@ __all__ = ["Request", "RequestReader"]
 
 Protocol = Literal["WSGI", "ASGI", "Celery"]
 
-_MOST_SLOTS: Final = 1 << 10
 _MOST_KEYS: Final = 1 << 9
 """Of an environ: it has the process's environment too."""
 _LONGEST: Final = 200
@@ -66,8 +66,8 @@ class RequestReader:
 
     def __init__(self, python: Python) -> None:
         """Read from a Python's memory."""
-        self._python, self._memory, self._layout = python, python.memory, python.layout
-        self._contents = Contents(python)
+        self._memory, self._layout = python.memory, python.layout
+        self._contents, self._frames = Contents(python), FrameValues(python)
         self._seen: set[int] = set()
 
     def within(self, frames: Iterable[int]) -> Iterator[Request]:
@@ -80,12 +80,9 @@ class RequestReader:
                         yield from self._request(value)
 
     def _variables(self, frame: int) -> Iterator[int]:
-        layout = self._layout
-        code = self._python.reference(frame + layout.code_of_frame)
-        if "code" not in self._contents.type_of(code).lineage:
-            return
-        count = min(max(0, self._memory.number(code + layout.slots_of_code, 4)), _MOST_SLOTS)
-        yield from filter(None, self._python.references(frame + layout.locals_of_frame, count))
+        code = self._frames.code(frame)
+        if code is not None:
+            yield from filter(None, self._frames.variables(frame, code))
 
     def _request(self, thing: int) -> Iterator[Request]:
         with suppress(AbsentMemory):

@@ -9,13 +9,14 @@ import attrs
 
 from gencore.analysis.contents import Contents
 from gencore.analysis.memory import AbsentMemory
+from gencore.analysis.modules import modules_of
 from gencore.analysis.objects import read_text, type_name
 from gencore.analysis.python import Python
 
 __all__ = ["FrameRoot", "ModuleRoot", "find_frames", "find_modules"]
 
 _DICT_OF_MODULE_AT: Final = 16
-_MOST_FRAMES, _MOST_MODULES = 1 << 16, 1 << 16
+_MOST_FRAMES: Final = 1 << 16
 
 
 @attrs.frozen
@@ -69,10 +70,8 @@ def find_frames(python: Python) -> Iterator[FrameRoot]:
 
 
 def _modules_of(python: Python, contents: Contents, interpreter: int) -> Iterator[ModuleRoot]:
-    memory = python.memory
     with suppress(AbsentMemory):
-        modules = memory.word(interpreter + python.layout.modules_of_interpreter)
-        for key, module in contents.items(modules, _MOST_MODULES):
+        for name, module in modules_of(python, contents, interpreter):
             with suppress(AbsentMemory):
-                variables = memory.word(module + _DICT_OF_MODULE_AT)
-                yield ModuleRoot(contents.text(key or 0), module, variables)
+                variables = python.memory.word(module + _DICT_OF_MODULE_AT)
+                yield ModuleRoot(name, module, variables)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Final
 
 from gencore.analysis.memory import AbsentMemory
-from gencore.analysis.objects import find_in_dict
+from gencore.analysis.modules import find_module
 from gencore.analysis.python import Python
 from gencore.analysis.scalars import read_int
 from gencore.analysis.values import Values
@@ -27,12 +27,7 @@ def thread_names(python: Python) -> dict[int, str]:
 
 def _active(python: Python, values: Values, interpreter: int) -> int:
     """Return the address of the dictionary of an interpreter's threads. Raises `AbsentMemory`."""
-    memory, layout = python.memory, python.layout
-    modules = memory.word(interpreter + layout.modules_of_interpreter)
-    module = find_in_dict(memory, layout, modules, "threading")
-    if module is None:
-        raise AbsentMemory("the module threading is not loaded")
-    active = values.attributes(module).get("_active")
+    active = find_module(python, values, interpreter, "threading").get("_active")
     if active is None:
         raise AbsentMemory("threading._active is missing")
     return active

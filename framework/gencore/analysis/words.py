@@ -93,28 +93,29 @@ class Words:
         """Bytes of all of it."""
         largest = max(self._pieces, key=lambda p: (p.writable, p.end - p.start), default=None)
         source, skew = (largest.source, _skew(largest)) if largest else (memoryview(b""), 0)
-        self._core = _as_words(source[skew:])
+        self.core = _as_words(source[skew:])
+        """The file that most of it is in."""
         self._table = _PageTable(
             (p for p in self._pieces if p.source is source), skew, len(source)
         )
 
     def at(self, addresses: Addresses) -> tuple[Addresses, Mask]:
         """Return the words at *addresses*, 0 where there is none, and where there is one."""
-        places = self._table.places_of(self._core, addresses)
+        places = self._table.places_of(self.core, addresses)
         there = places >= 0
         if there.all():
-            return self._core.take(places), there
+            return self.core.take(places), there
         values = np.zeros(len(addresses), np.uint64)
-        values[there] = self._core.take(places[there])
+        values[there] = self.core.take(places[there])
         rest = np.flatnonzero(~there)
         values[rest], there[rest] = self._anywhere(addresses[rest])
         return values, there
 
     def things(self, addresses: Addresses) -> tuple[Things, Mask]:
         """Return those of some addresses that the core itself has, and which these are."""
-        places = self._table.places_of(self._core, addresses)
+        places = self._table.places_of(self.core, addresses)
         there = places >= 0
-        return Things(addresses[there], places[there], self._core), there
+        return Things(addresses[there], places[there], self.core), there
 
     def _anywhere(self, addresses: Addresses) -> tuple[Addresses, Mask]:
         """Return the same of memory that is not in the table."""

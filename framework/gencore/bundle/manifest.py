@@ -73,6 +73,11 @@ class ManifestValue:
         """A number that is not negative: a size, a count, a time."""
         return self.number if self.number is not None and self.number >= 0 else None
 
+    @property
+    def address(self) -> str | None:
+        """An address as text, hexadecimal: JSON's numbers lose bits of large ones."""
+        return None if self.amount is None else f"{int(self.amount):#x}"
+
 
 def parse_manifest(data: bytes) -> dict[str, Any]:
     """Return a manifest's content. Raises `IntegrityError` unless it is a JSON object.

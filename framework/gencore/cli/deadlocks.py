@@ -2,16 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
-from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
-from gencore.cli.reader_process import ask
 from gencore.cli.thread_stacks import ThreadStack, integer_of
 
-__all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core", "read_deadlocks"]
+__all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core"]
 
 _HELD: Final[Mapping[str | None, str]] = {
     "Lock": "a Lock held by",
@@ -39,15 +37,12 @@ class LockWait:
 Deadlock = tuple[LockWait, ...]
 
 
-def read_deadlocks(copy: UnpackedCore) -> Any:
-    """Return what is known of a core's deadlocks; None if it cannot be known."""
-    return ask("deadlocks", copy).value
-
-
 def deadlocks_from_core(
     cycles: ManifestValue, stacks: Sequence[ThreadStack]
-) -> tuple[Deadlock, ...]:
-    """Return the deadlocks that `read_deadlocks` read, with the names that *stacks* have."""
+) -> tuple[Deadlock, ...] | None:
+    """Return the deadlocks that were read, with the names that *stacks* have; None if unknown."""
+    if not cycles.known:
+        return None
     names = {stack.tid: stack.name for stack in stacks}
     found = (tuple(_wait(row, names) for row in cycle) for cycle in cycles)
     return tuple(filter(None, found))
@@ -58,7 +53,7 @@ def _wait(row: ManifestValue, names: Mapping[int | None, str | None]) -> LockWai
     return LockWait(
         tid=tid,
         name=names.get(tid),
-        lock=row["lock"].text,
+        lock=row["kind"].text,
         address=row["address"].text,
         held_by=integer_of(row["held_by"]),
         known_by=row["known_by"].text,

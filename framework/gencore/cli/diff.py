@@ -74,7 +74,7 @@ class _Growth:
             "size_before": self.before.size,
             "size_after": self.after.size,
             "new": len(new) if same_process and listed else None,
-            "addresses": new[:_SAMPLE] if same_process else [],
+            "addresses": list(map(hex, new[:_SAMPLE])) if same_process else [],
             "holders": sorted(holders, key=lambda row: row["before"] - row["after"]),
         }
 
@@ -193,7 +193,7 @@ def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
         count = row["count_after"] - row["count_before"]
         yield f"{count:+12,}{row['size_after'] - row['size_before']:+16,}  {row['type']}"
         if row["new"] is not None:
-            sample = ", ".join(f"{address:#x}" for address in row["addresses"])
+            sample = ", ".join(row["addresses"])
             yield f"{'':>28}    {row['new']:,} are new{': ' if sample else ''}{sample}"
         more = [holder for holder in row["holders"] if holder["after"] > holder["before"]]
         for holder in more[:_SHOWN_HOLDERS]:

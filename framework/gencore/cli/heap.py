@@ -96,11 +96,11 @@ def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
         "python": ".".join(str(number) for number in found["version"].rows),
         "allocator": found["allocator"].text or "unknown",
         "types": [
-            {"type": row["name"].text or "", **_numbers(row, "address", *_COLUMNS)}
+            {"type": row["name"].text or "", **_address(row), **_numbers(row, *_COLUMNS)}
             for row in found["types"].rows
         ],
         "largest": [
-            {"type": row["type_name"].text or "", **_numbers(row, "address", "size")}
+            {"type": row["type_name"].text or "", **_address(row), **_numbers(row, "size")}
             for row in found["largest"].rows
         ],
         "memory": _numbers(found["memory"], *_USES),
@@ -117,11 +117,16 @@ def _retained(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
             {
                 "type": row["type"].text or "",
                 "way": row["way"].text or "",
-                **_numbers(row, "address", "retained"),
+                **_address(row),
+                **_numbers(row, "retained"),
             }
             for row in found["holders"]
         ],
     }
+
+
+def _address(row: ManifestValue) -> dict[str, str | None]:
+    return {"address": row["address"].address}
 
 
 def _numbers(row: ManifestValue, *names: str) -> dict[str, int]:
@@ -146,9 +151,8 @@ def _lines(census: ManifestValue, top: int) -> Iterator[str]:
     yield ""
     yield f"{'address':>18}{'size':>10}  largest objects"
     for row in census["largest"].rows:
-        address = f"{integer_of(row['address']) or 0:#x}"
         name = escape_unprintable(str(row["type"]))
-        yield f"{address:>18}{_shown(row['size']):>10}  {name}"
+        yield f"{row['address']!s:>18}{_shown(row['size']):>10}  {name}"
     if census["retained"].known:
         yield from _lines_of_retained(census["retained"])
 
@@ -157,9 +161,8 @@ def _lines_of_retained(found: ManifestValue) -> Iterator[str]:
     yield ""
     yield f"{'address':>18}{'retained':>16}  what keeps it alive"
     for row in found["holders"]:
-        address = f"{integer_of(row['address']) or 0:#x}"
         shown = escape_unprintable(f"{row['type']}  {row['way']}")
-        yield f"{address:>18}{_shown(row['retained']):>16}  {shown}"
+        yield f"{row['address']!s:>18}{_shown(row['retained']):>16}  {shown}"
     yield f"{_shown(found['reachable']):>34}  reachable"
     yield f"{_shown(found['gencore']):>34}  of them by modules of gencore itself"
     yield f"{_shown(found['unreachable']):>34}  unreachable: garbage that was not collected yet"

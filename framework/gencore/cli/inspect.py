@@ -69,7 +69,7 @@ def _shown(found: ManifestValue) -> dict[str, Any]:
     """Return what was found, in the form of --json."""
     return {
         **_object(found),
-        "type_address": integer_of(found["type_address"]) or 0,
+        "type_address": found["type_address"].address,
         "size": integer_of(found["size"]),
         "length": integer_of(found["length"]),
         "attributes_found": integer_of(found["attributes_found"]) or 0,
@@ -87,7 +87,7 @@ def _shown(found: ManifestValue) -> dict[str, Any]:
 
 def _object(row: ManifestValue) -> dict[str, Any]:
     return {
-        "address": integer_of(row["address"]) or 0,
+        "address": row["address"].address,
         "type": row["type"].text,
         "value": row["value"].text or "",
     }
@@ -95,8 +95,8 @@ def _object(row: ManifestValue) -> dict[str, Any]:
 
 def _lines(shown: dict[str, Any]) -> Iterator[str]:
     size = "unknown" if shown["size"] is None else f"{shown['size']:,} bytes"
-    yield f"address     {shown['address']:#x}"
-    yield f"type        {shown['type']} at {shown['type_address']:#x}"
+    yield f"address     {shown['address']}"
+    yield f"type        {shown['type']} at {shown['type_address']}"
     yield f"size        {size}"
     if shown["length"] is not None:
         yield f"length      {shown['length']:,}"
@@ -116,9 +116,9 @@ def _part(title: str, count: int, rows: Iterator[str]) -> Iterator[str]:
 
 
 def _attribute(row: dict[str, Any]) -> str:
-    return f"{row['address']:>#18x}  {row['name']} = {row['value']}"
+    return f"{row['address']:>18}  {row['name']} = {row['value']}"
 
 
 def _item(row: dict[str, Any]) -> str:
     key = "" if row["key"] is None else f"{row['key']['value']}: "
-    return f"{row['address']:>#18x}  {key}{row['value']}"
+    return f"{row['address']:>18}  {key}{row['value']}"

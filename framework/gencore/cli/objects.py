@@ -59,8 +59,10 @@ def objects_command(
     if not found["types"].rows:
         raise _unknown(path, name, found["close"])
     shown = {
-        "types": [_row(row, "type", "address", "count", "size") for row in found["types"]],
-        "objects": [_row(row, "type", "address", "size", "value") for row in found["objects"]],
+        "types": [_row(row, "count", "size") for row in found["types"]],
+        "objects": [
+            {**_row(row, "size"), "value": row["value"].text or ""} for row in found["objects"]
+        ],
     }
     if as_json:
         print_json(shown)
@@ -79,19 +81,19 @@ def _unknown(path: Path, name: str, close: ManifestValue) -> UsageError:
     )
 
 
-def _row(row: ManifestValue, *names: str) -> dict[str, Any]:
-    texts = {"type", "value"}
+def _row(row: ManifestValue, *numbers: str) -> dict[str, Any]:
     return {
-        name: (row[name].text or "") if name in texts else (integer_of(row[name]) or 0)
-        for name in names
+        "type": row["type"].text or "",
+        "address": row["address"].address,
+        **{name: integer_of(row[name]) or 0 for name in numbers},
     }
 
 
 def _lines(shown: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     for row in shown["types"]:
         count, size = f"{row['count']:,} objects", f"{row['size']:,} bytes"
-        yield f"{row['type']} at {row['address']:#x}: {count}, {size}"
+        yield f"{row['type']} at {row['address']}: {count}, {size}"
     yield ""
     yield f"{'address':>18}{'size':>12}  value"
     for row in shown["objects"]:
-        yield f"{row['address']:>#18x}{row['size']:>12,}  {row['value']}"
+        yield f"{row['address']:>18}{row['size']:>12,}  {row['value']}"

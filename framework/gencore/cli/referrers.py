@@ -86,26 +86,26 @@ def _shown(found: ManifestValue) -> dict[str, Any]:
 
 
 def _object(row: ManifestValue) -> dict[str, Any]:
-    numbers = {name: integer_of(row[name]) or 0 for name in ("address", "size")}
-    return {**numbers, "type": row["type"].text or "", "shown": row["shown"].text or ""}
+    return {
+        "address": row["address"].address,
+        "type": row["type"].text or "",
+        "shown": row["shown"].text or "",
+        "size": integer_of(row["size"]) or 0,
+    }
 
 
 def _lines(found: ManifestValue, *, to_root: bool) -> Iterator[str]:
-    yield f"{_address(found)}  {found['shown']}, {found['size']} bytes"
+    yield f"{found['address']}  {found['shown']}, {found['size']} bytes"
     yield f"{found['references']} references, {found['referrers_found']} referrers found"
     yield ""
     yield f"{'address':>18}  referrer"
     for row in found["referrers"]:
-        yield f"{_address(row):>18}  {row['type']} {row['way']}"
+        yield f"{row['address']!s:>18}  {row['type']} {row['way']}"
         yield f"{'':>18}    {row['shown']}"
     if to_root:
         yield ""
         yield f"{'address':>18}  on the way"
         for row in found["steps"]:
-            yield f"{_address(row):>18}  {row['shown']}"
+            yield f"{row['address']!s:>18}  {row['shown']}"
         yield ""
         yield found["way"].text or "nothing leads to it: it is garbage that was not collected yet"
-
-
-def _address(row: ManifestValue) -> str:
-    return f"{integer_of(row['address']) or 0:#x}"

@@ -5,22 +5,25 @@ import os
 import secrets
 import stat
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
 from gencore._escaping import escape_unprintable, quote_path
-from gencore._overview import Overview, make_overview
-from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
+from gencore._overview import make_overview
+from gencore.bundle.cache import UnpackedCore
+from gencore.bundle.manifest import LARGEST_MANIFEST, ManifestValue, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
-from gencore.cli.bundle import open_input
+from gencore.cli.bundle import open_input, unpack
 from gencore.cli.diff import read_growth
 from gencore.cli.json_output import print_json
 from gencore.cli.options import BUNDLE, bundle_argument, json_option, quiet_option
-from gencore.cli.why import read_why
+from gencore.cli.reader_process import ask
+from gencore.cli.task_rows import rows_from_core
+from gencore.cli.task_tree import task_lines
+from gencore.cli.why import why_of
 from gencore.errors import OutputError, UsageError
 
 __all__ = ["report"]
@@ -84,7 +87,7 @@ def report(
     growth = None
     if against is not None:
         growth = read_growth(against, path, _MOST_GROWN, keep=False, quiet=quiet)
-    page = render(*shown, growth=growth).encode()
+    page = render(**shown, growth=growth).encode()
     if output == _STANDARD_OUTPUT:
         sys.stdout.buffer.write(page)
         return
@@ -102,25 +105,31 @@ def _stem(path: Path) -> str:
     return name.removesuffix(ending)
 
 
-def _read(
-    path: Path, *, with_core: bool, quiet: bool
-) -> tuple[Mapping[str, Any], dict[tuple[str, int], str], Overview | None]:
-    """Read facts, source lines and overview of what has a core, or a manifest alone."""
+def _read(path: Path, *, with_core: bool, quiet: bool) -> dict[str, Any]:
+    """Read what `render` takes of what has a core, or of a manifest alone."""
     try:
         if path.is_file():
             with path.open("rb") as file:
                 if file.read(1) == _OBJECT or path.suffix == ".json":
                     file.seek(0)
-                    return parse_manifest(file.read(LARGEST_MANIFEST + 1)), {}, None
+                    return {"manifest": parse_manifest(file.read(LARGEST_MANIFEST + 1))}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error}") from error
     with open_input(path) as opened:
         facts, sources = opened.facts(), SourceLines(opened)
-        overview = None
-        if with_core:
-            answer = read_why(opened, keep=False, quiet=quiet)
-            overview = make_overview(facts, answer, sources.find, quote_path(path))
-        return facts, sources.of_stacks(facts), overview
+        shown = {"manifest": facts, "lines": sources.of_stacks(facts)}
+        if not with_core:
+            return shown
+        with unpack(opened, keep=False, quiet=quiet) as copy:
+            overview = make_overview(facts, why_of(copy), sources.find, quote_path(path))
+            tree = _task_tree(copy, sources) if overview.tasks else []
+        return {**shown, "overview": overview, "task_tree": tree}
+
+
+def _task_tree(copy: UnpackedCore, sources: SourceLines) -> list[str]:
+    """Return the lines that ``gencore tasks`` shows of asyncio; none if that fails."""
+    rows = rows_from_core(ManifestValue(ask("tasks", copy).value), sources)
+    return list(task_lines(rows, each=False))
 
 
 def _write(path: Path, page: bytes, *, force: bool) -> None:

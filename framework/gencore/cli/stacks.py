@@ -14,12 +14,7 @@ from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack, why_no_executable
-from gencore.cli.deadlocks import (
-    Deadlock,
-    deadlock_lines,
-    deadlocks_from_core,
-    read_deadlocks,
-)
+from gencore.cli.deadlocks import Deadlock, deadlock_lines, deadlocks_from_core
 from gencore.cli.errors import print_gap
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
@@ -68,24 +63,23 @@ def stacks_command(
         with unpack(opened, keep=keep, quiet=quiet) as copy:
             reading = ask("stacks", copy, *(["locals"] if variables else []))
             merged = _read_native(opened, copy) if native and reading.value else None
-            cycles = read_deadlocks(copy)
+        found = ManifestValue(reading.value)
         for gap in reading.gaps:
             print_gap(gap)
         if reading.value is None:
             _explain(opened, reading.failure)
             stacks = stacks_from_manifest(threads, sources)
         else:
-            stacks = stacks_from_core(ManifestValue(reading.value), threads, sources)
+            stacks = stacks_from_core(found["threads"], threads, sources)
     if merged is not None and merged.value is not None:
         stacks = with_native_frames(stacks, ManifestValue(merged.value))
     failure = reading.failure or (merged.failure if merged else "")
-    deadlocks = None if cycles is None else deadlocks_from_core(ManifestValue(cycles), stacks)
     shown = _Shown(
         source="manifest" if reading.value is None else "core",
         reason=escape_unprintable(failure) or None,
         native=native,
         threads=stacks,
-        deadlocks=deadlocks,
+        deadlocks=deadlocks_from_core(found["deadlocks"], stacks),
     )
     _show(shown, as_json=as_json)
     whole = not failure and not any(stack.incomplete for stack in stacks)

@@ -28,7 +28,7 @@ _Thing = TypeVar("_Thing")
 class LoopRow:
     """An event loop."""
 
-    address: int
+    address: str
     type: str | None
     tid: int | None
     """Of the thread that runs it."""
@@ -52,7 +52,7 @@ class AwaitedRow:
 
     function: str | None
     type: str | None
-    address: int | None
+    address: str | None
     detail: str | None
 
 
@@ -60,7 +60,7 @@ class AwaitedRow:
 class LinkRow:
     """A task that another one waits for."""
 
-    task: int
+    task: str
     """Its address."""
     through: str | None
 
@@ -69,9 +69,9 @@ class LinkRow:
 class TaskRow:
     """One task; what is unknown is None."""
 
-    address: int
+    address: str
     name: str
-    loop: int
+    loop: str
     state: str
     frames: tuple[FrameRow, ...]
     """The outermost first."""
@@ -86,7 +86,7 @@ class TaskRow:
 class GreenletRow:
     """One greenlet."""
 
-    address: int
+    address: str
     type: str | None
     state: str
     frames: tuple[FrameRow, ...]
@@ -101,7 +101,7 @@ class TaskRows:
     python: str
     loops: tuple[LoopRow, ...]
     tasks: tuple[TaskRow, ...]
-    cycles: tuple[tuple[int, ...], ...]
+    cycles: tuple[tuple[str, ...], ...]
     """Addresses of tasks of which each waits for the next, and the last for the first."""
     greenlets: tuple[GreenletRow, ...]
     incomplete: str | None
@@ -117,14 +117,14 @@ def rows_from_core(found: ManifestValue, sources: SourceLines) -> TaskRows:
         python=".".join(str(number) for number in found["version"].rows),
         loops=tuple(
             LoopRow(
-                address=_integer(row["address"]),
+                address=_address(row["address"]),
                 type=row["type_name"].text,
                 tid=integer_of(row["tid"]),
             )
             for row in found["loops"]
         ),
         tasks=tuple(_task(row, stacks, awaited, links) for row in found["tasks"]),
-        cycles=tuple(tuple(_integer(task) for task in cycle) for cycle in found["cycles"]),
+        cycles=tuple(tuple(_address(task) for task in cycle) for cycle in found["cycles"]),
         greenlets=tuple(_greenlet(row, stacks) for row in found["greenlets"]),
         incomplete=found["incomplete"].text,
     )
@@ -144,7 +144,7 @@ def _awaited(row: ManifestValue) -> AwaitedRow:
     return AwaitedRow(
         function=row["function"].text,
         type=row["type_name"].text,
-        address=integer_of(row["address"]),
+        address=row["address"].address,
         detail=row["detail"].text,
     )
 
@@ -156,7 +156,7 @@ def _stack(row: ManifestValue, frames: Sequence[FrameRow]) -> tuple[FrameRow, ..
 def _links(row: ManifestValue) -> tuple[LinkRow, ...]:
     pairs = [link.rows for link in row]
     return tuple(
-        LinkRow(task=_integer(pair[0]), through=pair[1].text) for pair in pairs if len(pair) > 1
+        LinkRow(task=_address(pair[0]), through=pair[1].text) for pair in pairs if len(pair) > 1
     )
 
 
@@ -167,22 +167,22 @@ def _task(
     links: Sequence[tuple[LinkRow, ...]],
 ) -> TaskRow:
     return TaskRow(
-        address=_integer(row["address"]),
+        address=_address(row["address"]),
         name=row["name"].text or "",
-        loop=_integer(row["loop"]),
+        loop=_address(row["loop"]),
         state=row["state"].text or "unknown",
         frames=_at(row["stack"], stacks) or (),
         awaited=_at(row["awaited"], awaited),
         awaits=_at(row["awaits"], links) or (),
         exception=row["exception"].text,
-        cancel_requests=_integer(row["cancel_requests"]),
+        cancel_requests=integer_of(row["cancel_requests"]) or 0,
         incomplete=row["incomplete"].text,
     )
 
 
 def _greenlet(row: ManifestValue, stacks: Sequence[tuple[FrameRow, ...]]) -> GreenletRow:
     return GreenletRow(
-        address=_integer(row["address"]),
+        address=_address(row["address"]),
         type=row["type_name"].text,
         state=row["state"].text or "unknown",
         frames=_at(row["stack"], stacks) or (),
@@ -196,5 +196,5 @@ def _at(place: ManifestValue, things: Sequence[_Thing]) -> _Thing | None:
     return things[number] if number is not None and number < len(things) else None
 
 
-def _integer(value: ManifestValue) -> int:
-    return integer_of(value) or 0
+def _address(value: ManifestValue) -> str:
+    return value.address or ""

@@ -31,13 +31,13 @@ _VERBS: Final = {
 def task_lines(rows: TaskRows, *, each: bool) -> Iterator[str]:
     """Yield the lines; with *each* of them, no task shares an entry with another."""
     tree = _Tree(rows.tasks, each=each)
-    of_loop: dict[int, list[TaskRow]] = defaultdict(list)
+    of_loop: dict[str, list[TaskRow]] = defaultdict(list)
     for task in rows.tasks:
         of_loop[task.loop].append(task)
     for loop in rows.loops:
         own = of_loop[loop.address]
         thread = f"run by thread {loop.tid}" if loop.tid is not None else "not running"
-        yield f"{loop.type} at {loop.address:#x}, {thread}: {_summary(own)}"
+        yield f"{loop.type} at {loop.address}, {thread}: {_summary(own)}"
         yield from tree.lines([task for task in own if task.state not in _ENDED])
         yield from _ended(own, each=each)
         yield ""
@@ -55,7 +55,7 @@ def greenlet_lines(greenlets: Sequence[GreenletRow], *, each: bool) -> Iterator[
     groups = _grouped(greenlets, lambda g: (g.address if each else g.type, g.state, g.frames))
     for group in groups if each else groups[:_MOST_ENTRIES]:
         count = f"{len(group):,} greenlets: " if len(group) > 1 else ""
-        places = _listed([f"{greenlet.address:#x}" for greenlet in group])
+        places = _listed([greenlet.address for greenlet in group])
         yield f"{_INDENT}{count}{group[0].type} at {places} [{group[0].state}]"
         yield from (f"{_INDENT}    {line}" for line in _frames(group[0], "outer"))
     hidden = 0 if each else sum(map(len, groups[_MOST_ENTRIES:]))
@@ -82,7 +82,7 @@ class _Tree:
         self._tasks = {task.address: task for task in tasks}
         self._places = {address: place for place, address in enumerate(self._tasks)}
         self._key: Callable[[TaskRow], Hashable] = (lambda task: task.address) if each else _key
-        self._shown: set[int] = set()
+        self._shown: set[str] = set()
         self._left = len(self._tasks) if each else _MOST_ENTRIES
 
     def lines(self, tasks: Sequence[TaskRow]) -> Iterator[str]:
@@ -112,7 +112,7 @@ class _Tree:
 
     def _awaited(self, group: Sequence[TaskRow]) -> list[tuple[str, Sequence[TaskRow]]]:
         """Return those that a group waits for, in groups, and through what."""
-        through: dict[str | None, set[int]] = defaultdict(set)
+        through: dict[str | None, set[str]] = defaultdict(set)
         for link in (link for task in group for link in task.awaits):
             if link.task in self._tasks:
                 through[link.through].add(link.task)
@@ -162,7 +162,7 @@ def _doing(group: Sequence[TaskRow]) -> str:
     if awaited is None:
         return group[0].state
     same = {task.awaited for task in group} == {awaited}
-    where = f" of {awaited.type} at {awaited.address:#x}" if same and awaited.address else ""
+    where = f" of {awaited.type} at {awaited.address}" if same and awaited.address else ""
     details = {task.awaited.detail for task in group if task.awaited}
     detail = f": {awaited.detail}" if len(details) == 1 and awaited.detail else ""
     return f"waiting in {awaited.function}{where}{detail}"
@@ -188,8 +188,8 @@ def _ended(tasks: Sequence[TaskRow], *, each: bool) -> Iterator[str]:
         yield f"{_INDENT}{count}{_names(group)} [{first.state}{reason}]"
 
 
-def _sentence(cycle: Sequence[int], tasks: Mapping[int, TaskRow]) -> str:
-    def label(task: int) -> str:
+def _sentence(cycle: Sequence[str], tasks: Mapping[str, TaskRow]) -> str:
+    def label(task: str) -> str:
         return tasks[task].name if task in tasks else f"{task:#x}"
 
     clauses = []

@@ -13,8 +13,8 @@ from gencore._escaping import escape_unprintable, quote_path
 from gencore._overview import Finding, Overview, make_overview
 from gencore._overview.places import Group
 from gencore._quantities import show_size
+from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
-from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
@@ -24,7 +24,7 @@ from gencore.cli.options import bundle_argument, json_option, keep_option, quiet
 from gencore.cli.reader_process import ask
 from gencore.errors import ExitCode, IntegrityError
 
-__all__ = ["UNREAD", "read_why", "why_command"]
+__all__ = ["UNREAD", "why_command", "why_of"]
 
 UNREAD: Final = "core"
 """The part that is missing if none was read."""
@@ -59,7 +59,8 @@ def why_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
       gencore why --keep BUNDLE
     """
     with open_input(path) as opened:
-        answer = read_why(opened, keep=keep, quiet=quiet)
+        with unpack(opened, keep=keep, quiet=quiet) as copy:
+            answer = why_of(copy)
         failure = ManifestValue(answer)["missing"][UNREAD].text
         if failure is not None and not opened.has_manifest:
             raise IntegrityError(f"{path}: {failure}")
@@ -73,10 +74,9 @@ def why_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
     return ExitCode.PARTIAL if UNREAD in shown.missing else ExitCode.COMPLETE
 
 
-def read_why(opened: OpenedCore, *, keep: bool, quiet: bool) -> Mapping[str, Any]:
+def why_of(copy: UnpackedCore) -> Mapping[str, Any]:
     """Return what the core says; if it cannot be read, why: that is what is missing."""
-    with unpack(opened, keep=keep, quiet=quiet) as copy:
-        reading = ask("why", copy)
+    reading = ask("why", copy)
     for gap in reading.gaps:
         print_gap(gap)
     if isinstance(reading.value, dict):

@@ -2,7 +2,7 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -36,12 +36,14 @@ def render(
     lines: Mapping[tuple[str, int], str] = MappingProxyType({}),
     overview: Overview | None = None,
     growth: Mapping[str, Any] | None = None,
+    task_tree: Sequence[str] = (),
 ) -> str:
     """Return the page. Fields that are missing or invalid are shown as unknown.
 
     *lines* are source lines by file and number, for the frames of the stacks. *overview* is what
     the page begins with; without it, what the manifest alone tells. *growth* is what
-    ``gencore diff`` prints as JSON. Raises `UsageError` if jinja2 is not installed.
+    ``gencore diff`` prints as JSON, *task_tree* the lines of ``gencore tasks``. Raises
+    `UsageError` if jinja2 is not installed.
     """
     shown, is_cut = shorten(manifest)
     fields = ManifestValue(shown)
@@ -57,6 +59,7 @@ def render(
             m=fields,
             overview=overview,
             growth=read_growth(growth),
+            task_tree=task_tree,
             objects=objects,
             object_drawings=_drawings(objects) if objects else {},
             uses=uses_of(overview.heap) if overview.heap else [],

@@ -135,6 +135,29 @@ def test_places_are_within_the_core(address, page):
     assert list(places) == [address // 8 if whole else -1]
 
 
+def numbers(words, directory, pages, slots):
+    """Return which of the words are addresses of objects, and the numbers of these."""
+    places, found = signed([7] * len(words)), rows_of([7] * len(words))
+    tables = map(rows_of, (directory, pages, slots))
+    count = _blocks.numbers_of(unsigned(words), *tables, places, found)
+    return list(zip(places[:count], found[:count], strict=True))
+
+
+def test_words_that_are_addresses_of_objects_have_their_numbers():
+    """An object is where its slot has a number; one that is not aligned is none."""
+    pages, slots = [0] * (1 << 16), [-1] * 1024
+    slots[2], slots[3] = 5, 0
+
+    assert numbers([0, 32, 33, 48, 64], [0], pages, slots) == [(1, 5), (3, 0)]
+
+
+@pytest.mark.parametrize("address", [0, 16, 1 << 14, 1 << 30, 1 << 46, (1 << 64) - 16])
+@pytest.mark.parametrize(("region", "page"), [(-1, 0), (1, 0), (0, -1), (0, 1), (0, 2**31 - 1)])
+def test_numbers_are_those_of_the_table(address, region, page):
+    """The other tables may lead anywhere; the last has one page, which nothing leads to here."""
+    assert numbers([address], [region], [page] * (1 << 16), [3] * 1024) == []
+
+
 def test_arrays_of_other_lengths_are_refused():
     """Each function says so, and touches none."""
     two, one = signed([0, 0]), signed([0])
@@ -147,6 +170,8 @@ def test_arrays_of_other_lengths_are_refused():
         lambda: _blocks.rows_of_words(words, table[:9], addresses, rows_of([7, 7])),
         lambda: _blocks.rows_of_blocks(words, one, table, addresses, two, one, 1, 0, 0, 32, rows),
         lambda: _blocks.places_of(words, words, rows, rows, one),
+        lambda: _blocks.numbers_of(words, rows, rows, rows, one, rows_of([7, 7])),
+        lambda: _blocks.numbers_of(words, rows, rows, rows, two, rows),
     )
 
     for call in calls:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gencore.analysis import Lock, Memory, Wait, find_deadlocks, find_python, read_waits
+from gencore.analysis.answers import stacks
 from gencore.analysis.values import Values
 from gencore.analysis.waiting import Kind
 from gencore.bundle.cache import unpacked
@@ -84,6 +85,21 @@ def read_addresses(dumped):
     noting = Read(memory)
     assert len(find_deadlocks(read_waits(find_python(noting, core), core))) == 6
     return sorted(noting.addresses)
+
+
+def test_stacks_are_read_if_locks_cannot_be(dumped, monkeypatch):
+    """That deadlocks are unknown is not that there are none."""
+    core, memory, _ = dumped
+    python = find_python(memory, core)
+
+    def fail(*_):
+        raise IntegrityError("a lock is missing")
+
+    whole = stacks.answer(python, core)
+    monkeypatch.setattr("gencore.analysis.answers.stacks.read_waits", fail)
+
+    assert len(whole["deadlocks"]) == 6
+    assert stacks.answer(python, core) == {**whole, "deadlocks": None}
 
 
 @settings(

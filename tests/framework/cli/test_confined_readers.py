@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gencore.cli.reader_process import Reading
+from gencore.cli.reader_process import Reading, ask
 
 SECRET = "SECRET-OF-THE-READER"
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Linux confines")
@@ -287,7 +287,7 @@ def test_a_ring_of_frames_has_an_end(gencore_command, tmp_path, tool):
 LEAD_OUT = """
 import os, sys
 from gencore._confinement import confining
-from gencore.cli.reader_process import Reading
+from gencore.cli.reader_process import Reading, ask
 from gencore.cli import main
 
 def impossible(*_):
@@ -337,7 +337,8 @@ def test_stacks_are_shown_if_deadlocks_cannot_be_looked_for(inside, bundle, monk
     """That they are unknown is not that there are none."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        "gencore.cli.deadlocks.ask", lambda *_: Reading(None, "deadlocks failed", ())
+        "gencore.cli.stacks.ask",
+        lambda *given: Reading({**ask(*given).value, "deadlocks": None}, "", ()),
     )
 
     code, out, err = inside("stacks", "--quiet", bundle)

@@ -109,7 +109,7 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     heap = shown("heap", "--retained", bundle)
     assert heap["types"]
     holder = heap["retained"]["holders"][0]
-    assert shown("referrers", "--to-root", bundle, str(holder["address"]))["way"] == holder["way"]
+    assert shown("referrers", "--to-root", bundle, holder["address"])["way"] == holder["way"]
     program = [sys.executable, "-m", "gencore", "referrers", "--json", bundle, "0x1000"]
     unknown = subprocess.run(program, capture_output=True, env=environment, check=False)
     assert check(("referrers",), unknown.stdout)["exit_code"] == unknown.returncode == 2
@@ -120,7 +120,7 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
     }
     assert shown("why", bundle)["groups"]
     module, *_ = shown("objects", "--type", "module", bundle)["objects"]
-    assert shown("inspect", bundle, str(module["address"]))["attributes"]
+    assert shown("inspect", bundle, module["address"])["attributes"]
 
 
 def test_what_reads_bundles_keeps_to_its_schema(cli, bundle, tmp_path):

@@ -13,7 +13,7 @@ from gencore.cli.task_rows import (
 )
 from gencore.cli.task_tree import greenlet_lines, task_lines
 
-LOOP = LoopRow(address=0x100, type="asyncio.Loop", tid=7)
+LOOP = LoopRow(address="0x100", type="asyncio.Loop", tid=7)
 
 
 def frame(function, source=None):
@@ -23,18 +23,19 @@ def frame(function, source=None):
 def task(address, *awaits, state="waiting", function="handle", through=None, **others):
     row = {"exception": None, "cancel_requests": 0, "incomplete": None, "awaited": None, **others}
     return TaskRow(
-        address=address,
+        address=hex(address),
         name=f"Task-{address}",
         loop=LOOP.address,
         state=state,
         frames=(frame(function),) if function else (),
-        awaits=tuple(LinkRow(task=other, through=through) for other in awaits),
+        awaits=tuple(LinkRow(task=hex(other), through=through) for other in awaits),
         **row,
     )
 
 
 def lines(*tasks, each=False, cycles=()):
-    found = {"loops": (LOOP,), "tasks": tasks, "cycles": cycles, "greenlets": ()}
+    places = tuple(tuple(map(hex, cycle)) for cycle in cycles)
+    found = {"loops": (LOOP,), "tasks": tasks, "cycles": places, "greenlets": ()}
     rows = TaskRows(python="3.13", incomplete=None, **found)
     return list(task_lines(rows, each=each))
 
@@ -120,7 +121,9 @@ def test_a_long_chain_is_indented_within_limits():
 def test_what_is_said_of_a_group_holds_for_all_of_it():
     """An object or its details only if they are the same."""
     rows = [
-        AwaitedRow(function="Queue.get", type="asyncio.Queue", address=at, detail=f"items={n}")
+        AwaitedRow(
+            function="Queue.get", type="asyncio.Queue", address=hex(at), detail=f"items={n}"
+        )
         for at, n in ((16, 0), (16, 0), (32, 0), (48, 1))
     ]
     shown = [
@@ -180,7 +183,7 @@ def test_greenlets_are_grouped_too():
     kinds = [("suspended", "f"), ("suspended", "f"), ("running", None)]
     rows = [
         GreenletRow(
-            address=n,
+            address=hex(n),
             type="greenlet.greenlet",
             state=state,
             frames=(frame(function),) if function else (),

@@ -414,8 +414,8 @@ ANSWER = {
     },
     "deadlocks": [
         [
-            {"tid": 7, "lock": "Lock", "address": "0x1000", "held_by": 8, "known_by": "with"},
-            {"tid": 8, "lock": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
+            {"tid": 7, "kind": "Lock", "address": "0x1000", "held_by": 8, "known_by": "with"},
+            {"tid": 8, "kind": "RLock", "address": "0x2000", "held_by": 7, "known_by": "record"},
         ]
     ],
     "requests": [
@@ -460,6 +460,18 @@ def test_page_begins_with_what_stands_out():
     ):
         assert expected in text, expected
     assert text.index("deadlock") < text.index("Failed heap-stats")
+
+
+def test_a_tree_of_tasks_is_text():
+    """As it is printed, whatever the tasks are called; without one there is no heading of it."""
+    overview = make_overview(MANIFEST, ANSWER, lambda *_: None, "B")
+    tree = ["main <b> [waiting]", "  gather: child [ready]"]
+
+    page = render(MANIFEST, {}, overview, task_tree=tree)
+
+    assert "Which task waits for which" in page
+    assert "\nmain &lt;b&gt; [waiting]\n  gather: child [ready]\n" in page
+    assert "Which task" not in Page(render(MANIFEST, {}, overview)).text
 
 
 def test_growth_is_shown_with_what_holds_it():

@@ -1,5 +1,6 @@
 """What the threads in a core wait for, who holds it, and where these threads are."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from gencore.analysis import Python, Thread, Wait, find_deadlocks, read_stacks, read_waits
@@ -14,13 +15,19 @@ def answer(python: Python, core: CoreFile) -> dict[str, Any]:
     involved = {tid for wait in waits for tid in (wait.tid, wait.lock.owner)}
     threads = read_stacks(python, core) if waits else ()
     return {
-        "waits": [_wait(wait) for wait in waits],
+        "waits": [row_of(wait) for wait in waits],
         "threads": [_thread(thread) for thread in threads if thread.tid in involved],
         "deadlocks": [[wait.tid for wait in cycle] for cycle in find_deadlocks(waits)],
     }
 
 
-def _wait(wait: Wait) -> dict[str, Any]:
+def cycles_of(waits: Iterable[Wait]) -> list[list[dict[str, Any]]]:
+    """Return each deadlock as a list of waits."""
+    return [[row_of(wait) for wait in cycle] for cycle in find_deadlocks(waits)]
+
+
+def row_of(wait: Wait) -> dict[str, Any]:
+    """Return a wait as JSON types."""
     lock = wait.lock
     return {
         "tid": wait.tid,

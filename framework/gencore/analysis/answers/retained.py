@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from gencore.analysis import Python
 from gencore.analysis.holders import largest_holders, retained_by_modules
-from gencore.analysis.reachability import read_heap
+from gencore.analysis.reachability import Heap, read_heap
 from gencore.analysis.ways import Ways
 from gencore.corefile import CoreFile
 
@@ -14,7 +14,11 @@ _OURS: Final = ("gencore",)
 
 def answer(python: Python, _core: CoreFile, top: str) -> dict[str, Any]:
     """Return at most *top* objects, largest first, and the bytes of all."""
-    heap = read_heap(python)
+    return of_heap(read_heap(python), int(top))
+
+
+def of_heap(heap: Heap, top: int) -> dict[str, Any]:
+    """Return the same of a heap that was read."""
     ways = Ways(heap)
     count = len(heap.objects.rows)
     reached = heap.dominators.nearest[:count] >= 0
@@ -35,6 +39,6 @@ def answer(python: Python, _core: CoreFile, top: str) -> dict[str, Any]:
                 "way": ways.expression(ways.from_root(holder.node)),
                 "retained": holder.total,
             }
-            for holder in largest_holders(heap, int(top))
+            for holder in largest_holders(heap, top)
         ],
     }

@@ -1,14 +1,24 @@
-"""The stack of every thread in a core, with the variables of each frame if they are asked for."""
+"""The stack of every thread in a core, with the variables if they are asked for, and deadlocks."""
 
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final
 
-from gencore.analysis import AbsentMemory, Frame, Python, Thread, Values, read_stacks
+from gencore.analysis import (
+    AbsentMemory,
+    Frame,
+    Python,
+    Thread,
+    Values,
+    read_stacks,
+    read_waits,
+)
+from gencore.analysis.answers.locks import cycles_of
 from gencore.analysis.system_calls import name_of
 from gencore.analysis.thread_names import thread_names
 from gencore.analysis.variables import variables_of
 from gencore.corefile import CoreFile
+from gencore.errors import IntegrityError
 
 _LOCALS: Final = "locals"
 _MOST_VARIABLES: Final = 20_000
@@ -16,11 +26,24 @@ _MOST_VARIABLES: Final = 20_000
 _LONGEST_VALUE: Final = 200
 
 
-def answer(python: Python, core: CoreFile, wanted: str = "") -> list[dict[str, Any]]:
-    """Return a row for each thread; *wanted* is ``locals``, or empty."""
+def answer(python: Python, core: CoreFile, wanted: str = "") -> dict[str, Any]:
+    """Return the threads, and the deadlocks as lists of waits, None if that is unknown.
+
+    *wanted* is ``locals``, or empty.
+    """
     variables = _Variables(python) if wanted == _LOCALS else None
     threads = read_stacks(python, core, thread_names(python))
-    return [_row(thread, variables) for thread in threads]
+    return {
+        "threads": [_row(thread, variables) for thread in threads],
+        "deadlocks": _deadlocks(python, core),
+    }
+
+
+def _deadlocks(python: Python, core: CoreFile) -> list[list[dict[str, Any]]] | None:
+    try:
+        return cycles_of(read_waits(python, core))
+    except IntegrityError:
+        return None
 
 
 def _row(thread: Thread, variables: "_Variables | None") -> dict[str, Any]:

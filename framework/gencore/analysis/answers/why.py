@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from gencore.analysis import Python, ThreadState, read_stacks
-from gencore.analysis.answers import deadlocks, locks
+from gencore.analysis import Python, ThreadState, Wait, read_stacks, read_waits
+from gencore.analysis.answers.locks import cycles_of, row_of
 from gencore.analysis.event_loops import blocked_loops
 from gencore.analysis.grouping import Group, group_stacks, telling_frame
 from gencore.analysis.packages import read_packages
@@ -25,6 +25,10 @@ from gencore.analysis.tasks import Task, Tasks, read_tasks
 from gencore.analysis.thread_names import thread_names
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from gencore.analysis.census import Census
+    from gencore.analysis.heap_search import HeapObjects
 
 _TOP: Final = 100
 """Types and objects of the heap: a page draws more than a terminal shows."""
@@ -80,11 +84,15 @@ class _Reading:
             "frames": _rows(group.frames),
         }
 
-    def waits(self) -> Any:
-        return locks.answer(self._python, self._core)["waits"]
+    @cached_property
+    def _waits(self) -> tuple[Wait, ...]:
+        return read_waits(self._python, self._core)
 
-    def deadlocks(self) -> Any:
-        return deadlocks.answer(self._python, self._core)
+    def waits(self) -> list[dict[str, Any]]:
+        return [row_of(wait) for wait in self._waits]
+
+    def deadlocks(self) -> list[list[dict[str, Any]]]:
+        return cycles_of(self._waits)
 
     @cached_property
     def _all_tasks(self) -> Tasks:
@@ -140,17 +148,26 @@ class _Reading:
     def _frames(self, state: ThreadState) -> Sequence[Frame]:
         return self._threads[state.tid].frames if state.tid in self._threads else ()
 
-    def heap(self) -> dict[str, Any]:
-        from gencore.analysis.answers import heap  # numpy may be missing
+    @cached_property
+    def _objects(self) -> "tuple[Census, HeapObjects]":
+        from gencore.analysis.census import Counting  # numpy may be missing
+        from gencore.analysis.heap_search import HeapObjects, HeapSearch
 
-        census = heap.answer(self._python, self._core, str(_TOP))
+        search = HeapSearch(self._python)
+        counting = Counting(search, _TOP)
+        objects = HeapObjects.of(search, counting.found())
+        return counting.census(), objects
+
+    def heap(self) -> dict[str, Any]:
+        census = attrs.asdict(self._objects[0])
         sums = {name: sum(row[name] for row in census["types"]) for name in ("count", "size")}
         return {**census, "types": census["types"][:_TOP], "all": sums}
 
     def holders(self) -> Any:
-        from gencore.analysis.answers import retained
+        from gencore.analysis.answers.retained import of_heap  # numpy may be missing
+        from gencore.analysis.reachability import heap_of
 
-        return retained.answer(self._python, self._core, str(_HOLDERS))
+        return of_heap(heap_of(self._python, self._objects[1]), _HOLDERS)
 
     def names(self) -> dict[int, str]:
         return thread_names(self._python)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The blocks of a heap: where they are in a core, which are in use, which begin as objects do.
+ * The blocks of a heap: where they are in a core, which are in use, which begin as objects do, and
+ * which words are addresses of objects.
  *
  * The words of a core are of unknown origin. Each index that is made of them is checked before it is
  * used, each loop is bounded by the size of what the caller gave, and nothing is allocated. What the
- * rules are is said in pools.py, recognition.py, type_objects.py and words.py, which call this.
+ * rules are is said in object_index.py, pools.py, recognition.py, type_objects.py and words.py, which
+ * call this.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -25,6 +27,10 @@ enum {
 	LOG2_PAGE = 12,
 	LOG2_REGION = 30,
 	REGION_PAGES = 1 << (LOG2_REGION - LOG2_PAGE),
+	LOG2_OBJECT = 4, /* of the alignment of objects */
+	LOG2_INDEXED = 14,
+	INDEXED_OBJECTS = 1 << (LOG2_INDEXED - LOG2_OBJECT),
+	INDEXED_PAGES = 1 << (LOG2_REGION - LOG2_INDEXED),
 };
 
 /* Of a file, in which they may begin anywhere. */
@@ -170,6 +176,29 @@ static int64_t place_of(const struct words *core, const struct pages *pages, uin
 	return place < core->count ? place : -1;
 }
 
+/* Which object begins at an address: see ObjectIndex of object_index.py. */
+struct index {
+	const int32_t *directory, *pages, *slots;
+	int64_t region_count, page_count, slot_count;
+};
+
+/* Return the number of the object that begins at an address, -1 if there is none. */
+static int32_t number_of(const struct index *index, uint64_t address)
+{
+	uint64_t region = address >> LOG2_REGION;
+	int64_t at;
+
+	if (address & ((1 << LOG2_OBJECT) - 1) || region >= (uint64_t)index->region_count)
+		return -1;
+	at = (int64_t)index->directory[region] * INDEXED_PAGES +
+	     (int64_t)(address >> LOG2_INDEXED & (INDEXED_PAGES - 1));
+	if (at < 0 || at >= index->page_count)
+		return -1;
+	at = (int64_t)index->pages[at] * INDEXED_OBJECTS +
+	     (int64_t)(address >> LOG2_OBJECT & (INDEXED_OBJECTS - 1));
+	return at < 0 || at >= index->slot_count ? -1 : index->slots[at];
+}
+
 static void release(Py_buffer *buffers, int count)
 {
 	while (count--)
@@ -304,6 +333,36 @@ static PyObject *places_of(PyObject *Py_UNUSED(module), PyObject *arguments)
 	return Py_NewRef(Py_None);
 }
 
+static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[6];
+	struct words words;
+	struct index index;
+	int64_t word, count = 0;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]))
+		return NULL;
+	words = words_of(&b[0]);
+	index = (struct index){b[1].buf, b[2].buf, b[3].buf,
+			       b[1].len / ROW, b[2].len / ROW, b[3].len / ROW};
+	if (b[4].len / WORD != words.count || b[5].len / ROW != words.count) {
+		release(b, 6);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	for (word = 0; word < words.count; word++) {
+		int32_t number = number_of(&index, word_at(&words, word));
+
+		if (number < 0)
+			continue;
+		((int64_t *)b[4].buf)[count] = word;
+		((int32_t *)b[5].buf)[count++] = number;
+	}
+	Py_END_ALLOW_THREADS
+	release(b, 6);
+	return PyLong_FromLongLong(count);
+}
+
 static PyMethodDef methods[] = {
 	{"used_blocks", used_blocks, METH_VARARGS,
 	 "used_blocks(core, addresses, places, used, carved, free, size, block_addresses, "
@@ -317,6 +376,9 @@ static PyMethodDef methods[] = {
 	{"places_of", places_of, METH_VARARGS,
 	 "places_of(core, addresses, regions, tables, places): fill the last with the number of the "
 	 "word of the core that is at each address, or -1."},
+	{"numbers_of", numbers_of, METH_VARARGS,
+	 "numbers_of(words, directory, pages, slots, places, numbers): fill the last two with which "
+	 "words are addresses of objects, and the numbers of these; return how many."},
 	{NULL, NULL, 0, NULL},
 };
 
@@ -327,7 +389,7 @@ static PyModuleDef_Slot slots[] = {
 static struct PyModuleDef definition = {
 	.m_base = PyModuleDef_HEAD_INIT,
 	.m_name = "_blocks",
-	.m_doc = "The blocks of a heap: where they are, which are in use, which begin as objects do.",
+	.m_doc = "The blocks of a heap, the objects in them, and the addresses of these.",
 	.m_methods = methods,
 	.m_slots = slots,
 };

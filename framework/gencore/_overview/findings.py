@@ -228,7 +228,8 @@ def _limits(facts: Facts) -> Iterator[Finding]:
 
 
 def _incomplete(facts: Facts) -> Iterator[Finding]:
-    if flaw := facts.manifest["core"]["incomplete"].text:
+    flaw = facts.answer["incomplete"].text or facts.manifest["core"]["incomplete"].text
+    if flaw:
         yield Finding(
             severity="note",
             sentence=f"the core is incomplete: {flaw}",
@@ -246,6 +247,8 @@ def _incomplete(facts: Facts) -> Iterator[Finding]:
 
 def _heap(facts: Facts) -> Iterator[Finding]:
     heap = facts.answer["heap"]
+    if facts.answer["incomplete"].known:
+        return  # a share of what is left is none of all
     total, memory = heap["all"]["size"].amount or 0, heap["memory"]
     pools = sum(memory[n].amount or 0 for n in ("objects_in_pools", "raw_in_pools"))
     free = memory["free_in_pools"].amount or 0

@@ -30,7 +30,8 @@ def lock_lines(found: ManifestValue) -> Iterator[str]:
         yield from ("",) if number else ()
         yield from shown.paragraph(rows)
     if not paragraphs:
-        yield "no thread waits for a lock"
+        where = " in what is left of the core" if found["incomplete"].known else ""
+        yield f"no thread waits for a lock{where}"
 
 
 def _lock_of(wait: ManifestValue) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_incomplete
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
@@ -54,21 +55,22 @@ def referrers_command(
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         if is_heap_missing(opened):
             return ExitCode.PARTIAL
-        found = answer_to(
+        found, incomplete = answer_to(
             "referrers", path, copy, str(address), str(top), "to-root" if to_root else ""
         )
     if not found.known:
+        where = "" if incomplete is None else ", or its memory is missing in the core"
         raise UsageError(
-            f"no object of the heap begins at {address:#x}",
+            f"no object of the heap begins at {address:#x}{where}",
             remedy=f"addresses of large objects: gencore heap {quote_path(path)}",
         )
-    shown = _shown(found)
+    shown = {**_shown(found), "incomplete": incomplete}
     if as_json:
         print_json(shown)
     else:
         for line in _lines(ManifestValue(shown), to_root=to_root):
             click.echo(escape_unprintable(line))
-    return ExitCode.COMPLETE
+    return print_incomplete(incomplete)
 
 
 def _shown(found: ManifestValue) -> dict[str, Any]:
@@ -104,7 +106,13 @@ def _lines(found: ManifestValue, *, to_root: bool) -> Iterator[str]:
         for row in found["steps"]:
             yield f"{_address(row):>18}  {row['shown']}"
         yield ""
-        yield found["way"].text or "nothing leads to it: it is garbage that was not collected yet"
+        yield found["way"].text or _without_way(found)
+
+
+def _without_way(found: ManifestValue) -> str:
+    if found["incomplete"].known:
+        return "no way to it in what is left of the core"
+    return "nothing leads to it: it is garbage that was not collected yet"
 
 
 def _address(row: ManifestValue) -> str:

@@ -170,7 +170,7 @@ def _find_holders(path: Path, copy: UnpackedCore, objects: Iterable[_Objects]) -
     if not present:
         return
     types = [",".join(map(str, each.types)) for each in present]
-    rows = answer_to("holders", path, copy, *types).value.rows
+    rows = answer_to("holders", path, copy, "", *types).value.rows
     for each, row in zip(present, rows, strict=False):
         each.addresses = {integer_of(address) or 0 for address in row["addresses"]}
         for holder in row["holders"]:

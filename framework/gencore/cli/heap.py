@@ -15,7 +15,14 @@ from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_incomplete
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option, top_option
+from gencore.cli.options import (
+    bundle_argument,
+    json_option,
+    keep_option,
+    locals_option,
+    quiet_option,
+    top_option,
+)
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
@@ -41,12 +48,13 @@ _USES: Final = {
 @bundle_argument
 @top_option(20, "Show N types and N objects; --json has every type.")
 @click.option("--retained", is_flag=True, help="Show what keeps most alive, and the way to it.")
+@locals_option
 @keep_option
 @quiet_option
 @json_option
 @limited
 def heap_command(
-    *, path: Path, top: int, retained: bool, keep: bool, quiet: bool, as_json: bool
+    *, path: Path, top: int, retained: bool, values: bool, keep: bool, quiet: bool, as_json: bool
 ) -> int:
     """Count the Python objects by type.
 
@@ -56,8 +64,9 @@ def heap_command(
     exit code is 3; what then keeps what alive is unknown.
 
     --retained shows the objects that retain most: what would be freed if the object went, itself
-    and all that only it keeps alive. Each is shown by the shortest way from a module or a thread.
-    It takes some five times as long.
+    and all that only it keeps alive. Each is shown by the shortest way from a module or a thread,
+    in which a key is only its type unless it is a number, or --locals is given. It takes some five
+    times as long.
 
     \b
     Examples:
@@ -68,8 +77,8 @@ def heap_command(
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         census = _census(path, copy, top)
-        known = census["incomplete"] is None
-        census["retained"] = _retained(path, copy, top) if retained and known else None
+        retained = retained and census["incomplete"] is None
+        census["retained"] = _retained(path, copy, top, values=values) if retained else None
         missing = is_heap_missing(opened)
     if as_json:
         print_json(census)
@@ -113,9 +122,9 @@ def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
     }
 
 
-def _retained(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
+def _retained(path: Path, copy: UnpackedCore, top: int, *, values: bool) -> dict[str, Any]:
     """Return what `gencore.analysis` finds of what holds what, in the form of --json."""
-    found, _ = answer_to("retained", path, copy, str(top))
+    found, _ = answer_to("retained", path, copy, str(top), "locals" if values else "")
     return {
         **_numbers(found, "reachable", "gencore", "unreachable"),
         "holders": [

@@ -18,6 +18,7 @@ from gencore.cli.options import (
     bundle_argument,
     json_option,
     keep_option,
+    locals_option,
     quiet_option,
     top_option,
 )
@@ -33,18 +34,28 @@ __all__ = ["referrers_command"]
 @click.argument("address", metavar="ADDRESS", type=ADDRESS)
 @click.option("--to-root", is_flag=True, help="Show the shortest way to it, too.")
 @top_option(20, "Show N referrers.")
+@locals_option
 @keep_option
 @quiet_option
 @json_option
 @limited
 def referrers_command(
-    *, path: Path, address: int, to_root: bool, top: int, keep: bool, quiet: bool, as_json: bool
+    *,
+    path: Path,
+    address: int,
+    to_root: bool,
+    top: int,
+    values: bool,
+    keep: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> int:
     """Show what refers to the object at ADDRESS.
 
     Each referrer is shown with how it leads to the object: an attribute, a key, an index, a
-    variable. What native code refers to has more references than referrers. --to-root adds the
-    shortest way from a module or a thread, which takes as long as heap --retained.
+    variable; a key is only its type unless it is a number, or --locals is given, with which the
+    objects are shown too. What native code refers to has more references than referrers. --to-root
+    adds the shortest way from a module or a thread, which takes as long as heap --retained.
 
     \b
     Examples:
@@ -56,7 +67,13 @@ def referrers_command(
         if is_heap_missing(opened):
             return ExitCode.PARTIAL
         found, incomplete = answer_to(
-            "referrers", path, copy, str(address), str(top), "to-root" if to_root else ""
+            "referrers",
+            path,
+            copy,
+            str(address),
+            str(top),
+            "to-root" if to_root else "",
+            "locals" if values else "",
         )
     if not found.known:
         where = "" if incomplete is None else ", or its memory is missing in the core"

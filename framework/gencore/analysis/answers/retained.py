@@ -12,10 +12,13 @@ _OURS: Final = ("gencore",)
 """What the names of gencore's own modules begin with."""
 
 
-def answer(python: Python, _core: CoreFile, top: str) -> dict[str, Any]:
-    """Return at most *top* objects, largest first, and the bytes of all."""
+def answer(python: Python, _core: CoreFile, top: str, wanted: str = "") -> dict[str, Any]:
+    """Return at most *top* objects, largest first, and the bytes of all.
+
+    *wanted* is ``locals`` if keys are to be shown on the way to them, or empty.
+    """
     heap = read_heap(python)
-    ways = Ways(heap)
+    ways = Ways(heap, shows_values=wanted == "locals")
     count = len(heap.objects.rows)
     reached = heap.dominators.nearest[:count] >= 0
     return {

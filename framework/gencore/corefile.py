@@ -279,6 +279,13 @@ class CoreFile:
         return max([end, *(s.offset + s.file_size for _, s in self._segments)])
 
     @property
+    def truncation(self) -> str | None:
+        """How much of the file there is; None if all of it."""
+        if self._size >= self.promised_size:
+            return None
+        return f"truncated: {self._size:,} of {self.promised_size:,} bytes"
+
+    @property
     def recorded_threads(self) -> tuple[RecordedThread, ...]:
         """The threads that the backend listed in its own note; empty if there is none."""
         own = (n.data for n in self.notes if (n.owner, n.type) == ("GENCORE", _NT_GENCORE))
@@ -310,9 +317,7 @@ class CoreFile:
 
     def why_incomplete(self) -> str | None:
         """Return why this core is incomplete, or None if it is complete."""
-        if self._size < self.promised_size:
-            return f"truncated: {self._size:,} of {self.promised_size:,} bytes"
-        return self.flaw
+        return self.truncation or self.flaw
 
     def close(self) -> None:
         """Close the file."""

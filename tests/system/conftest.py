@@ -458,7 +458,7 @@ def check_references(tmp_path, tool):
         _check_references(told, found)
         _check_growth(told, gencore("diff", "--json", "--quiet", before, after))
         at, way = next(pair for pair in told["ways"].items() if "['deque']" in pair[1])
-        shown = gencore("referrers", "--json", "--quiet", "--to-root", after, at)
+        shown = gencore("referrers", "--json", "--quiet", "--to-root", "--locals", after, at)
         rows = [(row["type"], row["way"]) for row in shown["referrers"]]
         assert (shown["references"], rows) == (1, [("collections.deque", "[200]")])
         assert (shown["way"], shown["steps"][-1]["address"]) == (way, hex(int(at)))

@@ -22,6 +22,8 @@ deadlock: guards-0 waits for a Lock held by guards-1, \
 which waits for a Lock held by guards-0
 deadlock: joins-1 waits for a Lock held by joins-0, \
 which waits for the end of joins-1
+deadlock: itself-0 waits for a Lock that it holds itself
+deadlock: twice-0 waits for a Lock that it holds itself
 """.splitlines()
 
 pytestmark = pytest.mark.timeout(400)
@@ -76,10 +78,12 @@ def test_deadlocks_are_found_with_their_owners(dumped, stacks):
     assert sorted(seen.deadlocks) == [
         ["conditions-0", "conditions-1"],
         ["guards-0", "guards-1"],
+        ["itself-0"],
         ["joins-1", "joins-0"],
         ["locks-0", "locks-1"],
         ["rlocks-0", "rlocks-1"],
         ["three-0", "three-1", "three-2"],
+        ["twice-0"],
     ]
     assert seen.holders == {
         "locks-0": ("Lock", "locks-1", "with"),
@@ -95,6 +99,8 @@ def test_deadlocks_are_found_with_their_owners(dumped, stacks):
         "guards-1": ("Lock", "guards-0", "with"),
         "joins-0": ("Thread", "joins-1", "record"),
         "joins-1": ("Lock", "joins-0", "with"),
+        "itself-0": ("Lock", "itself-0", "with"),
+        "twice-0": ("Lock", "twice-0", "with"),
     }
     assert {name: seen.waits[name].lock.address for name in seen.locks} == seen.locks
 
@@ -126,13 +132,15 @@ def test_a_healthy_program_is_not_accused(dumped, stacks):
         "left-1": ("Lock", None, None),
         "condition-1": ("Lock", None, None),
         "handed-2": ("Lock", None, None),
-        "itself": ("Lock", None, None),
+        "back-0": ("Lock", None, None),
+        "doubts": ("RLock", "heir", "identity"),
         "lock-waits": ("Lock", "lock-sleeps", "with"),
         "rlock-waits": ("RLock", "rlock-sleeps", "record"),
     }
     assert {name: seen.holders[name] for name in seen.waits if name not in seen.locks} == {
         "condition-0": ("Condition", None, None),
         "event": ("Event", None, None),
+        "heir": ("Event", None, None),
         "queue": ("Queue", None, None),
         "simple-queue": ("Queue", None, None),
         "joins": ("Thread", "acquired-0", "record"),

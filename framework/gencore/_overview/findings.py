@@ -91,11 +91,13 @@ def find(facts: Facts) -> tuple[Finding, ...]:
 def _deadlocks(facts: Facts) -> Iterator[Finding]:
     for waits in filter(None, (cycle.rows for cycle in facts.answer["deadlocks"])):
         holders = (*waits[1:], *waits[:1])
-        clauses = (
+        clauses: Iterator[str] = (
             f"waits for {_HELD.get(wait['kind'].text or '', 'a lock held by')}"
             f" {facts.names(holder['tid'])}"
             for wait, holder in zip(waits, holders, strict=True)
         )
+        if len(waits) == 1:
+            clauses = iter([f"waits for a {waits[0]['kind']} that it holds itself"])
         yield Finding(
             severity="problem",
             sentence=f"deadlock: {facts.names(waits[0]['tid'])} {', which '.join(clauses)}",
@@ -136,9 +138,10 @@ def _locks(facts: Facts) -> Iterator[Finding]:
             )
         elif count >= _CONVOY and first["held_by"].known:
             holder = first["held_by"]
+            doubt = ", or by a thread that has ended" * (first["known_by"].text == "identity")
             yield Finding(
                 severity="note",
-                sentence=f"{_threads(count)} for {lock}, held by {facts.names(holder)}",
+                sentence=f"{_threads(count)} for {lock}, held by {facts.names(holder)}{doubt}",
                 evidence=(f"{facts.names(holder)} is at {_place_of(facts, holder)}",),
                 following=facts.command("locks"),
             )
@@ -228,7 +231,8 @@ def _limits(facts: Facts) -> Iterator[Finding]:
 
 
 def _incomplete(facts: Facts) -> Iterator[Finding]:
-    if flaw := facts.manifest["core"]["incomplete"].text:
+    flaw = facts.answer["incomplete"].text or facts.manifest["core"]["incomplete"].text
+    if flaw:
         yield Finding(
             severity="note",
             sentence=f"the core is incomplete: {flaw}",
@@ -246,6 +250,8 @@ def _incomplete(facts: Facts) -> Iterator[Finding]:
 
 def _heap(facts: Facts) -> Iterator[Finding]:
     heap = facts.answer["heap"]
+    if facts.answer["incomplete"].known:
+        return  # a share of what is left is none of all
     total, memory = heap["all"]["size"].amount or 0, heap["memory"]
     pools = sum(memory[n].amount or 0 for n in ("objects_in_pools", "raw_in_pools"))
     free = memory["free_in_pools"].amount or 0

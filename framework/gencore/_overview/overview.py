@@ -23,6 +23,8 @@ WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
 
 
+_PARTS: Final = ("waits", "deadlocks", "tasks", "requests", "packages")
+"""Of an answer: each is empty if nothing was found."""
 _REDACTED: Final = "[redacted]"
 """What a manifest has in place of arguments that may be secret."""
 
@@ -120,6 +122,8 @@ class Overview:
     limits: tuple[Limit, ...]
     missing: Mapping[str, str]
     """Parts that could not be read, and why."""
+    incomplete: str | None
+    """Why what was not found may be there; None if the core has all that it should have."""
 
 
 def make_overview(
@@ -133,6 +137,11 @@ def make_overview(
     fields = ManifestValue(manifest)
     read = dict(answer or {})
     missing = {key: str(reason) for key, reason in ManifestValue(read.get("missing")).entries}
+    incomplete = ManifestValue(read.get("incomplete")).text
+    if incomplete is not None:
+        unknown = [name for name, part in read.items() if _rests_on_more(name, part)]
+        read = {name: part for name, part in read.items() if name not in unknown}
+        missing |= dict.fromkeys(unknown, incomplete)
     if "threads" not in read:
         read["threads"] = recorded_threads(fields["threads"])
     content = fields["core"]["content"].text
@@ -159,7 +168,21 @@ def make_overview(
         heap=_heap(facts.answer["heap"], facts.answer["holders"]["holders"]),
         limits=tuple(limits_in(fields)),
         missing=missing,
+        incomplete=incomplete,
     )
+
+
+def _rests_on_more(name: str, part: Any) -> bool:
+    """Whether a part of an answer means nothing if the core is incomplete."""
+    if name == "heap":
+        return not ManifestValue(part)["types"].rows
+    if name == "threads":
+        return not any(group["place"].known for group in ManifestValue(part)["groups"])
+    return name == "holders" or (name in _PARTS and _says_nothing(part))
+
+
+def _says_nothing(part: Any) -> bool:
+    return not any(part.values()) if isinstance(part, Mapping) else not part
 
 
 def _subject(facts: Facts) -> Subject:
@@ -184,7 +207,7 @@ def _script(manifest: ManifestValue) -> str | None:
 
 def _gil(facts: Facts) -> Gil | None:
     threads = facts.answer["threads"]
-    if not threads["gil"].known:
+    if not threads["gil"].known or (facts.answer["incomplete"].known and not threads["gil"].rows):
         return None
     return Gil(
         holders=tuple(facts.at(thread) for thread in threads["gil"]),

@@ -10,9 +10,10 @@ __all__ = ["find_deadlocks"]
 def find_deadlocks(waits: Iterable[Wait]) -> tuple[tuple[Wait, ...], ...]:
     """Return each cycle of threads of which one holds what the one before it waits for.
 
-    A thread that waits with a time limit is in none.
+    A thread that waits for what it has itself is a cycle of one; one that waits with a time limit,
+    or for a lock whose owner is in doubt, is in none.
     """
-    waiting = {wait.tid: wait for wait in waits if wait.forever}
+    waiting = {wait.tid: wait for wait in waits if wait.forever and _is_certain(wait)}
     seen: set[int] = set()
     cycles = []
     for tid in waiting:
@@ -26,3 +27,7 @@ def find_deadlocks(waits: Iterable[Wait]) -> tuple[tuple[Wait, ...], ...]:
         if begins is not None:
             cycles.append(tuple(path[begins:]))
     return tuple(cycles)
+
+
+def _is_certain(wait: Wait) -> bool:
+    return wait.lock.known_by != "identity"

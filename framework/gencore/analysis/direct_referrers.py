@@ -38,11 +38,11 @@ _CHAINED: Final = "collections.deque"
 class DirectReferrers:
     """What refers to single objects of a dumped Python whose small objects are in pools."""
 
-    def __init__(self, search: HeapSearch, python: Python) -> None:
+    def __init__(self, search: HeapSearch, python: Python, *, shows_keys: bool = False) -> None:
         """Take over what is known of pools and types."""
         self._search, self._words = search, search.words
         self._layouts = TypeLayouts(python, search.words, search.types, search.names)
-        self.links = Links(python, self._layouts)
+        self.links = Links(python, self._layouts, shows_keys=shows_keys)
 
     def find(self, target: int) -> list[int]:
         """Return the addresses of the objects that refer to one, in order."""

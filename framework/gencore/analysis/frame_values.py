@@ -6,7 +6,7 @@ they are in use, the code's exception table says: a handler needs them.
 
 from gencore.analysis.exception_table import depth_at
 from gencore.analysis.known_types import KnownTypes
-from gencore.analysis.objects import read_bytes, read_text
+from gencore.analysis.objects import SIZE_AT, read_bytes, read_text
 from gencore.analysis.python import Python
 
 __all__ = ["FrameValues"]
@@ -34,6 +34,13 @@ class FrameValues:
             read_text(self._memory, self._layout, self._memory.word(code + name)) for name in names
         )
         return function, file
+
+    def uses_name(self, code: int, name: str) -> bool:
+        """Whether a code object's function uses a name, as that of an attribute, for example."""
+        names = self._memory.word(code + self._layout.names_of_code)
+        count = min(self._memory.word(names + SIZE_AT), _MOST_SLOTS)
+        words = self._python.references(names + self._layout.items_of_tuple, count)
+        return any(read_text(self._memory, self._layout, word) == name for word in words)
 
     def variables(self, frame: int, code: int) -> tuple[int, ...]:
         """Return what each local variable refers to, the arguments first; 0 if it is unset."""

@@ -55,6 +55,7 @@ class Layout:
     qualified_name_of_code: int = 128
     lines_of_code: int = 136
     handlers_of_code: int = 40
+    names_of_code: int = 32
     slot_names_of_code: int = 96
     slot_kinds_of_code: int = 104
     flags_of_code: int = 48

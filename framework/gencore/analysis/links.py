@@ -1,7 +1,8 @@
 """Says how one object leads to another: by an attribute, a key, an index, a variable.
 
 What has no expression in Python is in angle brackets: a key itself, an element of a set, a value
-on a stack, a member in C that has no name.
+on a stack, a member in C that has no name. A key may be a secret, as a session's token is: unless
+all are asked for, only numbers are shown, and names of attributes; of others it is the type.
 """
 
 from typing import Final
@@ -24,6 +25,8 @@ __all__ = ["DICT", "Link", "Links"]
 DICT: Final = ".__dict__"
 _LONGEST_KEY: Final = 60
 """Characters of a key that are shown."""
+_SHOWN_KEYS: Final = {"int", "bool", "NoneType"}
+"""Types of keys that are shown always."""
 _MANAGED_DICT_AT: Final = -24
 _GENERAL_KIND: Final = 0
 """Of a table of keys: entries of hash, key and value; others have no hash."""
@@ -61,13 +64,14 @@ class Link:
     text: str
     """What is appended to the expression of the first."""
     name: str | None = None
-    """The key that leads on from a dictionary, if it is an identifier."""
+    """The key that leads on from a dictionary, if it can be the name of an attribute."""
 
 
 class Links:
     """The links between objects, each of which is looked for when it is asked for."""
 
-    def __init__(self, python: Python, layouts: TypeLayouts) -> None:
+    def __init__(self, python: Python, layouts: TypeLayouts, *, shows_keys: bool = False) -> None:
+        self._shows_keys = shows_keys
         self._python, self._layouts, self._words = python, layouts, layouts.words
         self._memory, self._layout = python.memory, python.layout
         self._values = Values(python)
@@ -150,12 +154,15 @@ class Links:
         return Link(f"{before}[{name!r}]" if name else "<stack>")
 
     def _item(self, key: int) -> Link:
-        shown = self._shown(key)
+        shown = self._values.show(key, _LONGEST_KEY)
         is_name = shown[:1] in {"'", '"'} and shown[1:-1].isidentifier()
-        return Link(f"[{shown}]", shown[1:-1] if is_name else None)
+        return Link(f"[{self._shown(key)}]", shown[1:-1] if is_name else None)
 
-    def _shown(self, thing: int) -> str:
-        return self._values.show(thing, _LONGEST_KEY)
+    def _shown(self, key: int) -> str:
+        kind = self._values.type_name(key)
+        if self._shows_keys or kind in _SHOWN_KEYS:
+            return self._values.show(key, _LONGEST_KEY)
+        return kind
 
     def _key(self, keys: int, position: int) -> int:
         """Return the key at a position of a table of keys."""

@@ -4,13 +4,15 @@ An RLock has its owner, as a module lock and a thread to be joined have. A Lock 
 frame of ``with lock:`` keeps the lock's ``__exit__`` while the block runs, and the code's
 exception table says of which values of the stack that is sure. Everything else is unknown: a Lock
 that was acquired without ``with``, or that a suspended generator holds. One that its own block
-releases by hand cannot be recognised, but for `threading.Condition.wait`.
+releases by hand cannot be recognised, but for `threading.Condition.wait`; a thread that waits for
+a Lock in whose block it is itself has not released it if no function from there on names
+``release``.
 """
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 from gencore.analysis.frame_values import FrameValues
@@ -21,7 +23,7 @@ from gencore.analysis.scalars import read_int
 from gencore.analysis.values import Values
 from gencore.analysis.waiting import Kind, Reason
 
-__all__ = ["OwnerReader", "threads_inside"]
+__all__ = ["OwnerReader", "holds_itself", "threads_inside"]
 
 _OWNER_AT: Final = 24
 """In an RLock: 0 if nobody holds it."""
@@ -90,6 +92,13 @@ def threads_inside(
     return inside
 
 
+def holds_itself(
+    python: Python, values: Values, frames: FrameValues, state: ThreadState, lock: int
+) -> bool:
+    """Whether a thread is in a ``with`` block of a Lock, and has not released it by hand."""
+    return _BlockReader(python, values, frames).has_kept(state, lock)
+
+
 class _BlockReader:
     """Reads of which Locks the frames of threads are in ``with`` blocks."""
 
@@ -118,6 +127,20 @@ class _BlockReader:
                 if self._frames.function(code)[0] == _RELEASES:
                     waits = self._frames.variables(frame, code)[:1]
                     released.update(map(self._lock_of, waits))
+
+    def has_kept(self, state: ThreadState, lock: int) -> bool:
+        """Whether a thread has a Lock of whose block it is in."""
+        with suppress(AbsentMemory):
+            for frame in islice(self._python.frames(state), _MOST_FRAMES):
+                code = self._frames.code(frame)
+                if code is None:
+                    continue
+                if self._frames.uses_name(code, "release"):
+                    return False
+                things = self._kept(self._frames.kept(frame, code))
+                if lock in map(self._lock_of, things):
+                    return True
+        return False
 
     def _kept(self, stack: tuple[int, ...]) -> Iterator[int]:
         """Yield the objects whose ``__exit__`` is on a stack: bound, or followed by the object."""

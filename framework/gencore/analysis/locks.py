@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from functools import cache
 from itertools import islice
 from typing import Final, Literal
 
@@ -9,7 +10,8 @@ import attrs
 
 from gencore.analysis.frame_values import FrameValues
 from gencore.analysis.futexes import identities_in, sleeping_threads
-from gencore.analysis.lock_owners import OwnerReader, threads_inside
+from gencore.analysis.lock_evidence import leads_to
+from gencore.analysis.lock_owners import OwnerReader, holds_itself, threads_inside
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import read_text
 from gencore.analysis.python import Python, ThreadState
@@ -24,7 +26,7 @@ __all__ = ["Lock", "Wait", "read_waits"]
 _GLIBC: Final = re.compile(r"/libc(\.so\.6|-2\.\d+\.so)$")
 _MOST_THREADS: Final = 1 << 16
 
-KnownBy = Literal["record", "with"]
+KnownBy = Literal["record", "with", "identity"]
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +43,11 @@ class Lock:
     owner: int | None
     """The tid of the thread that holds it, or is to end; None if it is unknown, or gone."""
     known_by: KnownBy | None
-    """A record of the owner in the object, or the ``with`` block that the owner is in."""
+    """A record of the owner in the object, or the ``with`` block that the owner is in.
+
+    ``identity`` is a record that is in doubt: no frame of the thread leads to the lock, so it may
+    be of a thread that has ended, whose identity this one got.
+    """
     is_owner_gone: bool
     """Whether the thread in the record has ended: nobody will release the lock."""
 
@@ -95,9 +101,16 @@ class _Reading:
             self._python, self._values, self._frames, self._states.values(), locks
         )
         for tid, reason in reasons.items():
-            inside[reason.address].discard(tid)
+            if not self._has_taken_twice(tid, reason, inside[reason.address]):
+                inside[reason.address].discard(tid)
         waits = (self._wait(tid, why, inside[why.address]) for tid, why in reasons.items())
-        return tuple(wait for wait in waits if wait.lock.owner != wait.tid)  # it has just got it
+        return tuple(wait for wait in waits if not _has_just_got_it(wait))
+
+    def _has_taken_twice(self, tid: int, reason: Reason, inside: set[int]) -> bool:
+        """Whether a thread waits for a Lock that it has itself, and no other can have."""
+        return inside == {tid} and holds_itself(
+            self._python, self._values, self._frames, self._states[tid], reason.address
+        )
 
     def _reasons(self) -> dict[int, Reason]:
         reader = ReasonReader(self._python, self._values, self._frames)
@@ -138,7 +151,17 @@ class _Reading:
             tids = [other.tid for other in self._states.values() if other.address == holder]
             return (tids[0], "record") if tids else (None, None)
         identity = self._owners.identity_in(reason)
-        return (self._tids.get(identity), "record") if identity else (None, None)
+        owner = self._tids.get(identity)
+        in_doubt = reason.kind == "RLock" and owner is not None and not self._has(owner, reason)
+        return (owner, "identity" if in_doubt else "record") if identity else (None, None)
+
+    @cache  # noqa: B019 - it lives as long as one reading
+    def _has(self, tid: int, reason: Reason) -> bool:
+        """Whether frames of a thread lead to a lock; yes if the thread's are unknown."""
+        state = self._states.get(tid)
+        return state is None or leads_to(
+            self._python, self._values, self._frames, state, reason.address
+        )
 
     def _type_name(self, thing: int) -> str | None:
         with suppress(AbsentMemory):
@@ -152,3 +175,7 @@ class _Reading:
             name = self._values.attributes(reason.address).get("name", 0)
             return read_text(self._python.memory, self._python.layout, name)
         return None
+
+
+def _has_just_got_it(wait: Wait) -> bool:
+    return wait.lock.known_by != "with" and wait.lock.owner == wait.tid

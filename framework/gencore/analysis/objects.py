@@ -1,6 +1,7 @@
 """Reads single Python objects out of a dumped process: text, bytes, the names of types."""
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from gencore.analysis.key_tables import entries_of
@@ -12,10 +13,11 @@ __all__ = [
     "TYPE_AT",
     "TYPE_NAME_AT",
     "find_in_dict",
+    "is_named",
+    "name_in_c",
     "name_of_type",
     "read_bytes",
     "read_text",
-    "static_name_at",
     "type_name",
 ]
 
@@ -38,12 +40,39 @@ def type_name(memory: Memory, thing: int) -> str:
     return memory.string(memory.word(type_address + TYPE_NAME_AT)).decode(errors="replace")
 
 
-def static_name_at(memory: Memory, address: int) -> str:
-    """Return the name of a type as C has it, or "" if that is none."""
+def is_named(memory: Memory, layout: Layout, address: int, *, of_heap: bool) -> bool:
+    """Whether a type has a name, as each has: in C, or as a str, which may be any.
+
+    *of_heap* is whether it was made at run time. Then the name in C says nothing: it is what the
+    str is in UTF-8, and may be empty.
+    """
     try:
-        name = memory.string(address).decode()
-    except (AbsentMemory, UnicodeDecodeError):
-        return ""
+        if not of_heap:
+            return bool(_static_name(memory, address))
+        name = memory.word(address + layout.qualified_name_of_type)
+        return type_name(memory, name) == "str"
+    except AbsentMemory:
+        return False
+
+
+def name_in_c(memory: Memory, layout: Layout, address: int, *, of_heap: bool) -> str:
+    """Return the name that C gave a type, with its module; "" if Python code made the type.
+
+    Raises `AbsentMemory`.
+    """
+    name = _static_name(memory, address)
+    if not of_heap or not name:
+        return name
+    with suppress(AbsentMemory):
+        qualified = memory.word(address + layout.qualified_name_of_type)
+        own = read_text(memory, layout, qualified, _LONGEST_NAME)
+        return name if name.endswith(f".{own}") else ""
+    return name if "." in name else ""
+
+
+def _static_name(memory: Memory, address: int) -> str:
+    """Return a type's ``tp_name``; "" if it is none that C code has. Raises `AbsentMemory`."""
+    name = memory.string(memory.word(address + TYPE_NAME_AT)).decode(errors="replace")
     return name if len(name) <= _LONGEST_NAME and _STATIC_NAME.fullmatch(name) else ""
 
 
@@ -53,8 +82,8 @@ def name_of_type(memory: Memory, layout: Layout, address: int, *, of_heap: bool)
     *of_heap* is whether the type was made at run time: others have it all in their ``tp_name``.
     Raises `AbsentMemory`.
     """
-    name = static_name_at(memory, memory.word(address + TYPE_NAME_AT))
-    if not of_heap or "." in name:
+    name = name_in_c(memory, layout, address, of_heap=of_heap)
+    if not of_heap or name:
         return name
     try:
         text = memory.word(address + layout.qualified_name_of_type)

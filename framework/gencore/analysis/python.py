@@ -87,6 +87,16 @@ class Python:
                     break
                 yield ThreadState(state, interpreter, tid)
 
+    def count_threads(self) -> int:
+        """Return how many threads `threads` has. Raises `AbsentMemory` if a list breaks off."""
+        layout = self.layout
+        head = self.runtime + layout.first_interpreter
+        return sum(
+            1
+            for interpreter in self._followed(head, layout.next_interpreter)
+            for _ in self._followed(interpreter + layout.first_thread, layout.next_thread)
+        )
+
     def frames(self, state: ThreadState) -> Iterator[int]:
         """Yield the address of each frame of a thread, innermost first, as far as they lead."""
         at = state.address + self.layout.frame_of_thread
@@ -140,13 +150,14 @@ class Python:
         return holder if locked == 1 and holder else None
 
     def _listed(self, first: int, following: int) -> Iterator[int]:
+        with suppress(AbsentMemory):
+            yield from self._followed(first, following)
+
+    def _followed(self, first: int, following: int) -> Iterator[int]:
         at = first
         seen: set[int] = set()
         while len(seen) < _MOST:
-            try:
-                found = self.memory.word(at)
-            except AbsentMemory:
-                return
+            found = self.memory.word(at)
             if not found or found in seen:
                 return
             seen.add(found)

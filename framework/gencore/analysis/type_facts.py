@@ -14,9 +14,8 @@ from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import (
     SIZE_AT,
     TYPE_AT,
-    TYPE_NAME_AT,
+    name_in_c,
     name_of_type,
-    static_name_at,
 )
 from gencore.analysis.python import Python
 
@@ -117,8 +116,8 @@ class TypeReader:
     def _name_in_c(self, address: int) -> str:
         """Return the name of a static type, or of one that C made with its module; else ""."""
         with suppress(AbsentMemory):
-            name = static_name_at(self._memory, self._memory.word(address + TYPE_NAME_AT))
-            return name if "." in name or not self._flags(address) & _HEAP_TYPE else ""
+            heap = bool(self._flags(address) & _HEAP_TYPE)
+            return name_in_c(self._memory, self._layout, address, of_heap=heap)
         return ""
 
     def _members(self, address: int) -> Iterator[tuple[str, int]]:

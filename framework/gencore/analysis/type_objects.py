@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis import _blocks
-from gencore.analysis.objects import TYPE_AT, TYPE_NAME_AT, name_of_type, static_name_at
+from gencore.analysis.objects import TYPE_AT, is_named, name_of_type
 from gencore.analysis.python import Python
 from gencore.analysis.words import Addresses, Mask, Run, Words
 
@@ -189,7 +189,7 @@ def _look_at(python: Python, words: Words, addresses: Addresses) -> TypeTable:
     def at(offset: int) -> Addresses:
         return words.at(addresses + np.uint64(offset))[0]
 
-    flags, name, references = at(_FLAGS_AT), at(TYPE_NAME_AT), at(0)
+    flags, references = at(_FLAGS_AT), at(0)
     basic, item = at(_BASIC_SIZE_AT), at(_ITEM_SIZE_AT)
     gc = np.where(flags & _HAS_GC != 0, _PART, 0)
     managed = flags & _PREHEADER.get(python.minor, _LATER_PREHEADER) != 0
@@ -205,8 +205,11 @@ def _look_at(python: Python, words: Words, addresses: Addresses) -> TypeTable:
     sound = (flags & _READY != 0) & (references != 0) & (basic >= 2 * 8)
     sound &= (basic <= _LARGEST_OBJECT) & (item <= _LARGEST_ITEM)
     rows = np.flatnonzero(sound)[:_MOST_TYPES]
-    named = [row for row in rows if static_name_at(python.memory, int(name[row]))]
-    return table.chosen(np.array(named, np.int64))
+    chosen = table.chosen(rows)
+    pairs = zip(chosen.addresses.tolist(), chosen.are_heap_types.tolist(), strict=True)
+    memory, layout = python.memory, python.layout
+    named = [is_named(memory, layout, address, of_heap=heap) for address, heap in pairs]
+    return chosen.chosen(np.flatnonzero(named))
 
 
 def _joined(first: TypeTable, second: TypeTable) -> TypeTable:

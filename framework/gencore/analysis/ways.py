@@ -1,6 +1,7 @@
 """Shows the way from a root to an object as an expression that a Python programmer reads.
 
-An example is `module cache_app: CACHE['orders'][17].payload`.
+An example is `module cache_app: CACHE['orders'][17].payload`. Unless values are asked for, as they
+may be secrets, it is `module cache_app: CACHE[str][17].payload`.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,9 +24,10 @@ _LONGEST_OBJECT: Final = 60
 class Ways:
     """The ways in a heap."""
 
-    def __init__(self, heap: Heap) -> None:
-        self._heap = heap
-        self._values, self._links = Values(heap.python), Links(heap.python, heap.layouts)
+    def __init__(self, heap: Heap, *, shows_values: bool = False) -> None:
+        self._heap, self._shows_values = heap, shows_values
+        self._values = Values(heap.python)
+        self._links = Links(heap.python, heap.layouts, shows_keys=shows_values)
         self._modules = {
             address: module.name
             for module in reversed(heap.modules)
@@ -59,8 +61,11 @@ class Ways:
         return f"module {name}" if name is not None else f"native code: {self.show(node)}"
 
     def show(self, node: int) -> str:
-        """Return an object as its ``repr`` shows it, in short."""
-        return self._values.show(self._heap.address_of(node), _LONGEST_OBJECT)
+        """Return an object as its ``repr`` shows it, in short, or its type and address."""
+        address = self._heap.address_of(node)
+        if self._shows_values:
+            return self._values.show(address, _LONGEST_OBJECT)
+        return f"<{self._heap.objects.names[self._heap.objects.rows[node]]} at {address:#x}>"
 
     def link(self, source: int, target: int) -> Link:
         """Return how a node leads to an object to which it has a reference."""

@@ -71,8 +71,10 @@ def deadlock_lines(deadlocks: Sequence[Deadlock], stacks: Sequence[ThreadStack])
 
     for waits in deadlocks:
         holders = (*waits[1:], *waits[:1])
-        clauses = (
+        clauses: Iterator[str] = (
             f"waits for {_HELD.get(wait.lock, 'a lock held by')} {label(holder)}"
             for wait, holder in zip(waits, holders, strict=True)
         )
+        if len(waits) == 1:
+            clauses = iter([f"waits for a {waits[0].lock} that it holds itself"])
         yield f"deadlock: {label(waits[0])} {', which '.join(clauses)}"

@@ -15,6 +15,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import Budget, no_limits_option, within
 from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_incomplete
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
 from gencore.cli.options import BUNDLE, json_option, quiet_option, top_option
@@ -109,9 +110,9 @@ def diff_command(
     if as_json:
         print_json(found)
     else:
-        for line in _lines(found["grown"]):
+        for line in _lines(found["grown"], incomplete=found["incomplete"]):
             click.echo(escape_unprintable(line))
-    return ExitCode.COMPLETE
+    return print_incomplete(found["incomplete"])
 
 
 def read_growth(
@@ -130,21 +131,31 @@ def read_growth(
     ):
         if is_heap_missing(earlier) or is_heap_missing(later):
             return None
-        grown = _grown(_types_in(before, first), _types_in(path, second))[:top]
+        (types_before, lost_before), (types_after, lost_after) = (
+            _types_in(before, first),
+            _types_in(path, second),
+        )
+        grown = _grown(types_before, types_after)[:top]
         _find_holders(before, first, [growth.before for growth in grown])
         _find_holders(path, second, [growth.after for growth in grown])
         same = _is_same_process(earlier, later)
-    return {"same_process": same, "grown": [growth.row(same_process=same) for growth in grown]}
+    return {
+        "same_process": same,
+        "grown": [growth.row(same_process=same) for growth in grown],
+        "incomplete": lost_before or lost_after,
+    }
 
 
-def _types_in(path: Path, copy: UnpackedCore) -> dict[str, _Objects]:
+def _types_in(path: Path, copy: UnpackedCore) -> tuple[dict[str, _Objects], str | None]:
+    """Return the objects by type, and why some may be missing."""
     found: dict[str, _Objects] = {}
-    for row in answer_to("heap", path, copy, "1")["types"]:
+    census, incomplete = answer_to("heap", path, copy, "1")
+    for row in census["types"]:
         objects = found.setdefault(str(row["name"]), _Objects())
         objects.count += integer_of(row["count"]) or 0
         objects.size += integer_of(row["size"]) or 0
         objects.types.append(integer_of(row["address"]) or 0)
-    return found
+    return found, incomplete
 
 
 def _grown(before: dict[str, _Objects], after: dict[str, _Objects]) -> list[_Growth]:
@@ -159,7 +170,7 @@ def _find_holders(path: Path, copy: UnpackedCore, objects: Iterable[_Objects]) -
     if not present:
         return
     types = [",".join(map(str, each.types)) for each in present]
-    rows = answer_to("holders", path, copy, *types).rows
+    rows = answer_to("holders", path, copy, "", *types).value.rows
     for each, row in zip(present, rows, strict=False):
         each.addresses = {integer_of(address) or 0 for address in row["addresses"]}
         for holder in row["holders"]:
@@ -184,9 +195,9 @@ def _started(facts: ManifestValue) -> datetime | None:
     return time if time.tzinfo else None  # as what is written, and can be compared
 
 
-def _lines(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _lines(rows: list[dict[str, Any]], *, incomplete: str | None) -> Iterator[str]:
     if not rows:
-        yield "no type has grown"
+        yield f"no type has grown{' in what is left of the cores' if incomplete else ''}"
         return
     yield f"{'count':>12}{'size':>16}  type"
     for row in rows:

@@ -13,8 +13,16 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_incomplete
 from gencore.cli.json_output import print_json
-from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option, top_option
+from gencore.cli.options import (
+    bundle_argument,
+    json_option,
+    keep_option,
+    locals_option,
+    quiet_option,
+    top_option,
+)
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
@@ -40,22 +48,25 @@ _USES: Final = {
 @bundle_argument
 @top_option(20, "Show N types and N objects; --json has every type.")
 @click.option("--retained", is_flag=True, help="Show what keeps most alive, and the way to it.")
+@locals_option
 @keep_option
 @quiet_option
 @json_option
 @limited
 def heap_command(
-    *, path: Path, top: int, retained: bool, keep: bool, quiet: bool, as_json: bool
+    *, path: Path, top: int, retained: bool, values: bool, keep: bool, quiet: bool, as_json: bool
 ) -> int:
     """Count the Python objects by type.
 
     The size is what sys.getsizeof returns, an object's own buffers included; allocated is the
     memory of the objects without these, rounded up as the allocator does. Static objects of the
-    interpreter and of libraries are not counted. If the core lacks the heap, the exit code is 3.
+    interpreter and of libraries are not counted. If the core lacks heap, or is truncated, the
+    exit code is 3; what then keeps what alive is unknown.
 
     --retained shows the objects that retain most: what would be freed if the object went, itself
-    and all that only it keeps alive. Each is shown by the shortest way from a module or a thread.
-    It takes some five times as long.
+    and all that only it keeps alive. Each is shown by the shortest way from a module or a thread,
+    in which a key is only its type unless it is a number, or --locals is given. It takes some five
+    times as long.
 
     \b
     Examples:
@@ -66,7 +77,8 @@ def heap_command(
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         census = _census(path, copy, top)
-        census["retained"] = _retained(path, copy, top) if retained else None
+        retained = retained and census["incomplete"] is None
+        census["retained"] = _retained(path, copy, top, values=values) if retained else None
         missing = is_heap_missing(opened)
     if as_json:
         print_json(census)
@@ -78,7 +90,7 @@ def heap_command(
     if census["allocator"] == "unknown":
         click.echo(_UNKNOWN_ALLOCATOR, err=True)
         return ExitCode.PARTIAL
-    return ExitCode.COMPLETE
+    return print_incomplete(census["incomplete"])
 
 
 def is_heap_missing(opened: OpenedCore) -> bool:
@@ -91,7 +103,8 @@ def is_heap_missing(opened: OpenedCore) -> bool:
 
 def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
     """Return what `gencore.analysis` counts, in the form of --json."""
-    found = answer_to("heap", path, copy, str(top))
+    found, incomplete = answer_to("heap", path, copy, str(top))
+    known = incomplete is None or found["types"].rows
     return {
         "python": ".".join(str(number) for number in found["version"].rows),
         "allocator": found["allocator"].text or "unknown",
@@ -103,14 +116,15 @@ def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
             {"type": row["type_name"].text or "", **_address(row), **_numbers(row, "size")}
             for row in found["largest"].rows
         ],
-        "memory": _numbers(found["memory"], *_USES),
+        "memory": _numbers(found["memory"], *_USES) if known else None,
         **_numbers(found, "pools"),
+        "incomplete": incomplete,
     }
 
 
-def _retained(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
+def _retained(path: Path, copy: UnpackedCore, top: int, *, values: bool) -> dict[str, Any]:
     """Return what `gencore.analysis` finds of what holds what, in the form of --json."""
-    found = answer_to("retained", path, copy, str(top))
+    found, _ = answer_to("retained", path, copy, str(top), "locals" if values else "")
     return {
         **_numbers(found, "reachable", "gencore", "unreachable"),
         "holders": [
@@ -143,10 +157,12 @@ def _lines(census: ManifestValue, top: int) -> Iterator[str]:
         numbers = (_shown(row[name]) for name in _COLUMNS)
         yield "{:>12}{:>16}{:>16}  {}".format(*numbers, escape_unprintable(str(row["type"])))
     sums = (sum(integer_of(row[name]) or 0 for row in types) for name in _COLUMNS)
-    yield "{:12,}{:16,}{:16,}  all {:,} types".format(*sums, len(types))
-    yield ""
-    yield f"{'bytes':>28}  writable memory"
-    for name, label in _USES.items():
+    where = " in what is left of the core" if census["incomplete"].known else ""
+    yield "{:12,}{:16,}{:16,}  all {:,} types{}".format(*sums, len(types), where)
+    if census["memory"].known:
+        yield ""
+        yield f"{'bytes':>28}  writable memory"
+    for name, label in _USES.items() if census["memory"].known else ():
         yield f"{_shown(census['memory'][name]):>28}  {label}"
     yield ""
     yield f"{'address':>18}{'size':>10}  largest objects"

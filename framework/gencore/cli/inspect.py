@@ -10,6 +10,7 @@ from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_incomplete
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
     ADDRESS,
@@ -21,7 +22,7 @@ from gencore.cli.options import (
 )
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
-from gencore.errors import ExitCode, UsageError
+from gencore.errors import UsageError
 
 __all__ = ["inspect_command"]
 
@@ -50,19 +51,19 @@ def inspect_command(
     """
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
-        found = answer_to("inspect", path, copy, str(address), str(top))
+        found, incomplete = answer_to("inspect", path, copy, str(address), str(top))
     if not found.known:
         raise UsageError(
             f"no object at {address:#x}, or its memory is missing in the core",
             remedy=f"gencore heap {quote_path(path)}",
         )
-    shown = _shown(found)
+    shown = {**_shown(found), "incomplete": incomplete}
     if as_json:
         print_json(shown)
     else:
         for line in _lines(shown):
             click.echo(escape_unprintable(line))
-    return ExitCode.COMPLETE
+    return print_incomplete(incomplete)
 
 
 def _shown(found: ManifestValue) -> dict[str, Any]:

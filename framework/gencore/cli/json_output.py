@@ -21,9 +21,17 @@ SCHEMA_VERSION: Final = "1.0"
 def print_json(shown: Mapping[str, Any]) -> None:
     """Print the object, with the version of its schema first.
 
-    Paths become text, and instants RFC 3339 in UTC with microseconds, as in the manifest.
+    If it says of itself that it is incomplete, a list without a row becomes null: that nothing
+    was found means nothing. Paths become text, and instants RFC 3339 in UTC with microseconds, as
+    in the manifest.
     """
-    click.echo(json.dumps({"schema_version": SCHEMA_VERSION, **shown}, indent=1, default=_as_text))
+    known = {name: value for name, value in shown.items() if not _is_unknown(value, shown)}
+    shown = {"schema_version": SCHEMA_VERSION, **dict.fromkeys(shown), **known}
+    click.echo(json.dumps(shown, indent=1, default=_as_text))
+
+
+def _is_unknown(value: object, shown: Mapping[str, Any]) -> bool:
+    return shown.get("incomplete") is not None and value in ([], ())
 
 
 def _as_text(value: object) -> str:

@@ -14,7 +14,10 @@ Name = Callable[[ManifestValue], str]
 
 _MOST_NAMES: Final = 5
 _HAVE_OWNERS: Final = ("Lock", "RLock", "module lock", "GIL")
-_HOW: Final = {"with": ", which is in a with block of it", "record": ""}
+_HOW: Final = {
+    "with": ", which is in a with block of it",
+    "identity": ", or by a thread that has ended and had its identity before",
+}
 
 
 def lock_lines(found: ManifestValue) -> Iterator[str]:
@@ -30,7 +33,8 @@ def lock_lines(found: ManifestValue) -> Iterator[str]:
         yield from ("",) if number else ()
         yield from shown.paragraph(rows)
     if not paragraphs:
-        yield "no thread waits for a lock"
+        where = " in what is left of the core" if found["incomplete"].known else ""
+        yield f"no thread waits for a lock{where}"
 
 
 def _lock_of(wait: ManifestValue) -> tuple[str, str]:
@@ -68,13 +72,14 @@ class _Shown:
         """Yield who waits for one lock, where, and where its owner is."""
         first = waits[0]
         count = f"{len(waits):,} threads wait" if len(waits) > 1 else "1 thread waits"
-        how = _HOW.get(str(first["known_by"]), "") if first["held_by"].known else ""
+        owner = first["held_by"]
+        itself = owner.known and owner.number == first["tid"].number
+        how = _HOW.get(str(first["known_by"]), "") if owner.known and not itself else ""
         yield f"{count} {self._what(first)}{self._owner(first)}{how}:"
         places = groupby(sorted(waits, key=self._place_of), key=self._place_of)
         for place, rows in places:
             yield f"    {self._names(list(rows))}: {place}"
-        if first["held_by"].known:
-            owner = first["held_by"]
+        if owner.known and not itself:
             yield f"    {self.name(owner)} itself: {self._place(owner)}{self._doing(owner)}"
 
     def _what(self, wait: ManifestValue) -> str:
@@ -95,6 +100,8 @@ class _Shown:
         if wait["is_owner_gone"].text == "yes":
             return ", whose owner has ended"
         owner = wait["held_by"]
+        if owner.known and owner.number == wait["tid"].number:
+            return " that it holds itself"
         return f" held by {self.name(owner)}" if owner.known else ", whose owner is unknown"
 
     def _names(self, waits: list[ManifestValue]) -> str:

@@ -11,7 +11,7 @@ from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
-from gencore.cli.errors import print_gap
+from gencore.cli.errors import print_gap, print_incomplete
 from gencore.cli.json_output import print_json
 from gencore.cli.lock_lines import lock_lines
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
@@ -36,7 +36,7 @@ def locks_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
 
     That is a Lock or an RLock of threading, what is built on these, as a Condition or a Queue, the
     end of a thread, an import, or the GIL. Deadlocks come first. An owner is named only if it is
-    certain. If the core lacks the locks, the exit code is 3.
+    certain. If the core lacks locks, or is truncated, the exit code is 3.
 
     \b
     Examples:
@@ -52,13 +52,16 @@ def locks_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
     if found and content in WITHOUT_HEAP and not found["waits"]:
         found = None  # that none was found means nothing
     if as_json:
-        print_json(found or {"waits": None, "threads": [], "deadlocks": None})
+        reason = f"the core has the content {content}"
+        print_json(
+            found or {"waits": None, "threads": [], "deadlocks": None, "incomplete": reason}
+        )
     for line in lock_lines(ManifestValue(found)) if found and not as_json else ():
         click.echo(escape_unprintable(line))
     if content in WITHOUT_HEAP:
         click.echo(f"gencore: the core has the content {content}: locks are missing", err=True)
         return ExitCode.PARTIAL
-    return ExitCode.COMPLETE
+    return print_incomplete(found["incomplete"] if found else None)
 
 
 def _read(
@@ -75,6 +78,7 @@ def _read(
         "waits": [_wait(row) for row in found["waits"]],
         "threads": [_thread(row, names) for row in found["threads"]],
         "deadlocks": [[integer_of(tid) for tid in cycle] for cycle in found["deadlocks"]],
+        "incomplete": reading.incomplete,
     }
     return shown, ""
 

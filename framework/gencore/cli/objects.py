@@ -10,6 +10,7 @@ from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_incomplete
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option, top_option
@@ -44,7 +45,7 @@ def objects_command(
     """Show the objects of a type, with their addresses and values.
 
     Objects of types that inherit from it are not among them. The values may be secrets. If the
-    core lacks the heap, the exit code is 3.
+    core lacks heap, or is truncated, the exit code is 3.
 
     \b
     Examples:
@@ -55,21 +56,22 @@ def objects_command(
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         if is_heap_missing(opened):
             return ExitCode.PARTIAL
-        found = answer_to("objects", path, copy, name, order, str(top))
-    if not found["types"].rows:
+        found, incomplete = answer_to("objects", path, copy, name, order, str(top))
+    if not found["types"].rows and incomplete is None:
         raise _unknown(path, name, found["close"])
     shown = {
         "types": [_row(row, "count", "size") for row in found["types"]],
         "objects": [
             {**_row(row, "size"), "value": row["value"].text or ""} for row in found["objects"]
         ],
+        "incomplete": incomplete,
     }
     if as_json:
         print_json(shown)
     else:
         for line in _lines(shown):
             click.echo(escape_unprintable(line))
-    return ExitCode.COMPLETE
+    return print_incomplete(incomplete)
 
 
 def _unknown(path: Path, name: str, close: ManifestValue) -> UsageError:
@@ -89,7 +91,7 @@ def _row(row: ManifestValue, *numbers: str) -> dict[str, Any]:
     }
 
 
-def _lines(shown: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+def _lines(shown: dict[str, Any]) -> Iterator[str]:
     for row in shown["types"]:
         count, size = f"{row['count']:,} objects", f"{row['size']:,} bytes"
         yield f"{row['type']} at {row['address']}: {count}, {size}"

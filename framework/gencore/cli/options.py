@@ -20,6 +20,7 @@ __all__ = [
     "directory_option",
     "json_option",
     "keep_option",
+    "locals_option",
     "quiet_option",
     "top_option",
 ]
@@ -76,6 +77,12 @@ def top_option(default: int, purpose: str, *, most: int = 10_000) -> Callable[[C
         show_default=True,
         help=purpose,
     )
+
+
+def locals_option(command: Command) -> Command:
+    """Add ``--locals``, as *values*: what is shown of values that may be secrets."""
+    text = "Show values, too: keys of dictionaries, for example, which may be secrets."
+    return click.option("--locals", "values", is_flag=True, help=text)(command)
 
 
 def json_option(command: Command) -> Command:

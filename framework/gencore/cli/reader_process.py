@@ -16,7 +16,7 @@ from gencore.cli.budget import limits_apply
 from gencore.cli.errors import print_gap
 from gencore.errors import IntegrityError, UsageError
 
-__all__ = ["Reading", "answer_to", "ask", "check_numpy", "place_of", "read_confined"]
+__all__ = ["Answer", "Reading", "answer_to", "ask", "check_numpy", "place_of", "read_confined"]
 
 _START: Final = """
 import runpy, site, sys
@@ -47,6 +47,16 @@ class Reading(NamedTuple):
     """Why, beginning with the program's name."""
     gaps: tuple[str, ...]
     """What of its confinement was impossible, a line each."""
+    incomplete: str | None = None
+    """Why what it has not found may be there; None if the core has all that it should have."""
+
+
+class Answer(NamedTuple):
+    """What `gencore.analysis.answers` answers."""
+
+    value: ManifestValue
+    incomplete: str | None
+    """As of a `Reading`."""
 
 
 def place_of(package: str) -> Path | None:
@@ -66,12 +76,17 @@ def check_numpy() -> None:
 def ask(question: str, copy: UnpackedCore, *arguments: str) -> Reading:
     """Return the answer of `gencore.analysis.answers` to a question about a core."""
     program = Path(answers.__path__[0], "__main__.py")
-    return read_confined(
+    reading = read_confined(
         question, program, _ANALYSIS, copy, str(copy.folder), question, *arguments
     )
+    if reading.value is None:
+        return reading
+    shown = ManifestValue(reading.value)
+    value = reading.value["answer"] if shown["answer"].known else None
+    return reading._replace(value=value, incomplete=shown["incomplete"].text)
 
 
-def answer_to(question: str, path: Path, copy: UnpackedCore, *arguments: str) -> ManifestValue:
+def answer_to(question: str, path: Path, copy: UnpackedCore, *arguments: str) -> Answer:
     """Return the same, and print what of the confinement was impossible.
 
     Raises `IntegrityError`, which names *path*, if there is no answer.
@@ -81,7 +96,7 @@ def answer_to(question: str, path: Path, copy: UnpackedCore, *arguments: str) ->
         print_gap(gap)
     if reading.failure:
         raise IntegrityError(f"{path}: {reading.failure}")
-    return ManifestValue(reading.value)
+    return Answer(ManifestValue(reading.value), reading.incomplete)
 
 
 def read_confined(

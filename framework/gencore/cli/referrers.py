@@ -10,6 +10,7 @@ from gencore._escaping import escape_unprintable, quote_path
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
+from gencore.cli.errors import print_incomplete
 from gencore.cli.heap import is_heap_missing
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
@@ -17,6 +18,7 @@ from gencore.cli.options import (
     bundle_argument,
     json_option,
     keep_option,
+    locals_option,
     quiet_option,
     top_option,
 )
@@ -32,18 +34,28 @@ __all__ = ["referrers_command"]
 @click.argument("address", metavar="ADDRESS", type=ADDRESS)
 @click.option("--to-root", is_flag=True, help="Show the shortest way to it, too.")
 @top_option(20, "Show N referrers.")
+@locals_option
 @keep_option
 @quiet_option
 @json_option
 @limited
 def referrers_command(
-    *, path: Path, address: int, to_root: bool, top: int, keep: bool, quiet: bool, as_json: bool
+    *,
+    path: Path,
+    address: int,
+    to_root: bool,
+    top: int,
+    values: bool,
+    keep: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> int:
     """Show what refers to the object at ADDRESS.
 
     Each referrer is shown with how it leads to the object: an attribute, a key, an index, a
-    variable. What native code refers to has more references than referrers. --to-root adds the
-    shortest way from a module or a thread, which takes as long as heap --retained.
+    variable; a key is only its type unless it is a number, or --locals is given, with which the
+    objects are shown too. What native code refers to has more references than referrers. --to-root
+    adds the shortest way from a module or a thread, which takes as long as heap --retained.
 
     \b
     Examples:
@@ -54,21 +66,28 @@ def referrers_command(
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         if is_heap_missing(opened):
             return ExitCode.PARTIAL
-        found = answer_to(
-            "referrers", path, copy, str(address), str(top), "to-root" if to_root else ""
+        found, incomplete = answer_to(
+            "referrers",
+            path,
+            copy,
+            str(address),
+            str(top),
+            "to-root" if to_root else "",
+            "locals" if values else "",
         )
     if not found.known:
+        where = "" if incomplete is None else ", or its memory is missing in the core"
         raise UsageError(
-            f"no object of the heap begins at {address:#x}",
+            f"no object of the heap begins at {address:#x}{where}",
             remedy=f"addresses of large objects: gencore heap {quote_path(path)}",
         )
-    shown = _shown(found)
+    shown = {**_shown(found), "incomplete": incomplete}
     if as_json:
         print_json(shown)
     else:
         for line in _lines(ManifestValue(shown), to_root=to_root):
             click.echo(escape_unprintable(line))
-    return ExitCode.COMPLETE
+    return print_incomplete(incomplete)
 
 
 def _shown(found: ManifestValue) -> dict[str, Any]:
@@ -108,4 +127,10 @@ def _lines(found: ManifestValue, *, to_root: bool) -> Iterator[str]:
         for row in found["steps"]:
             yield f"{row['address']!s:>18}  {row['shown']}"
         yield ""
-        yield found["way"].text or "nothing leads to it: it is garbage that was not collected yet"
+        yield found["way"].text or _without_way(found)
+
+
+def _without_way(found: ManifestValue) -> str:
+    if found["incomplete"].known:
+        return "no way to it in what is left of the core"
+    return "nothing leads to it: it is garbage that was not collected yet"

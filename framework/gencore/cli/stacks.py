@@ -15,7 +15,7 @@ from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack, why_no_executable
 from gencore.cli.deadlocks import Deadlock, deadlock_lines, deadlocks_from_core
-from gencore.cli.errors import print_gap
+from gencore.cli.errors import print_gap, print_incomplete
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
 from gencore.cli.reader_process import Reading, ask, place_of, read_confined
@@ -47,8 +47,8 @@ def stacks_command(
     """Show the Python stack of every thread.
 
     They are read from the core, confined. If that fails, those that the manifest recorded at the
-    instant are shown; then, and if anything else of what was asked for is missing, the exit code
-    is 3. Threads that wait for each other's locks, a deadlock, are named at the end.
+    instant are shown; then, and if anything else of what was asked for may be missing, the exit
+    code is 3. Threads that wait for each other's locks, a deadlock, are named at the end.
 
     \b
     Examples:
@@ -71,19 +71,30 @@ def stacks_command(
             stacks = stacks_from_manifest(threads, sources)
         else:
             stacks = stacks_from_core(found["threads"], threads, sources)
+            stacks = [_doubted(stack, reading.incomplete) for stack in stacks]
     if merged is not None and merged.value is not None:
         stacks = with_native_frames(stacks, ManifestValue(merged.value))
     failure = reading.failure or (merged.failure if merged else "")
+    cycles = found["deadlocks"]
+    unknown = reading.incomplete is not None and not cycles.rows
+    deadlocks = None if unknown else deadlocks_from_core(cycles, stacks)
     shown = _Shown(
         source="manifest" if reading.value is None else "core",
         reason=escape_unprintable(failure) or None,
         native=native,
         threads=stacks,
-        deadlocks=deadlocks_from_core(found["deadlocks"], stacks),
+        deadlocks=deadlocks,
+        incomplete=reading.incomplete,
     )
     _show(shown, as_json=as_json)
+    code = print_incomplete(reading.incomplete)
     whole = not failure and not any(stack.incomplete for stack in stacks)
-    return ExitCode.COMPLETE if whole else ExitCode.PARTIAL
+    return code if whole else ExitCode.PARTIAL
+
+
+def _doubted(stack: ThreadStack, incomplete: str | None) -> ThreadStack:
+    """Return a stack; why it is unknown, if it is empty in an incomplete core."""
+    return stack if stack.frames else attrs.evolve(stack, incomplete=incomplete)
 
 
 def _explain(opened: OpenedCore, failure: str) -> None:
@@ -119,6 +130,8 @@ class _Shown:
     native: bool
     threads: list[ThreadStack]
     deadlocks: tuple[Deadlock, ...] | None
+    incomplete: str | None
+    """Why what is not shown may be there."""
 
 
 def _show(shown: _Shown, *, as_json: bool) -> None:

@@ -10,13 +10,13 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
-from gencore.cli.errors import print_gap
+from gencore.cli.errors import print_gap, print_incomplete
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
 from gencore.cli.reader_process import Reading, ask
 from gencore.cli.task_rows import TaskRows, rows_from_core
 from gencore.cli.task_tree import greenlet_lines, task_lines
-from gencore.errors import ExitCode, IntegrityError
+from gencore.errors import IntegrityError
 
 __all__ = ["tasks_command"]
 
@@ -49,12 +49,7 @@ def tasks_command(*, path: Path, each: bool, keep: bool, quiet: bool, as_json: b
         print_json(attrs.asdict(rows))
     else:
         _print(rows, each=each)
-    if rows.incomplete is not None:
-        click.echo(
-            f"gencore: some may be missing: {escape_unprintable(rows.incomplete)}", err=True
-        )
-        return ExitCode.PARTIAL
-    return ExitCode.COMPLETE
+    return print_incomplete(rows.incomplete)
 
 
 def _rows(path: Path, reading: Reading, sources: SourceLines) -> TaskRows:
@@ -62,12 +57,14 @@ def _rows(path: Path, reading: Reading, sources: SourceLines) -> TaskRows:
         print_gap(gap)
     if reading.value is None:
         raise IntegrityError(f"{path}: {reading.failure}")
-    return rows_from_core(ManifestValue(reading.value), sources)
+    rows = rows_from_core(ManifestValue(reading.value), sources)
+    return attrs.evolve(rows, incomplete=reading.incomplete or rows.incomplete)
 
 
 def _print(rows: TaskRows, *, each: bool) -> None:
     if not rows.loops and not rows.greenlets:
-        click.echo("no event loop of asyncio and no greenlet")
+        where = "" if rows.incomplete is None else " in what is left of the core"
+        click.echo(f"no event loop of asyncio and no greenlet{where}")
     lines = (*greenlet_lines(rows.greenlets, each=each), *task_lines(rows, each=each))
     for line in lines:
         click.echo(escape_unprintable(line))

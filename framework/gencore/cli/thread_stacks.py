@@ -167,6 +167,9 @@ def stack_lines(stack: ThreadStack) -> Iterator[str]:
     name = f" ({stack.name})" if stack.name else ""
     call = f": {stack.system_call}" if stack.system_call else ""
     status = f" [{stack.status}{call}]" if stack.status else ""
+    if not stack.frames and stack.incomplete:
+        yield f"The frame stack for thread {stack.tid}{name}{status} is unknown"
+        return
     if not stack.frames:
         yield f"The frame stack for thread {stack.tid}{name}{status} is empty"
         return

@@ -18,7 +18,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
-from gencore.cli.errors import print_gap
+from gencore.cli.errors import print_gap, print_incomplete
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option
 from gencore.cli.reader_process import ask
@@ -51,7 +51,7 @@ def why_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
     evidence and the next command; then what is only unusual; then what each thread does, by the
     innermost line of the application's own code, and what is in memory. What is not shown was not
     found, which does not mean that it is not there. If the core cannot be read, it is what the
-    manifest recorded, and the exit code is 3.
+    manifest recorded, and the exit code is 3; so it is if the core is truncated.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def why_command(*, path: Path, keep: bool, quiet: bool, as_json: bool) -> int:
     else:
         for line in _lines(shown):
             click.echo(escape_unprintable(line))
-    return ExitCode.PARTIAL if UNREAD in shown.missing else ExitCode.COMPLETE
+    return ExitCode.PARTIAL if UNREAD in shown.missing else print_incomplete(shown.incomplete)
 
 
 def why_of(copy: UnpackedCore) -> Mapping[str, Any]:
@@ -80,7 +80,7 @@ def why_of(copy: UnpackedCore) -> Mapping[str, Any]:
     for gap in reading.gaps:
         print_gap(gap)
     if isinstance(reading.value, dict):
-        return {"missing": {}, **reading.value}
+        return {"missing": {}, "incomplete": reading.incomplete, **reading.value}
     return {"missing": {UNREAD: reading.failure}}
 
 
@@ -91,7 +91,8 @@ def _lines(shown: Overview) -> Iterator[str]:
         yield from _finding(finding)
     if all(finding.severity != "problem" for finding in shown.findings):
         yield ""
-        yield "no problem found; what follows is what the process was doing"
+        where = " in what is left of the core" if shown.incomplete else ""
+        yield f"no problem found{where}; what follows is what the process was doing"
     yield ""
     yield from _threads(shown)
     for section in (_tasks, _requests, _heap, _packages):
@@ -134,7 +135,7 @@ def _wrapped(label: str, text: str) -> list[str]:
 def _threads(shown: Overview) -> Iterator[str]:
     yield "threads    by the innermost line of the application's code"
     for group in shown.groups[:_MOST_GROUPS]:
-        yield from _group(group)
+        yield from _group(group, "no Python" if shown.incomplete is None else "unknown")
     if rest := shown.groups[_MOST_GROUPS:]:
         others = sum(group.count for group in rest)
         yield f"{others:>9,}  at {_count(len(rest), 'other place')}"
@@ -153,13 +154,13 @@ def _tasks(shown: Overview) -> Iterator[str]:
         yield f"{others:>9,}  at {_count(len(rest), 'other place')}"
 
 
-def _group(group: Group) -> Iterator[str]:
+def _group(group: Group, nowhere: str = "no Python") -> Iterator[str]:
     place = group.place
     names = ", ".join(group.names[:_MOST_NAMES])
     more = f" and {group.count - _MOST_NAMES:,} more" if group.count > _MOST_NAMES else ""
     doing = f" ({', '.join(group.doing)})" if group.doing else ""
     if place is None:
-        yield f"{group.count:>9,}  no Python: {names}{more}{doing}"
+        yield f"{group.count:>9,}  {nowhere}: {names}{more}{doing}"
         return
     yield f"{group.count:>9,}  {place}{'' if group.own else ', no code of the application'}"
     if place.source_line:

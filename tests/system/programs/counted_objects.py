@@ -101,6 +101,11 @@ def generate(number):
     yield number
 
 
+NAMES = ("Page[Order]", "a b", "", "tab\tx", "line\nx", "'quote', comma", "b\\s", "\U0001f600")
+"""That are no identifiers, as those of generic models of pydantic."""
+ODD = [type(name, (), {"__slots__": ("number",)}) for name in NAMES]
+
+
 async def await_nothing(number):
     return number
 
@@ -137,6 +142,7 @@ KINDS = {
     "sub-texts": lambda n: SubStr("s" * (n % 50)),
     "sub-bytes": lambda n: SubBytes(b"s" * (n % 50)),
     "failures": lambda n: Failure(n, "text"),
+    **{f"odd-{n}": lambda _, kind=kind: kind() for n, kind in enumerate(ODD)},
     "modules": lambda n: types.ModuleType(f"module{n}") if n < 50 else None,
 }
 

@@ -27,6 +27,7 @@ def start(name, function, *arguments, awaits=None):
     waiting.append(thread)
     if awaits is not None:
         lock_of[name] = id(awaits)
+    return thread
 
 
 def enter_both(mine, others, both):
@@ -155,6 +156,40 @@ def enter_and_wait_for_itself(lock):
         lock.acquire()
 
 
+def enter_twice(lock):
+    with lock:
+        enter(lock)
+
+
+def take_back(lock, is_free, go):
+    """Release a Lock in its own block, and wait for it."""
+    with lock:
+        lock.release()
+        is_free.set()
+        go.wait()
+        lock.acquire()
+
+
+def take_by_hand():
+    """back-0 waits for a Lock in its block, which has released it: nobody knows who has it."""
+    lock, is_free, go = threading.Lock(), threading.Event(), threading.Event()
+    start("back-0", take_back, lock, is_free, go, awaits=lock)
+    is_free.wait()
+    lock.acquire()
+    go.set()
+
+
+def give_identity_away():
+    """The owner of an RLock has ended, and heir, which knows nothing of it, has its identity."""
+    lock = threading.RLock()
+    gone = threading.Thread(target=lock.acquire)
+    gone.start()
+    gone.join()
+    while start("heir", threading.Event().wait).ident != gone.ident:
+        pass
+    start("doubts", enter, lock, awaits=lock)
+
+
 def enter(lock):
     with lock:
         pass
@@ -168,6 +203,9 @@ def deadlocked():
     guards = [threading.Condition(threading.Lock()) for _ in range(2)]
     cycle("guards", *guards)
     cycle_of_join()
+    for name, function in (("itself", enter_and_wait_for_itself), ("twice", enter_twice)):
+        own = threading.Lock()
+        start(f"{name}-0", function, own, awaits=own)
 
 
 def healthy():
@@ -181,8 +219,8 @@ def healthy():
         start(f"{name}-sleeps", sleep_with, lock, has_it)
         has_it.wait()
         start(f"{name}-waits", enter, lock, awaits=lock)
-    own = threading.Lock()
-    start("itself", enter_and_wait_for_itself, own, awaits=own)
+    take_by_hand()
+    give_identity_away()
     start("event", threading.Event().wait)
     start("queue", queue.Queue().get)
     start("simple-queue", queue.SimpleQueue().get)

@@ -33,7 +33,7 @@ def referrers(heap, node):
 with open_core(Path(sys.argv[1])) as opened, unpacked(opened) as copy, CoreFile(copy.core) as core:
     heap = read_heap(find_python(Memory.of_core(core, copy.core, copy.folder), core))
     count = len(heap.objects.rows)
-    ways = Ways(heap)
+    ways = Ways(heap, shows_values=True)
     found = nodes_of(heap, "__main__.Held", "__main__.Node")
     types = heap.objects.types
     tracked = (types.has_gc & ~types.are_metatypes)[heap.objects.rows]

@@ -14,14 +14,17 @@ _MOST_HOLDERS: Final = 16
 _MOST_ADDRESSES: Final = 50_000
 
 
-def answer(python: Python, _core: CoreFile, *types: str) -> list[dict[str, Any]]:
-    """Return a row for each of *types*: addresses of types with one name, with commas between."""
+def answer(python: Python, _core: CoreFile, wanted: str, *types: str) -> list[dict[str, Any]]:
+    """Return a row for each of *types*: addresses of types with one name, with commas between.
+
+    *wanted* is ``locals`` if keys are to be shown on the way to what holds them, or empty.
+    """
     heap = read_heap(python)
-    ways = Ways(heap)
+    ways = Ways(heap, shows_values=wanted == "locals")
     rows = []
     for addresses in types:
-        wanted = np.array([int(address) for address in addresses.split(",")], np.uint64)
-        of_type = np.flatnonzero(np.isin(heap.objects.types.addresses, wanted))
+        chosen = np.array([int(address) for address in addresses.split(",")], np.uint64)
+        of_type = np.flatnonzero(np.isin(heap.objects.types.addresses, chosen))
         nodes = np.flatnonzero(np.isin(heap.objects.rows, of_type)).astype(np.int32)
         found = holders_of(heap, nodes, _MOST_HOLDERS)
         rows.append(

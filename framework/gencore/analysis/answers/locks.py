@@ -5,6 +5,7 @@ from typing import Any
 
 from gencore.analysis import Python, Thread, Wait, find_deadlocks, read_stacks, read_waits
 from gencore.analysis.system_calls import name_of
+from gencore.analysis.thread_names import thread_names
 from gencore.analysis.waiting import waits_in
 from gencore.corefile import CoreFile
 
@@ -13,7 +14,7 @@ def answer(python: Python, core: CoreFile) -> dict[str, Any]:
     """Return the waits, the threads that are in them, and the deadlocks as lists of tids."""
     waits = read_waits(python, core)
     involved = {tid for wait in waits for tid in (wait.tid, wait.lock.owner)}
-    threads = read_stacks(python, core) if waits else ()
+    threads = read_stacks(python, core, thread_names(python)) if waits else ()
     return {
         "waits": [row_of(wait) for wait in waits],
         "threads": [_thread(thread) for thread in threads if thread.tid in involved],

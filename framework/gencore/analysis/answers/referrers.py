@@ -21,23 +21,24 @@ _REFERENCES: Final = 0xFFFFFFFF
 
 
 def answer(
-    python: Python, _core: CoreFile, address: str, top: str, to_root: str
+    python: Python, _core: CoreFile, address: str, top: str, to_root: str, wanted: str = ""
 ) -> dict[str, Any] | None:
     """Return the object, at most *top* of its referrers, and the way if *to_root* is not empty.
 
-    None if no object is there.
+    *wanted* is ``locals`` if values are to be shown, or empty. None if no object is there.
     """
+    shows_values = wanted == "locals"
     search, target = HeapSearch(python), int(address)
     if not len(search.alive(np.array([target], np.uint64))):
         return None
-    direct = DirectReferrers(search, python)
+    direct = DirectReferrers(search, python, shows_keys=shows_values)
     objects = direct.find(target) if len(search.pools) else _in_graph(python, target)
     frames = [
         {"address": frame.address, "type": "frame", "shown": frame.shown, "way": link.text}
         for frame in find_frames(python)
         if (link := direct.links.from_frame(frame, target))
     ]
-    show = _Showing(python, search)
+    show = _Showing(python, search, shows_values=shows_values)
     first = objects[: int(top)]
     shown = list(show.referrers(first, target, direct.links))
     return {
@@ -61,7 +62,7 @@ def _in_graph(python: Python, target: int) -> list[int]:
 
 def _way(python: Python, target: int, show: "_Showing") -> dict[str, Any]:
     heap = read_heap(python)
-    ways, node = Ways(heap), heap.node_of(target)
+    ways, node = Ways(heap, shows_values=show.shows_values), heap.node_of(target)
     nodes = ways.from_root(node) if node is not None else []
     objects = [heap.address_of(step) for step in nodes if step < len(heap.objects.rows)]
     return {
@@ -73,17 +74,20 @@ def _way(python: Python, target: int, show: "_Showing") -> dict[str, Any]:
 class _Showing:
     """Shows objects by their addresses."""
 
-    def __init__(self, python: Python, search: HeapSearch) -> None:
+    def __init__(self, python: Python, search: HeapSearch, *, shows_values: bool) -> None:
         self._values, self._search = Values(python), search
+        self.shows_values = shows_values
 
     def object(self, address: int) -> dict[str, Any]:
         search = self._search
         things, _ = search.words.things(np.array([address], np.uint64))
         row = int(search.types.find(things.word(8))[0])
+        name = search.names[row] if row >= 0 else ""
+        shown = f"<{name or 'unknown'} at {address:#x}>"
         return {
             "address": address,
-            "type": search.names[row] if row >= 0 else "",
-            "shown": self._values.show(address, _LONGEST),
+            "type": name,
+            "shown": self._values.show(address, _LONGEST) if self.shows_values else shown,
             "size": int(search.sizes.of(row, things)[0]) if row >= 0 else 0,
         }
 

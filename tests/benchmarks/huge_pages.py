@@ -4,10 +4,10 @@
 
 Each kind of heap is that of a process of its own: small Python objects (objects), arrays (numpy,
 without the huge pages that it would ask for itself), blocks of the C library (malloc). In that one
-process the bare clone is measured in turns with pauses, then the memory is collapsed, and both are
-measured again; the clone's median before is what the pause after is divided by. Where a step took
-too long, or no huge page was free, it is prepared anew. Targets at 1 GiB: at most 0.22 times for
-objects, and 0.06 times for the others.
+process the bare clone is measured in turns with pauses: first as the memory is, then with the
+memory collapsed right before each. The clone's median before is what the pause after is divided
+by. Where a step took too long, or no huge page was free, it is prepared anew. Targets at 1 GiB: at
+most 0.22 times for objects, and 0.06 times for the others.
 """
 
 import argparse
@@ -108,7 +108,11 @@ def measure(kind: str, mebibytes: int, rounds: int) -> None:
         size = resident()
         collapsed, seconds, longest, stops = collapse(pipeline)
         grown = resident() - size
-        after, pause_after = interleaved(lambda: bare_clone(None), pause, rounds)
+        after, pause_after = interleaved(
+            lambda: (collapse(pipeline), bare_clone(None))[1],
+            lambda: (collapse(pipeline), pause())[1],
+            rounds,
+        )
     del kept
     ratio = statistics.median(pause_after) / statistics.median(before)
     print(

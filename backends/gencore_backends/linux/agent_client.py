@@ -135,6 +135,8 @@ def ask_to_collapse(target: Target, *, total: float, stall: float, room: int) ->
             with _receive(connection, total + _PATIENCE) as answer:
                 return answer.values.get("huge_pages")
         except OSError as error:
+            if error.errno == errno.EBADMSG:  # nothing: it does not know what that is
+                return None
             raise _no_answer(target, error) from error
 
 

@@ -66,8 +66,9 @@ class Pipeline:
         filters: What their bytes pass on the way, the first one first: names, callables, or a
             `FilterSpec` of either. Nothing unfiltered is written to a disk.
         name: A template for the names of the dumps, see `gencore.naming`.
-        threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources, force,
-            huge_pages: see `DumpRequest`.
+        threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources, force:
+            see `DumpRequest`.
+        huge_pages: Whether its memory is first collapsed into huge pages, see `DumpRequest`.
         target, reason, fired: The process ID of another process to dump, and why; see
             `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a

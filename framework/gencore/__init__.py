@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from gencore.exclusion import Exclusion, exclude
     from gencore.filter import Filter
+    from gencore.huge_pages import HugePages
     from gencore.libraries import Library
     from gencore.output import ArtifactWriter, Output
     from gencore.process import MappedFile, ObservedProcess, ThreadRecord
@@ -88,6 +89,7 @@ __all__ = [
     "Filter",
     "FilterSpec",
     "GencoreError",
+    "HugePages",
     "IntegrityError",
     "Library",
     "MappedFile",
@@ -133,6 +135,7 @@ _PUBLIC_MODULES = (
     "errors",
     "verdict",
     "process",
+    "huge_pages",
     "report",
     "request",
     "annotations",

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import ClassVar
 
 from gencore.core_stream import CoreStream
+from gencore.huge_pages import HugePages
 from gencore.output import Output
 from gencore.process import MappedFile, ThreadRecord
 from gencore.request import DumpRequest
@@ -98,6 +99,11 @@ class Snapshot(AbstractContextManager["Snapshot"]):
     @property
     def facts(self) -> ProcessFacts | None:
         """What another process says of itself. Default: None, nothing is known."""
+        return None
+
+    @property
+    def huge_pages(self) -> HugePages | None:
+        """What another process has collapsed, because `DumpRequest.huge_pages`. Default: None."""
         return None
 
     def mapped_files(self) -> tuple[MappedFile, ...]:

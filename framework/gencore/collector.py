@@ -22,6 +22,7 @@ from typing import BinaryIO, ClassVar, Protocol
 import attrs
 
 from gencore.core_stream import CoreStream
+from gencore.huge_pages import HugePages
 from gencore.libraries import Library
 from gencore.output import ArtifactWriter
 from gencore.process import MappedFile, ObservedProcess, ThreadRecord
@@ -93,6 +94,8 @@ class DumpInProgress(ABC):
     observed_before: float
     """How many seconds before the instant collectors observed, and Python stacks were taken."""
     pause: Pause
+    huge_pages: HugePages | None
+    """What was collapsed before the pause; None if nobody has asked for that."""
     threads: tuple[ThreadRecord, ...]
     mapped_files: tuple[MappedFile, ...]
     """Every file that was mapped at the instant, the executable first, each path once."""

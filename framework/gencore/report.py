@@ -10,6 +10,7 @@ import attrs
 from gencore._instants import rfc3339
 from gencore._runtime.foreign_errors import text_of, type_name
 from gencore.errors import ExitCode, GencoreError
+from gencore.huge_pages import HugePages
 from gencore.process import ThreadRecord
 
 __all__ = [
@@ -160,6 +161,8 @@ class Report:
     call_seconds: float | None = None
     """How long the call that started it took; of another process's dump, None."""
     pause: Pause
+    huge_pages: HugePages | None = None
+    """What was collapsed for this dump, if that was asked for: `Pipeline.prepare`."""
     stages: tuple[Stage, ...] = ()
     """The steps in the order in which they ended, the parts of the pause first."""
     artifacts: tuple[Artifact, ...] = ()

@@ -94,6 +94,9 @@ class DumpRequest:
     """Whether a bundle takes in the Python files on the stacks, up to 16 MiB."""
     force: bool = attrs.field(default=False, validator=_check_flag)
     """Whether to go on where the estimate says that the artefacts will not fit on the disk."""
+    huge_pages: bool = attrs.field(default=False, validator=_check_flag)
+    """Whether the process first collapses its memory into huge pages, as `Pipeline.prepare` can:
+    the pause is shorter, for time before it. Of another process, its agent does that."""
     target: Target = attrs.field(factory=Target, converter=_to_target)
     """The process to dump."""
     reason: str | None = attrs.field(default=None, validator=_check_reason)

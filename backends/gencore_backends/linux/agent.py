@@ -16,6 +16,7 @@ from gencore_backends.linux.memory_cgroup import memory_cgroup, room_for_clone
 
 if TYPE_CHECKING:
     from gencore import DumpRequest
+    from gencore.huge_pages import HugePages
     from gencore.target import ArmedProcess, Target
     from gencore_backends.linux.capture import Capture
 
@@ -26,6 +27,7 @@ __all__ = [
     "ask_for_dump",
     "beat",
     "call_after_fork_in_parent",
+    "collapse_memory",
     "disarm",
     "find_target",
     "hand_over",
@@ -110,6 +112,13 @@ def why_not_recorded(request: "DumpRequest") -> str | None:
     from gencore_backends.linux import capture
 
     return capture.why_not_recorded(request)
+
+
+def collapse_memory() -> "HugePages":
+    """Collapse that of this process into huge pages."""
+    from gencore_backends.linux import huge_pages
+
+    return huge_pages.collapse_memory()
 
 
 def hand_over(request: "DumpRequest", channel: int, reader: int, facts: bytes) -> "Capture":

@@ -31,6 +31,7 @@ __all__ = [
     "ask",
     "ask_for_file",
     "ask_for_names",
+    "ask_to_collapse",
     "listening",
 ]
 
@@ -38,6 +39,8 @@ _REQUEST: Final = struct.Struct("=8sII16s32sII")
 _WISH: Final = struct.Struct("=16s16s")
 _PLACE: Final = struct.Struct("=QQ")
 """Start of a mapping, and offset in its file."""
+_COLLAPSE: Final = struct.Struct("=QQQ8x")
+"""Nanoseconds for everything and for a step, and the bytes to grow by."""
 _MARK: Final = "@gencore/"
 """With which the names of abstract sockets begin in /proc/net/unix."""
 _UNMAPPED: Final = 65534
@@ -117,6 +120,24 @@ def ask(
         what, remedy = _REFUSALS.get(refused, (f"its agent refuses ({refused})", None))
         raise TargetUnavailable(f"process {target.pid}: {what}", remedy=remedy)
     return answer
+
+
+def ask_to_collapse(target: Target, *, total: float, stall: float, room: int) -> list[Any] | None:
+    """Let it collapse its memory into huge pages; return the outcome, as `_native.collapse` does.
+
+    None if the agent is of a version that cannot. Raises `TargetUnavailable`.
+    """
+    packet = _packet(b"collapse", _COLLAPSE.pack(int(total * 1e9), int(stall * 1e9), room))
+    with _connect(target) as connection:
+        _limit(connection, total + _PATIENCE)
+        try:
+            connection.send(packet)
+            with _receive(connection, total + _PATIENCE) as answer:
+                return answer.values.get("huge_pages")
+        except OSError as error:
+            if error.errno == errno.EBADMSG:  # nothing: it does not know what that is
+                return None
+            raise _no_answer(target, error) from error
 
 
 def ask_for_names(target: Target) -> dict[int, str]:
@@ -349,10 +370,10 @@ def _peer(connection: socket.socket) -> tuple[int, int]:
     return pid, user
 
 
-def _receive(connection: socket.socket) -> Answer:
+def _receive(connection: socket.socket, patience: float = _PATIENCE) -> Answer:
     """Receive the packets of one answer. Raises OSError."""
     text, descriptors = bytearray(), []
-    end_by = time.monotonic() + _PATIENCE
+    end_by = time.monotonic() + patience
     try:
         while len(text) < _LARGEST_ANSWER and time.monotonic() < end_by:
             packet, fds, _, _ = socket.recv_fds(connection, _PACKET, _MOST_DESCRIPTORS)

@@ -8,6 +8,7 @@ from gencore.output import Output
 from gencore_backends.linux.agent_client import ask
 from gencore_backends.linux.elf_snapshot import FileSnapshot, PipeSnapshot
 from gencore_backends.linux.hidden_access import HiddenAccess
+from gencore_backends.linux.huge_pages import collapse_memory_of
 from gencore_backends.linux.passed_origin import PassedOrigin, facts_of
 from gencore_backends.linux.process_access import AgentAccess
 
@@ -22,6 +23,8 @@ _COPY: Final = "mapped-file-{}"
 def take_by_agent(request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:
     """Take it. Raises `CoreFailed` and `TargetUnavailable`."""
     capture = _Capture(request, _Copies(output))
+    if request.huge_pages:
+        capture.huge_pages = collapse_memory_of(request.target)
     if to_file:
         return FileSnapshot(capture.take, output, capture)
     return PipeSnapshot(capture.take, capture)

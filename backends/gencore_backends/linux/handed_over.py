@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from gencore import DumpRequest
+from gencore.huge_pages import HugePages
 from gencore.process import PythonFrame, PythonThread
 from gencore.target import Handover, ProcessFacts
 from gencore_backends.linux.elf_snapshot import PipeSnapshot
@@ -27,6 +28,7 @@ class HandedSnapshot(PipeSnapshot):
         values, descriptors = handover.take(request, backend)
         self._reader = io.FileIO(descriptors.pop("core"), "rb")
         origin.facts = _facts_of(values)
+        origin.huge_pages = _huge_pages_of(values)
 
         def take(taken: "list[_native.Snapshot]") -> None:
             taken.append(origin.take_over(values, descriptors))
@@ -41,6 +43,11 @@ def _facts_of(values: Mapping[str, Any]) -> ProcessFacts | None:
     threads = tuple(_thread(row) for row in values["facts"]["python_threads"])
     before = (values["began_ns"] - values["facts"]["observed_ns"]) / 1e9
     return attrs.evolve(facts, python_threads=threads, observed_before=max(0.0, before))
+
+
+def _huge_pages_of(values: Mapping[str, Any]) -> HugePages | None:
+    row = (values["facts"] or {}).get("huge_pages")
+    return None if row is None else HugePages(**row)
 
 
 def _thread(row: dict[str, Any]) -> PythonThread:

@@ -41,6 +41,9 @@ class LinuxPtrace(LinuxBackend):
         if request.threads == "caller":
             text = "threads='caller' is unsupported: no thread of the target is the calling one"
             reasons.append(Reason(text, "pass threads='auto'"))
+        if request.huge_pages:
+            text = "huge_pages=True is unsupported: it takes the agent of an armed process"
+            reasons.append(Reason(text, "start it with: gencore exec -- COMMAND"))
         if reasons:
             return Verdict.no(*reasons)
         return Verdict.yes(core_size=preflight.core_size_of(request))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from gencore import CoreFailed, MappedFile, Snapshot, ThreadRecord
+from gencore.huge_pages import HugePages
 from gencore.runtime import reraise_if_from_handler
 from gencore.target import ProcessFacts
 from gencore_backends.linux.child import Child
@@ -33,6 +34,7 @@ class Origin:
     access: ProcessAccess = THIS_PROCESS
     excluded: tuple[tuple[int, int], ...] = ()
     facts: ProcessFacts | None = None
+    huge_pages: HugePages | None = None
 
     def let_begin(self, child: Child) -> None:
         """Let the clone begin: the pause is over."""
@@ -99,6 +101,11 @@ class LinuxSnapshot(Snapshot):
     def facts(self) -> ProcessFacts | None:
         """What another process says of itself."""
         return self._origin.facts
+
+    @property
+    def huge_pages(self) -> HugePages | None:
+        """What the process has collapsed for this dump."""
+        return self._origin.huge_pages
 
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Read the memory map, a moment after the instant."""

@@ -68,7 +68,7 @@ class ManifestCollector(Collector):
         files = contents.section(dump)
         return {
             "schema": SCHEMA,
-            "schema_version": "1.3",
+            "schema_version": "1.4",
             "bundle_id": dump.id,
             "name": dump.name,
             "created_at": status.rfc3339(dump.created_at),

@@ -19,6 +19,7 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
         "result": result,
         "exit_code": _exit_code(dump, result),
         "pause_ms": _milliseconds(dump.pause.total),
+        "huge_pages": dump.huge_pages and attrs.asdict(dump.huge_pages),
         "stages": [_stage(stage) for stage in dump.stages],
         "failed": [{"part": part.part, "reason": part.reason} for part in dump.failed],
         "skipped": [attrs.asdict(part) for part in dump.skipped],

@@ -24,12 +24,13 @@ from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.collector import Collector
 from gencore.errors import CoreFailed, GencoreError, TimedOut
+from gencore.huge_pages import HugePages
 from gencore.process import ObservedProcess
 from gencore.report import Pause, Stage
 from gencore.request import DumpRequest
 from gencore.target import ProcessFacts
 
-__all__ = ["observers_of_others", "take_instant"]
+__all__ = ["note_huge_pages", "observers_of_others", "take_instant"]
 
 _one_at_a_time: Final = lock_that_no_child_inherits()
 """Reentrant: a signal handler may ask for a dump in the middle of another."""
@@ -90,6 +91,7 @@ def _take_other(
         )
         dump.pause = _pause_of(snapshot, seconds)
         _note_pause(dump, began_at)
+        note_huge_pages(dump, snapshot.huge_pages)
         if dump.facts is not None and dump.facts.python_threads is not None:
             process = ObservedProcess(dump.request.target.pid, dump.facts.python_threads)
             dump.observed_before = dump.facts.observed_before
@@ -205,6 +207,15 @@ def _pause_of(snapshot: Snapshot, seconds: float) -> Pause:
     return Pause(
         total=seconds if snapshot.pause is None else _seconds(snapshot.pause), phases=phases
     )
+
+
+def note_huge_pages(dump: DumpState, found: HugePages | None) -> None:
+    """Note what was collapsed for a dump, and warn if that is not all that was asked for."""
+    dump.huge_pages = found
+    if found is None and dump.request.huge_pages:
+        dump.warnings.append("huge pages: nothing was collapsed: the target or the backend cannot")
+    elif found is not None and found.stopped is not None:
+        dump.warnings.append(f"huge pages: {found}")
 
 
 def _note_pause(dump: DumpState, begin: datetime) -> None:

@@ -43,6 +43,7 @@ def make_report(dump: DumpState, result: Result, artifacts: tuple[Artifact, ...]
         recorder_reason=dump.recorder_reason,
         call_seconds=dump.call_seconds,
         pause=dump.pause,
+        huge_pages=dump.huge_pages,
         stages=tuple(dump.stages),
         artifacts=artifacts,
         threads=dump.threads,

@@ -17,7 +17,7 @@ from gencore._listeners.spans import trace_ids
 from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
 from gencore._pipeline.earlier_dumps import EarlierDumps
-from gencore._pipeline.instant import observers_of_others, take_instant
+from gencore._pipeline.instant import note_huge_pages, observers_of_others, take_instant
 from gencore._pipeline.outcome import note_failure
 from gencore._pipeline.participant import Participant
 from gencore._pipeline.room import check_room
@@ -32,12 +32,14 @@ from gencore._recorder.starting import check_by_recorder, refuse, start_by_recor
 from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
+from gencore._runtime.platform_agent import agent
 from gencore._settings.mapping import options_from_mapping
 from gencore._settings.options import Options
 from gencore._settings.sources import resolve_settings
 from gencore.annotations import with_standing
 from gencore.backend import Backend, Snapshot
 from gencore.errors import OutputError, Refused, Unsupported, UsageError
+from gencore.huge_pages import HugePages
 from gencore.naming import dump_id, dump_name, pattern_of
 from gencore.output import Output
 from gencore.report import Report, describe_error
@@ -66,6 +68,7 @@ class Pipeline:
         name: A template for the names of the dumps, see `gencore.naming`.
         threads, content, timeout, annotations, with_dontdump, allow_undumpable, sources, force:
             see `DumpRequest`.
+        huge_pages: Whether its memory is first collapsed into huge pages, see `DumpRequest`.
         target, reason, fired: The process ID of another process to dump, and why; see
             `DumpRequest`.
         on_event: Called with each event of each dump, see `gencore.events`, in order and on a
@@ -80,6 +83,7 @@ class Pipeline:
         settings = resolve_settings(options)
         self._settings = settings
         self._prepared: str | NoRecorder | None = None
+        self._huge_pages: HugePages | None = None
         self._directory = settings.directory
         self._name = settings.name
         self._on_event = settings.on_event
@@ -134,7 +138,9 @@ class Pipeline:
             raise NoRecorder
         if isinstance(self._prepared, NoRecorder):
             raise self._prepared
-        return start_by_recorder(self._settings, backend=self._prepared)
+        return start_by_recorder(
+            self._settings, backend=self._prepared, huge_pages=self._huge_pages
+        )
 
     def start_here(self, reason: str) -> Dump:
         """Like `start`, on a thread of this process; *reason* is why."""
@@ -160,8 +166,11 @@ class Pipeline:
                 dump.warnings.extend(warnings)
                 dump.output.refuse_rival()
             announcers = self._announcers(dump.name)
+            collapsed = self._collapse() if self._request.huge_pages else self._huge_pages
             snapshot = take_instant(dump, backend, participants)
             dump.recorder_reason = reason or None
+            if self._request.target.other is None:
+                note_huge_pages(dump, collapsed)
             dump.call_seconds = time.perf_counter() - began
             worker = Worker(dump, snapshot, participants, verdict.core_size, announcers)
             handle = worker.handle()
@@ -173,18 +182,32 @@ class Pipeline:
             raise
         return handle
 
-    def prepare(self) -> None:
+    def prepare(self, *, huge_pages: bool = False) -> HugePages | None:
         """Do all that can be done beforehand, so that `start` takes little longer than its pause.
 
         A recorder loads and checks everything, as `check` does, and ends. What later dumps would
-        still refuse, such as a disk that is full by then, is an error in their reports. Raises
-        what `check` raises.
+        still refuse, such as a disk that is full by then, is an error in their reports.
+
+        With *huge_pages* the memory of this process is then collapsed into huge pages, which makes
+        the pause of a dump that soon follows several times shorter. It takes about 0.3 s of CPU
+        for each GiB, in steps of milliseconds for which other threads may have to wait, and stops
+        where it would disturb: what is returned, and in the reports of later dumps, says how far
+        it came. What the program writes while a dump lasts is in small pages again: prepare anew.
+
+        Raises what `check` raises, and `Unsupported` where there are no huge pages.
         """
         try:
             self._prepared = check_by_recorder(self._settings)
         except NoRecorder as reason:
             self._prepared = reason
             self.check()
+        if huge_pages:
+            self._huge_pages = self._collapse()
+        return self._huge_pages if huge_pages else None
+
+    def _collapse(self) -> HugePages | None:
+        """Collapse the memory of this process; that of another one its agent collapses."""
+        return agent().collapse_memory() if self._request.target.other is None else None
 
     def check(self) -> str:
         """Raise what `start` would raise before the pause, or what would fail then already.

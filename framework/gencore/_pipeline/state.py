@@ -12,6 +12,7 @@ from gencore._pipeline.stores import Stores
 from gencore._python_sources import describe_sources
 from gencore.collector import Packing
 from gencore.core_stream import CoreStream
+from gencore.huge_pages import HugePages
 from gencore.libraries import Library, describe
 from gencore.output import Output
 from gencore.process import MappedFile, ThreadRecord
@@ -47,6 +48,7 @@ class DumpState:
     call_seconds: float | None = None
     observed_before: float = 0.0
     paused_at: datetime | None = None
+    huge_pages: HugePages | None = None
     pause: Pause = attrs.field(factory=lambda: Pause(total=0.0))
     threads: tuple[ThreadRecord, ...] = ()
     mapped_files: tuple[MappedFile, ...] = ()

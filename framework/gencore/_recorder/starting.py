@@ -33,6 +33,7 @@ from gencore._version import __version__
 from gencore.arming import Capture
 from gencore.errors import GencoreError, Unsupported
 from gencore.events import Listener
+from gencore.huge_pages import HugePages
 from gencore.naming import dump_id, dump_name
 from gencore.process import ObservedProcess
 from gencore.request import DumpRequest
@@ -110,7 +111,7 @@ class _Recorder:
             raise NoRecorder(f"the recorder sent {message.kind!r}")
         return message.value
 
-    def hand_over(self, request: DumpRequest) -> Capture:
+    def hand_over(self, request: DumpRequest, huge_pages: HugePages | None) -> Capture:
         """Capture this process, and pass what leads to the capture to the recorder."""
         observed = ObservedProcess().python_threads()
         facts = {
@@ -119,6 +120,7 @@ class _Recorder:
             "annotations": standing.annotations.copy(),
             "python_threads": [attrs.asdict(thread) for thread in observed],
             "observed_ns": time.monotonic_ns(),
+            "huge_pages": huge_pages and attrs.asdict(huge_pages),
         }
         request = request.without(standing.excluded_ranges())
         text = json.dumps(facts).encode()
@@ -134,12 +136,14 @@ def _raise_what_it_says(message: Message) -> None:
         raise NoRecorder(f"the recorder failed: {message.value!r}")
 
 
-def start_by_recorder(settings: Settings, *, backend: str | None = None) -> Dump:
+def start_by_recorder(
+    settings: Settings, *, backend: str | None = None, huge_pages: HugePages | None = None
+) -> Dump:
     """Take the instant, and return once a recorder makes a dump of it.
 
     With the name of the *backend*, which is known of a pipeline that was prepared, the recorder is
     not waited for: what it then refuses is in the report. Raises `NoRecorder`, and what
-    `Pipeline.start` raises.
+    `Pipeline.start` raises. *huge_pages*: what was collapsed before, for the report.
     """
     began = time.perf_counter()
     stay = Stay()
@@ -148,11 +152,13 @@ def start_by_recorder(settings: Settings, *, backend: str | None = None) -> Dump
     try:
         recorder = _Recorder(settings, stay)
         request = settings.request
+        if request.huge_pages:  # while the recorder loads what it needs
+            huge_pages = agent().collapse_memory()
         if backend is None:
             ready = recorder.expect("ready")
             backend, request = ready["backend"], DumpRequest(**ready["wish"])
         settle()
-        capture = recorder.hand_over(request)
+        capture = recorder.hand_over(request, huge_pages)
         recording = Recording(
             recorder=recorder.process,
             capture=capture,

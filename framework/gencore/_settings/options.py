@@ -152,5 +152,6 @@ class Options(TypedDict, total=False):
     allow_undumpable: bool
     sources: bool
     force: bool | None
+    huge_pages: bool
     on_event: Listener | None
     listeners: Sequence[ListenerChoice]

@@ -60,6 +60,12 @@ def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) 
 )
 @click.option("--allow-undumpable", is_flag=True, default=None, help="See prctl(2).")
 @click.option("--force", is_flag=True, default=None, help="Dump even if disk space may run out.")
+@click.option(
+    "--huge-pages",
+    is_flag=True,
+    default=None,
+    help="Collapse its memory into huge pages first: a shorter pause, for time before it.",
+)
 @click.option("--fit", is_flag=True, help="Less content where memory is short for the clone.")
 @quiet_option
 @json_option

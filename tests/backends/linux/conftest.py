@@ -1,6 +1,8 @@
 """The files that stop threads, and native programs built from them."""
 
+import contextlib
 import json
+import os
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,3 +56,24 @@ def run():
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     return rows_of
+
+
+@pytest.fixture
+def cgroup():
+    """Return a function that moves a process into a memory cgroup with a limit in bytes."""
+    top = Path("/sys/fs/cgroup/memory")
+    made = top / f"gencore-test-{os.getpid()}"
+    try:
+        made.mkdir()
+    except OSError:
+        pytest.skip("needs a hierarchy of memory cgroups of version 1, and the right to add one")
+
+    def move(pid, limit):
+        (made / "memory.limit_in_bytes").write_text(str(limit))
+        (made / "cgroup.procs").write_text(str(pid))
+
+    yield move
+    for pid in (made / "cgroup.procs").read_text().split():
+        with contextlib.suppress(ProcessLookupError):
+            (top / "cgroup.procs").write_text(pid)
+    made.rmdir()

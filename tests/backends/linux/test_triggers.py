@@ -168,27 +168,6 @@ def test_a_limit_on_the_address_space_is_a_limit_of_memory(service):
     assert_measured(manifest, 80, "percent", within=100)
 
 
-@pytest.fixture
-def cgroup():
-    """Return a function that moves a process into a memory cgroup with a limit in bytes."""
-    top = Path("/sys/fs/cgroup/memory")
-    made = top / f"gencore-test-{os.getpid()}"
-    try:
-        made.mkdir()
-    except OSError:
-        pytest.skip("needs a hierarchy of memory cgroups of version 1, and the right to add one")
-
-    def move(pid, limit):
-        (made / "memory.limit_in_bytes").write_text(str(limit))
-        (made / "cgroup.procs").write_text(str(pid))
-
-    yield move
-    for pid in (made / "cgroup.procs").read_text().split():
-        with contextlib.suppress(ProcessLookupError):
-            (top / "cgroup.procs").write_text(pid)
-    made.rmdir()
-
-
 def test_a_share_is_that_of_the_cgroup_and_the_dump_fits_into_it(service, cgroup):
     """It has less content where there is no room for all that a clone may copy."""
     limited = service("", "")

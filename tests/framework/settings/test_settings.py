@@ -352,6 +352,7 @@ def test_a_mapping_may_say_whatever_an_argument_may(tmp_path):
         "allow_undumpable": True,
         "sources": True,
         "force": True,
+        "huge_pages": True,
     }
 
     assert options_from_mapping(values) == values

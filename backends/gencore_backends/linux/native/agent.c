@@ -165,7 +165,7 @@ static void answer_one(struct connection *connection)
 	int pidfd = -1;
 
 	if (may_ask(fd))
-		pidfd = service_answer(fd);
+		pidfd = service_answer(fd, agent.wake);
 	else
 		service_refuse(fd, "other-user");
 	close_one(&connection->fd);

@@ -15,14 +15,8 @@
 static struct text read_map(void)
 {
 	struct text text = {.data = NULL};
-	int fd = open("/proc/thread-self/maps", O_RDONLY | O_CLOEXEC);
-	char part[4096];
-	ssize_t size;
 
-	while (fd >= 0 && (size = read(fd, part, sizeof(part))) > 0)
-		text_add_bytes(&text, part, (size_t)size);
-	if (fd >= 0)
-		close(fd);
+	text_add_file(&text, "/proc/thread-self/maps");
 	text_add_bytes(&text, "", 1);
 	return text;
 }

@@ -17,6 +17,7 @@
 #include "agent.h"
 #include "descriptors.h"
 #include "module_gil.h"
+#include "module_huge_pages.h"
 #include "module_python.h"
 #include "module_spawn.h"
 #include "module_tracer.h"
@@ -535,6 +536,7 @@ static PyMethodDef methods[] = {
 	{"reap_left_clones", native_reap_left_clones, METH_O, native_reap_left_clones_doc},
 	{"socket_in_network", native_socket_in_network, METH_O, socket_in_network_doc},
 	{"runs", native_runs, METH_O, runs_doc},
+	{"collapse", native_collapse, METH_VARARGS, native_collapse_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
 	{"spawn_with_message", native_spawn_with_message, METH_VARARGS,
 	 native_spawn_with_message_doc},

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -139,7 +140,8 @@ static bool is_understood(const struct capture_request *request)
 	if (memcmp(request->magic, "gencore", sizeof(request->magic)) ||
 	    !is_name(request->action, sizeof(request->action)))
 		return false;
-	if (is_for(request, "file") || is_for(request, "names") || is_for(request, "describe"))
+	if (is_for(request, "file") || is_for(request, "names") || is_for(request, "describe") ||
+	    is_for(request, "collapse"))
 		return true;
 	return is_for(request, "capture") && is_name(request->content, sizeof(request->content)) &&
 	       is_name(request->threads, sizeof(request->threads));
@@ -531,6 +533,63 @@ static void send_file(int connection, const struct capture_request *request)
 	close(file);
 }
 
+/* ---------------------------------------------------------------------------------- huge pages */
+
+static bool can_be_read(int fd)
+{
+	struct pollfd row = {.fd = fd, .events = POLLIN};
+
+	return poll(&row, 1, 0) > 0;
+}
+
+/* Without the turn: others may capture this process meanwhile. */
+static struct collapse_result collapse_until(const struct collapse_limits *limits, int wake)
+{
+	struct collapse collapse;
+
+	collapse_begin(&collapse, limits);
+	while (collapse_next(&collapse))
+		if (can_be_read(wake))
+			collapse_stop(&collapse, "interrupted", 0);
+	collapse_end(&collapse);
+	return collapse.result;
+}
+
+static void add_amount(struct text *text, uint64_t number)
+{
+	text_add_number(text, number);
+	text_add(text, ",");
+}
+
+/* In the order of the fields. */
+static void add_result(struct text *text, const struct collapse_result *result)
+{
+	text_add(text, ",\"huge_pages\":[");
+	add_amount(text, result->huge_before);
+	add_amount(text, result->huge_after);
+	add_amount(text, result->private_after);
+	add_amount(text, result->shared);
+	add_amount(text, result->steps);
+	add_amount(text, result->longest_ns);
+	add_amount(text, result->total_ns);
+	text_add_string(text, result->stopped);
+	text_add(text, ",");
+	text_add_number(text, (uint64_t)result->err);
+	text_add(text, "]");
+}
+
+static void send_collapsed(int connection, const struct collapse_limits *limits, int wake)
+{
+	const struct descriptors none = {.count = 0};
+	struct text text = begin_answer();
+	struct collapse_result result = collapse_until(limits, wake);
+
+	add_result(&text, &result);
+	text_add(&text, "}");
+	send_answer(connection, &text, &none);
+	text_free(&text);
+}
+
 /* ------------------------------------------------------------------------------- what comes in */
 
 void service_refuse(int connection, const char *word)
@@ -549,7 +608,7 @@ void service_refuse(int connection, const char *word)
 	text_free(&text);
 }
 
-int service_answer(int connection)
+int service_answer(int connection, int wake)
 {
 	struct capture_request request;
 	int given[GIVEN] = {-1, -1};
@@ -561,6 +620,8 @@ int service_answer(int connection)
 		send_file(connection, &request);
 	else if (is_for(&request, "names"))
 		send_names(connection);
+	else if (is_for(&request, "collapse"))
+		send_collapsed(connection, &request.collapse, wake);
 	else
 		pidfd = answer(connection, &request, given);
 	close_given(given);

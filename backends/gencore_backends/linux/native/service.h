@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "huge_pages.h"
 #include "snapshot.h"
 
 /*
@@ -16,7 +17,7 @@ struct capture_request {
 	char magic[8]; /* "gencore" */
 	uint32_t version;
 	uint32_t timeout_ms; /* for stopping threads */
-	char action[16];     /* "describe", "capture", "names" of threads, or "file" */
+	char action[16];     /* "describe", "capture", "names" of threads, "file", or "collapse" */
 	union {
 		struct {
 			char content[16];
@@ -26,6 +27,7 @@ struct capture_request {
 			uint64_t start;	 /* of a mapping of the file */
 			uint64_t offset; /* of the part, in the file: a multiple of the page size */
 		} file;
+		struct collapse_limits collapse; /* of the process's memory into huge pages */
 	};
 	uint32_t with_dontdump;
 	uint32_t allow_undumpable;
@@ -49,10 +51,10 @@ int service_set_facts(const char *json, size_t size);
 int service_set_excluded(struct ranges excluded);
 
 /*
- * Read a request that has arrived, and answer it. Returns the pidfd of a clone, for the caller to
- * reap and close, or -1.
+ * Read a request that has arrived, and answer it. What takes long is given up once *wake* can be read.
+ * Returns the pidfd of a clone, for the caller to reap and close, or -1.
  */
-int service_answer(int connection);
+int service_answer(int connection, int wake);
 
 /* Read a request that has arrived, and answer why nothing is done: in a word. */
 void service_refuse(int connection, const char *word);

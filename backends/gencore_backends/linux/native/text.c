@@ -2,8 +2,11 @@
 #define _GNU_SOURCE
 #include "text.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "proc_text.h"
 
@@ -57,6 +60,23 @@ void text_add_string(struct text *text, const char *added)
 	text_add(text, "\"");
 	text_add(text, added);
 	text_add(text, "\"");
+}
+
+int text_add_file(struct text *text, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char part[4096];
+	ssize_t size;
+	int err;
+
+	if (fd < 0)
+		return -1;
+	while ((size = read(fd, part, sizeof(part))) > 0)
+		text_add_bytes(text, part, (size_t)size);
+	err = size < 0 ? errno : ENOMEM;
+	close(fd);
+	errno = err;
+	return size < 0 || !text->data ? -1 : 0;
 }
 
 void text_free(struct text *text)

@@ -20,6 +20,9 @@ void text_add_number(struct text *text, uint64_t number);
 /* A string without characters that JSON escapes, or null. */
 void text_add_string(struct text *text, const char *added);
 
+/* All of a file, such as those of proc(5). Returns 0, or -1 with errno set. */
+int text_add_file(struct text *text, const char *path);
+
 void text_free(struct text *text);
 
 #endif

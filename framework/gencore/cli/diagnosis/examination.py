@@ -13,7 +13,7 @@ from gencore._plugins.catalogue import faults_of_policy
 from gencore._settings.options import Options
 from gencore._settings.sources import resolve_settings
 from gencore.arming import find_target
-from gencore.cli.diagnosis import access, limits, place, readers
+from gencore.cli.diagnosis import access, limits, pages, place, readers
 from gencore.cli.diagnosis.row import Case, Row
 from gencore.errors import (
     ExitCode,
@@ -41,6 +41,7 @@ _CHECKS: Final[tuple[Callable[[Case], Iterable[Row]], ...]] = (
     limits.descriptors,
     limits.processes,
     limits.memory,
+    pages.small_pages,
     readers.readers,
 )
 """Each yields what it has found, in the order in which it is shown."""

@@ -1,0 +1,77 @@
+"""Collapses memory into huge pages: of this process, or of another one by its agent."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from gencore.huge_pages import HugePages
+from gencore_backends.linux import _native
+from gencore_backends.linux.memory_cgroup import room_for_clone
+
+if TYPE_CHECKING:
+    from gencore.target import Target
+
+__all__ = ["collapse_memory", "collapse_memory_of"]
+
+_TOTAL: Final = 10.0
+"""Seconds. The agent does nothing else meanwhile."""
+_STALL: Final = 0.05
+"""Seconds for a step: a longer one holds the process up for as long as a clone of about 2 GiB."""
+_LEFT_FREE: Final = 64 << 20
+"""Bytes that the machine and the cgroup keep free: the clone and the recorder need some too."""
+_STOPPED: Final = {
+    "disabled": "this process may have none (PR_SET_THP_DISABLE, see prctl(2))",
+    "unsupported": "this kernel collapses none on request; Linux 6.1 and later do, if built so",
+    "page-size": "only pages of 4 KiB are collapsed",
+    "unreadable": "the memory map cannot be read",
+    "stall": "step {steps} took {longest:.0f} ms",
+    "failed": "the kernel had no huge page for step {steps}",
+    "memory": "too little memory is free after step {steps}",
+    "time": "its time was over after step {steps}",
+    "interrupted": "the agent ended, or the process forked, after step {steps}",
+}
+
+
+def collapse_memory(*, total: float = _TOTAL, stall: float = _STALL) -> HugePages:
+    """Collapse that of this process, in so many seconds, until a step takes *stall* seconds."""
+    row = _native.collapse(int(total * 1e3), int(stall * 1e3), _room_to_grow(os.getpid()))
+    return _outcome(row)
+
+
+def collapse_memory_of(target: "Target") -> HugePages | None:
+    """Let the agent of an armed process do the same; None if it is too old for that.
+
+    Raises `TargetUnavailable`.
+    """
+    from gencore_backends.linux.agent_client import ask_to_collapse
+
+    pid = target.visible if target.hidden is None else None
+    room = _room_to_grow(pid or os.getpid())
+    row = ask_to_collapse(target, total=_TOTAL, stall=_STALL, room=room)
+    return None if row is None else _outcome(row)
+
+
+def _room_to_grow(pid: int) -> int:
+    """Return the bytes by which a process may grow."""
+    room = room_for_clone(pid)
+    return 0 if room is None else max(0, room[0] - _LEFT_FREE)
+
+
+def _outcome(row: "Sequence[Any]") -> HugePages:
+    """Return what the native part says; see native/huge_pages.h."""
+    before, after, private, shared, steps, longest_ns, total_ns, stopped, number = row
+    return HugePages(
+        collapsed=max(0, after - before),
+        already=before,
+        small=max(0, private - after),
+        shared=shared,
+        steps=steps,
+        longest_step=longest_ns / 1e9,
+        seconds=total_ns / 1e9,
+        stopped=None if stopped is None else _why(stopped, steps, longest_ns / 1e6, number),
+    )
+
+
+def _why(stopped: str, steps: int, longest: float, number: int) -> str:
+    text = _STOPPED.get(stopped, stopped).format(steps=steps, longest=longest)
+    return f"{text} ({os.strerror(number)})" if number else text

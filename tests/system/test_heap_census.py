@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 PROGRAMS = Path(__file__).parent / "programs"
+NATIVE = Path(__file__).parents[1] / "native"
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -37,6 +38,56 @@ def count(installed, tmp_path_factory):
         return json.loads(done.stdout)
 
     return run
+
+
+@pytest.fixture
+def load_malloc(tmp_path, monkeypatch):
+    """Return a function that loads a library, made of a C file, which is called as jemalloc is."""
+
+    def load(source):
+        library = tmp_path / "libjemalloc.so.2"
+        made = ["cc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-x", "c", source, "-o", library]
+        subprocess.run(made, check=True)
+        monkeypatch.setenv("LD_PRELOAD", str(library))
+
+    return load
+
+
+@pytest.mark.parametrize(
+    ("allocator", "said"),
+    [
+        ("pymalloc", "the malloc is unsupported: jemalloc: objects of over 512 bytes are missing"),
+        pytest.param(
+            "malloc",
+            "the memory allocator is unsupported: jemalloc",
+            marks=pytest.mark.exhaustive,
+        ),
+    ],
+)
+def test_what_another_malloc_has_is_said_to_be_missing(count, load_malloc, tool, allocator, said):
+    """Nothing is counted there that only looks like an object; small ones are in pools."""
+    load_malloc(NATIVE / "bump_malloc.c")
+    bundle = count("private", allocator)["bundle"]
+    heap = [tool("gencore"), "heap", "--quiet", "--json", bundle]
+    environment = {**os.environ, "XDG_CACHE_HOME": f"{bundle}.cache", "LD_PRELOAD": ""}
+    done = subprocess.run(heap, capture_output=True, text=True, check=False, env=environment)
+
+    assert (done.returncode, done.stderr) == (3, f"gencore: {said}\n")
+    shown = json.loads(done.stdout)
+    assert shown["other_malloc"] == "jemalloc"
+    assert shown["memory"]["large_objects"] == 0
+    assert bool(shown["types"]) == (allocator == "pymalloc")
+
+
+@pytest.mark.parametrize("allocator", ["pymalloc", "malloc"])
+def test_a_malloc_that_is_loaded_but_not_used_hides_nothing(
+    count, heap_of, load_malloc, allocator
+):
+    """A library may have one for itself."""
+    load_malloc("/dev/null")
+    shown = heap_of(count("private", allocator)["bundle"])
+
+    assert (shown["allocator"], shown["other_malloc"]) == (allocator, None)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ class Census:
 
     allocator: Allocator
     """Of small objects. ``unknown``: neither pools nor chunks of glibc's malloc were found."""
+    other_malloc: str | None
+    """Which other malloc large objects are from, such as ``jemalloc``: they were not found."""
     types: tuple[TypeCount, ...]
     """Largest size first."""
     largest: tuple[LargestObject, ...]
@@ -111,6 +113,7 @@ class Counting:
         search, in_all = self._search, self._tally.allocated_bytes
         return Census(
             allocator=self._allocator,
+            other_malloc=None if in_all > self._in_pools else search.other_malloc,
             types=self._tally.counts(),
             largest=self._tally.largest(),
             memory=_memory_use(search.pools, search.runs, self._used, self._in_pools, in_all),

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis.chunks import ChunkLayout, LargeObjects, find_large_objects, runs_outside
+from gencore.analysis.mallocs import malloc_loaded
 from gencore.analysis.pools import LARGEST_BLOCK, Pools, blocks_in_use, find_pools
 from gencore.analysis.python import Python
 from gencore.analysis.recognition import Recognition
@@ -25,6 +26,8 @@ _DEBUG_HEAD: Final = 16
 _DEBUG_TAIL: Final = 8
 """Bytes that it puts behind one, of the pattern too."""
 _PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
+_FEWEST_LARGE, _FEWEST = 100, 5000
+"""Objects that a Python has in chunks, beside pools and without, as soon as it has started."""
 
 
 @attrs.frozen(eq=False)
@@ -71,6 +74,7 @@ class HeapSearch:
     """Finds objects: first those in pools, then those outside of them."""
 
     def __init__(self, python: Python) -> None:
+        self.other_malloc = malloc_loaded(python.memory)
         self.words = Words(python.memory)
         self.pools = find_pools(self.words)
         self.runs = list(runs_outside(self.words, self.pools))
@@ -112,9 +116,17 @@ class HeapSearch:
         large, layout = max(tries, key=lambda found: len(found[0].rows))
         things, _ = self.words.things(large.addresses)
         alive = self._recognition.alive(things, large.rows)
+        if self._are_chance(int(alive.sum())):
+            alive[:] = False
         found = things.chosen(alive), large.rows[alive], large.chunks[alive]
         allocator = _allocator(self.pools, large=bool(alive.any()), debugging=layout.in_front > 0)
         return allocator, found
+
+    def _are_chance(self, count: int) -> bool:
+        """Whether so few objects are in chunks that these only look like some."""
+        if len(self.pools):
+            return self.other_malloc is not None and count < _FEWEST_LARGE
+        return count < _FEWEST
 
     def _in_chunks(self, layout: ChunkLayout) -> LargeObjects:
         return find_large_objects(self.words, self.types, self.sizes, self.runs, layout)

@@ -29,10 +29,7 @@ from gencore.errors import ExitCode
 
 __all__ = ["heap_command", "is_heap_missing"]
 
-_UNKNOWN_ALLOCATOR: Final = (
-    "gencore: the memory allocator is unsupported: neither pools of CPython nor chunks of glibc's "
-    "malloc were found"
-)
+_NEITHER: Final = "neither pools of CPython nor chunks of glibc's malloc were found"
 _COLUMNS: Final = ("count", "size", "allocated")
 _USES: Final = {
     "objects_in_pools": "objects in pools",
@@ -60,8 +57,9 @@ def heap_command(
 
     The size is what sys.getsizeof returns, an object's own buffers included; allocated is the
     memory of the objects without these, rounded up as the allocator does. Static objects of the
-    interpreter and of libraries are not counted. If the core lacks heap, or is truncated, the
-    exit code is 3; what then keeps what alive is unknown.
+    interpreter and of libraries are not counted. If the core lacks heap, is truncated, or objects
+    of it are missing because they are from another malloc, such as jemalloc, the exit code is 3;
+    what then keeps what alive is unknown.
 
     --retained shows the objects that retain most: what would be freed if the object went, itself
     and all that only it keeps alive. Each is shown by the shortest way from a module or a thread,
@@ -85,12 +83,23 @@ def heap_command(
     else:
         for line in _lines(ManifestValue(census), top):
             click.echo(line)
-    if missing:
-        return ExitCode.PARTIAL
+    unsupported = _unsupported(census)
+    if unsupported and not missing:
+        click.echo(f"gencore: {escape_unprintable(unsupported)}", err=True)
+    code = print_incomplete(census["incomplete"])
+    return ExitCode.PARTIAL if missing or unsupported else code
+
+
+def _unsupported(census: dict[str, Any]) -> str | None:
+    """Return why objects are missing that the core has, if they are."""
+    malloc = census["other_malloc"]
     if census["allocator"] == "unknown":
-        click.echo(_UNKNOWN_ALLOCATOR, err=True)
-        return ExitCode.PARTIAL
-    return print_incomplete(census["incomplete"])
+        return f"the memory allocator is unsupported: {malloc or _NEITHER}"
+    return (
+        f"the malloc is unsupported: {malloc}: objects of over 512 bytes are missing"
+        if malloc
+        else None
+    )
 
 
 def is_heap_missing(opened: OpenedCore) -> bool:
@@ -108,6 +117,7 @@ def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
     return {
         "python": ".".join(str(number) for number in found["version"].rows),
         "allocator": found["allocator"].text or "unknown",
+        "other_malloc": found["other_malloc"].text,
         "types": [
             {"type": row["name"].text or "", **_address(row), **_numbers(row, *_COLUMNS)}
             for row in found["types"].rows

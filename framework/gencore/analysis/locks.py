@@ -87,7 +87,10 @@ class _Reading:
             key=lambda state: places.get(state.tid, len(places)),
         )
         self._python, self._sleeps = python, sleeping_threads(registers)
+        self._all_states = states
         self._states = {state.tid: state for state in states}
+        inner = [state for state in reversed(states) if any(python.frames(state))]
+        self._states |= {state.tid: state for state in inner}  # of two interpreters the inner one
         self._values, self._frames = Values(python), FrameValues(python)
         self._owners = OwnerReader(python, self._values)
         self._tids = identities_in(registers)
@@ -97,9 +100,7 @@ class _Reading:
         """Return what is found. Raises `AbsentMemory`."""
         reasons = self._reasons()
         locks = {reason.address for reason in reasons.values() if reason.kind == "Lock"}
-        inside = threads_inside(
-            self._python, self._values, self._frames, self._states.values(), locks
-        )
+        inside = threads_inside(self._python, self._values, self._frames, self._all_states, locks)
         for tid, reason in reasons.items():
             if not self._has_taken_twice(tid, reason, inside[reason.address]):
                 inside[reason.address].discard(tid)
@@ -148,7 +149,7 @@ class _Reading:
             return (next(iter(inside)), "with") if len(inside) == 1 else (None, None)
         if reason.kind == "GIL":
             holder = self._python.gil_holder(state.interpreter)
-            tids = [other.tid for other in self._states.values() if other.address == holder]
+            tids = [other.tid for other in self._all_states if other.address == holder]
             return (tids[0], "record") if tids else (None, None)
         identity = self._owners.identity_in(reason)
         owner = self._tids.get(identity)

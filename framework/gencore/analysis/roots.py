@@ -26,6 +26,15 @@ class ModuleRoot:
     address: int
     variables: int
     """The address of its dictionary."""
+    interpreter: int | None = 0
+    """The ID of the one that has imported it, 0 of the main one; None if it is missing."""
+
+    @property
+    def shown(self) -> str:
+        """As a root is shown."""
+        return f"module {self.name}" + f" of interpreter {self.interpreter}" * bool(
+            self.interpreter
+        )
 
 
 @attrs.frozen
@@ -70,9 +79,10 @@ def find_frames(python: Python) -> Iterator[FrameRoot]:
 
 def _modules_of(python: Python, contents: Contents, interpreter: int) -> Iterator[ModuleRoot]:
     memory = python.memory
+    number = python.interpreter_id(interpreter)
     with suppress(AbsentMemory):
         modules = memory.word(interpreter + python.layout.modules_of_interpreter)
         for key, module in contents.items(modules, _MOST_MODULES):
             with suppress(AbsentMemory):
                 variables = memory.word(module + _DICT_OF_MODULE_AT)
-                yield ModuleRoot(contents.text(key or 0), module, variables)
+                yield ModuleRoot(contents.text(key or 0), module, variables, number)

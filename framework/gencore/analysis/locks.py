@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from typing import Final, Literal
 
@@ -16,6 +16,7 @@ from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import read_text
 from gencore.analysis.python import Python, ThreadState
 from gencore.analysis.stacks import registers_of
+from gencore.analysis.thread_names import threads_by_lock
 from gencore.analysis.values import Values
 from gencore.analysis.waiting import Kind, Reason, ReasonReader
 from gencore.corefile import CoreFile
@@ -120,12 +121,24 @@ class _Reading:
             sleep = self._sleeps.get(tid)
             try:
                 if sleep and (reason := reader.of(state, sleep.address)):
-                    found[tid] = reason
+                    found[tid] = self._as_join(reason)
             except AbsentMemory as error:
                 missing = error
         if missing and not found:
             raise missing
         return found
+
+    def _as_join(self, reason: Reason) -> Reason:
+        """Return that a thread waits for the end of another, if it is that one's Lock.
+
+        So does the main one at the end of a program.
+        """
+        thread = self._joined.get(reason.address) if reason.kind == "Lock" else None
+        return reason if thread is None else Reason(thread, "Thread", "_shutdown")
+
+    @cached_property
+    def _joined(self) -> dict[int, int]:
+        return threads_by_lock(self._python)
 
     def _wait(self, tid: int, reason: Reason, inside: set[int]) -> Wait:
         owner, known_by = self._holder(self._states[tid], reason, inside)

@@ -263,3 +263,56 @@ def test_no_odd_value_keeps_an_overview_from_being_made(odd):
         overview(manifest=replaced(MANIFEST, path, odd))
     for path in filter(None, places(ANSWER)):
         overview(answer=replaced(ANSWER, path, odd))
+
+
+def found(answer, manifest=None, bundle="B"):
+    """Return the findings in an answer that lacks all else."""
+    return make_overview(manifest or {}, answer, lambda *_: None, bundle).findings
+
+
+def test_the_gil_is_a_note_if_threads_wait_for_it():
+    """Who has it at the instant may give it back soon: it is unusual only if others want it."""
+    holder = {"tid": 7, "place": FRAME, "doing": "running", "frames": []}
+    names = {"names": {"7": "one"}}
+
+    (note,) = found({"threads": {"gil": [holder], "waiting_for_gil": 1}, **names})
+
+    held = "1 thread waits for the GIL, which one held at the instant of the dump"
+    assert (note.severity, note.sentence) == ("note", held)
+    assert note.following == "gencore stacks --native B"
+    assert found({"threads": {"gil": [holder], "waiting_for_gil": 0}, **names}) == ()
+
+
+def test_a_thread_may_wait_for_itself_or_for_the_end_of_another():
+    """A Lock that is taken twice has no second thread; the end of a thread no record."""
+    twice = {"tid": 7, "lock": "Lock", "address": "0x1000", "held_by": 7, "known_by": "with"}
+    joins = {"tid": 7, "lock": "Thread", "address": "0x1", "held_by": 8, "known_by": "record"}
+    waits = {**twice, "tid": 8}
+    names = {"names": {"7": "one", "8": "two"}}
+
+    first, second = found({"deadlocks": [[twice], [joins, waits]], **names})
+
+    assert first.sentence == "deadlock: one waits for a Lock that it holds itself"
+    assert second.evidence[0] == "one waits at an unknown place for the end of two"
+
+
+def test_what_was_read_from_a_pipe_has_no_next_command():
+    """It is not there any more."""
+    twice = {"tid": 7, "lock": "Lock", "address": "0x1000", "held_by": 7, "known_by": "with"}
+
+    (problem,) = found({"deadlocks": [[twice]]}, bundle="-")
+
+    assert problem.following is None
+
+
+def test_an_incomplete_core_has_no_shares():
+    """What keeps most alive, and which part of all it is, rests on what is missing."""
+    answer = {**ANSWER, "incomplete": "the core is truncated", "waits": []}
+
+    shown = make_overview({}, answer, lambda *_: None, "B")
+
+    sentences = " ".join(finding.sentence for finding in shown.findings)
+    assert "of the bytes of all objects" not in sentences
+    assert "most of Python's small blocks" not in sentences
+    assert "the core is incomplete: the core is truncated" in sentences
+    assert shown.missing["waits"] == shown.missing["holders"] == shown.incomplete

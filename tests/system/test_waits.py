@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,29 @@ def test_a_core_without_locks_is_said_to_have_none(installed, inside, monkeypatc
     assert code == 3
     assert "the core has the content stacks: locks are missing" in err
     assert "held by" not in out
+
+
+def test_a_program_that_has_ended_waits_for_its_threads(inside, monkeypatch, tmp_path):
+    """The main thread joins those that are no daemons, by their Locks up to 3.12."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code = """if True:
+        import os, sys, threading, time
+        from pathlib import Path
+        import gencore
+
+        pipeline = gencore.Pipeline(collectors=["raw"], directory=sys.argv[1])
+        def work():
+            threading.main_thread().join()
+            while "futex" not in Path(f"/proc/self/task/{os.getpid()}/wchan").read_text():
+                time.sleep(0.01)
+            print(pipeline.run().path_of("raw"), flush=True)
+            os._exit(0)
+        threading.Thread(target=work, name="last").start()
+    """
+    made = [sys.executable, "-c", code, tmp_path]
+    bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
+    shown = json.loads(inside("locks", "--json", bundle)[1])
+
+    names = {row["tid"]: row["name"] for row in shown["threads"]}
+    rows = [(names[row["tid"]], row["kind"], names[row["held_by"]]) for row in shown["waits"]]
+    assert ("MainThread", "Thread", "last") in rows

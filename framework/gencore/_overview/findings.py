@@ -28,6 +28,8 @@ _TRIGGERED: Final = {
     "loop": "an event loop did not run for {:.3g} s before the dump",
 }
 """Triggers that say for how long something has gone on; see the manifest's `trigger`."""
+_PIPE: Final = "-"
+"""What stands for standard input, which is not there any more."""
 _CONVOY: Final = 10
 """Threads that wait for one lock: fewer are not worth a note."""
 _MOST_EVIDENCE: Final = 5
@@ -62,9 +64,9 @@ class Facts:
     bundle: str
     """How a command names it."""
 
-    def command(self, words: str) -> str:
-        """Return a command that reads the bundle."""
-        return f"gencore {words} {self.bundle}"
+    def command(self, words: str) -> str | None:
+        """Return a command that reads the bundle; None if that was read from a pipe."""
+        return None if self.bundle == _PIPE else f"gencore {words} {self.bundle}"
 
     def at(self, thread: ManifestValue) -> str:
         """Return what a thread does where."""
@@ -107,6 +109,8 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 
 
 def _wait(facts: Facts, wait: ManifestValue) -> str:
+    if wait["lock"].text == "Thread":
+        return f"{facts.waiting(wait)} for the end of {facts.names(wait['held_by'])}"
     known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
     lock = f"the {wait['kind'].text or 'lock'} at {wait['address']}; {known}"
     return f"{facts.waiting(wait)} for {lock}"
@@ -216,6 +220,21 @@ def _triggers(facts: Facts) -> Iterator[Finding]:
         yield Finding(severity="note", sentence=f"the reason of the dump: {reason}")
 
 
+def _gil(facts: Facts) -> Iterator[Finding]:
+    """Yield who holds the GIL that others wait for, unless a trigger has said it already."""
+    threads = facts.answer["threads"]
+    waiting = int(threads["waiting_for_gil"].amount or 0)
+    if waiting and facts.manifest["trigger"]["kind"].text != "gil":
+        for holder in threads["gil"]:
+            yield Finding(
+                severity="note",
+                sentence=f"{_threads(waiting)} for the GIL, which {facts.names(holder['tid'])} "
+                "held at the instant of the dump",
+                evidence=(facts.at(holder),),
+                following=facts.command("stacks --native"),
+            )
+
+
 def _limits(facts: Facts) -> Iterator[Finding]:
     for limit in limits_in(facts.manifest):
         if limit.near:
@@ -302,6 +321,7 @@ _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _deadlocks,
     _locks,
     _triggers,
+    _gil,
     _blocked_loops,
     _waiting_tasks,
     _limits,

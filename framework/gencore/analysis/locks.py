@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from itertools import islice
 from typing import Final, Literal
 
@@ -16,6 +16,7 @@ from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import read_text
 from gencore.analysis.python import Python, ThreadState
 from gencore.analysis.stacks import registers_of
+from gencore.analysis.thread_names import threads_by_lock
 from gencore.analysis.values import Values
 from gencore.analysis.waiting import Kind, Reason, ReasonReader
 from gencore.corefile import CoreFile
@@ -87,7 +88,10 @@ class _Reading:
             key=lambda state: places.get(state.tid, len(places)),
         )
         self._python, self._sleeps = python, sleeping_threads(registers)
+        self._all_states = states
         self._states = {state.tid: state for state in states}
+        inner = [state for state in reversed(states) if any(python.frames(state))]
+        self._states |= {state.tid: state for state in inner}  # of two interpreters the inner one
         self._values, self._frames = Values(python), FrameValues(python)
         self._owners = OwnerReader(python, self._values)
         self._tids = identities_in(registers)
@@ -97,9 +101,7 @@ class _Reading:
         """Return what is found. Raises `AbsentMemory`."""
         reasons = self._reasons()
         locks = {reason.address for reason in reasons.values() if reason.kind == "Lock"}
-        inside = threads_inside(
-            self._python, self._values, self._frames, self._states.values(), locks
-        )
+        inside = threads_inside(self._python, self._values, self._frames, self._all_states, locks)
         for tid, reason in reasons.items():
             if not self._has_taken_twice(tid, reason, inside[reason.address]):
                 inside[reason.address].discard(tid)
@@ -119,12 +121,24 @@ class _Reading:
             sleep = self._sleeps.get(tid)
             try:
                 if sleep and (reason := reader.of(state, sleep.address)):
-                    found[tid] = reason
+                    found[tid] = self._as_join(reason)
             except AbsentMemory as error:
                 missing = error
         if missing and not found:
             raise missing
         return found
+
+    def _as_join(self, reason: Reason) -> Reason:
+        """Return that a thread waits for the end of another, if it is that one's Lock.
+
+        So does the main one at the end of a program.
+        """
+        thread = self._joined.get(reason.address) if reason.kind == "Lock" else None
+        return reason if thread is None else Reason(thread, "Thread", "_shutdown")
+
+    @cached_property
+    def _joined(self) -> dict[int, int]:
+        return threads_by_lock(self._python)
 
     def _wait(self, tid: int, reason: Reason, inside: set[int]) -> Wait:
         owner, known_by = self._holder(self._states[tid], reason, inside)
@@ -148,7 +162,7 @@ class _Reading:
             return (next(iter(inside)), "with") if len(inside) == 1 else (None, None)
         if reason.kind == "GIL":
             holder = self._python.gil_holder(state.interpreter)
-            tids = [other.tid for other in self._states.values() if other.address == holder]
+            tids = [other.tid for other in self._all_states if other.address == holder]
             return (tids[0], "record") if tids else (None, None)
         identity = self._owners.identity_in(reason)
         owner = self._tids.get(identity)

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -11,6 +11,7 @@ import attrs
 from gencore.analysis.elf_image import find_symbol
 from gencore.analysis.layouts import LAYOUTS, SAID, SAID_SIZE, Layout, take_what_is_said
 from gencore.analysis.memory import AbsentMemory, Memory, Piece
+from gencore.analysis.running_threads import runner_of, stack_pointers
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -49,6 +50,8 @@ class Python:
     layout: Layout
     runtime: int
     """The address of ``_PyRuntime``."""
+    stack_pointers: Mapping[int, int] = attrs.field(factory=dict)
+    """Of each thread by tid, if they are needed to know who runs an interpreter."""
 
     @property
     def minor(self) -> int:
@@ -76,6 +79,7 @@ class Python:
     def threads(self) -> Iterator[ThreadState]:
         """Yield the threads of every interpreter, as far as the lists can be followed."""
         for interpreter in self.interpreters():
+            may_be_others = self.stack_pointers and self.interpreter_id(interpreter)
             first = interpreter + self.layout.first_thread
             for state in self._listed(first, self.layout.next_thread):
                 try:
@@ -85,7 +89,15 @@ class Python:
                     break
                 if owner != interpreter:
                     break
-                yield ThreadState(state, interpreter, tid)
+                runner = self._runner(state) if may_be_others else None
+                yield ThreadState(state, interpreter, runner or tid)
+
+    def _runner(self, state: int) -> int | None:
+        """Return the tid of the thread that a thread state's calls are on the stack of."""
+        with suppress(AbsentMemory):
+            record = self.memory.word(state + self.layout.frame_of_thread)
+            return runner_of(self.memory, self.stack_pointers, record)
+        return None
 
     def count_threads(self) -> int:
         """Return how many threads `threads` has. Raises `AbsentMemory` if a list breaks off."""
@@ -181,7 +193,8 @@ def find_python(memory: Memory, core: CoreFile) -> Python:
         if said[_FREE_THREADED_AT]:
             raise IntegrityError("unsupported: free-threaded Python")
         layout = take_what_is_said(minor, said)
-    return Python(memory, (major, minor, version >> 8 & 0xFF), layout, runtime)
+    pointers = stack_pointers(core) if layout.frame_of_c_frame is not None else {}
+    return Python(memory, (major, minor, version >> 8 & 0xFF), layout, runtime, pointers)
 
 
 def _exported(memory: Memory, core: CoreFile) -> tuple[int, int] | None:

@@ -27,6 +27,15 @@ class ModuleRoot:
     address: int
     variables: int
     """The address of its dictionary."""
+    interpreter: int | None = 0
+    """The ID of the one that has imported it, 0 of the main one; None if it is missing."""
+
+    @property
+    def shown(self) -> str:
+        """As a root is shown."""
+        return f"module {self.name}" + f" of interpreter {self.interpreter}" * bool(
+            self.interpreter
+        )
 
 
 @attrs.frozen
@@ -70,8 +79,9 @@ def find_frames(python: Python) -> Iterator[FrameRoot]:
 
 
 def _modules_of(python: Python, contents: Contents, interpreter: int) -> Iterator[ModuleRoot]:
+    number = python.interpreter_id(interpreter)
     with suppress(AbsentMemory):
         for name, module in modules_of(python, contents, interpreter):
             with suppress(AbsentMemory):
                 variables = python.memory.word(module + _DICT_OF_MODULE_AT)
-                yield ModuleRoot(name, module, variables)
+                yield ModuleRoot(name, module, variables, number)

@@ -23,8 +23,10 @@ _MOST_FRAMES: Final = 1 << 20
 """Of all threads together."""
 _REGISTERS_AT: Final = 112
 """In ``struct elf_prstatus`` of a 64-bit kernel."""
-_RAX, _RDI, _RIP = (_REGISTERS_AT + 8 * index for index in (10, 14, 16))
+_RAX, _RDI, _ORIG_RAX, _RIP = (_REGISTERS_AT + 8 * index for index in (10, 14, 15, 16))
 """Of ``struct user_regs_struct`` of x86-64."""
+_MOST_CALLS: Final = 1 << 12
+"""No system call has a larger number; the kernel's own of none is -1."""
 _SYSCALL: Final = b"\x0f\x05"
 _MOVE_TO_EAX: Final = b"\xb8"
 _CODE_SIZE: Final = 7
@@ -198,8 +200,10 @@ class StackReader:
             return None
         if not before.endswith(_SYSCALL):
             return None
-        known = before.startswith(_MOVE_TO_EAX)
-        return int.from_bytes(before[1:5], "little") if known else None, rdi
+        if before.startswith(_MOVE_TO_EAX):
+            return int.from_bytes(before[1:5], "little"), rdi
+        number = struct.unpack_from("<Q", registers, _ORIG_RAX)[0]
+        return number if number < _MOST_CALLS else None, rdi
 
     def _doing(
         self, state: ThreadState | None, call: tuple[int | None, int] | None, *, holds: bool

@@ -1,4 +1,4 @@
-"""Reads the names that a dumped process gave its threads: ``threading._active`` of CPython."""
+"""Reads what a dumped process knows of its threads: ``threading._active`` of CPython."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,7 +10,7 @@ from gencore.analysis.python import Python
 from gencore.analysis.scalars import read_int
 from gencore.analysis.values import Values
 
-__all__ = ["thread_names"]
+__all__ = ["thread_names", "threads_by_lock"]
 
 _MOST_THREADS: Final = 1 << 14
 
@@ -23,6 +23,19 @@ def thread_names(python: Python) -> dict[int, str]:
         with suppress(AbsentMemory):
             names |= dict(_named(python, values, _active(python, values, interpreter)))
     return names
+
+
+def threads_by_lock(python: Python) -> dict[int, int]:
+    """Return the objects of threads by the Locks that are released when these end, up to 3.12."""
+    values = Values(python)
+    found: dict[int, int] = {}
+    for interpreter in python.interpreters():
+        with suppress(AbsentMemory):
+            active = _active(python, values, interpreter)
+            for _, thread in values.items(active, _MOST_THREADS):
+                if lock := values.attributes(thread).get("_tstate_lock"):
+                    found[lock] = thread
+    return found
 
 
 def _active(python: Python, values: Values, interpreter: int) -> int:

@@ -29,7 +29,7 @@ class Ways:
         self._values = Values(heap.python)
         self._links = Links(heap.python, heap.layouts, shows_keys=shows_values)
         self._modules = {
-            address: module.name
+            address: module.shown
             for module in reversed(heap.modules)
             for address in (module.address, module.variables)
         }
@@ -57,8 +57,8 @@ class Ways:
         """Return what a root is."""
         if node >= len(self._heap.objects.rows):
             return self._heap.frames[node - len(self._heap.objects.rows)].shown
-        name = self._modules.get(self._heap.address_of(node))
-        return f"module {name}" if name is not None else f"native code: {self.show(node)}"
+        module = self._modules.get(self._heap.address_of(node))
+        return module if module is not None else f"native code: {self.show(node)}"
 
     def show(self, node: int) -> str:
         """Return an object as its ``repr`` shows it, in short, or its type and address."""

@@ -1,6 +1,7 @@
 """The stack of each thread, as rows that do not depend on who read them, and as text."""
 
 from collections.abc import Iterator
+from itertools import groupby
 
 import attrs
 
@@ -178,8 +179,10 @@ def stack_lines(stack: ThreadStack) -> Iterator[str]:
         yield f"  In interpreter {stack.interpreter}"
     if stack.incomplete:
         yield f"    (outer frames are missing: {stack.incomplete})"
-    for frame in stack.frames:
+    for frame, equal in groupby(stack.frames):
         yield from _lines(frame)
+        if more := sum(1 for _ in equal) - 1:
+            yield f"    [the previous frame is repeated {more:,} more time{'s' * (more > 1)}]"
 
 
 def _lines(frame: Frame) -> Iterator[str]:

@@ -170,7 +170,8 @@ def _group(group: Group, nowhere: str = "no Python") -> Iterator[str]:
 
 def _gil(shown: Overview) -> Iterator[str]:
     gil = shown.gil
-    waiting = f"; {_count(gil.waiting, 'thread')} wait for it" if gil and gil.waiting else ""
+    wait = "waits" if gil and gil.waiting == 1 else "wait"
+    waiting = f"; {_count(gil.waiting, 'thread')} {wait} for it" if gil and gil.waiting else ""
     for holder in gil.holders if gil else ():
         yield f"GIL        {holder}, and holds it{waiting}"
     if gil and not gil.holders:

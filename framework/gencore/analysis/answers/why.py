@@ -62,7 +62,11 @@ class _Reading:
 
     @cached_property
     def _threads(self) -> dict[int, Thread]:
-        return {thread.tid: thread for thread in read_stacks(self._python, self._core)}
+        found: dict[int, Thread] = {}
+        for thread in read_stacks(self._python, self._core):
+            inner = found.get(thread.tid)
+            found[thread.tid] = thread if inner is None else _around(inner, thread)
+        return found
 
     def threads(self) -> dict[str, Any]:
         threads = self._threads.values()
@@ -187,6 +191,13 @@ _PARTS: Final[dict[str, Callable[[_Reading], Any]]] = {
     "holders": _Reading.holders,
     "packages": _Reading.packages,
 }
+
+
+def _around(inner: Thread, outer: Thread) -> Thread:
+    """Return a thread of two interpreters: the one that was made later runs within the other."""
+    first, second = (inner, outer) if outer.interpreter == 0 else (outer, inner)
+    frames = (*first.frames, *second.frames)
+    return attrs.evolve(second if second.holds_gil else first, frames=frames)
 
 
 def _task(task: Task) -> dict[str, Any]:

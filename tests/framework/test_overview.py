@@ -285,8 +285,8 @@ def test_the_gil_is_a_note_if_threads_wait_for_it():
 
 def test_a_thread_may_wait_for_itself_or_for_the_end_of_another():
     """A Lock that is taken twice has no second thread; the end of a thread no record."""
-    twice = {"tid": 7, "lock": "Lock", "address": "0x1000", "held_by": 7, "known_by": "with"}
-    joins = {"tid": 7, "lock": "Thread", "address": "0x1", "held_by": 8, "known_by": "record"}
+    twice = {"tid": 7, "kind": "Lock", "address": "0x1000", "held_by": 7, "known_by": "with"}
+    joins = {"tid": 7, "kind": "Thread", "address": "0x1", "held_by": 8, "known_by": "record"}
     waits = {**twice, "tid": 8}
     names = {"names": {"7": "one", "8": "two"}}
 

@@ -109,7 +109,7 @@ def _deadlocks(facts: Facts) -> Iterator[Finding]:
 
 
 def _wait(facts: Facts, wait: ManifestValue) -> str:
-    if wait["lock"].text == "Thread":
+    if wait["kind"].text == "Thread":
         return f"{facts.waiting(wait)} for the end of {facts.names(wait['held_by'])}"
     known = _KNOWN_BY.get(wait["known_by"].text or "", "its owner is known")
     lock = f"the {wait['kind'].text or 'lock'} at {wait['address']}; {known}"

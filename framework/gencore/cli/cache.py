@@ -49,7 +49,7 @@ class Entry:
 @json_option
 @click.pass_context
 def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> None:
-    """List the unpacked copies of bundles and packed libraries: size, last use, state, path.
+    """List unpacked copies of bundles, and packed libraries.
 
     Copies contain the memory of the processes. 'gencore cache clear' removes all of it.
 
@@ -80,7 +80,7 @@ def cache(context: click.Context, *, directory: Path | None, as_json: bool) -> N
 @_directory_option
 @json_option
 def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> int:
-    """Remove the unpacked copies that no debugger is using, and packed libraries.
+    """Remove unused copies of bundles, and packed libraries.
 
     What was left by unpacking that was killed goes too, whatever its age.
 

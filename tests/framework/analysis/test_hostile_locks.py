@@ -98,7 +98,7 @@ def test_stacks_are_read_if_locks_cannot_be(dumped, monkeypatch):
     whole = stacks.answer(python, core)
     monkeypatch.setattr("gencore.analysis.answers.stacks.read_waits", fail)
 
-    assert len(whole["deadlocks"]) == 6
+    assert len(whole["deadlocks"]) == 8
     assert stacks.answer(python, core) == {**whole, "deadlocks": None}
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gencore.bundle.extraction import extract
     from gencore.bundle.opened_core import FileOrigin, LooseFile, OpenedCore
     from gencore.bundle.opening import open_core
-    from gencore.bundle.packed_files import PackedFiles, Packer
+    from gencore.bundle.packed_files import PackedFile, PackedFiles, Packer
     from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
@@ -33,6 +33,7 @@ __all__ = [
     "Member",
     "MemberFile",
     "OpenedCore",
+    "PackedFile",
     "PackedFiles",
     "Packer",
     "Places",
@@ -51,6 +52,7 @@ _MODULES: Final = {
     "Member": "contents",
     "MemberFile": "reader",
     "OpenedCore": "opened_core",
+    "PackedFile": "packed_files",
     "PackedFiles": "packed_files",
     "Packer": "packed_files",
     "Places": "places",

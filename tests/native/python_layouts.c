@@ -102,6 +102,7 @@ static void show_frames(void)
 	AT("qualified_name_of_code", PyCodeObject, co_qualname);
 	AT("lines_of_code", PyCodeObject, co_linetable);
 	AT("handlers_of_code", PyCodeObject, co_exceptiontable);
+	AT("names_of_code", PyCodeObject, co_names);
 	AT("first_line_of_code", PyCodeObject, co_firstlineno);
 	AT("slots_of_code", PyCodeObject, co_nlocalsplus);
 	AT("stack_of_code", PyCodeObject, co_stacksize);

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,34 @@ def test_two_processes_of_a_service_are_compared_by_names(installed, tmp_path, t
     assert (shown["same_process"], row["new"], row["addresses"]) == (False, None, [])
     assert (row["count_before"], row["count_after"]) == (100, 1100)
     assert row["holders"] == [{"way": "module __main__: rows", "before": 100, "after": 1100}]
+
+
+def test_a_memoryview_holds_what_it_shows_and_no_more(tool, tmp_path):
+    """Words that it never sets are what was there before: here addresses of the rows."""
+    code = """if True:
+        import gencore, os
+        class Row:
+            pass
+        rows = [Row() for _ in range(1000)]
+        tuples = [(row,) * 23 for row in rows]
+        del tuples
+        shown = [memoryview(bytes(1000)) for _ in rows]
+        print(gencore.collect_core(content="private"), flush=True)
+        os._exit(0)
+    """
+    bundle = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path, text=True
+    ).stdout.strip()
+    done = subprocess.run(
+        [tool("gencore"), "heap", "--retained", "--json", "--top", "1000", bundle],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        check=True,
+        cwd=tmp_path,
+    )
+    shown = json.loads(done.stdout)
+    retained = {row["way"]: row["retained"] for row in shown["retained"]["holders"]}
+    sizes = {row["type"]: row["size"] for row in shown["types"]}
+
+    assert retained["module __main__: rows"] >= sizes["__main__.Row"]
+    assert retained["module __main__: shown"] >= sizes["memoryview"] + 1000 * 1000

@@ -126,6 +126,21 @@ def test_greenlets_are_those_that_the_program_started(greenlets, tasks_of):
     assert any(line.startswith("  3 greenlets: gevent.") for line in lines)
 
 
+def test_why_groups_greenlets_by_their_line(run_green, inside, monkeypatch, tmp_path):
+    """Those that do not run, so that each is there once."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    told = run_green(PROGRAMS / "recorded_greenlets.py", tmp_path)
+
+    groups = json.loads(inside("why", "--json", told["bundle"])[1])["greenlets"]
+
+    paused = len(told["suspended"]) + ("not started" in told["others"])
+    assert sum(group["count"] for group in groups) >= paused
+    (slept,) = (
+        group for group in groups if group["place"] and group["place"]["function"] == "in_gevent"
+    )
+    assert slept["count"] == 3
+
+
 @pytest.fixture
 def service(installed, tmp_path):
     """Return a function that runs an asyncio service of a kind; it returns the bundle."""

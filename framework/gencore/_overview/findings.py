@@ -198,6 +198,21 @@ def _waiting_tasks(facts: Facts) -> Iterator[Finding]:
             )
 
 
+def _waiting_greenlets(facts: Facts) -> Iterator[Finding]:
+    """Yield places at which most of very many greenlets are."""
+    greenlets = facts.answer["greenlets"]
+    of_all = int(greenlets["count"].amount or 0)
+    for group in greenlets["groups"]:
+        count = int(group["count"].amount or 0)
+        if count >= max(_MANY, _MOST_OF_IT * of_all):
+            yield Finding(
+                severity="note",
+                sentence=f"{count:,} of {of_all:,} greenlets are at one line",
+                evidence=(f"it is {Place.of(group['place'], facts.source) or 'unknown'}",),
+                following=facts.command("tasks"),
+            )
+
+
 def _evidence_of(facts: Facts, group: ManifestValue) -> Iterator[str]:
     doing = ", ".join(pair.rows[0].text or "" for pair in group["doing"] if pair.rows)
     yield f"it is {Place.of(group['place'], facts.source) or 'unknown'} ({doing})"
@@ -324,6 +339,7 @@ _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _gil,
     _blocked_loops,
     _waiting_tasks,
+    _waiting_greenlets,
     _limits,
     _holders,
     _heap,

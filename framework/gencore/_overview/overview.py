@@ -23,7 +23,7 @@ WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
 
 
-_PARTS: Final = ("waits", "deadlocks", "tasks", "requests", "packages")
+_PARTS: Final = ("waits", "deadlocks", "tasks", "greenlets", "requests", "packages")
 """Of an answer: each is empty if nothing was found."""
 _REDACTED: Final = "[redacted]"
 """What a manifest has in place of arguments that may be secret."""
@@ -115,6 +115,8 @@ class Overview:
     """None if it is unknown."""
     tasks: tuple[Group, ...]
     """Of asyncio, the largest first."""
+    greenlets: tuple[Group, ...]
+    """Those that do not run, the largest group first."""
     requests: tuple[RequestRow, ...]
     heap: Heap | None
     packages: Mapping[str, str]
@@ -162,6 +164,9 @@ def make_overview(
             Group.of(row, facts.names, source) for row in facts.answer["threads"]["groups"]
         ),
         tasks=tuple(Group.of(row, facts.names, source) for row in facts.answer["tasks"]["groups"]),
+        greenlets=tuple(
+            Group.of(row, facts.names, source) for row in facts.answer["greenlets"]["groups"]
+        ),
         gil=_gil(facts),
         requests=tuple(_request(facts, row) for row in facts.answer["requests"]),
         packages={name: str(version) for name, version in facts.answer["packages"].entries},

@@ -39,7 +39,7 @@ class Place:
 
 @attrs.frozen(kw_only=True)
 class Group:
-    """Threads, or tasks, whose innermost frame of the application's code is the same."""
+    """Threads, tasks or greenlets whose innermost frame of the application's code is the same."""
 
     count: int
     own: bool

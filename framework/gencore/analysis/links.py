@@ -39,6 +39,7 @@ _MEMBERS: Final = {
     "type": {256: ".__base__", 264: DICT, 336: ".__bases__", 344: ".__mro__"},
     "builtin_function_or_method": {24: ".__self__"},
     "frame": {16: ".f_back"},
+    "memoryview": {64: ".obj"},
     "functools._lru_cache_wrapper": {72: "<cache>", 88: ".__wrapped__"},
     "traceback": {16: ".tb_next", 24: ".tb_frame"},
     "BaseException": {

@@ -71,8 +71,12 @@ def name_in_c(memory: Memory, layout: Layout, address: int, *, of_heap: bool) ->
 
 
 def _static_name(memory: Memory, address: int) -> str:
-    """Return a type's ``tp_name``; "" if it is none that C code has. Raises `AbsentMemory`."""
-    name = memory.string(memory.word(address + TYPE_NAME_AT)).decode(errors="replace")
+    """Return a type's ``tp_name``; "" if it is missing, or none that C code has."""
+    at = memory.word(address + TYPE_NAME_AT)
+    try:
+        name = memory.string(at).decode()
+    except (AbsentMemory, UnicodeDecodeError):
+        return ""
     return name if len(name) <= _LONGEST_NAME and _STATIC_NAME.fullmatch(name) else ""
 
 

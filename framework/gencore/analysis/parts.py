@@ -308,6 +308,8 @@ class _Rule:
 _OTHER: Final = _Rule(_all_members, _items)
 _LEAF: Final = _Rule()
 _WEAK: Final = _Rule(lambda _: (24,))
+_VIEW: Final = _Rule(lambda _: (24, 64))
+"""A memoryview: most of its other words, which are numbers, are never set."""
 _GENERATOR: Final = _Rule(_of_generator, _generator)
 _DICT: Final = _Rule(parts=_dict)
 _SET: Final = _Rule(parts=_set)
@@ -323,6 +325,8 @@ _RULES: Final = {
     "coroutine": _GENERATOR,
     "async_generator": _GENERATOR,
     "frame": _Rule(_before_frame, _frame),
+    "memoryview": _VIEW,
+    "managedbuffer": _Rule(lambda _: (40,)),
     "numpy.ndarray": _Rule(lambda _: (48, 56), _array),
     **dict.fromkeys(("weakref", "weakref.ReferenceType"), _WEAK),
     **dict.fromkeys(("weakproxy", "weakref.ProxyType"), _WEAK),

@@ -1,6 +1,6 @@
 """``gencore why``: what stands out in a core, on one screen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from textwrap import wrap
@@ -95,7 +95,7 @@ def _lines(shown: Overview) -> Iterator[str]:
         yield f"no problem found{where}; what follows is what the process was doing"
     yield ""
     yield from _threads(shown)
-    for section in (_tasks, _requests, _heap, _packages):
+    for section in (_tasks, _greenlets, _requests, _heap, _packages):
         if lines := [*section(shown)]:
             yield ""
             yield from lines
@@ -144,12 +144,21 @@ def _threads(shown: Overview) -> Iterator[str]:
 
 
 def _tasks(shown: Overview) -> Iterator[str]:
-    if shown.tasks:
-        count = sum(group.count for group in shown.tasks)
-        yield f"tasks      {count:,} of asyncio, by the innermost line of the application's code"
-    for group in shown.tasks[:_MOST_GROUPS]:
+    yield from _suspended("tasks      {:,} of asyncio", shown.tasks)
+
+
+def _greenlets(shown: Overview) -> Iterator[str]:
+    yield from _suspended("greenlets  {:,}", shown.greenlets)
+
+
+def _suspended(heading: str, groups: Sequence[Group]) -> Iterator[str]:
+    """Yield groups of what waits on no thread of its own."""
+    if groups:
+        count = sum(group.count for group in groups)
+        yield heading.format(count) + ", by the innermost line of the application's code"
+    for group in groups[:_MOST_GROUPS]:
         yield from _group(group)
-    if rest := shown.tasks[_MOST_GROUPS:]:
+    if rest := groups[_MOST_GROUPS:]:
         others = sum(group.count for group in rest)
         yield f"{others:>9,}  at {_count(len(rest), 'other place')}"
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from gencore.analysis import Python, ThreadState, Wait, read_stacks, read_waits
+from gencore.analysis import (
+    Python,
+    ThreadState,
+    Wait,
+    read_greenlets,
+    read_stacks,
+    read_waits,
+)
 from gencore.analysis.answers.locks import cycles_of, row_of
 from gencore.analysis.event_loops import blocked_loops
 from gencore.analysis.grouping import Group, group_stacks, telling_frame
@@ -36,6 +43,8 @@ _HOLDERS: Final = 5
 _MOST_GROUPS, _MOST_NAMES = 1000, 20
 """Of tasks: groups, and names in a group."""
 _PENDING: Final = {"running", "ready", "not started", "waiting"}
+_PAUSED: Final = {"suspended", "not started"}
+"""Greenlets: the stack of one that runs is its thread's."""
 _MOST_THREADS: Final = 1 << 16
 _MOST_FRAMES: Final = 100
 """Of a group."""
@@ -133,6 +142,25 @@ class _Reading:
             "behind": [{**_task(task), "count": count} for task, count in behind[:_HOLDERS]],
         }
 
+    def greenlets(self) -> dict[str, Any]:
+        rows = (row for row in read_greenlets(self._python) if row.state in _PAUSED)
+        found = {row.address: row for row in rows}
+        groups = group_stacks((address, row.frames) for address, row in found.items())
+        return {
+            "count": len(found),
+            "groups": [
+                {
+                    "count": len(group.members),
+                    "names": [f"{address:#x}" for address in group.members[:_MOST_NAMES]],
+                    "own": group.own,
+                    "place": _place(group.frames),
+                    "doing": Counter(found[at].state for at in group.members).most_common(),
+                    "frames": _rows(group.frames),
+                }
+                for group in groups[:_MOST_GROUPS]
+            ],
+        }
+
     def requests(self) -> list[dict[str, Any]]:
         return [*self._requests()]
 
@@ -186,6 +214,7 @@ _PARTS: Final[dict[str, Callable[[_Reading], Any]]] = {
     "waits": _Reading.waits,
     "deadlocks": _Reading.deadlocks,
     "tasks": _Reading.tasks,
+    "greenlets": _Reading.greenlets,
     "requests": _Reading.requests,
     "heap": _Reading.heap,
     "holders": _Reading.holders,

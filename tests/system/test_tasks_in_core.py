@@ -126,10 +126,10 @@ def test_greenlets_are_those_that_the_program_started(greenlets, tasks_of):
     assert any(line.startswith("  3 greenlets: gevent.") for line in lines)
 
 
-def test_why_groups_greenlets_by_their_line(run_green, inside, monkeypatch, tmp_path):
+def test_why_groups_greenlets_by_their_line(greenlets, inside, monkeypatch, tmp_path):
     """Those that do not run, so that each is there once."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    told = run_green(PROGRAMS / "recorded_greenlets.py", tmp_path)
+    told = greenlets
 
     groups = json.loads(inside("why", "--json", told["bundle"])[1])["greenlets"]
 

@@ -95,9 +95,11 @@ def greenlets(installed, make_once, tmp_path_factory):
 
     def install(directory):
         pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
-        subprocess.run([*pip, "--no-compile", "--target", directory, "gevent"], check=True)
+        packages = directory / "site-packages"  # by which code that is not the program's is known
+        subprocess.run([*pip, "--no-compile", "--target", packages, "gevent"], check=True)
 
-    environment = {**os.environ, "PYTHONPATH": str(make_once(f"gevent{version}", install))}
+    packages = make_once(f"gevent{version}", install) / "site-packages"
+    environment = {**os.environ, "PYTHONPATH": str(packages)}
     command = [python, PROGRAMS / "recorded_greenlets.py", tmp_path_factory.mktemp("greenlets")]
     done = subprocess.run(command, capture_output=True, check=True, env=environment)
     return json.loads(done.stdout)

@@ -15,6 +15,7 @@ import pytest
 
 import gencore
 from gencore.corefile import CoreFile
+from gencore_backends.linux.outside_pages import Pages
 
 PAGE = mmap.PAGESIZE
 MIB = 1 << 20
@@ -242,6 +243,32 @@ def test_more_unreadable_ranges_than_the_pipe_holds_are_summed_up(report_of, tmp
 
 
 # What was reserved
+
+
+@pytest.mark.parametrize("runs", [511, 513, 2000, 4097, 8193, 20_000])
+def test_every_run_of_pages_is_in_the_core_once(report_of, runs):
+    """Arenas of small objects have holes: a gigabyte of them is a thousand runs of pages."""
+    area = mmap.mmap(-1, (2 * runs + 1) * PAGE, flags=PRIVATE)
+    for run in range(runs):
+        area[2 * run * PAGE : 2 * run * PAGE + 4] = run.to_bytes(4, "little")
+
+    report = report_of()
+
+    assert report.result == "complete"
+    core = read_core(report.artifacts[0].path, address_of(area), (2 * runs - 1) * PAGE)
+    found = [core[2 * run * PAGE : 2 * run * PAGE + 4] for run in range(runs)]
+    assert found == [run.to_bytes(4, "little") for run in range(runs)]
+    assert [start for start, _, _ in runs_of(area)] == [2 * run * PAGE for run in range(runs)]
+
+
+def runs_of(area):
+    """Return the runs of pages of an area as the reader of other processes has them."""
+    pages, begin = Pages(os.getpid()), address_of(area)
+    try:
+        found = pages.runs(begin, begin + len(area))
+        return [(start - begin, end - begin, own) for start, end, own in found]
+    finally:
+        pages.close()
 
 
 def test_a_sparse_reservation_costs_what_is_used_of_it(report_of):

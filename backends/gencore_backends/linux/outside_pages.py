@@ -19,8 +19,6 @@ PAGE: Final = mmap.PAGESIZE
 _SCAN: Final = 0xC0606610
 """PAGEMAP_SCAN, Linux 6.7: what is absent costs nothing."""
 _ARGUMENT: Final = struct.Struct("=12Q")
-_WALK_END: Final = struct.Struct("=Q")
-_WALK_END_AT: Final = 32
 _FILE, _PRESENT, _SWAPPED, _GUARD = 1 << 2, 1 << 3, 1 << 4, 1 << 8
 _ROWS: Final = 4096
 _ENTRIES: Final = 65536
@@ -62,7 +60,11 @@ class Pages:
             yield from self._entries(start, end)
 
     def _scan(self, start: int, end: int, rows: "array[int]") -> tuple[int, int]:
-        """Fill in the next rows; return their number and where they end."""
+        """Fill in the next rows; return their number and where they end.
+
+        It stops early only where there is no more room for rows. What the kernel calls walk_end
+        may lie before the last of them (do_pagemap_scan in fs/proc/task_mmu.c).
+        """
         there = _PRESENT | _SWAPPED
         address, _ = rows.buffer_info()
         wish = (_ARGUMENT.size, 0, start, end, 0, address, _ROWS, 0, 0, 0, there, self._known)
@@ -74,10 +76,7 @@ class Pages:
                 raise
             self._known &= ~_GUARD  # before Linux 6.16
             return self._scan(start, end, rows)
-        (reached,) = _WALK_END.unpack_from(argument, _WALK_END_AT)
-        if reached <= start:
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return count, reached
+        return count, end if count < _ROWS else rows[3 * _ROWS - 2]
 
     def _entries(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """Read eight bytes for each page; neighbours of one kind are one region."""

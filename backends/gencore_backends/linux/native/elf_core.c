@@ -254,6 +254,10 @@ static int clone_write_pages(struct writer *writer, const struct segment *segmen
 	struct page_region run;
 
 	while (clone_next_pages(&walk, &run)) {
+		if (run.start < at || run.end > end) {
+			errno = EUCLEAN; /* the kernel contradicts itself: else zeros would have no end */
+			return -1;
+		}
 		if (run.categories & PAGE_IS_GUARD)
 			continue;
 		if (clone_write_zeros(writer, run.start - at) ||

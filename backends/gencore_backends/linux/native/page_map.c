@@ -43,7 +43,13 @@ struct page_walk clone_walk_pages(struct page_map *pages, uintptr_t start, uintp
 	return (struct page_walk){.pages = pages, .at = start, .end = end};
 }
 
-/* Returns 0 with the next rows, if any, or -1 where the kernel cannot do it. */
+/*
+ * Returns 0 with the next rows, if any, or -1 where the kernel cannot do it.
+ *
+ * What it calls walk_end is not where it ended: it gathers 512 rows at a time, and leaves the end of
+ * the last but one time if nothing was left over at the last (do_pagemap_scan in fs/proc/task_mmu.c).
+ * But it stops early only where there is no more room for rows.
+ */
 static int clone_scan(struct page_walk *walk)
 {
 	struct page_map *pages = walk->pages;
@@ -60,11 +66,11 @@ static int clone_scan(struct page_walk *walk)
 		pages->returned &= ~(uint64_t)PAGE_IS_GUARD; /* before Linux 6.16 */
 		return clone_scan(walk);
 	}
-	if (count < 0 || scan.walk_end <= walk->at)
+	if (count < 0)
 		return -1;
 	pages->knows_guards = pages->returned & PAGE_IS_GUARD;
 	walk->count = (size_t)count;
-	walk->at = scan.walk_end;
+	walk->at = count < ROWS ? walk->end : (uintptr_t)pages->rows[ROWS - 1].end;
 	return 0;
 }
 

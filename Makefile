@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/* framework/gencore/analysis/native/*)
 
-.PHONY: help demo test test-all lint docs man
+.PHONY: help demo test test-all lint docs man bench
 help: ## Show what can be made.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile
 
@@ -41,3 +41,13 @@ docs: .venv/ready ## Build the documentation as HTML into build/docs.
 
 man: .venv/ready ## Write the manual pages into build/man.
 	$(BIN)/python docs/man_pages.py build/man
+
+.venv/bench: pyproject.toml | .venv/ready
+	$(BIN)/python -m pip install --quiet --group bench
+	touch $@
+
+bench: .venv/bench ## Measure what a dump costs beside what the machine can do, into build/bench.
+	$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/growth.py $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/loss.py $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/plots.py build/bench

@@ -1,11 +1,13 @@
-"""What the benchmarks share: the heap, the clone in C, a directory of their own, the first lines.
+"""What the benchmarks share: heaps, the clone in C, a directory of their own, what they print.
 
 Not a benchmark itself.
 """
 
+import argparse
 import contextlib
 import ctypes
 import datetime as dt
+import json
 import os
 import platform
 import shlex
@@ -14,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 MIB = 1 << 20
@@ -41,21 +43,47 @@ def _text(number: int) -> bytes:
     return (line * (MIB // len(line) + 1))[:MIB]
 
 
-def introduced(title: str, *, heading: bool = True) -> str:
-    """Return what is measured, when, where and by which command."""
+def objects(mebibytes: int) -> list[object]:
+    """Return a heap as Python has it: instances, dictionaries, strings, and JSON text."""
+    held: list[object] = []
+    enough = _resident() + mebibytes * MIB
+    while _resident() < enough:
+        orders = [_Order(len(held) + number) for number in range(2000)]
+        held.append([orders, json.dumps([vars(order) for order in orders])])
+    return held
+
+
+class _Order:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.customer = f"customer {number * 7919 % 100_003}"
+        self.lines = [{"article": f"{number:x}-{line}", "price": number / 3} for line in range(3)]
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE
+
+
+def circumstances() -> dict[str, str]:
+    """Return when, where and by which command something is measured."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     tunables = os.environ.get("GLIBC_TUNABLES")
     before = f"GLIBC_TUNABLES={tunables} " if tunables else ""
-    lines = [
-        f"- date: {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC",
-        (
-            f"- machine: {os.cpu_count()} CPUs, {platform.machine()}, {memory:.1f} GiB of memory, "
+    return {
+        "date": f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": (
+            f"{os.cpu_count()} CPUs, {platform.machine()}, {memory:.1f} GiB of memory, "
             f"load {os.getloadavg()[0]:.1f} at the beginning"
         ),
-        f"- kernel: {platform.system()} {platform.release()}",
-        f"- Python: {platform.python_implementation()} {platform.python_version()}",
-        f"- command: {before}python {shlex.join(sys.argv)}",
-    ]
+        "kernel": f"{platform.system()} {platform.release()}",
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "command": f"{before}python {shlex.join(sys.argv)}",
+    }
+
+
+def introduced(title: str, *, heading: bool = True) -> str:
+    """Return what is measured, and the circumstances."""
+    lines = [f"- {name}: {text}" for name, text in circumstances().items()]
     return "\n".join([*([f"# {title}", ""] if heading else []), *lines, ""])
 
 
@@ -109,6 +137,33 @@ def spread(times: list[float], unit: float, digits: int) -> str:
     values = (statistics.median(times), min(times), max(times))
     middle, low, high = (f"{value / unit:.{digits}f}" for value in values)
     return f"{middle} ({low}-{high})"
+
+
+def bench_arguments(description: str) -> argparse.Namespace:
+    """Read the options that all benchmarks of `make bench` have."""
+    parser = argparse.ArgumentParser(description=description.partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="smaller ranges and fewer rounds")
+    parser.add_argument("--size", type=int, metavar="MiB", help="the heap")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--output", type=Path, default=Path("build/bench"), metavar="DIRECTORY")
+    arguments = parser.parse_args()
+    arguments.size = arguments.size or (128 if arguments.quick else 1024)
+    arguments.rounds = arguments.rounds or (2 if arguments.quick else 5)
+    return arguments
+
+
+def table(head: Sequence[str], rows: Iterator[Sequence[object]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(map(str, line))} |\n" for line in lines)
+
+
+def save(directory: Path, name: str, figures: dict[str, object], text: str) -> None:
+    """Write NAME.json and NAME.md, and print the latter."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
+    (directory / f"{name}.md").write_text(text)
+    print(text, flush=True)
 
 
 def verdict(*, met: bool) -> str:

@@ -27,6 +27,7 @@ NOT_EXAMPLES = {"decisions", "changes"}
 NOT_RUN = {
     "make demo": "sets up a .venv beside this one; the tests of the command line run the demo",
     "make test": "this is it",
+    "make bench": "needs a checkout, and long; test_bench.py runs its scripts in small",
     "pytest tests": "tests/system/test_plugins_installed.py runs the suites of the examples",
     "gencore: writing the core": "what make demo printed once",
     "kubectl exec": "needs a cluster; test_pod.py and test_sidecar.py do the same without one",

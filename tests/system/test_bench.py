@@ -1,0 +1,70 @@
+"""What `make bench` measures runs to its end, in small, and what it saves can be read."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MIB = 1 << 20
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+pytestmark = [
+    pytest.mark.exhaustive,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(sys.platform != "linux", reason="Linux"),
+]
+
+
+@pytest.fixture
+def bench(tmp_path, monkeypatch):
+    """Return a function that runs a script, and returns the figures that it has saved."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+    def run(name):
+        output = tmp_path / "output"
+        options = ["--quick", "--size", "16", "--rounds", "1", "--output", output]
+        command = [sys.executable, BENCHMARKS / f"{name}.py", *options]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert (output / f"{name}.md").read_text().startswith("# ")
+        figures = json.loads((output / f"{name}.json").read_text())
+        assert figures["circumstances"]["command"]
+        return figures
+
+    return run
+
+
+def test_each_row_has_as_many_figures_as_rounds_and_a_verdict(bench):
+    """Only the limit may be missing: of some rows the machine has none."""
+    figures = bench("bench")
+
+    assert {row["what"].partition(",")[0] for row in figures["rows"]} >= {"pause", "bundle"}
+    for row in figures["rows"]:
+        assert len(row["ours"]) == 1, row
+        assert len(row["limit"]) <= 1, row
+        assert row["allowed"] > 0
+        assert isinstance(row["met"], bool)
+    assert all(rate["gigabytes_per_second"] > 0 for rate in figures["rates"])
+
+
+def test_each_cost_is_fitted_along_each_axis(bench):
+    """A bundle grows with its heap, of which half is random."""
+    figures = bench("growth")
+
+    names = [axis["name"] for axis in figures["axes"]]
+    assert names == ["heap MiB", "threads", "mappings", "libraries", "reserved GiB"]
+    assert len(figures["fits"]) == 3 * len(names)
+    heap = figures["axes"][0]["points"]
+    assert heap[0]["n"] == 0
+    assert heap[-1]["size"] - heap[0]["size"] > heap[-1]["n"] * MIB * 0.45
+
+
+def test_each_service_loses_something_that_is_said(bench):
+    """Its work goes on during the dump, and a recorder takes as much memory as any Python."""
+    losses = bench("loss")["losses"]
+
+    assert {one["load"] for one in losses} == {"idle", "reading", "writing"}
+    assert all(share > 0 for one in losses for share in one["throughput"])
+    assert all(one["memory"] > 8 * MIB for one in losses)

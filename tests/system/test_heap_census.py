@@ -29,10 +29,11 @@ def count(installed, tmp_path_factory):
     """Return a function that dumps a process of each version once, and what that counted."""
 
     @functools.cache
-    def run(content, allocator=None):
+    def run(content, allocator=None, preloaded=None):
         folder = tmp_path_factory.mktemp("counted")
         counted = [PROGRAMS / "counted_objects.py", folder, content, "1000"]
-        environment = {**os.environ, **({"PYTHONMALLOC": allocator} if allocator else {})}
+        wanted = {"PYTHONMALLOC": allocator, "LD_PRELOAD": preloaded}
+        environment = os.environ | {name: value for name, value in wanted.items() if value}
         command = [installed[1], *counted]
         done = subprocess.run(command, capture_output=True, check=True, env=environment)
         return json.loads(done.stdout)
@@ -41,16 +42,16 @@ def count(installed, tmp_path_factory):
 
 
 @pytest.fixture
-def load_malloc(tmp_path, monkeypatch):
-    """Return a function that loads a library, made of a C file, which is called as jemalloc is."""
+def malloc_of(tmp_path):
+    """Return a function that makes a library of a C file, which is called as jemalloc is."""
 
-    def load(source):
+    def make(source):
         library = tmp_path / "libjemalloc.so.2"
         made = ["cc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-x", "c", source, "-o", library]
         subprocess.run(made, check=True)
-        monkeypatch.setenv("LD_PRELOAD", str(library))
+        return str(library)
 
-    return load
+    return make
 
 
 @pytest.mark.parametrize(
@@ -64,12 +65,11 @@ def load_malloc(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_what_another_malloc_has_is_said_to_be_missing(count, load_malloc, tool, allocator, said):
+def test_what_another_malloc_has_is_said_to_be_missing(count, malloc_of, tool, allocator, said):
     """Nothing is counted there that only looks like an object; small ones are in pools."""
-    load_malloc(NATIVE / "bump_malloc.c")
-    bundle = count("private", allocator)["bundle"]
+    bundle = count("private", allocator, malloc_of(NATIVE / "bump_malloc.c"))["bundle"]
     heap = [tool("gencore"), "heap", "--quiet", "--json", bundle]
-    environment = {**os.environ, "XDG_CACHE_HOME": f"{bundle}.cache", "LD_PRELOAD": ""}
+    environment = {**os.environ, "XDG_CACHE_HOME": f"{bundle}.cache"}
     done = subprocess.run(heap, capture_output=True, text=True, check=False, env=environment)
 
     assert (done.returncode, done.stderr) == (3, f"gencore: {said}\n")
@@ -80,12 +80,9 @@ def test_what_another_malloc_has_is_said_to_be_missing(count, load_malloc, tool,
 
 
 @pytest.mark.parametrize("allocator", ["pymalloc", "malloc"])
-def test_a_malloc_that_is_loaded_but_not_used_hides_nothing(
-    count, heap_of, load_malloc, allocator
-):
+def test_a_malloc_that_is_loaded_but_not_used_hides_nothing(count, heap_of, malloc_of, allocator):
     """A library may have one for itself."""
-    load_malloc("/dev/null")
-    shown = heap_of(count("private", allocator)["bundle"])
+    shown = heap_of(count("private", allocator, malloc_of("/dev/null"))["bundle"])
 
     assert (shown["allocator"], shown["other_malloc"]) == (allocator, None)
 

@@ -24,6 +24,8 @@ _READERS_DATA: Final = 64 << 20
 _LARGE: Final = 64 << 20
 """Bytes of a mapping from which its file is checked: the mapping may extend far beyond it."""
 _DELETED: Final = " (deleted)"
+_IN_MEMORY: Final = ("/dev/zero", "/memfd:", "/SYSV")
+"""How the names of shared memory begin: of that only resident pages are in a core, RssShmem."""
 
 
 def mapped_files(access: ProcessAccess, clone: int) -> tuple[MappedFile, ...]:
@@ -91,11 +93,12 @@ def _aliases(
 def core_size(target: Target, *, with_files: bool) -> int:
     """Estimate from above the bytes that a core takes on disk.
 
-    Counts resident and swapped memory, and *with_files* everything mapped from files, resident or
-    not (proc(5), status and maps; smaps_rollup would walk every page).
+    Counts resident and swapped memory, and everything mapped from files, resident or not: those
+    that are gone, and *with_files* all (proc(5), status and maps; smaps_rollup would walk every
+    page).
     """
     kibibytes = _numbers_of_status(target, "RssAnon", "RssFile", "RssShmem", "VmSwap")
-    return sum(kibibytes) * 1024 + (_mapped_bytes(target) if with_files else 0)
+    return sum(kibibytes) * 1024 + _mapped_bytes(target, only_deleted=not with_files)
 
 
 def stacks_size(target: Target) -> int:
@@ -116,7 +119,7 @@ def read_status(target: Target) -> dict[str, str]:
     return {key: value.strip() for key, separator, value in rows if separator}
 
 
-def _mapped_bytes(target: Target) -> int:
+def _mapped_bytes(target: Target, *, only_deleted: bool) -> int:
     """Return the bytes of mapped files; 0 for a process whose map is closed to us."""
     try:
         rows = parse_memory_map(Path(target.proc("maps")).read_bytes())
@@ -124,7 +127,10 @@ def _mapped_bytes(target: Target) -> int:
         if target.other is None:
             raise
         return 0
-    return sum(_bytes_of_file(row) for row in rows if row.inode)
+    files = (row for row in rows if row.inode)
+    if only_deleted:
+        files = (row for row in files if row.deleted and not row.name.startswith(_IN_MEMORY))
+    return sum(map(_bytes_of_file, files))
 
 
 def _bytes_of_file(row: MappedRange) -> int:

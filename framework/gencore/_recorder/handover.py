@@ -3,6 +3,7 @@
 import os
 import select
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -51,15 +52,18 @@ class TargetHandover:
         return message.value, dict(zip(names, message.descriptors, strict=True))
 
     def _receive(self) -> Any:
-        """Wait for a message; None if the target ends: forked children may hold its end."""
-        target = os.pidfd_open(self.pid)
-        try:
-            wanted = {self.channel.fileno(): select.POLLIN, target: select.POLLIN}
-            if self.channel.fileno() not in wait_for_descriptors(wanted, None):
-                return None
-        finally:
-            os.close(target)
-        return self.channel.receive()
+        """Wait for a message; None if the target ends without one.
+
+        It may have ended long since, and have sent it before. Forked children may hold its end.
+        """
+        arrived = {self.channel.fileno(): select.POLLIN}
+        with suppress(ProcessLookupError):
+            target = os.pidfd_open(self.pid)
+            try:
+                wait_for_descriptors({**arrived, target: select.POLLIN}, None)
+            finally:
+                os.close(target)
+        return self.channel.receive() if wait_for_descriptors(arrived, 0) else None
 
     def _gone(self) -> TargetUnavailable:
         return TargetUnavailable(f"process {self.pid} ended, or gave up, before it was captured")

@@ -2,7 +2,7 @@
 
 Each is a file of its own, named after the SHA-256 of the library: the gzip members of its blocks,
 the length of each (32 bits, little-endian), and the CRC-32 of all that. A file that was cut off or
-damaged, as after a power failure, is not used. See docs/decisions/0032.
+damaged, as after a power failure, is not used. See docs/decisions/0031.
 """
 
 import contextlib

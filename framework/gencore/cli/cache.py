@@ -18,7 +18,7 @@ from gencore.cli.leftovers import find_leftovers, sweep_leftovers
 from gencore.cli.options import json_option
 from gencore.errors import ExitCode
 
-__all__ = ["cache", "clear_copies"]
+__all__ = ["cache", "clear_unused"]
 
 _directory_option = click.option(
     "--directory",
@@ -88,7 +88,7 @@ def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> i
     Examples:
       gencore cache clear --older-than 7d
     """
-    entries = list(clear_copies(0 if older_than is None else read_age(older_than)))
+    entries = list(clear_unused(0 if older_than is None else read_age(older_than)))
     entries += [Entry(**row) for row in sweep_leftovers(directory)] if directory else []
     if as_json:
         _print_json("removed", entries)
@@ -98,7 +98,7 @@ def clear(*, older_than: str | None, directory: Path | None, as_json: bool) -> i
     return ExitCode.PARTIAL if any(entry.error for entry in entries) else ExitCode.COMPLETE
 
 
-def clear_copies(older_than: float) -> Iterator[Entry]:
+def clear_unused(older_than: float) -> Iterator[Entry]:
     """Remove what has been unused for so many seconds; yield it."""
     for copy, error in copies_of_bundles.clear(older_than):
         yield attrs.evolve(_entry_of(copy), error=None if error is None else str(error))

@@ -30,6 +30,7 @@ enum {
 	LEAST_PRESENT = PAGES * 9 / 10, /* the process grows by the others */
 	STEP = 2 * HUGE,		/* larger ones make other threads wait longer */
 	MOST_FAILURES = 3,		/* in a row */
+	ATTEMPTS = 3,
 	ROLLUP = 4096,
 };
 
@@ -75,6 +76,16 @@ static int read_amounts(uint64_t *huge, uint64_t *private)
 
 /* ------------------------------------------------------------------------- whether it can be done */
 
+/* Returns 0 or an errno. EAGAIN is of the moment: a page was just being moved, see madvise(2). */
+static int collapse_pages(void *start, size_t size)
+{
+	int err = EAGAIN;
+
+	for (int i = 0; i < ATTEMPTS && err == EAGAIN; i++)
+		err = madvise(start, size, MADV_COLLAPSE) ? errno : 0;
+	return err;
+}
+
 /* Ask the kernel for one of our own: what it permits depends on its version and its options. */
 static int try_one(void)
 {
@@ -86,7 +97,7 @@ static int try_one(void)
 		return ENOMEM;
 	huge = (char *)(((uintptr_t)memory + HUGE - 1) & ~(uintptr_t)(HUGE - 1));
 	*(volatile char *)huge = 1;
-	err = madvise(huge, HUGE, MADV_COLLAPSE) ? errno : 0;
+	err = collapse_pages(huge, HUGE);
 	munmap(memory, 2 * HUGE);
 	return err;
 }
@@ -243,13 +254,13 @@ static void note_step(struct collapse *collapse, int err, uint64_t duration)
 	if (collapse->failures == MOST_FAILURES)
 		collapse_stop(collapse, "failed", err);
 	if (duration > collapse->limits.stall_ns)
-		collapse_stop(collapse, "stall", err);
+		collapse_stop(collapse, "stall", 0);
 }
 
 static void make_step(struct collapse *collapse, size_t size)
 {
 	uint64_t began = now_ns();
-	int err = madvise((void *)collapse->at, size, MADV_COLLAPSE) ? errno : 0;
+	int err = collapse_pages((void *)collapse->at, size);
 
 	note_step(collapse, err, now_ns() - began);
 	collapse->at += size;

@@ -24,7 +24,7 @@ _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
 def probe_elf(request: DumpRequest, contents: Collection[str]) -> Verdict:
     """Check whether a clone can write its own core. Raises OSError if /proc is missing."""
-    return _verdict(request, contents, core_size_of(request), {}, [])
+    return _verdict(request, contents, _core_size_of_handed(request), {}, [])
 
 
 def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdict:
@@ -43,6 +43,16 @@ def probe_kernel_core(request: DumpRequest, contents: Collection[str]) -> Verdic
     return _verdict(request, contents, need, facts, reasons)
 
 
+def _core_size_of_handed(request: DumpRequest) -> int | None:
+    """Do the same; None of a target that has ended, whose clone was handed over before."""
+    try:
+        return core_size_of(request)
+    except (FileNotFoundError, ProcessLookupError):
+        if request.target.handover is None:
+            raise
+        return None
+
+
 def core_size_of(request: DumpRequest) -> int:
     """Estimate from above the bytes of a core, as the target is now. Raises OSError."""
     target = request.target
@@ -54,7 +64,7 @@ def core_size_of(request: DumpRequest) -> int:
 def _verdict(
     request: DumpRequest,
     contents: Collection[str],
-    need: int,
+    need: int | None,
     facts: dict[str, str],
     reasons: list[Reason],
 ) -> Verdict:
@@ -68,7 +78,7 @@ def _verdict(
     reasons = [
         *_kernel_reasons(),
         *reasons,
-        *_limit_reasons("RLIMIT_FSIZE", file_hard, need),
+        *_limit_reasons("RLIMIT_FSIZE", file_hard, need or 0),
         *_request_reasons(request, contents),
         *([] if request.allow_undumpable else undumpable_reasons()),
         *_userfaultfd_reasons(),

@@ -168,7 +168,7 @@ def root_of(process: Target) -> str:
     try:
         return "" if _has_our_root(process, root) else root
     except OSError:
-        return root
+        return root if process.handover is None else ""  # a recorder has its target's root
 
 
 def _has_our_root(process: Target, root: str) -> bool:

@@ -41,8 +41,10 @@ class TargetHandover:
         Returns what the target says of the capture, and descriptors by name, which are the
         caller's to close. Raises `TargetUnavailable`.
         """
+        ready = {"backend": backend, "wish": wish_of(request)}
         try:
-            self.channel.send("ready", {"backend": backend, "wish": wish_of(request)})
+            with suppress(BrokenPipeError):  # it has not waited, and may have ended since
+                self.channel.send("ready", ready)
             message = self._receive()
         except OSError as error:
             raise self._gone() from error

@@ -275,6 +275,18 @@ def test_a_dump_survives_its_target(program, tmp_path, end):
     assert is_whole(wait_for_bundle(tmp_path))
 
 
+@pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)"])
+def test_a_dump_survives_a_target_that_ends_before_its_recorder_has_loaded(program, tmp_path, end):
+    """As that of a prepared pipeline may: its recorder then knows the clone only."""
+    program(f"pipeline = gencore.Pipeline()\npipeline.prepare()\npipeline.start()\n{end}")
+    bundle = wait_for_bundle(tmp_path)
+
+    assert is_whole(bundle)
+    statuses = {row["status"] for row in manifest_of(bundle)["libraries"]}
+    assert "ok" in statuses
+    assert not statuses & {"deleted", "unreadable"}
+
+
 def test_the_death_of_a_recorder_is_what_its_dump_reports(program):
     """The target goes on; no child of it is left."""
     done = program("""

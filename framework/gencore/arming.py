@@ -53,6 +53,11 @@ class Agent(Protocol):
     """Start a program, by its path, arguments and environment, that is no child of this process
     and has nothing of it but a local socket, as its standard input, from which it can read the
     message. Append the socket's other end and the program's pidfd to the list. Raises OSError."""
+    take_packets: Callable[[int], list[tuple[bytes, tuple[int, ...]]]]
+    """Return what has arrived at a local socket, with the descriptors of each packet; the last one
+    is empty once the other end is closed. Waits for nothing, not even the GIL. Raises OSError."""
+    let_go: Callable[[int, int], None]
+    """Close the socket to a program so started, and its pidfd; reap it if it is a child."""
     collapse_memory: "Callable[[], HugePages]"
     """Collapse the memory of this process into huge pages, as far as that is possible."""
     hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"

@@ -32,6 +32,7 @@ __all__ = [
     "find_target",
     "hand_over",
     "is_armed",
+    "let_go",
     "new_beat",
     "room_for_clone",
     "runs",
@@ -39,11 +40,14 @@ __all__ = [
     "set_triggers",
     "spawn_with_message",
     "suspend_beat",
+    "take_packets",
     "why_not_recorded",
 ]
 
 runs = _native.runs
 spawn_with_message = _native.spawn_with_message
+take_packets = _native.take_packets
+let_go = _native.let_go
 ask_for_dump = _native.ask_for_dump
 beat = _native.beat
 call_after_fork_in_parent = _native.call_after_fork_in_parent

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from gencore import DumpRequest, ThreadRecord
 from gencore_backends.linux import _native
-from gencore_backends.linux.child import Child
 from gencore_backends.linux.own_clone import hand_over_this_process
 from gencore_backends.linux.process_access import THIS_PROCESS
 from gencore_backends.linux.snapshot import take_clone, thread_records
@@ -43,10 +42,11 @@ class Capture:
 
     def __init__(self, request: DumpRequest, channel: int, reader: int, facts: bytes) -> None:
         """Make it. Raises `CoreFailed`."""
-        taken: list[Snapshot] = []
-        self._child = Child(taken)
-        take_clone(partial(hand_over_this_process, request, channel, reader, facts), taken)
-        *_, phases, self._rows, _ = taken[0]
+        self._taken: list[Snapshot] = []  # whatever comes in between, its end is in `__del__`
+        self._maker = os.getpid()
+        hand_over = partial(hand_over_this_process, request, channel, reader, facts)
+        take_clone(hand_over, self._taken)
+        *_, phases, self._rows, _ = self._taken[0]
         self.phases: Mapping[str, float] = phases
 
     @property
@@ -55,5 +55,11 @@ class Capture:
         return thread_records(self._rows, THIS_PROCESS)
 
     def close(self) -> None:
-        """End the clone and reap it."""
-        self._child.close()
+        """End the clone and reap it. In a forked child, whose it is not, close the descriptors."""
+        while self._taken:
+            _, pidfd, status_fd, *_ = self._taken.pop()
+            _native.end_clone(pidfd, status_fd, self._maker == os.getpid())
+
+    def __del__(self) -> None:
+        """Close it if that was not done."""
+        self.close()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import attrs
 
-__all__ = ["Channel", "Message", "encode"]
+__all__ = ["Channel", "Message", "decode", "encode"]
 
 _LONGEST_PACKET: Final = 32 << 10
 _MOST_DESCRIPTORS: Final = 16
@@ -72,29 +72,12 @@ class Channel:
         self._socket.sendmsg([packet], control, _socket.MSG_NOSIGNAL)
 
     def receive(self) -> Message | None:
-        """Wait for a message; None if the other end is closed.
-
-        Raises OSError, also for what is no message: with standard output closed, a program may
-        write anywhere.
-        """
+        """Wait for a message; None if the other end is closed. Raises what `decode` does."""
         packet, control = self._receive()
-        if not packet:
-            return None
         descriptors = array.array("i")
         for _, _, data in control:
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-        if packet in {_LONG, _CAPTURED}:
-            with os.fdopen(descriptors.pop(), "rb") as file:
-                file.seek(0)
-                text = file.read()
-            if packet == _CAPTURED:
-                return Message("captured", json.loads(text), tuple(descriptors))
-            packet = text
-        try:
-            kind, value = pickle.loads(packet)  # noqa: S301 - see above
-        except Exception as error:
-            raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG)) from error
-        return Message(kind, value, tuple(descriptors))
+        return decode(packet, descriptors)
 
     def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
         room = _socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
@@ -105,6 +88,10 @@ class Channel:
             packet, control, _, _ = self._socket.recvmsg(_LONGEST_PACKET, room, flags)
         return packet, control
 
+    def detach(self) -> int:
+        """Let go of its descriptor, which is then the caller's; -1 if it is closed."""
+        return self._socket.detach()
+
     def close(self) -> None:
         """Close this end."""
         self._socket.close()
@@ -113,3 +100,26 @@ class Channel:
 def encode(kind: str, value: object) -> bytes:
     """Return a message as bytes. Raises what pickling raises."""
     return pickle.dumps((kind, value))
+
+
+def decode(packet: bytes, descriptors: Sequence[int]) -> Message | None:
+    """Return the message of a packet with its descriptors; None for the end.
+
+    Raises OSError for what is no message: with standard output closed, a program may write
+    anywhere.
+    """
+    if not packet:
+        return None
+    if packet in {_LONG, _CAPTURED}:
+        *descriptors, number = descriptors
+        with os.fdopen(number, "rb") as file:
+            file.seek(0)
+            text = file.read()
+        if packet == _CAPTURED:
+            return Message("captured", json.loads(text), tuple(descriptors))
+        packet = text
+    try:
+        kind, value = pickle.loads(packet)  # noqa: S301 - see above
+    except Exception as error:
+        raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG)) from error
+    return Message(kind, value, tuple(descriptors))

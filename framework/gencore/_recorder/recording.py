@@ -1,10 +1,10 @@
 """The target's view of its recorder at work: what it reports, and that it may die."""
 
 import math
-import os
 import select
 import signal
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -14,11 +14,12 @@ import attrs
 
 from gencore._listeners.announcer import PATIENCE, Announcer
 from gencore._pipeline.dump import Dump, Ending
-from gencore._recorder.channel import Channel, Message
+from gencore._recorder.channel import Channel, Message, decode
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
 from gencore._runtime.os_thread import Latch, NoThread, OsThread, get_ident, leave
 from gencore._runtime.os_thread import wait_for_descriptors as wait
+from gencore._runtime.platform_agent import agent
 from gencore.arming import Capture
 from gencore.errors import GencoreError, TimedOut
 from gencore.events import DumpFinished, Event, StageFinished, StageProgress, StageStarted
@@ -34,44 +35,47 @@ _GRACE: Final = 30.0
 are shorter, but none holds in a process that is stopped (SIGSTOP)."""
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at what a recorder has left of them."""
-_EXIT_LIMIT: Final = 5.0
-"""Seconds for a recorder to end after its last message."""
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class RecorderProcess:
     """A running recorder."""
 
     channel: Channel
     pidfd: int
+    _arrived: deque[tuple[bytes, tuple[int, ...]]] = attrs.field(factory=deque, init=False)
 
     def receive(self, timeout: float) -> Message | None:
         """Wait for a message, so many seconds; None if it has died. Raises `TimeoutError`."""
+        try:
+            if not self._arrived:
+                self._arrived.extend(self._wait_for_packets(timeout))
+            return decode(*self._arrived.popleft()) if self._arrived else None
+        except TimeoutError:
+            raise
+        except OSError as error:
+            reraise_if_from_handler(error)
+            return None
+
+    def _wait_for_packets(self, timeout: float) -> list[tuple[bytes, tuple[int, ...]]]:
+        """Return all that have arrived; none if it has died. Raises OSError."""
         fd = self.channel.fileno()
         ready = wait({fd: select.POLLIN, self.pidfd: select.POLLIN}, timeout)
         if not ready:
             raise TimeoutError
-        if fd not in ready:  # but it may have sent something after the look at fd, and then ended
-            ready = wait({fd: select.POLLIN}, 0)
-        if not ready.get(fd, 0) & select.POLLIN:
-            return None
-        try:
-            return self.channel.receive()
-        except OSError as error:
-            reraise_if_from_handler(error)
-            return None
+        return agent().take_packets(fd)  # which it may have sent after the look at fd
 
     def kill(self) -> None:
         """End it. What it leaves behind is removed by the next dump."""
         with suppress(OSError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
-    def reap(self) -> None:
-        """Reap it if it is a child: of a subreaper, or of the first process of a container."""
-        with suppress(OSError):
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            wait({self.pidfd: select.POLLIN}, _EXIT_LIMIT)
-            os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG)
+    def let_go(self) -> None:
+        """Close what leads to it; reap it if it is a child.
+
+        It is one of a subreaper, or of the first process of a container.
+        """
+        agent().let_go(self.channel.detach(), self.pidfd)
 
 
 class _Answer:

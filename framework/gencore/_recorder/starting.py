@@ -68,7 +68,7 @@ class _Recorder:
     def _channel(self) -> Channel:
         return Channel(self._started[0])
 
-    @property
+    @cached_property
     def process(self) -> RecorderProcess:
         """It as a process, until it is closed."""
         return RecorderProcess(self._channel, self._started[1])
@@ -84,10 +84,9 @@ class _Recorder:
     def close(self) -> None:
         """Let go of it. In a forked child too, whose it is not."""
         if self._started:
-            self._channel.close()
-            self.process.reap()
-            os.close(self._started[1])
-            self._started.clear()
+            process = self.process
+            self._started.clear()  # first, as a handler of a signal may raise: never closed twice
+            process.let_go()
 
     def __del__(self) -> None:
         """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""

@@ -19,6 +19,7 @@
 #include "module_gil.h"
 #include "module_huge_pages.h"
 #include "module_python.h"
+#include "module_recorder.h"
 #include "module_spawn.h"
 #include "module_tracer.h"
 #include "module_triggers.h"
@@ -520,6 +521,9 @@ static PyMethodDef methods[] = {
 	{"snapshot_for_kernel", native_snapshot_for_kernel, METH_VARARGS, snapshot_for_kernel_doc},
 	{"snapshot_to_elf", native_snapshot_to_elf, METH_VARARGS, snapshot_to_elf_doc},
 	{"hand_over", native_hand_over, METH_VARARGS, hand_over_doc},
+	{"take_packets", native_take_packets, METH_O, native_take_packets_doc},
+	{"end_clone", native_end_clone, METH_VARARGS, native_end_clone_doc},
+	{"let_go", native_let_go, METH_VARARGS, native_let_go_doc},
 	{"read_message", native_read_message, METH_O, read_message_doc},
 	{"dumpable", native_dumpable, METH_NOARGS, dumpable_doc},
 	{"auxiliary_value", native_auxiliary_value, METH_O, auxiliary_value_doc},

@@ -8,12 +8,14 @@
 #include <string.h>
 #include <sys/socket.h>
 
+union control {
+	struct cmsghdr align;
+	char room[CMSG_SPACE(PACKET_DESCRIPTORS * sizeof(int))];
+};
+
 ssize_t packet_send(int socket, const char *data, size_t size, const int *fds, size_t count)
 {
-	union {
-		struct cmsghdr align;
-		char room[CMSG_SPACE(PACKET_DESCRIPTORS * sizeof(int))];
-	} control;
+	union control control;
 	struct iovec part = {(void *)(uintptr_t)data, size};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
@@ -32,4 +34,27 @@ ssize_t packet_send(int socket, const char *data, size_t size, const int *fds, s
 		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), fds, count * sizeof(int));
 	}
 	return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+ssize_t packet_take(int socket, char *data, size_t size, int *fds, size_t *count)
+{
+	union control control;
+	struct iovec part = {data, size};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+	const struct cmsghdr *header;
+	ssize_t taken;
+
+	*count = 0;
+	do
+		taken = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (taken < 0 && errno == EINTR);
+	header = taken < 0 ? NULL : CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+		*count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		memcpy(fds, CMSG_DATA(header), *count * sizeof(int));
+	}
+	return taken;
 }

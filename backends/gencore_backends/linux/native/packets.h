@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sends packets with descriptors over local sockets. */
+/* Sends and receives packets with descriptors over local sockets. */
 #ifndef GENCORE_PACKETS_H
 #define GENCORE_PACKETS_H
 
@@ -10,5 +10,11 @@ enum { PACKET_DESCRIPTORS = 16 }; /* at most, in one packet */
 
 /* Returns the bytes that were sent, or -1 with errno set; it never raises SIGPIPE. */
 ssize_t packet_send(int socket, const char *data, size_t size, const int *fds, size_t count);
+
+/*
+ * Receive one that has arrived, without waiting; *fds has room for PACKET_DESCRIPTORS, which are the
+ * caller's to close. Returns its bytes, 0 at the end, or -1 with errno set: EAGAIN if there is none.
+ */
+ssize_t packet_take(int socket, char *data, size_t size, int *fds, size_t *count);
 
 #endif

@@ -715,14 +715,15 @@ static int send_capture(int channel, const struct handed *handed, const struct o
 	return result;
 }
 
-static void end_clone(const struct snapshot *snapshot)
+void service_end_clone(int pidfd, int status_fd)
 {
 	siginfo_t info;
 
-	syscall(SYS_pidfd_send_signal, snapshot->pidfd, SIGKILL, NULL, 0);
-	waitid(P_PIDFD, (id_t)snapshot->pidfd, &info, WEXITED | __WALL);
-	close(snapshot->pidfd);
-	close(snapshot->status_fd);
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) && errno == EINTR)
+		;
+	close(pidfd);
+	close(status_fd);
 }
 
 int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
@@ -741,7 +742,7 @@ int service_hand_over(int channel, struct snapshot_order *order, const struct or
 	close(handed.core[1]);
 	if (!result && send_capture(channel, &handed, facts, order, ret, began)) {
 		*failure = (struct step_failure){STEP_HAND_OVER, errno};
-		end_clone(ret);
+		service_end_clone(ret->pidfd, ret->status_fd);
 		result = -1;
 	} else if (!result) {
 		let_clone_begin(ret->pidfd);

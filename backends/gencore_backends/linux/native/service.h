@@ -80,4 +80,7 @@ struct order_facts {
 int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
 		      struct snapshot *ret, struct step_failure *failure);
 
+/* Kill a clone of this process if it still runs, reap it unless other code has, and close both. */
+void service_end_clone(int pidfd, int status_fd);
+
 #endif

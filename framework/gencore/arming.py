@@ -53,8 +53,9 @@ class Agent(Protocol):
     """Start a program, by its path, arguments and environment, that is no child of this process
     and has nothing of it but a local socket, as its standard input, from which it can read the
     message. Append the socket's other end and the program's pidfd to the list. Raises OSError."""
-    collapse_memory: "Callable[[], HugePages]"
-    """Collapse the memory of this process into huge pages, as far as that is possible."""
+    collapse_memory: "Callable[[float | None], HugePages]"
+    """Collapse the memory of this process into huge pages, as far as that is possible, and for so
+    many seconds at most; None: as long as the platform thinks right."""
     hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"
     """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
     what leads to the clone, with what this process says of itself as JSON. Raises `CoreFailed`."""

@@ -91,6 +91,12 @@ static int try_one(void)
 	return err;
 }
 
+/* EINVAL and EAGAIN are of that memory: registered with userfaultfd(2), pinned, or gone meanwhile. */
+static bool lacks_memory(int err)
+{
+	return err == ENOMEM || err == EBUSY;
+}
+
 static const char *why_not(int *err)
 {
 	*err = 0;
@@ -101,6 +107,8 @@ static const char *why_not(int *err)
 	*err = try_one();
 	if (*err == EINVAL)
 		return "unsupported";
+	if (*err && !lacks_memory(*err))
+		return "refused"; /* by a filter of system calls */
 	return *err ? "failed" : NULL;
 }
 
@@ -225,12 +233,6 @@ static void pass_over(struct collapse *collapse)
 }
 
 /* ------------------------------------------------------------------------------------- the steps */
-
-/* EINVAL and EAGAIN are of that memory: registered with userfaultfd(2), pinned, or gone meanwhile. */
-static bool lacks_memory(int err)
-{
-	return err == ENOMEM || err == EBUSY;
-}
 
 static void note_step(struct collapse *collapse, int err, uint64_t duration)
 {

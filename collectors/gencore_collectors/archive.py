@@ -84,7 +84,8 @@ class ArchiveCollector(Collector):
                 continue
             known = packed.find(library)
             if known is not None:
-                self._bundle.add_packed(archive_path, known, mode=0o700)
+                with known:
+                    self._bundle.add_packed(archive_path, known, mode=0o700)
                 continue
             try:
                 file = open_regular(library.source or library.path)

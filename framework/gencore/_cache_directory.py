@@ -34,10 +34,14 @@ def _home() -> str:
 def make_private(cache: Path) -> None:
     """Make a `cache_directory`, gencore's own around it, and that of all caches.
 
-    A home directory is not made: it may be that of a user who has none. Who may write in one of
-    the first two could put something else in the place of what is cached. Raises OSError.
+    A home directory is not made: it may be that of a user who has none. Nothing is made in that of
+    another user, who could not use it then: root may have the HOME of whoever called sudo. Who may
+    write in one of the first two could put something else in the place of what is cached. Raises
+    OSError.
     """
     for place in (cache.parent.parent, cache.parent, cache):
+        if not place.exists() and place.parent.stat().st_uid not in {0, os.geteuid()}:
+            raise foreign(place.parent, "belongs to another user")
         place.mkdir(mode=0o700, exist_ok=True)
     for place in (cache.parent, cache):
         status = place.stat()

@@ -58,8 +58,9 @@ class Agent(Protocol):
     is empty once the other end is closed. Waits for nothing, not even the GIL. Raises OSError."""
     let_go: Callable[[int, int], None]
     """Close the socket to a program so started, and its pidfd; reap it if it is a child."""
-    collapse_memory: "Callable[[], HugePages]"
-    """Collapse the memory of this process into huge pages, as far as that is possible."""
+    collapse_memory: "Callable[[float | None], HugePages]"
+    """Collapse the memory of this process into huge pages, as far as that is possible, and for so
+    many seconds at most; None: as long as the platform thinks right."""
     hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"
     """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
     what leads to the clone, with what this process says of itself as JSON. Raises `CoreFailed`."""

@@ -118,11 +118,11 @@ def why_not_recorded(request: "DumpRequest") -> str | None:
     return capture.why_not_recorded(request)
 
 
-def collapse_memory() -> "HugePages":
-    """Collapse that of this process into huge pages."""
+def collapse_memory(timeout: float | None) -> "HugePages":
+    """Collapse that of this process into huge pages, for *timeout* seconds at most."""
     from gencore_backends.linux import huge_pages
 
-    return huge_pages.collapse_memory()
+    return huge_pages.collapse_memory(total=huge_pages.within(timeout))
 
 
 def hand_over(request: "DumpRequest", channel: int, reader: int, facts: bytes) -> "Capture":

@@ -386,7 +386,7 @@ def _receive(connection: socket.socket, patience: float = _PATIENCE) -> Answer:
     except BaseException as error:
         for fd in descriptors:
             os.close(fd)
-        if isinstance(error, ValueError | AttributeError):
+        if isinstance(error, ValueError | AttributeError | RecursionError):
             raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG)) from error
         raise
 

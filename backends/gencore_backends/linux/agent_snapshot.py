@@ -24,7 +24,7 @@ def take_by_agent(request: DumpRequest, output: Output, *, to_file: bool) -> Sna
     """Take it. Raises `CoreFailed` and `TargetUnavailable`."""
     capture = _Capture(request, _Copies(output))
     if request.huge_pages:
-        capture.huge_pages = collapse_memory_of(request.target)
+        capture.huge_pages = collapse_memory_of(request.target, request.timeout)
     if to_file:
         return FileSnapshot(capture.take, output, capture)
     return PipeSnapshot(capture.take, capture)

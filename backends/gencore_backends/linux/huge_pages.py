@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from gencore.huge_pages import HugePages
 from gencore_backends.linux import _native
@@ -11,7 +11,7 @@ from gencore_backends.linux.memory_cgroup import room_for_clone
 if TYPE_CHECKING:
     from gencore.target import Target
 
-__all__ = ["collapse_memory", "collapse_memory_of"]
+__all__ = ["collapse_memory", "collapse_memory_of", "within"]
 
 _TOTAL: Final = 10.0
 """Seconds. The agent does nothing else meanwhile."""
@@ -19,9 +19,13 @@ _STALL: Final = 0.05
 """Seconds for a step: a longer one holds the process up for as long as a clone of about 2 GiB."""
 _LEFT_FREE: Final = 64 << 20
 """Bytes that the machine and the cgroup keep free: the clone and the recorder need some too."""
+_FIELDS: Final = 9
+_LARGEST: Final = 1 << 64
+_LARGEST_ERROR: Final = 4096
 _STOPPED: Final = {
     "disabled": "this process may have none (PR_SET_THP_DISABLE, see prctl(2))",
     "unsupported": "this kernel collapses none on request; Linux 6.1 and later do, if built so",
+    "refused": "the system refuses to collapse memory",
     "page-size": "only pages of 4 KiB are collapsed",
     "unreadable": "the memory map cannot be read",
     "stall": "step {steps} took {longest:.0f} ms",
@@ -38,8 +42,10 @@ def collapse_memory(*, total: float = _TOTAL, stall: float = _STALL) -> HugePage
     return _outcome(row)
 
 
-def collapse_memory_of(target: "Target") -> HugePages | None:
-    """Let the agent of an armed process do the same; None if it is too old for that.
+def collapse_memory_of(target: "Target", timeout: float | None = None) -> HugePages | None:
+    """Let the agent of an armed process do the same, in *timeout* seconds at most.
+
+    None if it is too old for that, or answers something else.
 
     Raises `TargetUnavailable`.
     """
@@ -47,8 +53,26 @@ def collapse_memory_of(target: "Target") -> HugePages | None:
 
     pid = target.visible if target.hidden is None else None
     room = _room_to_grow(pid or os.getpid())
-    row = ask_to_collapse(target, total=_TOTAL, stall=_STALL, room=room)
-    return None if row is None else _outcome(row)
+    row = ask_to_collapse(target, total=within(timeout), stall=_STALL, room=room)
+    return _outcome(row) if _is_outcome(row) else None
+
+
+def within(timeout: float | None) -> float:
+    """Return how many seconds it may take before a dump that has so many."""
+    return _TOTAL if timeout is None else min(_TOTAL, timeout)
+
+
+def _is_outcome(row: Any) -> TypeGuard[list[Any]]:
+    """Whether it is what the native part says: an agent may be anybody's program."""
+    if not isinstance(row, list) or len(row) != _FIELDS:
+        return False
+    *amounts, stopped, number = row
+    return (
+        all(type(amount) is int and 0 <= amount < _LARGEST for amount in amounts)
+        and (stopped is None or isinstance(stopped, str))
+        and type(number) is int
+        and 0 <= number < _LARGEST_ERROR
+    )
 
 
 def _room_to_grow(pid: int) -> int:
@@ -73,5 +97,7 @@ def _outcome(row: "Sequence[Any]") -> HugePages:
 
 
 def _why(stopped: str, steps: int, longest: float, number: int) -> str:
-    text = _STOPPED.get(stopped, stopped).format(steps=steps, longest=longest)
+    text = _STOPPED.get(stopped, "for a reason that this version does not know").format(
+        steps=steps, longest=longest
+    )
     return f"{text} ({os.strerror(number)})" if number else text

@@ -166,7 +166,11 @@ class Pipeline:
                 dump.warnings.extend(warnings)
                 dump.output.refuse_rival()
             announcers = self._announcers(dump.name)
-            collapsed = self._collapse() if self._request.huge_pages else self._huge_pages
+            collapsed = (
+                self._collapse(self._request.timeout)
+                if self._request.huge_pages
+                else self._huge_pages
+            )
             snapshot = take_instant(dump, backend, participants)
             dump.recorder_reason = reason or None
             if self._request.target.other is None:
@@ -202,12 +206,12 @@ class Pipeline:
             self._prepared = reason
             self.check()
         if huge_pages:
-            self._huge_pages = self._collapse()
+            self._huge_pages = self._collapse(None)
         return self._huge_pages if huge_pages else None
 
-    def _collapse(self) -> HugePages | None:
+    def _collapse(self, timeout: float | None) -> HugePages | None:
         """Collapse the memory of this process; that of another one its agent collapses."""
-        return agent().collapse_memory() if self._request.target.other is None else None
+        return agent().collapse_memory(timeout) if self._request.target.other is None else None
 
     def check(self) -> str:
         """Raise what `start` would raise before the pause, or what would fail then already.

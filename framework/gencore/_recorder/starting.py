@@ -152,7 +152,7 @@ def start_by_recorder(
         recorder = _Recorder(settings, stay)
         request = settings.request
         if request.huge_pages:  # while the recorder loads what it needs
-            huge_pages = agent().collapse_memory()
+            huge_pages = agent().collapse_memory(request.timeout)
         if backend is None:
             ready = recorder.expect("ready")
             backend, request = ready["backend"], DumpRequest(**ready["wish"])

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from gencore.bundle.extraction import extract
     from gencore.bundle.opened_core import FileOrigin, LooseFile, OpenedCore
     from gencore.bundle.opening import open_core
-    from gencore.bundle.packed_files import PackedFile, PackedFiles, Packer
+    from gencore.bundle.packed_file import PackedFile, Packer
+    from gencore.bundle.packed_files import PackedFiles
     from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
@@ -52,9 +53,9 @@ _MODULES: Final = {
     "Member": "contents",
     "MemberFile": "reader",
     "OpenedCore": "opened_core",
-    "PackedFile": "packed_files",
+    "PackedFile": "packed_file",
     "PackedFiles": "packed_files",
-    "Packer": "packed_files",
+    "Packer": "packed_file",
     "Places": "places",
     "extract": "extraction",
     "open_core": "opening",

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import struct
+import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, takewhile
@@ -23,6 +24,7 @@ from gencore.errors import IntegrityError
 
 __all__ = [
     "BLOCK_SIZE",
+    "MEMBER_LENGTHS",
     "Contents",
     "Member",
     "blocks_of",
@@ -30,6 +32,7 @@ __all__ = [
     "encode",
     "encode_table",
     "folders_of",
+    "padded",
     "read_contents",
 ]
 
@@ -49,7 +52,7 @@ _PLACE: Final = struct.Struct("<QQ")
 """Where the first piece begins in the file, and the length of the compressed table; bytes."""
 _OVERHEAD: Final = len(_HEADER) + _FIELD.size + len(_NO_DATA)
 _END_SIZE: Final = _OVERHEAD + _PLACE.size
-_MEMBER_LENGTHS: Final = range(len(_HEADER) + len(_NO_DATA), 2 * BLOCK_SIZE)
+MEMBER_LENGTHS: Final = range(len(_HEADER) + len(_NO_DATA), 2 * BLOCK_SIZE)
 """Bytes of a gzip member that holds one block."""
 _PIECE_SIZE: Final = 0xFFFF - 4
 _LEAST_LIMIT: Final = 8 << 20
@@ -116,6 +119,11 @@ class Contents:
 def blocks_of(size: int) -> int:
     """Return how many blocks a file of *size* bytes has."""
     return -(-size // BLOCK_SIZE)
+
+
+def padded(size: int) -> int:
+    """Return the bytes that so many take in a tar."""
+    return size + -size % tarfile.BLOCKSIZE
 
 
 def encode(top: str, members: Iterable[Member], offset: int) -> bytes:
@@ -203,7 +211,7 @@ def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
 def _check_blocks(member: Member, tree: object) -> None:
     """Raise if the blocks cannot be those of such a file."""
     count, lengths, leaves = blocks_of(member.size), member.lengths or (), member.leaves
-    fit = (type(length) is int and length in _MEMBER_LENGTHS for length in lengths)
+    fit = (type(length) is int and length in MEMBER_LENGTHS for length in lengths)
     if len(lengths) != 1 + count or not all(fit):
         raise _no_table(f"the gzip members of {member.path!r} cannot hold it")
     if leaves is not None and (len(leaves) != count or member.tree != tree):

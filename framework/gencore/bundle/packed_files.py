@@ -1,105 +1,38 @@
 """Keeps libraries as bundles have them, so that the next dump need not compress them again.
 
-Each is a file of its own, named after the SHA-256 of the library: the gzip members of its blocks,
-the length of each (32 bits, little-endian), and the CRC-32 of all that. A file that was cut off or
-damaged, as after a power failure, is not used. See docs/decisions/0031.
+Each is a `packed_file` of its own, named after the SHA-256 of the library, in a directory of this
+user alone. See docs/decisions/0031.
 """
 
 import contextlib
-import hashlib
-import mmap
+import math
 import os
 import secrets
-import struct
 import time
 from collections.abc import Callable, Iterator
-from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
-from isal import isal_zlib
 
 from gencore._cache_directory import cache_directory, make_private
 from gencore._private_directory import DIRECTORY, is_private, names_in
 from gencore._runtime.regular_file import open_regular
-from gencore.bundle.contents import BLOCK_SIZE, blocks_of
+from gencore.bundle.packed_file import SUFFIX, PackedFile, Packer
 from gencore.errors import GencoreError
 from gencore.libraries import Library
 
-__all__ = ["LEVEL", "Kept", "PackedFile", "PackedFiles", "Packer", "clear", "kept"]
+__all__ = ["Kept", "PackedFiles", "clear", "kept"]
 
 _DIRECTORY: Final = "packed"
-LEVEL: Final = 2
-"""isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
-_SUFFIX: Final = f".{LEVEL}-{BLOCK_SIZE >> 20}M"
-"""Of names: what was packed in another way is not found."""
 _LEAST: Final = 256 << 10
 """Bytes of a library from which it is worth a file: smaller ones take microseconds."""
 _MOST: Final = 1 << 30
 """Bytes of all together, beside those of the libraries of the last dump."""
 _HALF_MADE: Final = 3600.0
 """Seconds after which a file that is not complete was left by a dump that was killed."""
-_CHECK: Final = struct.Struct("<I")
-
-
-@attrs.frozen
-class PackedFile:
-    """A file of *size* bytes in gzip members of a block each."""
-
-    size: int
-    sha256: str
-    members: tuple[memoryview, ...]
-
-
-@attrs.define(eq=False)
-class Packer:
-    """Takes the gzip members of one file while a bundle is written."""
-
-    size: int
-    sha256: str
-    _fd: int
-    _temporary: str
-    _digest: Any = attrs.field(factory=hashlib.sha256, init=False)
-    _lengths: list[int] = attrs.field(factory=list, init=False)
-    _crc: int = attrs.field(default=0, init=False)
-    _failed: bool = attrs.field(default=False, init=False)
-
-    def check(self, data: memoryview) -> None:
-        """Take the next bytes of the file itself, which may change while it is read."""
-        self._digest.update(data)
-
-    def write(self, member: bytes) -> None:
-        """Take the next one. What goes wrong costs the next dump time, not this one its bundle."""
-        self._lengths.append(len(member))
-        self._append(member)
-        if self._is_complete:
-            self._append(struct.pack(f"<{len(self._lengths)}I", *self._lengths))
-            self._append(_CHECK.pack(self._crc))
-            os.close(self._fd)
-
-    def _append(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):
-            if not self._failed:
-                self._failed = os.write(self._fd, data) != len(data)
-            self._crc = isal_zlib.crc32(data, self._crc)
-            return
-        self._failed = True
-
-    @property
-    def _is_complete(self) -> bool:
-        return len(self._lengths) == blocks_of(self.size)
-
-    def end(self, directory: int) -> None:
-        """Give the file its name if all of it is there, or remove it. Raises OSError."""
-        if not self._is_complete:
-            os.close(self._fd)
-        unchanged = self._digest.hexdigest() == self.sha256
-        if unchanged and self._is_complete and not self._failed:
-            name = self.sha256 + _SUFFIX
-            os.rename(self._temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        else:
-            os.unlink(self._temporary, dir_fd=directory)
+_LEFT_FREE: Final = 1 << 30
+"""Bytes that the disk keeps free: a bundle may be made on the same one."""
 
 
 class PackedFiles:
@@ -113,30 +46,35 @@ class PackedFiles:
         self._began = time.time()
         self._fd: int | None = None
         with contextlib.suppress(GencoreError, OSError):
-            self._fd = _opened(cache_directory(_DIRECTORY))
+            self._fd = _made(cache_directory(_DIRECTORY))
 
     def find(self, library: Library) -> PackedFile | None:
-        """Return it if it was packed before."""
-        if self._fd is None or library.sha256 is None or not _is_worth_it(library):
+        """Return it if it was packed before, open: the caller closes it."""
+        sha256 = library.sha256
+        if self._fd is None or sha256 is None or not _is_worth_it(library):
             return None
         try:
-            with open_regular(
-                library.sha256 + _SUFFIX, flags=os.O_NOFOLLOW, dir_fd=self._fd
-            ) as file:
-                data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-                os.utime(file.fileno())
-        except (OSError, ValueError):  # an empty file cannot be mapped
+            file = open_regular(sha256 + SUFFIX, flags=os.O_NOFOLLOW, dir_fd=self._fd)
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                file.close()
+                return None
+            found = PackedFile.read(file, library.size or 0, sha256)
+        except OSError:
             return None
-        size = library.size or 0
-        members = _members(data, blocks_of(size))
-        return None if members is None else PackedFile(size, library.sha256, members)
+        if found is not None:
+            self._note_use(sha256)
+        return found
+
+    def _note_use(self, sha256: str) -> None:
+        with contextlib.suppress(OSError):  # only to be read, it is kept by somebody else
+            os.utime(sha256 + SUFFIX, dir_fd=self._fd, follow_symlinks=False)
 
     def packer(self, library: Library) -> Packer | None:
         """Return what takes it while it is packed; None if it need not be kept."""
         size, sha256 = library.size or 0, library.sha256
         if self._fd is None or sha256 is None or not _is_worth_it(library):
             return None
-        if sha256 in self._packers:  # under another of its names
+        if sha256 in self._packers or not _has_room(self._fd, size):  # under another of its names
             return None
         name = f".{secrets.token_hex(8)}"
         try:
@@ -165,6 +103,14 @@ def _is_worth_it(library: Library) -> bool:
     return library.status == "ok" and (library.size or 0) >= _LEAST
 
 
+def _has_room(fd: int, size: int) -> bool:
+    try:
+        disk = os.statvfs(fd)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize >= size + _LEFT_FREE
+
+
 @attrs.frozen
 class Kept:
     """What is kept, or what of it was removed."""
@@ -174,66 +120,68 @@ class Kept:
     """Bytes of all files."""
     used_at: float
     """When one of them was used last, as `time.time` has it."""
+    error: str | None = None
+    """Why one of them could not be removed."""
 
 
 def kept() -> Kept | None:
     """Return what is kept for this user; None if there is nothing."""
-    return _summary(lambda _name, _status, _fd: True)
+    return _summary(lambda _name, _fd: None, -math.inf)
 
 
 def clear(older_than: float = 0) -> Kept | None:
     """Remove what no dump has used for so many seconds; return that."""
-    until = time.time() - older_than
-    return _summary(lambda name, status, fd: status.st_mtime <= until and _remove(name, fd))
+    return _summary(_remove, older_than)
 
 
-def _summary(counts: Callable[[str, os.stat_result, int], bool]) -> Kept | None:
-    """Sum up those files that count."""
-    path = cache_directory(_DIRECTORY)
+def _summary(do: Callable[[str, int], str | None], older_than: float) -> Kept | None:
+    """Do something to each file that was not used for so many seconds; sum them up."""
+    path, until = cache_directory(_DIRECTORY), time.time() - older_than
     try:
-        fd = os.open(path, DIRECTORY)
+        fd = _opened(path)
     except OSError:
         return None
+    if fd is None:
+        return None
     try:
-        found = [status for name, status in _statuses(fd) if counts(name, status, fd)]
+        found = [
+            (status, do(name, fd)) for name, status in _statuses(fd) if status.st_mtime <= until
+        ]
     finally:
         os.close(fd)
     if not found:
         return None
-    used_at = max(status.st_mtime for status in found)
-    return Kept(path, sum(status.st_size for status in found), used_at)
+    used_at = max(status.st_mtime for status, _ in found)
+    errors = (error for _, error in found if error is not None)
+    return Kept(path, sum(status.st_size for status, _ in found), used_at, next(errors, None))
 
 
-def _remove(name: str, fd: int) -> bool:
+def _remove(name: str, fd: int) -> str | None:
+    """Remove a file; return why it could not be."""
     try:
         os.unlink(name, dir_fd=fd)
-    except OSError:
-        return False
-    return True
+    except FileNotFoundError:  # another process has done it
+        return None
+    except OSError as error:
+        return str(error)
+    return None
 
 
-def _opened(directory: Path) -> int | None:
+def _made(directory: Path) -> int | None:
+    """Open it, made first if it is missing; None where nothing is to be kept."""
     if not directory.parent.parent.is_dir():
         return None
     make_private(directory)
+    return _opened(directory)
+
+
+def _opened(directory: Path) -> int | None:
+    """Open it; None if others may have changed it. Raises OSError."""
     fd = os.open(directory, DIRECTORY)
     if is_private(os.fstat(fd)):
         return fd
     os.close(fd)
     return None
-
-
-def _members(data: memoryview, count: int) -> tuple[memoryview, ...] | None:
-    """Return the gzip members in a file; None if it is damaged, or of another size."""
-    table = struct.Struct(f"<{count}I")
-    end = len(data) - _CHECK.size
-    begin = end - table.size
-    if begin < 0 or isal_zlib.crc32(data[:end]) != _CHECK.unpack(data[end:])[0]:
-        return None
-    places = list(accumulate(table.unpack(data[begin:end]), initial=0))
-    if places[-1] != begin:
-        return None
-    return tuple(data[start:stop] for start, stop in pairwise(places))
 
 
 def _shrink(fd: int, kept_from: float) -> None:
@@ -247,8 +195,7 @@ def _shrink(fd: int, kept_from: float) -> None:
         half_made = name.startswith(".")
         age = kept_from - status.st_mtime
         if age > _HALF_MADE if half_made else (size > _MOST and age > 0):
-            size -= status.st_size
-            _remove(name, fd)
+            size -= 0 if _remove(name, fd) else status.st_size
 
 
 def _statuses(fd: int) -> Iterator[tuple[str, os.stat_result]]:

@@ -21,7 +21,7 @@ from isal import igzip
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
 from gencore.bundle.contents import BLOCK_SIZE, Member, blocks_of, check_path, encode
-from gencore.bundle.packed_files import LEVEL, PackedFile, Packer
+from gencore.bundle.packed_file import LEVEL, PackedFile, Packer
 from gencore.bundle.places import Places
 from gencore.bundle.tree_hash import block_hash, root_hash
 
@@ -69,9 +69,12 @@ class BundleWriter:
         self._block = bytearray()
 
     def add_packed(self, path: str, file: PackedFile, *, mode: int) -> None:
-        """Add a member that was packed before. Raises `ValueError` as `begin` does."""
+        """Add a member that was packed before.
+
+        Raises `ValueError` as `begin` does, and OSError.
+        """
         self._add_header(path, _File(file.size, file.sha256, None, None), mode)
-        for member in file.members:
+        for member in file.members():
             self._gzip.add_compressed(member)
 
     def _add_header(self, path: str, file: "_File", mode: int) -> None:
@@ -182,7 +185,7 @@ class _GzipMembers:
         self._start_thread()
         self._write_until_pending(2 * _WORKERS)
 
-    def add_compressed(self, member: memoryview) -> None:
+    def add_compressed(self, member: bytes) -> None:
         """Write a gzip member behind all that was added."""
         block = _Block(member)
         block.done.open()
@@ -249,8 +252,8 @@ class _GzipMembers:
 class _Block:
     """Bytes that become one gzip member."""
 
-    def __init__(self, data: bytearray | memoryview, packer: Packer | None = None) -> None:
-        self.data: bytearray | bytes | memoryview = data
+    def __init__(self, data: bytearray | bytes, packer: Packer | None = None) -> None:
+        self.data: bytearray | bytes = data
         """Compressed once it is `done`."""
         self.packer = packer
         self.done = Latch()

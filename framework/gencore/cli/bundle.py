@@ -12,6 +12,7 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable, quote_path
+from gencore._overview.huge_pages import huge_pages_line
 from gencore._quantities import read_size, size_text
 from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
@@ -187,6 +188,8 @@ def _facts(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str | None]]:
     yield "service", service_of(manifest)
     for label, *where in _FACTS:
         yield label, fact(manifest, *where)
+    if line := huge_pages_line(manifest):
+        yield "huge pages", escape_unprintable(line[:_LONGEST])
     for key, value in ManifestValue(manifest)["annotations"].entries:
         yield "annotation", escape_unprintable(f"{key}: {value}"[:_LONGEST])
 

@@ -124,6 +124,7 @@ def _libraries(kept: Kept | None) -> Iterator[Entry]:
             size=kept.size,
             used_at=used_at,
             state="unused",
+            error=kept.error,
         )
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from gencore._overview import Overview, make_overview
+from gencore._overview.huge_pages import huge_pages_line
 from gencore._overview.places import Source
 from gencore.bundle.manifest import ManifestValue
 from gencore.errors import UsageError
@@ -70,6 +71,7 @@ def render(
             memory=memory,
             drawings=_drawings(memory),
             limits=read_limits(fields["process"]["limits"]),
+            huge_pages=huge_pages_line(shown),
             pause=read_pause(fields["status"]),
             after_pause=after_pause(fields["status"]),
             style=style,

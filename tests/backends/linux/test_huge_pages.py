@@ -1,6 +1,7 @@
 """Memory that is collapsed into huge pages before a dump: what changes, and what does not."""
 
 import json
+import platform
 import re
 import subprocess
 import sys
@@ -396,3 +397,109 @@ def test_ptrace_does_not_collapse():
         pytest.raises(gencore.Unsupported, match="huge_pages=True is unsupported"),
     ):
         gencore.Pipeline(target=other.pid, backend="linux-ptrace", huge_pages=True).check()
+
+
+def test_an_agent_stops_when_nobody_waits_for_it_any_more():
+    """Who was not patient enough is answered at once, to dump without huge pages."""
+    huge, size = run_program("""
+from gencore.target import Target
+from gencore_backends.linux import agent_client
+gencore.arm()
+memory = filled(512)
+target = Target(os.getpid())
+limits = agent_client._COLLAPSE.pack(60 * 10**9, 60 * 10**9, 1 << 40)
+with agent_client._connect(target) as connection:
+    connection.send(agent_client._packet(b"collapse", limits))
+    while not huge_in(memory):
+        pass
+agent_client.ask(target).close()
+say(huge_in(memory))
+say(len(memory))
+""")
+
+    assert 0 < huge < size * 3 / 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"huge_pages": "abc"}',
+        '{"huge_pages": [1, 2, 3]}',
+        '{"huge_pages": [1, 2, 3, 4, 5, 6, 7, ["x"], 0]}',
+        '{"huge_pages": [1, 2, 3, 4, 5, 6, 7, "x", 99999999999999999999]}',
+        '{"huge_pages": ["a", 2, 3, 4, 5, 6, 7, "stall", 0]}',
+        '{"huge_pages": [NaN, 2, -3, 4, 5, 6, 7, null, 0]}',
+        "[" * 9000,
+    ],
+    ids=["text", "few", "list", "errno", "no number", "negative", "deep"],
+)
+def test_what_is_no_outcome_is_taken_for_none(answer):
+    """An agent may be any program of that user; the dump is made all the same."""
+    assert _said_to(answer) is None
+
+
+def test_a_reason_that_is_not_known_is_not_shown():
+    """Of a later version, or made to be formatted."""
+    row = [1, 2, 3, 4, 5, 6, 7, "{steps:>9999} \x1b[31m", 0]
+    said = _said_to(json.dumps({"huge_pages": row}))
+
+    assert said["stopped"] == "for a reason that this version does not know"
+
+
+def _said_to(answer):
+    """Return what comes of this answer of an agent."""
+    (said,) = run_program(f"""
+import attrs, socket
+from gencore.target import Target
+from gencore_backends.linux.agent_client import Identity
+from gencore_backends.linux.huge_pages import collapse_memory_of
+target = Target(os.getpid())
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+listener.bind(f"\\0gencore/{{Identity.read(target)}}")
+listener.listen()
+def answer():
+    connection, _ = listener.accept()
+    connection.recv(100)
+    connection.send({answer!r}.encode())
+    connection.close()
+threading.Thread(target=answer).start()
+found = collapse_memory_of(target)
+say(found and attrs.asdict(found))
+""")
+    return said
+
+
+def test_it_takes_no_longer_than_its_dump_may():
+    """The time limit of a dump is that of what is done for it, too: here and by an agent."""
+    said = run_program("""
+from gencore.target import Target
+from gencore_backends.linux import agent
+from gencore_backends.linux.huge_pages import collapse_memory_of
+gencore.arm()
+memory = filled(64)
+say(agent.collapse_memory(1e-9).stopped)
+say(collapse_memory_of(Target(os.getpid()), 1e-9).stopped)
+""")
+
+    assert said == ["its time was over after step 0"] * 2
+
+
+def test_a_filter_of_system_calls_is_named_as_such():
+    """And not as a lack of huge pages."""
+    (said,) = run_program(
+        """
+import struct
+rows = [(0x20, 0, 0, 0), (0x15, 0, 3, NUMBER), (0x20, 0, 0, 32), (0x15, 0, 1, 25),
+        (6, 0, 0, 0x50001), (6, 0, 0, 0x7FFF0000)]  # madvise(..., 25): EPERM
+rules = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *row) for row in rows))
+class Program(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_ushort), ("rules", ctypes.c_void_p)]
+program = Program(len(rows), ctypes.addressof(rules))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0  # PR_SET_NO_NEW_PRIVS
+assert libc.prctl(22, 2, ctypes.byref(program), 0, 0) == 0  # PR_SET_SECCOMP
+say(collapse_memory().stopped)
+""".replace("NUMBER", "233" if platform.machine() == "aarch64" else "28")
+    )
+
+    assert said == "the system refuses to collapse memory (Operation not permitted)"

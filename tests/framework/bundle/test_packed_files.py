@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import resource
 import struct
 import sys
 from pathlib import Path
@@ -43,7 +44,8 @@ def pack(library, changed=b""):
     packed = PackedFiles()
     known = packed.find(library)
     if known is not None:
-        writer.add_packed("lib", known, mode=0o700)
+        with known:
+            writer.add_packed("lib", known, mode=0o700)
     else:
         packer = packed.packer(library)
         writer.begin("lib", library.size, mode=0o700, packer=packer)
@@ -233,3 +235,125 @@ def test_the_command_shows_and_removes_them(home, library, inside):
     assert inside("cache", "clear", "--older-than", "1h")[1] == ""
     assert f"removed {home}" in inside("cache", "clear")[1]
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        [b"x"] * 3,  # shorter than a gzip member is: a reader would refuse the whole bundle
+        [igzip.compress(bytes(1 << 20))] * 3,  # more bytes than the library has
+        [igzip.compress(bytes(1 << 19))] * 3,
+    ],
+    ids=["no gzip", "too large", "too small"],
+)
+def test_members_that_cannot_be_the_librarys_are_not_used(home, library, members):
+    """Even if the check sum is right: a bundle with them could not be read behind them."""
+    _, whole = pack(library)
+    entry(home).write_bytes(sealed(members))
+
+    assert pack(library) == (False, whole)
+
+
+def test_a_file_that_is_cut_off_while_it_is_used_is_an_error(home, library):
+    """Memory of it would end the process instead, which may be a service."""
+    pack(library)
+    packed = PackedFiles()
+    writer = BundleWriter(io.BytesIO(), "top", 0)
+
+    with packed.find(library) as known:
+        os.truncate(entry(home), 5000)
+        with pytest.raises(OSError, match="cut off"):
+            writer.add_packed("lib", known, mode=0o700)
+    writer.abort()
+    packed.close()
+
+
+def test_an_absurdly_large_file_is_not_read(home, library):
+    """A terabyte of zeros would take minutes."""
+    pack(library)
+    os.truncate(entry(home), 1 << 40)
+
+    assert pack(library)[0] is False
+
+
+def test_a_file_of_another_user_is_not_used(home, library):
+    """It may have been put there while others could write to the directory."""
+    pack(library)
+    os.chown(entry(home), 65534, 65534)
+    home.chmod(0o777)
+
+    assert pack(library)[0] is False
+    assert pack(library)[0] is True
+
+
+def test_nothing_is_made_in_the_home_of_another_user(home, library):
+    """Root may have that of who called sudo, who could not use what root had made."""
+    os.chown(home.parents[1], 65534, 65534)
+
+    assert pack(library)[0] is False
+    assert list(home.parents[1].iterdir()) == []
+
+
+def test_the_disk_is_not_filled(home, library, monkeypatch):
+    """The bundle may be made on the same one."""
+    monkeypatch.setattr(packed_files, "_LEFT_FREE", 1 << 60)
+
+    pack(library)
+
+    assert list(home.iterdir()) == []
+
+
+def test_what_cannot_be_kept_takes_no_room_meanwhile(home, library):
+    """A file that may not grow: the bundle is whole, and the part that was written is gone."""
+    packed, file = PackedFiles(), io.BytesIO()
+    writer = BundleWriter(file, "top", 0)
+    packer = packed.packer(library)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        writer.begin("lib", library.size, mode=0o700, packer=packer)
+        writer.write(Path(library.path).read_bytes())
+        writer.end()
+        writer.close()
+        left = entry(home).stat().st_size
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    packed.close()
+
+    assert left == 0
+    assert gzip.decompress(file.getvalue()) == pack(library)[1]
+
+
+def test_a_file_that_cannot_be_closed_costs_no_bundle(home, library):
+    """Network file systems say only then that the disk is full; here it is closed already."""
+    packed, writer = PackedFiles(), BundleWriter(io.BytesIO(), "top", 0)
+    packer = packed.packer(library)
+    os.close(packer._fd)
+    writer.begin("lib", library.size, packer=packer)
+    writer.write(Path(library.path).read_bytes())
+    writer.end()
+    writer.close()
+    packed.close()
+
+    assert list(home.iterdir()) == []
+
+
+def test_the_command_says_what_it_could_not_remove(home, library, inside):
+    """And ends with the code for that."""
+    pack(library)
+    (home / "folder").mkdir()
+
+    code, _, said = inside("cache", "clear")
+
+    assert code == 3
+    assert f"not removed: {home}" in said
+    assert [path.name for path in home.iterdir()] == ["folder"]
+
+
+def test_the_command_leaves_a_directory_of_another_user_alone(home, library, inside):
+    """Root may have been led to it."""
+    pack(library)
+    os.chown(home, 65534, 65534)
+
+    assert inside("cache", "clear")[1] == ""
+    assert len(list(home.iterdir())) == 1

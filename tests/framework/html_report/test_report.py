@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from gencore._overview import make_overview
+from gencore.cli import bundle as bundle_command
 from gencore.errors import IntegrityError, OutputError
 from gencore.html_report import render
 from gencore.html_report.treemap import Box, squarify
@@ -701,3 +702,35 @@ def test_other_commands_do_without_jinja2(python):
         print(json.dumps([early, "jinja2" in sys.modules]))
     """
     assert python(code) == [[], False]
+
+
+COLLAPSED = {"collapsed": 3 << 20, "small": 5 << 20, "stopped": None}
+
+
+def _with_huge_pages(found):
+    return {**MANIFEST, "status": {**MANIFEST["status"], "huge_pages": found}}
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (COLLAPSED, "3 MiB collapsed, 5 MiB left in small pages"),
+        ({**COLLAPSED, "stopped": "step 3 took 60 ms"}, "pages; stopped: step 3 took 60 ms"),
+        ({"collapsed": "<b>", "small": -1}, "unknown collapsed, unknown left in small pages"),
+    ],
+)
+def test_page_and_info_say_what_was_collapsed_into_huge_pages(found, line):
+    """In one line, before the pause that it made shorter."""
+    manifest = _with_huge_pages(found)
+
+    assert line in Page(render(manifest)).text
+    assert line in dict(bundle_command._facts(manifest))["huge pages"]
+
+
+@pytest.mark.parametrize("found", [None, {}])
+def test_page_and_info_say_nothing_of_huge_pages_that_nobody_asked_for(found):
+    """As manifests of earlier versions, which do not have the field."""
+    manifest = MANIFEST if found == {} else _with_huge_pages(found)
+
+    assert "Huge pages" not in render(manifest)
+    assert "huge pages" not in dict(bundle_command._facts(manifest))

@@ -102,6 +102,12 @@ static int try_one(void)
 	return err;
 }
 
+/* EINVAL and EAGAIN are of that memory: registered with userfaultfd(2), pinned, or gone meanwhile. */
+static bool lacks_memory(int err)
+{
+	return err == ENOMEM || err == EBUSY;
+}
+
 static const char *why_not(int *err)
 {
 	*err = 0;
@@ -112,6 +118,8 @@ static const char *why_not(int *err)
 	*err = try_one();
 	if (*err == EINVAL)
 		return "unsupported";
+	if (*err && !lacks_memory(*err))
+		return "refused"; /* by a filter of system calls */
 	return *err ? "failed" : NULL;
 }
 
@@ -236,12 +244,6 @@ static void pass_over(struct collapse *collapse)
 }
 
 /* ------------------------------------------------------------------------------------- the steps */
-
-/* EINVAL and EAGAIN are of that memory: registered with userfaultfd(2), pinned, or gone meanwhile. */
-static bool lacks_memory(int err)
-{
-	return err == ENOMEM || err == EBUSY;
-}
 
 static void note_step(struct collapse *collapse, int err, uint64_t duration)
 {

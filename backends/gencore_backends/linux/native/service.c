@@ -542,14 +542,18 @@ static bool can_be_read(int fd)
 	return poll(&row, 1, 0) > 0;
 }
 
-/* Without the turn: others may capture this process meanwhile. */
-static struct collapse_result collapse_until(const struct collapse_limits *limits, int wake)
+/*
+ * Without the turn: others may capture this process meanwhile. Ends when the asker hangs up: whoever
+ * could not wait for it wants to dump now.
+ */
+static struct collapse_result collapse_until(const struct collapse_limits *limits, int connection,
+					     int wake)
 {
 	struct collapse collapse;
 
 	collapse_begin(&collapse, limits);
 	while (collapse_next(&collapse))
-		if (can_be_read(wake))
+		if (can_be_read(wake) || can_be_read(connection))
 			collapse_stop(&collapse, "interrupted", 0);
 	collapse_end(&collapse);
 	return collapse.result;
@@ -582,7 +586,7 @@ static void send_collapsed(int connection, const struct collapse_limits *limits,
 {
 	const struct descriptors none = {.count = 0};
 	struct text text = begin_answer();
-	struct collapse_result result = collapse_until(limits, wake);
+	struct collapse_result result = collapse_until(limits, connection, wake);
 
 	add_result(&text, &result);
 	text_add(&text, "}");

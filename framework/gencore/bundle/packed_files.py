@@ -1,8 +1,8 @@
 """Keeps libraries as bundles have them, so that the next dump need not compress them again.
 
-Each is a file of its own, named after the SHA-256 of the library: the gzip members of its blocks,
-the length of each (32 bits, little-endian), and the CRC-32 of all that. A file that was cut off or
-damaged, as after a power failure, is not used. See docs/decisions/0031.
+Each is a file of its own, named after the SHA-256 of the library and its codec: the frames of its
+blocks, the length of each (32 bits, little-endian), and the CRC-32 of all that. A file that was
+cut off or damaged, as after a power failure, is not used. See docs/decisions/0031.
 """
 
 import contextlib
@@ -23,17 +23,14 @@ from isal import isal_zlib
 from gencore._cache_directory import cache_directory, make_private
 from gencore._private_directory import DIRECTORY, is_private, names_in
 from gencore._runtime.regular_file import open_regular
+from gencore.bundle.codecs import GZIP, Codec
 from gencore.bundle.contents import BLOCK_SIZE, blocks_of
 from gencore.errors import GencoreError
 from gencore.libraries import Library
 
-__all__ = ["LEVEL", "Kept", "PackedFile", "PackedFiles", "Packer", "clear", "kept"]
+__all__ = ["Kept", "PackedFile", "PackedFiles", "Packer", "clear", "kept"]
 
 _DIRECTORY: Final = "packed"
-LEVEL: Final = 2
-"""isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
-_SUFFIX: Final = f".{LEVEL}-{BLOCK_SIZE >> 20}M"
-"""Of names: what was packed in another way is not found."""
 _LEAST: Final = 256 << 10
 """Bytes of a library from which it is worth a file: smaller ones take microseconds."""
 _MOST: Final = 1 << 30
@@ -45,7 +42,7 @@ _CHECK: Final = struct.Struct("<I")
 
 @attrs.frozen
 class PackedFile:
-    """A file of *size* bytes in gzip members of a block each."""
+    """A file of *size* bytes in frames of a block each."""
 
     size: int
     sha256: str
@@ -54,12 +51,13 @@ class PackedFile:
 
 @attrs.define(eq=False)
 class Packer:
-    """Takes the gzip members of one file while a bundle is written."""
+    """Takes the frames of one file while a bundle is written."""
 
     size: int
     sha256: str
     _fd: int
     _temporary: str
+    _name: str
     _digest: Any = attrs.field(factory=hashlib.sha256, init=False)
     _lengths: list[int] = attrs.field(factory=list, init=False)
     _crc: int = attrs.field(default=0, init=False)
@@ -96,8 +94,7 @@ class Packer:
             os.close(self._fd)
         unchanged = self._digest.hexdigest() == self.sha256
         if unchanged and self._is_complete and not self._failed:
-            name = self.sha256 + _SUFFIX
-            os.rename(self._temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(self._temporary, self._name, src_dir_fd=directory, dst_dir_fd=directory)
         else:
             os.unlink(self._temporary, dir_fd=directory)
 
@@ -108,7 +105,9 @@ class PackedFiles:
     It is made in the user's directory for caches, which has to be there already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec = GZIP, level: int = GZIP.level) -> None:
+        """Know those that are compressed so: what was packed in another way is not found."""
+        self._suffix = f".{codec.name}-{level}-{BLOCK_SIZE >> 20}M"
         self._packers: dict[str, Packer] = {}
         self._began = time.time()
         self._fd: int | None = None
@@ -121,7 +120,7 @@ class PackedFiles:
             return None
         try:
             with open_regular(
-                library.sha256 + _SUFFIX, flags=os.O_NOFOLLOW, dir_fd=self._fd
+                library.sha256 + self._suffix, flags=os.O_NOFOLLOW, dir_fd=self._fd
             ) as file:
                 data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
                 os.utime(file.fileno())
@@ -143,7 +142,7 @@ class PackedFiles:
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._fd)
         except OSError:
             return None
-        packer = self._packers[sha256] = Packer(size, sha256, fd, name)
+        packer = self._packers[sha256] = Packer(size, sha256, fd, name, sha256 + self._suffix)
         return packer
 
     def close(self) -> None:
@@ -224,7 +223,7 @@ def _opened(directory: Path) -> int | None:
 
 
 def _members(data: memoryview, count: int) -> tuple[memoryview, ...] | None:
-    """Return the gzip members in a file; None if it is damaged, or of another size."""
+    """Return the frames in a file; None if it is damaged, or of another size."""
     table = struct.Struct(f"<{count}I")
     end = len(data) - _CHECK.size
     begin = end - table.size

@@ -23,6 +23,7 @@ import pytest
 from gencore import cli as command_line
 from gencore._recorder.job import NoRecorder
 from gencore._runtime import os_thread
+from gencore.bundle.codecs import GZIP, ZSTD
 from gencore.bundle.writer import BundleWriter
 
 SYSCTL = Path("/proc/sys/kernel")
@@ -358,11 +359,15 @@ def tmpfs(tmp_path):
 
 @pytest.fixture(scope="session")
 def write_bundle():
-    """Return a function that writes a bundle of some files, as the product does."""
+    """Return a function that writes a bundle of some files, as the product does.
+
+    The path's ending says which codec.
+    """
 
     def write(path, files, top="core_20260101.000000.1.001"):
         with path.open("wb") as file:
-            bundle = BundleWriter(file, top, 0)
+            codec = ZSTD if path.suffix == ".zst" else GZIP
+            bundle = BundleWriter(file, top, 0, codec)
             for name, data in files.items():
                 bundle.begin(name, len(data), tree=name == "core")
                 bundle.write(data)

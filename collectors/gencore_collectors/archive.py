@@ -1,16 +1,16 @@
-"""The collector ``archive``: core, executable, libraries and the other artefacts in one tar.gz."""
+"""The collectors ``archive`` and ``archive-zstd``: core, libraries and artefacts in one file."""
 
 from collections.abc import Iterator
-from typing import BinaryIO, Final
+from typing import Annotated, BinaryIO, ClassVar, Final
 
-from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress
-from gencore.bundle import LEVEL, BundleWriter, PackedFiles, Packer, Places
+from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress, Range
+from gencore.bundle import GZIP, ZSTD, BundleWriter, Codec, PackedFiles, Packer, Places
 from gencore.collector import PackedFile, Packing
 from gencore.core_stream import CHUNK_SIZE
 from gencore.libraries import Library, open_regular
 from gencore.output import ArtifactWriter
 
-__all__ = ["ArchiveCollector"]
+__all__ = ["ArchiveCollector", "ZstdArchiveCollector"]
 
 _CORE: Final = "core"
 _OWN: Final = (_CORE, "manifest.json")
@@ -27,30 +27,37 @@ class ArchiveCollector(Collector):
     name = "archive"
     api_version = (1, 1)
     time_limit = None
-    reserves = ("tar.gz",)
+    reserves = (GZIP.extension,)
     packs = True
     hashes_core = True
+    codec: ClassVar[Codec] = GZIP
+    level: int = GZIP.level
+
+    def check(self) -> None:
+        """Raise `UsageError` if the library that compresses is missing."""
+        self.codec.load()
 
     def begin(self, dump: DumpInProgress) -> CoreSink | None:
         """Begin the bundle with the core."""
         if dump.core is None:
             return None
-        self._file = dump.create("tar.gz")
-        self._bundle = BundleWriter(self._file, dump.name, dump.created_at.timestamp())
+        self._file = dump.create(self.codec.extension)
+        created_at = dump.created_at.timestamp()
+        self._bundle = BundleWriter(self._file, dump.name, created_at, self.codec, self.level)
         self._bundle.begin(_CORE, dump.core.size, tree=True)
         return _CoreMember(dump.core, self._bundle, self._file)
 
     def packing(self, dump: DumpInProgress) -> Packing:
         """State the core, the mapped files and the sources."""
         files = (*self._core(dump), *_mapped_files(dump))
-        return Packing(compression="gzip", level=LEVEL, core=_CORE, files=files)
+        return Packing(compression=self.codec.name, level=self.level, core=_CORE, files=files)
 
     def finish(self, dump: DumpInProgress) -> None:
         """Add the libraries, the sources and the artefacts of the other collectors."""
         if dump.core is None:
             return
         places = Places(*_OWN)
-        packed = PackedFiles()
+        packed = PackedFiles(self.codec, self.level)
         try:
             for library in (*dump.libraries, *dump.sources):
                 self._add_library(library, dump, places, packed)
@@ -114,6 +121,17 @@ class ArchiveCollector(Collector):
         with dump.output.open(artifact.name) as file:
             self._bundle.begin(artifact.name, artifact.size, sha256=artifact.sha256)
             self._copy(file)
+
+
+class ZstdArchiveCollector(ArchiveCollector):
+    """Packs everything into one tar.zst, smaller than a tar.gz: *level* is zstd's."""
+
+    name = "archive-zstd"
+    reserves = (ZSTD.extension,)
+    codec = ZSTD
+
+    def __init__(self, *, level: Annotated[int, Range(-7, 19)] = ZSTD.level) -> None:
+        self.level = level
 
 
 class _CoreMember(CoreSink):

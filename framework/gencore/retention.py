@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -24,6 +25,7 @@ from gencore._final_directory import FinalDirectory
 from gencore._quantities import read_age, read_size
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.regular_file import open_regular
+from gencore.bundle.codecs import CODECS, Codec
 from gencore.bundle.contents import read_contents
 from gencore.errors import IntegrityError, UsageError
 from gencore.report import Removal
@@ -211,8 +213,9 @@ def _limit(limit: float | None) -> float:
     return math.inf if limit is None else limit
 
 
-def _is_bundle(opened: BinaryIO, dump: str) -> bool:
-    return read_contents(opened).top == dump
+def _is_bundle(codec: Codec, opened: BinaryIO, dump: str) -> bool:
+    contents = read_contents(opened)
+    return contents.top == dump and contents.codec is codec
 
 
 def _is_core(opened: BinaryIO, _: str) -> bool:
@@ -225,7 +228,7 @@ def _is_manifest(opened: BinaryIO, dump: str) -> bool:
 
 
 _KINDS: Final[Mapping[str, Callable[[BinaryIO, str], bool]]] = {
-    ".tar.gz": _is_bundle,
+    **{f".{codec.extension}": partial(_is_bundle, codec) for codec in CODECS},
     ".core": _is_core,
     ".manifest.json": _is_manifest,
 }

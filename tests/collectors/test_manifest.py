@@ -23,7 +23,7 @@ import pytest
 
 import gencore
 import gencore_collectors.manifest
-from gencore.bundle import BundleReader, writer
+from gencore.bundle import GZIP, BundleReader
 from gencore.bundle.manifest import LARGEST_MANIFEST
 from gencore.corefile import CoreFile
 from gencore.target import Target
@@ -418,7 +418,7 @@ def test_codec_is_that_of_the_bundle(manifest):
     """The level is the one that the bundle's writer compresses with."""
     codec = manifest["core"]["codec"]
 
-    assert (codec["compression"], codec["level"]) == ("gzip", writer.LEVEL)
+    assert (codec["compression"], codec["level"]) == ("gzip", GZIP.level)
 
 
 def tree_hash(data):

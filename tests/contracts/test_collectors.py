@@ -3,7 +3,7 @@
 import pytest
 
 from gencore.testing import CollectorContract
-from gencore_collectors.archive import ArchiveCollector
+from gencore_collectors.archive import ArchiveCollector, ZstdArchiveCollector
 from gencore_collectors.manifest import ManifestCollector
 from gencore_collectors.raw import RawCollector
 
@@ -18,6 +18,12 @@ class TestArchive(CollectorContract):
     @pytest.fixture
     def collector(self):
         return ArchiveCollector
+
+
+class TestZstdArchive(CollectorContract):
+    @pytest.fixture
+    def collector(self):
+        return ZstdArchiveCollector
 
 
 class TestManifest(CollectorContract):

@@ -5,15 +5,21 @@ A pipeline is only built in this process where no recorder can be started.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Final, Unpack
 
 from gencore._pipeline.dump import Dump
 from gencore._recorder.job import NoRecorder
 from gencore._recorder.starting import start_by_recorder
 from gencore._settings.options import Options
 from gencore._settings.sources import resolve_settings
+from gencore.bundle.codecs import CODECS
+from gencore.report import Report
 
 __all__ = ["collect_core", "create_core", "start"]
+
+
+_EXTENSIONS: Final = tuple(codec.extension for codec in CODECS)
+"""What the names of bundles begin with, or are."""
 
 
 def start(**options: Unpack[Options]) -> Dump:
@@ -32,14 +38,16 @@ def start(**options: Unpack[Options]) -> Dump:
 
 def create_core(**options: Unpack[Options]) -> Path:
     """Dump this process and return the path of the core. Options as for `Pipeline`."""
-    return _path_of("raw", ("raw",), options)
+    return _report(("raw",), options).path_of("raw")
 
 
 def collect_core(**options: Unpack[Options]) -> Path:
     """Dump this process and return the path of its bundle. Options as for `Pipeline`."""
-    return _path_of("archive", ("manifest", "archive"), options)
+    report = _report(("manifest", "archive"), options)
+    packers = (one.collector for one in report.artifacts if one.name.startswith(_EXTENSIONS))
+    return report.path_of(next(packers, "archive"))
 
 
-def _path_of(collector: str, collectors: Sequence[str], options: Options) -> Path:
+def _report(collectors: Sequence[str], options: Options) -> Report:
     given: Options = {**options, "collectors": options.get("collectors") or collectors}
-    return start(**given).result().path_of(collector)
+    return start(**given).result()

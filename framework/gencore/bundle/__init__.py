@@ -4,15 +4,17 @@
 a whole bundle. `open_core` opens a bundle, an extracted one, or a core alone. Each name is loaded
 on first use: a process that is dumped needs only the writer.
 
-Inside, reader and writer share the format: ``contents`` is the table of contents, ``stream`` the
-bytes and tar headers, ``manifest`` parses untrusted manifests. ``cache`` keeps the unpacked copies
-that debuggers work on, and ``packed_files`` the libraries that the next dump need not compress.
+Inside, reader and writer share the format: ``contents`` is the table of contents, ``codecs`` what
+compresses, ``stream`` the bytes and tar headers, ``manifest`` parses untrusted manifests.
+``cache`` keeps the unpacked copies that debuggers work on, and ``packed_files`` the libraries that
+the next dump need not compress.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from gencore.bundle.codecs import GZIP, ZSTD, Codec
     from gencore.bundle.contents import Member
     from gencore.bundle.extraction import extract
     from gencore.bundle.opened_core import FileOrigin, LooseFile, OpenedCore
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
     from gencore.bundle.places import Places
     from gencore.bundle.reader import BundleReader, MemberFile
     from gencore.bundle.verification import Check, verify
-    from gencore.bundle.writer import LEVEL, BundleWriter
+    from gencore.bundle.writer import BundleWriter
 
 __all__ = [
-    "LEVEL",
+    "GZIP",
+    "ZSTD",
     "BundleReader",
     "BundleWriter",
     "Check",
+    "Codec",
     "FileOrigin",
     "LooseFile",
     "Member",
@@ -44,10 +48,12 @@ __all__ = [
 ]
 
 _MODULES: Final = {
-    "LEVEL": "writer",
+    "GZIP": "codecs",
+    "ZSTD": "codecs",
     "BundleReader": "reader",
     "BundleWriter": "writer",
     "Check": "verification",
+    "Codec": "codecs",
     "FileOrigin": "opened_core",
     "LooseFile": "opened_core",
     "Member": "contents",

@@ -1,9 +1,8 @@
-"""The table of contents at a bundle's end, in gzip members that hold no data.
+"""The table of contents at a bundle's end, where programs that decompress it find no data.
 
-A gzip member may carry an extra field (RFC 1952, 2.3.1.1) that every reader skips. The table is
-JSON, compressed with zlib and cut into pieces, each in the extra field of an empty member; the
-last member of the file has a fixed size and holds the offset of the first piece.
-docs/reference/bundle.md describes it for other readers.
+The table is JSON, compressed with zlib and cut into pieces, each in bytes that every reader skips;
+the last such bytes of the file have a fixed size and hold the offset of the first piece. Why they
+are skipped ``codecs`` knows. docs/reference/bundle.md describes it for other readers.
 """
 
 import json
@@ -19,12 +18,13 @@ from typing import Any, BinaryIO, Final
 import attrs
 from attrs.validators import instance_of, optional
 
+from gencore.bundle.codecs import CODECS, GZIP, Codec, codec_of
 from gencore.bundle.tree_hash import root_hash
 from gencore.errors import IntegrityError
 
 __all__ = [
     "BLOCK_SIZE",
-    "MEMBER_LENGTHS",
+    "FRAME_LENGTHS",
     "Contents",
     "Member",
     "blocks_of",
@@ -37,30 +37,22 @@ __all__ = [
 ]
 
 BLOCK_SIZE: Final = 1 << 20
-"""Bytes of a file in each of its gzip members but the last."""
+"""Bytes of a file in each of its frames but the last."""
 _VERSION: Final = 2
 _SEQUENTIAL: Final = 1
 """The version of tables that do not have the blocks: what is in a file only reading it tells."""
-_HEADER: Final = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
-"""Magic, deflate, FEXTRA, no time, no flags, unknown system."""
-_NO_DATA: Final = b"\x03\x00" + bytes(8)
-"""An empty final block, and the check sum and length of nothing."""
-_FIELD: Final = struct.Struct("<H2sH")
-"""XLEN; the subfield's name, and its length."""
+_MAGIC_SIZE: Final = max(len(codec.magic) for codec in CODECS)
 _PIECE, _END = b"GC", b"GE"
 _PLACE: Final = struct.Struct("<QQ")
 """Where the first piece begins in the file, and the length of the compressed table; bytes."""
-_OVERHEAD: Final = len(_HEADER) + _FIELD.size + len(_NO_DATA)
-_END_SIZE: Final = _OVERHEAD + _PLACE.size
-MEMBER_LENGTHS: Final = range(len(_HEADER) + len(_NO_DATA), 2 * BLOCK_SIZE)
-"""Bytes of a gzip member that holds one block."""
-_PIECE_SIZE: Final = 0xFFFF - 4
+FRAME_LENGTHS: Final = range(1, 2 * BLOCK_SIZE)
+"""Bytes of a frame that holds one block."""
 _LEAST_LIMIT: Final = 8 << 20
 _HIGHEST_LIMIT: Final = 64 << 20
-"""Bytes of a table, before and after compression, at most: the least is enough for 50,000 files,
-and an eighth of the bundle's size is added for blocks: of zeros, which shrink most, half that."""
-_EXPANSION: Final = 1032
-"""The highest compression ratio of deflate."""
+"""Bytes of a table, compressed or not, at most: the least is enough for 50,000 files."""
+_OF_A_BLOCK: Final = 127
+"""More bytes, for each of the blocks that the bundle has if all are zeros: nearly twice those of
+its length and its hash. With gzip, that is an eighth of the bundle's size."""
 
 _PATH_MAX: Final = 4096 - 257
 """Bytes of a path below the top folder: with that, other programs open it at once."""
@@ -83,11 +75,11 @@ class Member:
     size: int = attrs.field(validator=instance_of(int))
     """Bytes."""
     offset: int = attrs.field(validator=instance_of(int))
-    """Where the gzip member begins that starts with this file's tar header; bytes."""
+    """Where the frame begins that starts with this file's tar header; bytes."""
     sha256: str | None = attrs.field(default=None, validator=optional(instance_of(str)))
     """Hexadecimal; None if only the manifest has it, or if there is a tree instead."""
     lengths: tuple[int, ...] | None = None
-    """Of the gzip members that hold its tar header and its blocks, in bytes; None in version 1."""
+    """Of the frames that hold its tar header and its blocks, in bytes; None in version 1."""
     leaves: tuple[bytes, ...] | None = None
     """The hashes of its blocks; see ``gencore.bundle.tree_hash``. None if it has no tree."""
 
@@ -98,7 +90,7 @@ class Member:
 
     @property
     def places(self) -> tuple[int, ...]:
-        """Where its gzip members begin, and where the last one ends; bytes. Needs `lengths`."""
+        """Where its frames begin, and where the last one ends; bytes. Needs `lengths`."""
         return tuple(accumulate(self.lengths or (), initial=self.offset))
 
 
@@ -112,6 +104,8 @@ class Contents:
     """In order of offset."""
     end: int
     """Where the archive ends and the table begins; bytes."""
+    codec: Codec
+    """What the archive is compressed with."""
     has_blocks: bool
     """Whether it has the `Member.lengths` of each member."""
 
@@ -126,18 +120,19 @@ def padded(size: int) -> int:
     return size + -size % tarfile.BLOCKSIZE
 
 
-def encode(top: str, members: Iterable[Member], offset: int) -> bytes:
-    """Return the gzip members to be written at *offset*, the end of the data."""
+def encode(top: str, members: Iterable[Member], offset: int, codec: Codec = GZIP) -> bytes:
+    """Return the bytes to be written at *offset*, the end of the data."""
     rows = [_row(member) for member in members]
-    return encode_table({"version": _VERSION, "top": top, "members": rows}, offset)
+    return encode_table({"version": _VERSION, "top": top, "members": rows}, offset, codec)
 
 
-def encode_table(table: Mapping[str, Any], offset: int) -> bytes:
-    """Return the gzip members that hold a table of any version."""
+def encode_table(table: Mapping[str, Any], offset: int, codec: Codec = GZIP) -> bytes:
+    """Return the bytes that hold a table of any version."""
     data = zlib.compress(json.dumps(table).encode())
-    pieces = (data[at : at + _PIECE_SIZE] for at in range(0, len(data), _PIECE_SIZE))
-    end = _empty_member(_END, _PLACE.pack(offset, len(data)))
-    return b"".join(_empty_member(_PIECE, piece) for piece in pieces) + end
+    size = codec.largest_piece
+    pieces = (data[at : at + size] for at in range(0, len(data), size))
+    end = codec.hide(_END, _PLACE.pack(offset, len(data)))
+    return b"".join(codec.hide(_PIECE, piece) for piece in pieces) + end
 
 
 def _row(member: Member) -> dict[str, Any]:
@@ -152,37 +147,46 @@ def _row(member: Member) -> dict[str, Any]:
     }
 
 
-def _empty_member(name: bytes, value: bytes) -> bytes:
-    return _HEADER + _FIELD.pack(len(value) + 4, name, len(value)) + value + _NO_DATA
-
-
 def read_contents(file: BinaryIO) -> Contents:
     """Read the table. Raises `IntegrityError` if it is missing, invalid, impossible, or newer."""
     size = file.seek(0, os.SEEK_END)
-    limit = min(_LEAST_LIMIT + size // 8, _HIGHEST_LIMIT)
-    begin, length = _PLACE.unpack(_value(_read(file, size - _END_SIZE, _END_SIZE), _END))
+    codec = _codec(file)
+    limit = min(_LEAST_LIMIT + _OF_A_BLOCK * size // codec.smallest_block, _HIGHEST_LIMIT)
+    end_size = codec.overhead + _PLACE.size
+    begin, length = _PLACE.unpack(_value(codec, _read(file, size - end_size, end_size), _END))
     if length > limit or begin + length > size:
         raise _no_table("offset out of range")
-    data, behind = _join(file, begin, length)
-    if behind != size - _END_SIZE:
+    data, behind = _join(file, codec, begin, length)
+    if behind != size - end_size:
         raise _no_table("bytes between the table and its trailer")
     table = _parse(data, limit)
     try:
-        members = _members(table)
-        contents = Contents(table["top"], members, begin, table["version"] != _SEQUENTIAL)
-        _check(contents.top, members, begin)
+        members = _members(table, codec)
+        contents = Contents(table["top"], members, begin, codec, table["version"] != _SEQUENTIAL)
+        _check(contents)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise _no_table(f"wrong type: {error}") from error
     return contents
 
 
-def _members(table: Any) -> tuple[Member, ...]:
+def _codec(file: BinaryIO) -> Codec:
+    file.seek(0)
+    codec = codec_of(file.read(_MAGIC_SIZE))
+    if codec is None:
+        raise _no_table("compressed with none of " + ", ".join(one.name for one in CODECS))
+    return codec
+
+
+def _members(table: Any, codec: Codec) -> tuple[Member, ...]:
     version = table["version"]
-    if type(version) is int and version == _SEQUENTIAL:
+    if type(version) is not int or version not in codec.versions:
+        known = ", ".join(map(str, codec.versions))
+        raise IntegrityError(
+            f"unknown version of the table of contents: {version!r} (known: {known})"
+        )
+    if version == _SEQUENTIAL:
         return tuple(map(_with_place, table["members"]))
-    if type(version) is int and version == _VERSION:
-        return tuple(_with_blocks(table["members"]))
-    raise IntegrityError(f"unknown version of the table of contents: {version!r} (known: 1, 2)")
+    return tuple(_with_blocks(table["members"]))
 
 
 def _with_place(row: dict[str, Any]) -> Member:
@@ -211,9 +215,9 @@ def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
 def _check_blocks(member: Member, tree: object) -> None:
     """Raise if the blocks cannot be those of such a file."""
     count, lengths, leaves = blocks_of(member.size), member.lengths or (), member.leaves
-    fit = (type(length) is int and length in MEMBER_LENGTHS for length in lengths)
+    fit = (type(length) is int and length in FRAME_LENGTHS for length in lengths)
     if len(lengths) != 1 + count or not all(fit):
-        raise _no_table(f"the gzip members of {member.path!r} cannot hold it")
+        raise _no_table(f"the compressed blocks of {member.path!r} cannot hold it")
     if leaves is not None and (len(leaves) != count or member.tree != tree):
         raise _no_table(f"the hashes of {member.path!r} do not match each other")
 
@@ -234,21 +238,21 @@ def _read(file: BinaryIO, offset: int, length: int) -> bytes:
     return data
 
 
-def _value(member: bytes, name: bytes) -> bytes:
-    """Return what an empty gzip member carries under *name*."""
-    value = member[len(_HEADER) + _FIELD.size : -len(_NO_DATA)]
-    if member != _empty_member(name, value):
+def _value(codec: Codec, hidden: bytes, name: bytes) -> bytes:
+    """Return what readers skip there, under *name*."""
+    value = codec.find(name, hidden)
+    if value is None:
         raise _no_table("bad trailer" if name == _END else "bad piece")
     return value
 
 
-def _join(file: BinaryIO, begin: int, length: int) -> tuple[bytes, int]:
+def _join(file: BinaryIO, codec: Codec, begin: int, length: int) -> tuple[bytes, int]:
     """Return the compressed table, and where its last piece ends."""
     data = bytearray()
     while len(data) < length:
-        size = min(_PIECE_SIZE, length - len(data))
-        data += _value(_read(file, begin, size + _OVERHEAD), _PIECE)
-        begin += size + _OVERHEAD
+        size = min(codec.largest_piece, length - len(data)) + codec.overhead
+        data += _value(codec, _read(file, begin, size), _PIECE)
+        begin += size
     return bytes(data), begin
 
 
@@ -265,8 +269,9 @@ def _parse(data: bytes, limit: int) -> Any:
         raise _no_table(str(error)) from error
 
 
-def _check(top: str, members: tuple[Member, ...], end: int) -> None:
+def _check(contents: Contents) -> None:
     """Raise if a row is impossible, or if two contradict each other."""
+    top, members, end = contents.top, contents.members, contents.end
     offsets = [member.offset for member in members]
     paths = [member.path for member in members]
     if not _TOP.fullmatch(top):
@@ -283,7 +288,8 @@ def _check(top: str, members: tuple[Member, ...], end: int) -> None:
         raise _no_table("bytes before the first member")
     if members and members[-1].places[-1] > end:
         raise _no_table("the last member reaches beyond the archive")
-    if sum(m.size for m in members) > _EXPANSION * (end + 1) or any(m.size < 0 for m in members):
+    most = BLOCK_SIZE * (end + 1) // contents.codec.smallest_block
+    if sum(m.size for m in members) > most or any(m.size < 0 for m in members):
         raise IntegrityError("the members are larger than its compressed bytes can hold")
 
 

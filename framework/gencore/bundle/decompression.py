@@ -1,22 +1,23 @@
 """A compressed core as a file that can be read at any place; nothing is written to the disk."""
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from isal import igzip
 
+from gencore.bundle.codecs import GZIP, ZSTD
 from gencore.bundle.seeking import LazySeeking
-from gencore.errors import IntegrityError, UsageError
+from gencore.bundle.zstd_library import zstd_library
+from gencore.errors import IntegrityError
 
 __all__ = ["DecompressedFile", "is_compressed", "measure", "peek"]
 
 _PIECE: Final = 1 << 20
 _LARGEST: Final = 1 << 42
 """Bytes of a decompressed core: a few bytes of zstd may stand for any number."""
-_LARGEST_WINDOW: Final = 1 << 27
-"""Bytes that decompressing zstd may keep, as by default of its own program."""
+_LARGEST_WINDOW: Final = 27
+"""Logarithm of the bytes that decompressing zstd may keep, as by default of its own program."""
 
 
 def _open_gzip(path: Path) -> Any:
@@ -24,25 +25,14 @@ def _open_gzip(path: Path) -> Any:
 
 
 def _open_zstd(path: Path) -> Any:
-    if sys.version_info >= (3, 14):
-        from compression import zstd
-
-        options = {zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW.bit_length() - 1}
-        return zstd.ZstdFile(path, "rb", options=options)
-    try:
-        import zstandard
-    except ImportError as error:
-        raise UsageError(
-            f"{path}: compressed with zstd: reading it needs the package zstandard",
-            remedy="pip install 'gencore[zstd]'",
-        ) from error
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
-    return decompressor.stream_reader(path.open("rb"), read_across_frames=True)
+    zstd = zstd_library()
+    options = {zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW}
+    return zstd.ZstdFile(path, "rb", options=options)
 
 
 _FORMATS: Final[Mapping[bytes, Callable[[Path], Any]]] = {
-    b"\x1f\x8b": _open_gzip,
-    b"\x28\xb5\x2f\xfd": _open_zstd,
+    GZIP.magic: _open_gzip,
+    ZSTD.magic: _open_zstd,
 }
 """By what a file begins with."""
 

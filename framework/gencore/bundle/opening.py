@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.cache import spooled
+from gencore.bundle.codecs import codec_of
 from gencore.bundle.contents import Member
 from gencore.bundle.decompression import DecompressedFile, is_compressed, measure, peek
 from gencore.bundle.extracted_directory import ExtractedDirectory
@@ -24,7 +25,6 @@ from gencore.errors import IntegrityError, UsageError
 __all__ = ["open_core"]
 
 _ELF: Final = b"\x7fELF"
-_GZIP: Final = b"\x1f\x8b"
 _STANDARD_INPUT: Final = Path("-")
 
 
@@ -87,7 +87,7 @@ def _open(path: Path) -> OpenedCore:
     if is_compressed(beginning) and _has_core(path, beginning):
         size = measure(path, beginning)
         return RawCore(path, partial(DecompressedFile, path, beginning, size))
-    if beginning.startswith(_GZIP):
+    if codec_of(beginning) is not None:
         return _Bundle(path)
     raise IntegrityError(f"{path}: neither a bundle nor a core file")
 

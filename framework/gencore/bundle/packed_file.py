@@ -1,6 +1,6 @@
 """A file as bundles have it, in a file of its own, so that it need not be compressed again.
 
-That holds the gzip members of its blocks, the length of each (32 bits, little-endian), and the
+That holds the frames of its blocks, the length of each (32 bits, little-endian), and the
 CRC-32 of all that. One that was cut off or damaged, as after a power failure, is not used.
 """
 
@@ -17,20 +17,17 @@ from typing import Any, Final
 import attrs
 from isal import isal_zlib
 
-from gencore.bundle.contents import BLOCK_SIZE, MEMBER_LENGTHS, blocks_of, padded
+from gencore.bundle.codecs import Codec
+from gencore.bundle.contents import BLOCK_SIZE, FRAME_LENGTHS, blocks_of, padded
 
-__all__ = ["LEVEL", "SUFFIX", "PackedFile", "Packer"]
+__all__ = ["PackedFile", "Packer"]
 
-LEVEL: Final = 2
-"""isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
-SUFFIX: Final = f".{LEVEL}-{BLOCK_SIZE >> 20}M"
-"""Of names: what was packed in another way is not found."""
 _CHECK: Final = struct.Struct("<I")
 
 
 @attrs.frozen(eq=False)
 class PackedFile(AbstractContextManager["PackedFile"]):
-    """A file of *size* bytes in gzip members of a block each. It is open until it is closed."""
+    """A file of *size* bytes in frames of a block each. It is open until it is closed."""
 
     size: int
     sha256: str
@@ -38,53 +35,48 @@ class PackedFile(AbstractContextManager["PackedFile"]):
     _lengths: tuple[int, ...]
 
     @classmethod
-    def read(cls, file: io.FileIO, size: int, sha256: str) -> "PackedFile | None":
+    def read(cls, file: io.FileIO, size: int, sha256: str, codec: Codec) -> "PackedFile | None":
         """Return what a file holds, which it takes; None if that is damaged, or of another size.
 
         Raises OSError. Nothing is mapped: a disk that fails would end the process with SIGBUS.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(file)
-            lengths = _lengths(file, size)
+            lengths = _lengths(file, size, codec)
             if lengths is None:
                 return None
             stack.pop_all()
         return cls(size, sha256, file, lengths)
 
-    def members(self) -> Iterator[bytes]:
-        """Yield the gzip members. Raises OSError."""
-        return _members(self._file, self._lengths)
+    def frames(self) -> Iterator[bytes]:
+        """Yield the frames. Raises OSError."""
+        return _frames(self._file, self._lengths)
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _lengths(file: io.FileIO, size: int) -> tuple[int, ...] | None:
-    """Return those of the gzip members, once all was checked; None if anything is wrong."""
+def _lengths(file: io.FileIO, size: int, codec: Codec) -> tuple[int, ...] | None:
+    """Return those of the frames, once all was checked; None if anything is wrong."""
     table = struct.Struct(f"<{blocks_of(size)}I")
     begin = os.fstat(file.fileno()).st_size - table.size - _CHECK.size
     if begin < 0:
         return None
     rows = _read(file, table.size, begin)
     lengths = table.unpack(rows)
-    if sum(lengths) != begin or not all(length in MEMBER_LENGTHS for length in lengths):
+    if sum(lengths) != begin or not all(length in FRAME_LENGTHS for length in lengths):
         return None
     crc, left = 0, size
-    for member in _members(file, lengths):
-        if _size_in(member) != padded(min(left, BLOCK_SIZE)):
+    for frame in _frames(file, lengths):
+        if codec.size_in(frame) != padded(min(left, BLOCK_SIZE)):
             return None
-        crc, left = isal_zlib.crc32(member, crc), left - BLOCK_SIZE
+        crc, left = isal_zlib.crc32(frame, crc), left - BLOCK_SIZE
     check = _read(file, _CHECK.size, begin + table.size)
     return lengths if _CHECK.pack(isal_zlib.crc32(rows, crc)) == check else None
 
 
-def _size_in(member: bytes) -> int:
-    """Return how many bytes a gzip member holds, as its last field says (RFC 1952, ISIZE)."""
-    return int.from_bytes(member[-4:], "little")
-
-
-def _members(file: io.FileIO, lengths: tuple[int, ...]) -> Iterator[bytes]:
+def _frames(file: io.FileIO, lengths: tuple[int, ...]) -> Iterator[bytes]:
     at = 0
     for length in lengths:
         yield _read(file, length, at)
@@ -100,12 +92,13 @@ def _read(file: io.FileIO, length: int, at: int) -> bytes:
 
 @attrs.define(eq=False)
 class Packer:
-    """Takes the gzip members of one file while a bundle is written."""
+    """Takes the frames of one file while a bundle is written."""
 
     size: int
     sha256: str
     _fd: int
     _temporary: str
+    _name: str
     _digest: Any = attrs.field(factory=hashlib.sha256, init=False)
     _lengths: list[int] = attrs.field(factory=list, init=False)
     _crc: int = attrs.field(default=0, init=False)
@@ -115,10 +108,10 @@ class Packer:
         """Take the next bytes of the file itself, which may change while it is read."""
         self._digest.update(data)
 
-    def write(self, member: bytes) -> None:
+    def write(self, frame: bytes) -> None:
         """Take the next one. What goes wrong costs the next dump time, not this one its bundle."""
-        self._lengths.append(len(member))
-        self._append(member)
+        self._lengths.append(len(frame))
+        self._append(frame)
         if self._is_complete:
             self._append(struct.pack(f"<{len(self._lengths)}I", *self._lengths))
             self._append(_CHECK.pack(self._crc))
@@ -153,7 +146,6 @@ class Packer:
             self._close()
         unchanged = self._digest.hexdigest() == self.sha256
         if unchanged and self._is_complete and not self._failed:
-            name = self.sha256 + SUFFIX
-            os.rename(self._temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+            os.rename(self._temporary, self._name, src_dir_fd=directory, dst_dir_fd=directory)
         else:
             os.unlink(self._temporary, dir_fd=directory)

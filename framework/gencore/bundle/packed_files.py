@@ -1,7 +1,7 @@
 """Keeps libraries as bundles have them, so that the next dump need not compress them again.
 
-Each is a `packed_file` of its own, named after the SHA-256 of the library, in a directory of this
-user alone. See docs/decisions/0031.
+Each is a `packed_file` of its own, named after the SHA-256 of the library and its codec, in a
+directory of this user alone. See docs/decisions/0031.
 """
 
 import contextlib
@@ -18,7 +18,9 @@ import attrs
 from gencore._cache_directory import cache_directory, make_private
 from gencore._private_directory import DIRECTORY, is_private, names_in
 from gencore._runtime.regular_file import open_regular
-from gencore.bundle.packed_file import SUFFIX, PackedFile, Packer
+from gencore.bundle.codecs import GZIP, Codec
+from gencore.bundle.contents import BLOCK_SIZE
+from gencore.bundle.packed_file import PackedFile, Packer
 from gencore.errors import GencoreError
 from gencore.libraries import Library
 
@@ -41,7 +43,10 @@ class PackedFiles:
     It is made in the user's directory for caches, which has to be there already.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, codec: Codec = GZIP, level: int = GZIP.level) -> None:
+        """Know those that are compressed so: what was packed in another way is not found."""
+        self._codec = codec
+        self._suffix = f".{codec.name}-{level}-{BLOCK_SIZE >> 20}M"
         self._packers: dict[str, Packer] = {}
         self._began = time.time()
         self._fd: int | None = None
@@ -54,11 +59,11 @@ class PackedFiles:
         if self._fd is None or sha256 is None or not _is_worth_it(library):
             return None
         try:
-            file = open_regular(sha256 + SUFFIX, flags=os.O_NOFOLLOW, dir_fd=self._fd)
+            file = open_regular(sha256 + self._suffix, flags=os.O_NOFOLLOW, dir_fd=self._fd)
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 file.close()
                 return None
-            found = PackedFile.read(file, library.size or 0, sha256)
+            found = PackedFile.read(file, library.size or 0, sha256, self._codec)
         except OSError:
             return None
         if found is not None:
@@ -67,7 +72,7 @@ class PackedFiles:
 
     def _note_use(self, sha256: str) -> None:
         with contextlib.suppress(OSError):  # only to be read, it is kept by somebody else
-            os.utime(sha256 + SUFFIX, dir_fd=self._fd, follow_symlinks=False)
+            os.utime(sha256 + self._suffix, dir_fd=self._fd, follow_symlinks=False)
 
     def packer(self, library: Library) -> Packer | None:
         """Return what takes it while it is packed; None if it need not be kept."""
@@ -81,7 +86,7 @@ class PackedFiles:
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._fd)
         except OSError:
             return None
-        packer = self._packers[sha256] = Packer(size, sha256, fd, name)
+        packer = self._packers[sha256] = Packer(size, sha256, fd, name, sha256 + self._suffix)
         return packer
 
     def close(self) -> None:

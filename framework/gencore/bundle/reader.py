@@ -34,7 +34,7 @@ class BundleReader:
         try:
             return read_contents(self.file)
         except IntegrityError as error:
-            remedy = f"extract what is readable: tar xzf {shlex.quote(str(self.path))}"
+            remedy = f"extract what is readable: tar xf {shlex.quote(str(self.path))}"
             raise IntegrityError(f"{self.path}: {error.message}", remedy=remedy) from error
 
     def open(self, path: str) -> "MemberFile":

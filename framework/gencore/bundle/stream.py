@@ -1,4 +1,4 @@
-"""The decompressed stream of a bundle: gzip members, tar headers, bytes, checked when read."""
+"""The decompressed stream of a bundle: frames, tar headers, bytes, checked when read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Final
 import attrs
 from isal import isal_zlib
 
+from gencore.bundle.codecs import PLAIN_GZIP, WITH_GZIP_HEADER, Codec, corrupt
 from gencore.bundle.contents import BLOCK_SIZE, Contents, Member
 from gencore.bundle.tar_header import BLOCK, LARGEST_HEADER, read_header
 from gencore.bundle.tree_hash import block_hash
@@ -23,23 +24,19 @@ __all__ = [
     "stream_of_member",
 ]
 
-_PLAIN: Final = b"\x1f\x8b\x08\x00"
-"""Magic, deflate, no flags: a bundle's data has no extra field in which more could hide."""
 _INPUT: Final = 32 << 10
 """Bytes that are decompressed from: at the end of a gzip member isal copies the rest of them."""
-_GZIP: Final = 16 + 15
-"""Of zlib's window bits: with a gzip header and trailer, which are checked."""
 
 
 class Stream(ABC):
     """Decompressed bytes, in the order of the archive.
 
-    Raises `IntegrityError` for anything but plain gzip members in a row, and OSError.
+    Raises `IntegrityError` for anything but plain frames in a row, and OSError.
     """
 
     @abstractmethod
     def begins_member_at(self, offset: int) -> bool:
-        """Return whether the next byte is the first one of the gzip member at that offset."""
+        """Return whether the next byte is the first one of the frame at that offset."""
 
     @abstractmethod
     def read_or_end(self, size: int) -> bytes:
@@ -66,7 +63,7 @@ def stream_of_archive(file: BinaryIO, contents: Contents) -> Stream:
         return _SequentialStream(file, 0, contents.end)
     at = contents.members[-1].places[-1] if contents.members else 0
     end = _Piece(at, contents.end - at, 2 * BLOCK)
-    return _BlockStream(file, chain(*map(_pieces, contents.members), [end]))
+    return _BlockStream(file, contents.codec, chain(*map(_pieces, contents.members), [end]))
 
 
 def stream_of_member(file: BinaryIO, contents: Contents, member: Member, block: int = 0) -> Stream:
@@ -76,13 +73,13 @@ def stream_of_member(file: BinaryIO, contents: Contents, member: Member, block: 
         check_header(stream, contents.top, member)
         return stream
     header, *blocks = _pieces(member)
-    check_header(_BlockStream(file, [header]), contents.top, member)
-    return _BlockStream(file, blocks[block:])
+    check_header(_BlockStream(file, contents.codec, [header]), contents.top, member)
+    return _BlockStream(file, contents.codec, blocks[block:])
 
 
 @attrs.frozen
 class _Piece:
-    """One gzip member, as the table of contents has it."""
+    """One frame, as the table of contents has it."""
 
     offset: int
     length: int
@@ -102,13 +99,14 @@ def _pieces(member: Member) -> Iterator[_Piece]:
 
 
 class _BlockStream(Stream):
-    """Gzip members of which the table of contents has the place, size and hash of each."""
+    """Frames of which the table of contents has the place, size and hash of each."""
 
-    def __init__(self, file: BinaryIO, pieces: Iterable[_Piece]) -> None:
+    def __init__(self, file: BinaryIO, codec: Codec, pieces: Iterable[_Piece]) -> None:
         self._file = file
+        self._codec = codec
         self._pieces = iter(pieces)
         self._place = 0
-        """Where the next gzip member begins."""
+        """Where the next frame begins."""
         self._data = b""
         self._position = 0
 
@@ -127,31 +125,25 @@ class _BlockStream(Stream):
     def _load(self, piece: _Piece) -> bytes:
         self._place = piece.offset + piece.length
         self._file.seek(piece.offset)
-        data = _decompress_member(self._file.read(piece.length), piece)
+        data = _decompress(self._codec, self._file.read(piece.length), piece)
         if piece.leaf is not None and block_hash(memoryview(data)[: piece.size]) != piece.leaf:
             raise IntegrityError(f"the block at {piece.offset:,} does not match its hash")
         return data
 
 
-def _decompress_member(data: bytes, piece: _Piece) -> bytes:
-    """Decompress what must be one gzip member of the length and size that the table says."""
+def _decompress(codec: Codec, frame: bytes, piece: _Piece) -> bytes:
+    """Decompress what must be one frame of the length and size that the table says."""
     padded = LARGEST_HEADER if piece.size is None else piece.size + -piece.size % BLOCK
-    decompressor = isal_zlib.decompressobj(_GZIP)
-    try:
-        content: bytes = decompressor.decompress(data, padded + 1)
-    except isal_zlib.error as error:  # type: ignore[misc]  # isal does not say that it is an exception
-        raise IntegrityError(f"the compressed data is corrupt: {error}") from error
-    if not data.startswith(_PLAIN):
-        raise IntegrityError("the compressed data is corrupt: invalid gzip header")
-    if not decompressor.eof or decompressor.unused_data:
-        raise IntegrityError(f"the gzip member at {piece.offset:,} is not of the length stated")
+    content = codec.decompress(frame, padded + 1)
+    if content is None:
+        raise IntegrityError(f"what is compressed at {piece.offset:,} is not of the length stated")
     if piece.size is not None and len(content) != padded:
-        raise IntegrityError(f"the gzip member at {piece.offset:,} is not of the size stated")
+        raise IntegrityError(f"what is compressed at {piece.offset:,} is not of the size stated")
     return content
 
 
 class _SequentialStream(Stream):
-    """What is between two offsets of a file, whose gzip members reading it finds."""
+    """What is between two offsets of a file, whose gzip members reading it finds: version 1."""
 
     def __init__(self, file: BinaryIO, offset: int, end: int) -> None:
         self._file = file
@@ -178,12 +170,12 @@ class _SequentialStream(Stream):
         """Return whether a member is open or another one follows, having opened it."""
         if self._member is not None:
             return True
-        while len(self._input) < len(_PLAIN) and self._fill():
+        while len(self._input) < len(PLAIN_GZIP) and self._fill():
             pass
-        if self._input and not self._input.startswith(_PLAIN):
-            raise IntegrityError("the compressed data is corrupt: invalid gzip header")
+        if self._input and not self._input.startswith(PLAIN_GZIP):
+            raise corrupt("invalid gzip header")
         if self._input:
-            self._member = isal_zlib.decompressobj(_GZIP)
+            self._member = isal_zlib.decompressobj(WITH_GZIP_HEADER)
         return bool(self._input)
 
     def _decompress(self, size: int) -> bytes:
@@ -191,7 +183,7 @@ class _SequentialStream(Stream):
         try:
             data: bytes = self._member.decompress(self._input, size)
         except isal_zlib.error as error:  # type: ignore[misc]  # isal does not say that it is an exception
-            raise IntegrityError(f"the compressed data is corrupt: {error}") from error
+            raise corrupt(str(error)) from error
         if over and not data and not self._member.eof:
             raise IntegrityError("the compressed data is truncated")
         if self._member.eof:

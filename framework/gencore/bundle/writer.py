@@ -1,8 +1,8 @@
-"""Writes a bundle's tar.gz.
+"""Writes a bundle.
 
-The file is a POSIX (pax) tar inside a series of independent gzip members (RFC 1952, 2.2), so that
-blocks are compressed in parallel, each can be read alone, and any ``tar xzf`` opens it. Every
-header of the tar is a gzip member, and so is every block of a file; `contents` records them.
+The file is a POSIX (pax) tar in a series of independent frames, such as gzip members, so that
+blocks are compressed in parallel, each can be read alone, and any ``tar xf`` opens it. Every
+header of the tar is a frame, and so is every block of a file; `contents` records them.
 """
 
 import contextlib
@@ -11,21 +11,21 @@ import os
 import tarfile
 from _queue import Empty, SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
 from typing import BinaryIO, Final
 
 import attrs
-from isal import igzip
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
+from gencore.bundle.codecs import GZIP, Codec, Compressor
 from gencore.bundle.contents import BLOCK_SIZE, Member, blocks_of, check_path, encode
-from gencore.bundle.packed_file import LEVEL, PackedFile, Packer
+from gencore.bundle.packed_file import PackedFile, Packer
 from gencore.bundle.places import Places
 from gencore.bundle.tree_hash import block_hash, root_hash
 
-__all__ = ["LEVEL", "BundleWriter"]
+__all__ = ["BundleWriter"]
 
 _WORKERS: Final = min(4, os.cpu_count() or 1)
 _NAME: Final = "gencore-pack"
@@ -34,8 +34,18 @@ _NAME: Final = "gencore-pack"
 class BundleWriter:
     """Writes one bundle to *file*, one member after the other, with all members below *top*."""
 
-    def __init__(self, file: "BinaryIO | io.BufferedIOBase", top: str, mtime: float) -> None:
-        self._gzip = _GzipMembers(file)
+    def __init__(
+        self,
+        file: "BinaryIO | io.BufferedIOBase",
+        top: str,
+        mtime: float,
+        codec: Codec = GZIP,
+        level: int | None = None,
+    ) -> None:
+        """Compress with *level*, or as the codec usually does."""
+        level = codec.level if level is None else level
+        self._codec = codec
+        self._frames = _Frames(file, partial(codec.compressor, level))
         self._file = file
         self._top = top
         self._files: dict[str, _File] = {}
@@ -60,7 +70,7 @@ class BundleWriter:
         """Begin the member *path* of exactly *size* bytes, which `write` then takes.
 
         *sha256* is that of its bytes, if it is known; with *tree*, each block is hashed instead.
-        *packer* gets each of its gzip members. Raises `ValueError` for what a reader would refuse:
+        *packer* gets each of its frames. Raises `ValueError` for what a reader would refuse:
         a path that is not in normal form below the top folder, a second file of one, or a file
         where another one's folder is.
         """
@@ -74,8 +84,8 @@ class BundleWriter:
         Raises `ValueError` as `begin` does, and OSError.
         """
         self._add_header(path, _File(file.size, file.sha256, None, None), mode)
-        for member in file.members():
-            self._gzip.add_compressed(member)
+        for frame in file.frames():
+            self._frames.add_compressed(frame)
 
     def _add_header(self, path: str, file: "_File", mode: int) -> None:
         check_path(path)
@@ -84,7 +94,7 @@ class BundleWriter:
         self._file_now = self._files[path] = file
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = file.size, mode, self._mtime
-        self._gzip.add(bytearray(info.tobuf(tarfile.PAX_FORMAT)))
+        self._frames.add(bytearray(info.tobuf(tarfile.PAX_FORMAT)))
 
     def write(self, data: "bytes | memoryview") -> None:
         """Write the next bytes of the member. Raises OSError if they are more than promised."""
@@ -121,24 +131,25 @@ class BundleWriter:
 
     def close(self) -> None:
         """Write the end of the archive and the table of contents. *file* stays open."""
-        self._gzip.add(bytearray(2 * tarfile.BLOCKSIZE))
-        self._gzip.close()
-        self._file.write(encode(self._top, self._members(), self._gzip.written))
+        self._frames.add(bytearray(2 * tarfile.BLOCKSIZE))
+        self._frames.close()
+        table = encode(self._top, self._members(), self._frames.written, self._codec)
+        self._file.write(table)
 
     def abort(self) -> None:
         """Release everything; the file is then not a valid bundle."""
-        self._gzip.abort()
+        self._frames.abort()
 
     def _end_block(self) -> None:
         """Hash the file's part of it, and pad the last block of a file as tar does."""
         if self._file_now.leaves is not None:
             self._file_now.leaves.append(block_hash(self._block))
         self._block += bytes(-len(self._block) % tarfile.BLOCKSIZE)
-        self._gzip.add(self._block, self._file_now.packer)
+        self._frames.add(self._block, self._file_now.packer)
         self._block = bytearray()
 
     def _members(self) -> Iterator[Member]:
-        offset, lengths = 0, iter(self._gzip.lengths)
+        offset, lengths = 0, iter(self._frames.lengths)
         for path, file in self._files.items():
             own = tuple(islice(lengths, 1 + blocks_of(file.size)))
             leaves = None if file.leaves is None else tuple(file.leaves)
@@ -157,17 +168,22 @@ class _File:
     packer: Packer | None
 
 
-class _GzipMembers:
-    """Compresses blocks, each to a gzip member, and writes them in order.
+class _Frames:
+    """Compresses blocks, each to a frame, and writes them in order.
 
     Our threads compress the blocks; the caller compresses those that no thread has taken yet,
     which is all of them if no thread can be started.
     """
 
-    def __init__(self, file: "BinaryIO | io.BufferedIOBase") -> None:
+    def __init__(
+        self, file: "BinaryIO | io.BufferedIOBase", compressor: Callable[[], Compressor]
+    ) -> None:
+        """Call *compressor* in each thread that compresses."""
         self._file = file
+        self._compressor = compressor
+        self._compress = compressor()
         self.lengths: list[int] = []
-        """Of each gzip member that is written, in bytes."""
+        """Of each frame that is written, in bytes."""
         self._threads: list[OsThread] = []
         self._waiting: SimpleQueue[_Block | None] = SimpleQueue()
         self._pending: deque[_Block] = deque()
@@ -178,16 +194,16 @@ class _GzipMembers:
         return sum(self.lengths)
 
     def add(self, data: bytearray, packer: Packer | None = None) -> None:
-        """Write *data*, the caller's no longer, as one gzip member, which *packer* gets too."""
+        """Write *data*, the caller's no longer, as one frame, which *packer* gets too."""
         block = _Block(data, packer)
         self._pending.append(block)
         self._waiting.put(block)
         self._start_thread()
         self._write_until_pending(2 * _WORKERS)
 
-    def add_compressed(self, member: bytes) -> None:
-        """Write a gzip member behind all that was added."""
-        block = _Block(member)
+    def add_compressed(self, frame: bytes) -> None:
+        """Write a frame behind all that was added."""
+        block = _Block(frame)
         block.done.open()
         self._pending.append(block)
         self._write_until_pending(2 * _WORKERS)
@@ -213,7 +229,8 @@ class _GzipMembers:
     def _start_thread(self) -> None:
         if len(self._threads) < _WORKERS:
             with contextlib.suppress(NoThread):
-                self._threads.append(OsThread(partial(_compress_each, self._waiting), _NAME))
+                work = partial(_compress_each, self._waiting, self._compressor)
+                self._threads.append(OsThread(work, _NAME))
 
     def _end_threads(self) -> None:
         with contextlib.suppress(Empty):
@@ -239,7 +256,7 @@ class _GzipMembers:
             self._pending[0].done.wait()
         else:
             if block is not None:
-                block.compress()
+                block.compress(self._compress)
 
     def _write_one(self, block: "_Block") -> None:
         if block.error is not None:
@@ -250,7 +267,7 @@ class _GzipMembers:
 
 
 class _Block:
-    """Bytes that become one gzip member."""
+    """Bytes that become one frame."""
 
     def __init__(self, data: bytearray | bytes, packer: Packer | None = None) -> None:
         self.data: bytearray | bytes = data
@@ -259,14 +276,17 @@ class _Block:
         self.done = Latch()
         self.error: BaseException | None = None
 
-    def compress(self) -> None:
+    def compress(self, compress: Compressor) -> None:
         try:
-            self.data = igzip.compress(self.data, LEVEL)
+            self.data = compress(self.data)
         except BaseException as error:  # belongs to who waits
             self.error = error
         self.done.open()
 
 
-def _compress_each(waiting: "SimpleQueue[_Block | None]") -> None:
+def _compress_each(
+    waiting: "SimpleQueue[_Block | None]", compressor: Callable[[], Compressor]
+) -> None:
+    compress = compressor()
     while (block := waiting.get()) is not None:
-        block.compress()
+        block.compress(compress)

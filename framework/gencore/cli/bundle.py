@@ -54,7 +54,7 @@ def open_bundle(path: Path) -> Iterator[BundleReader]:
     try:
         bundle = BundleReader(path)
     except OSError as error:
-        remedy = "pass a bundle: a .tar.gz file written by gencore"
+        remedy = "pass a bundle: a file written by gencore"
         raise OutputError(str(path), error.errno or 0, "cannot be read", remedy=remedy) from error
     with bundle:
         yield bundle

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BundlePath", "armed", "plugins"]
 
-_CORE: Final = re.compile(r".*\.tar\.gz|core\b.*|.*\.core(\.\w+)?", re.DOTALL)
+_CORE: Final = re.compile(r".*\.tar\.(gz|zst)|core\b.*|.*\.core(\.\w+)?", re.DOTALL)
 """Names that bundles and cores have."""
 Completion = Callable[[click.Context, click.Parameter, str], list["CompletionItem"]]
 

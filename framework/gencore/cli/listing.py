@@ -12,6 +12,7 @@ from gencore._escaping import escape_unprintable
 from gencore._final_directory import OWN_DIRECTORIES
 from gencore._quantities import read_age, size_text
 from gencore._settings.sources import resolve_settings
+from gencore.bundle.codecs import CODECS
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import TO_SUMMARIZE, no_limits_option, within
 from gencore.cli.bundle import fact, open_bundle, service_of
@@ -24,7 +25,7 @@ __all__ = ["list_command"]
 
 Row = dict[str, Any]
 
-_SUFFIX: Final = ".tar.gz"
+_SUFFIXES: Final = tuple(f".{codec.extension}" for codec in CODECS)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _FACTS: Final = ("created_at", "result", "pid", "service", "reason", "title", "error")
 
@@ -138,8 +139,8 @@ def _matching(
 
 def _rows(place: Path) -> Iterator[Row]:
     for each in (place, *place.glob(OWN_DIRECTORIES)):
-        for path in sorted(each.glob(f"*{_SUFFIX}")):
-            if path.is_file():
+        for path in sorted(each.glob("*.tar.*")):
+            if path.name.endswith(_SUFFIXES) and path.is_file():
                 yield _row(path)
 
 

@@ -13,6 +13,7 @@ import click
 from gencore._escaping import escape_unprintable, quote_path
 from gencore._overview import make_overview
 from gencore.bundle.cache import UnpackedCore
+from gencore.bundle.codecs import CODECS
 from gencore.bundle.manifest import LARGEST_MANIFEST, ManifestValue, parse_manifest
 from gencore.bundle.source_lines import SourceLines
 from gencore.cli.budget import limited
@@ -33,7 +34,10 @@ _MOST_GROWN: Final = 20
 _OBJECT: Final = b"{"
 """How a manifest begins."""
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_ENDINGS: Final = (".tar.gz", ".manifest.json", ".json", ".core", ".core.gz", ".core.zst")
+_ENDINGS: Final = (
+    *(f".{codec.extension}" for codec in CODECS),
+    *(".manifest.json", ".json", ".core", ".core.gz", ".core.zst"),
+)
 _STANDARD_OUTPUT: Final = Path("-")
 
 

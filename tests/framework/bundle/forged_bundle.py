@@ -1,9 +1,10 @@
 """Writes bundles byte by byte, in both versions of the format, as an attacker would."""
 
-import gzip
 import json
 import tarfile
+from functools import partial
 
+from gencore.bundle.codecs import GZIP, ZSTD
 from gencore.bundle.contents import BLOCK_SIZE, Member, encode, encode_table
 
 TOP = "core_20260101.000000.1.001"
@@ -31,11 +32,13 @@ def encode_1(top, members, offset):
 def forge(path, members, rows=None, *, end=bytes(1024), manifest=MANIFEST, version=2):
     """Write whatever is given: (tar header, data) pairs, and a table of *rows*.
 
-    Behind it, a sound manifest.
+    Behind it, a sound manifest. The path's ending says which codec.
     """
     if manifest is not None:
         members = [*members, (header("manifest.json", len(manifest)), manifest)]
-    pieces = [pieces_of(info, content, version) for info, content in members]
+    codec = ZSTD if path.suffix == ".zst" and version == 2 else GZIP
+    compress = codec.compressor(codec.level)
+    pieces = [pieces_of(info, content, version, compress) for info, content in members]
     lengths = [tuple(map(len, of_one)) for of_one in pieces]
     offsets = [sum(map(sum, lengths[:index])) for index in range(len(members))]
     named = [
@@ -46,16 +49,17 @@ def forge(path, members, rows=None, *, end=bytes(1024), manifest=MANIFEST, versi
         rows = named
     elif manifest is not None:
         rows = [*rows, named[-1]]
-    data = b"".join(map(b"".join, pieces)) + gzip.compress(end)
-    path.write_bytes(data + (encode_1 if version == 1 else encode)(TOP, rows, len(data)))
+    data = b"".join(map(b"".join, pieces)) + compress(end)
+    told = (encode_1 if version == 1 else partial(encode, codec=codec))(TOP, rows, len(data))
+    path.write_bytes(data + told)
     return path
 
 
-def pieces_of(info, content, version):
-    """Return the gzip members of one file."""
+def pieces_of(info, content, version, compress):
+    """Return the frames of one file."""
     tar_header = info.tobuf(tarfile.PAX_FORMAT)
     padded = content + bytes(-len(content) % 512)
     if version == 1:
-        return [gzip.compress(tar_header + padded)]
+        return [compress(tar_header + padded)]
     blocks = [padded[at : at + BLOCK_SIZE] for at in range(0, len(padded), BLOCK_SIZE)]
-    return [gzip.compress(piece) for piece in (tar_header, *blocks)]
+    return [compress(piece) for piece in (tar_header, *blocks)]

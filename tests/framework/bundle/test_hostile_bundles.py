@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 
 from gencore import IntegrityError, OutputError, UsageError
 from gencore.bundle import contents
+from gencore.bundle.codecs import CODECS, GZIP, ZSTD, codec_of
 from gencore.bundle.contents import BLOCK_SIZE, Member, encode
 from gencore.bundle.extraction import extract
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.tree_hash import block_hash, root_hash
 from gencore.bundle.verification import verify
+from gencore.bundle.zstd_library import zstd_library
 
 anywhere = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -31,9 +33,9 @@ WHOLE = (["verify"], ["extract"], ["stacks"], ["open", "--print"], ["open", "--p
 OTHERS = (["info"], ["info", "--files"], ["info", "--json"], ["report", "--force"])
 
 
-def is_gzip(path):
+def is_compressed(path):
     """Whether the file is no manifest by itself, for the report."""
-    return path.read_bytes()[:2] == b"\x1f\x8b"
+    return codec_of(path.read_bytes()) is not None
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def refused(tmp_path, command):
                 read(bundle)
         for words in (*WHOLE, *OTHERS):
             code, _, err = command(path, *words)
-            if words in WHOLE or (at_once and (words[0] != "report" or is_gzip(path))):
+            if words in WHOLE or (at_once and (words[0] != "report" or is_compressed(path))):
                 assert code == 8, words
                 assert re.search(match, err), (words, err)
         code, out, _ = command(tmp_path, "list", "--json")
@@ -68,10 +70,20 @@ def version(request):
     return request.param
 
 
+@pytest.fixture(scope="module", params=CODECS, ids=lambda codec: codec.name)
+def codec(request):
+    """Choose what the bundle is compressed with."""
+    return request.param
+
+
+gzip_only = pytest.mark.parametrize("codec", [GZIP], ids=["gzip"])
+"""For bundles of which the test itself writes the bytes."""
+
+
 @pytest.fixture
-def path(tmp_path):
+def path(tmp_path, codec):
     """Name a file."""
-    return tmp_path / f"{TOP}.tar.gz"
+    return tmp_path / f"{TOP}.{codec.extension}"
 
 
 def test_files_come_out_as_they_went_in(path, tmp_path, write_bundle):
@@ -188,6 +200,7 @@ def lie(bundle, manifest=MANIFEST, **changed):
     )
 
 
+@gzip_only
 @pytest.mark.parametrize(
     ("changed", "match"),
     [
@@ -204,6 +217,7 @@ def test_a_table_of_contents_that_lies_is_found_out(path, refused, changed, matc
     refused(lie(path, **changed), match, at_once=match != "where the archive has")
 
 
+@gzip_only
 @pytest.mark.parametrize(
     "blocks", [{"lengths": []}, {"lengths": [1.5]}, {"leaves": ["ab"]}, {"leaves": ["ab", "cd"]}]
 )
@@ -250,6 +264,7 @@ def hide(path, place):
     return path
 
 
+@gzip_only
 @pytest.mark.parametrize("place", ["extra field", "stored block", "gap"])
 def test_a_hidden_file_is_never_delivered(path, tmp_path, place):
     """Whatever the table leads to, it is not what tar reads."""
@@ -262,6 +277,7 @@ def test_a_hidden_file_is_never_delivered(path, tmp_path, place):
     assert os.listdir(tmp_path) == [path.name]
 
 
+@gzip_only
 def test_files_that_overlap_are_found_out(path, tmp_path):
     """Otherwise a few bytes would be unpacked again and again."""
     inner = gzip.compress(header("b", 512).tobuf() + bytes(512))
@@ -274,6 +290,7 @@ def test_files_that_overlap_are_found_out(path, tmp_path):
         extract(bundle, tmp_path)
 
 
+@gzip_only
 def test_an_offset_into_the_middle_is_found_out(path, tmp_path):
     """No gzip member begins there."""
     with pytest.raises(IntegrityError), BundleReader(lie(path, offset=5)) as bundle:
@@ -287,12 +304,12 @@ def with_table(path, change):
     forge(path, members)
     with BundleReader(path) as bundle:
         rows = [contents._row(member) for member in bundle.members]
-        end = bundle.contents.end
+        end, codec = bundle.contents.end, bundle.contents.codec
     leaves = [block_hash(two[:BLOCK_SIZE]), block_hash(two[BLOCK_SIZE:])]
     rows[0] |= {"leaves": [leaf.hex() for leaf in leaves], "tree_sha256": root_hash(leaves)}
     rows[0]["lengths"] = list(rows[0]["lengths"])
     change(rows)
-    table = contents.encode_table({"version": 2, "top": TOP, "members": rows}, end)
+    table = contents.encode_table({"version": 2, "top": TOP, "members": rows}, end, codec)
     path.write_bytes(path.read_bytes()[:end] + table)
     return path
 
@@ -350,6 +367,7 @@ def test_a_block_that_does_not_match_its_hash_is_found_out(path, tmp_path):
                 read()
 
 
+@gzip_only
 def test_bytes_between_a_header_and_its_file_are_found_out(path, tmp_path):
     """Otherwise a reader of blocks would see another file than tar."""
     info = header("a", 512)
@@ -383,6 +401,7 @@ def test_a_page_is_read_without_what_is_before_it(path, write_bundle):
             file.read(1)
 
 
+@gzip_only
 @pytest.mark.parametrize("version", [0, 3, "1", 1.0, True, None])
 def test_an_unknown_version_of_the_table_is_refused(path, refused, monkeypatch, version):
     """What it means is not guessed."""
@@ -403,6 +422,7 @@ def test_a_path_has_only_so_many_parts(path, refused):
     refused(deeper, "not below the top folder", at_once=True)
 
 
+@gzip_only
 @pytest.mark.parametrize(
     "record",
     [
@@ -431,6 +451,7 @@ def test_a_pax_header_is_read_strictly(path, tmp_path, record):
         extract(bundle, tmp_path)
 
 
+@gzip_only
 @pytest.mark.parametrize(
     ("place", "value"),
     [
@@ -454,6 +475,7 @@ def test_a_header_that_others_read_otherwise_is_refused(path, tmp_path, place, v
         extract(bundle, tmp_path)
 
 
+@gzip_only
 @pytest.mark.parametrize("more", [b"x", gzip.compress(b"hidden", mtime=0)])
 def test_nothing_is_between_the_table_and_its_trailer(path, refused, more):
     """`tar -i` would read it."""
@@ -476,6 +498,7 @@ def test_a_hash_of_another_type_is_a_wrong_one(path, command, write_bundle, clai
     assert "a: does not match its hash in the manifest" in out
 
 
+@gzip_only
 def test_nothing_is_behind_the_table_within_its_pieces(path, refused, monkeypatch):
     """No program would see it."""
     compress = zlib.compress
@@ -486,6 +509,7 @@ def test_nothing_is_behind_the_table_within_its_pieces(path, refused, monkeypatc
     refused(path, "with bytes behind it", at_once=True)
 
 
+@gzip_only
 def test_files_that_the_table_does_not_tell_are_found_by_verify(path, inside):
     """A tar would unpack them."""
     code, _, err = inside("verify", lie(path, manifest=None))
@@ -494,6 +518,7 @@ def test_files_that_the_table_does_not_tell_are_found_by_verify(path, inside):
     assert "archive's padding" in err
 
 
+@gzip_only
 @pytest.mark.parametrize("end", [bytes(512), bytes(1536), bytes(1024) + b"x"])
 def test_an_archive_that_does_not_end_as_one_is_found_by_verify(path, end, version):
     """Too early, or with something behind its end."""
@@ -508,6 +533,7 @@ TERMINAL = ["\x1b[2J", "a\nb", "\u202e", "\ud800", "x" * 300]
 LLDB, HOME = ["a`40+2`b"], [".ssh", "-rf"]
 
 
+@gzip_only
 @pytest.mark.parametrize("top", [*TERMINAL, *LLDB, *HOME])
 def test_a_top_folder_that_no_dump_has_is_refused(path, refused, top):
     """It would be part of each path that is shown, of a command line, or the reader's settings."""
@@ -573,12 +599,14 @@ def test_a_path_that_is_no_text_is_quoted_for_the_shell(path, command, write_bun
     assert told.stdout.endswith(b"/\xe9/python")
 
 
+@gzip_only
 def test_a_giant_header_is_not_read(path, refused, version):
     """A pax header may have any size; ours have some hundred bytes."""
     info = header("a", pax_headers={"comment": "x" * (1 << 20)})
     refused(forge(path, [(info, b"")], version=version), "pax header of|not of the length")
 
 
+@gzip_only
 @pytest.mark.parametrize(
     "table",
     [
@@ -611,28 +639,39 @@ def test_a_table_of_wrong_types_is_refused(path, refused, monkeypatch, table):
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory, write_bundle):
+def sound(tmp_path_factory, write_bundle, codec):
     """Write a bundle of some gzip members; return its bytes."""
-    path = tmp_path_factory.mktemp("sound") / "bundle"
+    path = tmp_path_factory.mktemp("sound") / f"bundle.{codec.extension}"
     noise = random.Random(2).randbytes(5000)
     return write_bundle(path, {"data": noise, "manifest.json": MANIFEST}).read_bytes()
 
 
-def boundaries(data):
-    """Return where gzip members begin."""
+def boundaries(data, codec):
+    """Return where frames begin, and those that nobody sees."""
     found, at = [], 0
     while at < len(data):
         found.append(at)
-        decompressor = zlib.decompressobj(wbits=31)
-        decompressor.decompress(data[at:])
-        at = len(data) - len(decompressor.unused_data)
+        at += FRAME_SIZES[codec](data[at:])
     return found
 
 
-def test_cut_off_at_any_gzip_member_it_is_not_a_bundle(path, refused, sound):
+def gzip_member_size(data):
+    """Return how long the gzip member is that these bytes begin with."""
+    decompressor = zlib.decompressobj(wbits=31)
+    decompressor.decompress(data)
+    return len(data) - len(decompressor.unused_data)
+
+
+FRAME_SIZES = {
+    GZIP: gzip_member_size,
+    ZSTD: lambda data: zstd_library().get_frame_size(data),
+}
+
+
+def test_cut_off_at_any_frame_it_is_not_a_bundle(path, refused, sound, codec):
     """There, an ordinary reader notices nothing."""
-    assert len(boundaries(sound)) == 7
-    for length in boundaries(sound):
+    assert len(boundaries(sound, codec)) == 7
+    for length in boundaries(sound, codec):
         path.write_bytes(sound[:length])
         refused(path, "table of contents|neither a bundle nor a core", at_once=True)
 
@@ -668,6 +707,7 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(path, command, sound, plac
     assert checks[0].ok
 
 
+@gzip_only
 @anywhere
 @given(noise=st.binary(max_size=200), beginning=st.sampled_from([b"", b"\x1f\x8b"]))
 def test_noise_is_not_a_bundle(path, refused, noise, beginning):

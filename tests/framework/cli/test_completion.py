@@ -33,7 +33,10 @@ OFFERED = [
     (["gencore", "demo", "--backend", "linux-s"], {"linux-sigsegv"}),
     (["gencore", "dump", "--collector", "ma"], {"manifest"}),
     (["gencore", "plugins", "show", "descr"], {"descriptor"}),
-    (["gencore", "info", "dumps/"], {"dumps/a.tar.gz", "dumps/b.tar.gz", "dumps/core.1"}),
+    (
+        ["gencore", "info", "dumps/"],
+        {"dumps/a.tar.gz", "dumps/b.tar.gz", "dumps/c.tar.zst", "dumps/core.1"},
+    ),
     (["gencore", "verify", "dumps/b"], {"dumps/b.tar.gz"}),
 ]
 
@@ -42,7 +45,7 @@ OFFERED = [
 def shell(tmp_path):
     """Return a function that runs a shell beside two bundles and a core; it returns the lines."""
     (tmp_path / "dumps").mkdir()
-    for name in ("a.tar.gz", "b.tar.gz", "core.1", "notes"):
+    for name in ("a.tar.gz", "b.tar.gz", "c.tar.zst", "core.1", "notes"):
         (tmp_path / "dumps" / name).touch()
 
     home = {"HOME": str(tmp_path)}  # fish makes directories in it

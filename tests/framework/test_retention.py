@@ -107,6 +107,21 @@ def test_the_newest_dumps_are_kept(tmp_path, five):
 
 
 @pytest.mark.usefixtures("five")
+def test_bundles_of_each_codec_count(tmp_path, write_bundle):
+    """One with zstd is a dump like the others; one that only has its name is not touched."""
+    old, named = (tmp_path / f"core_20250101.000000.{pid}.001.tar.zst" for pid in (7, 8))
+    write_bundle(old, {"core": b""}, old.name.partition(".tar")[0])
+    write_bundle(named.with_suffix(".gz"), {"core": b""}, named.name.partition(".tar")[0])
+    named.with_suffix(".gz").rename(named)
+    for path in (old, named):
+        os.utime(path, (0, 0))
+
+    report = pipeline(tmp_path, keep_count=6).run()
+
+    assert [removal.path for removal in report.removed] == [old]
+
+
+@pytest.mark.usefixtures("five")
 def test_the_last_one_stays_whatever_the_limit(tmp_path):
     """Even one that is larger than all that may be kept."""
     report = pipeline(tmp_path, keep_bytes=1).run()

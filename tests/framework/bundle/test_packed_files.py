@@ -13,7 +13,15 @@ import pytest
 from isal import igzip, isal_zlib
 
 import gencore
-from gencore.bundle import BundleReader, BundleWriter, PackedFiles, packed_files, verify
+from gencore.bundle import (
+    GZIP,
+    ZSTD,
+    BundleReader,
+    BundleWriter,
+    PackedFiles,
+    packed_files,
+    verify,
+)
 from gencore.libraries import describe
 from gencore.process import MappedFile
 
@@ -77,6 +85,19 @@ def test_a_library_is_packed_once(home, library):
     assert [known for known, _ in (first, second)] == [False, True]
     assert first[1] == second[1]
     assert entry(home).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("other", [(ZSTD, 1), (GZIP, 1)], ids=["codec", "level"])
+def test_what_was_packed_in_another_way_is_not_used(library, other):
+    """A bundle has frames of one codec, and of the level that its manifest states."""
+    pack(library)
+    usual, packed = PackedFiles(), PackedFiles(*other)
+
+    assert usual.find(library) is not None
+    assert packed.find(library) is None
+    usual.close()
+    packed.close()
 
 
 def test_dumps_use_what_earlier_ones_have_packed(home, tmp_path):

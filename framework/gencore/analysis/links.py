@@ -10,13 +10,13 @@ from typing import Final
 import attrs
 import numpy as np
 
+from gencore.analysis.formulas import Kind
 from gencore.analysis.memory import AbsentMemory
 from gencore.analysis.objects import SIZE_AT
 from gencore.analysis.parts import Part, TypeLayouts, part_of_frames
 from gencore.analysis.python import Python
 from gencore.analysis.references import references_in, words_of
 from gencore.analysis.roots import FrameRoot
-from gencore.analysis.sizes import Kind
 from gencore.analysis.type_facts import TypeFacts
 from gencore.analysis.values import Values
 

@@ -15,9 +15,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis.formulas import Kind
 from gencore.analysis.objects import SIZE_AT, TYPE_AT
 from gencore.analysis.python import Python
-from gencore.analysis.sizes import Kind
 from gencore.analysis.type_objects import TypeTable, bases_of
 from gencore.analysis.words import Addresses, Things, Words
 

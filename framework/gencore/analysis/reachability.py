@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis import _graphs
+from gencore.analysis.formulas import Kind
 from gencore.analysis.heap_search import HeapObjects, find_objects
 from gencore.analysis.interned import are_interned
 from gencore.analysis.object_index import ObjectIndex
@@ -26,7 +27,6 @@ from gencore.analysis.references import (
     words_of,
 )
 from gencore.analysis.roots import FrameRoot, ModuleRoot, find_frames, find_modules
-from gencore.analysis.sizes import Kind
 
 __all__ = ["Dominators", "Heap", "heap_of", "read_heap"]
 

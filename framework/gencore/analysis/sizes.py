@@ -1,55 +1,25 @@
 """Computes ``sys.getsizeof`` of many objects of one type at once.
 
 That is what ``__sizeof__`` of the type returns, and the parts in front of the object. A type has
-the formula of its nearest base with a layout of its own. The sources are the functions
-``*_sizeof`` of CPython's Objects/ and Modules/, and of numpy's ndarray.
+the formula of its nearest base with a layout of its own.
 """
 
-from collections.abc import Callable
-from typing import Final
-
-import attrs
 import numpy as np
-from numpy.typing import NDArray
 
-from gencore.analysis.objects import SIZE_AT
+from gencore.analysis.formulas import (
+    FORMULAS,
+    Formula,
+    Kind,
+    Numbers,
+    are_compact,
+    text,
+    with_items,
+)
 from gencore.analysis.python import Python
 from gencore.analysis.type_objects import TypeTable, bases_of
-from gencore.analysis.words import Addresses, Mask, Things, Words
+from gencore.analysis.words import Things, Words
 
 __all__ = ["Sizes"]
-
-Numbers = NDArray[np.int64]
-Formula = Callable[["Kind", Things], Numbers]
-
-_WORD: Final = 8
-_COMPACT: Final = np.uint64(1 << 5)
-"""A bit of the state of a str."""
-_LARGEST: Final = 1 << 47
-"""Bytes: no process has more."""
-_MOST_DIMENSIONS: Final = 64
-"""Of numpy's arrays."""
-_NEW_INTS: Final = 12
-"""The first minor version whose ints have their sign and length in one word."""
-_OLD_INT: Final = 24
-"""Bytes of the earlier ones without digits, those of subclasses too."""
-_BYTEARRAYS_OF_BYTES: Final = 15
-"""The first minor version whose bytearrays have a bytes object, of which these are the head:"""
-_BYTES_HEAD: Final = 33
-
-
-@attrs.frozen
-class Kind:
-    """One type, and the memory in which its objects are."""
-
-    words: Words
-    python: Python
-    basic_size: int
-    item_size: int
-
-    def at(self, addresses: Addresses, offset: int = 0) -> Numbers:
-        """Return the words at an offset of each address; 0 where there is none."""
-        return self.words.at(addresses + np.uint64(offset))[0].view(np.int64)
 
 
 class Sizes:
@@ -72,7 +42,7 @@ class Sizes:
         """Return the size of each object of the type in a row; None if they differ."""
         if row not in self._formulas:
             self._formulas[row] = self._formula(row)
-        if self._formulas[row] is not _with_items or self._types.item_sizes[row]:
+        if self._formulas[row] is not with_items or self._types.item_sizes[row]:
             return None
         return int(self._types.basic_sizes[row] + self._types.preheaders[row])
 
@@ -80,160 +50,14 @@ class Sizes:
         """Return the bytes that objects take themselves, without buffers of their own."""
         basic, item = (int(c[row]) for c in (self._types.basic_sizes, self._types.item_sizes))
         if self._types.are_metatypes[row]:
-            members = _with_items(Kind(self._words, self._python, basic, item), things)
+            members = with_items(Kind(self._words, self._python, basic, item), things)
             members += self._types.preheaders[row]
             return members
         whole = np.full(len(things), basic + self._types.preheaders[row])
-        if self._formulas.get(row, self._formula(row)) is _text:
-            return np.where(_is_compact(things), self.of(row, things), whole)
+        if self._formulas.get(row, self._formula(row)) is text:
+            return np.where(are_compact(things), self.of(row, things), whole)
         return self.of(row, things) if item else whole
 
     def _formula(self, row: int) -> Formula:
-        if self._types.are_metatypes[row]:
-            return _type
         bases = [self._names[base] for base in bases_of(self._types, row)]
-        return next((FORMULAS[name] for name in bases if name in FORMULAS), _with_items)
-
-
-def _with_items(kind: Kind, things: Things) -> Numbers:
-    """Return what ``object.__sizeof__`` does: tuple and bytes have it too."""
-    if not kind.item_size:
-        return np.full(len(things), kind.basic_size)
-    return kind.basic_size + kind.item_size * np.abs(things.number(SIZE_AT))
-
-
-def _list(kind: Kind, things: Things) -> Numbers:
-    return kind.basic_size + _WORD * things.number(32)
-
-
-def _int(kind: Kind, things: Things) -> Numbers:
-    word = things.number(SIZE_AT)
-    if kind.python.minor < _NEW_INTS:
-        head, digits = _OLD_INT, np.abs(word)
-    else:
-        head, digits = kind.basic_size, np.maximum(word >> 3, 1)
-    size: Numbers = head + kind.item_size * digits
-    return size
-
-
-def _text(kind: Kind, things: Things) -> Numbers:
-    layout = kind.python.layout
-    length, state = things.number(SIZE_AT), things.number(32)
-    width, ascii_only = state >> 2 & 7, state >> 6 & 1
-    content = (length + 1) * width
-    utf8_size, utf8 = things.number(layout.ascii_head), things.number(layout.ascii_head + 8)
-    shared = (ascii_only == 1) | (utf8 == 0) | (utf8 == things.number(layout.text_head))
-    more = np.where(shared, 0, utf8_size + 1)
-    head = np.where(ascii_only == 1, layout.ascii_head, layout.text_head)
-    return np.where(_is_compact(things), head, layout.text_head + _WORD) + content + more
-
-
-def _is_compact(things: Things) -> Mask:
-    """Return which texts are in one block with their characters; those of subclasses are not."""
-    compact: Mask = things.word(32) & _COMPACT != 0
-    return compact
-
-
-def _keys(kind: Kind, keys: Addresses) -> Numbers:
-    """Return the sizes of tables of keys, ``PyDictKeysObject``."""
-    logs = kind.at(keys, 8)
-    entries = 2 * (1 << np.minimum(logs & 0xFF, 62)) // 3
-    entry = np.where(logs >> 16 & 0xFF == 0, 24, 16)
-    size: Numbers = 32 + (1 << np.minimum(logs >> 8 & 0xFF, 62)) + entries * entry
-    return size
-
-
-def _dict(kind: Kind, things: Things) -> Numbers:
-    keys = things.word(32)
-    own = np.where(kind.at(keys) == 1, _keys(kind, keys), 0)
-    values = np.where(things.number(40) != 0, _WORD * (kind.at(keys, 16) + kind.at(keys, 24)), 0)
-    return kind.basic_size + own + values
-
-
-def _ordered_dict(kind: Kind, things: Things) -> Numbers:
-    node = 4 * _WORD
-    return _dict(kind, things) + _WORD * things.number(72) + node * things.number(16)
-
-
-def _set(kind: Kind, things: Things) -> Numbers:
-    outside = things.word(40) != things.addresses + np.uint64(64)
-    return kind.basic_size + np.where(outside, 2 * _WORD * (things.number(32) + 1), 0)
-
-
-def _bytearray(kind: Kind, things: Things) -> Numbers:
-    size = things.number(24)
-    head = _BYTES_HEAD if kind.python.minor >= _BYTEARRAYS_OF_BYTES else 0
-    return kind.basic_size + size + np.where(size > 0, head, 0)
-
-
-def _array(kind: Kind, things: Things) -> Numbers:
-    item = kind.at(things.word(40)) >> 32 & 0xFFFFFFFF
-    return kind.basic_size + item * things.number(32)
-
-
-def _deque(kind: Kind, things: Things) -> Numbers:
-    block, rows = 66 * _WORD, 64
-    blocks = (things.number(40) + things.number(SIZE_AT) + rows - 1) // rows
-    size: Numbers = kind.basic_size + block * np.maximum(blocks, 1)
-    return size
-
-
-def _ndarray(kind: Kind, things: Things) -> Numbers:
-    owns = things.number(48) == 0
-    count = np.ones(len(things), np.int64)
-    dimensions, shape = things.number(24) & 0xFF, things.word(32)
-    for number in range(min(int(np.max(dimensions, initial=0)), _MOST_DIMENSIONS)):
-        length = kind.at(shape, number * _WORD)
-        count = np.minimum(count * np.where(dimensions > number, length, 1), _LARGEST)
-    item = kind.at(things.word(56), 40)
-    return kind.basic_size + np.where(owns, np.minimum(item * count, _LARGEST), 0)
-
-
-def _buffered(kind: Kind, things: Things) -> Numbers:
-    return kind.basic_size + np.where(things.word(56) != 0, things.number(120), 0)
-
-
-def _generator(kind: Kind, things: Things) -> Numbers:
-    layout = kind.python.layout
-    frame = kind.basic_size - layout.locals_of_frame
-    code = things.word(frame + layout.code_of_frame) & np.uint64(~7 & 0xFFFFFFFFFFFFFFFF)
-
-    def small(offset: int) -> Numbers:
-        """Return the number of 32 bits there; the word that has it begins at a multiple of 8."""
-        return kind.at(code, offset & ~7) >> 8 * (offset & 7) & 0xFFFFFFFF
-
-    return kind.basic_size + _WORD * (small(layout.slots_of_code) + small(layout.stack_of_code))
-
-
-def _code(kind: Kind, things: Things) -> Numbers:
-    return _with_items(kind, things) + 7 & ~7
-
-
-def _type(kind: Kind, things: Things) -> Numbers:
-    cached = kind.python.layout.qualified_name_of_type + _WORD
-    keys = things.word(cached)
-    return kind.basic_size + np.where(keys != 0, _keys(kind, keys), 0)
-
-
-FORMULAS: Final[dict[str, Formula]] = {
-    "list": _list,
-    "int": _int,
-    "str": _text,
-    "dict": _dict,
-    "frozendict": _dict,
-    "collections.OrderedDict": _ordered_dict,
-    "set": _set,
-    "frozenset": _set,
-    "bytearray": _bytearray,
-    "array.array": _array,
-    "collections.deque": _deque,
-    "numpy.ndarray": _ndarray,
-    "_io.BufferedReader": _buffered,
-    "_io.BufferedWriter": _buffered,
-    "_io.BufferedRandom": _buffered,
-    "generator": _generator,
-    "coroutine": _generator,
-    "async_generator": _generator,
-    "code": _code,
-}
-"""By the name of the type whose layout it is; what is not here has the size of its items."""
+        return next((FORMULAS[name] for name in bases if name in FORMULAS), with_items)

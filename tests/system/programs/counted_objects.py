@@ -1,11 +1,11 @@
-"""Fill the heap with objects of many types, dump, print how many there are of each and their size.
+"""Fill the heap with objects of many types, print how many there are of each and their size.
 
 counted_objects.py DIRECTORY CONTENT [COUNT]
 
 The objects are all that the collector tracks and all that these lead to, but for static data of
-the interpreter and of libraries, which is in the memory of files. What code objects, descriptors
-and types have is asked for, because the collector is not shown it. The first dump imports what a
-dump imports.
+the interpreter and of libraries, which is in the memory of files. What the collector is not shown
+is asked for: what code objects, descriptors and types have, the names in dictionaries, the bytes
+of a bytearray. A child dumps this process, which makes no object between the count and the dump.
 """
 
 import array
@@ -15,6 +15,7 @@ import ctypes
 import gc
 import json
 import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -32,10 +33,17 @@ DESCRIPTORS = (
     types.WrapperDescriptorType,
 )
 """What has a name that the collector does not look into either, as types have."""
-HEAP_TYPE, HAS_GC = 1 << 9, 1 << 14
+MANAGED_DICT, HEAP_TYPE, HAS_GC = 1 << 4, 1 << 9, 1 << 14
 """Of a type's flags."""
 OF_VARIABLES = (96, 104)
-"""Where they have the names and kinds of local variables, which Python code does not get."""
+"""Where code objects have the names and kinds of local variables, which Python code does not
+get."""
+SLOTS_OF_TYPE = {(3, 11): 856, (3, 15): 872}.get(sys.version_info[:2], 864)
+"""Where a type has the tuple of its ``__slots__``."""
+BYTES_OF_BYTEARRAY = 56
+"""Where a bytearray has its bytes since 3.15."""
+DICT_IN_FRONT = -24
+"""Where an object has its dictionary since 3.13, which is not shown if the values are inside."""
 
 
 class Order:
@@ -165,7 +173,7 @@ def fill():
 
 
 def count():
-    """Return {name of a type: [number, bytes]}."""
+    """Return {name of a type: [number, bytes, whether the collector tracks such]}."""
     gc.collect()
     gc.disable()
     seen = set()
@@ -175,33 +183,52 @@ def count():
     seen.update(map(id, things))
     todo = list(things)
     while todo:
-        thing = todo.pop()
-        inside = gc.get_referents(thing)
-        if isinstance(thing, types.CodeType):
-            inside += [getattr(thing, f"co_{name}") for name in HIDDEN]
-            inside += [ctypes.py_object.from_address(id(thing) + at).value for at in OF_VARIABLES]
-        elif isinstance(thing, DESCRIPTORS):
-            inside.append(thing.__name__)
-        elif isinstance(thing, type) and thing.__flags__ & HEAP_TYPE:
-            inside += [type.__dict__[name].__get__(thing) for name in ("__name__", "__qualname__")]
-        new = [other for other in inside if id(other) not in seen]
-        new = list({id(other): other for other in new}.values())
+        inside = referents(todo.pop())
+        new = list({id(other): other for other in inside if id(other) not in seen}.values())
         seen.update(map(id, new))
         things += new
         todo += new
-    rows = collections.defaultdict(lambda: [0, 0])
+    rows = collections.defaultdict(lambda: [0, 0, False])
     ranges = ranges_of_files()
     for thing in things:
         row_of_file = bisect.bisect(ranges, (id(thing), 1 << 64)) - 1
         if row_of_file >= 0 and id(thing) < ranges[row_of_file][1]:
             continue
-        if type(thing).__flags__ & HAS_GC:
-            tracked.add(name_of(type(thing)))
+        if isinstance(thing, type) and not thing.__flags__ & HEAP_TYPE:
+            continue  # static, in memory that has no file because it began as zeros
         row = rows[name_of(type(thing))]
         row[0] += 1
         row[1] += sys.getsizeof(thing)
-    gc.enable()
+        row[2] |= bool(type(thing).__flags__ & HAS_GC)
     return rows
+
+
+def referents(thing):
+    """Return what an object leads to."""
+    inside = gc.get_referents(thing)
+    if isinstance(thing, types.CodeType):
+        inside += [getattr(thing, f"co_{name}") for name in HIDDEN]
+        inside += [at(thing, offset) for offset in OF_VARIABLES]
+    elif isinstance(thing, DESCRIPTORS):
+        inside.append(thing.__name__)
+    elif isinstance(thing, dict):
+        inside += dict.keys(thing)
+    elif isinstance(thing, bytearray) and sys.version_info >= (3, 15):
+        inside.append(at(thing, BYTES_OF_BYTEARRAY))
+    elif isinstance(thing, type):
+        inside += [thing.__mro__, thing.__bases__, *gc.get_referents(thing.__dict__)]
+        if thing.__flags__ & HEAP_TYPE:
+            inside += [type.__dict__[name].__get__(thing) for name in ("__name__", "__qualname__")]
+            inside.append(at(thing, SLOTS_OF_TYPE))
+    if type(thing).__flags__ & MANAGED_DICT and sys.version_info >= (3, 13):
+        inside.append(at(thing, DICT_IN_FRONT))
+    return inside
+
+
+def at(thing, offset):
+    """Return the object whose address a thing has; None if it has none."""
+    address = ctypes.c_size_t.from_address(id(thing) + offset).value
+    return ctypes.cast(address, ctypes.py_object).value if address else None
 
 
 def ranges_of_files():
@@ -214,16 +241,34 @@ def name_of(kind):
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"
 
 
-tracked = set()
+def start_dumper():
+    """Start a child that dumps this process when its standard input is closed."""
+    dump = ["-m", "gencore", "dump", "--quiet", "--output", sys.argv[1], "--content", sys.argv[2]]
+    command = [sys.executable, *dump, str(os.getpid())]
+    waiting = ["sh", "-c", 'read line; exec "$@"', "sh", *command]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(waiting, stdin=pipe, stdout=pipe, bufsize=0)
+
+
+def write_count(path):
+    """Write what is counted where it is no object."""
+    rows = count()
+    tracked = {name for name, row in rows.items() if row.pop()}
+    largest = max(sys.getsizeof(thing) for thing in gc.get_objects() if type(thing) is dict)
+    told = {"types": rows, "tracked": [*tracked], "largest dict": largest}
+    path.write_text(json.dumps(told))
+
+
 kept = fill()
-gencore.collect_core(directory=sys.argv[1], content="stacks").unlink()
-rows = count()
-bundle = gencore.collect_core(directory=sys.argv[1], content=sys.argv[2])
+gencore.arm()
+dumper = start_dumper()
+counted = Path(sys.argv[1], "counted.json")
+write_count(counted)
+dumper.stdin.close()
 told = {
-    "bundle": str(bundle),
-    "types": rows,
+    "bundle": dumper.stdout.read().decode().strip(),
     "version": sys.version_info[:3],
-    "tracked": [*tracked],
+    **json.loads(counted.read_text()),
 }
 print(json.dumps(told), flush=True)
-os._exit(0)  # nothing is to be freed
+os._exit(dumper.wait())  # nothing is to be freed

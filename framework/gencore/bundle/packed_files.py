@@ -24,14 +24,13 @@ from gencore._cache_directory import cache_directory, make_private
 from gencore._private_directory import DIRECTORY, is_private, names_in
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.contents import BLOCK_SIZE, blocks_of
+from gencore.bundle.gzip_member import LEVEL
 from gencore.errors import GencoreError
 from gencore.libraries import Library
 
-__all__ = ["LEVEL", "Kept", "PackedFile", "PackedFiles", "Packer", "clear", "kept"]
+__all__ = ["Kept", "PackedFile", "PackedFiles", "Packer", "clear", "kept"]
 
 _DIRECTORY: Final = "packed"
-LEVEL: Final = 2
-"""isal's level: measured as the fastest of 0 to 3 on real cores, at the same size as 1 and 3."""
 _SUFFIX: Final = f".{LEVEL}-{BLOCK_SIZE >> 20}M"
 """Of names: what was packed in another way is not found."""
 _LEAST: Final = 256 << 10

@@ -45,6 +45,13 @@ _READY_LIMIT: Final = 60.0
 _GONE_LIMIT: Final = 5.0
 """Seconds that a recorder without a capture has to end."""
 
+_MALLOC: Final = (
+    f"MALLOC_MMAP_THRESHOLD_={32 << 20}".encode(),
+    f"MALLOC_TRIM_THRESHOLD_={64 << 20}".encode(),
+)
+"""glibc's, see mallopt(3): a recorder keeps the memory of each block for the next one. Otherwise
+it goes back to the kernel, which clears it again. What the target sets itself goes first."""
+
 
 class _Recorder:
     """A recorder until it has its capture; ended if that does not come."""
@@ -54,7 +61,10 @@ class _Recorder:
         refuse(settings)
         job = _job(settings, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
-        program = program_of("from gencore._recorder.process import main; main()")
+        path, arguments, environment = program_of(
+            "from gencore._recorder.process import main; main()"
+        )
+        program = path, arguments, [*environment, *_MALLOC]
         self._started: list[int] = []  # our end of its channel, and its pidfd
         stay.in_child(self.close)
         try:

@@ -16,8 +16,8 @@ thread                  purpose                                  if none can be 
                         one for each
 ``gencore-events``      delivers events to listeners: one for    they get all at the end
                         logs and spans, one for ``on_event``
-``gencore-pack``        compresses a bundle's blocks: one for    the thread that packs does it
-                        each CPU, four at most
+``gencore-pack``        hashes and compresses a bundle's blocks:  the thread that packs does it
+                        one for each CPU, four at most
 ``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 

@@ -114,9 +114,9 @@ class _Gzip(Codec):
         from isal import igzip  # noqa: F401 - for later
 
     def compressor(self, level: int) -> Compressor:
-        from isal import igzip
+        from gencore.bundle.gzip_member import gzip_member
 
-        return partial(igzip.compress, compresslevel=level)
+        return partial(gzip_member, level=level)
 
     def decompress(self, frame: bytes, most: int) -> bytes | None:
         from isal import isal_zlib

@@ -3,6 +3,7 @@
 The file is a POSIX (pax) tar in a series of independent frames, such as gzip members, so that
 blocks are compressed in parallel, each can be read alone, and any ``tar xf`` opens it. Every
 header of the tar is a frame, and so is every block of a file; `contents` records them.
+Blocks are packed two at a time, because two are hashed in the time of one.
 """
 
 import contextlib
@@ -23,12 +24,13 @@ from gencore.bundle.codecs import GZIP, Codec, Compressor
 from gencore.bundle.contents import BLOCK_SIZE, Member, blocks_of, check_path, encode
 from gencore.bundle.packed_file import PackedFile, Packer
 from gencore.bundle.places import Places
-from gencore.bundle.tree_hash import block_hash, root_hash
+from gencore.bundle.tree_hash import block_hash, block_hashes, root_hash
 
 __all__ = ["BundleWriter"]
 
 _WORKERS: Final = min(4, os.cpu_count() or 1)
 _NAME: Final = "gencore-pack"
+_BATCH: Final = 2 * BLOCK_SIZE
 
 
 class BundleWriter:
@@ -52,6 +54,7 @@ class BundleWriter:
         self._places = Places()
         self._mtime = int(mtime)
         self._left = 0
+        self._filled = 0
 
     def __contains__(self, path: str) -> bool:
         """Whether no other member can have this path."""
@@ -76,7 +79,6 @@ class BundleWriter:
         """
         self._add_header(path, _File(size, sha256, [] if tree else None, packer), mode)
         self._left = size
-        self._block = bytearray()
 
     def add_packed(self, path: str, file: PackedFile, *, mode: int) -> None:
         """Add a member that was packed before.
@@ -94,7 +96,7 @@ class BundleWriter:
         self._file_now = self._files[path] = file
         info = tarfile.TarInfo(f"{self._top}/{path}")
         info.size, info.mode, info.mtime = file.size, mode, self._mtime
-        self._frames.add(bytearray(info.tobuf(tarfile.PAX_FORMAT)))
+        self._frames.add(info.tobuf(tarfile.PAX_FORMAT))
 
     def write(self, data: "bytes | memoryview") -> None:
         """Write the next bytes of the member. Raises OSError if they are more than promised."""
@@ -105,11 +107,14 @@ class BundleWriter:
         if self._file_now.packer is not None:
             self._file_now.packer.check(data)
         while data:
-            room = BLOCK_SIZE - len(self._block)
-            self._block += data[:room]
-            data = data[room:]
-            if len(self._block) == BLOCK_SIZE:
-                self._end_block()
+            if not self._filled:
+                self._buffer = self._frames.buffer()
+            part = data[: _BATCH - self._filled]
+            memoryview(self._buffer)[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            data = data[len(part) :]
+            if self._filled == _BATCH:
+                self._end_batch()
 
     def end(self, *, short: int = 0) -> None:
         """End the member, padded with zeros for missing bytes: the tar stays readable.
@@ -119,19 +124,22 @@ class BundleWriter:
         missing = self._left
         while self._left:
             self.write(bytes(min(self._left, BLOCK_SIZE)))
-        if self._block:
-            self._end_block()
+        if self._filled:
+            self._end_batch()
         if missing != short:
             raise OSError("a file shrank while it was being packed")
 
     def tree_hash(self, path: str) -> str | None:
         """Return the hash over the blocks of a member that has ended; None without *tree*."""
         leaves = self._files[path].leaves
-        return None if leaves is None else root_hash(leaves)
+        if leaves is None:
+            return None
+        self._frames.write_all()
+        return root_hash(leaves)
 
     def close(self) -> None:
         """Write the end of the archive and the table of contents. *file* stays open."""
-        self._frames.add(bytearray(2 * tarfile.BLOCKSIZE))
+        self._frames.add(bytes(2 * tarfile.BLOCKSIZE))
         self._frames.close()
         table = encode(self._top, self._members(), self._frames.written, self._codec)
         self._file.write(table)
@@ -140,13 +148,13 @@ class BundleWriter:
         """Release everything; the file is then not a valid bundle."""
         self._frames.abort()
 
-    def _end_block(self) -> None:
-        """Hash the file's part of it, and pad the last block of a file as tar does."""
-        if self._file_now.leaves is not None:
-            self._file_now.leaves.append(block_hash(self._block))
-        self._block += bytes(-len(self._block) % tarfile.BLOCKSIZE)
-        self._frames.add(self._block, self._file_now.packer)
-        self._block = bytearray()
+    def _end_batch(self) -> None:
+        """Pad the last block of a file as tar does."""
+        size, self._filled = self._filled, 0
+        padded = size + -size % tarfile.BLOCKSIZE
+        self._buffer[size:padded] = bytes(padded - size)
+        batch = _Batch(self._buffer, padded, self._file_now.packer)
+        self._frames.add_batch(batch.hashed(size, self._file_now.leaves))
 
     def _members(self) -> Iterator[Member]:
         offset, lengths = 0, iter(self._frames.lengths)
@@ -169,48 +177,62 @@ class _File:
 
 
 class _Frames:
-    """Compresses blocks, each to a frame, and writes them in order.
+    """Compresses batches of blocks, each block to a frame, and writes these in order.
 
-    Our threads compress the blocks; the caller compresses those that no thread has taken yet,
-    which is all of them if no thread can be started.
+    Our threads hash and compress; the caller does so only if none can be started. Otherwise it
+    never calls isal, which leaves the processor's vector registers in a state that makes SHA-256
+    slower by a third, and the caller hashes the file.
     """
 
     def __init__(
         self, file: "BinaryIO | io.BufferedIOBase", compressor: Callable[[], Compressor]
     ) -> None:
-        """Call *compressor* in each thread that compresses."""
+        """Call *compressor* for each thread that compresses."""
         self._file = file
         self._compressor = compressor
         self._compress = compressor()
         self.lengths: list[int] = []
         """Of each frame that is written, in bytes."""
         self._threads: list[OsThread] = []
-        self._waiting: SimpleQueue[_Block | None] = SimpleQueue()
-        self._pending: deque[_Block] = deque()
+        self._waiting: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._pending: deque[_Batch] = deque()
+        self._free: list[bytearray] = []
 
     @property
     def written(self) -> int:
         """Compressed bytes so far."""
         return sum(self.lengths)
 
-    def add(self, data: bytearray, packer: Packer | None = None) -> None:
-        """Write *data*, the caller's no longer, as one frame, which *packer* gets too."""
-        block = _Block(data, packer)
-        self._pending.append(block)
-        self._waiting.put(block)
+    def buffer(self) -> bytearray:
+        """Return room for a batch, with any content."""
+        return self._free.pop() if self._free else bytearray(_BATCH)
+
+    def add(self, data: bytes) -> None:
+        """Write *data* as one frame."""
+        self.add_batch(_Batch(bytearray(data), len(data)))
+
+    def add_batch(self, batch: "_Batch") -> None:
+        """Write *batch*, whose buffer is the caller's no longer."""
         self._start_thread()
+        self._pending.append(batch)
+        if self._threads:
+            self._waiting.put(batch)
+        else:
+            batch.pack(self._compress)
         self._write_until_pending(2 * _WORKERS)
 
     def add_compressed(self, frame: bytes) -> None:
         """Write a frame behind all that was added."""
-        block = _Block(frame)
-        block.done.open()
-        self._pending.append(block)
+        self._pending.append(_Batch.of_packed(frame))
         self._write_until_pending(2 * _WORKERS)
+
+    def write_all(self) -> None:
+        """Wait until everything is packed, and write it."""
+        self._write_until_pending(0)
 
     def close(self) -> None:
         try:
-            self._write_until_pending(0)
+            self.write_all()
         finally:
             self.abort()
 
@@ -229,7 +251,7 @@ class _Frames:
     def _start_thread(self) -> None:
         if len(self._threads) < _WORKERS:
             with contextlib.suppress(NoThread):
-                work = partial(_compress_each, self._waiting, self._compressor)
+                work = partial(_pack_each, self._waiting, self._compressor())
                 self._threads.append(OsThread(work, _NAME))
 
     def _end_threads(self) -> None:
@@ -241,52 +263,68 @@ class _Frames:
 
     def _write_until_pending(self, count: int) -> None:
         while len(self._pending) > count or (self._pending and self._pending[0].done.is_open):
-            block = self._pending[0]
-            if not block.done.is_open:
-                self._help()
-                continue
-            self._pending.popleft()
-            self._write_one(block)
-
-    def _help(self) -> None:
-        """Compress the next block that no thread has taken, or else wait for the first."""
-        try:
-            block = self._waiting.get_nowait()
-        except Empty:
             self._pending[0].done.wait()
-        else:
-            if block is not None:
-                block.compress(self._compress)
+            self._write_one(self._pending.popleft())
 
-    def _write_one(self, block: "_Block") -> None:
-        if block.error is not None:
-            raise block.error
-        self.lengths.append(self._file.write(block.data))
-        if block.packer is not None:
-            block.packer.write(bytes(block.data))
+    def _write_one(self, batch: "_Batch") -> None:
+        if batch.error is not None:
+            raise batch.error
+        if batch.leaves is not None:
+            batch.leaves.extend(batch.hashes)
+        for frame in batch.frames:
+            self.lengths.append(self._file.write(frame))
+            if batch.packer is not None:
+                batch.packer.write(frame)
+        if len(batch.buffer) == _BATCH:
+            self._free.append(batch.buffer)
 
 
-class _Block:
-    """Bytes that become one frame."""
+class _Batch:
+    """Blocks that are packed by one thread, each to a frame: one or two of a file."""
 
-    def __init__(self, data: bytearray | bytes, packer: Packer | None = None) -> None:
-        self.data: bytearray | bytes = data
-        """Compressed once it is `done`."""
+    def __init__(self, buffer: bytearray, size: int, packer: Packer | None = None) -> None:
+        self.buffer = buffer
         self.packer = packer
+        self.frames: list[bytes] = []
+        """Those of its blocks, once it is `done`."""
+        self.leaves: list[bytes] | None = None
+        """Those of the file before; None if its blocks are not hashed."""
+        self.hashes: tuple[bytes, ...] = ()
         self.done = Latch()
         self.error: BaseException | None = None
+        self._size = self._unpadded = size
 
-    def compress(self, compress: Compressor) -> None:
+    @classmethod
+    def of_packed(cls, frame: bytes) -> "_Batch":
+        """Return one that is done already."""
+        batch = cls(bytearray(), 0)
+        batch.frames.append(frame)
+        batch.done.open()
+        return batch
+
+    def hashed(self, unpadded: int, leaves: list[bytes] | None) -> "_Batch":
+        """Hash the blocks for *leaves*, which are *unpadded* bytes without tar's padding."""
+        self._unpadded, self.leaves = unpadded, leaves
+        return self
+
+    def pack(self, compress: Compressor) -> None:
         try:
-            self.data = compress(self.data)
+            if self.leaves is not None:
+                self.hashes = _hashes(self._blocks(self._unpadded))
+            self.frames.extend(map(compress, self._blocks(self._size)))
         except BaseException as error:  # belongs to who waits
             self.error = error
         self.done.open()
 
+    def _blocks(self, size: int) -> list[memoryview]:
+        view = memoryview(self.buffer)[:size]
+        return [view[begin : begin + BLOCK_SIZE] for begin in range(0, size, BLOCK_SIZE)]
 
-def _compress_each(
-    waiting: "SimpleQueue[_Block | None]", compressor: Callable[[], Compressor]
-) -> None:
-    compress = compressor()
-    while (block := waiting.get()) is not None:
-        block.compress(compress)
+
+def _hashes(blocks: list[memoryview]) -> tuple[bytes, ...]:
+    return block_hashes(*blocks) if len(blocks) == 2 else tuple(map(block_hash, blocks))  # noqa: PLR2004
+
+
+def _pack_each(waiting: "SimpleQueue[_Batch | None]", compress: Compressor) -> None:
+    while (batch := waiting.get()) is not None:
+        batch.pack(compress)

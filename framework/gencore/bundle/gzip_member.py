@@ -1,0 +1,43 @@
+"""Makes one gzip member of a block: compressed or, where that does not pay, stored."""
+
+import struct
+from typing import Final
+
+from isal import igzip, isal_zlib
+
+__all__ = ["gzip_member"]
+
+_HEADER: Final = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+_STORED: Final = struct.Struct("<BHH")
+"""Whether a stored block of deflate (RFC 1951, 3.2.4) is the last, its length, and the inverse."""
+_LONGEST: Final = 0xFFFF
+_TRAILER: Final = struct.Struct("<II")
+_PROBES: Final = 8
+_PROBE: Final = 4 << 10
+_WORTH_IT: Final = 0.98
+"""How small a probe is compressed if there is something to gain."""
+
+
+def gzip_member(data: "bytes | bytearray | memoryview", level: int) -> bytes:
+    """Return the same for the same bytes. *level* is isal's."""
+    block = memoryview(data)
+    return _stored(block) if _does_not_shrink(block) else igzip.compress(block, level)
+
+
+def _does_not_shrink(block: memoryview) -> bool:
+    """Compress some parts of a block, none of them twice."""
+    step = len(block) // _PROBES
+    return step >= _PROBE and all(
+        len(isal_zlib.compress(block[begin : begin + _PROBE], 1)) > _WORTH_IT * _PROBE
+        for begin in range(0, step * _PROBES, step)
+    )
+
+
+def _stored(block: memoryview) -> bytes:
+    parts: list[bytes | memoryview] = [_HEADER]
+    for begin in range(0, len(block), _LONGEST):
+        part = block[begin : begin + _LONGEST]
+        last = begin + len(part) == len(block)
+        parts += [_STORED.pack(last, len(part), len(part) ^ _LONGEST), part]
+    parts.append(_TRAILER.pack(isal_zlib.crc32(block), len(block)))
+    return b"".join(parts)

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import struct
-import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate, takewhile
@@ -32,7 +31,6 @@ __all__ = [
     "encode",
     "encode_table",
     "folders_of",
-    "padded",
     "read_contents",
 ]
 
@@ -113,11 +111,6 @@ class Contents:
 def blocks_of(size: int) -> int:
     """Return how many blocks a file of *size* bytes has."""
     return -(-size // BLOCK_SIZE)
-
-
-def padded(size: int) -> int:
-    """Return the bytes that so many take in a tar."""
-    return size + -size % tarfile.BLOCKSIZE
 
 
 def encode(top: str, members: Iterable[Member], offset: int, codec: Codec = GZIP) -> bytes:

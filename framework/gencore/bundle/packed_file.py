@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import struct
+import tarfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Final
@@ -18,7 +19,7 @@ import attrs
 from isal import isal_zlib
 
 from gencore.bundle.codecs import Codec
-from gencore.bundle.contents import BLOCK_SIZE, FRAME_LENGTHS, blocks_of, padded
+from gencore.bundle.contents import BLOCK_SIZE, FRAME_LENGTHS, blocks_of
 
 __all__ = ["PackedFile", "Packer"]
 
@@ -69,11 +70,16 @@ def _lengths(file: io.FileIO, size: int, codec: Codec) -> tuple[int, ...] | None
         return None
     crc, left = 0, size
     for frame in _frames(file, lengths):
-        if codec.size_in(frame) != padded(min(left, BLOCK_SIZE)):
+        if codec.size_in(frame) != _padded(min(left, BLOCK_SIZE)):
             return None
         crc, left = isal_zlib.crc32(frame, crc), left - BLOCK_SIZE
     check = _read(file, _CHECK.size, begin + table.size)
     return lengths if _CHECK.pack(isal_zlib.crc32(rows, crc)) == check else None
+
+
+def _padded(size: int) -> int:
+    """Return the bytes that so many take in a tar."""
+    return size + -size % tarfile.BLOCKSIZE
 
 
 def _frames(file: io.FileIO, lengths: tuple[int, ...]) -> Iterator[bytes]:

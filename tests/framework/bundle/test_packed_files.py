@@ -94,7 +94,8 @@ def test_what_was_packed_in_another_way_is_not_used(library, other):
     pack(library)
     usual, packed = PackedFiles(), PackedFiles(*other)
 
-    assert usual.find(library) is not None
+    with usual.find(library) as found:
+        assert found.size == library.size
     assert packed.find(library) is None
     usual.close()
     packed.close()

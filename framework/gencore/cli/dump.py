@@ -197,6 +197,8 @@ def _dump(
         return {"pid": pid, "exit_code": error.exit_code, "error": describe_error(error)}
     for part in report.problems:
         click.echo(f"gencore: process {named}: {part.part}: {part.reason}", err=True)
+    if report.huge_pages is not None and not quiet:
+        click.echo(f"gencore: process {named}: huge pages: {report.huge_pages}", err=True)
     if not as_json:
         for artifact in report.artifacts:
             if artifact.path is not None:

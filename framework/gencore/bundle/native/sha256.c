@@ -262,7 +262,8 @@ static PyObject *hashed(const Py_buffer *prefix, const Py_buffer *data)
 	uint8_t digests[LANES * DIGEST];
 
 	if (!available || prefix->len > BLOCK || data[0].len < BLOCK || data[1].len < BLOCK) {
-		PyErr_SetString(PyExc_ValueError, "not available, or a message is too short, or the prefix too long");
+		PyErr_SetString(PyExc_ValueError,
+				"not available, a message is too short, or the prefix too long");
 		return NULL;
 	}
 	Py_BEGIN_ALLOW_THREADS

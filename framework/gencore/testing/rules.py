@@ -1,5 +1,6 @@
 """The rules that plug-ins of every family keep, as assertions that name the rule."""
 
+import gc
 import os
 import signal
 import sys
@@ -110,8 +111,10 @@ def surroundings(*directories: Path) -> dict[str, Any]:
     """Return what a plug-in must leave as it was.
 
     Once the framework's own threads have ended: even to be named, each opens a file for a moment.
+    And without garbage: that of earlier code may go, with its descriptors, at any time.
     """
     wait_for_all(_THREAD_LIMIT)
+    gc.collect()
     descriptors = Path("/dev/fd")
     return {
         "files": sorted(str(path) for top in directories for path in top.rglob("*")),

@@ -36,7 +36,7 @@ COUNTED = """if True:
     import json, pathlib, resource, sys
     import numpy as np
     from gencore.analysis import Memory, find_python
-    from gencore.analysis.census import take_census
+    from gencore.analysis.heap.census import take_census
     from gencore.corefile import CoreFile
     def user():
         return resource.getrusage(resource.RUSAGE_SELF).ru_utime

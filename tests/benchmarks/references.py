@@ -20,9 +20,9 @@ LIMIT = 1.0
 READ = """if True:
     import json, pathlib, random, resource, statistics, sys
     from gencore.analysis import Memory, find_python
-    from gencore.analysis.heap_search import HeapSearch
-    from gencore.analysis.direct_referrers import DirectReferrers
-    from gencore.analysis.reachability import read_heap
+    from gencore.analysis.heap.heap_search import HeapSearch
+    from gencore.analysis.graph.direct_referrers import DirectReferrers
+    from gencore.analysis.graph.reachability import read_heap
     from gencore.corefile import CoreFile
     path = pathlib.Path(sys.argv[1])
     def user():

@@ -28,9 +28,9 @@ from tests.fuzzing.cases import Case
 from tests.fuzzing.readers import Finding
 
 from gencore.analysis import Memory, find_python
-from gencore.analysis.pools import find_pools
-from gencore.analysis.type_objects import find_types
-from gencore.analysis.words import Words
+from gencore.analysis.heap.pools import find_pools
+from gencore.analysis.heap.type_objects import find_types
+from gencore.analysis.interpreter.words import Words
 from gencore.bundle import BundleReader, extract
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError

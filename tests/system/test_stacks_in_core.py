@@ -12,7 +12,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from gencore.analysis.layouts import LAYOUTS, SAID
+from gencore.analysis.interpreter.layouts import LAYOUTS, SAID
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from gencore.analysis.grouping import group_stacks
+from gencore.analysis.threads.grouping import group_stacks
 from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Group", "Names", "Place", "Source", "integer", "names_of", "recorded_threads"]

@@ -27,7 +27,7 @@ class Variable:
 
     name: str | None
     kind: str | None
-    """As in `gencore.analysis.variables`."""
+    """As in `gencore.analysis.threads.variables`."""
     value: str | None
     """As its ``repr`` shows it, at most 200 characters."""
     address: str | None

@@ -7,7 +7,7 @@ from typing import Final
 
 import attrs
 
-from gencore.analysis.grouping import Origin, origin_of
+from gencore.analysis.inspection.origins import Origin, origin_of
 from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Frame", "Thread", "read_threads", "registers_summary"]

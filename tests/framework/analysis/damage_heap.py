@@ -15,9 +15,9 @@ from damaging import damaged
 
 from gencore.analysis import Memory, find_python
 from gencore.analysis.answers import inspect, objects
-from gencore.analysis.census import take_census
-from gencore.analysis.pools import blocks_in_use, find_pools
-from gencore.analysis.words import Words
+from gencore.analysis.heap.census import take_census
+from gencore.analysis.heap.pools import blocks_in_use, find_pools
+from gencore.analysis.interpreter.words import Words
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from damaging import damaged
 
 from gencore.analysis import Memory, find_python
-from gencore.analysis.direct_referrers import DirectReferrers
-from gencore.analysis.heap_search import HeapSearch
-from gencore.analysis.holders import holders_of, largest_holders
-from gencore.analysis.reachability import read_heap
-from gencore.analysis.ways import Ways
+from gencore.analysis.graph.direct_referrers import DirectReferrers
+from gencore.analysis.graph.holders import holders_of, largest_holders
+from gencore.analysis.graph.reachability import read_heap
+from gencore.analysis.graph.ways import Ways
+from gencore.analysis.heap.heap_search import HeapSearch
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 

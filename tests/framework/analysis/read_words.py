@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 from gencore.analysis import Memory, Piece
-from gencore.analysis.words import Words
+from gencore.analysis.interpreter.words import Words
 
 PAGE = 4096
 BASE = 0x400000

@@ -4,7 +4,7 @@ import dis
 
 import pytest
 
-from gencore.analysis.exception_table import depth_at
+from gencore.analysis.threads.exception_table import depth_at
 
 
 def nested(first, second, many):

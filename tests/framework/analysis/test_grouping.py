@@ -2,8 +2,9 @@
 
 import pytest
 
-from gencore.analysis.grouping import group_stacks, origin_of, telling_frame
-from gencore.analysis.stacks import Frame
+from gencore.analysis.inspection.origins import origin_of
+from gencore.analysis.threads.grouping import group_stacks, telling_frame
+from gencore.analysis.threads.stacks import Frame
 
 OWN = Frame("serve", "/srv/orders/app.py", 7)
 LIBRARY = Frame("get", "/srv/venv/lib/python3.13/site-packages/requests/api.py", 73)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from gencore.analysis import Lock, Memory, Wait, find_deadlocks, find_python, read_waits
 from gencore.analysis.answers import stacks
-from gencore.analysis.values import Values
-from gencore.analysis.waiting import Kind
+from gencore.analysis.inspection.values import Values
+from gencore.analysis.locking.waiting import Kind
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
 from gencore.corefile import CoreFile, FileMapping

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gencore.analysis import AbsentMemory, Memory, Values, find_python, read_tasks
-from gencore.analysis.coroutines import CoroutineReader
+from gencore.analysis.asynchronous.coroutines import CoroutineReader
 from gencore.analysis.cycles import find_cycles
-from gencore.analysis.layouts import FUTURES
+from gencore.analysis.interpreter.layouts import FUTURES
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
 from gencore.corefile import CoreFile

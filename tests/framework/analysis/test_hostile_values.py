@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gencore.analysis import AbsentMemory, Memory, Piece, Python, Values
-from gencore.analysis.layouts import LAYOUTS
+from gencore.analysis.interpreter.layouts import LAYOUTS
 
 START = 0x10000
 TYPE_SIZE = 1024

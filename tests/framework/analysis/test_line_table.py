@@ -8,7 +8,7 @@ import types
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gencore.analysis.line_table import line_at
+from gencore.analysis.threads.line_table import line_at
 
 
 def codes_in(code):

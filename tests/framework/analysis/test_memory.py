@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gencore.analysis import AbsentMemory, Memory, Piece
-from gencore.analysis import memory as memory_module
+from gencore.analysis.interpreter import memory as memory_module
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 

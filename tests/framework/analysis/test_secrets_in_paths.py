@@ -2,7 +2,7 @@
 
 import pytest
 
-from gencore.analysis.requests import _without_secret
+from gencore.analysis.threads.requests import _without_secret
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from gencore.analysis import Memory, find_python
-from gencore.analysis.reachability import read_heap
-from gencore.analysis.ways import Ways
+from gencore.analysis.graph.reachability import read_heap
+from gencore.analysis.graph.ways import Ways
 from gencore.bundle.cache import unpacked
 from gencore.bundle.opening import open_core
 from gencore.corefile import CoreFile

@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from gencore.analysis import Memory, Python, find_python
-from gencore.analysis.completeness import why_incomplete
+from gencore.analysis.interpreter.completeness import why_incomplete
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 

@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 
 from gencore.analysis import Python
-from gencore.analysis.census import take_census
+from gencore.analysis.heap.census import take_census
 from gencore.corefile import CoreFile
 
 

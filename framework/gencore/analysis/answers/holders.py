@@ -5,9 +5,9 @@ from typing import Any, Final
 import numpy as np
 
 from gencore.analysis import Python
-from gencore.analysis.holders import holders_of
-from gencore.analysis.reachability import read_heap
-from gencore.analysis.ways import Ways
+from gencore.analysis.graph.holders import holders_of
+from gencore.analysis.graph.reachability import read_heap
+from gencore.analysis.graph.ways import Ways
 from gencore.corefile import CoreFile
 
 _MOST_HOLDERS: Final = 16

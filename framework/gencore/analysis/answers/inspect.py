@@ -8,11 +8,11 @@ from typing import Any, Final
 import numpy as np
 
 from gencore.analysis import AbsentMemory, Python, TypeFacts, Values
-from gencore.analysis.coroutines import CoroutineReader
-from gencore.analysis.sizes import Sizes
-from gencore.analysis.type_objects import names_of, types_at
-from gencore.analysis.variables import variables_of
-from gencore.analysis.words import Words
+from gencore.analysis.asynchronous.coroutines import CoroutineReader
+from gencore.analysis.heap.sizes import Sizes
+from gencore.analysis.heap.type_objects import names_of, types_at
+from gencore.analysis.interpreter.words import Words
+from gencore.analysis.threads.variables import variables_of
 from gencore.corefile import CoreFile
 
 _WITH_FRAME: Final = {"coroutine", "generator", "async_generator"}

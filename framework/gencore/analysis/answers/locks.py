@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from gencore.analysis import Python, Thread, Wait, find_deadlocks, read_stacks, read_waits
-from gencore.analysis.system_calls import name_of
-from gencore.analysis.thread_names import thread_names
-from gencore.analysis.waiting import waits_in
+from gencore.analysis.locking.waiting import waits_in
+from gencore.analysis.threads.system_calls import name_of
+from gencore.analysis.threads.thread_names import thread_names
 from gencore.corefile import CoreFile
 
 

@@ -6,13 +6,13 @@ from typing import Any, Final
 import numpy as np
 
 from gencore.analysis import Python
-from gencore.analysis.direct_referrers import DirectReferrers
-from gencore.analysis.heap_search import HeapSearch
-from gencore.analysis.links import Links
-from gencore.analysis.reachability import read_heap
-from gencore.analysis.roots import find_frames
-from gencore.analysis.values import Values
-from gencore.analysis.ways import Ways
+from gencore.analysis.graph.direct_referrers import DirectReferrers
+from gencore.analysis.graph.links import Links
+from gencore.analysis.graph.reachability import read_heap
+from gencore.analysis.graph.roots import find_frames
+from gencore.analysis.graph.ways import Ways
+from gencore.analysis.heap.heap_search import HeapSearch
+from gencore.analysis.inspection.values import Values
 from gencore.corefile import CoreFile
 
 _LONGEST: Final = 60

@@ -3,9 +3,9 @@
 from typing import Any, Final
 
 from gencore.analysis import Python
-from gencore.analysis.holders import largest_holders, retained_by_modules
-from gencore.analysis.reachability import Heap, read_heap
-from gencore.analysis.ways import Ways
+from gencore.analysis.graph.holders import largest_holders, retained_by_modules
+from gencore.analysis.graph.reachability import Heap, read_heap
+from gencore.analysis.graph.ways import Ways
 from gencore.corefile import CoreFile
 
 _OURS: Final = ("gencore",)

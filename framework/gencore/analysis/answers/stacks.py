@@ -14,9 +14,9 @@ from gencore.analysis import (
     read_waits,
 )
 from gencore.analysis.answers.locks import cycles_of
-from gencore.analysis.system_calls import name_of
-from gencore.analysis.thread_names import thread_names
-from gencore.analysis.variables import variables_of
+from gencore.analysis.threads.system_calls import name_of
+from gencore.analysis.threads.thread_names import thread_names
+from gencore.analysis.threads.variables import variables_of
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 

@@ -21,21 +21,21 @@ from gencore.analysis import (
     read_waits,
 )
 from gencore.analysis.answers.locks import cycles_of, row_of
-from gencore.analysis.event_loops import blocked_loops
-from gencore.analysis.grouping import Group, group_stacks, telling_frame
-from gencore.analysis.packages import read_packages
-from gencore.analysis.requests import RequestReader
-from gencore.analysis.stacks import Frame, Thread
-from gencore.analysis.system_calls import name_of
-from gencore.analysis.task_frames import frames_of_tasks
-from gencore.analysis.tasks import Task, Tasks, read_tasks
-from gencore.analysis.thread_names import thread_names
+from gencore.analysis.asynchronous.event_loops import blocked_loops
+from gencore.analysis.asynchronous.task_frames import frames_of_tasks
+from gencore.analysis.asynchronous.tasks import Task, Tasks, read_tasks
+from gencore.analysis.inspection.packages import read_packages
+from gencore.analysis.threads.grouping import Group, group_stacks, telling_frame
+from gencore.analysis.threads.requests import RequestReader
+from gencore.analysis.threads.stacks import Frame, Thread
+from gencore.analysis.threads.system_calls import name_of
+from gencore.analysis.threads.thread_names import thread_names
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
 if TYPE_CHECKING:
-    from gencore.analysis.census import Census
-    from gencore.analysis.heap_search import HeapObjects
+    from gencore.analysis.heap.census import Census
+    from gencore.analysis.heap.heap_search import HeapObjects
 
 _TOP: Final = 100
 """Types and objects of the heap: a page draws more than a terminal shows."""
@@ -182,8 +182,8 @@ class _Reading:
 
     @cached_property
     def _objects(self) -> "tuple[Census, HeapObjects]":
-        from gencore.analysis.census import Counting  # numpy may be missing
-        from gencore.analysis.heap_search import HeapObjects, HeapSearch
+        from gencore.analysis.heap.census import Counting  # numpy may be missing
+        from gencore.analysis.heap.heap_search import HeapObjects, HeapSearch
 
         search = HeapSearch(self._python)
         counting = Counting(search, _TOP)
@@ -197,7 +197,7 @@ class _Reading:
 
     def holders(self) -> Any:
         from gencore.analysis.answers.retained import of_heap  # numpy may be missing
-        from gencore.analysis.reachability import heap_of
+        from gencore.analysis.graph.reachability import heap_of
 
         return of_heap(heap_of(self._python, self._objects[1]), _HOLDERS)
 

@@ -1,0 +1,1 @@
+"""What shares a thread: asyncio's loops, tasks and futures, and greenlets."""

@@ -1,0 +1,1 @@
+"""All objects at once: where they lie, of which types they are, how large. Needs numpy."""

@@ -1,0 +1,162 @@
+"""Finds the Python objects of a dumped process, one by one: in pools, and in chunks of malloc."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, Literal
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from gencore.analysis.heap.chunks import (
+    ChunkLayout,
+    LargeObjects,
+    find_large_objects,
+    runs_outside,
+)
+from gencore.analysis.heap.mallocs import malloc_loaded
+from gencore.analysis.heap.pools import LARGEST_BLOCK, Pools, blocks_in_use, find_pools
+from gencore.analysis.heap.recognition import Recognition
+from gencore.analysis.heap.sizes import Sizes
+from gencore.analysis.heap.type_objects import TypeTable, find_types, names_of
+from gencore.analysis.interpreter.python import Python
+from gencore.analysis.interpreter.words import Addresses, Things, Words
+
+__all__ = ["Allocator", "HeapObjects", "HeapSearch", "find_objects"]
+
+Numbers = NDArray[np.int64]
+Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
+
+_DEBUG_HEAD: Final = 16
+"""Bytes that a debugging allocator puts in front of a block: its size, and a pattern."""
+_DEBUG_TAIL: Final = 8
+"""Bytes that it puts behind one, of the pattern too."""
+_PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
+_FEWEST_LARGE, _FEWEST = 100, 5000
+"""Objects that a Python has in chunks, beside pools and without, as soon as it has started."""
+
+
+@attrs.frozen(eq=False)
+class HeapObjects:
+    """Every object that was found, and what is known of the types."""
+
+    words: Words
+    types: TypeTable
+    names: list[str]
+    """Of the types, qualified."""
+    sizes: Sizes
+    things: Things
+    rows: NDArray[np.int32]
+    """The row in `types` of each object's type."""
+
+    @classmethod
+    def of(cls, search: "HeapSearch", found: Iterable[tuple[Things, Numbers]]) -> "HeapObjects":
+        """Return what a search has found: objects together, and the rows of their types."""
+        pairs = [(things, rows.astype(np.int32)) for things, rows in found]
+        things, rows = zip(*pairs, strict=True)
+        joined = Things(
+            np.concatenate([part.addresses for part in things]),
+            np.concatenate([part.places for part in things]),
+            search.words.core,
+        )
+        types, names, sizes = search.types, search.names, search.sizes
+        return cls(search.words, types, names, sizes, joined, np.concatenate(rows))
+
+    def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
+        """Yield each row that has objects, and the numbers of these."""
+        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
+        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
+        for row in np.flatnonzero(np.diff(ends, prepend=0)):
+            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
+
+
+def find_objects(python: Python) -> HeapObjects:
+    """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
+    search = HeapSearch(python)
+    return HeapObjects.of(search, search.found())
+
+
+class HeapSearch:
+    """Finds objects: first those in pools, then those outside of them."""
+
+    def __init__(self, python: Python) -> None:
+        self.other_malloc = malloc_loaded(python.memory)
+        self.words = Words(python.memory)
+        self.pools = find_pools(self.words)
+        self.runs = list(runs_outside(self.words, self.pools))
+        self.types = find_types(python, self.words, self.runs)
+        self.names = names_of(python, self.types)
+        self.sizes = Sizes(python, self.words, self.types, self.names)
+        self._debugging = _is_debugging(self.words, self.pools)
+        in_front = _DEBUG_HEAD if self._debugging else 0
+        self._recognition = Recognition(python, self.words, self.types, in_front)
+
+    def in_pools(self) -> Iterator[tuple[int, Things, Numbers, Numbers]]:
+        """Yield the bytes of blocks in use, the objects in these, their rows, and their blocks."""
+        for batch in self.pools.batches():
+            blocks, size = blocks_in_use(self.words, batch), int(batch.sizes[0])
+            things, rows = self._recognition.objects(blocks, size)
+            yield size * len(blocks), things, rows, np.full(len(rows), size)
+
+    def found(self) -> Iterator[tuple[Things, Numbers]]:
+        """Yield the objects that are found together, and the rows of their types."""
+        yield from ((things, rows) for _, things, rows, _ in self.in_pools())
+        _, (things, rows, _) = self.outside()
+        yield things, rows
+
+    def objects_in(self, blocks: Addresses, size: int) -> Things:
+        """Return the objects in some blocks of one size, wherever they begin in these."""
+        return self._recognition.objects(self.words.things(blocks)[0], size)[0]
+
+    def alive(self, addresses: Addresses) -> Addresses:
+        """Return at which addresses objects are that have references."""
+        things, _ = self.words.things(addresses)
+        rows = self.types.find(things.word(8))
+        known = rows >= 0
+        things, rows = things.chosen(known), rows[known]
+        return things.addresses[self._recognition.alive(things, rows)]
+
+    def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
+        """Return the allocator, of which the layout is that in which most objects are found."""
+        tries = [(self._in_chunks(layout), layout) for layout in self._chunk_layouts()]
+        large, layout = max(tries, key=lambda found: len(found[0].rows))
+        things, _ = self.words.things(large.addresses)
+        alive = self._recognition.alive(things, large.rows)
+        if self._are_chance(int(alive.sum())):
+            alive[:] = False
+        found = things.chosen(alive), large.rows[alive], large.chunks[alive]
+        allocator = _allocator(self.pools, large=bool(alive.any()), debugging=layout.in_front > 0)
+        return allocator, found
+
+    def _are_chance(self, count: int) -> bool:
+        """Whether so few objects are in chunks that these only look like some."""
+        if len(self.pools):
+            return self.other_malloc is not None and count < _FEWEST_LARGE
+        return count < _FEWEST
+
+    def _in_chunks(self, layout: ChunkLayout) -> LargeObjects:
+        return find_large_objects(self.words, self.types, self.sizes, self.runs, layout)
+
+    def _chunk_layouts(self) -> list[ChunkLayout]:
+        """Return what may be in chunks: of a debugging pymalloc, the malloc below debugs too."""
+        if not len(self.pools):
+            return [ChunkLayout(0), ChunkLayout(0, _DEBUG_HEAD, _DEBUG_TAIL)]
+        if self._debugging:
+            return [ChunkLayout(LARGEST_BLOCK, 2 * _DEBUG_HEAD, 2 * _DEBUG_TAIL)]
+        return [ChunkLayout(LARGEST_BLOCK)]
+
+
+def _allocator(pools: Pools, *, large: bool, debugging: bool) -> Allocator:
+    if len(pools):
+        return "pymalloc, debugging" if debugging else "pymalloc"
+    if not large:
+        return "unknown"
+    return "malloc, debugging" if debugging else "malloc"
+
+
+def _is_debugging(words: Words, pools: Pools) -> bool:
+    """Whether most blocks of some pools have the pattern of ``PYTHONMALLOC=debug``."""
+    for batch in pools.batches():
+        blocks = blocks_in_use(words, batch)
+        marks = blocks.word(8) >> np.uint64(8)
+        return 2 * int((marks == _PATTERN).sum()) > len(blocks)
+    return False

@@ -1,0 +1,94 @@
+"""Decides which blocks of memory are objects of a dumped Python, and which of these are alive.
+
+Objects are recognised by their type, of which each has its own number of bytes in front of an
+object. Memory that once was an object, and now is something else, may look like one: an object
+that is alive has references, and is in the collector's list if its type is one that the collector
+looks at.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gencore.analysis import _blocks
+from gencore.analysis.heap.type_objects import TypeTable
+from gencore.analysis.interpreter.python import Python
+from gencore.analysis.interpreter.words import Mask, Things, Words
+
+__all__ = ["Recognition"]
+
+Numbers = NDArray[np.int64]
+Rows = NDArray[np.int32]
+
+_HEAD: Final = 16
+"""Bytes of the collector's header, in front of an object."""
+_LINK_FLAGS: Final = np.uint64(7)
+_COLLECTING: Final = np.uint64(2)
+_ALL: Final = (1 << 64) - 1
+_BITS: Final = {
+    11: (_ALL, _ALL ^ (1 << 40) - 1),
+    12: (_ALL, _ALL ^ (1 << 34) - 1),
+    13: (_ALL, _ALL ^ (1 << 34) - 1),
+}
+"""Bits of an object's first word by the minor version: if it is alive, some of the first and none
+of the second are set. It is the number of references, which no program has so many of."""
+_LATER_BITS: Final = (0xFFFFFFFF, 0xFFFF00000000)
+"""The number is the lower half, and the next quarter is not used; a free object may have a pointer
+there."""
+
+
+class Recognition:
+    """Looks at blocks of a heap, *in_front* bytes of which are an allocator's."""
+
+    def __init__(self, python: Python, words: Words, types: TypeTable, in_front: int) -> None:
+        self._words, self._types, self._in_front = words, types, in_front
+        self._some, self._none = _BITS.get(python.minor, _LATER_BITS)
+        smallest = types.basic_sizes.copy()
+        smallest[types.are_texts] = python.layout.ascii_head
+        self._smallest = smallest
+
+    def objects(self, blocks: Things, size: int) -> tuple[Things, Numbers]:
+        """Return the objects in some blocks of one size, and the rows of their types."""
+        rows = np.empty(len(blocks), np.int32)
+        _blocks.rows_of_blocks(
+            blocks.core,
+            blocks.places,
+            self._types.slots,
+            self._types.addresses,
+            self._types.preheaders,
+            self._smallest,
+            self._some,
+            self._none,
+            self._in_front,
+            size - self._in_front,
+            rows,
+        )
+        known = np.flatnonzero(rows >= 0)
+        found = rows[known].astype(np.int64)
+        things = blocks.chosen(known).moved(self._in_front + self._types.preheaders[found])
+        linked = self._are_linked(things, found)
+        if linked.all():
+            return things, found
+        return things.chosen(linked), found[linked]
+
+    def alive(self, things: Things, rows: Numbers | Rows) -> Mask:
+        """Return which objects have references, and are in the collector's list if in any."""
+        count = things.word()
+        some, none = np.uint64(self._some), np.uint64(self._none)
+        referred: Mask = (count & some != 0) & (count & none == 0)
+        return referred & self._are_linked(things, rows)
+
+    def _are_linked(self, things: Things, rows: Numbers | Rows) -> Mask:
+        """Return false where the next object of the list does not lead back.
+
+        While a collection goes on the list is another one.
+        """
+        linked = np.ones(len(things), np.bool_)
+        listed = np.flatnonzero(self._types.has_gc[rows])
+        heads = things.chosen(listed).moved(-_HEAD)
+        following = heads.word()
+        back = self._words.at((following & ~_LINK_FLAGS) + np.uint64(8))[0]
+        leads_back = (following == 0) | (back & ~_LINK_FLAGS == heads.addresses)
+        linked[listed] = leads_back | (heads.word(8) & _COLLECTING != 0)
+        return linked

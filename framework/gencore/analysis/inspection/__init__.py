@@ -1,0 +1,1 @@
+"""Single objects: what each is, what it has, and how Python would show it."""

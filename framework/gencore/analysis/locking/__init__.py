@@ -1,0 +1,1 @@
+"""Locks: who waits for them, who holds them, and who waits for each other."""

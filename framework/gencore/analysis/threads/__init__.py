@@ -1,0 +1,1 @@
+"""Threads: their stacks, the values in their frames, and the requests that they work on."""

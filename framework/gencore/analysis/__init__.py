@@ -8,9 +8,9 @@ Pure functions of bytes. `Memory` is what a core and its bundle's libraries have
 `Values` shows single objects: their attributes, their items, and a bounded ``repr``. The module
 `gencore.analysis.heap.census` counts all of them; it needs numpy, of the extra ``analysis``.
 
-The folders stand on each other: `interpreter` (bytes, and which Python it was), `inspection`
-(single objects), `threads`, then `asynchronous` and `locking`; `heap` (all objects), `graph` (what
-refers to what), and on all of them `answers`, each to one question of a command.
+The folders stand on each other: ``interpreter`` (bytes, and which Python it was), ``inspection``
+(single objects), ``threads``, then ``asynchronous`` and ``locking``; ``heap`` (all objects),
+``graph`` (what refers to what), and on all of them ``answers``, each to one question of a command.
 """
 
 from gencore.analysis.asynchronous.awaited import Awaited

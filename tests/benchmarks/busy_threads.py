@@ -24,6 +24,9 @@ from measuring import introduced, workplace
 import gencore
 
 THREADS = (0, 4, 16)
+APART = 0.5
+"""Seconds between two dumps: the thread that waited for one needs the GIL to end, and the next
+would wait for it, so that no core has it."""
 
 
 class Computing:
@@ -61,6 +64,7 @@ def measure(start: Callable[[], gencore.Dump], rounds: int) -> dict[str, float]:
     """Return medians, in ms."""
     calls, pauses, wholes = [], [], []
     for _ in range(rounds):
+        time.sleep(APART)
         begin = time.perf_counter()
         dump = start()
         calls.append(time.perf_counter() - begin)

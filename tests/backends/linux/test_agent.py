@@ -481,6 +481,8 @@ def test_the_parents_socket_ends_with_it(program):
     armed.run("read, write = os.pipe()")
     armed.run("child = os.fork() or __import__('time').sleep(1000)")
     child = armed.run("child")
+    while not names_of(child):  # it has closed what it inherited before it listens itself
+        time.sleep(0.001)
 
     armed.close()
 

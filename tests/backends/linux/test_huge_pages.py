@@ -432,6 +432,19 @@ for _ in range(5):  # on a busy machine it may be ready before this thread hangs
     assert 0 < min(shares) < 3 / 4
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"huge_pages": "abc"}',
+        '{"huge_pages": [1, 2, 3]}',
+        '{"huge_pages": [1, 2, 3, 4, 5, 6, 7, ["x"], 0]}',
+        '{"huge_pages": [1, 2, 3, 4, 5, 6, 7, "x", 99999999999999999999]}',
+        '{"huge_pages": ["a", 2, 3, 4, 5, 6, 7, "stall", 0]}',
+        '{"huge_pages": [NaN, 2, -3, 4, 5, 6, 7, null, 0]}',
+        "[" * 9000,
+    ],
+    ids=["text", "few", "list", "errno", "no number", "negative", "deep"],
+)
 def test_what_is_no_outcome_is_taken_for_none(answer):
     """An agent may be any program of that user; the dump is made all the same."""
     assert _said_to(answer) is None

@@ -341,10 +341,11 @@ def test_marks_of_memory_are_those_of_this_process_where_its_clone_has_ended(tmp
         marked, plain = (mmap.mmap(file.fileno(), 0) for file in (one, two))
     marked.madvise(mmap.MADV_DONTDUMP)
 
-    files = {Path(file.path).name: file for file in mapped_files(THIS_PROCESS, clone)}
+    files = {file.path: file for file in mapped_files(THIS_PROCESS, clone)}
+    own = [files[str(tmp_path / name)] for name in ("marked", "plain")]
 
-    assert [files[name].dontdump for name in ("marked", "plain")] == [True, False]
-    assert all(len(files[name].data) == 1 for name in ("marked", "plain"))
-    assert files[Path(os.path.realpath(sys.executable)).name].data == ()
+    assert [file.dontdump for file in own] == [True, False]
+    assert all(len(file.data) == 1 for file in own)
+    assert files[os.path.realpath(sys.executable)].data == ()
     marked.close()
     plain.close()

@@ -49,6 +49,8 @@ class Codec(ABC):
     """How hard it compresses if nobody says otherwise."""
     versions: ClassVar[tuple[int, ...]]
     """Of the table of contents, that there are with it."""
+    smallest_frame: ClassVar[int]
+    """Bytes of any frame, at least."""
     smallest_block: ClassVar[int]
     """Bytes of a frame that holds 1 MiB, at least."""
     largest_piece: ClassVar[int]
@@ -100,6 +102,7 @@ class _Gzip(Codec):
     magic = b"\x1f\x8b"
     level = 2  # isal's: measured as the fastest of 0 to 3 on real cores, at the same size as 1, 3
     versions = (1, 2)
+    smallest_frame = 10 + 2 + 8  # header, an empty final block, check sum and length
     smallest_block = (1 << 20) // 1032  # deflate's highest ratio
     largest_piece = 0xFFFF - 4
     _header: Final = b"\x1f\x8b\x08\x04\x00\x00\x00\x00\x00\xff"
@@ -146,6 +149,7 @@ class _Zstd(Codec):
     magic = b"\x28\xb5\x2f\xfd"
     level = 1  # measured by tests/benchmarks/codecs.py: a tenth smaller than -1, as fast
     versions = (2,)
+    smallest_frame = 4 + 1 + 1 + 3 + 4  # magic, descriptor, size, an empty block, check
     smallest_block = 4 + 1 + 4 + 8 * 4 + 4  # magic, descriptor, size, 8 runs of a byte, check
     largest_piece = 0xFFFF_FFFF - 2
     _plain: Final = re.compile(rb"\x28\xb5\x2f\xfd[\x24\x44\x64\x84\xa4\xc4\xe4]")

@@ -23,7 +23,6 @@ from gencore.errors import IntegrityError
 
 __all__ = [
     "BLOCK_SIZE",
-    "FRAME_LENGTHS",
     "Contents",
     "Member",
     "blocks_of",
@@ -31,6 +30,7 @@ __all__ = [
     "encode",
     "encode_table",
     "folders_of",
+    "frame_lengths",
     "read_contents",
 ]
 
@@ -43,8 +43,6 @@ _MAGIC_SIZE: Final = max(len(codec.magic) for codec in CODECS)
 _PIECE, _END = b"GC", b"GE"
 _PLACE: Final = struct.Struct("<QQ")
 """Where the first piece begins in the file, and the length of the compressed table; bytes."""
-FRAME_LENGTHS: Final = range(1, 2 * BLOCK_SIZE)
-"""Bytes of a frame that holds one block."""
 _LEAST_LIMIT: Final = 8 << 20
 _HIGHEST_LIMIT: Final = 64 << 20
 """Bytes of a table, compressed or not, at most: the least is enough for 50,000 files."""
@@ -113,6 +111,11 @@ def blocks_of(size: int) -> int:
     return -(-size // BLOCK_SIZE)
 
 
+def frame_lengths(codec: Codec) -> range:
+    """Return how many bytes a frame may have that holds one block."""
+    return range(codec.smallest_frame, 2 * BLOCK_SIZE)
+
+
 def encode(top: str, members: Iterable[Member], offset: int, codec: Codec = GZIP) -> bytes:
     """Return the bytes to be written at *offset*, the end of the data."""
     rows = [_row(member) for member in members]
@@ -179,7 +182,7 @@ def _members(table: Any, codec: Codec) -> tuple[Member, ...]:
         )
     if version == _SEQUENTIAL:
         return tuple(map(_with_place, table["members"]))
-    return tuple(_with_blocks(table["members"]))
+    return tuple(_with_blocks(table["members"], frame_lengths(codec)))
 
 
 def _with_place(row: dict[str, Any]) -> Member:
@@ -187,8 +190,8 @@ def _with_place(row: dict[str, Any]) -> Member:
     return Member(row["path"], row["size"], row["offset"], row.get("sha256"))
 
 
-def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
-    """Yield members that lie one behind the other."""
+def _with_blocks(rows: list[dict[str, Any]], possible: range) -> Iterator[Member]:
+    """Yield members that lie one behind the other, in frames of possible lengths."""
     offset = 0
     for row in rows:
         leaves = row["leaves"]
@@ -200,15 +203,15 @@ def _with_blocks(rows: list[dict[str, Any]]) -> Iterator[Member]:
             tuple(row["lengths"]),
             None if leaves is None else tuple(map(bytes.fromhex, leaves)),
         )
-        _check_blocks(member, row["tree_sha256"])
+        _check_blocks(member, row["tree_sha256"], possible)
         yield member
         offset = member.places[-1]
 
 
-def _check_blocks(member: Member, tree: object) -> None:
+def _check_blocks(member: Member, tree: object, possible: range) -> None:
     """Raise if the blocks cannot be those of such a file."""
     count, lengths, leaves = blocks_of(member.size), member.lengths or (), member.leaves
-    fit = (type(length) is int and length in FRAME_LENGTHS for length in lengths)
+    fit = (type(length) is int and length in possible for length in lengths)
     if len(lengths) != 1 + count or not all(fit):
         raise _no_table(f"the compressed blocks of {member.path!r} cannot hold it")
     if leaves is not None and (len(leaves) != count or member.tree != tree):

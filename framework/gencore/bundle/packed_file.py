@@ -19,7 +19,7 @@ import attrs
 from isal import isal_zlib
 
 from gencore.bundle.codecs import Codec
-from gencore.bundle.contents import BLOCK_SIZE, FRAME_LENGTHS, blocks_of
+from gencore.bundle.contents import BLOCK_SIZE, blocks_of, frame_lengths
 
 __all__ = ["PackedFile", "Packer"]
 
@@ -66,7 +66,7 @@ def _lengths(file: io.FileIO, size: int, codec: Codec) -> tuple[int, ...] | None
         return None
     rows = _read(file, table.size, begin)
     lengths = table.unpack(rows)
-    if sum(lengths) != begin or not all(length in FRAME_LENGTHS for length in lengths):
+    if sum(lengths) != begin or not all(length in frame_lengths(codec) for length in lengths):
         return None
     crc, left = 0, size
     for frame in _frames(file, lengths):

@@ -31,33 +31,34 @@ class Sizes:
 
     def of(self, row: int, things: Things) -> Numbers:
         """Return the sizes of objects of the type in a row, in bytes."""
-        if row not in self._formulas:
-            self._formulas[row] = self._formula(row)
-        basic, item = (int(c[row]) for c in (self._types.basic_sizes, self._types.item_sizes))
-        kind = Kind(self._words, self._python, basic, item)
-        sizes = self._formulas[row](kind, things) + self._types.preheaders[row]
-        return np.where((sizes >= 0) & (sizes <= self._words.size), sizes, basic)
+        kind = self._kind(row)
+        sizes = self._formula(row)(kind, things) + self._types.preheaders[row]
+        return np.where((sizes >= 0) & (sizes <= self._words.size), sizes, kind.basic_size)
 
     def of_each(self, row: int) -> int | None:
         """Return the size of each object of the type in a row; None if they differ."""
-        if row not in self._formulas:
-            self._formulas[row] = self._formula(row)
-        if self._formulas[row] is not with_items or self._types.item_sizes[row]:
+        if self._formula(row) is not with_items or self._types.item_sizes[row]:
             return None
         return int(self._types.basic_sizes[row] + self._types.preheaders[row])
 
     def of_block(self, row: int, things: Things) -> Numbers:
         """Return the bytes that objects take themselves, without buffers of their own."""
-        basic, item = (int(c[row]) for c in (self._types.basic_sizes, self._types.item_sizes))
+        kind = self._kind(row)
         if self._types.are_metatypes[row]:
-            members = with_items(Kind(self._words, self._python, basic, item), things)
-            members += self._types.preheaders[row]
+            members: Numbers = with_items(kind, things) + self._types.preheaders[row]
             return members
-        whole = np.full(len(things), basic + self._types.preheaders[row])
-        if self._formulas.get(row, self._formula(row)) is text:
+        whole = np.full(len(things), kind.basic_size + self._types.preheaders[row])
+        if self._formula(row) is text:
             return np.where(are_compact(things), self.of(row, things), whole)
-        return self.of(row, things) if item else whole
+        return self.of(row, things) if kind.item_size else whole
+
+    def _kind(self, row: int) -> Kind:
+        basic, item = (int(c[row]) for c in (self._types.basic_sizes, self._types.item_sizes))
+        return Kind(self._words, self._python, basic, item)
 
     def _formula(self, row: int) -> Formula:
-        bases = [self._names[base] for base in bases_of(self._types, row)]
-        return next((FORMULAS[name] for name in bases if name in FORMULAS), with_items)
+        if row not in self._formulas:
+            bases = [self._names[base] for base in bases_of(self._types, row)]
+            found = (FORMULAS[name] for name in bases if name in FORMULAS)
+            self._formulas[row] = next(found, with_items)
+        return self._formulas[row]

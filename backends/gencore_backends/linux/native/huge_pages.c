@@ -102,7 +102,7 @@ static int try_one(void)
 	return err;
 }
 
-/* EINVAL and EAGAIN are of that memory: registered with userfaultfd(2), pinned, or gone meanwhile. */
+/* EINVAL, and EAGAIN at the last attempt, are of that memory: userfaultfd(2), pinned, or gone. */
 static bool lacks_memory(int err)
 {
 	return err == ENOMEM || err == EBUSY;

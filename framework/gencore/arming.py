@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Agent",
     "Capture",
+    "Program",
     "arm",
     "arm_from_environment",
     "armed_processes",
@@ -30,6 +31,10 @@ __all__ = [
     "find_target",
     "is_armed",
 ]
+
+
+Program = tuple[bytes, list[bytes], list[bytes], int]
+"""What can be started: path, arguments, environment, and the descriptor of its standard input."""
 
 
 class Agent(Protocol):
@@ -49,10 +54,12 @@ class Agent(Protocol):
     """Return why a recorder cannot make a dump of this process."""
     runs: Callable[[bytes], bool]
     """Return whether this process runs the program of that path."""
-    spawn_with_message: Callable[[bytes, list[bytes], list[bytes], bytes, list[int]], None]
-    """Start a program, by its path, arguments and environment, that is no child of this process
-    and has nothing of it but a local socket, as its standard input, from which it can read the
-    message. Append the socket's other end and the program's pidfd to the list. Raises OSError."""
+    open_channel: Callable[[bytes, list[int]], None]
+    """Make a pair of local sockets, from whose second end the message can be read, and append both
+    to the list. Raises OSError."""
+    spawn: "Callable[[Program, list[int]], None]"
+    """Start a program that is no child of this process, and has nothing of it but its standard
+    input. Append its pidfd to the list. Raises OSError."""
     take_packets: Callable[[int], list[tuple[bytes, tuple[int, ...]]]]
     """Return what has arrived at a local socket, with the descriptors of each packet; the last one
     is empty once the other end is closed. Waits for nothing, not even the GIL. Raises OSError."""
@@ -61,9 +68,10 @@ class Agent(Protocol):
     collapse_memory: "Callable[[float | None], HugePages]"
     """Collapse the memory of this process into huge pages, as far as that is possible, and for so
     many seconds at most; None: as long as the platform thinks right."""
-    hand_over: "Callable[[DumpRequest, int, int, bytes], Capture]"
+    hand_over: "Callable[[DumpRequest, int, int | Program, bytes], Capture]"
     """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
-    what leads to the clone, with what this process says of itself as JSON. Raises `CoreFailed`."""
+    what leads to the clone, with what this process says of itself as JSON. A program in the place
+    of the pidfd is started by the clone, which says so at the socket. Raises `CoreFailed`."""
     set_triggers: Callable[[list[tuple[str, int, int, int, int]], list[bytes], list[bytes]], None]
     """Set its triggers, as `Trigger.row`, and the arguments and the environment of the command
     that it starts when one fires, with the reason and the process ID behind them. Raises OSError:

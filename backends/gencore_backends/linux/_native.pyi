@@ -14,6 +14,7 @@ RegisterSet: TypeAlias = tuple[int, bytes]
 TracedThread: TypeAlias = tuple[int, str, str | None, list[RegisterSet]]
 Trace: TypeAlias = tuple[int, int, int, dict[str, float], list[TracedThread], int]
 
+Program: TypeAlias = tuple[bytes, list[bytes], list[bytes], int]
 Ranges: TypeAlias = Sequence[tuple[int, int]]
 
 STEPS: list[tuple[str, str, str]]
@@ -41,7 +42,7 @@ def snapshot_to_elf(
 ) -> None: ...
 def hand_over(
     channel: int,
-    reader: int,
+    recorder: int | Program,
     facts: bytes,
     content: str,
     excluded: Ranges,
@@ -72,22 +73,8 @@ def trace(pid: int, every_thread: bool, timeout_ms: int, taken: list[Trace], /) 
 def reap_left_clones(pid: int, /) -> int: ...
 def socket_in_network(network: int, /) -> int: ...
 def runs(path: bytes, /) -> bool: ...
-def spawn(
-    path: bytes,
-    arguments: list[bytes],
-    environment: list[bytes],
-    standard_input: int,
-    started: list[int],
-    /,
-) -> None: ...
-def spawn_with_message(
-    path: bytes,
-    arguments: list[bytes],
-    environment: list[bytes],
-    message: bytes,
-    started: list[int],
-    /,
-) -> None: ...
+def spawn(program: Program, started: list[int], /) -> None: ...
+def open_channel(message: bytes, ends: list[int], /) -> None: ...
 def set_triggers(
     rows: list[tuple[str, int, int, int, int]],
     cgroup: tuple[bytes, bytes, bytes, int],

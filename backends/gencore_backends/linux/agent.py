@@ -16,6 +16,7 @@ from gencore_backends.linux.memory_cgroup import memory_cgroup, room_for_clone
 
 if TYPE_CHECKING:
     from gencore import DumpRequest
+    from gencore.arming import Program
     from gencore.huge_pages import HugePages
     from gencore.target import ArmedProcess, Target
     from gencore_backends.linux.capture import Capture
@@ -34,18 +35,20 @@ __all__ = [
     "is_armed",
     "let_go",
     "new_beat",
+    "open_channel",
     "room_for_clone",
     "runs",
     "set_excluded",
     "set_triggers",
-    "spawn_with_message",
+    "spawn",
     "suspend_beat",
     "take_packets",
     "why_not_recorded",
 ]
 
 runs = _native.runs
-spawn_with_message = _native.spawn_with_message
+open_channel = _native.open_channel
+spawn = _native.spawn
 take_packets = _native.take_packets
 let_go = _native.let_go
 ask_for_dump = _native.ask_for_dump
@@ -125,11 +128,13 @@ def collapse_memory(timeout: float | None) -> "HugePages":
     return huge_pages.collapse_memory(total=huge_pages.within(timeout))
 
 
-def hand_over(request: "DumpRequest", channel: int, reader: int, facts: bytes) -> "Capture":
+def hand_over(
+    request: "DumpRequest", channel: int, recorder: "int | Program", facts: bytes
+) -> "Capture":
     """Clone this process for a recorder. Raises `CoreFailed`."""
     from gencore_backends.linux.capture import Capture
 
-    return Capture(request, channel, reader, facts)
+    return Capture(request, channel, recorder, facts)
 
 
 def arm_if_asked() -> None:

@@ -13,6 +13,7 @@ from gencore_backends.linux.process_access import THIS_PROCESS
 from gencore_backends.linux.snapshot import take_clone, thread_records
 
 if TYPE_CHECKING:
+    from gencore.arming import Program
     from gencore_backends.linux._native import Snapshot
 
 __all__ = ["Capture", "why_not_recorded"]
@@ -40,11 +41,13 @@ def why_not_recorded(_: DumpRequest) -> str | None:
 class Capture:
     """One clone, which is handed over at once: a `gencore.arming.Capture`."""
 
-    def __init__(self, request: DumpRequest, channel: int, reader: int, facts: bytes) -> None:
+    def __init__(
+        self, request: DumpRequest, channel: int, recorder: "int | Program", facts: bytes
+    ) -> None:
         """Make it. Raises `CoreFailed`."""
         self._taken: list[Snapshot] = []  # whatever comes in between, its end is in `__del__`
         self._maker = os.getpid()
-        hand_over = partial(hand_over_this_process, request, channel, reader, facts)
+        hand_over = partial(hand_over_this_process, request, channel, recorder, facts)
         take_clone(hand_over, self._taken)
         *_, phases, self._rows, _ = self._taken[0]
         self.phases: Mapping[str, float] = phases

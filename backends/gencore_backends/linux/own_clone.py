@@ -3,11 +3,14 @@
 Apart from what reads cores, which a process that has a recorder does not load.
 """
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gencore import DumpRequest
 from gencore_backends.linux import _native
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
+
+if TYPE_CHECKING:
+    from gencore.arming import Program
 
 __all__ = ["CONTENTS", "clone_this_process", "hand_over_this_process"]
 
@@ -24,12 +27,12 @@ def clone_this_process(
 def hand_over_this_process(
     request: DumpRequest,
     channel: int,
-    reader: int,
+    recorder: "int | Program",
     facts: bytes,
     taken: "list[_native.Snapshot]",
 ) -> None:
     """Make one for a recorder, which gets all but its pidfd. Raises what the other does."""
-    _native.hand_over(channel, reader, facts, *_order(request), taken)
+    _native.hand_over(channel, recorder, facts, *_order(request), taken)
 
 
 def _order(request: DumpRequest) -> "tuple[str, _native.Ranges, bool, bool, str, int]":

@@ -36,8 +36,8 @@ class Guard:
         started: list[int] = []
         try:
             with suppress(OSError):
-                path, *_ = encoded = [os.fsencode(argument) for argument in arguments]
-                _native.spawn(path, encoded, environment, reader, started)
+                encoded = [os.fsencode(argument) for argument in arguments]
+                _native.spawn((encoded[0], encoded, environment, reader), started)
         finally:
             for fd in (reader, *started):
                 os.close(fd)

@@ -24,6 +24,9 @@ _LONG: Final = b"\0"
 """The packet of a message that is in a file: the last descriptor. No pickle begins with it."""
 _CAPTURED: Final = b"{"
 """The packet that native code sends with a capture, of which the last descriptor tells in JSON."""
+_STARTED: Final = b"p"
+"""What the packet begins with in which a clone says that it has started the recorder: with its
+pidfd, or with an errno in decimal behind it."""
 
 
 @attrs.frozen
@@ -110,6 +113,11 @@ def decode(packet: bytes, descriptors: Sequence[int]) -> Message | None:
     """
     if not packet:
         return None
+    if packet == _STARTED:
+        return Message("started", None, tuple(descriptors))
+    if packet.startswith(_STARTED):
+        reason = os.strerror(int(packet.removeprefix(_STARTED)))
+        return Message("unable", f"no process can be started: {reason}", ())
     if packet in {_LONG, _CAPTURED}:
         *descriptors, number = descriptors
         with os.fdopen(number, "rb") as file:

@@ -39,35 +39,53 @@ _LOOK_EVERY: Final = 1.0
 
 @attrs.define(eq=False)
 class RecorderProcess:
-    """A running recorder."""
+    """A running recorder, or one that a clone starts."""
 
     channel: Channel
     pidfd: int
+    """-1 until the clone has said that it is started."""
     _arrived: deque[tuple[bytes, tuple[int, ...]]] = attrs.field(factory=deque, init=False)
 
     def receive(self, timeout: float) -> Message | None:
         """Wait for a message, so many seconds; None if it has died. Raises `TimeoutError`."""
         try:
-            if not self._arrived:
-                self._arrived.extend(self._wait_for_packets(timeout))
-            return decode(*self._arrived.popleft()) if self._arrived else None
+            message = self._next(timeout)
+            if message is not None and message.kind == "started":
+                (self.pidfd,) = message.descriptors
+                message = self._next(timeout)
         except TimeoutError:
             raise
         except OSError as error:
             reraise_if_from_handler(error)
             return None
+        return message
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end, whatever it says until then. Return whether it has ended."""
+        end = time.monotonic() + seconds
+        with suppress(TimeoutError):
+            while self.receive(max(0, end - time.monotonic())) is not None:
+                pass
+            return True
+        return False
+
+    def _next(self, timeout: float) -> Message | None:
+        if not self._arrived:
+            self._arrived.extend(self._wait_for_packets(timeout))
+        return decode(*self._arrived.popleft()) if self._arrived else None
 
     def _wait_for_packets(self, timeout: float) -> list[tuple[bytes, tuple[int, ...]]]:
         """Return all that have arrived; none if it has died. Raises OSError."""
         fd = self.channel.fileno()
-        ready = wait({fd: select.POLLIN, self.pidfd: select.POLLIN}, timeout)
-        if not ready:
+        wanted = {fd: select.POLLIN, self.pidfd: select.POLLIN}
+        wanted.pop(-1, None)
+        if not wait(wanted, timeout):
             raise TimeoutError
         return agent().take_packets(fd)  # which it may have sent after the look at fd
 
     def kill(self) -> None:
         """End it. What it leaves behind is removed by the next dump."""
-        with suppress(OSError):
+        with suppress(OSError):  # it has ended, or is not started
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     def let_go(self) -> None:

@@ -5,10 +5,11 @@ Loads little: it may run in a process that is in trouble.
 
 import json
 import os
-import select
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, Final
@@ -26,7 +27,7 @@ from gencore._runtime import standing
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
 from gencore._runtime.interpreter_facts import interpreter_facts
 from gencore._runtime.lifetime import Stay, is_closed
-from gencore._runtime.os_thread import settle, wait_for_descriptors
+from gencore._runtime.os_thread import settle
 from gencore._runtime.platform_agent import agent
 from gencore._settings.settings import Settings
 from gencore._version import __version__
@@ -57,50 +58,60 @@ class _Recorder:
     """A recorder until it has its capture; ended if that does not come."""
 
     def __init__(self, settings: Settings, stay: Stay, *, check: bool = False) -> None:
-        """Start it. Raises `NoRecorder` and OSError."""
+        """Prepare what it is to do. Raises `NoRecorder` and OSError."""
         refuse(settings)
         job = _job(settings, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
         path, arguments, environment = program_of(
             "from gencore._recorder.process import main; main()"
         )
-        program = path, arguments, [*environment, *_MALLOC]
-        self._started: list[int] = []  # our end of its channel, and its pidfd
+        self._program = path, arguments, [*environment, *_MALLOC]
+        self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
+        self._pidfd: list[int] = []
         stay.in_child(self.close)
-        try:
-            agent().spawn_with_message(*program, encode("job", job), self._started)
-        except OSError as error:
-            reraise_if_from_handler(error)
-            raise NoRecorder(f"no process can be started: {error.strerror}") from error
+        with _no_recorder_if_refused():
+            agent().open_channel(encode("job", job), self._ends)
         self._limit = settings.request.timeout or _READY_LIMIT
 
     @cached_property
     def _channel(self) -> Channel:
-        return Channel(self._started[0])
+        return Channel(self._ends[0])
 
     @cached_property
     def process(self) -> RecorderProcess:
         """It as a process, until it is closed."""
-        return RecorderProcess(self._channel, self._started[1])
+        return RecorderProcess(self._channel, *self._pidfd or [-1])
+
+    def start(self) -> None:
+        """Start it. One that is not yet started is by the capture. Raises `NoRecorder`."""
+        with _no_recorder_if_refused():
+            agent().spawn((*self._program, self._ends[1]), self._pidfd)
+        self._close_its_end()
 
     def give_up(self) -> None:
         """Let it remove what it has made, and wait for that; kill it if it takes too long."""
+        self._close_its_end()
         with ignored(OSError):
             self._channel.send("give up")  # the end of the channel may be a forked child's too
-        if not wait_for_descriptors({self._started[1]: select.POLLIN}, _GONE_LIMIT):
+        if not self.process.ends_within(_GONE_LIMIT):
             self.process.kill()
         self.close()
 
     def close(self) -> None:
         """Let go of it. In a forked child too, whose it is not."""
-        if self._started:
+        if self._ends:
+            self._close_its_end()
             process = self.process
-            self._started.clear()  # first, as a handler of a signal may raise: never closed twice
+            self._ends.clear()  # first, as a handler of a signal may raise: never closed twice
             process.let_go()
+
+    def _close_its_end(self) -> None:
+        while len(self._ends) > 1:
+            os.close(self._ends.pop())
 
     def __del__(self) -> None:
         """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""
-        if "_started" in vars(self):
+        if "_pidfd" in vars(self):
             self.close()
 
     def expect(self, kind: str) -> Any:
@@ -133,7 +144,19 @@ class _Recorder:
         }
         request = request.without(standing.excluded_ranges())
         text = json.dumps(facts).encode()
-        return agent().hand_over(request, self._channel.fileno(), self._started[1], text)
+        recorder = self._pidfd[0] if self._pidfd else (*self._program, self._ends[1])
+        capture = agent().hand_over(request, self._channel.fileno(), recorder, text)
+        self._close_its_end()
+        return capture
+
+
+@contextmanager
+def _no_recorder_if_refused() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reraise_if_from_handler(error)
+        raise NoRecorder(f"no process can be started: {error.strerror}") from error
 
 
 def _raise_what_it_says(message: Message) -> None:
@@ -151,15 +174,18 @@ def start_by_recorder(
     """Take the instant, and return once a recorder makes a dump of it.
 
     With the name of the *backend*, which is known of a pipeline that was prepared, the recorder is
-    not waited for: what it then refuses is in the report. Raises `NoRecorder`, and what
+    started by the clone: what it then refuses is in the report. Raises `NoRecorder`, and what
     `Pipeline.start` raises. *huge_pages*: what was collapsed before, for the report.
     """
     began = time.perf_counter()
     stay = Stay()
     recorder: _Recorder | None = None
+    capture: Capture | None = None
     recording: Recording | None = None
     try:
         recorder = _Recorder(settings, stay)
+        if backend is None:
+            recorder.start()
         request = settings.request
         if request.huge_pages:  # while the recorder loads what it needs
             huge_pages = agent().collapse_memory(request.timeout)
@@ -185,7 +211,7 @@ def start_by_recorder(
         if recording is not None and recording.begun:
             recording.stop(CancelledError())
         else:
-            _undo(recorder, recording)
+            _undo(recorder, capture)
             stay.end()
         raise
 
@@ -196,9 +222,9 @@ def _listeners_here(settings: Settings) -> list[Listener]:
     return [*listeners, *filter(None, [settings.on_event])]
 
 
-def _undo(recorder: _Recorder | None, recording: Recording | None) -> None:
-    if recording is not None:
-        recording.capture.close()
+def _undo(recorder: _Recorder | None, capture: Capture | None) -> None:
+    if capture is not None:
+        capture.close()
     if recorder is not None:
         recorder.give_up()
 
@@ -212,6 +238,7 @@ def check_by_recorder(settings: Settings) -> str:
     recorder: _Recorder | None = None
     try:
         recorder = _Recorder(settings, stay, check=True)
+        recorder.start()
         backend: str = recorder.expect("checked")
         recorder.close()
     except BaseException:  # Ctrl-C too

@@ -219,7 +219,9 @@ import gencore, json, os, signal, sys, time
 from gencore._recorder import starting
 
 def recorder_of(dump):
-    text = open(f"/proc/self/fdinfo/{dump._stop.recorder.pidfd}").read()
+    while (pidfd := dump._stop.recorder.pidfd) < 0:  # until the clone has started it
+        time.sleep(0.001)
+    text = open(f"/proc/self/fdinfo/{pidfd}").read()
     return int(text.partition("Pid:")[2].split()[0])
 
 ballast = os.urandom(16 << 20)
@@ -420,24 +422,24 @@ def test_whenever_a_recorder_is_killed_the_next_dump_finds_nothing_of_it(program
     """No child, no half artefact under a final name, and no directory that is not swept."""
     done = program("""
 import random, threading
-from gencore._runtime.platform_agent import agent
 
-spawn, moments, timers = agent().spawn_with_message, random.Random(1), []
+moments = random.Random(1)
 
-def spawn_and_kill(*arguments):
-    spawn(*arguments)
-    own = os.dup(arguments[-1][1])
-    timers.append(threading.Timer(moments.uniform(0, 1), signal.pidfd_send_signal, (own, 9)))
-    timers[-1].start()
+def run_and_kill():
+    dump = pipeline.start()
+    own = os.pidfd_open(recorder_of(dump))
+    timer = threading.Timer(moments.uniform(0, 1), signal.pidfd_send_signal, (own, 9))
+    timer.start()
+    result = dump.result().result
+    timer.cancel()
+    timer.join()
+    os.close(own)
+    return result
 
 pipeline = gencore.Pipeline(collectors=["manifest", "archive"], content="private")
 pipeline.prepare()
-agent().spawn_with_message = spawn_and_kill
-results = [pipeline.run().result for _ in range(8)]
-agent().spawn_with_message = spawn
+results = [run_and_kill() for _ in range(8)]
 results.append(pipeline.run().result)
-for timer in timers:
-    timer.join()
 print(json.dumps([results, children()]))
 """)
     results, left = json.loads(done.stdout)

@@ -23,11 +23,13 @@ pytestmark = [pytest.mark.recorder, pytest.mark.skipif(sys.platform != "linux", 
 BEGINNING = (
     inspect.getsource(children)
     + """
-import ctypes, errno, gencore, glob, json, os, resource, signal, sys
+import ctypes, errno, gencore, glob, json, os, resource, signal, sys, time
 from gencore._recorder import recording, starting
 
 def recorder_of(dump):
-    text = open(f"/proc/self/fdinfo/{dump._stop.recorder.pidfd}").read()
+    while (pidfd := dump._stop.recorder.pidfd) < 0:  # until the clone has started it
+        time.sleep(0.001)
+    text = open(f"/proc/self/fdinfo/{pidfd}").read()
     return int(text.partition("Pid:")[2].split()[0])
 
 def say(*values):
@@ -118,14 +120,14 @@ def test_a_recorder_that_does_not_become_ready_is_killed(answer_of):
 import select
 from gencore._runtime.platform_agent import agent
 from gencore._settings.sources import resolve_settings
-spawn, started = agent().spawn_with_message, []
+spawn, started = agent().spawn, []
 
-def spawn_and_stop(*arguments):
-    spawn(*arguments)
-    started.append(os.dup(arguments[-1][1]))
+def spawn_and_stop(program, pidfds):
+    spawn(program, pidfds)
+    started.append(os.dup(pidfds[0]))
     signal.pidfd_send_signal(started[0], signal.SIGSTOP)
 
-agent().spawn_with_message = spawn_and_stop
+agent().spawn = spawn_and_stop
 starting._GONE_LIMIT = 0.1
 starting._READY_LIMIT = 0.2
 report = pipeline.run()
@@ -226,13 +228,14 @@ def spawn_interrupted():
     started, returned = [], False
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0001)
-        agent().spawn_with_message(b"/bin/true", [b"true"], [], b"", started)
+        agent().spawn((b"/bin/true", [b"true"], [], nothing), started)
         returned = True
         while True:
             pass
     except Interrupted:
         return [] if returned else started
 
+nothing = os.open(os.devnull, os.O_RDONLY)
 signal.signal(signal.SIGALRM, interrupt)
 say(any(spawn_interrupted() for _ in range(100)))
 """) == [True]
@@ -254,6 +257,46 @@ def fork_and_expect(recorder, kind):
 starting._Recorder.expect = fork_and_expect
 pipeline.run()
 """) == [[]]
+
+
+def test_a_recorder_that_the_clone_cannot_start_is_what_the_dump_reports(answer_of):
+    """Of a prepared pipeline it starts it: here no program can have the environment."""
+    result, reason, left = answer_of("""
+pipeline.prepare()
+os.environ["LONG"] = "x" * (1 << 20)
+report = pipeline.run()
+del os.environ["LONG"]
+say(report.result, report.failed[0].reason, children())
+""")
+    assert (result, left) == ("failed", [])
+    assert reason == "no process can be started: Argument list too long"
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared):
+    """Ctrl-C before anybody follows it: no process and no descriptor is left, and no file."""
+    raised, left, files = answer_of(f"""
+if {prepared}:
+    pipeline.prepare()
+pipeline.run()
+for name in os.listdir("."):
+    os.unlink(name)
+
+def interrupt(**_):
+    raise KeyboardInterrupt
+
+before, starting.Recording = os.listdir("/proc/self/fd"), interrupt
+try:
+    pipeline.start()
+    raised = False
+except KeyboardInterrupt:
+    raised = True
+after = os.listdir("/proc/self/fd")
+say(raised, [children(), sorted(set(after) - set(before))], os.listdir("."))
+""")
+    assert raised
+    assert left == [[], []]
+    assert files == []
 
 
 def test_a_limit_on_the_size_of_files_costs_no_dump(answer_of):

@@ -34,9 +34,12 @@
 #include "lifeline.h"
 #include "memory_map.h"
 #include "notes.h"
+#include "packets.h"
+#include "proc_text.h"
 #include "python_stacks.h"
 #include "scheduling.h"
 #include "snapshot.h"
+#include "spawn.h"
 
 static _Noreturn void clone_end(int status)
 {
@@ -202,7 +205,8 @@ static void clone_become_ordinary(const struct image *image)
 static int clone_close_descriptors(const struct image *image)
 {
 	const struct snapshot_order *order = image->order;
-	int kept[] = {image->status_fd, image->reader, order->kernel_writes ? -1 : order->core_fd};
+	int kept[] = {image->status_fd, image->reader, order->kernel_writes ? -1 : order->core_fd,
+		      order->recorder ? order->recorder->input : -1};
 
 	return clone_close_all_but(kept, sizeof(kept) / sizeof(*kept));
 }
@@ -253,6 +257,34 @@ static void clone_await_release(const struct image *image)
 	syscall(SYS_rt_sigtimedwait, &go, NULL, &second, sizeof(go));
 }
 
+/* In the packet that channel.py knows: the pidfd, or else why there is none. */
+static void clone_tell_started(int channel, int pidfd)
+{
+	char packet[16];
+	char *end = append_text(packet, STARTED_PACKET);
+
+	if (pidfd < 0)
+		end = append_decimal(end, (uint64_t)errno);
+	packet_send(channel, packet, (size_t)(end - packet), &pidfd, pidfd >= 0);
+}
+
+/* The process that is dumped has not waited for that. What is in the channel finds its reader. */
+static void clone_start_recorder(const struct image *image)
+{
+	const struct spawn_order *recorder = image->order->recorder;
+	int pidfd;
+
+	if (!recorder)
+		return;
+	clone_begin(image, STEP_START_RECORDER);
+	pidfd = clone_spawn(recorder, image->cpus);
+	clone_tell_started(recorder->input, pidfd);
+	if (pidfd < 0)
+		clone_fail(image, STEP_START_RECORDER);
+	clone_watch_reader(pidfd, image->pid);
+	syscall(SYS_close, recorder->input);
+}
+
 static void clone_keep_python_stacks(struct clone *clone)
 {
 	struct python_stacks stacks;
@@ -271,6 +303,7 @@ _Noreturn void clone_main(const struct image *image)
 
 	clone_leave_service(image);
 	clone_await_release(image);
+	clone_start_recorder(image);
 	clone_threads_checked(&image->threads);
 	if (clone_raise_to_hard_limit(RLIMIT_FSIZE))
 		clone_fail(image, STEP_FILE_SIZE_LIMIT);

@@ -213,12 +213,25 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 }
 
 PyDoc_STRVAR(hand_over_doc,
-"hand_over($module, channel, reader, facts, content, excluded,\n"
+"hand_over($module, channel, recorder, facts, content, excluded,\n"
 "          with_dontdump, allow_undumpable, threads, timeout_ms, taken, /)\n--\n\n"
 "Clone this process for a recorder, and send it what leads to the clone.\n\n"
-"channel is the socket to it, reader its pidfd, facts is JSON as bytes. The clone\n"
-"writes its core into a pipe whose other end the recorder gets.\n"
+"channel is the socket to it, recorder its pidfd, or a program as for spawn(), which\n"
+"the clone then starts; facts is JSON as bytes. The clone writes its core into a pipe\n"
+"whose other end the recorder gets.\n"
 "Appends and raises what snapshot_to_elf does, and like that keeps the GIL.");
+
+/* A pidfd, or a program. Returns 0, or -1 with an exception set. */
+static int parse_recorder(PyObject *recorder, struct snapshot_order *ret,
+			  struct spawn_order *program)
+{
+	if (PyTuple_Check(recorder)) {
+		ret->recorder = program;
+		return parse_program(recorder, program);
+	}
+	ret->reader = (int)PyLong_AsLong(recorder);
+	return PyErr_Occurred() ? -1 : 0;
+}
 
 static PyObject *native_hand_over(PyObject *module, PyObject *args)
 {
@@ -226,24 +239,26 @@ static PyObject *native_hand_over(PyObject *module, PyObject *args)
 	struct order_facts facts;
 	struct step_failure failure;
 	struct snapshot snapshot;
-	PyObject *result = NULL;
+	struct spawn_order program = {.path = NULL};
+	PyObject *recorder, *result = NULL;
 	Py_ssize_t size;
 	uint64_t before;
 	int channel, failed;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "iiy#sOppsIO!", &channel, &elf.order.reader, &facts.json,
-			      &size, &elf.content, &elf.excluded, &elf.with_dontdump,
+	if (!PyArg_ParseTuple(args, "iOy#sOppsIO!", &channel, &recorder, &facts.json, &size,
+			      &elf.content, &elf.excluded, &elf.with_dontdump,
 			      &elf.allow_undumpable, &elf.mode, &elf.order.timeout_ms,
 			      &PyList_Type, &elf.taken))
 		return NULL;
 	facts.size = (size_t)size;
-	if (!complete_order(&elf)) {
+	if (!parse_recorder(recorder, &elf.order, &program) && !complete_order(&elf)) {
 		before = turn_take();
 		failed = service_hand_over(channel, &elf.order, &facts, &snapshot, &failure);
 		result = note_taken(failed, &failure, &snapshot, elf.taken);
 		turn_give_back(before);
 	}
+	release_program(&program);
 	PyMem_Free((void *)elf.order.excluded.rows);
 	return result;
 }
@@ -348,6 +363,8 @@ PyDoc_STRVAR(userfaultfd_reports_forks_doc,
 "userfaultfd_reports_forks($module, /)\n--\n\n"
 "Return whether a userfaultfd of this process reports forks, see ioctl_userfaultfd(2).");
 
+enum { FEW_DESCRIPTORS = 256 }; /* are looked at in less time than a thread takes to begin */
+
 static void *look_for_userfaultfd(void *found)
 {
 	*(bool *)found = userfaultfd_reports_forks();
@@ -360,7 +377,10 @@ static PyObject *native_userfaultfd_reports_forks(PyObject *module, PyObject *ig
 
 	(void)module;
 	(void)ignored;
-	call_with_the_gil(look_for_userfaultfd, &found);
+	if (count_descriptors() <= FEW_DESCRIPTORS)
+		look_for_userfaultfd(&found);
+	else
+		call_with_the_gil(look_for_userfaultfd, &found);
 	return PyBool_FromLong(found);
 }
 
@@ -542,8 +562,7 @@ static PyMethodDef methods[] = {
 	{"runs", native_runs, METH_O, runs_doc},
 	{"collapse", native_collapse, METH_VARARGS, native_collapse_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
-	{"spawn_with_message", native_spawn_with_message, METH_VARARGS,
-	 native_spawn_with_message_doc},
+	{"open_channel", native_open_channel, METH_VARARGS, native_open_channel_doc},
 	{"find_python", native_find_python, METH_NOARGS, native_find_python_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},
 	{"new_beat", native_new_beat, METH_NOARGS, native_new_beat_doc},

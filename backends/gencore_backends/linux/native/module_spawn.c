@@ -36,7 +36,6 @@ char **strings_of(PyObject *list)
 
 struct starting {
 	struct spawn_order order;
-	char **arguments, **environment;
 	int pidfd;
 	int err;
 };
@@ -107,37 +106,17 @@ static void close_and_keep_errno(int fd)
 /* Returns the program's pidfd, or -1 with errno set. */
 static int start(struct starting *starting)
 {
-	starting->pidfd = -1;
 	call_with_the_gil(start_program, starting);
 	errno = starting->err;
 	return starting->pidfd;
 }
 
-/* The same; *channel is our end of its input, from which it can read the message. */
-static int start_with_message(struct starting *starting, const char *message, size_t size,
-			      int *channel)
-{
-	int ends[2];
-
-	if (open_channel(ends))
-		return -1;
-	starting->order.input = ends[1];
-	if (!send_message(ends[0], message, size))
-		start(starting);
-	close_and_keep_errno(ends[1]);
-	if (starting->pidfd < 0)
-		close_and_keep_errno(ends[0]);
-	else
-		*channel = ends[0];
-	return starting->pidfd;
-}
-
 /* Into the list before a signal handler can run, and raise: a returned value would be lost. */
-static PyObject *note_started(const int *fds, int count, PyObject *started)
+static PyObject *note_descriptors(const int *fds, int count, PyObject *list)
 {
 	for (int i = 0; i < count; i++) {
 		PyObject *number = PyLong_FromLong(fds[i]);
-		int failed = !number || PyList_Append(started, number);
+		int failed = !number || PyList_Append(list, number);
 
 		Py_XDECREF(number);
 		if (failed) {
@@ -149,67 +128,68 @@ static PyObject *note_started(const int *fds, int count, PyObject *started)
 	Py_RETURN_NONE;
 }
 
-/* Whoever has filled it in calls release(). Returns 0, or -1 with an exception set. */
-static int fill_in(struct starting *starting, PyObject *arguments, PyObject *environment)
+int parse_program(PyObject *program, struct spawn_order *ret)
 {
-	starting->arguments = strings_of(arguments);
-	starting->environment = starting->arguments ? strings_of(environment) : NULL;
-	starting->order.arguments = starting->arguments;
-	starting->order.environment = starting->environment;
-	return starting->environment ? 0 : -1;
+	PyObject *arguments, *environment;
+
+	*ret = (struct spawn_order){.messages = -1};
+	if (!PyArg_ParseTuple(program, "yO!O!i", &ret->path, &PyList_Type, &arguments, &PyList_Type,
+			      &environment, &ret->input))
+		return -1;
+	ret->arguments = strings_of(arguments);
+	ret->environment = ret->arguments ? strings_of(environment) : NULL;
+	return ret->environment ? 0 : -1;
 }
 
-static void release(struct starting *starting)
+void release_program(struct spawn_order *order)
 {
-	PyMem_Free(starting->arguments);
-	PyMem_Free(starting->environment);
+	PyMem_Free((void *)order->arguments);
+	PyMem_Free((void *)order->environment);
 }
 
 const char native_spawn_doc[] = PyDoc_STR(
-"spawn($module, path, arguments, environment, input, started, /)\n--\n\n"
+"spawn($module, program, started, /)\n--\n\n"
 "Start a program that is no child of this process, and append its pidfd to a list.\n\n"
-"All are bytes, or lists of bytes. It is in a session of its own, and has input,\n"
-"a descriptor, as its standard input and no other. Raises OSError.");
+"A program is (path, arguments, environment, input): bytes, lists of bytes, and a\n"
+"descriptor. It is in a session of its own, and has that as its standard input\n"
+"and no other. Raises OSError.");
 
 PyObject *native_spawn(PyObject *module, PyObject *args)
 {
-	struct starting starting = {.order = {.messages = -1}, .pidfd = -1};
-	PyObject *arguments, *environment, *started;
+	struct starting starting = {.pidfd = -1};
+	PyObject *program, *started;
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "yO!O!iO!", &starting.order.path, &PyList_Type, &arguments,
-			      &PyList_Type, &environment, &starting.order.input, &PyList_Type,
-			      &started))
+	if (!PyArg_ParseTuple(args, "O!O!", &PyTuple_Type, &program, &PyList_Type, &started))
 		return NULL;
-	if (!fill_in(&starting, arguments, environment) && start(&starting) < 0)
+	if (!parse_program(program, &starting.order) && start(&starting) < 0)
 		PyErr_SetFromErrno(PyExc_OSError);
-	release(&starting);
-	return starting.pidfd < 0 ? NULL : note_started(&starting.pidfd, 1, started);
+	release_program(&starting.order);
+	return starting.pidfd < 0 ? NULL : note_descriptors(&starting.pidfd, 1, started);
 }
 
-const char native_spawn_with_message_doc[] = PyDoc_STR(
-"spawn_with_message($module, path, arguments, environment, message, started, /)\n--\n\n"
-"Start one that has a local socket as its standard input, with a message to read.\n\n"
-"Appends the other end of the socket and the pidfd. The message is one packet, a zero\n"
-"byte, with a file in memory that has it. Raises OSError.");
+const char native_open_channel_doc[] = PyDoc_STR(
+"open_channel($module, message, ends, /)\n--\n\n"
+"Make a pair of local sockets, and append both to a list.\n\n"
+"From the second one the message can be read: one packet, a zero byte, with a file\n"
+"in memory that has it. Raises OSError.");
 
-PyObject *native_spawn_with_message(PyObject *module, PyObject *args)
+PyObject *native_open_channel(PyObject *module, PyObject *args)
 {
-	struct starting starting = {.order = {.messages = -1}, .pidfd = -1};
-	PyObject *arguments, *environment, *started;
 	const char *message;
 	Py_ssize_t size;
-	int channel = -1;
+	PyObject *list;
+	int ends[2];
 
 	(void)module;
-	if (!PyArg_ParseTuple(args, "yO!O!y#O!", &starting.order.path, &PyList_Type, &arguments,
-			      &PyList_Type, &environment, &message, &size, &PyList_Type, &started))
+	if (!PyArg_ParseTuple(args, "y#O!", &message, &size, &PyList_Type, &list))
 		return NULL;
-	if (!fill_in(&starting, arguments, environment) &&
-	    start_with_message(&starting, message, (size_t)size, &channel) < 0)
-		PyErr_SetFromErrno(PyExc_OSError);
-	release(&starting);
-	if (starting.pidfd < 0)
-		return NULL;
-	return note_started((int[]){channel, starting.pidfd}, 2, started);
+	if (open_channel(ends))
+		return PyErr_SetFromErrno(PyExc_OSError);
+	if (send_message(ends[0], message, (size_t)size)) {
+		close_and_keep_errno(ends[0]);
+		close_and_keep_errno(ends[1]);
+		return PyErr_SetFromErrno(PyExc_OSError);
+	}
+	return note_descriptors(ends, 2, list);
 }

@@ -6,13 +6,22 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "spawn.h"
+
 extern const char native_spawn_doc[];
 
 PyObject *native_spawn(PyObject *module, PyObject *args);
 
-extern const char native_spawn_with_message_doc[];
+extern const char native_open_channel_doc[];
 
-PyObject *native_spawn_with_message(PyObject *module, PyObject *args);
+PyObject *native_open_channel(PyObject *module, PyObject *args);
+
+/*
+ * Fill in an order from (path, arguments, environment, input), which must stay; then, even if that
+ * fails, release it. Returns 0, or -1 with an exception set.
+ */
+int parse_program(PyObject *program, struct spawn_order *ret);
+void release_program(struct spawn_order *order);
 
 /* The strings of a list of bytes, which keeps them; NULL with an exception set. Free it with PyMem_Free. */
 char **strings_of(PyObject *list);

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 union control {
 	struct cmsghdr align;
@@ -33,7 +35,7 @@ ssize_t packet_send(int socket, const char *data, size_t size, const int *fds, s
 		};
 		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&message)), fds, count * sizeof(int));
 	}
-	return sendmsg(socket, &message, MSG_NOSIGNAL);
+	return syscall(SYS_sendmsg, socket, &message, MSG_NOSIGNAL);
 }
 
 ssize_t packet_take(int socket, char *data, size_t size, int *fds, size_t *count)

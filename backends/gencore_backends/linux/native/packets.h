@@ -8,7 +8,13 @@
 
 enum { PACKET_DESCRIPTORS = 16 }; /* at most, in one packet */
 
-/* Returns the bytes that were sent, or -1 with errno set; it never raises SIGPIPE. */
+/* What says that a recorder was started, with its pidfd, or with an errno in decimal behind it. */
+#define STARTED_PACKET "p"
+
+/*
+ * Returns the bytes that were sent, or -1 with errno set; it never raises SIGPIPE. A system call and
+ * nothing else: the clone sends too.
+ */
 ssize_t packet_send(int socket, const char *data, size_t size, const int *fds, size_t count);
 
 /*

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "arch.h"
+#include "spawn.h"
 #include "steps.h"
 #include "threads.h"
 
@@ -75,6 +76,7 @@ struct snapshot_order {
 	unsigned int timeout_ms; /* for stopping threads */
 	bool main_first;	 /* debuggers select the main thread, not the calling one */
 	int reader;		 /* pidfd of the process that reads the core; negative: this one */
+	const struct spawn_order *recorder; /* or NULL: started by the clone, to read the core */
 };
 
 /* The image as the child finds it in its memory. */

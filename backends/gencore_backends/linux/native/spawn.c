@@ -6,6 +6,7 @@
  *
  * Both processes are made like vfork(2) makes one: they run in this memory, on stacks of their own,
  * while the calling thread waits. So they make system calls only, and what fails is left in memory.
+ * A snapshot, whose children nobody sees, does without the first.
  */
 #define _GNU_SOURCE
 #include "spawn.h"
@@ -91,14 +92,29 @@ static int clone_execute(void *argument)
 	_exit(1);
 }
 
+static void clone_start(struct spawn *spawn, char *stack)
+{
+	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+
+	if (clone(clone_execute, stack + STACK, flags, spawn, &spawn->pidfd) < 0)
+		spawn->err = errno;
+}
+
+/* Returns the pidfd, or -1 with errno set. */
+static int clone_result_of(const struct spawn *spawn)
+{
+	if (spawn->err && spawn->pidfd >= 0)
+		syscall(SYS_close, spawn->pidfd);
+	errno = spawn->err;
+	return spawn->err ? -1 : spawn->pidfd;
+}
+
 /* It has this process's descriptors, so that the pidfd appears among them. */
 static int clone_make_grandchild(void *argument)
 {
 	struct spawn *spawn = argument;
-	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
 
-	if (clone(clone_execute, spawn->stacks + 2 * STACK, flags, spawn, &spawn->pidfd) < 0)
-		spawn->err = errno;
+	clone_start(spawn, spawn->stacks + STACK);
 	_exit(0);
 }
 
@@ -129,10 +145,19 @@ int spawn_detached(const struct spawn_order *order)
 	spawn_grandchild(&spawn);
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof(before));
 	munmap(spawn.stacks, 2 * STACK);
-	if (spawn.err && spawn.pidfd >= 0) {
-		close(spawn.pidfd);
-		spawn.pidfd = -1;
-	}
-	errno = spawn.err;
-	return spawn.pidfd;
+	return clone_result_of(&spawn);
+}
+
+int clone_spawn(const struct spawn_order *order, long cpus)
+{
+	struct spawn spawn = {.order = order, .pidfd = -1, .cpus = cpus};
+	const int protection = PROT_READ | PROT_WRITE;
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK;
+	long stack = syscall(SYS_mmap, NULL, STACK, protection, flags, -1, 0);
+
+	if (stack == -1)
+		return -1;
+	clone_start(&spawn, (char *)stack);
+	syscall(SYS_munmap, stack, STACK);
+	return clone_result_of(&spawn);
 }

@@ -13,9 +13,16 @@ struct spawn_order {
 
 /*
  * Start it, in a session of its own, with all signals at their defaults and none blocked, as an
- * ordinary process where this one is a real-time process; what it prints elsewhere is discarded. Returns its pidfd, or -1 with errno set. No lock is taken that another
- * thread could hold, and nothing is allocated by malloc.
+ * ordinary process where this one is a real-time process; what it prints elsewhere is discarded.
+ * Returns its pidfd, or -1 with errno set. No lock is taken that another thread could hold, and
+ * nothing is allocated by malloc.
  */
 int spawn_detached(const struct spawn_order *order);
+
+/*
+ * Runs in the child, which has blocked all signals: the same, for a process whose children the
+ * application does not see. *cpus* is the number of processors online.
+ */
+int clone_spawn(const struct spawn_order *order, long cpus);
 
 #endif

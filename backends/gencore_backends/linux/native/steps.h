@@ -31,6 +31,8 @@
 	STEP(STEP_CLOSE_DESCRIPTORS, "close-descriptors", "clone",                                 \
 	     "closing descriptors: neither `close_range` nor /proc")                               \
 	STEP(STEP_AWAIT_RELEASE, "await-release", "clone", "a signal killed it there")             \
+	STEP(STEP_START_RECORDER, "start-recorder", "clone",                                       \
+	     "starting the process that records the dump")                                         \
 	STEP(STEP_FILE_SIZE_LIMIT, "file-size-limit", "clone",                                     \
 	     "raising RLIMIT_FSIZE to its hard limit")                                             \
 	STEP(STEP_READ_MAPS, "read-maps", "clone", "reading its own memory map")                   \

@@ -28,7 +28,13 @@ from gencore._pipeline.stores import Stores
 from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
 from gencore._recorder.job import NoRecorder
-from gencore._recorder.starting import check_by_recorder, refuse, start_by_recorder
+from gencore._recorder.starting import (
+    Plan,
+    check_by_recorder,
+    plan_of,
+    refuse,
+    start_by_recorder,
+)
 from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
@@ -82,7 +88,7 @@ class Pipeline:
     def __init__(self, **options: Unpack[Options]) -> None:
         settings = resolve_settings(options)
         self._settings = settings
-        self._prepared: str | NoRecorder | None = None
+        self._prepared: Plan | NoRecorder | None = None
         self._huge_pages: HugePages | None = None
         self._directory = settings.directory
         self._name = settings.name
@@ -138,9 +144,8 @@ class Pipeline:
             raise NoRecorder
         if isinstance(self._prepared, NoRecorder):
             raise self._prepared
-        return start_by_recorder(
-            self._settings, backend=self._prepared, huge_pages=self._huge_pages
-        )
+        plan = self._prepared or plan_of(self._settings)
+        return start_by_recorder(plan, huge_pages=self._huge_pages)
 
     def start_here(self, reason: str) -> Dump:
         """Like `start`, on a thread of this process; *reason* is why."""

@@ -9,7 +9,7 @@ from typing import Final, Unpack
 
 from gencore._pipeline.dump import Dump
 from gencore._recorder.job import NoRecorder
-from gencore._recorder.starting import start_by_recorder
+from gencore._recorder.starting import plan_of, start_by_recorder
 from gencore._settings.options import Options
 from gencore._settings.sources import resolve_settings
 from gencore.bundle.codecs import CODECS
@@ -27,7 +27,7 @@ def start(**options: Unpack[Options]) -> Dump:
     settings = resolve_settings(options)
     try:
         if settings.request.target.other is None:
-            return start_by_recorder(settings)
+            return start_by_recorder(plan_of(settings))
         reason = ""
     except NoRecorder as error:
         reason = str(error)

@@ -39,7 +39,7 @@ from gencore.naming import dump_id, dump_name
 from gencore.process import ObservedProcess
 from gencore.request import DumpRequest
 
-__all__ = ["check_by_recorder", "refuse", "start_by_recorder"]
+__all__ = ["Plan", "check_by_recorder", "plan_of", "refuse", "start_by_recorder"]
 
 _READY_LIMIT: Final = 60.0
 """Seconds that a recorder has to load everything, in a dump without a time limit."""
@@ -54,24 +54,41 @@ _MALLOC: Final = (
 it goes back to the kernel, which clears it again. What the target sets itself goes first."""
 
 
+@attrs.frozen
+class Plan:
+    """What all recorders of one pipeline have in common."""
+
+    settings: Settings
+    described: str
+    """The settings as JSON."""
+    program: tuple[bytes, list[bytes], list[bytes]]
+    """Path, arguments and environment."""
+    backend: str | None = None
+    """Its name, once a recorder has checked everything."""
+
+
+def plan_of(settings: Settings) -> Plan:
+    """Return what is known before any of them is started. Raises `NoRecorder`."""
+    refuse(settings)
+    path, arguments, environment = program_of("from gencore._recorder.process import main; main()")
+    return Plan(settings, describe(settings), (path, arguments, [*environment, *_MALLOC]))
+
+
 class _Recorder:
     """A recorder until it has its capture; ended if that does not come."""
 
-    def __init__(self, settings: Settings, stay: Stay, *, check: bool = False) -> None:
+    def __init__(self, plan: Plan, stay: Stay, *, check: bool = False) -> None:
         """Prepare what it is to do. Raises `NoRecorder` and OSError."""
-        refuse(settings)
-        job = _job(settings, check=check)
+        refuse(plan.settings)
+        job = _job(plan, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
-        path, arguments, environment = program_of(
-            "from gencore._recorder.process import main; main()"
-        )
-        self._program = path, arguments, [*environment, *_MALLOC]
+        self._program = plan.program
         self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
         self._pidfd: list[int] = []
         stay.in_child(self.close)
         with _no_recorder_if_refused():
             agent().open_channel(encode("job", job), self._ends)
-        self._limit = settings.request.timeout or _READY_LIMIT
+        self._limit = plan.settings.request.timeout or _READY_LIMIT
 
     @cached_property
     def _channel(self) -> Channel:
@@ -168,22 +185,21 @@ def _raise_what_it_says(message: Message) -> None:
         raise NoRecorder(f"the recorder failed: {message.value!r}")
 
 
-def start_by_recorder(
-    settings: Settings, *, backend: str | None = None, huge_pages: HugePages | None = None
-) -> Dump:
+def start_by_recorder(plan: Plan, *, huge_pages: HugePages | None = None) -> Dump:
     """Take the instant, and return once a recorder makes a dump of it.
 
-    With the name of the *backend*, which is known of a pipeline that was prepared, the recorder is
-    started by the clone: what it then refuses is in the report. Raises `NoRecorder`, and what
+    If the backend is known, as that of a pipeline that was prepared is, the recorder is started by
+    the clone: what it then refuses is in the report. Raises `NoRecorder`, and what
     `Pipeline.start` raises. *huge_pages*: what was collapsed before, for the report.
     """
     began = time.perf_counter()
+    settings, backend = plan.settings, plan.backend
     stay = Stay()
     recorder: _Recorder | None = None
     capture: Capture | None = None
     recording: Recording | None = None
     try:
-        recorder = _Recorder(settings, stay)
+        recorder = _Recorder(plan, stay)
         if backend is None:
             recorder.start()
         request = settings.request
@@ -229,36 +245,37 @@ def _undo(recorder: _Recorder | None, capture: Capture | None) -> None:
         recorder.give_up()
 
 
-def check_by_recorder(settings: Settings) -> str:
-    """Let a recorder check everything that a dump needs; return the name of its backend.
+def check_by_recorder(settings: Settings) -> Plan:
+    """Let a recorder check everything that a dump needs; return what is known then.
 
     Raises `NoRecorder`, and what `Pipeline.check` raises.
     """
     stay = Stay()
     recorder: _Recorder | None = None
     try:
-        recorder = _Recorder(settings, stay, check=True)
+        plan = plan_of(settings)
+        recorder = _Recorder(plan, stay, check=True)
         recorder.start()
-        backend: str = recorder.expect("checked")
+        checked = attrs.evolve(plan, backend=recorder.expect("checked"))
         recorder.close()
     except BaseException:  # Ctrl-C too
         _undo(recorder, None)
         raise
     finally:
         stay.end()
-    return backend
+    return checked
 
 
-def _job(settings: Settings, *, check: bool) -> dict[str, object]:
+def _job(plan: Plan, *, check: bool) -> dict[str, object]:
     created_at = datetime.now(UTC)
     own_id = dump_id(created_at)
     return {
         "version": __version__,
-        "settings": describe(settings),
+        "settings": plan.described,
         "check": check,
         "pid": os.getpid(),
         "id": own_id,
-        "name": "check" if check else dump_name(settings.name, created_at, own_id),
+        "name": "check" if check else dump_name(plan.settings.name, created_at, own_id),
         "created_at": created_at,
         "trace": trace_ids(),
         "environ": dict(os.environ),

@@ -1,6 +1,7 @@
 # The two commands that matter: make demo, make test. Both set up what they need in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+BENCH ?= build/bench
 NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/* framework/gencore/analysis/native/*)
 
 .PHONY: help demo test test-all lint docs man bench
@@ -47,7 +48,7 @@ man: .venv/ready ## Write the manual pages into build/man.
 	touch $@
 
 bench: .venv/bench ## Measure what a dump costs beside what the machine can do, into build/bench.
-	$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
-	$(BIN)/python tests/benchmarks/growth.py $(BENCH_ARGS)
-	$(BIN)/python tests/benchmarks/loss.py $(BENCH_ARGS)
-	$(BIN)/python tests/benchmarks/plots.py build/bench
+	$(BIN)/python tests/benchmarks/bench.py --output $(BENCH) $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/growth.py --output $(BENCH) $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/loss.py --output $(BENCH) $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/plots.py $(BENCH)

@@ -28,6 +28,7 @@ from gencore.report import Failed, Pause, Progress, Report
 __all__ = ["RecorderProcess", "Recording", "foreign_error"]
 
 _DIED: Final = "the recorder ended before the dump was complete: it was killed, or out of memory"
+_NOT_STARTED: Final = "the clone ended before it had started the recorder: it was killed"
 _ANSWER_LIMIT: Final = 5.0
 """Seconds for a recorder to answer that it cancels a dump."""
 _GRACE: Final = 30.0
@@ -227,7 +228,7 @@ class Recording:
 
     def _why_no_report(self) -> BaseException:
         if not self._killed:
-            return GencoreError(_DIED)
+            return GencoreError(_NOT_STARTED if self.recorder.pidfd < 0 else _DIED)
         return CancelledError() if self._cancelling else TimedOut(self.timeout or 0)
 
     def _failed(self, error: BaseException) -> tuple[Report | None, BaseException | None]:

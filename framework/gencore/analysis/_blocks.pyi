@@ -42,12 +42,23 @@ def places_of(
     places: NDArray[np.int64],
     /,
 ) -> None: ...
+def index_objects(
+    addresses: NDArray[np.uint64],
+    directory: NDArray[np.int32],
+    pages: NDArray[np.int32],
+    bits: NDArray[np.uint64],
+    ranks: NDArray[np.int32],
+    numbers: NDArray[np.int32],
+    /,
+) -> None: ...
 def numbers_of(
     words: NDArray[np.uint64],
     directory: NDArray[np.int32],
     pages: NDArray[np.int32],
-    slots: NDArray[np.int32],
-    places: NDArray[np.int64],
+    bits: NDArray[np.uint64],
+    ranks: NDArray[np.int32],
     numbers: NDArray[np.int32],
+    places: NDArray[np.int64],
+    found: NDArray[np.int32],
     /,
 ) -> int: ...

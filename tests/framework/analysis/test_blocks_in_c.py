@@ -135,27 +135,48 @@ def test_places_are_within_the_core(address, page):
     assert list(places) == [address // 8 if whole else -1]
 
 
-def numbers(words, directory, pages, slots):
+def tables_of(*, region=0, page=1, groups=32):
+    """Return the empty tables of an index of one region, whose pages are all the same."""
+    pages = rows_of([page]) * (1 << 16)
+    return rows_of([region]), pages, unsigned(bytes(8 * groups)), rows_of([7]) * groups
+
+
+def numbers(words, *tables):
     """Return which of the words are addresses of objects, and the numbers of these."""
     places, found = signed([7] * len(words)), rows_of([7] * len(words))
-    tables = map(rows_of, (directory, pages, slots))
     count = _blocks.numbers_of(unsigned(words), *tables, places, found)
     return list(zip(places[:count], found[:count], strict=True))
 
 
 def test_words_that_are_addresses_of_objects_have_their_numbers():
-    """An object is where its slot has a number; one that is not aligned is none."""
-    pages, slots = [0] * (1 << 16), [-1] * 1024
-    slots[2], slots[3] = 5, 0
+    """In any order, also where many are together; one that is not aligned is none."""
+    addresses = unsigned([2048, 32, 1040, 48, 1024, 2048 + 63 * 16, 56])
+    tables = *tables_of(), rows_of([7] * len(addresses))
+    _blocks.index_objects(addresses, *tables)
 
-    assert numbers([0, 32, 33, 48, 64], [0], pages, slots) == [(1, 5), (3, 0)]
+    assert numbers([*addresses, 64, 33, 0], *tables) == [*enumerate(range(6))]
 
 
 @pytest.mark.parametrize("address", [0, 16, 1 << 14, 1 << 30, 1 << 46, (1 << 64) - 16])
-@pytest.mark.parametrize(("region", "page"), [(-1, 0), (1, 0), (0, -1), (0, 1), (0, 2**31 - 1)])
-def test_numbers_are_those_of_the_table(address, region, page):
-    """The other tables may lead anywhere; the last has one page, which nothing leads to here."""
-    assert numbers([address], [region], [page] * (1 << 16), [3] * 1024) == []
+@pytest.mark.parametrize(
+    ("region", "page"), [(-1, 1), (1, 1), (0, -1), (0, 0), (0, 2), (0, 2**31 - 1)]
+)
+def test_addresses_that_the_tables_do_not_have_are_no_objects(address, region, page):
+    """Tables may lead anywhere, and no object is in the first page."""
+    tables = *tables_of(region=region, page=page), rows_of([7])
+    _blocks.index_objects(unsigned([address]), *tables)
+
+    assert not any(tables[2])
+    assert numbers([address], *tables) == []
+
+
+@pytest.mark.parametrize("rank", [-1, 1, 2**31 - 1])
+def test_ranks_are_those_of_an_object(rank):
+    """A table of anybody's making."""
+    directory, pages, bits, ranks = tables_of()
+    bits[16], ranks[16] = 1, rank
+
+    assert numbers([0], directory, pages, bits, ranks, rows_of([7])) == []
 
 
 def test_arrays_of_other_lengths_are_refused():
@@ -170,8 +191,11 @@ def test_arrays_of_other_lengths_are_refused():
         lambda: _blocks.rows_of_words(words, table[:9], addresses, rows_of([7, 7])),
         lambda: _blocks.rows_of_blocks(words, one, table, addresses, two, one, 1, 0, 0, 32, rows),
         lambda: _blocks.places_of(words, words, rows, rows, one),
-        lambda: _blocks.numbers_of(words, rows, rows, rows, one, rows_of([7, 7])),
-        lambda: _blocks.numbers_of(words, rows, rows, rows, two, rows),
+        lambda: _blocks.index_objects(words, rows, rows, words, rows, rows_of([7, 7])),
+        lambda: _blocks.index_objects(words, rows, rows, one, rows, rows),
+        lambda: _blocks.numbers_of(words, rows, rows, words, rows, rows, two, rows_of([7, 7])),
+        lambda: _blocks.numbers_of(words, rows, rows, one, rows, rows, one, rows_of([7, 7])),
+        lambda: _blocks.numbers_of(words, rows, rows, one, rows, rows, two, rows),
     )
 
     for call in calls:

@@ -29,7 +29,9 @@ enum {
 	REGION_PAGES = 1 << (LOG2_REGION - LOG2_PAGE),
 	LOG2_OBJECT = 4, /* of the alignment of objects */
 	LOG2_INDEXED = 14,
-	INDEXED_OBJECTS = 1 << (LOG2_INDEXED - LOG2_OBJECT),
+	LOG2_GROUP = 6, /* of objects whose bits are one word */
+	GROUP_OBJECTS = 1 << LOG2_GROUP,
+	INDEXED_GROUPS = 1 << (LOG2_INDEXED - LOG2_OBJECT - LOG2_GROUP),
 	INDEXED_PAGES = 1 << (LOG2_REGION - LOG2_INDEXED),
 };
 
@@ -178,12 +180,14 @@ static int64_t place_of(const struct words *core, const struct pages *pages, uin
 
 /* Which object begins at an address: see ObjectIndex of object_index.py. */
 struct index {
-	const int32_t *directory, *pages, *slots;
-	int64_t region_count, page_count, slot_count;
+	const int32_t *directory, *pages;
+	uint64_t *bits;
+	int32_t *ranks, *numbers;
+	int64_t region_count, page_count, group_count, object_count;
 };
 
-/* Return the number of the object that begins at an address, -1 if there is none. */
-static int32_t number_of(const struct index *index, uint64_t address)
+/* Return the group of an address, -1 if it has none: no object is in the first page. */
+static int64_t group_of(const struct index *index, uint64_t address)
 {
 	uint64_t region = address >> LOG2_REGION;
 	int64_t at;
@@ -192,11 +196,74 @@ static int32_t number_of(const struct index *index, uint64_t address)
 		return -1;
 	at = (int64_t)index->directory[region] * INDEXED_PAGES +
 	     (int64_t)(address >> LOG2_INDEXED & (INDEXED_PAGES - 1));
-	if (at < 0 || at >= index->page_count)
+	if (at < 0 || at >= index->page_count || index->pages[at] <= 0)
 		return -1;
-	at = (int64_t)index->pages[at] * INDEXED_OBJECTS +
-	     (int64_t)(address >> LOG2_OBJECT & (INDEXED_OBJECTS - 1));
-	return at < 0 || at >= index->slot_count ? -1 : index->slots[at];
+	at = (int64_t)index->pages[at] * INDEXED_GROUPS +
+	     (int64_t)(address >> (LOG2_OBJECT + LOG2_GROUP) & (INDEXED_GROUPS - 1));
+	return at >= index->group_count ? -1 : at;
+}
+
+static uint64_t bit_of(uint64_t address)
+{
+	return (uint64_t)1 << (address >> LOG2_OBJECT & (GROUP_OBJECTS - 1));
+}
+
+/* Return how many objects lie in front of the one in a group, -1 if there is none. */
+static int64_t rank_of(const struct index *index, int64_t group, uint64_t bit)
+{
+	int64_t rank;
+
+	if (!(index->bits[group] & bit))
+		return -1;
+	rank = index->ranks[group] + __builtin_popcountll(index->bits[group] & (bit - 1));
+	return rank < 0 || rank >= index->object_count ? -1 : rank;
+}
+
+/* Return the number of the object that begins at an address, -1 if there is none. */
+static int32_t number_of(const struct index *index, uint64_t address)
+{
+	int64_t group = group_of(index, address);
+	int64_t rank = group < 0 ? -1 : rank_of(index, group, bit_of(address));
+
+	return rank < 0 ? -1 : index->numbers[rank];
+}
+
+static void mark_objects(const struct index *index, const struct words *addresses)
+{
+	int64_t object, group;
+
+	for (object = 0; object < addresses->count; object++) {
+		uint64_t address = word_at(addresses, object);
+
+		group = group_of(index, address);
+		if (group >= 0)
+			index->bits[group] |= bit_of(address);
+	}
+}
+
+static void add_up_ranks(const struct index *index)
+{
+	int64_t group;
+	int32_t rank = 0;
+
+	for (group = 0; group < index->group_count; group++) {
+		index->ranks[group] = rank;
+		rank += __builtin_popcountll(index->bits[group]);
+	}
+}
+
+static void number_objects(const struct index *index, const struct words *addresses)
+{
+	int64_t object;
+
+	for (object = 0; object < addresses->count; object++) {
+		uint64_t address = word_at(addresses, object);
+		int64_t group = group_of(index, address);
+		int64_t rank = group < 0 ? -1 : rank_of(index, group, bit_of(address));
+
+		if (rank >= 0)
+			index->numbers[rank] = (int32_t)object;
+	}
 }
 
 static void release(Py_buffer *buffers, int count)
@@ -214,6 +281,14 @@ static PyObject *unsound(void)
 static struct words words_of(const Py_buffer *file)
 {
 	return (struct words){file->buf, file->len / WORD};
+}
+
+/* Of five buffers; return 0 if the lengths of the last three do not agree. */
+static int read_index(const Py_buffer *b, struct index *index)
+{
+	*index = (struct index){b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].buf,
+				b[0].len / ROW, b[1].len / ROW, b[2].len / WORD, b[4].len / ROW};
+	return b[3].len / ROW == index->group_count && index->object_count <= INT32_MAX;
 }
 
 static PyObject *used_blocks(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -333,20 +408,42 @@ static PyObject *places_of(PyObject *Py_UNUSED(module), PyObject *arguments)
 	return Py_NewRef(Py_None);
 }
 
-static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
+static PyObject *index_objects(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
 	Py_buffer b[6];
+	struct words addresses;
+	struct index index;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]))
+		return NULL;
+	addresses = words_of(&b[0]);
+	if (!read_index(b + 1, &index) || index.object_count != addresses.count) {
+		release(b, 6);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	mark_objects(&index, &addresses);
+	add_up_ranks(&index);
+	number_objects(&index, &addresses);
+	Py_END_ALLOW_THREADS
+	release(b, 6);
+	return Py_NewRef(Py_None);
+}
+
+static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[8];
 	struct words words;
 	struct index index;
 	int64_t word, count = 0;
 
-	if (!PyArg_ParseTuple(arguments, "y*y*y*y*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]))
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4],
+			      &b[5], &b[6], &b[7]))
 		return NULL;
 	words = words_of(&b[0]);
-	index = (struct index){b[1].buf, b[2].buf, b[3].buf,
-			       b[1].len / ROW, b[2].len / ROW, b[3].len / ROW};
-	if (b[4].len / WORD != words.count || b[5].len / ROW != words.count) {
-		release(b, 6);
+	if (!read_index(b + 1, &index) || b[6].len / WORD != words.count ||
+	    b[7].len / ROW != words.count) {
+		release(b, 8);
 		return unsound();
 	}
 	Py_BEGIN_ALLOW_THREADS
@@ -355,11 +452,11 @@ static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
 
 		if (number < 0)
 			continue;
-		((int64_t *)b[4].buf)[count] = word;
-		((int32_t *)b[5].buf)[count++] = number;
+		((int64_t *)b[6].buf)[count] = word;
+		((int32_t *)b[7].buf)[count++] = number;
 	}
 	Py_END_ALLOW_THREADS
-	release(b, 6);
+	release(b, 8);
 	return PyLong_FromLongLong(count);
 }
 
@@ -376,9 +473,12 @@ static PyMethodDef methods[] = {
 	{"places_of", places_of, METH_VARARGS,
 	 "places_of(core, addresses, regions, tables, places): fill the last with the number of the "
 	 "word of the core that is at each address, or -1."},
+	{"index_objects", index_objects, METH_VARARGS,
+	 "index_objects(addresses, directory, pages, bits, ranks, numbers): fill the last three, of "
+	 "which the first has only zeros, with which objects are where."},
 	{"numbers_of", numbers_of, METH_VARARGS,
-	 "numbers_of(words, directory, pages, slots, places, numbers): fill the last two with which "
-	 "words are addresses of objects, and the numbers of these; return how many."},
+	 "numbers_of(words, directory, pages, bits, ranks, numbers, places, found): fill the last two "
+	 "with which words are addresses of objects, and the numbers of these; return how many."},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -46,11 +46,9 @@ class Dominators:
     order: Nodes
     """The nodes to which the root leads, each behind its dominator; then -1."""
 
-    def add_up(self, totals: Numbers) -> Numbers:
-        """Return *totals* of nodes, with those of all that each dominates."""
-        totals = totals.copy()
+    def add_up(self, totals: Numbers) -> None:
+        """Add to the total of each node those of all that it dominates."""
         _graphs.add_up(self.nearest, self.order, totals)
-        return totals
 
 
 @attrs.frozen(eq=False)
@@ -82,15 +80,12 @@ class Heap:
 
     def address_of(self, node: int) -> int:
         """Return the address of the object that a node is."""
-        return int(self.objects.things.addresses[node])
+        return int(self.objects.addresses[node])
 
     @cached_property
     def sizes(self) -> Numbers:
-        """Bytes of each node, as ``sys.getsizeof`` has it; frames have none."""
-        sizes = np.zeros(self.root + 1, np.int64)
-        for row, nodes in self.objects.by_type():
-            sizes[nodes] = self.objects.sizes.of(row, self.objects.things.chosen(nodes))
-        return sizes
+        """Bytes of each object, as ``sys.getsizeof`` has it."""
+        return self.objects.sizes()
 
     @cached_property
     def parents(self) -> Nodes:
@@ -123,7 +118,10 @@ class Heap:
     @cached_property
     def retained(self) -> Numbers:
         """Bytes that would be free without each node: its own, and those of what it dominates."""
-        return self.dominators.add_up(self.sizes)
+        totals = np.zeros(self.root + 1, np.int64)  # frames have none of their own
+        totals[: len(self.sizes)] = self.sizes
+        self.dominators.add_up(totals)
+        return totals
 
 
 def read_heap(python: Python) -> Heap:
@@ -133,14 +131,13 @@ def read_heap(python: Python) -> Heap:
 
 def heap_of(python: Python, objects: HeapObjects) -> Heap:
     """Find the references of every object that was found of a dumped Python, and the roots."""
-    index = ObjectIndex(objects.things.addresses)
+    index = ObjectIndex(objects.addresses)
     layouts = TypeLayouts(python, objects.words, objects.types, objects.names)
     edges = find_references(objects, index, layouts)
     modules = find_modules(python)
     frames = tuple(find_frames(python))
     count = len(objects.rows)
     root = count + len(frames)
-    external = _references(objects) - np.bincount(edges.targets, minlength=count)
     variables = _of_frames(python, objects, index, frames)
     graph = Graph.of(
         np.concatenate([edges.sources, variables.sources]),
@@ -148,17 +145,18 @@ def heap_of(python: Python, objects: HeapObjects) -> Heap:
         root + 1,
     )
     roots = np.concatenate([_nodes_of(index, modules), np.arange(count, root, dtype=np.int32)])
-    reached = _shortest(_rooted(graph, roots), root)[:count] >= 0
-    held = np.flatnonzero(~reached & (external > 0)).astype(np.int32)
-    for table in held[are_interned(layouts, objects.things.chosen(held))]:
+    unreached = np.flatnonzero(_shortest(_rooted(graph, roots), root)[:count] < 0)
+    found = np.bincount(edges.targets, minlength=count)[unreached]
+    held = unreached[_references(objects, unreached) > found].astype(np.int32)
+    for table in held[are_interned(layouts, objects.things(held))]:
         graph.targets[graph.offsets[table] : graph.offsets[table + 1]] = table
     graph = _rooted(graph, np.concatenate([roots, held]))
     return Heap(python, objects, index, layouts, modules, frames, graph, held)
 
 
-def _references(objects: HeapObjects) -> Numbers:
-    """Return the counts of references; of immortal objects something large."""
-    return (objects.things.word() & _REFERENCES).view(np.int64)
+def _references(objects: HeapObjects, which: Numbers) -> Numbers:
+    """Return the counts of references of some; of immortal objects something large."""
+    return (objects.things(which).word() & _REFERENCES).view(np.int64)
 
 
 def _of_frames(

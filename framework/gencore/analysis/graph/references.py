@@ -70,7 +70,7 @@ class _Collecting:
             owned = layouts.of(row)
             for first in range(0, len(nodes), _PIECE):
                 piece = nodes[first : first + _PIECE]
-                things = self._objects.things.chosen(piece)
+                things = self._objects.things(piece)
                 for member in owned.members:
                     yield self._edges(piece, things.word(member))
                 for part in owned.parts(things):

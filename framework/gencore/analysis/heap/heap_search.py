@@ -21,7 +21,7 @@ from gencore.analysis.heap.type_objects import TypeTable, find_types, names_of
 from gencore.analysis.interpreter.python import Python
 from gencore.analysis.interpreter.words import Addresses, Things, Words
 
-__all__ = ["Allocator", "HeapObjects", "HeapSearch", "find_objects"]
+__all__ = ["Allocator", "Found", "HeapObjects", "HeapSearch", "find_objects"]
 
 Numbers = NDArray[np.int64]
 Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
@@ -36,6 +36,17 @@ _FEWEST_LARGE, _FEWEST = 100, 5000
 
 
 @attrs.frozen(eq=False)
+class Found:
+    """Objects that are found together."""
+
+    things: Things
+    rows: Numbers
+    """Of their types."""
+    sizes: Numbers | None = None
+    """None if they were not needed yet."""
+
+
+@attrs.frozen(eq=False)
 class HeapObjects:
     """Every object that was found, and what is known of the types."""
 
@@ -43,23 +54,40 @@ class HeapObjects:
     types: TypeTable
     names: list[str]
     """Of the types, qualified."""
-    sizes: Sizes
-    things: Things
+    sizes_by_type: Sizes
+    addresses: Addresses
     rows: NDArray[np.int32]
     """The row in `types` of each object's type."""
+    known_sizes: Numbers | None
 
     @classmethod
-    def of(cls, search: "HeapSearch", found: Iterable[tuple[Things, Numbers]]) -> "HeapObjects":
-        """Return what a search has found: objects together, and the rows of their types."""
-        pairs = [(things, rows.astype(np.int32)) for things, rows in found]
-        things, rows = zip(*pairs, strict=True)
-        joined = Things(
-            np.concatenate([part.addresses for part in things]),
-            np.concatenate([part.places for part in things]),
-            search.words.core,
+    def of(cls, search: "HeapSearch", found: Iterable[Found]) -> "HeapObjects":
+        """Return what a search has found."""
+        parts = [(part.things.addresses, part.rows.astype(np.int32), part.sizes) for part in found]
+        addresses, rows, sizes = zip(*parts, strict=True)
+        known = None if any(part is None for part in sizes) else np.concatenate(sizes)
+        return cls(
+            search.words,
+            search.types,
+            search.names,
+            search.sizes,
+            np.concatenate(addresses),
+            np.concatenate(rows),
+            known,
         )
-        types, names, sizes = search.types, search.names, search.sizes
-        return cls(search.words, types, names, sizes, joined, np.concatenate(rows))
+
+    def things(self, which: NDArray[np.int64] | NDArray[np.int32]) -> Things:
+        """Return some of them, by their numbers, to read what they have."""
+        return self.words.things(self.addresses[which])[0]
+
+    def sizes(self) -> Numbers:
+        """Return the bytes of each, as ``sys.getsizeof`` has it."""
+        if self.known_sizes is not None:
+            return self.known_sizes
+        sizes = np.empty(len(self.rows), np.int64)
+        for row, numbers in self.by_type():
+            sizes[numbers] = self.sizes_by_type.of(row, self.things(numbers))
+        return sizes
 
     def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """Yield each row that has objects, and the numbers of these."""
@@ -70,7 +98,7 @@ class HeapObjects:
 
 
 def find_objects(python: Python) -> HeapObjects:
-    """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
+    """Return the objects of a dumped Python one by one: some 20 bytes of memory for each."""
     search = HeapSearch(python)
     return HeapObjects.of(search, search.found())
 
@@ -97,11 +125,11 @@ class HeapSearch:
             things, rows = self._recognition.objects(blocks, size)
             yield size * len(blocks), things, rows, np.full(len(rows), size)
 
-    def found(self) -> Iterator[tuple[Things, Numbers]]:
-        """Yield the objects that are found together, and the rows of their types."""
-        yield from ((things, rows) for _, things, rows, _ in self.in_pools())
+    def found(self) -> Iterator[Found]:
+        """Yield all objects."""
+        yield from (Found(things, rows) for _, things, rows, _ in self.in_pools())
         _, (things, rows, _) = self.outside()
-        yield things, rows
+        yield Found(things, rows)
 
     def objects_in(self, blocks: Addresses, size: int) -> Things:
         """Return the objects in some blocks of one size, wherever they begin in these."""

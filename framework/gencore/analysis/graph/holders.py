@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis.graph.reachability import Heap
-from gencore.analysis.graph.references import Graph
+from gencore.analysis.graph.references import Edges, Graph
 
 __all__ = ["Holder", "holders_of", "largest_holders", "retained_by_modules"]
 
@@ -91,7 +91,7 @@ class _Descent:
         nearest = heap.dominators.nearest
         held = np.flatnonzero((nearest >= 0) & (totals > 0)).astype(np.int32)
         self._root, self._totals = heap.root, totals
-        self._below = Graph.of(nearest[held], held, len(nearest))
+        self._below = Graph.of([Edges(nearest[held], held)], len(nearest))
 
     def holders(self, least: int) -> Iterator[Holder]:
         for node in self._nodes_below(self._root):

@@ -1,6 +1,6 @@
 """The graph of references between the objects of a dumped Python."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
@@ -36,27 +36,45 @@ class Edges:
 class Graph:
     """Edges by node: those of node n are `targets[offsets[n]:offsets[n + 1]]`."""
 
-    offsets: Numbers
+    offsets: NDArray[np.uint32]
     targets: Nodes
 
     @classmethod
-    def of(cls, sources: Nodes, targets: Nodes, nodes: int) -> "Graph":
+    def of(cls, parts: Iterable[Edges], nodes: int) -> "Graph":
         """Sort edges by their sources; those of one source stay in their order."""
-        graph = cls(np.empty(nodes + 1, np.int64), np.empty(len(targets), np.int32))
-        _graphs.group(sources, targets, graph.offsets, graph.targets)
-        return graph
+        parts = list(parts)
+        offsets = np.zeros(nodes + 1, np.uint32)
+        for part in parts:
+            _graphs.count(part.sources, offsets)
+        np.cumsum(offsets, dtype=np.uint32, out=offsets)
+        targets = np.empty(offsets[-1], np.int32)
+        while parts:
+            part = parts.pop()
+            _graphs.distribute(part.sources, part.targets, offsets, targets)
+        return cls(offsets, targets)
+
+    def append(self, targets: Nodes) -> None:
+        """Append edges, from the last node."""
+        first = len(self.targets)
+        self.targets.resize(first + len(targets), refcheck=False)  # which copies nothing large
+        self.targets[first:] = targets
+        self.offsets[-1] = len(self.targets)
+
+    def turned(self) -> "Graph":
+        """Return the graph with each edge turned around."""
+        turned = Graph(np.empty_like(self.offsets), np.empty(len(self.targets), np.int32))
+        _graphs.turn(self.offsets, self.targets, turned.offsets, turned.targets)
+        return turned
 
 
-def find_references(objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts) -> Edges:
-    """Return every reference from one object to another, as often as there is one.
+def find_references(
+    objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts
+) -> Iterator[Edges]:
+    """Yield every reference from one object to another, as often as there is one.
 
     References to the type of an object are left out.
     """
-    found = list(_Collecting(objects, index).edges(layouts))
-    return Edges(
-        np.concatenate([sources for sources, _ in found] or [np.zeros(0, np.int32)]),
-        np.concatenate([targets for _, targets in found] or [np.zeros(0, np.int32)]),
-    )
+    return _Collecting(objects, index).edges(layouts)
 
 
 class _Collecting:
@@ -65,7 +83,7 @@ class _Collecting:
         self._left = objects.words.size // 4
         """Words that are still read: each has one owner, unless the core is hostile."""
 
-    def edges(self, layouts: TypeLayouts) -> Iterator[tuple[Nodes, Nodes]]:
+    def edges(self, layouts: TypeLayouts) -> Iterator[Edges]:
         for row, nodes in self._objects.by_type():
             owned = layouts.of(row)
             for first in range(0, len(nodes), _PIECE):
@@ -76,14 +94,14 @@ class _Collecting:
                 for part in owned.parts(things):
                     yield from self._of_part(piece, part)
 
-    def _of_part(self, nodes: Nodes, part: Part) -> Iterator[tuple[Nodes, Nodes]]:
+    def _of_part(self, nodes: Nodes, part: Part) -> Iterator[Edges]:
         for owners, places in words_of(part, self._left):
             self._left -= len(places)
             yield self._edges(nodes[owners], references_in(self._objects.words, part, places))
 
-    def _edges(self, nodes: Nodes, words: Addresses) -> tuple[Nodes, Nodes]:
+    def _edges(self, nodes: Nodes, words: Addresses) -> Edges:
         places, targets = self._index.within(words)
-        return nodes[places], targets
+        return Edges(nodes[places], targets)
 
 
 def references_in(words: Words, part: Part, places: Addresses) -> Addresses:

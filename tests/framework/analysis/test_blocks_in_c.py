@@ -179,6 +179,59 @@ def test_ranks_are_those_of_an_object(rank):
     assert numbers([0], directory, pages, bits, ranks, rows_of([7])) == []
 
 
+CORE = unsigned([16 * (1 << 10) + 16 * number for number in range(512)])
+"""A page of addresses of objects, which begin where the index of `tables_of` has its page."""
+
+
+def references(begins, counts, *, stride=1, width=1, tags=0, at=(0, 0), room=8):
+    """Return references in the page at address 0, the rest, and where it goes on."""
+    tables = *tables_of(), rows_of([7] * 512)
+    _blocks.index_objects(CORE, *tables)
+    pages = rows_of([0]), rows_of([0]) + rows_of([-1]) * ((1 << 18) - 1)
+    columns = rows_of(range(len(begins))), unsigned(begins), signed(counts)
+    sources, targets, rest = rows_of([7] * room), rows_of([7] * room), signed([7] * len(begins))
+    *after, count, others = _blocks.references(
+        CORE, *pages, *tables, *columns, stride, width, tags, *at, sources, targets, rest
+    )
+    found = list(zip(sources[:count], targets[:count], strict=True))
+    return found, list(rest[:others]), tuple(after)
+
+
+def test_references_are_the_words_of_parts():
+    """Row by row, of each entry the first words."""
+    found, rest, _ = references([0, 80, 160], [2, 4, 0], stride=3, width=2)
+
+    assert found == [(0, 0), (0, 1), (1, 10), (1, 11), (1, 13), (1, 14)]
+    assert rest == []
+
+
+def test_references_go_on_where_there_was_no_room():
+    """In the middle of a row."""
+    first, _, after = references([8, 800], [3, 9], room=5)
+    second, _, end = references([8, 800], [3, 9], at=after)
+
+    assert first + second == [(0, n) for n in (1, 2, 3)] + [(1, 100 + n) for n in range(9)]
+    assert (after, end) == ((1, 2), (2, 0))
+
+
+@pytest.mark.parametrize(
+    ("begin", "count"),
+    [(4096, 1), (4088, 2), (4, 1), (0, 1 << 62), (0, 1 << 40), ((1 << 64) - 8, 2), (1 << 47, 1)],
+)
+def test_rows_that_the_core_has_not_are_the_rest(begin, count):
+    """Wholly: nothing is found in their beginnings."""
+    assert references([begin, 0], [count, 1]) == ([(1, 0)], [0], (2, 0))
+
+
+@pytest.mark.parametrize("word", [3, 511, 1 << 43, 1 << 62])
+def test_references_begin_within_the_core(word):
+    """A row that nobody has looked at, from the middle on."""
+    found, _, after = references([0], [1 << 9], at=(0, word), room=600)
+
+    assert found == [(0, number) for number in range(word, 512)]
+    assert after == (1, 0)
+
+
 def test_arrays_of_other_lengths_are_refused():
     """Each function says so, and touches none."""
     two, one = signed([0, 0]), signed([0])
@@ -196,6 +249,12 @@ def test_arrays_of_other_lengths_are_refused():
         lambda: _blocks.numbers_of(words, rows, rows, words, rows, rows, two, rows_of([7, 7])),
         lambda: _blocks.numbers_of(words, rows, rows, one, rows, rows, one, rows_of([7, 7])),
         lambda: _blocks.numbers_of(words, rows, rows, one, rows, rows, two, rows),
+        lambda: references([0], [1], stride=1, width=2),
+        lambda: references([0], [1], stride=1, width=0),
+        lambda: references([0], [1], stride=1 << 40),
+        lambda: references([0], [1], at=(-1, 0)),
+        lambda: references([0], [1], at=(0, -1)),
+        lambda: references([0], [1, 1]),
     )
 
     for call in calls:

@@ -12,6 +12,7 @@ __all__ = ["ObjectIndex"]
 
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
+_Tables = tuple[Nodes, Nodes, Addresses, Nodes, Nodes]
 
 _LOG2_PAGE, _LOG2_REGION = 14, 30
 _GROUPS: Final = 16
@@ -43,13 +44,14 @@ class ObjectIndex:
         table = _numbered(pages[pages >= _PAGES], regions * _PAGES)
         groups = (int(table.max(initial=0)) + 1) * _GROUPS
         bits, ranks = np.zeros(groups, np.uint64), np.empty(groups, np.int32)
-        self._tables = directory, table, bits, ranks, np.empty(len(addresses), np.int32)
-        _blocks.index_objects(np.ascontiguousarray(addresses), *self._tables)
+        self.tables: _Tables = directory, table, bits, ranks, np.empty(len(addresses), np.int32)
+        """What `gencore.analysis._blocks` looks up numbers in."""
+        _blocks.index_objects(np.ascontiguousarray(addresses), *self.tables)
 
     def within(self, words: Addresses) -> tuple[Numbers, Nodes]:
         """Return which words are the addresses of objects, and the numbers of these."""
         places, numbers = np.empty(len(words), np.int64), np.empty(len(words), np.int32)
-        count = _blocks.numbers_of(np.ascontiguousarray(words), *self._tables, places, numbers)
+        count = _blocks.numbers_of(np.ascontiguousarray(words), *self.tables, places, numbers)
         return places[:count], numbers[:count].copy()
 
 

@@ -33,7 +33,10 @@ enum {
 	GROUP_OBJECTS = 1 << LOG2_GROUP,
 	INDEXED_GROUPS = 1 << (LOG2_INDEXED - LOG2_OBJECT - LOG2_GROUP),
 	INDEXED_PAGES = 1 << (LOG2_REGION - LOG2_INDEXED),
+	MOST_STRIDE = 16,
 };
+
+#define MOST_WORDS ((int64_t)1 << 44) /* that a process can have */
 
 /* Of a file, in which they may begin anywhere. */
 struct words {
@@ -203,6 +206,15 @@ static int64_t group_of(const struct index *index, uint64_t address)
 	return at >= index->group_count ? -1 : at;
 }
 
+/* As a processor counts them that need not have an instruction for it. */
+static int32_t count_bits(uint64_t bits)
+{
+	bits -= bits >> 1 & 0x5555555555555555;
+	bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+	bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return (int32_t)(bits * 0x0101010101010101 >> 56);
+}
+
 static uint64_t bit_of(uint64_t address)
 {
 	return (uint64_t)1 << (address >> LOG2_OBJECT & (GROUP_OBJECTS - 1));
@@ -215,7 +227,7 @@ static int64_t rank_of(const struct index *index, int64_t group, uint64_t bit)
 
 	if (!(index->bits[group] & bit))
 		return -1;
-	rank = index->ranks[group] + __builtin_popcountll(index->bits[group] & (bit - 1));
+	rank = index->ranks[group] + count_bits(index->bits[group] & (bit - 1));
 	return rank < 0 || rank >= index->object_count ? -1 : rank;
 }
 
@@ -248,7 +260,7 @@ static void add_up_ranks(const struct index *index)
 
 	for (group = 0; group < index->group_count; group++) {
 		index->ranks[group] = rank;
-		rank += __builtin_popcountll(index->bits[group]);
+		rank += count_bits(index->bits[group]);
 	}
 }
 
@@ -263,6 +275,81 @@ static void number_objects(const struct index *index, const struct words *addres
 
 		if (rank >= 0)
 			index->numbers[rank] = (int32_t)object;
+	}
+}
+
+/* Words that objects own, row by row, as Part of parts.py has them, and how far they were read. */
+struct part {
+	const int32_t *owners;
+	const uint64_t *begins;
+	const int64_t *counts;
+	int64_t rows, row, word;
+	int64_t stride, width;
+	uint64_t tags; /* bits that are not the address's */
+};
+
+static uint64_t address_in_part(const struct part *part, int64_t word)
+{
+	int64_t offset = word / part->width * part->stride + word % part->width;
+
+	return part->begins[part->row] + (uint64_t)offset * WORD;
+}
+
+/* Say whether the core has all of a row: its first and last word, and the pages between them. */
+static int has_row(const struct words *core, const struct pages *pages, const struct part *part)
+{
+	uint64_t address = part->begins[part->row];
+	uint64_t last = address_in_part(part, part->counts[part->row] - 1);
+
+	if (last < address || place_of(core, pages, last) < 0)
+		return 0;
+	for (; address < last; address = (address | (PAGE_WORDS * WORD - 1)) + 1)
+		if (place_of(core, pages, address) < 0)
+			return 0;
+	return 1;
+}
+
+/* References from the objects sources to the objects targets, and rows that the core has not. */
+struct found {
+	int32_t *sources, *targets;
+	int64_t *rest;
+	int64_t count, room, rest_count;
+};
+
+/* Find the references in the row that is next, until there is no room for more. */
+static void find_in_row(const struct words *core, const struct pages *pages,
+			const struct index *index, struct part *part, struct found *found)
+{
+	int64_t words = part->counts[part->row];
+
+	for (; part->word < words && found->count < found->room; part->word++) {
+		int64_t place = place_of(core, pages, address_in_part(part, part->word));
+		int32_t number = place < 0 ? -1 :
+			number_of(index, word_at(core, place) & ~part->tags);
+
+		if (number < 0)
+			continue;
+		found->sources[found->count] = part->owners[part->row];
+		found->targets[found->count++] = number;
+	}
+	if (part->word >= words) {
+		part->row++;
+		part->word = 0;
+	}
+}
+
+static void find_in_part(const struct words *core, const struct pages *pages,
+			 const struct index *index, struct part *part, struct found *found)
+{
+	while (part->row < part->rows && found->count < found->room) {
+		int64_t words = part->counts[part->row];
+
+		if (words <= 0)
+			part->row++;
+		else if (words <= MOST_WORDS && (part->word || has_row(core, pages, part)))
+			find_in_row(core, pages, index, part, found);
+		else
+			found->rest[found->rest_count++] = part->row++;
 	}
 }
 
@@ -460,6 +547,41 @@ static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
 	return PyLong_FromLongLong(count);
 }
 
+static PyObject *references(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[14];
+	unsigned long long tags;
+	Py_ssize_t stride, width, row, word;
+	struct words core;
+	struct pages pages;
+	struct index index;
+	struct part part;
+	struct found found;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*y*y*nnKnnw*w*w*", &b[0], &b[1], &b[2],
+			      &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9], &b[10], &stride,
+			      &width, &tags, &row, &word, &b[11], &b[12], &b[13]))
+		return NULL;
+	core = words_of(&b[0]);
+	pages = (struct pages){b[1].buf, b[2].buf, b[1].len / ROW, b[2].len / ROW};
+	part = (struct part){b[8].buf, b[9].buf, b[10].buf, b[8].len / ROW, row, word,
+			     stride, width, tags};
+	found = (struct found){b[11].buf, b[12].buf, b[13].buf, 0, b[11].len / ROW, 0};
+	if (!read_index(b + 3, &index) || b[9].len / WORD != part.rows ||
+	    b[10].len / WORD != part.rows || b[12].len != b[11].len ||
+	    b[13].len / WORD != part.rows || width < 1 || stride < width ||
+	    stride > MOST_STRIDE || row < 0 || word < 0) {
+		release(b, 14);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	find_in_part(&core, &pages, &index, &part, &found);
+	Py_END_ALLOW_THREADS
+	release(b, 14);
+	return Py_BuildValue("LLLL", (long long)part.row, (long long)part.word,
+			     (long long)found.count, (long long)found.rest_count);
+}
+
 static PyMethodDef methods[] = {
 	{"used_blocks", used_blocks, METH_VARARGS,
 	 "used_blocks(core, addresses, places, used, carved, free, size, block_addresses, "
@@ -479,6 +601,11 @@ static PyMethodDef methods[] = {
 	{"numbers_of", numbers_of, METH_VARARGS,
 	 "numbers_of(words, directory, pages, bits, ranks, numbers, places, found): fill the last two "
 	 "with which words are addresses of objects, and the numbers of these; return how many."},
+	{"references", references, METH_VARARGS,
+	 "references(core, regions, tables, directory, pages, bits, ranks, numbers, owners, begins, "
+	 "counts, stride, width, tags, row, word, sources, targets, rest): fill the last three with "
+	 "references in words of a part, from a row and word of it on, and with rows that the core "
+	 "has not. Return the row and word where it goes on, the number of references, and of rows."},
 	{NULL, NULL, 0, NULL},
 };
 

@@ -103,7 +103,8 @@ class Heap:
     def dominators(self) -> Dominators:
         """What keeps each node alive, alone."""
         found = Dominators(*np.empty((2, self.root + 1), np.int32))
-        graph, reverse = self.graph, self.reverse
+        graph = self.graph
+        reverse = graph.turned()  # which is not kept: it is as large as the graph
         _graphs.dominators(
             graph.offsets,
             graph.targets,

@@ -1,12 +1,13 @@
 """Finds the Python objects of a dumped process, one by one: in pools, and in chunks of malloc."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis import _graphs
 from gencore.analysis.heap.chunks import (
     ChunkLayout,
     LargeObjects,
@@ -24,6 +25,7 @@ from gencore.analysis.interpreter.words import Addresses, Things, Words
 __all__ = ["Allocator", "Found", "HeapObjects", "HeapSearch", "find_objects"]
 
 Numbers = NDArray[np.int64]
+_Number = TypeVar("_Number", np.int32, np.int64, np.uint64)
 Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
 
 _DEBUG_HEAD: Final = 16
@@ -31,6 +33,8 @@ _DEBUG_HEAD: Final = 16
 _DEBUG_TAIL: Final = 8
 """Bytes that it puts behind one, of the pattern too."""
 _PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
+_PIECE: Final = 1 << 16
+"""Objects that are looked at together, so that they stay in the processor's cache."""
 _FEWEST_LARGE, _FEWEST = 100, 5000
 """Objects that a Python has in chunks, beside pools and without, as soon as it has started."""
 
@@ -63,17 +67,24 @@ class HeapObjects:
     @classmethod
     def of(cls, search: "HeapSearch", found: Iterable[Found]) -> "HeapObjects":
         """Return what a search has found."""
-        parts = [(part.things.addresses, part.rows.astype(np.int32), part.sizes) for part in found]
-        addresses, rows, sizes = zip(*parts, strict=True)
-        known = None if any(part is None for part in sizes) else np.concatenate(sizes)
+        room = int(search.pools.used.sum())
+        addresses, rows = _Column(np.uint64, room), _Column(np.int32, room)
+        sizes = _Column(np.int64, room)
+        for part in found:
+            addresses.append(part.things.addresses)
+            rows.append(part.rows)
+            if part.sizes is not None:
+                sizes.append(part.sizes)
+        types, names, known = search.types, search.names, sizes.whole()
+        complete = len(known) == len(addresses.whole())
         return cls(
             search.words,
-            search.types,
-            search.names,
+            types,
+            names,
             search.sizes,
-            np.concatenate(addresses),
-            np.concatenate(rows),
-            known,
+            addresses.whole(),
+            rows.whole(),
+            known if complete else None,
         )
 
     def things(self, which: NDArray[np.int64] | NDArray[np.int32]) -> Things:
@@ -91,10 +102,36 @@ class HeapObjects:
 
     def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """Yield each row that has objects, and the numbers of these."""
-        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
-        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
-        for row in np.flatnonzero(np.diff(ends, prepend=0)):
-            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
+        borders, order = np.zeros(len(self.types) + 1, np.uint32), np.empty_like(self.rows)
+        _graphs.count(self.rows, borders)
+        np.cumsum(borders, dtype=np.uint32, out=borders)
+        for first in reversed(range(0, len(self.rows), _PIECE)):
+            rows = self.rows[first : first + _PIECE]
+            numbers = np.arange(first, first + len(rows), dtype=np.int32)
+            _graphs.distribute(rows, numbers, borders, order)
+        for row in np.flatnonzero(np.diff(borders)):
+            yield int(row), order[borders[row] : borders[row + 1]]
+
+
+class _Column(Generic[_Number]):
+    """An array to which more is appended, so large that a copy of it would be too much."""
+
+    def __init__(self, kind: type[_Number], room: int) -> None:
+        self._values: NDArray[_Number] = np.empty(room, kind)
+        self._count = 0
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Append values, of which there are seldom more than there is room for."""
+        end = self._count + len(values)
+        if end > len(self._values):
+            self._values.resize(end, refcheck=False)
+        self._values[self._count : end] = values
+        self._count = end
+
+    def whole(self) -> NDArray[_Number]:
+        """Return all; nothing may be appended then."""
+        values: NDArray[_Number] = self._values[: self._count]
+        return values
 
 
 def find_objects(python: Python) -> HeapObjects:

@@ -1,19 +1,26 @@
 import numpy as np
 from numpy.typing import NDArray
 
-def group(
+def count(nodes: NDArray[np.int32], counts: NDArray[np.uint32]) -> None: ...
+def distribute(
     sources: NDArray[np.int32],
     targets: NDArray[np.int32],
-    offsets: NDArray[np.int64],
+    ends: NDArray[np.uint32],
     grouped: NDArray[np.int32],
 ) -> None: ...
+def turn(
+    offsets: NDArray[np.uint32],
+    targets: NDArray[np.int32],
+    reverse_offsets: NDArray[np.uint32],
+    reverse_targets: NDArray[np.int32],
+) -> None: ...
 def breadth_first(
-    offsets: NDArray[np.int64], targets: NDArray[np.int32], root: int, parents: NDArray[np.int32]
+    offsets: NDArray[np.uint32], targets: NDArray[np.int32], root: int, parents: NDArray[np.int32]
 ) -> None: ...
 def dominators(
-    offsets: NDArray[np.int64],
+    offsets: NDArray[np.uint32],
     targets: NDArray[np.int32],
-    reverse_offsets: NDArray[np.int64],
+    reverse_offsets: NDArray[np.uint32],
     reverse_targets: NDArray[np.int32],
     root: int,
     idoms: NDArray[np.int32],

@@ -27,6 +27,7 @@ __all__ = ["Readable", "TooLarge", "extract", "unpack"]
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE: Final = 1 << 16
+_ZEROS: Final = bytes(_PIECE)
 
 
 class TooLarge(IntegrityError):
@@ -164,7 +165,7 @@ def _copy(source: Readable, target_fd: int, left: int) -> int:
     """Copy a file, with holes for zeros. Return how much is left of what may be written."""
     with os.fdopen(os.dup(target_fd), "wb") as target:
         while piece := source.read(_PIECE):
-            if piece.count(0) == len(piece):
+            if piece == _ZEROS[: len(piece)]:
                 target.seek(len(piece), os.SEEK_CUR)
                 continue
             left -= len(piece)

@@ -12,10 +12,10 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable, quote_path
-from gencore._overview.huge_pages import huge_pages_line
 from gencore._quantities import read_size, size_text
 from gencore.bundle.cache import UnpackedCore, unpacked
 from gencore.bundle.extraction import extract
+from gencore.bundle.huge_pages import huge_pages_line
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.opening import open_core

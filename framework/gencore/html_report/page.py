@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from gencore._overview import Overview, make_overview
-from gencore._overview.huge_pages import huge_pages_line
 from gencore._overview.places import Source
+from gencore.bundle.huge_pages import huge_pages_line
 from gencore.bundle.manifest import ManifestValue
 from gencore.errors import UsageError
 from gencore.html_report import wording

@@ -26,7 +26,7 @@ def look_at(python, chance):
     heap = read_heap(python)
     ways, count = Ways(heap), len(heap.objects.rows)
     direct = DirectReferrers(HeapSearch(python), python)
-    assert (heap.retained[:count] >= heap.sizes[:count]).all()
+    assert (heap.retained[:count] >= heap.sizes).all()
     for holder in largest_holders(heap, 5):
         assert ways.expression(ways.from_root(holder.node))
     nodes = [chance.randrange(count) for _ in range(20)] if count else []
@@ -35,7 +35,7 @@ def look_at(python, chance):
         address = heap.address_of(node)
         for source in direct.find(address)[:5]:
             direct.links.between(source, address)
-    assert len(holders_of(heap, heap.index.within(heap.objects.things.addresses)[1], 5)) <= 5
+    assert len(holders_of(heap, heap.index.within(heap.objects.addresses)[1], 5)) <= 5
     return len(heap.graph.targets)
 
 

@@ -135,27 +135,101 @@ def test_places_are_within_the_core(address, page):
     assert list(places) == [address // 8 if whole else -1]
 
 
-def numbers(words, directory, pages, slots):
+def tables_of(*, region=0, page=1, groups=32):
+    """Return the empty tables of an index of one region, whose pages are all the same."""
+    pages = rows_of([page]) * (1 << 16)
+    return rows_of([region]), pages, unsigned(bytes(8 * groups)), rows_of([7]) * groups
+
+
+def numbers(words, *tables):
     """Return which of the words are addresses of objects, and the numbers of these."""
     places, found = signed([7] * len(words)), rows_of([7] * len(words))
-    tables = map(rows_of, (directory, pages, slots))
     count = _blocks.numbers_of(unsigned(words), *tables, places, found)
     return list(zip(places[:count], found[:count], strict=True))
 
 
 def test_words_that_are_addresses_of_objects_have_their_numbers():
-    """An object is where its slot has a number; one that is not aligned is none."""
-    pages, slots = [0] * (1 << 16), [-1] * 1024
-    slots[2], slots[3] = 5, 0
+    """In any order, also where many are together; one that is not aligned is none."""
+    addresses = unsigned([2048, 32, 1040, 48, 1024, 2048 + 63 * 16, 56])
+    tables = *tables_of(), rows_of([7] * len(addresses))
+    _blocks.index_objects(addresses, *tables)
 
-    assert numbers([0, 32, 33, 48, 64], [0], pages, slots) == [(1, 5), (3, 0)]
+    assert numbers([*addresses, 64, 33, 0], *tables) == [*enumerate(range(6))]
 
 
 @pytest.mark.parametrize("address", [0, 16, 1 << 14, 1 << 30, 1 << 46, (1 << 64) - 16])
-@pytest.mark.parametrize(("region", "page"), [(-1, 0), (1, 0), (0, -1), (0, 1), (0, 2**31 - 1)])
-def test_numbers_are_those_of_the_table(address, region, page):
-    """The other tables may lead anywhere; the last has one page, which nothing leads to here."""
-    assert numbers([address], [region], [page] * (1 << 16), [3] * 1024) == []
+@pytest.mark.parametrize(
+    ("region", "page"), [(-1, 1), (1, 1), (0, -1), (0, 0), (0, 2), (0, 2**31 - 1)]
+)
+def test_addresses_that_the_tables_do_not_have_are_no_objects(address, region, page):
+    """Tables may lead anywhere, and no object is in the first page."""
+    tables = *tables_of(region=region, page=page), rows_of([7])
+    _blocks.index_objects(unsigned([address]), *tables)
+
+    assert not any(tables[2])
+    assert numbers([address], *tables) == []
+
+
+@pytest.mark.parametrize("rank", [-1, 1, 2**31 - 1])
+def test_ranks_are_those_of_an_object(rank):
+    """A table of anybody's making."""
+    directory, pages, bits, ranks = tables_of()
+    bits[16], ranks[16] = 1, rank
+
+    assert numbers([0], directory, pages, bits, ranks, rows_of([7])) == []
+
+
+CORE = unsigned([16 * (1 << 10) + 16 * number for number in range(512)])
+"""A page of addresses of objects, which begin where the index of `tables_of` has its page."""
+
+
+def references(begins, counts, *, stride=1, width=1, tags=0, at=(0, 0), room=8):
+    """Return references in the page at address 0, the rest, and where it goes on."""
+    tables = *tables_of(), rows_of([7] * 512)
+    _blocks.index_objects(CORE, *tables)
+    pages = rows_of([0]), rows_of([0]) + rows_of([-1]) * ((1 << 18) - 1)
+    columns = rows_of(range(len(begins))), unsigned(begins), signed(counts)
+    sources, targets, rest = rows_of([7] * room), rows_of([7] * room), signed([7] * len(begins))
+    *after, count, others = _blocks.references(
+        CORE, *pages, *tables, *columns, stride, width, tags, *at, sources, targets, rest
+    )
+    found = list(zip(sources[:count], targets[:count], strict=True))
+    return found, list(rest[:others]), tuple(after)
+
+
+def test_references_are_the_words_of_parts():
+    """Row by row, of each entry the first words."""
+    found, rest, _ = references([0, 80, 160], [2, 4, 0], stride=3, width=2)
+
+    assert found == [(0, 0), (0, 1), (1, 10), (1, 11), (1, 13), (1, 14)]
+    assert rest == []
+
+
+def test_references_go_on_where_there_was_no_room():
+    """In the middle of a row."""
+    first, _, after = references([8, 800], [3, 9], room=5)
+    second, _, end = references([8, 800], [3, 9], at=after)
+
+    assert first + second == [(0, n) for n in (1, 2, 3)] + [(1, 100 + n) for n in range(9)]
+    assert (after, end) == ((1, 2), (2, 0))
+
+
+@pytest.mark.parametrize(
+    ("begin", "count"),
+    [(4096, 1), (4088, 2), (4, 1), (0, 1 << 62), (0, 1 << 40), ((1 << 64) - 8, 2), (1 << 47, 1)],
+)
+def test_rows_that_the_core_has_not_are_the_rest(begin, count):
+    """Wholly: nothing is found in their beginnings."""
+    assert references([begin, 0], [count, 1]) == ([(1, 0)], [0], (2, 0))
+
+
+@pytest.mark.parametrize("word", [3, 511, 1 << 43, 1 << 62])
+def test_references_begin_within_the_core(word):
+    """A row that nobody has looked at, from the middle on."""
+    found, _, after = references([0], [1 << 9], at=(0, word), room=600)
+
+    assert found == [(0, number) for number in range(word, 512)]
+    assert after == (1, 0)
 
 
 def test_arrays_of_other_lengths_are_refused():
@@ -170,8 +244,17 @@ def test_arrays_of_other_lengths_are_refused():
         lambda: _blocks.rows_of_words(words, table[:9], addresses, rows_of([7, 7])),
         lambda: _blocks.rows_of_blocks(words, one, table, addresses, two, one, 1, 0, 0, 32, rows),
         lambda: _blocks.places_of(words, words, rows, rows, one),
-        lambda: _blocks.numbers_of(words, rows, rows, rows, one, rows_of([7, 7])),
-        lambda: _blocks.numbers_of(words, rows, rows, rows, two, rows),
+        lambda: _blocks.index_objects(words, rows, rows, words, rows, rows_of([7, 7])),
+        lambda: _blocks.index_objects(words, rows, rows, one, rows, rows),
+        lambda: _blocks.numbers_of(words, rows, rows, words, rows, rows, two, rows_of([7, 7])),
+        lambda: _blocks.numbers_of(words, rows, rows, one, rows, rows, one, rows_of([7, 7])),
+        lambda: _blocks.numbers_of(words, rows, rows, one, rows, rows, two, rows),
+        lambda: references([0], [1], stride=1, width=2),
+        lambda: references([0], [1], stride=1, width=0),
+        lambda: references([0], [1], stride=1 << 40),
+        lambda: references([0], [1], at=(-1, 0)),
+        lambda: references([0], [1], at=(0, -1)),
+        lambda: references([0], [1, 1]),
     )
 
     for call in calls:

@@ -2,6 +2,7 @@
 
 import random
 from array import array
+from itertools import accumulate
 
 import pytest
 
@@ -9,9 +10,17 @@ from gencore.analysis import _graphs
 
 
 def grouped(pairs, nodes):
-    offsets, targets = array("q", bytes(8 * (nodes + 1))), array("i", bytes(4 * len(pairs)))
-    sources = array("i", [source for source, _ in pairs])
-    _graphs.group(sources, array("i", [target for _, target in pairs]), offsets, targets)
+    """Return a graph of which the edges were put in two parts, the last one first."""
+    parts = pairs[: len(pairs) // 3], pairs[len(pairs) // 3 :]
+    columns = [
+        [array("i", column) for column in zip(*part, strict=True)] for part in parts if part
+    ]
+    offsets, targets = array("I", bytes(4 * (nodes + 1))), array("i", bytes(4 * len(pairs)))
+    for sources, _ in columns:
+        _graphs.count(sources, offsets)
+    offsets = array("I", accumulate(offsets))
+    for part in reversed(columns):
+        _graphs.distribute(*part, offsets, targets)
     return offsets, targets
 
 
@@ -27,10 +36,16 @@ def reached(pairs, without=None):
 
 
 def dominators(pairs, nodes):
-    reverse = grouped([(target, source) for source, target in pairs], nodes)
+    reverse = turned(*grouped(pairs, nodes))
     nearest, order = array("i", bytes(4 * nodes)), array("i", bytes(4 * nodes))
     _graphs.dominators(*grouped(pairs, nodes), *reverse, 0, nearest, order)
     return nearest, order
+
+
+def turned(offsets, targets):
+    reverse = array("I", offsets), array("i", targets)
+    _graphs.turn(offsets, targets, *reverse)
+    return reverse
 
 
 def graphs():
@@ -47,6 +62,13 @@ def test_edges_are_grouped_by_source_in_their_order():
         offsets, targets = grouped(pairs, nodes)
         found = [list(targets[offsets[node] : offsets[node + 1]]) for node in range(nodes)]
         assert found == [[t for s, t in pairs if s == node] for node in range(nodes)]
+
+
+def test_edges_are_turned_around():
+    """Those to one node are from it then, in the order of the nodes that they were from."""
+    for nodes, pairs in graphs():
+        around = [(target, source) for source, target in sorted(pairs)]
+        assert turned(*grouped(pairs, nodes)) == grouped(around, nodes)
 
 
 def test_ways_are_shortest():
@@ -110,13 +132,15 @@ def test_a_long_chain_needs_no_stack():
 )
 def test_invalid_indices_are_refused(offsets, targets):
     """Nothing is read or written outside of the arrays."""
-    graph = array("q", offsets), array("i", targets)
+    graph = array("I", offsets), array("i", targets)
     two = array("i", [0, 0])
 
     with pytest.raises(ValueError, match="invalid"):
         _graphs.breadth_first(*graph, 0, two)
     with pytest.raises(ValueError, match="invalid"):
         _graphs.dominators(*graph, *graph, 0, two, two)
+    with pytest.raises(ValueError, match="invalid"):
+        _graphs.turn(*graph, *graph)
 
 
 def test_arrays_that_do_not_belong_together_are_refused():
@@ -127,9 +151,20 @@ def test_arrays_that_do_not_belong_together_are_refused():
         _graphs.breadth_first(*graph, 2, two)
     with pytest.raises(ValueError, match="invalid"):
         _graphs.breadth_first(*graph, 0, one)
+    ends = array("I", [1, 1, 1])
+    for source in (-1, 2):
+        with pytest.raises(ValueError, match="invalid"):
+            _graphs.count(array("i", [source]), array("I", [0, 0]))
+        with pytest.raises(ValueError, match="invalid"):
+            _graphs.distribute(array("i", [source]), one, array("I", [1, 1]), one)
     with pytest.raises(ValueError, match="invalid"):
-        _graphs.group(two, one, array("q", [0, 0, 0]), two)
+        _graphs.distribute(two, one, ends, two)
+    for end in (0, 2, 2**32 - 1):
+        with pytest.raises(ValueError, match="invalid"):
+            _graphs.distribute(one, one, array("I", [end]), one)
     with pytest.raises(ValueError, match="invalid"):
-        _graphs.group(array("i", [2]), one, array("q", [0, 0, 0]), array("i", [0]))
+        _graphs.turn(*graph, ends, two)
+    with pytest.raises(ValueError, match="invalid"):
+        _graphs.turn(*graph, array("I", [0]), one)
     with pytest.raises(ValueError, match="invalid"):
         _graphs.add_up(array("i", [0, 7]), array("i", [0, 1]), array("q", [0, 0]))

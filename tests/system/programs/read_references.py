@@ -39,7 +39,8 @@ with open_core(Path(sys.argv[1])) as opened, unpacked(opened) as copy, CoreFile(
     tracked = (types.has_gc & ~types.are_metatypes)[heap.objects.rows]
     by_objects = heap.graph.targets[: heap.graph.offsets[count]]
     known = np.bincount(by_objects, minlength=count)
-    agree = (heap.objects.things.word() & np.uint64(0xFFFFFFFF)).view(np.int64) == known
+    counts = heap.objects.things(np.arange(count)).word() & np.uint64(0xFFFFFFFF)
+    agree = counts.view(np.int64) == known
     shown = {
         "ways": {heap.address_of(n): ways.expression(ways.from_root(int(n))) for n in found},
         "referrers": {
@@ -50,6 +51,6 @@ with open_core(Path(sys.argv[1])) as opened, unpacked(opened) as copy, CoreFile(
         "retained": {heap.address_of(n): int(heap.retained[n]) for n in nodes_of(heap, "dict")},
         "agreeing": float(agree[tracked].mean()),
         "reachable": int(heap.retained[heap.root]),
-        "unreachable": int(heap.sizes[:count][heap.parents[:count] < 0].sum()),
+        "unreachable": int(heap.sizes[heap.parents[:count] < 0].sum()),
     }
 print(json.dumps(shown))

@@ -33,7 +33,7 @@ def answer(python: Python, _core: CoreFile, wanted: str, *types: str) -> list[di
                     {"way": ways.expression(ways.from_root(h.node)), "count": h.total}
                     for h in found
                 ],
-                "addresses": heap.objects.things.addresses[nodes[:_MOST_ADDRESSES]].tolist(),
+                "addresses": heap.objects.addresses[nodes[:_MOST_ADDRESSES]].tolist(),
             }
         )
     return rows

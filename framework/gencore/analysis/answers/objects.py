@@ -32,7 +32,7 @@ def answer(python: Python, _core: CoreFile, name: str, order: str, top: str) -> 
         "objects": [
             {
                 "type": heap.names[heap.rows[chosen[index]]],
-                "address": (address := int(heap.things.addresses[chosen[index]])),
+                "address": (address := int(heap.addresses[chosen[index]])),
                 "size": int(sizes[index]),
                 "value": values.show(address),
             }
@@ -54,7 +54,7 @@ def _sizes(heap: HeapObjects, chosen: Numbers) -> Numbers:
     sizes = np.zeros(len(chosen), np.int64)
     for row in np.unique(rows):
         of_type = rows == row
-        sizes[of_type] = heap.sizes.of(int(row), heap.things.chosen(chosen[of_type]))
+        sizes[of_type] = heap.sizes_by_type.of(int(row), heap.things(chosen[of_type]))
     return sizes
 
 

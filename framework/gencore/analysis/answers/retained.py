@@ -24,10 +24,10 @@ def of_heap(heap: Heap, top: int, *, shows_values: bool = False) -> dict[str, An
     """Return the same of a heap that was read."""
     ways = Ways(heap, shows_values=shows_values)
     count = len(heap.objects.rows)
-    reached = heap.dominators.nearest[:count] >= 0
+    reachable = int(heap.retained[heap.root])
     return {
-        "reachable": int(heap.sizes[:count][reached].sum()),
-        "unreachable": int(heap.sizes[:count][~reached].sum()),
+        "reachable": reachable,
+        "unreachable": int(heap.sizes.sum()) - reachable,
         "gencore": retained_by_modules(heap, _OURS),
         "holders": [
             {

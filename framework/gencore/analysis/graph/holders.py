@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis.graph.reachability import Heap
-from gencore.analysis.graph.references import Graph
+from gencore.analysis.graph.references import Edges, Graph
 
 __all__ = ["Holder", "holders_of", "largest_holders", "retained_by_modules"]
 
@@ -19,6 +19,8 @@ _PASSED_ON: Final = 0.9
 """A node of whose total one other has this part, or more, only leads to that one."""
 _LEAST: Final = 0.01
 """The part of all that a holder of objects of one type has at least."""
+_SMALL: Final = 10
+"""Largest holders are looked for where they retain a 1024th of all, then a 1024th of that."""
 
 
 @attrs.frozen
@@ -35,22 +37,26 @@ def largest_holders(heap: Heap, most: int) -> list[Holder]:
 
     Those that only lead to another one are left out.
     """
+    retained = heap.retained
+    least = int(retained[heap.root]) >> _SMALL
+    own = _own(heap, least)
+    while len(own) < most and least:  # there are few as large as that
+        least >>= _SMALL
+        own = _own(heap, least)
+    order = np.argsort(-retained[own], kind="stable")[:most]
+    return [Holder(int(node), int(retained[node])) for node in own[order]]
+
+
+def _own(heap: Heap, least: int) -> Numbers:
+    """Return the nodes that retain more bytes than *least* and do not only lead to another."""
     retained, nearest = heap.retained, heap.dominators.nearest
-    held = np.flatnonzero((nearest >= 0) & (retained > 0))
+    held = np.flatnonzero(retained > int(_PASSED_ON * least))
+    held = held[nearest[held] >= 0]
     above = nearest[held]
-    only_lead = np.zeros(len(retained), np.bool_)
-    only_lead[above[retained[held] >= _PASSED_ON * retained[above]]] = True
-    own = held[~only_lead[held]]
-    return [Holder(int(node), int(retained[node])) for node in _first(own, retained, most)]
-
-
-def _first(nodes: Numbers, totals: Numbers, most: int) -> Numbers:
-    """Return those of the largest totals, largest first, in order of nodes if they are equal."""
-    found = totals[nodes]
-    if len(found) > most:
-        large = found >= np.partition(found, -most)[-most]
-        nodes, found = nodes[large], found[large]
-    return nodes[np.argsort(-found, kind="stable")[:most]]
+    passed_on = retained[held] >= _PASSED_ON * retained[above]
+    only_lead = above[passed_on]
+    own = held[retained[held] > least]
+    return own[~np.isin(own, only_lead)]
 
 
 def retained_by_modules(heap: Heap, prefixes: tuple[str, ...]) -> int:
@@ -70,10 +76,11 @@ def holders_of(heap: Heap, nodes: Nodes, most: int) -> list[Holder]:
 
     At most *most* holders, the largest first; an object that several hold is in none.
     """
-    ones = np.zeros(heap.root + 1, np.int64)
-    ones[nodes] = 1
-    totals = heap.dominators.add_up(ones)
-    found = _Descent(heap, totals - ones).holders(max(2, int(len(nodes) * _LEAST)))
+    totals = np.zeros(heap.root + 1, np.int64)
+    totals[nodes] = 1
+    heap.dominators.add_up(totals)
+    totals[nodes] -= 1
+    found = _Descent(heap, totals).holders(max(2, int(len(nodes) * _LEAST)))
     return sorted(found, key=lambda holder: -holder.total)[:most]
 
 
@@ -84,7 +91,7 @@ class _Descent:
         nearest = heap.dominators.nearest
         held = np.flatnonzero((nearest >= 0) & (totals > 0)).astype(np.int32)
         self._root, self._totals = heap.root, totals
-        self._below = Graph.of(nearest[held], held, len(nearest))
+        self._below = Graph.of([Edges(nearest[held], held)], len(nearest))
 
     def holders(self, least: int) -> Iterator[Holder]:
         for node in self._nodes_below(self._root):

@@ -21,7 +21,7 @@ from gencore.analysis.inspection.objects import SIZE_AT, TYPE_AT
 from gencore.analysis.interpreter.python import Python
 from gencore.analysis.interpreter.words import Addresses, Things, Words
 
-__all__ = ["Owned", "Part", "TypeLayouts", "part_of_frames"]
+__all__ = ["Owned", "Part", "TypeLayouts", "part_of_frames", "part_of_members"]
 
 Numbers = NDArray[np.int64]
 Way = Literal["member", "index", "entry", "value", "element", "attribute", "local", "name"]
@@ -73,6 +73,12 @@ class Part:
             words = positions // self.width * self.stride + positions % self.width
         return self.begins[rows] + (words * _WORD).view(np.uint64)
 
+    def chosen(self, rows: Numbers) -> "Part":
+        """Return some rows of it."""
+        firsts = None if self.firsts is None else self.firsts[rows]
+        columns = self.owners[rows], self.begins[rows], self.counts[rows]
+        return Part(self.way, *columns, self.stride, self.width, firsts)
+
 
 @attrs.frozen(eq=False)
 class Owned:
@@ -81,6 +87,8 @@ class Owned:
     members: tuple[int, ...]
     """Offsets of words in the object."""
     parts: Callable[[Things], Iterator[Part]]
+    has_references: bool = True
+    """False if there is neither the one nor the other."""
 
 
 class TypeLayouts:
@@ -119,7 +127,9 @@ class TypeLayouts:
             if self.types.are_metatypes[row]:
                 yield _names_of_attributes(kind, things)
 
-        return Owned(tuple(member for member in members if member != without), parts)
+        members = [member for member in members if member != without]
+        more = managed or self._dicts[row] < 0 or self.types.are_metatypes[row]
+        return Owned(tuple(members), parts, bool(members or more or rule is not _LEAF))
 
     def row_of(self, name: str) -> int:
         """Return the row of a type by its name, -1 if it was not found."""
@@ -233,6 +243,12 @@ def _deque(kind: Kind, things: Things) -> Iterator[Part]:
         at[owners] = 0
         block[owners] = kind.at(block[owners], (1 + _BLOCK_ITEMS) * _WORD).view(np.uint64)
         owners = owners[(left[owners] > 0) & (block[owners] != 0)]
+
+
+def part_of_members(things: Things, offset: int) -> Part:
+    """Return the words at an offset of objects."""
+    begins = things.addresses + np.int64(offset).view(np.uint64)
+    return Part("member", np.arange(len(things)), begins, np.ones(len(things), np.int64))
 
 
 def part_of_frames(kind: Kind, frames: Addresses, alive: NDArray[np.bool_]) -> Part:

@@ -5,7 +5,9 @@ count of references is larger than the number of references found, is held by na
 interpreter, or by a library. What is left are cycles that the collector has not freed yet.
 """
 
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import chain
 from typing import Final
 
 import attrs
@@ -46,11 +48,9 @@ class Dominators:
     order: Nodes
     """The nodes to which the root leads, each behind its dominator; then -1."""
 
-    def add_up(self, totals: Numbers) -> Numbers:
-        """Return *totals* of nodes, with those of all that each dominates."""
-        totals = totals.copy()
+    def add_up(self, totals: Numbers) -> None:
+        """Add to the total of each node those of all that it dominates."""
         _graphs.add_up(self.nearest, self.order, totals)
-        return totals
 
 
 @attrs.frozen(eq=False)
@@ -82,15 +82,12 @@ class Heap:
 
     def address_of(self, node: int) -> int:
         """Return the address of the object that a node is."""
-        return int(self.objects.things.addresses[node])
+        return int(self.objects.addresses[node])
 
     @cached_property
     def sizes(self) -> Numbers:
-        """Bytes of each node, as ``sys.getsizeof`` has it; frames have none."""
-        sizes = np.zeros(self.root + 1, np.int64)
-        for row, nodes in self.objects.by_type():
-            sizes[nodes] = self.objects.sizes.of(row, self.objects.things.chosen(nodes))
-        return sizes
+        """Bytes of each object, as ``sys.getsizeof`` has it."""
+        return self.objects.sizes()
 
     @cached_property
     def parents(self) -> Nodes:
@@ -100,15 +97,14 @@ class Heap:
     @cached_property
     def reverse(self) -> Graph:
         """The graph with each edge turned around."""
-        counts = np.diff(self.graph.offsets)
-        sources = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-        return Graph.of(self.graph.targets, sources, len(counts))
+        return self.graph.turned()
 
     @cached_property
     def dominators(self) -> Dominators:
         """What keeps each node alive, alone."""
         found = Dominators(*np.empty((2, self.root + 1), np.int32))
-        graph, reverse = self.graph, self.reverse
+        graph = self.graph
+        reverse = graph.turned()  # which is not kept: it is as large as the graph
         _graphs.dominators(
             graph.offsets,
             graph.targets,
@@ -123,7 +119,10 @@ class Heap:
     @cached_property
     def retained(self) -> Numbers:
         """Bytes that would be free without each node: its own, and those of what it dominates."""
-        return self.dominators.add_up(self.sizes)
+        totals = np.zeros(self.root + 1, np.int64)  # frames have none of their own
+        totals[: len(self.sizes)] = self.sizes
+        self.dominators.add_up(totals)
+        return totals
 
 
 def read_heap(python: Python) -> Heap:
@@ -133,59 +132,54 @@ def read_heap(python: Python) -> Heap:
 
 def heap_of(python: Python, objects: HeapObjects) -> Heap:
     """Find the references of every object that was found of a dumped Python, and the roots."""
-    index = ObjectIndex(objects.things.addresses)
+    index = ObjectIndex(objects.addresses)
     layouts = TypeLayouts(python, objects.words, objects.types, objects.names)
-    edges = find_references(objects, index, layouts)
     modules = find_modules(python)
     frames = tuple(find_frames(python))
     count = len(objects.rows)
     root = count + len(frames)
-    external = _references(objects) - np.bincount(edges.targets, minlength=count)
-    variables = _of_frames(python, objects, index, frames)
-    graph = Graph.of(
-        np.concatenate([edges.sources, variables.sources]),
-        np.concatenate([edges.targets, variables.targets]),
-        root + 1,
-    )
     roots = np.concatenate([_nodes_of(index, modules), np.arange(count, root, dtype=np.int32)])
-    reached = _shortest(_rooted(graph, roots), root)[:count] >= 0
-    held = np.flatnonzero(~reached & (external > 0)).astype(np.int32)
-    for table in held[are_interned(layouts, objects.things.chosen(held))]:
+    edges = chain(
+        find_references(objects, index, layouts),
+        _of_frames(python, objects, index, frames),
+        [Edges(np.full(len(roots), root, np.int32), roots)],
+    )
+    graph = Graph.of(edges, root + 1)
+    held = _held_by_native(objects, graph, root)
+    for table in held[are_interned(layouts, objects.things(held))]:
         graph.targets[graph.offsets[table] : graph.offsets[table + 1]] = table
-    graph = _rooted(graph, np.concatenate([roots, held]))
+    graph.append(held)
     return Heap(python, objects, index, layouts, modules, frames, graph, held)
 
 
-def _references(objects: HeapObjects) -> Numbers:
-    """Return the counts of references; of immortal objects something large."""
-    return (objects.things.word() & _REFERENCES).view(np.int64)
+def _held_by_native(objects: HeapObjects, graph: Graph, root: int) -> Nodes:
+    """Return what no root leads to, and what has more references than were found."""
+    unreached = np.flatnonzero(_shortest(graph, root)[: len(objects.rows)] < 0)
+    found = np.zeros(root + 1, np.uint32)
+    _graphs.count(graph.targets, found)
+    return unreached[_references(objects, unreached) > found[unreached]].astype(np.int32)
+
+
+def _references(objects: HeapObjects, which: Numbers) -> Numbers:
+    """Return the counts of references of some; of immortal objects something large."""
+    return (objects.things(which).word() & _REFERENCES).view(np.int64)
 
 
 def _of_frames(
     python: Python, objects: HeapObjects, index: ObjectIndex, frames: tuple[FrameRoot, ...]
-) -> Edges:
-    """Return the edges from frames to their variables, and what is on their stacks."""
+) -> Iterator[Edges]:
+    """Yield the edges from frames to their variables, and what is on their stacks."""
     kind = Kind(objects.words, python, 0, 0)
     addresses = np.array([frame.address for frame in frames], np.uint64)
     part = part_of_frames(kind, addresses, np.ones(len(frames), np.bool_))
-    sources, targets = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
     for owners, places in words_of(part, objects.words.size // 8):
         which, found = index.within(references_in(objects.words, part, places))
-        sources.append((len(objects.rows) + owners[which]).astype(np.int32))
-        targets.append(found)
-    return Edges(np.concatenate(sources), np.concatenate(targets))
+        yield Edges((len(objects.rows) + owners[which]).astype(np.int32), found)
 
 
 def _nodes_of(index: ObjectIndex, modules: tuple[ModuleRoot, ...]) -> Nodes:
     pairs = [(module.address, module.variables) for module in modules]
     return index.within(np.array(pairs, np.uint64).reshape(-1))[1]
-
-
-def _rooted(graph: Graph, roots: Nodes) -> Graph:
-    """Return the graph with edges from its last node, which has none yet."""
-    offsets = graph.offsets.copy()
-    offsets[-1] += len(roots)
-    return Graph(offsets, np.concatenate([graph.targets, roots]))
 
 
 def _shortest(graph: Graph, root: int) -> Nodes:

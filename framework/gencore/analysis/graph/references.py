@@ -1,15 +1,15 @@
 """The graph of references between the objects of a dumped Python."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis import _graphs
+from gencore.analysis import _blocks, _graphs
 from gencore.analysis.graph.object_index import ObjectIndex
-from gencore.analysis.graph.parts import Part, TypeLayouts
+from gencore.analysis.graph.parts import Part, TypeLayouts, part_of_members
 from gencore.analysis.heap.heap_search import HeapObjects
 from gencore.analysis.interpreter.words import Addresses, Words
 
@@ -36,27 +36,45 @@ class Edges:
 class Graph:
     """Edges by node: those of node n are `targets[offsets[n]:offsets[n + 1]]`."""
 
-    offsets: Numbers
+    offsets: NDArray[np.uint32]
     targets: Nodes
 
     @classmethod
-    def of(cls, sources: Nodes, targets: Nodes, nodes: int) -> "Graph":
+    def of(cls, parts: Iterable[Edges], nodes: int) -> "Graph":
         """Sort edges by their sources; those of one source stay in their order."""
-        graph = cls(np.empty(nodes + 1, np.int64), np.empty(len(targets), np.int32))
-        _graphs.group(sources, targets, graph.offsets, graph.targets)
-        return graph
+        parts = list(parts)
+        offsets = np.zeros(nodes + 1, np.uint32)
+        for part in parts:
+            _graphs.count(part.sources, offsets)
+        np.cumsum(offsets, dtype=np.uint32, out=offsets)
+        targets = np.empty(offsets[-1], np.int32)
+        while parts:
+            part = parts.pop()
+            _graphs.distribute(part.sources, part.targets, offsets, targets)
+        return cls(offsets, targets)
+
+    def append(self, targets: Nodes) -> None:
+        """Append edges, from the last node."""
+        first = len(self.targets)
+        self.targets.resize(first + len(targets), refcheck=False)  # which copies nothing large
+        self.targets[first:] = targets
+        self.offsets[-1] = len(self.targets)
+
+    def turned(self) -> "Graph":
+        """Return the graph with each edge turned around."""
+        turned = Graph(np.empty_like(self.offsets), np.empty(len(self.targets), np.int32))
+        _graphs.turn(self.offsets, self.targets, turned.offsets, turned.targets)
+        return turned
 
 
-def find_references(objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts) -> Edges:
-    """Return every reference from one object to another, as often as there is one.
+def find_references(
+    objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts
+) -> Iterator[Edges]:
+    """Yield every reference from one object to another, as often as there is one.
 
     References to the type of an object are left out.
     """
-    found = list(_Collecting(objects, index).edges(layouts))
-    return Edges(
-        np.concatenate([sources for sources, _ in found] or [np.zeros(0, np.int32)]),
-        np.concatenate([targets for _, targets in found] or [np.zeros(0, np.int32)]),
-    )
+    return _Collecting(objects, index).edges(layouts)
 
 
 class _Collecting:
@@ -64,26 +82,47 @@ class _Collecting:
         self._objects, self._index = objects, index
         self._left = objects.words.size // 4
         """Words that are still read: each has one owner, unless the core is hostile."""
+        self._sources, self._targets = np.empty((2, _PIECE), np.int32)
 
-    def edges(self, layouts: TypeLayouts) -> Iterator[tuple[Nodes, Nodes]]:
+    def edges(self, layouts: TypeLayouts) -> Iterator[Edges]:
         for row, nodes in self._objects.by_type():
             owned = layouts.of(row)
-            for first in range(0, len(nodes), _PIECE):
+            for first in range(0, len(nodes) if owned.has_references else 0, _PIECE):
                 piece = nodes[first : first + _PIECE]
-                things = self._objects.things.chosen(piece)
-                for member in owned.members:
-                    yield self._edges(piece, things.word(member))
+                things = self._objects.things(piece)
+                for offset in owned.members:
+                    yield from self._of_part(piece, part_of_members(things, offset))
                 for part in owned.parts(things):
                     yield from self._of_part(piece, part)
 
-    def _of_part(self, nodes: Nodes, part: Part) -> Iterator[tuple[Nodes, Nodes]]:
+    def _of_part(self, nodes: Nodes, part: Part) -> Iterator[Edges]:
+        """Yield the references in a part: those in the core itself are found in C."""
+        tables = (*self._objects.words.tables, *self._index.tables)
+        tags = int(~_TAGS) if part.way == "local" else 0
+        counts = np.minimum(part.counts, self._left)
+        if counts.sum(dtype=np.float64) > self._left:
+            yield from self._of_rows(nodes, part)
+            return
+        self._left -= int(counts.sum())
+        columns = nodes[part.owners], part.begins, counts
+        layout = part.stride, part.width, tags
+        found = self._sources, self._targets, np.empty(len(counts), np.int64)
+        row = word = 0
+        while row < len(counts):
+            row, word, count, others = _blocks.references(
+                *tables, *columns, *layout, row, word, *found
+            )
+            yield Edges(self._sources[:count].copy(), self._targets[:count].copy())
+            if others:
+                yield from self._of_rows(nodes, part.chosen(found[2][:others]))
+
+    def _of_rows(self, nodes: Nodes, part: Part) -> Iterator[Edges]:
+        """Yield the same, wherever the words are, as far as so many may be read."""
         for owners, places in words_of(part, self._left):
             self._left -= len(places)
-            yield self._edges(nodes[owners], references_in(self._objects.words, part, places))
-
-    def _edges(self, nodes: Nodes, words: Addresses) -> tuple[Nodes, Nodes]:
-        places, targets = self._index.within(words)
-        return nodes[places], targets
+            words = references_in(self._objects.words, part, places)
+            which, targets = self._index.within(words)
+            yield Edges(nodes[owners][which], targets)
 
 
 def references_in(words: Words, part: Part, places: Addresses) -> Addresses:

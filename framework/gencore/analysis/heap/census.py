@@ -7,12 +7,13 @@ needed: neither symbols nor the collector's lists, which lack half of the object
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.heap.heap_search import Allocator, HeapSearch
+from gencore.analysis.heap.heap_search import Allocator, Found, HeapSearch
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
 from gencore.analysis.heap.sizes import Sizes
 from gencore.analysis.heap.type_objects import TypeTable
@@ -22,6 +23,9 @@ from gencore.analysis.interpreter.words import Addresses, Run, Things
 __all__ = ["Census", "Counting", "LargestObject", "MemoryUse", "TypeCount", "take_census"]
 
 Numbers = NDArray[np.int64]
+
+_VARYING: Final = -1
+"""The size of each object of a type, if they differ."""
 
 
 @attrs.frozen
@@ -97,16 +101,14 @@ class Counting:
         self._used = self._in_pools = 0
         self._allocator: Allocator = "unknown"
 
-    def found(self) -> Iterator[tuple[Things, Numbers]]:
-        """Yield what `HeapSearch.found` does, of which each is counted."""
+    def found(self) -> Iterator[Found]:
+        """Yield what `HeapSearch.found` does, with sizes; each object is counted."""
         for blocks, things, rows, allocated in self._search.in_pools():
             self._used += blocks
-            self._tally.add(things, rows, allocated)
-            yield things, rows
+            yield Found(things, rows, self._tally.add(things, rows, allocated))
         self._in_pools = self._tally.allocated_bytes
         self._allocator, (things, rows, allocated) = self._search.outside()
-        self._tally.add(things, rows, allocated)
-        yield things, rows
+        yield Found(things, rows, self._tally.add(things, rows, allocated))
 
     def census(self) -> Census:
         """Return what was counted, when all was found."""
@@ -146,34 +148,38 @@ class _Tally:
         """Bytes of all blocks and chunks so far."""
         return int(self._allocated.sum())
 
-    def add(self, things: Things, rows: Numbers, allocated: Numbers) -> None:
-        """Count objects of the types in some rows."""
+    def add(self, things: Things, rows: Numbers, allocated: Numbers) -> Numbers:
+        """Count objects of the types in some rows; return their sizes."""
         self._allocated += np.bincount(rows, allocated, len(self._types)).astype(np.int64)
         counts = np.bincount(rows, minlength=len(self._types))
         self._counts += counts
-        varying = np.zeros(len(counts), np.bool_)
+        each = np.full(len(counts), _VARYING)
         for row in map(int, np.flatnonzero(counts)):
             size = self._sizes.of_each(row)
             if size is None:
-                varying[row] = True
                 continue
+            each[row] = size
             self._bytes[row] += int(counts[row]) * size
             if size > self._least_of_largest():
                 of_type = things.addresses[np.flatnonzero(rows == row)[: self._top]]
                 self._note_largest(row, of_type, np.full(len(of_type), size))
-        chosen = np.flatnonzero(varying[rows])
-        self._add_varying(things.chosen(chosen), rows[chosen])
+        sizes = each[rows]
+        varying = np.flatnonzero(sizes == _VARYING)
+        sizes[varying] = self._add_varying(things.chosen(varying), rows[varying])
+        return sizes
 
-    def _add_varying(self, things: Things, rows: Numbers) -> None:
-        """Add the sizes of objects that are not the same for all of a type."""
+    def _add_varying(self, things: Things, rows: Numbers) -> Numbers:
+        """Add the sizes of objects that are not the same for all of a type; return them."""
+        found = np.empty(len(rows), np.int64)
         order = np.argsort(rows.astype(np.uint16), kind="stable")
         borders = np.flatnonzero(np.diff(rows[order])) + 1
         for chosen in np.split(order, borders) if len(order) else ():
             row = int(rows[chosen[0]])
-            sizes = self._sizes.of(row, things.chosen(chosen))
+            sizes = found[chosen] = self._sizes.of(row, things.chosen(chosen))
             self._bytes[row] += int(sizes.sum())
             if sizes.max() > self._least_of_largest():
                 self._note_largest(row, things.addresses[chosen], sizes)
+        return found
 
     def _least_of_largest(self) -> int:
         return self._largest[-1][0] if len(self._largest) == self._top else -1

@@ -1,12 +1,13 @@
 """Finds the Python objects of a dumped process, one by one: in pools, and in chunks of malloc."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Any, Final, Generic, Literal, TypeVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis import _graphs
 from gencore.analysis.heap.chunks import (
     ChunkLayout,
     LargeObjects,
@@ -21,9 +22,10 @@ from gencore.analysis.heap.type_objects import TypeTable, find_types, names_of
 from gencore.analysis.interpreter.python import Python
 from gencore.analysis.interpreter.words import Addresses, Things, Words
 
-__all__ = ["Allocator", "HeapObjects", "HeapSearch", "find_objects"]
+__all__ = ["Allocator", "Found", "HeapObjects", "HeapSearch", "find_objects"]
 
 Numbers = NDArray[np.int64]
+_Number = TypeVar("_Number", np.int32, np.int64, np.uint64)
 Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
 
 _DEBUG_HEAD: Final = 16
@@ -31,8 +33,21 @@ _DEBUG_HEAD: Final = 16
 _DEBUG_TAIL: Final = 8
 """Bytes that it puts behind one, of the pattern too."""
 _PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
+_PIECE: Final = 1 << 16
+"""Objects that are looked at together, so that they stay in the processor's cache."""
 _FEWEST_LARGE, _FEWEST = 100, 5000
 """Objects that a Python has in chunks, beside pools and without, as soon as it has started."""
+
+
+@attrs.frozen(eq=False)
+class Found:
+    """Objects that are found together."""
+
+    things: Things
+    rows: Numbers
+    """Of their types."""
+    sizes: Numbers | None = None
+    """None if they were not needed yet."""
 
 
 @attrs.frozen(eq=False)
@@ -43,34 +58,84 @@ class HeapObjects:
     types: TypeTable
     names: list[str]
     """Of the types, qualified."""
-    sizes: Sizes
-    things: Things
+    sizes_by_type: Sizes
+    addresses: Addresses
     rows: NDArray[np.int32]
     """The row in `types` of each object's type."""
+    known_sizes: Numbers | None
 
     @classmethod
-    def of(cls, search: "HeapSearch", found: Iterable[tuple[Things, Numbers]]) -> "HeapObjects":
-        """Return what a search has found: objects together, and the rows of their types."""
-        pairs = [(things, rows.astype(np.int32)) for things, rows in found]
-        things, rows = zip(*pairs, strict=True)
-        joined = Things(
-            np.concatenate([part.addresses for part in things]),
-            np.concatenate([part.places for part in things]),
-            search.words.core,
+    def of(cls, search: "HeapSearch", found: Iterable[Found]) -> "HeapObjects":
+        """Return what a search has found."""
+        room = int(search.pools.used.sum())
+        addresses, rows = _Column(np.uint64, room), _Column(np.int32, room)
+        sizes = _Column(np.int64, room)
+        for part in found:
+            addresses.append(part.things.addresses)
+            rows.append(part.rows)
+            if part.sizes is not None:
+                sizes.append(part.sizes)
+        types, names, known = search.types, search.names, sizes.whole()
+        complete = len(known) == len(addresses.whole())
+        return cls(
+            search.words,
+            types,
+            names,
+            search.sizes,
+            addresses.whole(),
+            rows.whole(),
+            known if complete else None,
         )
-        types, names, sizes = search.types, search.names, search.sizes
-        return cls(search.words, types, names, sizes, joined, np.concatenate(rows))
+
+    def things(self, which: NDArray[np.int64] | NDArray[np.int32]) -> Things:
+        """Return some of them, by their numbers, to read what they have."""
+        return self.words.things(self.addresses[which])[0]
+
+    def sizes(self) -> Numbers:
+        """Return the bytes of each, as ``sys.getsizeof`` has it."""
+        if self.known_sizes is not None:
+            return self.known_sizes
+        sizes = np.empty(len(self.rows), np.int64)
+        for row, numbers in self.by_type():
+            sizes[numbers] = self.sizes_by_type.of(row, self.things(numbers))
+        return sizes
 
     def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
         """Yield each row that has objects, and the numbers of these."""
-        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
-        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
-        for row in np.flatnonzero(np.diff(ends, prepend=0)):
-            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
+        borders, order = np.zeros(len(self.types) + 1, np.uint32), np.empty_like(self.rows)
+        _graphs.count(self.rows, borders)
+        np.cumsum(borders, dtype=np.uint32, out=borders)
+        for first in reversed(range(0, len(self.rows), _PIECE)):
+            rows = self.rows[first : first + _PIECE]
+            numbers = np.arange(first, first + len(rows), dtype=np.int32)
+            _graphs.distribute(rows, numbers, borders, order)
+        for row in np.flatnonzero(np.diff(borders)):
+            yield int(row), order[borders[row] : borders[row + 1]]
+
+
+class _Column(Generic[_Number]):
+    """An array to which more is appended, so large that a copy of it would be too much."""
+
+    def __init__(self, kind: type[_Number], room: int) -> None:
+        self._values: NDArray[_Number] = np.empty(room, kind)
+        self._count = 0
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Append values, of which there are seldom more than there is room for."""
+        end = self._count + len(values)
+        if end > len(self._values):
+            self._values.resize(end, refcheck=False)
+        self._values[self._count : end] = values
+        self._count = end
+
+    def whole(self) -> NDArray[_Number]:
+        """Return all; nothing may be appended then."""
+        values: NDArray[_Number] = self._values[: self._count]
+        return values
 
 
 def find_objects(python: Python) -> HeapObjects:
-    """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
+    """Return the objects of a dumped Python one by one: some 20 bytes of memory for each."""
     search = HeapSearch(python)
     return HeapObjects.of(search, search.found())
 
@@ -97,11 +162,11 @@ class HeapSearch:
             things, rows = self._recognition.objects(blocks, size)
             yield size * len(blocks), things, rows, np.full(len(rows), size)
 
-    def found(self) -> Iterator[tuple[Things, Numbers]]:
-        """Yield the objects that are found together, and the rows of their types."""
-        yield from ((things, rows) for _, things, rows, _ in self.in_pools())
+    def found(self) -> Iterator[Found]:
+        """Yield all objects."""
+        yield from (Found(things, rows) for _, things, rows, _ in self.in_pools())
         _, (things, rows, _) = self.outside()
-        yield things, rows
+        yield Found(things, rows)
 
     def objects_in(self, blocks: Addresses, size: int) -> Things:
         """Return the objects in some blocks of one size, wherever they begin in these."""

@@ -117,6 +117,11 @@ class Words:
         there = places >= 0
         return Things(addresses[there], places[there], self.core), there
 
+    @property
+    def tables(self) -> tuple[Addresses, NDArray[np.int32], NDArray[np.int32]]:
+        """What `gencore.analysis._blocks` looks up addresses in: the core, and its pages."""
+        return (self.core, *self._table.levels)
+
     def _anywhere(self, addresses: Addresses) -> tuple[Addresses, Mask]:
         """Return the same of memory that is not in the table."""
         values, there = np.zeros(len(addresses), np.uint64), np.zeros(len(addresses), np.bool_)
@@ -180,6 +185,11 @@ class _PageTable:
                 table[first : first + count] = np.arange(number, number + count)
                 start, number = start + count, number + count
         self._tables = np.concatenate(tables)
+
+    @property
+    def levels(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The regions, and the pages of all of them."""
+        return self._regions, self._tables
 
     def places_of(self, core: Addresses, addresses: Addresses) -> NDArray[np.int64]:
         """Return which word of the core is at each address, or -1."""

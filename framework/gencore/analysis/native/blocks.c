@@ -29,9 +29,14 @@ enum {
 	REGION_PAGES = 1 << (LOG2_REGION - LOG2_PAGE),
 	LOG2_OBJECT = 4, /* of the alignment of objects */
 	LOG2_INDEXED = 14,
-	INDEXED_OBJECTS = 1 << (LOG2_INDEXED - LOG2_OBJECT),
+	LOG2_GROUP = 6, /* of objects whose bits are one word */
+	GROUP_OBJECTS = 1 << LOG2_GROUP,
+	INDEXED_GROUPS = 1 << (LOG2_INDEXED - LOG2_OBJECT - LOG2_GROUP),
 	INDEXED_PAGES = 1 << (LOG2_REGION - LOG2_INDEXED),
+	MOST_STRIDE = 16,
 };
+
+#define MOST_WORDS ((int64_t)1 << 44) /* that a process can have */
 
 /* Of a file, in which they may begin anywhere. */
 struct words {
@@ -178,12 +183,14 @@ static int64_t place_of(const struct words *core, const struct pages *pages, uin
 
 /* Which object begins at an address: see ObjectIndex of object_index.py. */
 struct index {
-	const int32_t *directory, *pages, *slots;
-	int64_t region_count, page_count, slot_count;
+	const int32_t *directory, *pages;
+	uint64_t *bits;
+	int32_t *ranks, *numbers;
+	int64_t region_count, page_count, group_count, object_count;
 };
 
-/* Return the number of the object that begins at an address, -1 if there is none. */
-static int32_t number_of(const struct index *index, uint64_t address)
+/* Return the group of an address, -1 if it has none: no object is in the first page. */
+static int64_t group_of(const struct index *index, uint64_t address)
 {
 	uint64_t region = address >> LOG2_REGION;
 	int64_t at;
@@ -192,11 +199,158 @@ static int32_t number_of(const struct index *index, uint64_t address)
 		return -1;
 	at = (int64_t)index->directory[region] * INDEXED_PAGES +
 	     (int64_t)(address >> LOG2_INDEXED & (INDEXED_PAGES - 1));
-	if (at < 0 || at >= index->page_count)
+	if (at < 0 || at >= index->page_count || index->pages[at] <= 0)
 		return -1;
-	at = (int64_t)index->pages[at] * INDEXED_OBJECTS +
-	     (int64_t)(address >> LOG2_OBJECT & (INDEXED_OBJECTS - 1));
-	return at < 0 || at >= index->slot_count ? -1 : index->slots[at];
+	at = (int64_t)index->pages[at] * INDEXED_GROUPS +
+	     (int64_t)(address >> (LOG2_OBJECT + LOG2_GROUP) & (INDEXED_GROUPS - 1));
+	return at >= index->group_count ? -1 : at;
+}
+
+/* As a processor counts them that need not have an instruction for it. */
+static int32_t count_bits(uint64_t bits)
+{
+	bits -= bits >> 1 & 0x5555555555555555;
+	bits = (bits & 0x3333333333333333) + (bits >> 2 & 0x3333333333333333);
+	bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0f;
+	return (int32_t)(bits * 0x0101010101010101 >> 56);
+}
+
+static uint64_t bit_of(uint64_t address)
+{
+	return (uint64_t)1 << (address >> LOG2_OBJECT & (GROUP_OBJECTS - 1));
+}
+
+/* Return how many objects lie in front of the one in a group, -1 if there is none. */
+static int64_t rank_of(const struct index *index, int64_t group, uint64_t bit)
+{
+	int64_t rank;
+
+	if (!(index->bits[group] & bit))
+		return -1;
+	rank = index->ranks[group] + count_bits(index->bits[group] & (bit - 1));
+	return rank < 0 || rank >= index->object_count ? -1 : rank;
+}
+
+/* Return the number of the object that begins at an address, -1 if there is none. */
+static int32_t number_of(const struct index *index, uint64_t address)
+{
+	int64_t group = group_of(index, address);
+	int64_t rank = group < 0 ? -1 : rank_of(index, group, bit_of(address));
+
+	return rank < 0 ? -1 : index->numbers[rank];
+}
+
+static void mark_objects(const struct index *index, const struct words *addresses)
+{
+	int64_t object, group;
+
+	for (object = 0; object < addresses->count; object++) {
+		uint64_t address = word_at(addresses, object);
+
+		group = group_of(index, address);
+		if (group >= 0)
+			index->bits[group] |= bit_of(address);
+	}
+}
+
+static void add_up_ranks(const struct index *index)
+{
+	int64_t group;
+	int32_t rank = 0;
+
+	for (group = 0; group < index->group_count; group++) {
+		index->ranks[group] = rank;
+		rank += count_bits(index->bits[group]);
+	}
+}
+
+static void number_objects(const struct index *index, const struct words *addresses)
+{
+	int64_t object;
+
+	for (object = 0; object < addresses->count; object++) {
+		uint64_t address = word_at(addresses, object);
+		int64_t group = group_of(index, address);
+		int64_t rank = group < 0 ? -1 : rank_of(index, group, bit_of(address));
+
+		if (rank >= 0)
+			index->numbers[rank] = (int32_t)object;
+	}
+}
+
+/* Words that objects own, row by row, as Part of parts.py has them, and how far they were read. */
+struct part {
+	const int32_t *owners;
+	const uint64_t *begins;
+	const int64_t *counts;
+	int64_t rows, row, word;
+	int64_t stride, width;
+	uint64_t tags; /* bits that are not the address's */
+};
+
+static uint64_t address_in_part(const struct part *part, int64_t word)
+{
+	int64_t offset = word / part->width * part->stride + word % part->width;
+
+	return part->begins[part->row] + (uint64_t)offset * WORD;
+}
+
+/* Say whether the core has all of a row: its first and last word, and the pages between them. */
+static int has_row(const struct words *core, const struct pages *pages, const struct part *part)
+{
+	uint64_t address = part->begins[part->row];
+	uint64_t last = address_in_part(part, part->counts[part->row] - 1);
+
+	if (last < address || place_of(core, pages, last) < 0)
+		return 0;
+	for (; address < last; address = (address | (PAGE_WORDS * WORD - 1)) + 1)
+		if (place_of(core, pages, address) < 0)
+			return 0;
+	return 1;
+}
+
+/* References from the objects sources to the objects targets, and rows that the core has not. */
+struct found {
+	int32_t *sources, *targets;
+	int64_t *rest;
+	int64_t count, room, rest_count;
+};
+
+/* Find the references in the row that is next, until there is no room for more. */
+static void find_in_row(const struct words *core, const struct pages *pages,
+			const struct index *index, struct part *part, struct found *found)
+{
+	int64_t words = part->counts[part->row];
+
+	for (; part->word < words && found->count < found->room; part->word++) {
+		int64_t place = place_of(core, pages, address_in_part(part, part->word));
+		int32_t number = place < 0 ? -1 :
+			number_of(index, word_at(core, place) & ~part->tags);
+
+		if (number < 0)
+			continue;
+		found->sources[found->count] = part->owners[part->row];
+		found->targets[found->count++] = number;
+	}
+	if (part->word >= words) {
+		part->row++;
+		part->word = 0;
+	}
+}
+
+static void find_in_part(const struct words *core, const struct pages *pages,
+			 const struct index *index, struct part *part, struct found *found)
+{
+	while (part->row < part->rows && found->count < found->room) {
+		int64_t words = part->counts[part->row];
+
+		if (words <= 0)
+			part->row++;
+		else if (words <= MOST_WORDS && (part->word || has_row(core, pages, part)))
+			find_in_row(core, pages, index, part, found);
+		else
+			found->rest[found->rest_count++] = part->row++;
+	}
 }
 
 static void release(Py_buffer *buffers, int count)
@@ -214,6 +368,14 @@ static PyObject *unsound(void)
 static struct words words_of(const Py_buffer *file)
 {
 	return (struct words){file->buf, file->len / WORD};
+}
+
+/* Of five buffers; return 0 if the lengths of the last three do not agree. */
+static int read_index(const Py_buffer *b, struct index *index)
+{
+	*index = (struct index){b[0].buf, b[1].buf, b[2].buf, b[3].buf, b[4].buf,
+				b[0].len / ROW, b[1].len / ROW, b[2].len / WORD, b[4].len / ROW};
+	return b[3].len / ROW == index->group_count && index->object_count <= INT32_MAX;
 }
 
 static PyObject *used_blocks(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -333,20 +495,42 @@ static PyObject *places_of(PyObject *Py_UNUSED(module), PyObject *arguments)
 	return Py_NewRef(Py_None);
 }
 
-static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
+static PyObject *index_objects(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
 	Py_buffer b[6];
+	struct words addresses;
+	struct index index;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*w*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]))
+		return NULL;
+	addresses = words_of(&b[0]);
+	if (!read_index(b + 1, &index) || index.object_count != addresses.count) {
+		release(b, 6);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	mark_objects(&index, &addresses);
+	add_up_ranks(&index);
+	number_objects(&index, &addresses);
+	Py_END_ALLOW_THREADS
+	release(b, 6);
+	return Py_NewRef(Py_None);
+}
+
+static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[8];
 	struct words words;
 	struct index index;
 	int64_t word, count = 0;
 
-	if (!PyArg_ParseTuple(arguments, "y*y*y*y*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5]))
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*w*w*", &b[0], &b[1], &b[2], &b[3], &b[4],
+			      &b[5], &b[6], &b[7]))
 		return NULL;
 	words = words_of(&b[0]);
-	index = (struct index){b[1].buf, b[2].buf, b[3].buf,
-			       b[1].len / ROW, b[2].len / ROW, b[3].len / ROW};
-	if (b[4].len / WORD != words.count || b[5].len / ROW != words.count) {
-		release(b, 6);
+	if (!read_index(b + 1, &index) || b[6].len / WORD != words.count ||
+	    b[7].len / ROW != words.count) {
+		release(b, 8);
 		return unsound();
 	}
 	Py_BEGIN_ALLOW_THREADS
@@ -355,12 +539,47 @@ static PyObject *numbers_of(PyObject *Py_UNUSED(module), PyObject *arguments)
 
 		if (number < 0)
 			continue;
-		((int64_t *)b[4].buf)[count] = word;
-		((int32_t *)b[5].buf)[count++] = number;
+		((int64_t *)b[6].buf)[count] = word;
+		((int32_t *)b[7].buf)[count++] = number;
 	}
 	Py_END_ALLOW_THREADS
-	release(b, 6);
+	release(b, 8);
 	return PyLong_FromLongLong(count);
+}
+
+static PyObject *references(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[14];
+	unsigned long long tags;
+	Py_ssize_t stride, width, row, word;
+	struct words core;
+	struct pages pages;
+	struct index index;
+	struct part part;
+	struct found found;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*y*y*nnKnnw*w*w*", &b[0], &b[1], &b[2],
+			      &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9], &b[10], &stride,
+			      &width, &tags, &row, &word, &b[11], &b[12], &b[13]))
+		return NULL;
+	core = words_of(&b[0]);
+	pages = (struct pages){b[1].buf, b[2].buf, b[1].len / ROW, b[2].len / ROW};
+	part = (struct part){b[8].buf, b[9].buf, b[10].buf, b[8].len / ROW, row, word,
+			     stride, width, tags};
+	found = (struct found){b[11].buf, b[12].buf, b[13].buf, 0, b[11].len / ROW, 0};
+	if (!read_index(b + 3, &index) || b[9].len / WORD != part.rows ||
+	    b[10].len / WORD != part.rows || b[12].len != b[11].len ||
+	    b[13].len / WORD != part.rows || width < 1 || stride < width ||
+	    stride > MOST_STRIDE || row < 0 || word < 0) {
+		release(b, 14);
+		return unsound();
+	}
+	Py_BEGIN_ALLOW_THREADS
+	find_in_part(&core, &pages, &index, &part, &found);
+	Py_END_ALLOW_THREADS
+	release(b, 14);
+	return Py_BuildValue("LLLL", (long long)part.row, (long long)part.word,
+			     (long long)found.count, (long long)found.rest_count);
 }
 
 static PyMethodDef methods[] = {
@@ -376,9 +595,17 @@ static PyMethodDef methods[] = {
 	{"places_of", places_of, METH_VARARGS,
 	 "places_of(core, addresses, regions, tables, places): fill the last with the number of the "
 	 "word of the core that is at each address, or -1."},
+	{"index_objects", index_objects, METH_VARARGS,
+	 "index_objects(addresses, directory, pages, bits, ranks, numbers): fill the last three, of "
+	 "which the first has only zeros, with which objects are where."},
 	{"numbers_of", numbers_of, METH_VARARGS,
-	 "numbers_of(words, directory, pages, slots, places, numbers): fill the last two with which "
-	 "words are addresses of objects, and the numbers of these; return how many."},
+	 "numbers_of(words, directory, pages, bits, ranks, numbers, places, found): fill the last two "
+	 "with which words are addresses of objects, and the numbers of these; return how many."},
+	{"references", references, METH_VARARGS,
+	 "references(core, regions, tables, directory, pages, bits, ranks, numbers, owners, begins, "
+	 "counts, stride, width, tags, row, word, sources, targets, rest): fill the last three with "
+	 "references in words of a part, from a row and word of it on, and with rows that the core "
+	 "has not. Return the row and word where it goes on, the number of references, and of rows."},
 	{NULL, NULL, 0, NULL},
 };
 

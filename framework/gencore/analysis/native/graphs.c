@@ -3,7 +3,7 @@
  * Graphs of millions of nodes: edges by node, shortest paths, dominators.
  *
  * A node is an index. A graph is two arrays: where the targets of each node begin, with one entry
- * more for the end, and the targets. Callers make them from a file of unknown origin, so each index
+ * more for the end, and the targets; it has fewer than 2^32 edges. Callers make them from a file of unknown origin, so each index
  * is checked before it is used; nothing else of that file gets here.
  *
  * Dominators: Georgiadis, Tarjan, Werneck, "Finding Dominators in Practice", 2006: Semi-NCA.
@@ -12,41 +12,60 @@
 #include <Python.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NONE (-1)
 
 struct graph {
 	int32_t nodes;
-	const int64_t *offsets;
+	const uint32_t *offsets;
 	const int32_t *targets;
 };
 
-/* Count, add up, distribute: what a counting sort does. Leaves offsets[n] as the end of n. */
-static int group_edges(const int32_t *sources, const int32_t *targets, int64_t edges,
-		       int64_t *offsets, int32_t nodes, int32_t *grouped)
+/* Add to the count of each node how often it is there. */
+static int count_nodes(const int32_t *nodes, int64_t length, uint32_t *counts, int64_t room)
 {
-	int64_t edge, begin = 0;
+	int64_t at;
+
+	for (at = 0; at < length; at++) {
+		if (nodes[at] < 0 || nodes[at] >= room)
+			return -1;
+		counts[nodes[at]]++;
+	}
+	return 0;
+}
+
+/*
+ * Put edges where their sources have room, from its end on, the last edge first: so they stay in
+ * their order, and where the room ended of a node of which all edges are there, it begins.
+ */
+static int distribute_edges(const int32_t *sources, const int32_t *targets, int64_t edges,
+			    uint32_t *ends, int64_t nodes, int32_t *grouped, int64_t room)
+{
+	while (edges--) {
+		int32_t source = sources[edges];
+
+		if (source < 0 || source >= nodes || !ends[source] || ends[source] > room)
+			return -1;
+		grouped[--ends[source]] = targets[edges];
+	}
+	return 0;
+}
+
+/* Make the offsets and targets of the graph with each edge turned around, of one that is sound. */
+static void turn_edges(const struct graph *graph, uint32_t *offsets, int32_t *targets)
+{
+	int64_t edge = graph->offsets[graph->nodes];
+	uint32_t end = 0;
 	int32_t node;
 
-	for (node = 0; node <= nodes; node++)
-		offsets[node] = 0;
-	for (edge = 0; edge < edges; edge++) {
-		if (sources[edge] < 0 || sources[edge] >= nodes)
-			return -1;
-		offsets[sources[edge]]++;
-	}
-	for (node = 0; node <= nodes; node++) {
-		int64_t count = offsets[node];
-
-		offsets[node] = begin;
-		begin += count;
-	}
-	for (edge = 0; edge < edges; edge++)
-		grouped[offsets[sources[edge]]++] = targets[edge];
-	for (node = nodes; node > 0; node--)
-		offsets[node] = offsets[node - 1];
-	offsets[0] = 0;
-	return 0;
+	memset(offsets, 0, ((size_t)graph->nodes + 1) * sizeof(*offsets));
+	count_nodes(graph->targets, edge, offsets, graph->nodes);
+	for (node = 0; node <= graph->nodes; node++)
+		offsets[node] = end += offsets[node];
+	for (node = graph->nodes - 1; node >= 0; node--)
+		while (edge > graph->offsets[node])
+			targets[--offsets[graph->targets[--edge]]] = node;
 }
 
 static int graph_is_sound(const struct graph *graph, int64_t edges)
@@ -76,7 +95,7 @@ static void walk_breadth_first(const struct graph *graph, int32_t root, int32_t 
 	parents[root] = root;
 	queue[tail++] = root;
 	while (head < tail) {
-		int64_t edge;
+		uint32_t edge;
 
 		node = queue[head++];
 		for (edge = graph->offsets[node]; edge < graph->offsets[node + 1]; edge++) {
@@ -91,61 +110,79 @@ static void walk_breadth_first(const struct graph *graph, int32_t root, int32_t 
 	parents[root] = NONE;
 }
 
-/* All but number and next_edge are indexed by, and hold, numbers in preorder. */
+/*
+ * All but number are indexed by, and hold, numbers in preorder. A leaf to which one edge leads is
+ * in none: what has the edge is its dominator. Half of a heap's objects are such.
+ */
 struct tree {
 	int32_t reached;
-	int32_t *number;   /* by node; NONE if the root does not lead to it */
+	int32_t *number;   /* by node; NONE if the root does not lead to it, or if it is such a leaf */
 	int32_t *node;
-	int32_t *parent;
+	int32_t *parent;   /* and of what is finished, an ancestor: see least_on_way() */
 	int32_t *semi;
 	int32_t *label;
-	int32_t *ancestor; /* NONE until its subtree is done */
-	int32_t *idom;
+	int32_t *idom;     /* the parent before it is known */
 };
 
-static void number_in_preorder(const struct graph *graph, int32_t root, struct tree *tree,
-			       int64_t *next_edge)
+static int is_single_leaf(const struct graph *graph, const struct graph *reverse, int32_t node)
 {
-	int32_t at = root;
+	return graph->offsets[node] == graph->offsets[node + 1] &&
+	       reverse->offsets[node + 1] - reverse->offsets[node] == 1;
+}
 
-	for (int32_t node = 0; node < graph->nodes; node++) {
+/* Return how many nodes have numbers at most. */
+static int32_t count_inner(const struct graph *graph, const struct graph *reverse, int32_t root)
+{
+	int32_t node, count = 1;
+
+	for (node = 0; node < graph->nodes; node++)
+		count += node != root && !is_single_leaf(graph, reverse, node);
+	return count;
+}
+
+static void number_in_preorder(const struct graph *graph, const struct graph *reverse, int32_t root,
+			       struct tree *tree, uint32_t *next_edge)
+{
+	int32_t at = 0;
+
+	for (int32_t node = 0; node < graph->nodes; node++)
 		tree->number[node] = NONE;
-		next_edge[node] = graph->offsets[node];
-	}
 	tree->number[root] = 0;
 	tree->node[0] = root;
 	tree->parent[0] = NONE;
 	tree->reached = 1;
-	for (;;) {
-		int32_t parent = tree->number[at];
-
-		if (next_edge[at] < graph->offsets[at + 1]) {
+	next_edge[0] = graph->offsets[root];
+	while (at != NONE) {
+		if (next_edge[at] < graph->offsets[tree->node[at] + 1]) {
 			int32_t target = graph->targets[next_edge[at]++];
 
-			if (tree->number[target] == NONE) {
+			if (tree->number[target] == NONE &&
+			    !is_single_leaf(graph, reverse, target)) {
 				tree->number[target] = tree->reached;
 				tree->node[tree->reached] = target;
-				tree->parent[tree->reached++] = parent;
-				at = target;
+				tree->parent[tree->reached] = at;
+				at = tree->reached++;
+				next_edge[at] = graph->offsets[target];
 			}
-		} else if (parent) {
-			at = tree->node[tree->parent[parent]];
 		} else {
-			return;
+			at = tree->parent[at];
 		}
 	}
 }
 
-/* Return the number with the least semidominator on the way to the root of its finished part. */
-static int32_t least_on_way(struct tree *tree, int32_t from, int32_t *way)
+/*
+ * Return the number with the least semidominator on the way to the root of its finished part: the
+ * numbers from finished on. The way gets shorter, which is what parents are changed for.
+ */
+static int32_t least_on_way(struct tree *tree, int32_t from, int32_t finished, int32_t *way)
 {
 	int32_t length = 0, at = from;
 
-	if (tree->ancestor[from] == NONE)
+	if (from < finished)
 		return from;
-	while (tree->ancestor[tree->ancestor[at]] != NONE) {
+	while (tree->parent[at] >= finished) {
 		way[length++] = at;
-		at = tree->ancestor[at];
+		at = tree->parent[at];
 	}
 	while (length) {
 		int32_t above = at;
@@ -153,7 +190,7 @@ static int32_t least_on_way(struct tree *tree, int32_t from, int32_t *way)
 		at = way[--length];
 		if (tree->semi[tree->label[above]] < tree->semi[tree->label[at]])
 			tree->label[at] = tree->label[above];
-		tree->ancestor[at] = tree->ancestor[above];
+		tree->parent[at] = tree->parent[above];
 	}
 	return tree->label[from];
 }
@@ -165,22 +202,21 @@ static void find_semidominators(const struct graph *reverse, struct tree *tree, 
 	for (at = 0; at < tree->reached; at++) {
 		tree->semi[at] = at;
 		tree->label[at] = at;
-		tree->ancestor[at] = NONE;
+		tree->idom[at] = tree->parent[at];
 	}
 	for (at = tree->reached - 1; at > 0; at--) {
 		int32_t node = tree->node[at];
-		int64_t edge;
+		uint32_t edge;
 
 		for (edge = reverse->offsets[node]; edge < reverse->offsets[node + 1]; edge++) {
 			int32_t from = tree->number[reverse->targets[edge]];
 
 			if (from == NONE)
 				continue;
-			from = tree->semi[least_on_way(tree, from, way)];
+			from = tree->semi[least_on_way(tree, from, at + 1, way)];
 			if (from < tree->semi[at])
 				tree->semi[at] = from;
 		}
-		tree->ancestor[at] = tree->parent[at];
 	}
 }
 
@@ -188,26 +224,37 @@ static void find_dominators(struct tree *tree)
 {
 	int32_t at;
 
-	tree->idom[0] = 0;
-	for (at = 1; at < tree->reached; at++) {
-		int32_t idom = tree->parent[at];
-
-		while (idom > tree->semi[at])
-			idom = tree->idom[idom];
-		tree->idom[at] = idom;
-	}
+	for (at = 1; at < tree->reached; at++)
+		while (tree->idom[at] > tree->semi[at])
+			tree->idom[at] = tree->idom[tree->idom[at]];
 }
 
-static void store_dominators(const struct tree *tree, int32_t nodes, int32_t *idoms, int32_t *order)
+/* Store the dominators of nodes in preorder, then those of the leaves that have no number. */
+static void store_dominators(const struct tree *tree, const struct graph *graph,
+			     const struct graph *reverse, int32_t *idoms, int32_t *order)
 {
-	int32_t at;
+	int32_t at, node, count = tree->reached;
 
-	for (at = 0; at < nodes; at++) {
-		idoms[at] = NONE;
-		order[at] = at < tree->reached ? tree->node[at] : NONE;
-	}
-	for (at = 1; at < tree->reached; at++)
+	for (node = 0; node < graph->nodes; node++)
+		idoms[node] = NONE;
+	order[0] = tree->node[0];
+	for (at = 1; at < tree->reached; at++) {
+		order[at] = tree->node[at];
 		idoms[tree->node[at]] = tree->node[tree->idom[at]];
+	}
+	for (node = 0; node < graph->nodes; node++) {
+		int32_t from;
+
+		if (tree->number[node] != NONE || !is_single_leaf(graph, reverse, node))
+			continue;
+		from = reverse->targets[reverse->offsets[node]];
+		if (tree->number[from] == NONE)
+			continue;
+		idoms[node] = from;
+		order[count++] = node;
+	}
+	while (count < graph->nodes)
+		order[count++] = NONE;
 }
 
 /* Add to each node what is below it in the tree that idoms are; -1 if an index is invalid. */
@@ -231,35 +278,30 @@ static int add_up(const int32_t *idoms, const int32_t *order, int32_t nodes, int
 static int dominate(const struct graph *graph, const struct graph *reverse, int32_t root,
 		    int32_t *idoms, int32_t *order)
 {
-	size_t count = (size_t)graph->nodes;
-	int32_t *arrays = calloc(count, 7 * sizeof(int32_t));
-	int64_t *next_edge = calloc(count, sizeof(int64_t));
+	size_t nodes = (size_t)graph->nodes;
+	size_t inner = (size_t)count_inner(graph, reverse, root);
+	int32_t *arrays = calloc(nodes + 5 * inner, sizeof(int32_t));
 	struct tree tree = {0};
 
-	if (!arrays || !next_edge) {
-		free(arrays);
-		free(next_edge);
+	if (!arrays)
 		return -1;
-	}
 	tree.number = arrays;
-	tree.node = arrays + count;
-	tree.parent = arrays + 2 * count;
-	tree.semi = arrays + 3 * count;
-	tree.label = arrays + 4 * count;
-	tree.ancestor = arrays + 5 * count;
-	tree.idom = arrays + 6 * count;
-	number_in_preorder(graph, root, &tree, next_edge);
+	tree.node = arrays + nodes;
+	tree.parent = tree.node + inner;
+	tree.semi = tree.parent + inner;
+	tree.label = tree.semi + inner;
+	tree.idom = tree.label + inner;
+	number_in_preorder(graph, reverse, root, &tree, (uint32_t *)idoms);
 	find_semidominators(reverse, &tree, idoms); /* as room for ways: it is not filled yet */
 	find_dominators(&tree);
-	store_dominators(&tree, graph->nodes, idoms, order);
+	store_dominators(&tree, graph, reverse, idoms, order);
 	free(arrays);
-	free(next_edge);
 	return 0;
 }
 
 static int32_t nodes_of(const Py_buffer *offsets)
 {
-	Py_ssize_t count = offsets->len / (Py_ssize_t)sizeof(int64_t) - 1;
+	Py_ssize_t count = offsets->len / (Py_ssize_t)sizeof(uint32_t) - 1;
 
 	return count < 1 || count >= INT32_MAX ? 0 : (int32_t)count;
 }
@@ -286,22 +328,54 @@ static void release(Py_buffer *buffers, int count)
 		PyBuffer_Release(&buffers[count]);
 }
 
-static PyObject *group(PyObject *Py_UNUSED(module), PyObject *arguments)
+static PyObject *count(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[2];
+	int failed;
+
+	if (!PyArg_ParseTuple(arguments, "y*w*", &b[0], &b[1]))
+		return NULL;
+	Py_BEGIN_ALLOW_THREADS
+	failed = count_nodes(b[0].buf, length_of(&b[0]), b[1].buf, length_of(&b[1]));
+	Py_END_ALLOW_THREADS
+	release(b, 2);
+	return failed ? unsound() : Py_NewRef(Py_None);
+}
+
+static PyObject *distribute(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
 	Py_buffer b[4];
-	PyObject *result = NULL;
-	int failed;
+	int failed = 1;
 
 	if (!PyArg_ParseTuple(arguments, "y*y*w*w*", &b[0], &b[1], &b[2], &b[3]))
 		return NULL;
-	if (!nodes_of(&b[2]) || b[0].len != b[1].len || b[0].len != b[3].len) {
+	if (b[0].len == b[1].len) {
+		Py_BEGIN_ALLOW_THREADS
+		failed = distribute_edges(b[0].buf, b[1].buf, length_of(&b[0]), b[2].buf,
+					  length_of(&b[2]), b[3].buf, length_of(&b[3]));
+		Py_END_ALLOW_THREADS
+	}
+	release(b, 4);
+	return failed ? unsound() : Py_NewRef(Py_None);
+}
+
+static PyObject *turn(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[4];
+	PyObject *result = NULL;
+	struct graph graph;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*w*w*", &b[0], &b[1], &b[2], &b[3]))
+		return NULL;
+	graph = graph_of(&b[0], &b[1]);
+	if (!graph.nodes || b[2].len != b[0].len || b[3].len != b[1].len ||
+	    !graph_is_sound(&graph, length_of(&b[1]))) {
 		result = unsound();
 	} else {
 		Py_BEGIN_ALLOW_THREADS
-		failed = group_edges(b[0].buf, b[1].buf, length_of(&b[0]), b[2].buf,
-				     nodes_of(&b[2]), b[3].buf);
+		turn_edges(&graph, b[2].buf, b[3].buf);
 		Py_END_ALLOW_THREADS
-		result = failed ? unsound() : Py_NewRef(Py_None);
+		result = Py_NewRef(Py_None);
 	}
 	release(b, 4);
 	return result;
@@ -379,8 +453,14 @@ static PyObject *add_up_totals(PyObject *Py_UNUSED(module), PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-	{"group", group, METH_VARARGS,
-	 "group(sources, targets, offsets, grouped): fill the last two with the edges by source."},
+	{"count", count, METH_VARARGS,
+	 "count(nodes, counts): add to the count of each node how often it is there."},
+	{"distribute", distribute, METH_VARARGS,
+	 "distribute(sources, targets, ends, grouped): put edges where there is room for those of "
+	 "their source, which ends where its edges begin then."},
+	{"turn", turn, METH_VARARGS,
+	 "turn(offsets, targets, reverse_offsets, reverse_targets): fill the last two with the graph "
+	 "with each edge turned around."},
 	{"breadth_first", breadth_first, METH_VARARGS,
 	 "breadth_first(offsets, targets, root, parents): fill the last with the node before each."},
 	{"dominators", dominators, METH_VARARGS,

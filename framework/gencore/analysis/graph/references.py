@@ -18,7 +18,7 @@ __all__ = ["Edges", "Graph", "find_references", "references_in", "words_of"]
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
 
-_PIECE: Final = 1 << 18
+_PIECE: Final = 1 << 16
 """Objects, or words, that are looked at together."""
 _TAGS: Final = np.uint64(~7 & 0xFFFFFFFFFFFFFFFF)
 """Frames have tags in the lowest bits of references, since 3.14."""
@@ -62,7 +62,7 @@ def find_references(objects: HeapObjects, index: ObjectIndex, layouts: TypeLayou
 class _Collecting:
     def __init__(self, objects: HeapObjects, index: ObjectIndex) -> None:
         self._objects, self._index = objects, index
-        self._left = objects.words.size // 4
+        self._left = sum(len(run.words) for run in objects.words.writable())
         """Words that are still read: each has one owner, unless the core is hostile."""
 
     def edges(self, layouts: TypeLayouts) -> Iterator[tuple[Nodes, Nodes]]:

@@ -4,6 +4,7 @@ A word is an unsigned 64-bit number at an address that is divisible by eight.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -130,6 +131,21 @@ class Words:
             words = self._runs[number].words
             values[here] = words.take((distance[here] >> np.uint64(3)).view(np.int64))
         return values, there
+
+    def room(self, addresses: Addresses) -> NDArray[np.int64]:
+        """Return how many words there are from each address on, before memory has a gap."""
+        if not len(self._runs):
+            return np.zeros(len(addresses), np.int64)
+        piece = np.maximum(np.searchsorted(self._starts, addresses, "right") - 1, 0)
+        there = addresses - self._starts[piece] < self._sizes[piece]
+        return np.where(there, self._ends[piece] - addresses, 0).view(np.int64) // _SIZE
+
+    @cached_property
+    def _ends(self) -> Addresses:
+        """Where the memory ends that each piece is part of: no gap is between two of these."""
+        ends = self._starts + self._sizes
+        last = np.flatnonzero(np.append(ends[:-1] != self._starts[1:], True))
+        return ends[last[np.searchsorted(last, np.arange(len(ends)))]]
 
     def writable(self) -> Iterator[Run]:
         """Yield what the process could write, in order of address."""

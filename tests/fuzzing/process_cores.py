@@ -41,9 +41,11 @@ from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
 PROGRAM = Path(__file__).with_name("process.py")
-QUESTIONS = {"stacks": ("locals",), "locks": (), "tasks": (), "why": ()}
+QUESTIONS = {"stacks": ("locals",), "why": ()}
 """The modules of `gencore.analysis.answers`, and what they are given, that each case is asked."""
 MORE_QUESTIONS = {
+    "locks": (),
+    "tasks": (),
     "heap": ("10",),
     "retained": ("10", "locals"),
     "objects": ("Order", "largest", "10"),
@@ -203,7 +205,7 @@ def _read_places(path):
         memory = Noting(Memory.of_core(core, path, path.parent))
         python = find_python(memory, core)
         for question in ("stacks", "locks", "tasks"):
-            _ask(question, QUESTIONS[question], python, core)
+            _ask(question, (QUESTIONS | MORE_QUESTIONS)[question], python, core)
         words = Words(memory)
         heads = [*find_pools(words).addresses.tolist()] * 4
         types = find_types(python, words, words.writable()).addresses.tolist()

@@ -258,7 +258,7 @@ def _blocks_of_deques(kind: Kind, things: Things) -> Iterator[_Blocks]:
     """
     left, block, at = things.number(SIZE_AT), things.word(24), np.clip(things.number(40), 0, 63)
     done, owners = np.zeros(len(things), np.int64), np.flatnonzero(left > 0)
-    passed, number, budget = block.copy(), 0, kind.words.size // _WORD
+    passed, number, budget = block.copy(), 0, kind.words.most_references
     while len(owners) and budget > 0:
         count = np.minimum(left[owners], _BLOCK_ITEMS - at[owners])
         begins = block[owners] + ((1 + at[owners]) * _WORD).view(np.uint64)

@@ -169,7 +169,7 @@ def _of_frames(
     addresses = np.array([frame.address for frame in frames], np.uint64)
     part = part_of_frames(kind, addresses, np.ones(len(frames), np.bool_))
     sources, targets = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
-    for owners, places in words_of(part, objects.words.size // 8):
+    for owners, places in words_of(part, objects.words.most_references):
         which, found = index.within(references_in(objects.words, part, places))
         sources.append((len(objects.rows) + owners[which]).astype(np.int32))
         targets.append(found)

@@ -62,8 +62,8 @@ def find_references(objects: HeapObjects, index: ObjectIndex, layouts: TypeLayou
 class _Collecting:
     def __init__(self, objects: HeapObjects, index: ObjectIndex) -> None:
         self._objects, self._index = objects, index
-        self._left = sum(len(run.words) for run in objects.words.writable())
-        """Words that are still read: each has one owner, unless the core is hostile."""
+        self._left = objects.words.most_references
+        """Words that are still read."""
 
     def edges(self, layouts: TypeLayouts) -> Iterator[tuple[Nodes, Nodes]]:
         for row, nodes in self._objects.by_type():

@@ -29,6 +29,7 @@ import attrs
 import numpy as np
 from tests.fuzzing import cores
 from tests.fuzzing.cases import Case
+from tests.fuzzing.damaged_copy import DamagedCopy
 from tests.fuzzing.readers import Finding
 
 from gencore.analysis import Memory, find_python
@@ -105,16 +106,14 @@ class Original:
     """The undamaged core, a copy to damage, and what each question takes."""
 
     core: Path
-    copy: Path
+    copy: DamagedCopy
     read_at: array
     """Offsets in the file of words that are read."""
     objects: tuple[int, ...]
     """Addresses of some."""
+    head: bytes
+    """What the core begins with."""
     costs: dict[str, Cost]
-
-    def word(self, place):
-        """Return the word of the core at an offset."""
-        return os.pread(_opened(self.core), 8, place)
 
 
 def make(seed):
@@ -129,8 +128,8 @@ def check(case):
     _damage(rng, original)
     for question, words in _questions(rng, original, case.seed):
         try:
-            told, cost = _read(original.copy, original.core.parent, question, words)
-            _compare(cost, original.costs[question], original.core.stat().st_size)
+            told, cost = _read(original.copy.path, original.core.parent, question, words)
+            _compare(cost, original.costs[question], original.copy.size)
         except Finding as error:
             raise Finding(f"{question}: {error}") from None
         said.append(f"{question}: {told}")
@@ -155,11 +154,6 @@ def _compare(cost, undamaged, size):
 
 
 @cache
-def _opened(path):
-    return os.open(path, os.O_RDONLY)
-
-
-@cache
 def _original():
     folder = os.environ.get("GENCORE_FUZZ_CORES")
     top = Path(folder or tempfile.mkdtemp(prefix="gencore-fuzz-cores-"))
@@ -181,7 +175,9 @@ def _original():
         if not path.exists():  # in a process of its own, so that this one stays small
             _in_child(lambda path=path, find=find: array("Q", find(core)).tofile(path.open("wb")))
         into.frombytes(path.read_bytes())
-    original = Original(core, copy, read_at, tuple(objects), {})
+    with core.open("rb") as file:
+        head = file.read(HEADERS)
+    original = Original(core, DamagedCopy(core, copy), read_at, tuple(objects), head, {})
     _import_all()
     for question, words in (QUESTIONS | MORE_QUESTIONS).items():
         asked = [str(objects[0]) if word == "ADDRESS" else word for word in words]
@@ -229,21 +225,19 @@ def _some_objects(path):
 
 
 def _damage(rng, original):
-    """Write the damaged copy."""
-    shutil.copyfile(original.core, original.copy)
-    size = original.core.stat().st_size
-    with original.copy.open("r+b") as file:
-        if rng.random() < HEADERS_TOO:
-            head = file.read(HEADERS)
-            for at, width in rng.choices(cores.fields(head), k=rng.choice((1, 1, 3, 10))):
-                file.seek(at)
-                file.write(_word(rng, original)[:width])
-        for _ in range(rng.choice((0, 1, 1, 5, 30, 300, 3000))):
-            often = rng.random() < READ_PLACES
-            file.seek(rng.choice(original.read_at) if often else rng.randrange(size // 8) * 8)
-            file.write(_word(rng, original))
-        if rng.random() < TRUNCATED:
-            file.truncate(rng.randrange(size))
+    """Damage the copy, of which nothing is left of the last case."""
+    copy, size = original.copy, original.copy.size
+    copy.restore()
+    if rng.random() < HEADERS_TOO:
+        head = original.head
+        for at, width in rng.choices(cores.fields(head), k=rng.choice((1, 1, 3, 10))):
+            copy.write(at, _word(rng, original)[:width])
+    for _ in range(rng.choice((0, 1, 1, 5, 30, 300, 3000))):
+        often = rng.random() < READ_PLACES
+        place = rng.choice(original.read_at) if often else rng.randrange(size // 8) * 8
+        copy.write(place, _word(rng, original))
+    if rng.random() < TRUNCATED:
+        copy.truncate(rng.randrange(size))
 
 
 def _word(rng, original):
@@ -256,7 +250,7 @@ def _word(rng, original):
     elif kind == 2:
         number = (1 << rng.choice((31, 32, 63, 64))) - 1 - rng.randrange(64)
     else:
-        known = original.word(rng.choice(original.read_at))
+        known = original.copy.word(rng.choice(original.read_at))
         number = int.from_bytes(known, "little") + rng.choice((0, 0, 0, 8, -16, 1))
     return struct.pack("<Q", number % (1 << 64))
 

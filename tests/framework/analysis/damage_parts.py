@@ -30,11 +30,16 @@ def read(path):
         return read_heap(find_python(memory, core)), memory
 
 
+def of_type(heap, name):
+    """Return the objects of a type."""
+    nodes = np.flatnonzero(heap.objects.rows == heap.layouts.row_of(name))
+    addresses = np.array([heap.address_of(node) for node in nodes], np.uint64)
+    return heap.objects.words.things(addresses)[0]
+
+
 def longest(heap, name):
     """Return the most words that an object of a type has."""
-    row = heap.layouts.row_of(name)
-    things = heap.objects.things.chosen(np.flatnonzero(heap.objects.rows == row))
-    parts = heap.layouts.of(row).parts(things)
+    parts = heap.layouts.of(heap.layouts.row_of(name)).parts(of_type(heap, name))
     return max((int(part.counts.max(initial=0)) for part in parts), default=0)
 
 
@@ -57,8 +62,7 @@ def changed(memory, path, copy, words):
 
 def largest(heap, name):
     """Return the address of the longest object of a type."""
-    rows = np.flatnonzero(heap.objects.rows == heap.layouts.row_of(name))
-    things = heap.objects.things.chosen(rows)
+    things = of_type(heap, name)
     return int(things.addresses[np.argmax(things.word(SIZE))])
 
 

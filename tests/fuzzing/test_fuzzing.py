@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.fuzzing import bundles, cases, commands, readers, rule, seeds, tars
+from tests.fuzzing.damaged_copy import DamagedCopy
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = seeds.CORPUS / "bundles"
@@ -45,6 +46,21 @@ def test_no_case_is_a_finding(mode, number):
 def test_a_seed_is_always_the_same_case():
     """Else a finding could not be repeated."""
     assert [cases.make(seed) for seed in range(50)] == [cases.make(seed) for seed in range(50)]
+
+
+def test_nothing_is_left_of_the_damage_of_the_last_case(tmp_path):
+    """Neither in words, nor at the end."""
+    path = tmp_path / "core"
+    path.write_bytes(bytes(range(256)) * 8000)
+    copy = DamagedCopy(path, tmp_path / "damaged")
+    for place in (0, 9, 12, 1_000_000, 2_047_992):
+        copy.write(place, b"damaged!"[: place % 7 + 1])
+    assert copy.path.read_bytes() != path.read_bytes()
+    copy.truncate(17)
+
+    copy.restore()
+
+    assert copy.path.read_bytes() == path.read_bytes()
 
 
 @pytest.mark.parametrize("kind", seeds.KINDS)

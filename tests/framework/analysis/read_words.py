@@ -2,7 +2,8 @@
 
 read_words.py SKEW PAGES ADDRESS...
 
-The memory is a page of numbered words, SKEW bytes into the core, and PAGES of zeros in a library.
+The memory is a page of numbered words, SKEW bytes into the core, and PAGES of zeros in a library,
+in two pieces.
 In a process of its own, because it loads numpy.
 """
 
@@ -22,11 +23,13 @@ LIBRARY = 0x800000
 skew, pages, *asked = (int(word, 0) for word in sys.argv[1:])
 core = memoryview(bytes(PAGE + skew) + struct.pack("<512Q", *range(512)))
 library = memoryview(bytes(pages * PAGE))
+end = LIBRARY + len(library)
 words = Words(
     Memory(
         [
             Piece(BASE, BASE + PAGE, core, PAGE + skew, writable=True, path=None),
-            Piece(LIBRARY, LIBRARY + len(library), library, 0, writable=False, path="/lib/x.so"),
+            Piece(LIBRARY, LIBRARY + 64, library, 0, writable=False, path="/lib/x.so"),
+            Piece(LIBRARY + 64, end, library, 64, writable=False, path="/lib/x.so"),
         ]
     )
 )
@@ -40,6 +43,7 @@ print(
             "there": there.tolist(),
             "things": things.word().tolist(),
             "ours": ours.tolist(),
+            "room": words.room(addresses).tolist(),
             "writable": [run.words.tolist() for run in words.writable()],
         }
     )

@@ -1,5 +1,6 @@
 """A heap that somebody has damaged is counted as far as it goes, in a time that is not longer."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,13 @@ from pathlib import Path
 import pytest
 
 DUMP = "import gencore; print(gencore.create_core(content='private'))"
+FILL = """
+import collections
+class Order:
+    def __init__(self): self.number, self.lines = 17, [18]
+orders = [Order() for _ in range(10)]
+kept = collections.deque([n] for n in range(1000)), list(range(1000)), (order for order in orders)
+"""
 
 
 @pytest.mark.timeout(300)
@@ -43,3 +51,24 @@ def test_references_in_damaged_heaps_are_read_or_refused(tmp_path, seeds):
     assert references > 10_000
     assert ended + refused == seeds
     assert ended >= seeds // 2
+
+
+@pytest.mark.timeout(300)
+def test_a_damaged_number_does_not_lead_through_all_of_memory(tmp_path):
+    """Of a type, a list, a deque, a table of keys: what is read has the size that it may have."""
+    dump = [sys.executable, "-c", FILL + DUMP]
+    core = subprocess.check_output(dump, cwd=tmp_path, text=True).strip()
+    program = [sys.executable, "-W", "error", Path(__file__).with_name("damage_parts.py")]
+    done = subprocess.run(
+        [*program, core, tmp_path / "copy"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    sound, words = found["sound"], found["words"]
+    most = {"a list with no end": sound["references"] + words}
+    for name in found.keys() - {"sound", "words"}:
+        assert found[name]["references"] <= most.get(name, sound["references"] + 3000), name
+    assert found["a list with no end"]["list"] < words
+    assert found["keys with no end"]["__main__.Order"] < 1000
+    assert sound["references"] * 0.9 < found["a ring of blocks"]["references"]

@@ -194,12 +194,23 @@ def test_files_of_this_machine_are_used_when_asked_for_and_the_same(
 
 def test_rows_that_cover_each_other_cost_no_more_than_they_are(memory_of, folder):
     """A hostile table: thousands of rows over all of the memory, between thousands of pieces."""
-    segments = [(BASE + 2 * PAGE * index, PAGE, PAGE, PAGE) for index in range(3000)]
+    segments = [(BASE + 2 * PAGE * index, 16, 16, PAGE) for index in range(3000)]
     rows = [("/lib/libx.so", BASE, BASE + 6000 * PAGE, 0)] * 3000
 
     memory = memory_of(segments, rows, memory=bytes(PAGE), folder=folder)
 
-    assert len(memory.pieces) == 3000 + 1  # the file has one page where the core has none
+    assert len(memory.pieces) == 3000 + 2  # the file has something in two gaps of the core
+
+
+def test_segments_that_share_their_bytes_are_no_more_than_twice_the_core(memory_of):
+    """A hostile table: hundreds of segments, each of which is all of the file."""
+    segments = [(BASE + 0x100000 * index, PAGE, PAGE, PAGE) for index in range(500)]
+
+    memory = memory_of(segments, memory=bytes(PAGE))
+
+    size = sum(piece.end - piece.start for piece in memory.pieces)
+    assert size == 2 * memory.pieces[0].source.nbytes
+    assert len(memory.pieces) < 100
 
 
 def test_a_core_that_vanished_is_reported(tmp_path):

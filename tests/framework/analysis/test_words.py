@@ -35,3 +35,10 @@ def test_a_library_may_be_larger_than_the_core():
     found = read(0, 16, BASE + 8)
 
     assert (found["ours"], found["things"]) == ([True], [1])
+
+
+def test_room_ends_where_memory_has_a_gap():
+    """Pieces that lie one behind the other have none between them."""
+    found = read(0, 1, BASE, BASE + 8 * 511, BASE + 4096, LIBRARY, LIBRARY + 64, 8)
+
+    assert found["room"] == [512, 1, 0, 512, 504, 0]

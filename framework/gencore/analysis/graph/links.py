@@ -124,7 +124,7 @@ class Links:
     def _position(self, part: Part, target: int) -> int | None:
         """Return where in a part of one object the address of another is."""
         done = 0 if part.firsts is None else int(part.firsts[:1].sum())
-        for _, places in words_of(part, self._words.size // 8):
+        for _, places in words_of(part, self._words.most_references):
             hits = np.flatnonzero(references_in(self._words, part, places) == target)
             if len(hits):
                 return done + int(hits[0])

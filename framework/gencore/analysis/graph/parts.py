@@ -24,6 +24,7 @@ from gencore.analysis.interpreter.words import Addresses, Things, Words
 __all__ = ["Owned", "Part", "TypeLayouts", "part_of_frames", "part_of_members"]
 
 Numbers = NDArray[np.int64]
+_Blocks = tuple[Numbers, Addresses, Numbers, Numbers]
 Way = Literal["member", "index", "entry", "value", "element", "attribute", "local", "name"]
 
 _WORD: Final = 8
@@ -41,10 +42,16 @@ _ENTRIES_AT, _INDICES_AT = 24, 32
 _MOST_LOG2: Final = 47
 _BLOCK_ITEMS: Final = 64
 """Of a deque, between the links to the block before and to the one behind."""
+_MOST_BLOCKS: Final = 1 << 12
+"""Of deques that are looked at together."""
 _STACK_AT: Final = 64
 """In a frame: how many variables and values it has, 32 bits; since 3.14 a pointer behind them."""
 _STACK_POINTERS: Final = 14
 _MOST_SLOTS: Final = 1 << 20
+_MOST_ATTRIBUTES: Final = 1 << 8
+"""Whose names instances share: no version has more than 30."""
+_LONG: Final = 1 << 10
+"""Words of a part that may be more than there are: what is shorter costs nothing."""
 _OBJECT_KIND: Final = ord("O")
 """Of a numpy.dtype."""
 
@@ -119,7 +126,7 @@ class TypeLayouts:
         without = int(self._weak_lists[row])
 
         def parts(things: Things) -> Iterator[Part]:
-            yield from rule.parts(kind, things)
+            yield from (self._within_memory(part) for part in rule.parts(kind, things))
             if managed:
                 yield from self._values(row, things)
             elif self._dicts[row] < 0:
@@ -169,7 +176,18 @@ class TypeLayouts:
             values = things.word(_VALUES_OF_OLD_AT)
             used = values != 0
         begins = values + np.uint64(self._python.layout.values_in_values)
-        yield _part("attribute", begins, np.where(used, min(count, _MOST_SLOTS), 0))
+        yield _part("attribute", begins, np.where(used, min(count, _MOST_ATTRIBUTES), 0))
+
+    def _within_memory(self, part: Part) -> Part:
+        """Return a part that ends where memory does: a damaged count has what lies before that."""
+        long = np.flatnonzero(part.counts > _LONG)
+        if not len(long):
+            return part
+        entries, rest = np.divmod(self.words.room(part.begins[long]), part.stride)
+        counts = part.counts.copy()
+        most = entries * part.width + np.minimum(rest, part.width)
+        counts[long] = np.minimum(counts[long], most)
+        return attrs.evolve(part, counts=counts)
 
     def _dict_behind(self, row: int, things: Things) -> Part:
         """Return the dictionary of an object with items, behind these."""
@@ -229,20 +247,47 @@ def _set(kind: Kind, things: Things) -> Iterator[Part]:
 
 
 def _deque(kind: Kind, things: Things) -> Iterator[Part]:
-    """Yield the items block by block: the first ones of all deques, then the next ones."""
+    """Yield the items, those of many blocks together."""
+    rows: list[_Blocks] = []
+    count = 0
+    for blocks in _blocks_of_deques(kind, things):
+        rows.append(blocks)
+        count += len(blocks[0])
+        if count >= _MOST_BLOCKS:
+            yield _part_of_blocks(rows)
+            rows, count = [], 0
+    if rows:
+        yield _part_of_blocks(rows)
+
+
+def _blocks_of_deques(kind: Kind, things: Things) -> Iterator[_Blocks]:
+    """Yield the first blocks of all deques, then the next ones; of blocks in a ring, each once.
+
+    A ring is noticed when a block leads to one that was passed before: the last one whose number
+    is a power of two.
+    """
     left, block, at = things.number(SIZE_AT), things.word(24), np.clip(things.number(40), 0, 63)
     done, owners = np.zeros(len(things), np.int64), np.flatnonzero(left > 0)
-    budget = kind.words.size // _WORD
+    passed, number, budget = block.copy(), 0, kind.words.most_references
     while len(owners) and budget > 0:
         count = np.minimum(left[owners], _BLOCK_ITEMS - at[owners])
         begins = block[owners] + ((1 + at[owners]) * _WORD).view(np.uint64)
-        yield Part("index", owners, begins, count, firsts=done[owners])
+        yield owners, begins, count, done[owners]
         budget -= int(count.sum())
         left[owners] -= count
         done[owners] += count
         at[owners] = 0
-        block[owners] = kind.at(block[owners], (1 + _BLOCK_ITEMS) * _WORD).view(np.uint64)
-        owners = owners[(left[owners] > 0) & (block[owners] != 0)]
+        following = kind.at(block[owners], (1 + _BLOCK_ITEMS) * _WORD).view(np.uint64)
+        going = (left[owners] > 0) & (following != 0) & (following != passed[owners])
+        block[owners] = following
+        owners, number = owners[going], number + 1
+        if number & (number - 1) == 0:
+            passed[owners] = block[owners]
+
+
+def _part_of_blocks(rows: list[_Blocks]) -> Part:
+    owners, begins, counts, firsts = map(np.concatenate, zip(*rows, strict=True))
+    return Part("index", owners, begins, counts, firsts=firsts)
 
 
 def part_of_members(things: Things, offset: int) -> Part:
@@ -273,7 +318,7 @@ def _generator(kind: Kind, things: Things) -> Iterator[Part]:
     head = kind.basic_size - kind.python.layout.locals_of_frame
     state = things.word(head - _WORD) >> np.uint64(24) & np.uint64(0xFF)
     alive = state.astype(np.int8) <= kind.python.layout.executing_state
-    yield part_of_frames(kind, things.addresses + np.uint64(head), alive)
+    yield part_of_frames(kind, things.moved(head).addresses, alive)
 
 
 def _of_generator(kind: Kind) -> list[int]:
@@ -290,7 +335,7 @@ def _before_frame(kind: Kind) -> range:
 def _frame(kind: Kind, things: Things) -> Iterator[Part]:
     """Yield the variables of a frame object that has them itself: those of a call that is over."""
     frames = things.word(24)
-    own = things.addresses + np.uint64(kind.basic_size - kind.python.layout.locals_of_frame)
+    own = things.moved(kind.basic_size - kind.python.layout.locals_of_frame).addresses
     yield part_of_frames(kind, frames, frames == own)
 
 
@@ -311,7 +356,7 @@ def _names_of_attributes(kind: Kind, things: Things) -> Part:
     keys = things.word(kind.python.layout.cached_keys_of_type)
     logs = kind.at(keys, 8)
     first = keys + (_INDICES_AT + (1 << np.minimum(logs >> 8 & 0xFF, _MOST_LOG2))).view(np.uint64)
-    counts = np.where(keys != 0, np.minimum(kind.at(keys, _ENTRIES_AT), _MOST_SLOTS), 0)
+    counts = np.where(keys != 0, np.minimum(kind.at(keys, _ENTRIES_AT), _MOST_ATTRIBUTES), 0)
     return _part("name", first, counts, 2)
 
 

@@ -172,7 +172,7 @@ def _of_frames(
     kind = Kind(objects.words, python, 0, 0)
     addresses = np.array([frame.address for frame in frames], np.uint64)
     part = part_of_frames(kind, addresses, np.ones(len(frames), np.bool_))
-    for owners, places in words_of(part, objects.words.size // 8):
+    for owners, places in words_of(part, objects.words.most_references):
         which, found = index.within(references_in(objects.words, part, places))
         yield Edges((len(objects.rows) + owners[which]).astype(np.int32), found)
 

@@ -18,7 +18,7 @@ __all__ = ["Edges", "Graph", "find_references", "references_in", "words_of"]
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
 
-_PIECE: Final = 1 << 18
+_PIECE: Final = 1 << 16
 """Objects, or words, that are looked at together."""
 _TAGS: Final = np.uint64(~7 & 0xFFFFFFFFFFFFFFFF)
 """Frames have tags in the lowest bits of references, since 3.14."""
@@ -80,7 +80,7 @@ def find_references(
 class _Collecting:
     def __init__(self, objects: HeapObjects, index: ObjectIndex) -> None:
         self._objects, self._index = objects, index
-        self._left = objects.words.size // 4
+        self._left = objects.words.most_references
         """Words that are still read: each has one owner, unless the core is hostile."""
         self._sources, self._targets = np.empty((2, _PIECE), np.int32)
 

@@ -26,6 +26,8 @@ WRITABLE: Final = 2
 """PF_W of elf(5), in the flags of a program header."""
 _WORD: Final = struct.Struct("<Q")
 _LONGEST_STRING: Final = 4096
+_MOST_COPIES: Final = 2
+"""Times that a core may be in memory: no segments share bytes of it, unless one is damaged."""
 _KERNEL: Final = 1 << 63
 """Where the kernel's half of all addresses begins: no process has memory there."""
 
@@ -138,11 +140,14 @@ def _without_overlaps(pieces: Iterable[Piece]) -> Iterator[Piece]:
 def _dumped(
     headers: Iterable[ProgramHeader], content: memoryview, rows: list[FileMapping]
 ) -> list[Piece]:
-    """Return what the core has, of a truncated one what is left."""
+    """Return what the core has, of a truncated one what is left; of a hostile one not all."""
     starts = [row.start for row in rows]
     found = []
+    left = _MOST_COPIES * len(content)
     for header in headers:
-        size = min(header.file_size, header.memory_size, max(0, len(content) - header.offset))
+        there = min(left, max(0, len(content) - header.offset))
+        size = min(header.file_size, header.memory_size, there)
+        left -= size
         row = rows[max(0, bisect_right(starts, header.address) - 1)] if rows else None
         path = row.path if row and row.start <= header.address < row.end else None
         end, writable = header.address + size, bool(header.flags & WRITABLE)

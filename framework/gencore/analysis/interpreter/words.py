@@ -4,6 +4,8 @@ A word is an unsigned 64-bit number at an address that is divisible by eight.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -91,6 +93,9 @@ class Words:
         self._sizes = np.array([len(run.words) * _SIZE for run in self._runs], np.uint64)
         self.size = int(self._sizes.sum())
         """Bytes of all of it."""
+        self.most_references = sum(len(run.words) for run in self.writable())
+        """Words that objects have, at most: each has one owner, unless the core is hostile."""
+        self._files = _Files(self._pieces, self._runs)
         largest = max(self._pieces, key=lambda p: (p.writable, p.end - p.start), default=None)
         source, skew = (largest.source, _skew(largest)) if largest else (memoryview(b""), 0)
         self.core = _as_words(source[skew:])
@@ -130,16 +135,55 @@ class Words:
         piece = np.maximum(np.searchsorted(self._starts, addresses, "right") - 1, 0)
         distance = addresses - self._starts[piece]  # of what lies before it, more than any has
         there = (distance % np.uint64(_SIZE) == 0) & (distance < self._sizes[piece])
-        for number in np.unique(piece[there]):
-            here = there & (piece == number)
-            words = self._runs[number].words
-            values[here] = words.take((distance[here] >> np.uint64(3)).view(np.int64))
+        found = (distance[there] >> np.uint64(3)).view(np.int64)
+        values[there] = self._files.words_of(piece[there], found)
         return values, there
+
+    def room(self, addresses: Addresses) -> NDArray[np.int64]:
+        """Return how many words there are from each address on, before memory has a gap."""
+        if not len(self._runs):
+            return np.zeros(len(addresses), np.int64)
+        piece = np.maximum(np.searchsorted(self._starts, addresses, "right") - 1, 0)
+        there = addresses - self._starts[piece] < self._sizes[piece]
+        return np.where(there, self._ends[piece] - addresses, 0).view(np.int64) // _SIZE
+
+    @cached_property
+    def _ends(self) -> Addresses:
+        """Where the memory ends that each piece is part of: no gap is between two of these."""
+        ends = self._starts + self._sizes
+        last = np.flatnonzero(np.append(ends[:-1] != self._starts[1:], True))
+        return ends[last[np.searchsorted(last, np.arange(len(ends)))]]
 
     def writable(self) -> Iterator[Run]:
         """Yield what the process could write, in order of address."""
         pairs = zip(self._pieces, self._runs, strict=True)
         return (run for piece, run in pairs if piece.writable and len(run.words))
+
+
+class _Files:
+    """The words of all files, of which each piece has some: pieces may be many, files are few."""
+
+    def __init__(self, pieces: Iterable[Piece], runs: Iterable[Run]) -> None:
+        self._words: list[Addresses] = []
+        numbers: dict[tuple[int, int], int] = {}
+        rows = []
+        for piece, run in zip(pieces, runs, strict=True):
+            place, skew = divmod(piece.offset + run.start - piece.start, _SIZE)
+            number = numbers.setdefault((id(piece.source), skew), len(numbers))
+            if number == len(self._words):
+                self._words.append(_as_words(piece.source[skew:]))
+            rows.append((number, place))
+        self._numbers, self._places = np.array(rows, np.int64).reshape(-1, 2).T
+
+    def words_of(self, pieces: NDArray[np.int64], places: NDArray[np.int64]) -> Addresses:
+        """Return words by the numbers of their pieces, and their places in these."""
+        numbers, places = self._numbers[pieces], self._places[pieces] + places
+        found = np.empty(len(places), np.uint64)
+        order = np.argsort(numbers, kind="stable")
+        for chosen in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            if len(chosen):
+                found[chosen] = self._words[numbers[chosen[0]]].take(places[chosen])
+        return found
 
 
 def _as_words(source: memoryview) -> Addresses:
@@ -166,25 +210,17 @@ class _PageTable:
     """
 
     def __init__(self, pieces: Iterable[Piece], skew: int, size: int) -> None:
-        self._regions = np.zeros(_REGIONS + 1, np.int32)
-        tables = [np.full(_PAGES, -1, np.int32)]
+        parts = [part for p in pieces if _skew(p) == skew for part in _parts_in_regions(p)]
+        regions = dict.fromkeys(region for region, *_ in parts)
         most = _FEW_REGIONS + (size >> 20)
-        for piece in pieces:
-            start = -(-piece.start // _PAGE)
-            end = piece.end // _PAGE
-            if _skew(piece) != skew:
-                continue
-            number = start + (piece.offset - piece.start) // _PAGE
-            while start < min(end, _REGIONS * _PAGES) and len(tables) <= most:
-                region, first = divmod(start, _PAGES)
-                if not self._regions[region]:
-                    self._regions[region] = len(tables)
-                    tables.append(np.full(_PAGES, -1, np.int32))
-                count = min(end - start, _PAGES - first)
-                table = tables[self._regions[region]]
-                table[first : first + count] = np.arange(number, number + count)
-                start, number = start + count, number + count
-        self._tables = np.concatenate(tables)
+        rows = {region: row for row, region in enumerate(islice(regions, most), 1)}
+        self._regions = np.zeros(_REGIONS + 1, np.int32)
+        tables = np.full((len(rows) + 1, _PAGES), -1, np.int32)
+        for region, first, number, count in parts:
+            if region in rows:
+                self._regions[region] = rows[region]
+                tables[rows[region], first : first + count] = np.arange(number, number + count)
+        self._tables = tables.reshape(-1)
 
     @property
     def levels(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
@@ -197,3 +233,14 @@ class _PageTable:
         addresses = np.ascontiguousarray(addresses)
         _blocks.places_of(core, addresses, self._regions, self._tables, places)
         return places
+
+
+def _parts_in_regions(piece: Piece) -> Iterator[tuple[int, int, int, int]]:
+    """Yield a piece's whole pages: region, first page in it, number in the file, count."""
+    page, end = -(-piece.start // _PAGE), min(piece.end // _PAGE, _REGIONS * _PAGES)
+    beyond = (piece.offset - piece.start) // _PAGE
+    while page < end:
+        region, first = divmod(page, _PAGES)
+        count = min(end - page, _PAGES - first)
+        yield region, first, page + beyond, count
+        page += count

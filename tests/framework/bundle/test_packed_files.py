@@ -296,17 +296,47 @@ def test_members_that_cannot_be_the_librarys_are_not_used(home, library, members
     assert pack(library) == (False, whole)
 
 
-def test_a_file_that_is_cut_off_while_it_is_used_is_an_error(home, library, pack, codec):
-    """Memory of it would end the process instead, which may be a service."""
-    pack(library)
-    writer, packed = begun(codec, io.BytesIO())
+@pytest.mark.parametrize("left", [0, 5000, 3 << 19], ids=["none", "no block", "a block"])
+def test_what_is_cut_off_while_it_is_used_is_packed_from_its_source(
+    home, library, pack, codec, left
+):
+    """It is read again after it was looked at. Memory of it would end the process."""
+    whole = pack(library)[1]
+    file = io.BytesIO()
+    writer, packed = begun(codec, file)
 
     with packed.find(library) as known:
-        os.truncate(entry(home), 5000)
-        with pytest.raises(OSError, match="cut off"):
-            writer.add_packed("lib", known, mode=0o700)
-    writer.abort()
+        os.truncate(entry(home), left)
+        done = writer.add_packed("lib", known, mode=0o700)
+    writer.write(Path(library.path).read_bytes()[done:])
+    writer.end()
+    writer.close()
     packed.close()
+
+    assert done == left >> 20 << 20
+    assert decompressed(codec, file) == whole
+
+
+def test_a_dump_goes_on_where_what_was_kept_cannot_be_read(home, tmp_path, packer):
+    """The bundle is whole, and has what the process has mapped."""
+    size = Path(_largest()).stat().st_size
+
+    class Cuts(packer):
+        name = "cuts"
+
+        def _add_kept(self, library, archive_path, known):
+            for path in home.iterdir() if library.size == size else ():
+                os.truncate(path, path.stat().st_size // 2)
+            super()._add_kept(library, archive_path, known)
+
+    options = {"directory": tmp_path, "content": "stacks"}
+    gencore.collect_core(collectors=["manifest", packer.name], name="first", **options)
+    bundle = gencore.collect_core(collectors=["manifest", Cuts], name="second", **options)
+
+    with BundleReader(bundle) as reader:
+        assert all(check.ok for check in verify(reader))
+        with reader.open(reader.find(_largest()).path) as file:
+            assert file.read() == Path(_largest()).read_bytes()
 
 
 def test_an_absurdly_large_file_is_not_read(home, library, pack):

@@ -5,12 +5,14 @@ import ctypes
 import fcntl
 import gc
 import importlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from collections import Counter
@@ -23,8 +25,10 @@ import pytest
 from gencore import cli as command_line
 from gencore._recorder.job import NoRecorder
 from gencore._runtime import os_thread
-from gencore.bundle.codecs import GZIP, ZSTD
+from gencore.bundle.codecs import CODECS, GZIP, ZSTD, codec_of
 from gencore.bundle.writer import BundleWriter
+from gencore.bundle.zstd_library import zstd_library
+from gencore_collectors.archive import ArchiveCollector, ZstdArchiveCollector
 
 SYSCTL = Path("/proc/sys/kernel")
 PATTERN, USES_PID = SYSCTL / "core_pattern", SYSCTL / "core_uses_pid"
@@ -376,6 +380,36 @@ def write_bundle():
         return path
 
     return write
+
+
+@pytest.fixture(scope="module", params=CODECS, ids=lambda codec: codec.name)
+def codec(request):
+    """Choose what a bundle is compressed with."""
+    return request.param
+
+
+@pytest.fixture(params=[ArchiveCollector, ZstdArchiveCollector], ids=lambda packer: packer.name)
+def packer(request):
+    """Choose the collector that makes bundles, and with it their codec."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def open_tar():
+    """Return a function that opens a bundle, or its bytes, as Python does."""
+
+    @contextlib.contextmanager
+    def opened(bundle):
+        with io.BytesIO(bundle) if isinstance(bundle, bytes) else bundle.open("rb") as file:
+            is_zstd = codec_of(file.read(len(ZSTD.magic))) is ZSTD
+            file.seek(0)
+            plain = (
+                zstd_library().open(file) if is_zstd else file
+            )  # before 3.14, tarfile knows none
+            with tarfile.open(fileobj=plain) as tar:
+                yield tar
+
+    return opened
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Annotated, BinaryIO, ClassVar, Final
 
 from gencore import Artifact, Collector, CoreSink, CoreStream, DumpInProgress, Range
 from gencore.bundle import GZIP, ZSTD, BundleWriter, Codec, PackedFiles, Packer, Places
+from gencore.bundle import PackedFile as KeptFile
 from gencore.collector import PackedFile, Packing
 from gencore.core_stream import CHUNK_SIZE
 from gencore.libraries import Library, open_regular
@@ -92,7 +93,7 @@ class ArchiveCollector(Collector):
             known = packed.find(library)
             if known is not None:
                 with known:
-                    self._bundle.add_packed(archive_path, known, mode=0o700)
+                    self._add_kept(library, archive_path, known)
                 continue
             try:
                 file = open_regular(library.source or library.path)
@@ -101,6 +102,14 @@ class ArchiveCollector(Collector):
                 return
             with file:
                 self._pack(library, archive_path, file, packed.packer(library))
+
+    def _add_kept(self, library: Library, archive_path: str, known: KeptFile) -> None:
+        """Add it as it was packed before, and what of that can no longer be read anew."""
+        done = self._bundle.add_packed(archive_path, known, mode=0o700)
+        if done < known.size:
+            with open_regular(library.source or library.path) as file:
+                file.seek(done)
+                self._copy(file)
 
     def _pack(
         self, library: Library, archive_path: str, file: BinaryIO, packer: Packer | None

@@ -68,6 +68,9 @@ class Agent(Protocol):
     collapse_memory: "Callable[[float | None], HugePages]"
     """Collapse the memory of this process into huge pages, as far as that is possible, and for so
     many seconds at most; None: as long as the platform thinks right."""
+    collapse_memory_of: "Callable[[Target, float | None], HugePages | None]"
+    """Let the agent of another process do the same; None if it is too old for that. Raises
+    `TargetUnavailable`."""
     hand_over: "Callable[[DumpRequest, int, int | Program, bytes], Capture]"
     """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
     what leads to the clone, with what this process says of itself as JSON. A program in the place

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import os
-import tarfile
 import threading
 
 import pytest
@@ -51,15 +50,15 @@ def test_core_comes_out_of_the_pipe_whole(backend, tmp_path):
 @pytest.mark.parametrize(
     "backend", ["linux-elf", pytest.param("linux-sigsegv", marks=pytest.mark.exhaustive)]
 )
-def test_a_bundle_comes_out_of_the_pipe_whole(backend, tmp_path):
+def test_a_bundle_comes_out_of_the_pipe_whole(backend, tmp_path, packer, open_tar):
     """With its libraries and its manifest."""
     report, data = dump_into_pipe(
-        directory=tmp_path, backend=backend, collectors=["manifest", "archive"]
+        directory=tmp_path, backend=backend, collectors=["manifest", packer.name]
     )
 
     (artifact,) = report.artifacts
     assert (report.result, artifact.size) == ("complete", len(data))
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    with open_tar(data) as tar:
         names = {name.partition("/")[2] for name in tar.getnames()}
     assert {"core", "manifest.json"} < names
     assert any("libc.so" in name for name in names)

@@ -1,4 +1,7 @@
-"""A bundle as its parts, which a mutation changes one by one and `Bundle.build` puts together."""
+"""A bundle as its parts, which a mutation changes one by one and `Bundle.build` puts together.
+
+It is of any codec, and with gzip written by another library than gencore's.
+"""
 
 import gzip
 import json
@@ -9,17 +12,17 @@ from itertools import accumulate, pairwise
 
 import attrs
 
+from gencore.bundle.codecs import GZIP, Codec, codec_of
 from gencore.bundle.tree_hash import block_hash, root_hash
+from gencore.bundle.zstd_library import zstd_library
 
 BLOCK = 512
-END = 42
 MIB = 1 << 20
 WITH_BLOCKS = 2
-"""The version of tables that have each gzip member's length, and a hash for each block."""
+"""The version of tables that have each frame's length, and a hash for each block."""
 DERIVED = {"offset", "lengths", "leaves", "tree_sha256"}
 """What of a row follows from the file."""
-"""Bytes of the table's trailer."""
-PIECE = 65_531
+PLACE = struct.Struct("<QQ")
 TOP = "core_20260101.000000.1.001"
 DIGITS = "@digits@"
 """Stands for a number of more digits than Python reads or writes."""
@@ -33,7 +36,7 @@ class File:
     data: bytes
     row: dict | None
     pieces: int = 1
-    """Gzip members that it is cut into."""
+    """Frames that it is cut into."""
     level: int = 6
     before: bytes = b""
     """Compressed bytes before it that its row does not tell."""
@@ -48,6 +51,7 @@ class Bundle:
 
     files: list
     table: dict
+    codec: Codec = GZIP
     end: bytes = bytes(2 * BLOCK)
     between: bytes = b""
     """Bytes between the archive and the table."""
@@ -55,6 +59,8 @@ class Bundle:
     """Bytes between the table and its trailer."""
     behind: bytes = b""
     """Bytes behind the table, within its zlib stream's pieces."""
+    options: dict = attrs.Factory(dict)
+    """How zstd makes frames, by the names of its parameters."""
 
     def build(self):
         """Return the file."""
@@ -65,10 +71,10 @@ class Bundle:
                 rows.append({**self.places(file, len(data) + at), **file.row})
             data += file.before + b"".join(self.compressed(file)) + file.after
         if self.end:
-            data += gzip.compress(self.end, mtime=0)
+            data += self.frame(self.end)
         data += self.between
         table = as_json({**self.table, "members": rows})
-        return data + framed(table, len(data), behind=self.behind, gap=self.gap)
+        return data + framed(table, len(data), self.codec, behind=self.behind, gap=self.gap)
 
     def places(self, file, offset):
         """Return what the table has of a file beside its name, size and hash."""
@@ -82,44 +88,39 @@ class Bundle:
         }
 
     def compressed(self, file):
-        """Return a file's gzip members: a header's and those of its blocks, or some pieces."""
+        """Return a file's frames: a header's and those of its blocks, or some pieces."""
         padded = file.data + bytes(-len(file.data) % BLOCK)
         if self.table.get("version") == WITH_BLOCKS:
             cut = [file.head, *_cut(padded, MIB)]
         else:
             plain = file.head + padded
             cut = _cut(plain, max(1, -(-len(plain) // file.pieces)))
-        return [gzip.compress(piece, file.level, mtime=0) for piece in cut]
+        return [self.frame(piece, file.level) for piece in cut]
+
+    def frame(self, data, level=6):
+        """Compress."""
+        if self.codec is GZIP:
+            return gzip.compress(data, level, mtime=0)
+        zstd = zstd_library()
+        options = {"compression_level": level, "checksum_flag": 1, **self.options}
+        named = {getattr(zstd.CompressionParameter, key): value for key, value in options.items()}
+        return zstd.compress(data, options=named)
 
 
 def _cut(data, size):
     return [data[at : at + size] for at in range(0, len(data), size)]
 
 
-def framed(table, begin, *, behind=b"", gap=b""):
-    """Return the gzip members of a table, given as JSON, that begin there in the file."""
+def framed(table, begin, codec=GZIP, *, behind=b"", gap=b""):
+    """Return what readers skip: a table, given as JSON, that begins there in the file."""
     table = zlib.compress(table) + behind
-    pieces = (table[at : at + PIECE] for at in range(0, len(table), PIECE))
-    trailer = empty_member(b"GE", struct.pack("<QQ", begin, len(table)))
-    return b"".join(empty_member(b"GC", piece) for piece in pieces) + gap + trailer
+    pieces = (codec.hide(b"GC", piece) for piece in _cut(table, codec.largest_piece))
+    return b"".join(pieces) + gap + codec.hide(b"GE", PLACE.pack(begin, len(table)))
 
 
 def as_json(value):
     """Serialize, with a number that Python cannot write."""
     return json.dumps(value).replace(f'"{DIGITS}"', "9" * 5000).encode()
-
-
-def empty_member(name, value):
-    """Return a gzip member without data, which has *value* in its extra field."""
-    field = struct.pack("<H2sH", len(value) + 4, name, len(value)) + value
-    return b"\x1f\x8b\x08\x04\0\0\0\0\0\xff" + field + b"\x03\0" + bytes(8)
-
-
-def with_extra_field(data, value):
-    """Compress, with *value* in the gzip header, where readers skip it."""
-    plain = gzip.compress(data, mtime=0)
-    field = struct.pack("<H2sH", len(value) + 4, b"XX", len(value)) + value
-    return plain[:3] + b"\4" + plain[4:10] + field + plain[10:]
 
 
 def header(name, size=0, **fields):
@@ -145,28 +146,46 @@ def make_file(name, data, **fields):
     return File(header(name, len(data), **fields), data, row)
 
 
-def make(files, version=WITH_BLOCKS):
+def make(files, version=WITH_BLOCKS, codec=GZIP):
     """Return a bundle of files by name."""
-    return Bundle([make_file(*file) for file in files.items()], {"version": version, "top": TOP})
+    table = {"version": version, "top": TOP}
+    return Bundle([make_file(*file) for file in files.items()], table, codec)
+
+
+def file_name(data):
+    """Return what a bundle of these bytes is called."""
+    return f"{TOP}.{(codec_of(data) or GZIP).extension}"
+
+
+def table_file(table, codec):
+    """Return a file with a table, given as JSON, behind bytes that are no bundle's."""
+    archive = codec.magic.ljust(100, b"\0")
+    return archive + framed(table, len(archive), codec)
 
 
 def take_apart(data):
     """Return a sound bundle's parts. Raises ValueError or the like for another."""
-    begin, length = struct.unpack("<QQ", data[-END + 16 : -10])
+    codec = codec_of(data)
+    begin, length = PLACE.unpack(codec.find(b"GE", data[-codec.overhead - PLACE.size :]))
     table = b""
     at = begin
     while len(table) < length and at < len(data):
-        size = min(PIECE, length - len(table))
-        table += data[at + 16 : at + 16 + size]
-        at += size + 26
+        size = codec.overhead + min(codec.largest_piece, length - len(table))
+        table += codec.find(b"GC", data[at : at + size])
+        at += size
     table = json.loads(zlib.decompress(table))
     rows = table.pop("members")
     if table["version"] == WITH_BLOCKS:
         begins = [*accumulate((sum(row["lengths"]) for row in rows), initial=0)]
     else:
         begins = [*(row["offset"] for row in rows), begin]
-    plain = [gzip.decompress(data[slice(*place)]) for place in pairwise(begins)]
-    return Bundle(list(map(_file, rows, plain)), table)
+    plain = [_plain(data[slice(*place)], codec) for place in pairwise(begins)]
+    return Bundle(list(map(_file, rows, plain)), table, codec)
+
+
+def _plain(frames, codec):
+    """Decompress some frames, one behind the other."""
+    return gzip.decompress(frames) if codec is GZIP else zstd_library().decompress(frames)
 
 
 def _file(row, plain):

@@ -51,7 +51,7 @@ def check(case):
     with tempfile.TemporaryDirectory(prefix="gencore-fuzz-") as top:
         folder = Path(top) / "a" / "b"
         (folder / "unpacked").mkdir(parents=True)
-        name = f"{bundles.TOP}.tar.gz" if case.kind == "bundle" else f"x.{case.kind}"
+        name = bundles.file_name(case.data) if case.kind == "bundle" else f"x.{case.kind}"
         (folder / name).write_bytes(case.data)
         return [_run(case, Path(top), folder, command, name) for command in COMMANDS]
 
@@ -60,12 +60,12 @@ def _run(case, top, folder, command, name):
     word, argument, options = command
     before = set(top.rglob("*"))
     argument = name if argument == "FILE" else argument
-    allowed = START + rule.seconds(len(case.data), compressed=True)
+    allowed = START + rule.seconds(case.data)
     ended = run([*PROGRAM, word, *options, argument], folder, allowed)
     new = {path for path in top.rglob("*") if path not in before}
     try:
         _judge(word, ended, allowed, {os.path.relpath(path, folder) for path in new})
-        if sum(512 * os.lstat(path).st_blocks for path in new) > rule.disk(len(case.data)):
+        if sum(512 * os.lstat(path).st_blocks for path in new) > rule.disk(case.data):
             raise Finding(f"{word}: too many bytes on the disk")
     finally:
         for path in sorted(new, reverse=True):

@@ -22,6 +22,7 @@ from tests.fuzzing import bundles, cores
 
 import gencore
 from gencore._elf_identity import build_id_of
+from gencore.bundle.codecs import GZIP
 from gencore.bundle.contents import read_contents
 from gencore.bundle.manifest import parse_manifest
 from gencore.bundle.reader import BundleReader
@@ -113,7 +114,7 @@ def deep_paths(n):
     """A table with *n* files in a hundred folders each."""
     rows = [{"path": f"{k}/{'d/' * 100}f", "size": 0, "offset": k} for k in range(n)]
     table = json.dumps({"version": 1, "top": bundles.TOP, "members": rows}).encode()
-    data = bytes(n) + bundles.framed(table, n)
+    data = GZIP.magic + bytes(n) + bundles.framed(table, n + len(GZIP.magic))
     return len(table), lambda: read_contents(io.BytesIO(data))
 
 

@@ -1,15 +1,11 @@
-"""The mutations: of bytes, JSON, tar headers, gzip members, tables and ELF files."""
+"""The mutations: of bytes, JSON, tar headers, frames, tables and ELF files."""
 
 import copy
 import tarfile
-from functools import partial
-from gzip import compress
 
 import attrs
 from tests.fuzzing import bundles, cores
 from tests.fuzzing.bundles import BLOCK, TOP
-
-_gzip = partial(compress, mtime=0)
 
 FIELDS = {
     "name": (0, 100),
@@ -262,12 +258,13 @@ def _shuffle(rng, whole):
 
 
 def _hide(rng, whole):
-    hidden = _gzip(bundles.header("hidden") + bytes(rng.choice((0, 512))))
+    frame, skipped = whole.frame, whole.codec.hide
+    hidden = frame(bundles.header("hidden") + bytes(rng.choice((0, 512))))
     other = rng.choice(
         (
-            *(hidden, bundles.with_extra_field(b"", hidden), _gzip(b""), b"\0" * 10),
-            *(_gzip(bytes(BLOCK)), _gzip(bytes(2 * BLOCK)), b"x", hidden[:-1]),
-            *(_gzip(b"x"), bundles.empty_member(b"GC", hidden)),
+            *(hidden, skipped(b"XX", hidden), frame(b""), b"\0" * 10),
+            *(frame(bytes(BLOCK)), frame(bytes(2 * BLOCK)), b"x", hidden[:-1]),
+            *(frame(b"x"), skipped(b"GC", hidden)),
         )
     )
     file = _file(rng, whole)
@@ -275,6 +272,12 @@ def _hide(rng, whole):
     setattr(file if place in {"before", "after"} else whole, place, other)
     if place == "before" and rng.random() < 0.5:
         whole.files.append(attrs.evolve(file, at=0, before=b""))
+
+
+def _reframe(rng, whole):
+    flags = ("checksum_flag", "content_size_flag", "dict_id_flag")
+    windows = {"window_log": rng.choice((10, 23, 24, 27))}
+    whole.options = rng.choice(({rng.choice(flags): 0}, windows, {"compression_level": -50}))
 
 
 def _end(rng, whole):
@@ -286,5 +289,5 @@ def _end(rng, whole):
 PARTS = (
     *(_change_header, _change_header, _change_header, _add_pax, _add_pax, _rename, _rename),
     *(_resize, _resize, _resize, _change_content, _change_content, _change_row, _change_offset),
-    *(_change_table, _regroup, _regroup, _shuffle, _hide, _end),
+    *(_change_table, _regroup, _regroup, _shuffle, _hide, _reframe, _end),
 )

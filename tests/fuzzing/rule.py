@@ -3,12 +3,14 @@
 import os
 from pathlib import Path
 
+from gencore.bundle.codecs import CODECS, codec_of
+
 SECONDS = 1.0
 """CPU time that any file may cost."""
 SECONDS_PER_BYTE = 1e-6
 """More, for each byte that the file can hold."""
-EXPANSION = 1032
-"""Bytes that a byte can hold if deflate has compressed it, at most."""
+EXPANSION = {codec: (1 << 20) // codec.smallest_block for codec in CODECS}
+"""Bytes that a byte can hold if a codec has compressed it, at most."""
 SECONDS_PER_BYTE_OF_A_REPORT = 50e-6
 """More, for each byte of a manifest that is shown: a row of two bytes is an element."""
 MEMORY = 1 << 30
@@ -23,15 +25,19 @@ TEXT = 64 << 10
 """Bytes of the messages of a command; what it prints on standard output is the file's own."""
 
 
-def seconds(size, *, compressed, shown=False):
-    """Return the CPU time that reading a file of so many bytes may take."""
-    report = SECONDS_PER_BYTE_OF_A_REPORT * size if shown else 0
-    return SECONDS + report + SECONDS_PER_BYTE * size * (EXPANSION if compressed else 1)
+def seconds(data, *, shown=False):
+    """Return the CPU time that reading a file of these bytes may take."""
+    report = SECONDS_PER_BYTE_OF_A_REPORT * len(data) if shown else 0
+    return SECONDS + report + SECONDS_PER_BYTE * _held(data)
 
 
-def disk(size):
-    """Return the bytes that unpacking a bundle of so many bytes may write."""
-    return FIXED + size * EXPANSION + min(NAMES, size) * BLOCK
+def disk(data):
+    """Return the bytes that unpacking a bundle of these bytes may write."""
+    return FIXED + _held(data) + min(NAMES, len(data)) * BLOCK
+
+
+def _held(data):
+    return len(data) * EXPANSION.get(codec_of(data), 1)
 
 
 def disk_usage(folder):

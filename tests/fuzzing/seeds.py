@@ -3,12 +3,14 @@
 Files in a folder of the corpus are of one kind. Each fault that a reader had has one.
 """
 
-import gzip
 import json
 import tarfile
+from functools import partial
 from pathlib import Path
 
 from tests.fuzzing import bundles, cores
+
+from gencore.bundle.codecs import CODECS, GZIP, ZSTD
 
 CORPUS = Path(__file__).with_name("corpus")
 MANIFEST = {
@@ -69,29 +71,40 @@ FILES = {
 SMALL = {"a": b"a", "manifest.json": b'{"process": {"executable": {"path": "/a"}}}'}
 
 
-def sound_bundles():
+def sound_bundles(codec):
     """Yield bundles that `verify` reads to the end."""
-    yield "sound", bundles.make(FILES)
-    yield "sound-version-1", bundles.make(FILES, 1)
-    yield "two-blocks", bundles.make({**FILES, "zeros": bytes((1 << 20) + 1)})
-    yield "notes-at-the-end", bundles.make({**FILES, "core": cores.sound(notes_last=True)})
-    yield "empty-file", bundles.make({"empty": b"", **SMALL})
+    make = partial(bundles.make, codec=codec)
+    yield "sound", make(FILES)
+    yield "two-blocks", make({**FILES, "zeros": bytes((1 << 20) + 1)})
+    yield "notes-at-the-end", make({**FILES, "core": cores.sound(notes_last=True)})
+    yield "empty-file", make({"empty": b"", **SMALL})
     names = {
         "l/" + "x" * 200: b"1",
         "\u00e4/\u20ac": b"2",
         "\udce4\n'": b"3",
         "d/" * 127 + "f": b"",
     }
-    yield "names-that-need-pax", bundles.make({**names, **SMALL})
-    yield "zeros", bundles.make({"core": bytes(1 << 20), **SMALL})
-    cut = bundles.make(FILES, 1)
-    for file in cut.files:
-        file.pieces = 5
-    yield "many-gzip-members", cut
+    yield "names-that-need-pax", make({**names, **SMALL})
+    yield "zeros", make({"core": bytes(1 << 20), **SMALL})
+    if codec is GZIP:
+        yield "sound-version-1", make(FILES, 1)
+        cut = make(FILES, 1)
+        for file in cut.files:
+            file.pieces = 5
+        yield "many-gzip-members", cut
 
 
-def forged_bundles():
+def forged_bundles(codec):
     """Yield bundles with what a reader once took, or what another reader takes."""
+    yield from _forged_frames(codec)
+    if codec is ZSTD:
+        yield from _odd_frames()
+        return
+    yield from _forged_headers()
+    yield from _forged_offsets()
+
+
+def _forged_headers():
     for name, fields in FORGED_HEADERS.items():
         whole = bundles.make(SMALL)
         whole.files[0].head = _header(**fields)
@@ -99,19 +112,22 @@ def forged_bundles():
             path = fields.get("pax", {}).get("path", fields["name"])
             whole.files[0].row["path"] = path.partition("/")[2]
         yield name, whole
-    hidden = gzip.compress(bundles.header("a", 7) + b"hidden!".ljust(512, b"\0"), mtime=0)
+
+
+def _forged_offsets():
+    """Yield what only a table of version 1 can say."""
+    frame = bundles.Bundle([], {}).frame
+    hidden = frame(bundles.header("a", 7) + b"hidden!".ljust(512, b"\0"))
     genuine = {"manifest.json": SMALL["manifest.json"], "a": b"genuine"}
     for name, before in {
-        "hidden-in-an-extra-field": bundles.with_extra_field(b"", hidden),
-        "hidden-in-a-stored-block": gzip.compress(
-            bundles.header("b", 512) + hidden.ljust(512, b"\0"), 0, mtime=0
-        ),
+        "hidden-in-an-extra-field": GZIP.hide(b"XX", hidden),
+        "hidden-in-a-stored-block": frame(bundles.header("b", 512) + hidden.ljust(512, b"\0"), 0),
         "hidden-in-a-gap": hidden,
     }.items():
         whole = bundles.make(genuine, 1)
         whole.files[1].before, whole.files[1].at = before, before.index(hidden)
         yield name, whole
-    inner = gzip.compress(bundles.header("b"), mtime=0)
+    inner = frame(bundles.header("b"))
     overlapping = bundles.make({"outer": inner, **SMALL}, 1)
     outer = overlapping.files[0]
     outer.level = 0
@@ -119,23 +135,51 @@ def forged_bundles():
     inside = bundles.File(b"", b"", {"path": "b", "size": 0}, at=place.index(inner) - len(place))
     overlapping.files.insert(1, inside)
     yield "overlapping", overlapping
-    yield "two-files-of-one-name", _with(bundles.make_file("a", b"b"))
-    yield "two-files-of-one-name-one-told", _with(bundles.make_file("a", b"b"), row=None)
-    yield "a-file-that-is-a-folder", _with(bundles.make_file("a/b", b"b"))
-    yield "zeros-in-the-middle", _changed(before=gzip.compress(bytes(1024), mtime=0))
-    yield "one-zero-block-in-the-middle", _changed(before=gzip.compress(bytes(512), mtime=0))
-    yield "an-empty-gzip-member", _changed(before=gzip.compress(b"", mtime=0))
+
+
+def _forged_frames(codec):
+    """Yield what has a frame too many or too few, or a wrong one."""
+    make = partial(bundles.make, codec=codec)
+    frame = make({}).frame
+
+    def changed(file=None, **parts):
+        whole = make(SMALL)
+        if file is not None:
+            whole.files.insert(1, file)
+        for name, value in parts.items():
+            setattr(whole.files[1] if name in {"before", "row"} else whole, name, value)
+        return whole
+
+    yield "two-files-of-one-name", changed(bundles.make_file("a", b"b"))
+    yield "two-files-of-one-name-one-told", changed(bundles.make_file("a", b"b"), row=None)
+    yield "a-file-that-is-a-folder", changed(bundles.make_file("a/b", b"b"))
+    yield "zeros-in-the-middle", changed(before=frame(bytes(1024)))
+    yield "one-zero-block-in-the-middle", changed(before=frame(bytes(512)))
+    yield "an-empty-frame", changed(before=frame(b""))
     second = bundles.header("second") + bytes(1024)
-    yield "a-second-archive", _whole(end=bytes(1024) + second)
-    yield "data-behind-the-end", _whole(end=bytes(1024) + b"x")
-    yield "no-end", _whole(end=b"")
-    yield "one-block-as-the-end", _whole(end=bytes(512))
-    yield "bytes-before-the-table", _whole(between=gzip.compress(second, mtime=0))
-    yield "bytes-before-the-trailer", _whole(gap=gzip.compress(second, mtime=0))
-    yield "bytes-behind-the-table", _whole(behind=b"x")
+    yield "hidden-in-bytes-that-are-skipped", changed(before=codec.hide(b"XX", frame(second)))
+    yield "a-second-archive", changed(end=bytes(1024) + second)
+    yield "data-behind-the-end", changed(end=bytes(1024) + b"x")
+    yield "no-end", changed(end=b"")
+    yield "one-block-as-the-end", changed(end=bytes(512))
+    yield "bytes-before-the-table", changed(between=frame(second))
+    yield "bytes-before-the-trailer", changed(gap=frame(second))
+    yield "bytes-behind-the-table", changed(behind=b"x")
     listed = {"files": [{"name": "a", "sha256": [], "tree_sha256": {}}]}
-    yield "hash-that-is-a-list", bundles.make({**SMALL, "manifest.json": bundles.as_json(listed)})
-    yield "unknown-version", _whole(table={"version": 99, "top": bundles.TOP})
+    yield "hash-that-is-a-list", make({**SMALL, "manifest.json": bundles.as_json(listed)})
+    yield "unknown-version", changed(table={"version": 99, "top": bundles.TOP})
+
+
+def _odd_frames():
+    """Yield frames of zstd that no bundle has."""
+    for name, options in {
+        "no-check-sum": {"checksum_flag": 0},
+        "no-size": {"content_size_flag": 0},
+    }.items():
+        whole = bundles.make(SMALL, codec=ZSTD)
+        whole.options = options
+        yield name, whole
+    yield "version-1", bundles.make(SMALL, 1, ZSTD)
 
 
 SAME_PATH = {
@@ -223,28 +267,6 @@ def _record(key, value):
     return str(len(body) + 2).encode() + body
 
 
-def _with(file, **changed):
-    whole = bundles.make(SMALL)
-    for name, value in changed.items():
-        setattr(file, name, value)
-    whole.files.insert(1, file)
-    return whole
-
-
-def _changed(**parts):
-    whole = bundles.make(SMALL)
-    for name, value in parts.items():
-        setattr(whole.files[1], name, value)
-    return whole
-
-
-def _whole(**parts):
-    whole = bundles.make(SMALL)
-    for name, value in parts.items():
-        setattr(whole, name, value)
-    return whole
-
-
 def raw_cores():
     """Yield cores: sound ones, and what made a reader work without end."""
     page, notes = cores.PAGE, cores.threads(7)
@@ -295,6 +317,9 @@ def tables():
     table = {"version": 1, "top": bundles.TOP, "members": [row]}
     yield "sound", json.dumps(table).encode()
     yield "many-rows", json.dumps({**table, "members": [row] * 100}).encode()
+    two = bundles.make({"a": b"a"})
+    rows = [{**file.row, **two.places(file, 0)} for file in two.files]
+    yield "blocks", json.dumps({**two.table, "members": rows}).encode()
     folders = [{**row, "path": f"{n}/" + "d/" * 126 + "f"} for n in range(30)]
     yield "many-folders", json.dumps({**table, "members": folders}).encode()
 
@@ -313,27 +338,35 @@ def elf_files():
     yield "notes-of-notes", _repeated_notes()
 
 
+def built_bundles():
+    """Yield the bytes of all bundles, as files."""
+    for codec in CODECS:
+        for name, whole in (*sound_bundles(codec), *forged_bundles(codec)):
+            yield f"{name}.{codec.extension}", whole.build()
+
+
+def _named(ending, make):
+    return lambda: ((f"{name}.{ending}", data) for name, data in make())
+
+
 KINDS = {
-    "bundle": ("tar.gz", lambda: _built((*sound_bundles(), *forged_bundles()))),
-    "core": ("core", raw_cores),
-    "manifest": ("json", manifests),
-    "table": ("json", tables),
-    "header": ("tar", headers),
-    "image": ("elf", elf_files),
+    "bundle": built_bundles,
+    "core": _named("core", raw_cores),
+    "manifest": _named("json", manifests),
+    "table": _named("json", tables),
+    "header": _named("tar", headers),
+    "image": _named("elf", elf_files),
 }
-
-
-def _built(found):
-    return ((name, whole.build()) for name, whole in found)
+"""What yields the files of each folder, by their names."""
 
 
 def main():
     """Write every file."""
-    for kind, (ending, make) in KINDS.items():
+    for kind, make in KINDS.items():
         folder = CORPUS / f"{kind}s"
         folder.mkdir(parents=True, exist_ok=True)
         for name, data in make():
-            (folder / f"{name}.{ending}").write_bytes(data)
+            (folder / name).write_bytes(data)
 
 
 if __name__ == "__main__":

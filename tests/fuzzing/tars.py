@@ -14,14 +14,16 @@ from pathlib import Path
 from tests.fuzzing import bundles
 from tests.fuzzing.readers import Finding
 
+from gencore.bundle.codecs import ZSTD, codec_of
 from gencore.bundle.extraction import extract
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import verify
+from gencore.bundle.zstd_library import zstd_library
 from gencore.errors import GencoreError
 
 KINDS = ("bundle",)
 COMMANDS = {
-    "tar": ("tar", "--no-same-owner", "-xzf"),
+    "tar": ("tar", "--no-same-owner", "-xf"),
     "bsdtar": ("bsdtar", "--no-same-owner", "-xf"),
 }
 
@@ -29,7 +31,7 @@ COMMANDS = {
 def check(case):
     """Return what `verify` said. Raises `Finding` if another program reads something else."""
     with tempfile.TemporaryDirectory(prefix="gencore-fuzz-") as top:
-        path = Path(top) / f"{bundles.TOP}.tar.gz"
+        path = Path(top) / bundles.file_name(case.data)
         path.write_bytes(case.data)
         return [compare(path, Path(top))]
 
@@ -74,11 +76,18 @@ def _with_command(words):
 
 def _with_tarfile(path, folder):
     try:
-        with tarfile.open(path, errors="surrogateescape") as tar:
+        with _opened(path) as file, tarfile.open(fileobj=file, errors="surrogateescape") as tar:
             tar.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zstd_library().ZstdError) as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _opened(path):
+    """Open what tarfile is to read: before Python 3.14, it does not know zstd."""
+    with path.open("rb") as file:
+        is_zstd = codec_of(file.read(len(ZSTD.magic))) is ZSTD
+    return zstd_library().open(path) if is_zstd else path.open("rb")
 
 
 READERS = {name: _with_command(words) for name, words in COMMANDS.items() if shutil.which(name)}

@@ -32,7 +32,7 @@ def bundle(installed, build_extension, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bundle")
     extension = build_extension(folder, "-fno-omit-frame-pointer")
     command = [installed[1], PROGRAMS / "every_thread.py", "linux-elf", folder, extension]
-    done = subprocess.run([*command, "bundle"], capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "archive"], capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     return Path(told["core"]), told
 

@@ -10,7 +10,6 @@ import sys
 import tarfile
 import threading
 import uuid
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import pytest
 import gencore
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.verification import verify
-from gencore.bundle.zstd_library import zstd_library
 
 
 @pytest.fixture(scope="module", params=["archive", "archive-zstd"])
@@ -44,30 +42,19 @@ def top_of(bundle):
     return bundle.name.partition(".tar.")[0]
 
 
-@contextmanager
-def opened_tar(bundle):
-    """Open it as Python does; before 3.14, tarfile knows no zstd."""
-    if bundle.suffix == ".gz":
-        with tarfile.open(bundle) as tar:
-            yield tar
-    else:
-        with zstd_library().open(bundle) as file, tarfile.open(fileobj=file) as tar:
-            yield tar
-
-
-def test_everything_is_below_one_folder_of_the_bundles_name(bundle):
+def test_everything_is_below_one_folder_of_the_bundles_name(bundle, open_tar):
     """The name is core_<date>.<time>.<pid>.<seq>."""
-    with opened_tar(bundle) as tar:
+    with open_tar(bundle) as tar:
         tops = {name.partition("/")[0] for name in tar.getnames()}
 
     assert tops == {top_of(bundle)}
     assert f".{os.getpid()}." in bundle.name
 
 
-def test_executable_and_libraries_keep_their_paths(bundle):
+def test_executable_and_libraries_keep_their_paths(bundle, open_tar):
     """Each is the very file that is mapped."""
     executable = os.path.realpath(sys.executable)
-    with opened_tar(bundle) as tar:
+    with open_tar(bundle) as tar:
         packed = tar.extractfile(top_of(bundle) + executable).read()
         names = tar.getnames()
 
@@ -127,9 +114,9 @@ def test_archive_packs_last_whatever_the_order(tmp_path):
     assert os.listdir(tmp_path) == [f"{report.name}.tar.gz"]
 
 
-def test_what_went_into_a_bundle_belongs_to_its_owner_alone(bundle):
+def test_what_went_into_a_bundle_belongs_to_its_owner_alone(bundle, open_tar):
     """Also once it is unpacked: core and manifest 0600, programs 0700."""
-    with opened_tar(bundle) as tar:
+    with open_tar(bundle) as tar:
         modes = {member.name.partition("/")[2]: member.mode for member in tar}
 
     assert modes.pop("core") == modes.pop("manifest.json") == 0o600

@@ -149,20 +149,22 @@ def test_the_main_thread_is_the_one_that_a_debugger_selects(service, tmp_path, t
     assert f"LWP {process.pid})" in selected
 
 
-def test_a_bundle_goes_to_standard_output(service, tmp_path):
+def test_a_bundle_goes_to_standard_output(service, tmp_path, packer):
     """With -o - there is nothing else there, and no file."""
     process = service(WAITS)
+    collectors = ["--collector", "manifest", "--collector", packer.name]
 
     done = subprocess.run(
-        [COMMAND, "dump", str(process.pid), "-o", "-", "--quiet"],
+        [COMMAND, "dump", str(process.pid), "-o", "-", "--quiet", *collectors],
         capture_output=True,
         cwd=tmp_path,
         check=True,
     )
 
     assert list(tmp_path.iterdir()) == []
-    (tmp_path / "bundle.tar.gz").write_bytes(done.stdout)
-    assert manifest_of(tmp_path / "bundle.tar.gz")["process"]["pid"] == process.pid
+    bundle = tmp_path / f"bundle.{packer.codec.extension}"
+    bundle.write_bytes(done.stdout)
+    assert manifest_of(bundle)["process"]["pid"] == process.pid
 
 
 def test_json_has_a_row_for_each_process(service, tmp_path):

@@ -144,9 +144,9 @@ def test_core_in_a_pipe_is_whole(newer, backend, work):
 
 
 @EACH_BACKEND
-def test_bundle_is_verified_and_shows_its_stacks(newer, backend, work):
-    """By the commands of the same Python."""
-    bundle, told = newer.dump(backend, newer.work, "bundle", work=work)
+def test_bundle_is_verified_and_shows_its_stacks(newer, backend, work, packer):
+    """By the commands of the same Python, which has zstd without a package."""
+    bundle, told = newer.dump(backend, newer.work, packer.name, work=work)
     command = ("-m", "gencore", "verify", "--json", newer.work / bundle.name)
     checks = json.loads(newer.run(*command, work=work))["checks"]
     shown = newer.run("-m", "gencore", "stacks", "--quiet", newer.work / bundle.name, work=work)

@@ -29,6 +29,7 @@ __all__ = [
     "beat",
     "call_after_fork_in_parent",
     "collapse_memory",
+    "collapse_memory_of",
     "disarm",
     "find_target",
     "hand_over",
@@ -126,6 +127,13 @@ def collapse_memory(timeout: float | None) -> "HugePages":
     from gencore_backends.linux import huge_pages
 
     return huge_pages.collapse_memory(total=huge_pages.within(timeout))
+
+
+def collapse_memory_of(target: "Target", timeout: float | None) -> "HugePages | None":
+    """Let the agent of another process do the same; None if it is too old for that."""
+    from gencore_backends.linux import huge_pages
+
+    return huge_pages.collapse_memory_of(target, timeout)
 
 
 def hand_over(

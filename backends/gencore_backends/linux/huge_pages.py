@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from gencore.huge_pages import HugePages
 from gencore_backends.linux import _native
-from gencore_backends.linux.memory_cgroup import room_for_clone
+from gencore_backends.linux.memory_cgroup import free_memory
 
 if TYPE_CHECKING:
     from gencore.target import Target
@@ -17,13 +17,12 @@ _TOTAL: Final = 10.0
 """Seconds. The agent does nothing else meanwhile."""
 _STALL: Final = 0.05
 """Seconds for a step: a longer one holds the process up for as long as a clone of about 2 GiB."""
-_LEFT_FREE: Final = 64 << 20
-"""Bytes that the machine and the cgroup keep free: the clone and the recorder need some too."""
 _FIELDS: Final = 9
 _LARGEST: Final = 1 << 64
 _LARGEST_ERROR: Final = 4096
 _STOPPED: Final = {
     "disabled": "this process may have none (PR_SET_THP_DISABLE, see prctl(2))",
+    "advised": "the program keeps memory in small pages (MADV_NOHUGEPAGE, see madvise(2))",
     "unsupported": "this kernel collapses none on request; Linux 6.1 and later do, if built so",
     "refused": "the system refuses to collapse memory",
     "page-size": "only pages of 4 KiB are collapsed",
@@ -32,13 +31,13 @@ _STOPPED: Final = {
     "failed": "the kernel had no huge page for step {steps}",
     "memory": "too little memory is free after step {steps}",
     "time": "its time was over after step {steps}",
-    "interrupted": "the agent ended, or the process forked, after step {steps}",
+    "interrupted": "the agent was needed, or the process forked, after step {steps}",
 }
 
 
 def collapse_memory(*, total: float = _TOTAL, stall: float = _STALL) -> HugePages:
     """Collapse that of this process, in so many seconds, until a step takes *stall* seconds."""
-    row = _native.collapse(int(total * 1e3), int(stall * 1e3), _room_to_grow(os.getpid()))
+    row = _native.collapse(int(total * 1e3), int(stall * 1e3), free_memory())
     return _outcome(row)
 
 
@@ -51,9 +50,7 @@ def collapse_memory_of(target: "Target", timeout: float | None = None) -> HugePa
     """
     from gencore_backends.linux.agent_client import ask_to_collapse
 
-    pid = target.visible if target.hidden is None else None
-    room = _room_to_grow(pid or os.getpid())
-    row = ask_to_collapse(target, total=within(timeout), stall=_STALL, room=room)
+    row = ask_to_collapse(target, total=within(timeout), stall=_STALL, room=free_memory())
     return _outcome(row) if _is_outcome(row) else None
 
 
@@ -73,12 +70,6 @@ def _is_outcome(row: Any) -> TypeGuard[list[Any]]:
         and type(number) is int
         and 0 <= number < _LARGEST_ERROR
     )
-
-
-def _room_to_grow(pid: int) -> int:
-    """Return the bytes by which a process may grow."""
-    room = room_for_clone(pid)
-    return 0 if room is None else max(0, room[0] - _LEFT_FREE)
 
 
 def _outcome(row: "Sequence[Any]") -> HugePages:

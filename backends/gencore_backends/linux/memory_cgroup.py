@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["MemoryCgroup", "memory_cgroup", "room_for_clone"]
+__all__ = ["MemoryCgroup", "free_memory", "memory_cgroup", "room_for_clone"]
 
 _TOP = "/sys/fs/cgroup"
 _UNLIMITED = 1 << 60
@@ -30,6 +30,14 @@ def memory_cgroup(pid: int | str = "self") -> MemoryCgroup:
     return level if limit < _UNLIMITED else MemoryCgroup()
 
 
+def free_memory() -> int:
+    """Return the bytes that the machine has free, whatever its cgroups allow; 0 if unknown."""
+    try:
+        return _row("/proc/meminfo", "MemAvailable:") * 1024
+    except OSError:
+        return 0
+
+
 def room_for_clone(pid: int) -> tuple[int, int] | None:
     """Return the bytes that are free for a process, and those that a clone of it may copy.
 
@@ -37,9 +45,9 @@ def room_for_clone(pid: int) -> tuple[int, int] | None:
     """
     try:
         private = _row(f"/proc/{pid}/status", "RssAnon:") * 1024
-        free = _row("/proc/meminfo", "MemAvailable:") * 1024
     except OSError:
         return None
+    free = free_memory()
     level = memory_cgroup(pid)
     limit = _number(level.limit)
     if limit is not None:

@@ -53,6 +53,10 @@ from gencore.verdict import Prospect, Reason, Verdict
 
 __all__ = ["Pipeline"]
 
+_TOO_OLD = Reason(
+    "it collapses no memory: it is of an earlier version", "upgrade gencore in the target"
+)
+
 
 class Pipeline:
     """Backend and collectors, chosen and loaded once and used for many dumps.
@@ -178,7 +182,7 @@ class Pipeline:
             )
             snapshot = take_instant(dump, backend, participants)
             dump.recorder_reason = reason or None
-            if self._request.target.other is None:
+            if collapsed is not None or self._request.target.other is None:
                 note_huge_pages(dump, collapsed)
             dump.call_seconds = time.perf_counter() - began
             worker = Worker(dump, snapshot, participants, verdict.core_size, announcers)
@@ -197,13 +201,15 @@ class Pipeline:
         A recorder loads and checks everything, as `check` does, and ends. What later dumps would
         still refuse, such as a disk that is full by then, is an error in their reports.
 
-        With *huge_pages* the memory of this process is then collapsed into huge pages, which makes
-        the pause of a dump that soon follows several times shorter. It takes about 0.3 s of CPU
-        for each GiB, in steps of milliseconds for which other threads may have to wait, and stops
-        where it would disturb: what is returned, and in the reports of later dumps, says how far
-        it came. What the program writes while a dump lasts is in small pages again: prepare anew.
+        With *huge_pages* the memory of the process, by its agent if it is another one, is then
+        collapsed into huge pages, which makes the pause of a dump that soon follows several times
+        shorter. It takes about 0.3 s of CPU for each GiB, in steps of milliseconds for which other
+        threads may have to wait, and stops where it would disturb: what is returned, and in the
+        reports of later dumps, says how far it came. What the program writes while a dump lasts is
+        in small pages again: prepare anew.
 
-        Raises what `check` raises, and `Unsupported` where there are no huge pages.
+        Raises what `check` raises, `Unsupported` where there are no huge pages, and
+        `TargetUnavailable` if the target has no agent.
         """
         try:
             self._prepared = check_by_recorder(self._settings)
@@ -211,12 +217,21 @@ class Pipeline:
             self._prepared = reason
             self.check()
         if huge_pages:
-            self._huge_pages = self._collapse(None)
+            self._huge_pages = self._collapse_beforehand()
         return self._huge_pages if huge_pages else None
 
     def _collapse(self, timeout: float | None) -> HugePages | None:
-        """Collapse the memory of this process; that of another one its agent collapses."""
+        """Collapse the memory of this process; the backend has that of another one collapsed."""
         return agent().collapse_memory(timeout) if self._request.target.other is None else None
+
+    def _collapse_beforehand(self) -> HugePages:
+        """Collapse the memory of the target."""
+        if self._request.target.other is None:
+            return agent().collapse_memory(None)
+        found = agent().collapse_memory_of(self._request.target, None)
+        if found is None:
+            raise Unsupported({"agent": Verdict.no(_TOO_OLD)})
+        return found
 
     def check(self) -> str:
         """Raise what `start` would raise before the pause, or what would fail then already.

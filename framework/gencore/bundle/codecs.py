@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from io import BufferedIOBase
+from pathlib import Path
 from typing import ClassVar, Final
 
 from gencore.bundle.zstd_library import zstd_library
@@ -81,6 +83,10 @@ class Codec(ABC):
         """
 
     @abstractmethod
+    def open(self, path: Path) -> BufferedIOBase:
+        """Open a file that anybody has compressed, to be read as what is in it."""
+
+    @abstractmethod
     def size_in(self, frame: bytes) -> int | None:
         """Return how many bytes a frame says it holds; None if it does not say."""
 
@@ -133,6 +139,11 @@ class _Gzip(Codec):
             raise corrupt("invalid gzip header")
         return content if decompressor.eof and not decompressor.unused_data else None
 
+    def open(self, path: Path) -> BufferedIOBase:
+        from isal import igzip
+
+        return igzip.IGzipFile(path, "rb")  # type: ignore[no-untyped-call]  # isal has no types
+
     def size_in(self, frame: bytes) -> int | None:
         return int.from_bytes(frame[-4:], "little")  # RFC 1952, ISIZE
 
@@ -156,6 +167,8 @@ class _Zstd(Codec):
     """The magic, and descriptors with a size and a check sum, and no dictionary or spare bit."""
     _largest_window: Final = 23
     """Logarithm of the bytes that decompressing may keep: 8 MiB, as RFC 8878 (3.1.1.1.2) asks."""
+    _largest_foreign_window: Final = 27
+    """The same for what another program has compressed: what that of zstd reads by default."""
     _header: Final = struct.Struct("<II2s")
     """Magic, and the length of what follows; the value's name."""
     _skippable: Final = 0x184D2A57
@@ -182,6 +195,12 @@ class _Zstd(Codec):
         except zstd.ZstdError as error:
             raise corrupt(str(error)) from error
         return content if decompressor.eof and not decompressor.unused_data else None
+
+    def open(self, path: Path) -> BufferedIOBase:
+        zstd = zstd_library()
+        options = {zstd.DecompressionParameter.window_log_max: self._largest_foreign_window}
+        file: BufferedIOBase = zstd.ZstdFile(path, "rb", options=options)
+        return file
 
     def size_in(self, frame: bytes) -> int | None:
         zstd = zstd_library()

@@ -1,51 +1,17 @@
 """A compressed core as a file that can be read at any place; nothing is written to the disk."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from isal import igzip
-
-from gencore.bundle.codecs import GZIP, ZSTD
+from gencore.bundle.codecs import CODECS, codec_of
 from gencore.bundle.seeking import LazySeeking
-from gencore.bundle.zstd_library import zstd_library
 from gencore.errors import IntegrityError
 
-__all__ = ["DecompressedFile", "is_compressed", "measure", "peek"]
+__all__ = ["DecompressedFile", "measure", "peek"]
 
 _PIECE: Final = 1 << 20
 _LARGEST: Final = 1 << 42
 """Bytes of a decompressed core: a few bytes of zstd may stand for any number."""
-_LARGEST_WINDOW: Final = 27
-"""Logarithm of the bytes that decompressing zstd may keep, as by default of its own program."""
-
-
-def _open_gzip(path: Path) -> Any:
-    return igzip.IGzipFile(path, "rb")  # type: ignore[no-untyped-call]  # isal has no types
-
-
-def _open_zstd(path: Path) -> Any:
-    zstd = zstd_library()
-    options = {zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW}
-    return zstd.ZstdFile(path, "rb", options=options)
-
-
-_FORMATS: Final[Mapping[bytes, Callable[[Path], Any]]] = {
-    GZIP.magic: _open_gzip,
-    ZSTD.magic: _open_zstd,
-}
-"""By what a file begins with."""
-
-
-def _format_of(beginning: bytes) -> Callable[[Path], Any] | None:
-    return next(
-        (to_open for magic, to_open in _FORMATS.items() if beginning.startswith(magic)), None
-    )
-
-
-def is_compressed(beginning: bytes) -> bool:
-    """Return whether a file that begins so is compressed with gzip or zstd."""
-    return _format_of(beginning) is not None
 
 
 def peek(path: Path, beginning: bytes, size: int) -> bytes:
@@ -74,10 +40,11 @@ class DecompressedFile(LazySeeking):
     def __init__(self, path: Path, beginning: bytes, size: int = _LARGEST) -> None:
         """Open it; *beginning* is that of the compressed file, *size* what `measure` returned."""
         super().__init__(size)
-        to_open = _format_of(beginning)
-        if to_open is None:
-            raise IntegrityError(f"{path}: not compressed with gzip or zstd")
-        self._path, self._open = path, to_open
+        codec = codec_of(beginning)
+        if codec is None:
+            names = " or ".join(known.name for known in CODECS)
+            raise IntegrityError(f"{path}: not compressed with {names}")
+        self._path, self._codec = path, codec
         self._start()
 
     def read(self, size: int | None = -1) -> bytes:
@@ -100,12 +67,12 @@ class DecompressedFile(LazySeeking):
         super().close()
 
     def _start(self) -> None:
-        self._stream = self._open(self._path)
+        self._stream = self._codec.open(self._path)
         self._position = 0
 
     def _next(self, most: int) -> bytes:
         try:
-            piece: bytes = self._stream.read(min(most, _PIECE))
+            piece = self._stream.read(min(most, _PIECE))
         except EOFError:  # truncated
             return b""
         except Exception as error:  # each library has errors of its own

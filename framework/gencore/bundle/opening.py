@@ -12,7 +12,7 @@ from gencore._runtime.regular_file import open_regular
 from gencore.bundle.cache import spooled
 from gencore.bundle.codecs import codec_of
 from gencore.bundle.contents import Member
-from gencore.bundle.decompression import DecompressedFile, is_compressed, measure, peek
+from gencore.bundle.decompression import DecompressedFile, measure, peek
 from gencore.bundle.extracted_directory import ExtractedDirectory
 from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.raw_core import RawCore
@@ -84,10 +84,11 @@ def _open(path: Path) -> OpenedCore:
         beginning = file.read(len(_ELF)) or b""
     if beginning == _ELF:
         return RawCore(path, lambda: BufferedReader(open_regular(str(path))), in_place=path)
-    if is_compressed(beginning) and _has_core(path, beginning):
+    is_compressed = codec_of(beginning) is not None
+    if is_compressed and _has_core(path, beginning):
         size = measure(path, beginning)
         return RawCore(path, partial(DecompressedFile, path, beginning, size))
-    if codec_of(beginning) is not None:
+    if is_compressed:
         return _Bundle(path)
     raise IntegrityError(f"{path}: neither a bundle nor a core file")
 

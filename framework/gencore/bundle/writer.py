@@ -80,14 +80,18 @@ class BundleWriter:
         self._add_header(path, _File(size, sha256, [] if tree else None, packer), mode)
         self._left = size
 
-    def add_packed(self, path: str, file: PackedFile, *, mode: int) -> None:
-        """Add a member that was packed before.
+    def add_packed(self, path: str, file: PackedFile, *, mode: int) -> int:
+        """Add a member that was packed before; return how many of its bytes.
 
+        If not all, the rest can no longer be read: `write` takes it instead, before `end`.
         Raises `ValueError` as `begin` does, and OSError.
         """
         self._add_header(path, _File(file.size, file.sha256, None, None), mode)
-        for frame in file.frames():
+        self._left = file.size
+        for frame in _readable(file.frames()):
             self._frames.add_compressed(frame)
+            self._left -= min(self._left, BLOCK_SIZE)
+        return file.size - self._left
 
     def _add_header(self, path: str, file: "_File", mode: int) -> None:
         check_path(path)
@@ -319,6 +323,12 @@ class _Batch:
     def _blocks(self, size: int) -> list[memoryview]:
         view = memoryview(self.buffer)[:size]
         return [view[begin : begin + BLOCK_SIZE] for begin in range(0, size, BLOCK_SIZE)]
+
+
+def _readable(frames: Iterator[bytes]) -> Iterator[bytes]:
+    """Yield them as far as they can be read."""
+    with contextlib.suppress(OSError):
+        yield from frames
 
 
 def _hashes(blocks: list[memoryview]) -> tuple[bytes, ...]:

@@ -207,6 +207,29 @@ def test_a_cgroup_is_not_filled_up(tmp_path, cgroup):
     assert report.huge_pages.stopped == "too little memory is free after step 0"
 
 
+def test_the_cgroup_of_who_asks_is_not_that_of_the_process(cgroup):
+    """An operator in a small container has the memory of a large process collapsed."""
+    asks = """
+from gencore.target import Target
+from gencore_backends.linux.huge_pages import collapse_memory_of
+print(sys.stdin.readline(), end="", flush=True)
+say(collapse_memory_of(Target(int(sys.stdin.readline()))).steps)
+"""
+    command = [sys.executable, "-c", BEGINNING + asks]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with (
+        running("memory = filled(64); gencore.arm()") as armed,
+        subprocess.Popen(command, **pipes) as asking,
+    ):
+        asking.stdin.write("begun\n")
+        asking.stdin.flush()
+        assert asking.stdout.readline() == "begun\n"
+        cgroup(asking.pid, 40 * MIB)
+        steps = json.loads(asking.communicate(f"{armed.pid}\n")[0])
+
+    assert steps > 0
+
+
 def test_it_ends_when_its_time_is_over():
     """With no time at all, before the first step."""
     (said,) = run_program(
@@ -249,6 +272,67 @@ say(report.warnings)
     assert "PR_SET_THP_DISABLE" in stopped
     assert result == "complete"
     assert [stopped in warning for warning in warnings] == [True]
+
+
+def test_a_process_that_has_only_advised_huge_pages_collapses_its_memory():
+    """PR_THP_DISABLE_EXCEPT_ADVISED: who asks for one is given one."""
+    refused, stopped, huge = run_program("""
+say(ctypes.CDLL(None).prctl(41, 1, 1 << 1, 0, 0))
+memory = filled(16)
+say(collapse().stopped)
+say(huge_in(memory))
+""")
+    if refused:
+        pytest.skip("Linux 6.18 and later know that")
+
+    assert (stopped, huge >= 12 * MIB) == (None, True)
+
+
+def test_memory_that_the_program_keeps_in_small_pages_is_told():
+    """MADV_NOHUGEPAGE: it stays as it is, the other memory does not."""
+    stopped, kept, other = run_program("""
+memory = [filled(16), filled(16)]
+libc = ctypes.CDLL(None)
+assert libc.madvise(ctypes.c_void_p(address(memory[0])), ctypes.c_size_t(16 * MIB), 15) == 0
+say(collapse().stopped)
+say(huge_in(memory[0]))
+say(huge_in(memory[1]))
+""")
+
+    assert "MADV_NOHUGEPAGE" in stopped
+    assert kept == 0
+    assert other >= 12 * MIB
+
+
+def test_a_child_that_is_forked_meanwhile_has_no_descriptor_of_it():
+    """Whatever thread forks, and though the child never ends in exec."""
+    (codes,) = run_program("""
+import warnings
+warnings.simplefilter("ignore")  # of threads
+memory = filled(64)
+done = threading.Event()
+def collapse_again():
+    while not done.is_set():
+        collapse_memory(stall=5.0)
+collapsing = threading.Thread(target=collapse_again)
+collapsing.start()
+def maps():
+    folder = "/proc/self/fd"
+    found = [os.path.join(folder, name) for name in os.listdir(folder)]
+    return [link for link in found if os.path.exists(link) and "pagemap" in os.readlink(link)]
+codes = []
+while len(codes) < 20:
+    if not maps():
+        continue
+    if not (child := os.fork()):
+        os._exit(len(maps()))
+    codes.append(os.waitpid(child, 0)[1])
+done.set()
+collapsing.join()
+say(codes)
+""")
+
+    assert set(codes) == {0}
 
 
 def test_what_a_forked_child_shares_with_its_parent_stays_shared():
@@ -331,6 +415,29 @@ def test_an_agent_collapses_the_memory_of_its_process(tmp_path):
     assert report.huge_pages.collapsed > 0
     assert huge >= report.huge_pages.collapsed
     assert _status_of(report)["huge_pages"]["collapsed"] == report.huge_pages.collapsed
+
+
+def test_a_pipeline_for_another_process_is_prepared_by_its_agent(tmp_path):
+    """The reports of its dumps have the outcome, which is not that of this process."""
+    with running("memory = filled(64); gencore.arm()") as armed:
+        pipeline = gencore.Pipeline(target=armed.pid, collectors=["manifest"], directory=tmp_path)
+        prepared = pipeline.prepare(huge_pages=True)
+        report = pipeline.run()
+
+    assert prepared.steps > 0
+    assert report.huge_pages == prepared
+    assert _status_of(report)["huge_pages"]["steps"] == prepared.steps
+
+
+def test_a_process_without_an_agent_cannot_be_prepared():
+    """The remedy says how it gets one."""
+    with (
+        running("") as other,
+        pytest.raises(gencore.TargetUnavailable) as refused,
+    ):
+        gencore.Pipeline(target=other.pid, backend="linux-ptrace").prepare(huge_pages=True)
+
+    assert "gencore exec" in refused.value.remedy
 
 
 def test_an_agent_that_is_to_end_stops_collapsing():

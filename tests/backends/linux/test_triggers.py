@@ -9,11 +9,14 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gencore.bundle import BundleReader
+from gencore.target import Target
+from gencore_backends.linux.agent_client import ask_to_collapse
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's"),
@@ -250,6 +253,23 @@ def test_a_signal_fires_as_often_as_its_count(service):
 
     assert "not dumped" in asked.next_line()
     assert len(asked.dumps(2)) == 2
+
+
+def test_a_trigger_fires_while_memory_is_collapsed(service):
+    """What is left of it stays in small pages: the dump needs the agent."""
+    asked = service("Trigger('signal', 'SIGRTMIN+5')", "memory = b'x' * (512 << 20)")
+    rollup = Path(f"/proc/{asked.pid}/smaps_rollup")
+    limits = {"total": 60, "stall": 60, "room": 1 << 40}
+    with ThreadPoolExecutor() as pool:
+        collapsing = pool.submit(ask_to_collapse, Target(asked.pid), **limits)
+        while not re.search(r"AnonHugePages: +[1-9]", rollup.read_text()):
+            pass
+        os.kill(asked.pid, signal.SIGRTMIN + 5)
+        *_, stopped, _ = collapsing.result()
+
+    assert stopped == "interrupted"
+    assert "dump started" in asked.next_line()
+    assert_dumped_for(asked.dumps(1)[0], "signal", "signal: ")
 
 
 def test_the_interval_keeps_the_next_dump_back(service):

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gencore import IntegrityError, OutputError, UsageError
 from gencore.bundle import contents
-from gencore.bundle.codecs import CODECS, GZIP, ZSTD, codec_of
+from gencore.bundle.codecs import GZIP, ZSTD, codec_of
 from gencore.bundle.contents import BLOCK_SIZE, Member, encode
 from gencore.bundle.extraction import extract
 from gencore.bundle.reader import BundleReader
@@ -67,12 +67,6 @@ def refused(tmp_path, command):
 @pytest.fixture(params=[1, 2])
 def version(request):
     """Choose the format: its first version has only the places of the files."""
-    return request.param
-
-
-@pytest.fixture(scope="module", params=CODECS, ids=lambda codec: codec.name)
-def codec(request):
-    """Choose what the bundle is compressed with."""
     return request.param
 
 
@@ -349,6 +343,20 @@ def test_a_table_with_blocks_that_lies_is_found_out(path, refused, lie):
     change, match = LIES[lie]
 
     refused(with_table(path, change), match)
+
+
+def test_a_frame_is_as_long_as_its_codec_makes_one_at_least(path, refused, codec):
+    """A shorter one is refused before anything is decompressed."""
+    least = codec.smallest_frame
+
+    assert len(codec.compressor(codec.level)(b"")) == least
+    refused(with_table(path, lambda rows: moved_to(rows, least - 1)), "cannot hold", at_once=True)
+    refused(with_table(path, lambda rows: moved_to(rows, least)), "not of the|truncated|corrupt")
+
+
+def moved_to(rows, length):
+    """Let the last block of the file "a" have another length."""
+    rows[1]["lengths"] = [rows[1]["lengths"][0], length]
 
 
 def test_a_block_that_does_not_match_its_hash_is_found_out(path, tmp_path):

@@ -25,8 +25,13 @@ def worker():
 
 threading.Thread(target=worker, name="payments", daemon=True).start()
 plugin = ctypes.CDLL(sys.argv[1])
-made = [f(directory=".", content="private") for f in (gencore.create_core, gencore.collect_core)]
-print(*made, flush=True)
+common = {"directory": ".", "content": "private"}
+print(
+    gencore.create_core(**common),
+    gencore.collect_core(**common),
+    gencore.collect_core(collectors=["manifest", "archive-zstd"], **common),
+    flush=True,
+)
 sys.stdin.readline()
 _, hard = resource.getrlimit(resource.RLIMIT_CORE)
 resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
@@ -37,7 +42,7 @@ RAW = ("gencore", "gcore", "kernel")
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, tool):
-    """Return the cores of one process: two of gencore, one of gcore, one of the kernel."""
+    """Return the cores of one process: three of gencore, one of gcore, one of the kernel."""
     folder = tmp_path_factory.mktemp("cores")
     plugin = folder / "plugin.so"
     shutil.copy(find_spec("_heapq").origin, plugin)
@@ -48,15 +53,16 @@ def made(tmp_path_factory, tool):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        core, bundle = map(Path, process.stdout.readline().split())
+        core, bundle, zstd_bundle = map(Path, process.stdout.readline().split())
         command = [tool("gcore"), "-o", "gcore", str(process.pid)]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         process.communicate("\n")
-    kernel = [file for file in folder.glob("core*") if file not in {core, bundle}]
+    kernel = [file for file in folder.glob("core*") if file not in {core, bundle, zstd_bundle}]
     return {
         "pid": process.pid,
         "plugin": plugin,
         "bundle": bundle,
+        "zstd-bundle": zstd_bundle,
         "gencore": core,
         "gcore": folder / f"gcore.{process.pid}",
         "kernel": kernel[0] if kernel else None,
@@ -208,7 +214,7 @@ def test_zstd_without_its_library_is_named(cli, compressed, monkeypatch):
     assert "pip install 'gencore[zstd]'" in err
 
 
-@pytest.mark.parametrize("kind", ["bundle", "gencore"])
+@pytest.mark.parametrize("kind", ["bundle", "zstd-bundle", "gencore"])
 def test_what_was_extracted_is_read_like_a_bundle(cli, made, kind):
     """A core alone is extracted with the files of this machine, and is then complete elsewhere."""
     folder = cli("extract", made[kind], "-o", ".")[1].strip()
@@ -261,7 +267,7 @@ def test_a_directory_with_a_link_is_refused(cli, made):
         assert "a link or a device" in err
 
 
-@pytest.mark.parametrize("kind", ["bundle", "gencore"])
+@pytest.mark.parametrize("kind", ["bundle", "zstd-bundle", "gencore"])
 def test_standard_input_is_read_like_a_file(cli, made, monkeypatch, kind):
     """It is copied to the cache, and removed from there."""
     seen = []
@@ -272,7 +278,7 @@ def test_standard_input_is_read_like_a_file(cli, made, monkeypatch, kind):
         seen.append(out)
         assert code == 0
 
-    assert json.loads(seen[0])["kind"] == {"gencore": "core"}.get(kind, kind)
+    assert json.loads(seen[0])["kind"] == ("core" if kind == "gencore" else "bundle")
     assert "in worker\n" in seen[2]
     assert list(Path("cache/gencore/bundles").iterdir()) == []
 

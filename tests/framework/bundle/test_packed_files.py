@@ -10,7 +10,7 @@ from pathlib import Path
 
 import attrs
 import pytest
-from isal import igzip, isal_zlib
+from isal import isal_zlib
 
 import gencore
 from gencore.bundle import (
@@ -22,6 +22,7 @@ from gencore.bundle import (
     packed_files,
     verify,
 )
+from gencore.bundle.zstd_library import zstd_library
 from gencore.libraries import describe
 from gencore.process import MappedFile
 
@@ -42,27 +43,42 @@ def library(tmp_path):
     return attrs.evolve(describe(MappedFile(path=str(path))), status="ok")
 
 
-def pack(library, changed=b""):
-    """Pack a library into a tar; return whether it was found, and the tar.
+@pytest.fixture
+def pack(codec):
+    """Return a function that packs a library into a tar: (whether it was found, the tar).
 
     *changed* is what was read instead of its first bytes.
     """
-    file = io.BytesIO()
-    writer = BundleWriter(file, "top", 0)
-    packed = PackedFiles()
-    known = packed.find(library)
-    if known is not None:
-        with known:
-            writer.add_packed("lib", known, mode=0o700)
-    else:
-        packer = packed.packer(library)
-        writer.begin("lib", library.size, mode=0o700, packer=packer)
-        data = Path(library.path).read_bytes()
-        writer.write(changed + data[len(changed) :])
-        writer.end()
-    writer.close()
-    packed.close()
-    return known is not None, gzip.decompress(file.getvalue())
+
+    def pack(library, changed=b""):
+        file = io.BytesIO()
+        writer, packed = begun(codec, file)
+        known = packed.find(library)
+        if known is not None:
+            with known:
+                writer.add_packed("lib", known, mode=0o700)
+        else:
+            packer = packed.packer(library)
+            writer.begin("lib", library.size, mode=0o700, packer=packer)
+            data = Path(library.path).read_bytes()
+            writer.write(changed + data[len(changed) :])
+            writer.end()
+        writer.close()
+        packed.close()
+        return known is not None, decompressed(codec, file)
+
+    return pack
+
+
+def begun(codec, file):
+    """Begin a bundle; return it, and the packed files of its codec."""
+    return BundleWriter(file, "top", 0, codec), PackedFiles(codec, codec.level)
+
+
+def decompressed(codec, file):
+    """Return the tar in a bundle, as the codec's own library has it."""
+    decompress = gzip.decompress if codec is GZIP else zstd_library().decompress
+    return decompress(file.getvalue())
 
 
 def entry(home):
@@ -78,7 +94,7 @@ def sealed(members):
     return data + struct.pack("<I", isal_zlib.crc32(data))
 
 
-def test_a_library_is_packed_once(home, library):
+def test_a_library_is_packed_once(home, library, pack):
     """The next tar is the same, byte for byte."""
     first, second = pack(library), pack(library)
 
@@ -88,11 +104,13 @@ def test_a_library_is_packed_once(home, library):
 
 
 @pytest.mark.usefixtures("home")
-@pytest.mark.parametrize("other", [(ZSTD, 1), (GZIP, 1)], ids=["codec", "level"])
-def test_what_was_packed_in_another_way_is_not_used(library, other):
+@pytest.mark.parametrize("other", ["codec", "level"])
+def test_what_was_packed_in_another_way_is_not_used(library, other, pack, codec):
     """A bundle has frames of one codec, and of the level that its manifest states."""
     pack(library)
-    usual, packed = PackedFiles(), PackedFiles(*other)
+    usual = PackedFiles(codec, codec.level)
+    ways = {"codec": (GZIP if codec is ZSTD else ZSTD, codec.level), "level": (codec, 3)}
+    packed = PackedFiles(*ways[other])
 
     with usual.find(library) as found:
         assert found.size == library.size
@@ -101,21 +119,23 @@ def test_what_was_packed_in_another_way_is_not_used(library, other):
     packed.close()
 
 
-def test_dumps_use_what_earlier_ones_have_packed(home, tmp_path):
+def test_dumps_use_what_earlier_ones_have_packed(home, tmp_path, packer):
     """A bundle has the members that are kept, and still is what its hashes say."""
-    gencore.collect_core(directory=tmp_path, name="first", content="stacks")
+    options = {"directory": tmp_path, "content": "stacks", "collectors": ["manifest", packer.name]}
+    other = packer.codec.compressor(0)
+    gencore.collect_core(name="first", **options)
     (own,) = home.glob(f"{describe(MappedFile(path=_largest())).sha256}*")
     data = Path(_largest()).read_bytes()
     blocks = [data[at : at + (1 << 20)] for at in range(0, len(data), 1 << 20)]
     padded = [block + bytes(-len(block) % 512) for block in blocks]
-    own.write_bytes(sealed([igzip.compress(block, 0) for block in padded]))  # another level
+    own.write_bytes(sealed([other(block) for block in padded]))
 
-    bundle = gencore.collect_core(directory=tmp_path, name="second", content="stacks")
+    bundle = gencore.collect_core(name="second", **options)
 
     with BundleReader(bundle) as reader:
         assert all(check.ok for check in verify(reader))
         member = reader.find(_largest())
-        assert list(member.lengths[1:]) == [len(igzip.compress(block, 0)) for block in padded]
+        assert list(member.lengths[1:]) == [len(other(block)) for block in padded]
 
 
 def _largest():
@@ -138,7 +158,7 @@ def _largest():
     ],
     ids=["empty", "cut", "half", "flipped", "zeros", "fewer blocks", "more blocks"],
 )
-def test_a_damaged_file_is_not_used(home, library, damage):
+def test_a_damaged_file_is_not_used(home, library, damage, pack):
     """As a machine that lost its power leaves it; it is replaced by a whole one."""
     _, whole = pack(library)
     path = entry(home)
@@ -148,16 +168,16 @@ def test_a_damaged_file_is_not_used(home, library, damage):
     assert pack(library) == (True, whole)
 
 
-def test_a_library_that_changed_while_it_was_read_is_not_kept(home, library):
+def test_a_library_that_changed_while_it_was_read_is_not_kept(home, library, pack):
     """Later dumps would have what its hash does not say."""
     pack(library, changed=b"\x7fELF other")
 
     assert list(home.iterdir()) == []
 
 
-def test_a_library_that_became_shorter_is_not_kept(home, library):
+def test_a_library_that_became_shorter_is_not_kept(home, library, codec):
     """Zeros stand for the rest, in that bundle only."""
-    writer, packed = BundleWriter(io.BytesIO(), "top", 0), PackedFiles()
+    writer, packed = begun(codec, io.BytesIO())
     writer.begin("lib", library.size, packer=packed.packer(library))
     writer.write(b"\x7fELF")
     with pytest.raises(OSError, match="shrank"):
@@ -169,16 +189,16 @@ def test_a_library_that_became_shorter_is_not_kept(home, library):
 
 
 @pytest.mark.parametrize("changes", [{"status": "not-elf"}, {"size": 1000}])
-def test_what_is_secret_or_small_is_not_kept(home, library, changes):
+def test_what_is_secret_or_small_is_not_kept(home, library, changes, codec):
     """Data files of a process, and what takes no time."""
-    packed = PackedFiles()
+    packed = PackedFiles(codec, codec.level)
 
     assert packed.packer(attrs.evolve(library, **changes)) is None
     packed.close()
     assert list(home.iterdir()) == []
 
 
-def test_no_directory_for_caches_is_made(tmp_path, library, monkeypatch):
+def test_no_directory_for_caches_is_made(tmp_path, library, monkeypatch, pack):
     """The home of a service is left as it is."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
 
@@ -187,7 +207,7 @@ def test_no_directory_for_caches_is_made(tmp_path, library, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["", "gencore", "gencore/packed"])
-def test_a_directory_of_another_user_is_not_used(home, library, place):
+def test_a_directory_of_another_user_is_not_used(home, library, place, pack):
     """Who owns it could put other libraries there."""
     pack(library)
     os.chown(home.parents[1] / place, 65534, 65534)
@@ -196,7 +216,7 @@ def test_a_directory_of_another_user_is_not_used(home, library, place):
     assert pack(library)[0] is expected
 
 
-def test_a_link_is_not_followed(home, library):
+def test_a_link_is_not_followed(home, library, pack):
     """Of a file that is not kept here nobody knows who can write to it."""
     pack(library)
     path = entry(home)
@@ -207,7 +227,7 @@ def test_a_link_is_not_followed(home, library):
     assert pack(library)[0] is False
 
 
-def test_the_oldest_go_first(home, library, monkeypatch):
+def test_the_oldest_go_first(home, library, monkeypatch, pack):
     """But none that this dump has used, however many it needs."""
     monkeypatch.setattr(packed_files, "_MOST", 1)
     home.mkdir(parents=True, mode=0o700)
@@ -219,7 +239,7 @@ def test_the_oldest_go_first(home, library, monkeypatch):
     assert entry(home).name.startswith(library.sha256)
 
 
-def test_what_a_killed_dump_has_begun_goes_after_an_hour(home, library):
+def test_what_a_killed_dump_has_begun_goes_after_an_hour(home, library, pack):
     """Another dump may still be writing to what is younger."""
     home.mkdir(parents=True, mode=0o700)
     for name, age in ((".old", 4000), (".young", 60)):
@@ -233,12 +253,12 @@ def test_what_a_killed_dump_has_begun_goes_after_an_hour(home, library):
 
 
 @pytest.mark.usefixtures("home")
-def test_no_descriptor_stays_open(library):
+def test_no_descriptor_stays_open(library, pack, codec):
     """Of as many libraries as there are: packed, found, and given up."""
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         pack(library)
-    packed = PackedFiles()
+    packed = PackedFiles(codec, codec.level)
     packed.packer(attrs.evolve(library, sha256="0" * 64))
     packed.close()
     del packed
@@ -246,7 +266,7 @@ def test_no_descriptor_stays_open(library):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_command_shows_and_removes_them(home, library, inside):
+def test_the_command_shows_and_removes_them(home, library, inside, pack):
     """With their size, as the copies of bundles."""
     pack(library)
     size = entry(home).stat().st_size
@@ -262,35 +282,64 @@ def test_the_command_shows_and_removes_them(home, library, inside):
 @pytest.mark.parametrize(
     "members",
     [
-        [b"x"] * 3,  # shorter than a gzip member is: a reader would refuse the whole bundle
-        [igzip.compress(bytes(1 << 20))] * 3,  # more bytes than the library has
-        [igzip.compress(bytes(1 << 19))] * 3,
+        lambda codec: [bytes(codec.smallest_frame - 1)] * 3,  # the whole bundle would be refused
+        lambda codec: [codec.compressor(1)(bytes(1 << 20))] * 3,  # more than the library has
+        lambda codec: [codec.compressor(1)(bytes(1 << 19))] * 3,
     ],
-    ids=["no gzip", "too large", "too small"],
+    ids=["no frame", "too large", "too small"],
 )
-def test_members_that_cannot_be_the_librarys_are_not_used(home, library, members):
+def test_members_that_cannot_be_the_librarys_are_not_used(home, library, members, pack, codec):
     """Even if the check sum is right: a bundle with them could not be read behind them."""
     _, whole = pack(library)
-    entry(home).write_bytes(sealed(members))
+    entry(home).write_bytes(sealed(members(codec)))
 
     assert pack(library) == (False, whole)
 
 
-def test_a_file_that_is_cut_off_while_it_is_used_is_an_error(home, library):
-    """Memory of it would end the process instead, which may be a service."""
-    pack(library)
-    packed = PackedFiles()
-    writer = BundleWriter(io.BytesIO(), "top", 0)
+@pytest.mark.parametrize("left", [0, 5000, 3 << 19], ids=["none", "no block", "a block"])
+def test_what_is_cut_off_while_it_is_used_is_packed_from_its_source(
+    home, library, pack, codec, left
+):
+    """It is read again after it was looked at. Memory of it would end the process."""
+    whole = pack(library)[1]
+    file = io.BytesIO()
+    writer, packed = begun(codec, file)
 
     with packed.find(library) as known:
-        os.truncate(entry(home), 5000)
-        with pytest.raises(OSError, match="cut off"):
-            writer.add_packed("lib", known, mode=0o700)
-    writer.abort()
+        os.truncate(entry(home), left)
+        done = writer.add_packed("lib", known, mode=0o700)
+    writer.write(Path(library.path).read_bytes()[done:])
+    writer.end()
+    writer.close()
     packed.close()
 
+    assert done == left >> 20 << 20
+    assert decompressed(codec, file) == whole
 
-def test_an_absurdly_large_file_is_not_read(home, library):
+
+def test_a_dump_goes_on_where_what_was_kept_cannot_be_read(home, tmp_path, packer):
+    """The bundle is whole, and has what the process has mapped."""
+    size = Path(_largest()).stat().st_size
+
+    class Cuts(packer):
+        name = "cuts"
+
+        def _add_kept(self, library, archive_path, known):
+            for path in home.iterdir() if library.size == size else ():
+                os.truncate(path, path.stat().st_size // 2)
+            super()._add_kept(library, archive_path, known)
+
+    options = {"directory": tmp_path, "content": "stacks"}
+    gencore.collect_core(collectors=["manifest", packer.name], name="first", **options)
+    bundle = gencore.collect_core(collectors=["manifest", Cuts], name="second", **options)
+
+    with BundleReader(bundle) as reader:
+        assert all(check.ok for check in verify(reader))
+        with reader.open(reader.find(_largest()).path) as file:
+            assert file.read() == Path(_largest()).read_bytes()
+
+
+def test_an_absurdly_large_file_is_not_read(home, library, pack):
     """A terabyte of zeros would take minutes."""
     pack(library)
     os.truncate(entry(home), 1 << 40)
@@ -298,7 +347,7 @@ def test_an_absurdly_large_file_is_not_read(home, library):
     assert pack(library)[0] is False
 
 
-def test_a_file_of_another_user_is_not_used(home, library):
+def test_a_file_of_another_user_is_not_used(home, library, pack):
     """It may have been put there while others could write to the directory."""
     pack(library)
     os.chown(entry(home), 65534, 65534)
@@ -308,7 +357,7 @@ def test_a_file_of_another_user_is_not_used(home, library):
     assert pack(library)[0] is True
 
 
-def test_nothing_is_made_in_the_home_of_another_user(home, library):
+def test_nothing_is_made_in_the_home_of_another_user(home, library, pack):
     """Root may have that of who called sudo, who could not use what root had made."""
     os.chown(home.parents[1], 65534, 65534)
 
@@ -316,7 +365,7 @@ def test_nothing_is_made_in_the_home_of_another_user(home, library):
     assert list(home.parents[1].iterdir()) == []
 
 
-def test_the_disk_is_not_filled(home, library, monkeypatch):
+def test_the_disk_is_not_filled(home, library, monkeypatch, pack):
     """The bundle may be made on the same one."""
     monkeypatch.setattr(packed_files, "_LEFT_FREE", 1 << 60)
 
@@ -325,10 +374,10 @@ def test_the_disk_is_not_filled(home, library, monkeypatch):
     assert list(home.iterdir()) == []
 
 
-def test_what_cannot_be_kept_takes_no_room_meanwhile(home, library):
+def test_what_cannot_be_kept_takes_no_room_meanwhile(home, library, pack, codec):
     """A file that may not grow: the bundle is whole, and the part that was written is gone."""
-    packed, file = PackedFiles(), io.BytesIO()
-    writer = BundleWriter(file, "top", 0)
+    file = io.BytesIO()
+    writer, packed = begun(codec, file)
     packer = packed.packer(library)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
@@ -343,7 +392,7 @@ def test_what_cannot_be_kept_takes_no_room_meanwhile(home, library):
     packed.close()
 
     assert left == 0
-    assert gzip.decompress(file.getvalue()) == pack(library)[1]
+    assert decompressed(codec, file) == pack(library)[1]
 
 
 def test_a_file_that_cannot_be_closed_costs_no_bundle(home, library):
@@ -360,7 +409,7 @@ def test_a_file_that_cannot_be_closed_costs_no_bundle(home, library):
     assert list(home.iterdir()) == []
 
 
-def test_the_command_says_what_it_could_not_remove(home, library, inside):
+def test_the_command_says_what_it_could_not_remove(home, library, inside, pack):
     """And ends with the code for that."""
     pack(library)
     (home / "folder").mkdir()
@@ -372,7 +421,7 @@ def test_the_command_says_what_it_could_not_remove(home, library, inside):
     assert [path.name for path in home.iterdir()] == ["folder"]
 
 
-def test_the_command_leaves_a_directory_of_another_user_alone(home, library, inside):
+def test_the_command_leaves_a_directory_of_another_user_alone(home, library, inside, pack):
     """Root may have been led to it."""
     pack(library)
     os.chown(home, 65534, 65534)

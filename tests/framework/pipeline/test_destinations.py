@@ -119,21 +119,21 @@ def mirrored(data):
     return bytes(byte ^ 0xFF for byte in data)
 
 
-def test_a_bundle_is_sent_while_it_is_made(tmp_path, memory):
+def test_a_bundle_is_sent_while_it_is_made(tmp_path, memory, packer, open_tar):
     """And nothing is written to the directory; the report says where it is."""
     memory_of_core = os.urandom(3 << 20)
     backend = SimulatedBackend(memory_of_core, chunk_size=1 << 20)
 
-    report = run(tmp_path, "manifest", "archive", destination=memory, backend=backend)
+    report = run(tmp_path, "manifest", packer.name, destination=memory, backend=backend)
 
     (artifact,) = report.artifacts
     (data,) = memory.kept.values()
     assert report.result == "complete"
-    assert artifact.url == f"memory:{report.name}.tar.gz"
+    assert artifact.url == f"memory:{report.name}.{packer.codec.extension}"
     assert (artifact.path, artifact.size) == (None, len(data))
     assert os.listdir(tmp_path) == []
     assert sum(event[0] == "write" for event in memory.events) > 3
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    with open_tar(data) as tar:
         assert [name.partition("/")[2] for name in tar.getnames()] == ["core", "manifest.json"]
 
 
@@ -161,7 +161,10 @@ def test_filters_are_passed_in_order(tmp_path, memory):
     assert artifact.filters == ("deflate", "mirror")
 
 
-@pytest.mark.parametrize("collectors", [("manifest", Secret, "archive"), ("raw", Secret)])
+@pytest.mark.parametrize(
+    "collectors",
+    [("manifest", Secret, "archive"), ("manifest", Secret, "archive-zstd"), ("raw", Secret)],
+)
 def test_with_a_filter_nothing_unfiltered_touches_the_disk(tmp_path, monkeypatch, collectors):
     """Neither a name nor a byte, in the directory or in the place for temporary files."""
     places = [tmp_path / "out", tmp_path / "tmp"]
@@ -188,12 +191,12 @@ def test_with_a_filter_nothing_unfiltered_touches_the_disk(tmp_path, monkeypatch
     assert report.artifacts[0].path in written
 
 
-def test_a_bundle_that_was_filtered_can_be_read_back(tmp_path):
+def test_a_bundle_that_was_filtered_can_be_read_back(tmp_path, packer, open_tar):
     """By undoing the filter."""
-    report = run(tmp_path, Secret, "manifest", "archive", filters=[Mirror])
+    report = run(tmp_path, Secret, "manifest", packer.name, filters=[Mirror])
 
-    data = mirrored(report.path_of("archive").read_bytes())
-    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+    data = mirrored(report.path_of(packer.name).read_bytes())
+    with open_tar(data) as tar:
         inner = tar.extractfile(f"{report.name}/secret.txt").read()
         manifest = json.load(tar.extractfile(f"{report.name}/manifest.json"))
     assert inner == b"the secret of the house"

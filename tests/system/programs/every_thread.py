@@ -3,7 +3,7 @@
 every_thread.py BACKEND DIRECTORY EXTENSION [CONTENT [MIB]]
 
 Where DIRECTORY is "-", the core goes to standard output, and what was dumped to standard error.
-Where CONTENT is "bundle", a bundle is made of the full content.
+Where CONTENT names a collector that packs, a bundle is made of the full content.
 
 Every thread is in code that has symbols: not in libffi, and not in OpenSSL's assembler, in which
 no debugger can name a frame.
@@ -93,8 +93,9 @@ if directory == "-":
     ).result()
     if report.result != "complete":
         sys.exit(str(report.problems))
-elif content == "bundle":
-    core = gencore.collect_core(backend=backend, directory=directory)
+elif content.startswith("archive"):
+    packed = {"collectors": ["manifest", content]}
+    core = gencore.collect_core(backend=backend, directory=directory, **packed)
 else:
     core = gencore.create_core(backend=backend, directory=directory, content=content)
 rows = {thread.name: thread.native_id for thread in threads}

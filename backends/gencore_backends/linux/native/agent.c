@@ -50,6 +50,7 @@ struct connection {
 static struct {
 	bool armed;
 	bool running;
+	bool was_requested; /* by a trigger, before the current answer */
 	pthread_t thread;
 	int wake; /* an eventfd(2): the thread is to end */
 	int sockets[SOCKETS];
@@ -158,14 +159,24 @@ static void keep_clone(int pidfd)
 	close(pidfd); /* its end is then seen by nobody but a waitpid() with __WALL */
 }
 
+/* Whether the thread is to end, or a trigger has just begun a dump, which is waiting for it. */
+static bool is_needed(void)
+{
+	if (can_be_read(agent.wake))
+		return true;
+	triggers_look();
+	return triggers_requester_fd() > 0 && !agent.was_requested;
+}
+
 /* The request is read before it is refused: closing with unread data would reset the connection. */
 static void answer_one(struct connection *connection)
 {
 	int fd = connection->fd;
 	int pidfd = -1;
 
+	agent.was_requested = triggers_requester_fd() > 0;
 	if (may_ask(fd))
-		pidfd = service_answer(fd, agent.wake);
+		pidfd = service_answer(fd, is_needed);
 	else
 		service_refuse(fd, "other-user");
 	close_one(&connection->fd);

@@ -23,8 +23,6 @@
 
 #define MOST_ELAPSED (SECOND / 2) /* between two looks, by which the process has run meanwhile */
 
-enum { STATISTICS = 8192 }; /* bytes of memory.stat, of which the kernel uses half */
-
 /* ------------------------------------------------------------------------------------- memory */
 
 struct memory {
@@ -32,39 +30,6 @@ struct memory {
 	uint64_t limit; /* 0: none */
 	const char *unit;
 };
-
-static bool read_number(const char *path, uint64_t *ret)
-{
-	char text[32];
-	const char *at = text;
-	long length = *path ? read_file(AT_FDCWD, path, text, sizeof(text) - 1) : -1;
-
-	if (length <= 0 || *text < '0' || *text > '9')
-		return false;
-	text[length] = '\0';
-	*ret = parse_decimal(&at);
-	return true;
-}
-
-/* The value of a row "NAME VALUE", 0 without one. */
-static uint64_t read_row(const char *path, const char *name)
-{
-	char text[STATISTICS];
-	size_t size = strlen(name);
-	long length = read_file(AT_FDCWD, path, text, sizeof(text) - 1);
-
-	if (length < 0)
-		return 0;
-	text[length] = '\0';
-	for (const char *row = text; row; row = strchr(row, '\n')) {
-		row += *row == '\n';
-		if (!strncmp(row, name, size) && row[size] == ' ') {
-			row += size + 1;
-			return parse_decimal(&row);
-		}
-	}
-	return 0;
-}
 
 /* Bytes of a field of statm, see proc(5): the address space, or what is resident. */
 static uint64_t read_size(int field)
@@ -88,16 +53,12 @@ static uint64_t resident(void)
 	return read_size(1);
 }
 
-/* Without what the kernel could drop at once. */
 static struct memory of_cgroup(const struct cgroup_files *files)
 {
 	struct memory memory = {.unit = " MiB"};
-	uint64_t idle;
 
-	if (!read_number(files->limit, &memory.limit) || !read_number(files->usage, &memory.used))
+	if (!cgroup_read(files, &memory.used, &memory.limit))
 		return (struct memory){.limit = 0};
-	idle = read_row(files->statistics, files->inactive);
-	memory.used -= idle < memory.used ? idle : memory.used;
 	return memory;
 }
 

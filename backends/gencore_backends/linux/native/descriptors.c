@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <limits.h>
 #include <stdint.h>
 #include <string.h>
@@ -219,4 +220,11 @@ int pipe_above_standard_streams(int *ends)
 			close(ends[i]);
 	errno = err;
 	return -1;
+}
+
+bool can_be_read(int fd)
+{
+	struct pollfd row = {.fd = fd, .events = POLLIN};
+
+	return poll(&row, 1, 0) > 0;
 }

@@ -31,4 +31,7 @@ int above_standard_streams(int fd);
 /* Like pipe2(2) with O_CLOEXEC, but with neither end among the standard streams. */
 int pipe_above_standard_streams(int *ends);
 
+/* Whether it can be read without waiting. */
+bool can_be_read(int fd);
+
 #endif

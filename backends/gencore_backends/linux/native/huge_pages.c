@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -15,6 +16,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "cgroup_memory.h"
 #include "clock.h"
 #include "kernel_abi.h"
 #include "proc_text.h"
@@ -32,11 +34,52 @@ enum {
 	MOST_FAILURES = 3,		/* in a row */
 	ATTEMPTS = 3,
 	ROLLUP = 4096,
+	EXCEPT_ADVISED = 1 << 1,      /* of prctl(2), Linux 6.18: who asks may have some */
+	LEFT_FREE = 64 * 1024 * 1024, /* the clone and the recorder need some memory too */
+	MOST_OPEN = 4,
 };
 
 #define ENTRY_PRESENT (1ull << 63)
 #define ENTRY_FILE (1ull << 61)
 #define ENTRY_EXCLUSIVE (1ull << 56)
+
+/*
+ * The page maps that are open: a child that another thread forks meanwhile has them too, and would keep
+ * them, and this process's memory map with them. What does not fit in is that child's.
+ */
+static atomic_int open_maps[MOST_OPEN];
+
+static void note_open(int fd)
+{
+	for (int i = 0; i < MOST_OPEN; i++) {
+		int none = 0;
+
+		if (fd > 0 && atomic_compare_exchange_strong(&open_maps[i], &none, fd))
+			return;
+	}
+}
+
+static void close_map(int fd)
+{
+	for (int i = 0; i < MOST_OPEN; i++) {
+		int found = fd;
+
+		if (fd > 0 && atomic_compare_exchange_strong(&open_maps[i], &found, 0))
+			break;
+	}
+	if (fd >= 0)
+		close(fd);
+}
+
+void collapse_after_fork(void)
+{
+	for (int i = 0; i < MOST_OPEN; i++) {
+		int fd = atomic_exchange(&open_maps[i], 0);
+
+		if (fd > 0)
+			close(fd);
+	}
+}
 
 void collapse_stop(struct collapse *collapse, const char *why, int err)
 {
@@ -110,10 +153,13 @@ static bool lacks_memory(int err)
 
 static const char *why_not(int *err)
 {
+	int disabled;
+
 	*err = 0;
 	if (getauxval(AT_PAGESZ) != PAGE)
 		return "page-size";
-	if (prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0) > 0)
+	disabled = prctl(PR_GET_THP_DISABLE, 0, 0, 0, 0);
+	if (disabled > 0 && !(disabled & EXCEPT_ADVISED))
 		return "disabled";
 	*err = try_one();
 	if (*err == EINVAL)
@@ -265,6 +311,8 @@ static void make_step(struct collapse *collapse, size_t size)
 	int err = collapse_pages((void *)collapse->at, size);
 
 	note_step(collapse, err, now_ns() - began);
+	if (err == EINVAL)
+		collapse->refused = collapse->at;
 	collapse->at += size;
 }
 
@@ -290,10 +338,41 @@ bool collapse_next(struct collapse *collapse)
 	return true;
 }
 
+/* Whether the flags in a mapping's rows of smaps, see proc(5), have MADV_NOHUGEPAGE. */
+static bool has_advice(const char *rows)
+{
+	const char *flags = strstr(rows, "\nVmFlags:");
+	const char *advice = flags ? strstr(flags, " nh") : NULL;
+
+	return advice && advice < strchr(flags + 1, '\n');
+}
+
+/* Whether the program has advised against huge pages there. Reads much, and is rarely asked. */
+static bool is_kept_small(uintptr_t address)
+{
+	struct text text = {.data = NULL};
+	const char *row;
+	bool found = false;
+
+	if (text_add_file(&text, "/proc/thread-self/smaps"))
+		return false;
+	text_add_bytes(&text, "", 1);
+	for (row = text.data; row && *row && !found; row = next_row(row)) {
+		const char *at = row;
+		uintptr_t start = parse_hex(&at);
+
+		if (*at++ == '-' && start <= address && address < parse_hex(&at))
+			found = has_advice(at);
+	}
+	text_free(&text);
+	return found;
+}
+
 /* Returns 0, or -1 with errno set. */
 static int open_own(struct collapse *collapse)
 {
 	collapse->pages = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+	note_open(collapse->pages);
 	if (collapse->pages < 0 ||
 	    read_amounts(&collapse->result.huge_before, &collapse->result.private_after))
 		return -1;
@@ -307,10 +386,13 @@ static int open_own(struct collapse *collapse)
 
 void collapse_begin(struct collapse *collapse, const struct collapse_limits *limits)
 {
+	uint64_t room = cgroup_room();
 	const char *why;
 	int err;
 
 	*collapse = (struct collapse){.limits = *limits, .pages = -1, .began_ns = now_ns()};
+	room = room < limits->room ? room : limits->room;
+	collapse->limits.room = room > LEFT_FREE ? room - LEFT_FREE : 0;
 	if (open_own(collapse)) {
 		collapse_stop(collapse, "unreadable", errno);
 		return;
@@ -324,10 +406,11 @@ void collapse_end(struct collapse *collapse)
 {
 	struct collapse_result *result = &collapse->result;
 
+	if (collapse->refused && is_kept_small(collapse->refused))
+		collapse_stop(collapse, "advised", 0);
 	if (result->steps)
 		read_amounts(&result->huge_after, &result->private_after);
 	result->total_ns = now_ns() - collapse->began_ns;
 	text_free(&collapse->map);
-	if (collapse->pages >= 0)
-		close(collapse->pages);
+	close_map(collapse->pages);
 }

@@ -14,7 +14,7 @@
 struct collapse_limits {
 	uint64_t total_ns; /* for everything */
 	uint64_t stall_ns; /* for a step: other threads may wait for it */
-	uint64_t room;	   /* bytes that the process may grow by */
+	uint64_t room;	   /* bytes that are free, of which some stay so; its cgroups may have fewer */
 };
 
 /* In bytes where nothing else is said. */
@@ -39,6 +39,7 @@ struct collapse {
 	uintptr_t at, end;    /* what is left of a mapping, in whole huge pages */
 	int pages;	      /* /proc/PID/pagemap, or -1 */
 	int failures;	      /* in a row */
+	uintptr_t refused;    /* a place that the kernel refused, or 0 */
 	uint64_t grown;
 	uint64_t began_ns;
 };
@@ -50,6 +51,9 @@ bool collapse_next(struct collapse *collapse);
 
 /* Stop for a reason, in a word, unless there was one before. */
 void collapse_stop(struct collapse *collapse, const char *why, int err);
+
+/* In a child of fork(2), which goes on without the thread that collapses. */
+void collapse_after_fork(void);
 
 /* Let go of everything but the result. */
 void collapse_end(struct collapse *collapse);

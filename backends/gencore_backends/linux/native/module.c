@@ -16,6 +16,7 @@
 
 #include "agent.h"
 #include "descriptors.h"
+#include "huge_pages.h"
 #include "module_gil.h"
 #include "module_huge_pages.h"
 #include "module_python.h"
@@ -619,6 +620,7 @@ static void after_fork(void)
 {
 	threads_after_fork();
 	agent_after_fork();
+	collapse_after_fork();
 }
 
 PyMODINIT_FUNC PyInit__native(void);

@@ -535,25 +535,18 @@ static void send_file(int connection, const struct capture_request *request)
 
 /* ---------------------------------------------------------------------------------- huge pages */
 
-static bool can_be_read(int fd)
-{
-	struct pollfd row = {.fd = fd, .events = POLLIN};
-
-	return poll(&row, 1, 0) > 0;
-}
-
 /*
  * Without the turn: others may capture this process meanwhile. Ends when the asker hangs up: whoever
  * could not wait for it wants to dump now.
  */
 static struct collapse_result collapse_until(const struct collapse_limits *limits, int connection,
-					     int wake)
+					     bool (*is_needed)(void))
 {
 	struct collapse collapse;
 
 	collapse_begin(&collapse, limits);
 	while (collapse_next(&collapse))
-		if (can_be_read(wake) || can_be_read(connection))
+		if (can_be_read(connection) || is_needed())
 			collapse_stop(&collapse, "interrupted", 0);
 	collapse_end(&collapse);
 	return collapse.result;
@@ -582,11 +575,12 @@ static void add_result(struct text *text, const struct collapse_result *result)
 	text_add(text, "]");
 }
 
-static void send_collapsed(int connection, const struct collapse_limits *limits, int wake)
+static void send_collapsed(int connection, const struct collapse_limits *limits,
+			   bool (*is_needed)(void))
 {
 	const struct descriptors none = {.count = 0};
 	struct text text = begin_answer();
-	struct collapse_result result = collapse_until(limits, connection, wake);
+	struct collapse_result result = collapse_until(limits, connection, is_needed);
 
 	add_result(&text, &result);
 	text_add(&text, "}");
@@ -612,7 +606,7 @@ void service_refuse(int connection, const char *word)
 	text_free(&text);
 }
 
-int service_answer(int connection, int wake)
+int service_answer(int connection, bool (*is_needed)(void))
 {
 	struct capture_request request;
 	int given[GIVEN] = {-1, -1};
@@ -625,7 +619,7 @@ int service_answer(int connection, int wake)
 	else if (is_for(&request, "names"))
 		send_names(connection);
 	else if (is_for(&request, "collapse"))
-		send_collapsed(connection, &request.collapse, wake);
+		send_collapsed(connection, &request.collapse, is_needed);
 	else
 		pidfd = answer(connection, &request, given);
 	close_given(given);

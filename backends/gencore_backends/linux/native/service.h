@@ -3,6 +3,7 @@
 #ifndef GENCORE_SERVICE_H
 #define GENCORE_SERVICE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -51,10 +52,10 @@ int service_set_facts(const char *json, size_t size);
 int service_set_excluded(struct ranges excluded);
 
 /*
- * Read a request that has arrived, and answer it. What takes long is given up once *wake* can be read.
- * Returns the pidfd of a clone, for the caller to reap and close, or -1.
+ * Read a request that has arrived, and answer it. What takes long asks every few milliseconds whether
+ * the thread is needed, and is then given up. Returns the pidfd of a clone, for the caller to reap and close, or -1.
  */
-int service_answer(int connection, int wake);
+int service_answer(int connection, bool (*is_needed)(void));
 
 /* Read a request that has arrived, and answer why nothing is done: in a word. */
 void service_refuse(int connection, const char *word);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cgroup_memory.h"
 #include "requester.h"
 
 enum trigger_kind {
@@ -30,14 +31,6 @@ struct trigger {
 	uint64_t hold_ns;     /* how long it has to be above */
 	uint64_t interval_ns; /* between two dumps */
 	uint64_t count;	      /* of dumps */
-};
-
-/* Files of the memory cgroup: empty where it has no limit. */
-struct cgroup_files {
-	char usage[512];
-	char limit[512];
-	char statistics[512];
-	const char *inactive; /* the row of the statistics that can be reclaimed at once */
 };
 
 enum { TRIGGERS = 32, BEATS = 64 };

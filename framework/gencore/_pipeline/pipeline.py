@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -27,6 +27,7 @@ from gencore._pipeline.state import DumpState
 from gencore._pipeline.stores import Stores
 from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
+from gencore._plugins.catalogue import read_catalogue
 from gencore._recorder.job import NoRecorder
 from gencore._recorder.starting import check_by_recorder, refuse, start_by_recorder
 from gencore._runtime import standing
@@ -88,8 +89,9 @@ class Pipeline:
         self._name = settings.name
         self._on_event = settings.on_event
         self._request = settings.request
-        self._selection = Selection(settings.backend, settings.collectors)
-        self._ways_out = WaysOut(settings)
+        read = cache(read_catalogue)  # as long as this takes: later pipelines may find others
+        self._selection = Selection(settings.backend, settings.collectors, read)
+        self._ways_out = WaysOut(settings, read)
         if self._request.target.other is None:
             with suppress(NoRecorder):  # loads what `start` needs: its files may be gone by then
                 refuse(settings)

@@ -45,6 +45,10 @@ _READY_LIMIT: Final = 60.0
 _GONE_LIMIT: Final = 5.0
 """Seconds that a recorder without a capture has to end."""
 
+_PROGRAM: Final = (
+    "import gc; gc.set_threshold(100_000); from gencore._recorder.process import main; main()"
+)
+"""Modules leave no garbage: looking for it after each 700 new objects would take 20 to 30 ms."""
 _MALLOC: Final = (
     f"MALLOC_MMAP_THRESHOLD_={32 << 20}".encode(),
     f"MALLOC_TRIM_THRESHOLD_={64 << 20}".encode(),
@@ -61,9 +65,7 @@ class _Recorder:
         refuse(settings)
         job = _job(settings, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
-        path, arguments, environment = program_of(
-            "from gencore._recorder.process import main; main()"
-        )
+        path, arguments, environment = program_of(_PROGRAM)
         program = path, arguments, [*environment, *_MALLOC]
         self._started: list[int] = []  # our end of its channel, and its pidfd
         stay.in_child(self.close)

@@ -19,7 +19,10 @@ def main() -> None:
 
     if is_heeded:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()  # or the interpreter's exit looks at each object, several times: 50 ms
 
 
 if __name__ == "__main__":

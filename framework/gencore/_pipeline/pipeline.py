@@ -29,7 +29,6 @@ from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
 from gencore._plugins.catalogue import read_catalogue
 from gencore._recorder.job import NoRecorder
-from gencore._recorder.starting import check_by_recorder, refuse, start_by_recorder
 from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
@@ -93,6 +92,8 @@ class Pipeline:
         self._selection = Selection(settings.backend, settings.collectors, read)
         self._ways_out = WaysOut(settings, read)
         if self._request.target.other is None:
+            from gencore._recorder.starting import refuse  # which a recorder does not need
+
             with suppress(NoRecorder):  # loads what `start` needs: its files may be gone by then
                 refuse(settings)
 
@@ -140,6 +141,8 @@ class Pipeline:
             raise NoRecorder
         if isinstance(self._prepared, NoRecorder):
             raise self._prepared
+        from gencore._recorder.starting import start_by_recorder  # loaded already
+
         return start_by_recorder(
             self._settings, backend=self._prepared, huge_pages=self._huge_pages
         )
@@ -202,6 +205,8 @@ class Pipeline:
 
         Raises what `check` raises, and `Unsupported` where there are no huge pages.
         """
+        from gencore._recorder.starting import check_by_recorder
+
         try:
             self._prepared = check_by_recorder(self._settings)
         except NoRecorder as reason:

@@ -269,7 +269,6 @@ def recorders(request, monkeypatch):
             raise NoRecorder("the tests make their dumps themselves")
 
         monkeypatch.setattr("gencore._recorder.starting.refuse", refuse)
-        monkeypatch.setattr("gencore._pipeline.pipeline.refuse", refuse)
 
 
 @pytest.fixture

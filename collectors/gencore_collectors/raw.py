@@ -31,6 +31,12 @@ class RawCollector(Collector):
 class _CoreWriter(CoreSink):
     def __init__(self, file: ArtifactWriter) -> None:
         self._file = file
+        file.hash_beside()
+        self.hashes = file.sha256 is not None
+
+    @property
+    def sha256(self) -> str | None:  # type: ignore[override]  # it is only read
+        return self._file.sha256
 
     def write(self, chunk: memoryview) -> None:
         self._file.write(chunk)

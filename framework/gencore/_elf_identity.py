@@ -1,27 +1,21 @@
 """Identifies an ELF file other than a core by its GNU build ID and its soname, see elf(5).
 
-pyelftools reads whole files, of this machine. An image out of a core is a stranger's, and there
-are as many as a core has rows: its few headers are parsed here.
+Of a file of this machine all segments are looked at. An image out of a core is a stranger's, and
+there are as many as a core has rows: of these it is the notes in the beginning.
 """
 
 import struct
-from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import BinaryIO, Final
 
-from elftools.common.exceptions import ELFError
-from elftools.construct import ConstructError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import NoteSegment
-
+from gencore._elf_header import Segment, read_at, read_header, segments_of
 from gencore.errors import IntegrityError
 
-__all__ = ["BEGINNING", "MALFORMED", "build_id_of", "read_identity"]
+__all__ = ["BEGINNING", "build_id_of", "read_identity"]
 
 BEGINNING: Final = 1 << 16
 """Bytes of a file in which its build ID is sought if the rest is not available."""
-MALFORMED: Final = (ELFError, ConstructError, struct.error, OverflowError, ValueError)
-"""What pyelftools raises for a malformed file."""
 
 _ELF64: Final = b"\x7fELF\x02\x01"
 """Magic; 64 bits, little-endian."""
@@ -29,33 +23,58 @@ _FILE_HEADER: Final = struct.Struct("<32xQ14xHH6x")
 """``Elf64_Ehdr``: where the program headers begin, their size and number."""
 _PROGRAM_HEADER: Final = struct.Struct("<I4xQ16xQ16x")
 """``Elf64_Phdr``: type, offset, size in the file."""
-_PT_NOTE: Final = 4
-_NOTE: Final = struct.Struct("<III")
+_PT_LOAD, _PT_DYNAMIC, _PT_NOTE = 1, 2, 4
 _NT_GNU_BUILD_ID: Final = 3
-
-
-class _SegmentsOnly(ELFFile):
-    """An ELF file whose sections are not looked at: of each, pyelftools would parse the tables."""
-
-    def num_sections(self) -> int:
-        return 0
+_DYNAMIC: Final = {32: "iI", 64: "qQ"}
+"""``Elf32_Dyn`` and ``Elf64_Dyn``: tag and value."""
+_DT_NULL, _DT_STRTAB, _DT_SONAME = 0, 5, 14
+_LARGEST: Final = 1 << 20
+"""Bytes of notes or dynamic entries that are looked at: a file may be sparse, and claim any."""
+_LONGEST_NAME: Final = 4096
 
 
 def read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
     """Return an ELF file's GNU build ID in hexadecimal, and its soname; None for what it lacks.
 
-    Raises `IntegrityError` if *file* is not a readable ELF file.
+    Raises `IntegrityError` if *file* is not a readable ELF file, and OSError.
     """
-    build_id = soname = None
     try:
-        for segment in _SegmentsOnly(file).iter_segments():
-            build_id = next(_build_ids(segment), build_id)
-            if isinstance(segment, DynamicSegment):
-                tags: Iterator[Any] = segment.iter_tags("DT_SONAME")
-                soname = next((tag.soname for tag in tags), None)
-    except MALFORMED as error:
+        return _read_identity(file)
+    except IntegrityError as error:
         raise IntegrityError(f"not a readable ELF file: {error}") from error
-    return build_id, soname
+
+
+def _read_identity(file: BinaryIO) -> tuple[str | None, str | None]:
+    header = read_header(file)
+    segments = list(segments_of(file, header))
+    notes = (_content(file, segment) for segment in segments if segment.type == _PT_NOTE)
+    found = (build_id for data in notes for build_id in _build_ids_in(data, header.byte_order))
+    build_id = next(found, None)
+    layout = struct.Struct(header.byte_order + _DYNAMIC[header.bits])
+    return build_id, _soname(file, segments, layout)
+
+
+def _content(file: BinaryIO, segment: Segment) -> bytes:
+    return read_at(file, segment.offset, min(segment.size, _LARGEST))
+
+
+def _soname(file: BinaryIO, segments: Sequence[Segment], layout: struct.Struct) -> str | None:
+    """Return what DT_SONAME leads to in the table of names."""
+    tags: dict[int, int] = {}
+    for segment in segments:
+        if segment.type == _PT_DYNAMIC:
+            data = _content(file, segment)
+            rows = layout.iter_unpack(data[: len(data) - len(data) % layout.size])
+            tags |= dict(takewhile(lambda row: row[0] != _DT_NULL, rows))
+    if _DT_SONAME not in tags or _DT_STRTAB not in tags:
+        return None
+    for segment in segments:
+        begin = tags[_DT_STRTAB] - segment.address + tags[_DT_SONAME]
+        if segment.type == _PT_LOAD and 0 <= begin < segment.size:
+            size = min(segment.size - begin, _LONGEST_NAME)
+            name = read_at(file, segment.offset + begin, size)
+            return name.partition(b"\0")[0].decode(errors="replace")
+    return None
 
 
 def build_id_of(image: bytes) -> str | None:
@@ -88,18 +107,12 @@ def _note_places(image: bytes) -> Iterator[tuple[int, int]]:
             yield begin, size
 
 
-def _build_ids_in(notes: bytes) -> Iterator[str]:
-    at = 0
-    while at + _NOTE.size <= len(notes):
-        name_size, size, kind = _NOTE.unpack_from(notes, at)
-        name = at + _NOTE.size
+def _build_ids_in(notes: bytes, byte_order: str = "<") -> Iterator[str]:
+    head, at = struct.Struct(f"{byte_order}III"), 0  # sizes of name and data, type
+    while at + head.size <= len(notes):
+        name_size, size, kind = head.unpack_from(notes, at)
+        name = at + head.size
         begin = name + -(-name_size // 4) * 4
         if kind == _NT_GNU_BUILD_ID and notes[name : name + name_size] == b"GNU\0":
             yield notes[begin : begin + size].hex()
         at = begin + -(-size // 4) * 4
-
-
-def _build_ids(segment: Any) -> Iterator[str]:
-    if isinstance(segment, NoteSegment):
-        notes = segment.iter_notes()
-        yield from (note["n_desc"] for note in notes if note["n_type"] == "NT_GNU_BUILD_ID")

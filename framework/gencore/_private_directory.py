@@ -12,7 +12,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import Collection, Iterator
@@ -70,7 +69,7 @@ class Leftover:
 def private_name(work: str, dir_fd: int) -> str:
     """Return a new name for a private directory for *work* in *dir_fd*."""
     boot = _boot() if _knows_locks(dir_fd) else ""
-    parts = (work, boot, secrets.token_hex(8), "part")
+    parts = (work, boot, os.urandom(8).hex(), "part")
     return "." + ".".join(part for part in parts if part)
 
 

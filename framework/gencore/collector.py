@@ -151,6 +151,12 @@ class DumpInProgress(ABC):
 class CoreSink(ABC):
     """Takes the bytes of a core, in file order; that of another distribution on its own thread."""
 
+    hashes: bool = False
+    """Whether it hashes what it is given, and `sha256` has that: nobody else need do it."""
+    sha256: str | None = None
+    """Of all that it was given so far, in hexadecimal, if it `hashes` that. Believed of gencore's
+    own sinks only."""
+
     @abstractmethod
     def write(self, chunk: memoryview) -> None:
         """Take the next bytes. *chunk* is read-only, and valid only during the call."""

@@ -1,8 +1,7 @@
 """A read-only view of an ELF core: program headers, notes, threads, mapped files, completeness.
 
-The formats are those of elf(5), core(5) and the kernel's ``fs/binfmt_elf.c``. pyelftools reads
-the file header. The tables are parsed here: a hostile core may claim any number of rows, and must
-not cost more memory than an honest one.
+The formats are those of elf(5), core(5) and the kernel's ``fs/binfmt_elf.c``. A hostile core may
+claim any number of rows, and must not cost more memory than an honest one.
 """
 
 import io
@@ -17,10 +16,9 @@ from types import TracebackType
 from typing import BinaryIO, Final, Self
 
 import attrs
-from elftools.elf.elffile import ELFFile
-from elftools.elf.enums import ENUM_CORE_NOTE_N_TYPE
 
-from gencore._elf_identity import BEGINNING, MALFORMED, build_id_of
+from gencore._elf_header import ElfHeader, read_header
+from gencore._elf_identity import BEGINNING, build_id_of
 from gencore.errors import IntegrityError
 
 __all__ = [
@@ -48,9 +46,31 @@ _LARGEST_NOTES: Final = 128 << 20
 _PROGRAM_HEADER: Final = struct.Struct("<IIQQQQQQ")
 """``Elf64_Phdr``: type, flags, offset, address twice, size in file and in memory, alignment."""
 _PT_LOAD, _PT_NOTE = 1, 4
+_SECTION_INFO: Final = struct.Struct("<44xI16x")
+"""``Elf64_Shdr``: where the first one has the number of program headers, if it is `_PN_XNUM`."""
+_ET_CORE: Final = 4
+_MACHINES: Final = {
+    number: f"EM_{name}"
+    for number, name in {
+        21: "PPC64",
+        22: "S390",
+        62: "X86_64",
+        183: "AARCH64",
+        243: "RISCV",
+        258: "LOONGARCH",
+    }.items()
+}
 _NOTE: Final = struct.Struct("<III")
 """``Elf64_Nhdr``: the sizes of name and data, the type; both are padded to four bytes."""
-_NOTE_TYPES: Final = {number: name for name, number in ENUM_CORE_NOTE_N_TYPE.items()}
+_NOTE_TYPES: Final = {
+    1: NT_PRSTATUS,
+    2: "NT_FPREGSET",
+    3: NT_PRPSINFO,
+    4: "NT_TASKSTRUCT",
+    6: "NT_AUXV",
+    0x53494749: NT_SIGINFO,
+    0x46494C45: "NT_FILE",
+}
 _FILE_TABLE: Final = struct.Struct("<QQ")
 """NT_FILE: the number of rows, the unit of their offsets; the names follow the rows."""
 _FILE_ROW: Final = struct.Struct("<QQQ")
@@ -89,7 +109,7 @@ class Note:
 
     owner: str
     type: str | int
-    """The name of the type if pyelftools knows it, its number otherwise."""
+    """The name of the type if it is one that any core may have, its number otherwise."""
     offset: int
     data: bytes
 
@@ -130,17 +150,22 @@ class CoreFile:
         else:
             self._file, self._path = source, name
         try:
-            self._elf = ELFFile(self._file)  # type: ignore[arg-type]  # it reads and seeks
+            self._elf = self._read_header()
             self._size = self._file.seek(0, 2)
-        except MALFORMED as error:
+        except IntegrityError:
             self.close()
+            raise
+
+    def _read_header(self) -> ElfHeader:
+        try:
+            header = read_header(self._file)
+        except IntegrityError as error:
             raise IntegrityError(f"{self._path}: not an ELF file: {error}") from error
-        if self._elf["e_type"] != "ET_CORE":
-            self.close()
+        if header.type != _ET_CORE:
             raise IntegrityError(f"{self._path}: an ELF file, but not a core")
-        if (self._elf.elfclass, self._elf.little_endian) != (64, True):
-            self.close()
+        if (header.bits, header.byte_order) != (64, "<"):
             raise IntegrityError(f"{self._path}: not a core of a 64-bit little-endian machine")
+        return header
 
     @cached_property
     def program_headers(self) -> tuple[ProgramHeader, ...]:
@@ -253,18 +278,17 @@ class CoreFile:
     @property
     def machine(self) -> str:
         """The processor, as elf(5) calls it, for example ``EM_X86_64``."""
-        return str(self._elf["e_machine"])
+        return _MACHINES.get(self._elf.machine, f"machine {self._elf.machine}")
 
     @property
     def counts_at_end(self) -> bool:
         """Whether section header 0 has the number of program headers (PN_XNUM, elf(5))."""
-        return bool(self._elf.header["e_phnum"] == _PN_XNUM)
+        return self._elf.segment_count == _PN_XNUM
 
     @property
     def end_of_headers(self) -> int:
         """Bytes that the file must have for every program header to be readable."""
-        end: int = self._elf["e_phoff"] + self._segment_count * _PROGRAM_HEADER.size
-        return end
+        return self._elf.segments_at + self._segment_count * _PROGRAM_HEADER.size
 
     @property
     def end_of_notes(self) -> int:
@@ -274,8 +298,8 @@ class CoreFile:
     @property
     def promised_size(self) -> int:
         """Bytes that the file must have for every header to be true."""
-        header = self._elf.header
-        end: int = header["e_shoff"] + header["e_shnum"] * header["e_shentsize"]
+        header = self._elf
+        end = header.sections_at + header.section_count * header.section_size
         return max([end, *(s.offset + s.file_size for _, s in self._segments)])
 
     @property
@@ -338,12 +362,10 @@ class CoreFile:
 
     @cached_property
     def _segment_count(self) -> int:
-        try:
-            count: int = self._elf.num_segments()
-        except MALFORMED as error:
-            raise IntegrityError(f"{self._path}: unreadable program headers: {error}") from error
-        if count > _MOST or (count and self._elf["e_phentsize"] != _PROGRAM_HEADER.size):
-            size = self._elf["e_phentsize"]
+        count, size = self._elf.segment_count, self._elf.segment_size
+        if count == _PN_XNUM:
+            (count,) = _SECTION_INFO.unpack(self._read(self._elf.sections_at, _SECTION_INFO.size))
+        if count > _MOST or (count and size != _PROGRAM_HEADER.size):
             raise IntegrityError(
                 f"{self._path}: unsupported: {count:,} program headers of {size} bytes each"
             )
@@ -352,7 +374,7 @@ class CoreFile:
     @cached_property
     def _segments(self) -> list[tuple[int, ProgramHeader]]:
         """Every program header, with its type."""
-        table = self._read(self._elf["e_phoff"], self._segment_count * _PROGRAM_HEADER.size)
+        table = self._read(self._elf.segments_at, self._segment_count * _PROGRAM_HEADER.size)
         return [
             (kind, ProgramHeader(address, memory_size, offset, file_size, flags))
             for kind, flags, offset, address, _, file_size, memory_size, _ in (

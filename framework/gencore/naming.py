@@ -4,7 +4,6 @@ import hashlib
 import os
 import platform
 import re
-import secrets
 import sys
 import time
 from collections.abc import Mapping
@@ -48,7 +47,7 @@ _DIGITS: Final = 8
 _HARMFUL: Final = re.compile(r"[^A-Za-z0-9._+=@-]")
 _sequence = count(1)
 _ids = count()
-_SECRET: Final = secrets.token_bytes(16)
+_SECRET: Final = os.urandom(16)
 
 
 def check_template(template: object) -> None:

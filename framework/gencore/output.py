@@ -11,14 +11,15 @@ import errno
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
 from gencore._private_directory import empty, keep, names_in, place_of, private_name
-from gencore._runtime.os_thread import open_descriptor
+from gencore._runtime.hash_thread import HashThread
+from gencore._runtime.os_thread import NoThread, open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact, Removal
@@ -268,6 +269,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self._file = file
         self._target = target
         self._digest = hashlib.sha256() if hashed else None
+        self._hash_thread: HashThread | None = None
         self._sent = 0
         self._faults: list[BaseException] = []
 
@@ -280,13 +282,32 @@ class ArtifactWriter(io.BufferedIOBase):
         chunk = memoryview(data).cast("B")  # len() of an array's view counts its items
         if self.closed:
             raise ValueError(f"artefact {self.name!r} is closed")
-        self._pass_on(self._file.write, chunk)
-        if self._digest is not None:
-            self._digest.update(chunk)
+        with self._hashing(chunk):
+            self._pass_on(self._file.write, chunk)
         self.size += chunk.nbytes
         if self.size - self._sent >= _WRITE_BACK:
             self._send_to_disk()
         return chunk.nbytes
+
+    def hash_beside(self) -> None:
+        """Hash what follows on a thread of its own while it is written: for large pieces."""
+        if self._digest is not None and self._hash_thread is None:
+            with contextlib.suppress(NoThread):
+                self._hash_thread = HashThread(self._digest.update)
+
+    @contextlib.contextmanager
+    def _hashing(self, chunk: memoryview) -> Iterator[None]:
+        """Hash *chunk* meanwhile, or else before."""
+        if self._hash_thread is None:
+            if self._digest is not None:
+                self._digest.update(chunk)
+            yield
+            return
+        self._hash_thread.begin(chunk)
+        try:
+            yield
+        finally:
+            self._hash_thread.wait()
 
     def _send_to_disk(self) -> None:
         """Start write-back without waiting, so that little is left for the sync at the end.
@@ -300,8 +321,16 @@ class ArtifactWriter(io.BufferedIOBase):
                 os.posix_fadvise(fd, self._sent, length, os.POSIX_FADV_DONTNEED)
         self._sent = self.size
 
+    @property
+    def sha256(self) -> str | None:
+        """Of the bytes written so far, in hexadecimal; None if they are not hashed."""
+        return None if self._digest is None else self._digest.hexdigest()
+
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
+        if self._hash_thread is not None:
+            self._hash_thread.end()
+            self._hash_thread = None
         try:
             self._pass_on(self._file.close)
         finally:
@@ -330,8 +359,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self.close()
         if self._faults:
             raise self._faults[0]
-        sha256 = None if self._digest is None else self._digest.hexdigest()
-        return Artifact(name=self.name, size=self.size, sha256=sha256)
+        return Artifact(name=self.name, size=self.size, sha256=self.sha256)
 
 
 def _identity(status: os.stat_result) -> _Identity:

@@ -454,6 +454,44 @@ def test_every_member_of_the_bundle_is_listed_with_its_hash(bundle, manifest):
         assert rows[library["archive_path"]]["sha256"] == library["sha256"]
 
 
+def test_a_core_that_raw_writes_is_hashed_once(tmp_path, monkeypatch):
+    """The manifest has the hash that `raw` makes; the framework makes none, and reads none."""
+    monkeypatch.setattr("gencore._pipeline.core_reading.hashlib", None)
+
+    report, found = run(tmp_path, "manifest", "raw", backend=SimulatedBackend(b"x" * (3 << 20)))
+
+    (core,) = tmp_path.glob("*.core")
+    assert report.result == "complete"
+    assert found["core"]["sha256"] == hashlib.sha256(core.read_bytes()).hexdigest()
+
+
+def test_the_hash_of_a_foreign_sink_is_not_believed(tmp_path):
+    """Whatever it says: the framework hashes what it has given."""
+
+    class Liar(gencore.Collector):
+        name, api_version, keeps_core = "liar", (1, 1), True
+
+        def begin(self, dump):
+            return Sink(dump.create("core"))
+
+        def finish(self, _dump):
+            """Add nothing."""
+
+    class Sink(gencore.CoreSink):
+        hashes, sha256 = True, "0" * 64
+
+        def __init__(self, file):
+            self._file = file
+
+        def write(self, chunk):
+            self._file.write(chunk)
+
+    _, found = run(tmp_path, "manifest", Liar, backend=SimulatedBackend(b"x" * 4096))
+
+    (core,) = tmp_path.glob("*.core")
+    assert found["core"]["sha256"] == hashlib.sha256(core.read_bytes()).hexdigest()
+
+
 def test_files_beside_the_manifest_are_listed_without_a_bundle(tmp_path):
     """The names are those in the directory, and nothing claims to be compressed or packed."""
     _, found = run(tmp_path, "raw", "manifest")

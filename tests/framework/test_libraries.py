@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from elftools.elf.dynamic import DynamicSegment
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import NoteSegment
 
 from gencore import DumpRequest, MappedFile
 from gencore.bundle.writer import BundleWriter
@@ -31,6 +35,74 @@ def test_an_elf_file_has_size_hash_and_build_id(tool):
     assert library.size == Path(libc()).stat().st_size
     assert library.sha256 == hashlib.sha256(Path(libc()).read_bytes()).hexdigest()
     assert f"Build ID: {library.build_id}\n" in shown
+
+
+def test_build_ids_and_sonames_are_those_that_pyelftools_reads():
+    """Of each file with code that is mapped here."""
+    with open("/proc/self/maps") as maps:  # noqa: PTH123
+        paths = {row.split()[-1] for row in maps if " r-xp " in row and "/" in row}
+    for path in paths:
+        found = describe(MappedFile(path=path))
+        with open(path, "rb") as file:  # noqa: PTH123
+            assert (found.build_id, found.soname) == identity_by_pyelftools(file), path
+    assert any(path.endswith("/libc.so.6") for path in paths)
+
+
+def identity_by_pyelftools(file):
+    segments = list(ELFFile(file).iter_segments())
+    notes = (n for s in segments if isinstance(s, NoteSegment) for n in s.iter_notes())
+    tags = (t for s in segments if isinstance(s, DynamicSegment) for t in s.iter_tags())
+    return (
+        next((n["n_desc"] for n in notes if n["n_type"] == "NT_GNU_BUILD_ID"), None),
+        next((t.soname for t in tags if t.entry.d_tag == "DT_SONAME"), None),
+    )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("bits", [32, 64])
+def test_a_file_of_another_machine_is_identified(tmp_path, bits, order):
+    """Of either class and byte order: pyelftools reads the same."""
+    path = tmp_path / "library"
+    path.write_bytes(library(bits, order, b"libsample.so.1"))
+
+    found = describe(MappedFile(path=str(path)))
+
+    assert (found.build_id, found.soname) == ("0123456789abcdef", "libsample.so.1")
+    assert identity_by_pyelftools(io.BytesIO(path.read_bytes())) == (found.build_id, found.soname)
+
+
+def library(bits, order, soname):
+    """Return an ELF file: a build ID, two dynamic entries and a name, all in one segment."""
+    word = "I" if bits == 32 else "Q"
+    head_size, row_size = (52, 32) if bits == 32 else (64, 56)
+    note = struct.pack(f"{order}III", 4, 8, 3) + b"GNU\0" + bytes.fromhex("0123456789abcdef")
+    notes = head_size + 3 * row_size
+    dynamic = notes + len(note)
+    names = dynamic + 3 * struct.calcsize(f"={word}{word}")
+    address = 0x10000
+    tags = struct.pack(f"{order}6{word}", 14, 1, 5, address + names, 0, 0)
+    content = note + tags + b"\0" + soname + b"\0"
+
+    def row(kind, begin, size):
+        where = (begin, address + begin, address + begin, size, size)
+        fields = (kind, *where, 4, 4) if bits == 32 else (kind, 4, *where, 4)
+        return struct.pack(f"{order}8I" if bits == 32 else f"{order}2I6Q", *fields)
+
+    rows = row(1, 0, notes + len(content)) + row(2, dynamic, len(tags)) + row(4, notes, len(note))
+    identity = b"\x7fELF" + bytes([bits // 32, 1 if order == "<" else 2, 1]) + bytes(9)
+    sizes = (head_size, row_size, 3, 0, 0, 0)
+    fields = (3, 62 if bits == 64 else 3, 1, 0, head_size, 0, 0, *sizes)
+    return identity + struct.pack(f"{order}HHI3{word}I6H", *fields) + rows + content
+
+
+def test_a_file_that_claims_more_than_it_has_is_no_library(tmp_path):
+    """Wherever its headers lead; and no more than some of it is read for that."""
+    path = tmp_path / "library"
+    whole = library(64, "<", b"libsample.so.1")
+    for size in range(4, len(whole) - len(b"libsample.so.1\0")):
+        path.write_bytes(whole[:size])
+
+        assert describe(MappedFile(path=str(path))).status == "not-elf", size
 
 
 def libc():

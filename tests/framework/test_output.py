@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from gencore import Artifact, OutputError, Refused, _final_directory
 from gencore import output as output_module
 from gencore._private_directory import leftovers
-from gencore._runtime import regular_file
+from gencore._runtime import os_thread, regular_file
 from gencore.output import Output
 
 
@@ -75,6 +76,38 @@ def test_an_artifact_is_measured_and_hashed_as_it_is_written(tmp_path):
 
     assert artifact.size == 3
     assert artifact.sha256.startswith("ba7816bf")
+
+
+def test_what_is_hashed_beside_its_writing_may_change_afterwards(tmp_path):
+    """As soon as `write` has returned, or raised. The thread for it ends with the file."""
+    piece = bytearray(3 << 20)
+    with Output(tmp_path, "dump") as output:
+        writer = output.create("core")
+        writer.hash_beside()
+        for number in range(20):
+            piece[:] = bytes([number]) * len(piece)
+            writer.write(piece)
+        writer.close()
+        data = (output.path / "core").read_bytes()
+
+    assert writer.sha256 == hashlib.sha256(data).hexdigest()
+    assert len(data) == 20 * len(piece)
+    os_thread.wait_for_all(5)
+    assert not os_thread._alive
+
+
+def test_a_file_is_hashed_all_the_same_where_no_thread_can_be_started(tmp_path, monkeypatch):
+    """By the thread that writes it."""
+
+    def refuse(*_):
+        raise os_thread.NoThread("no memory for a thread")
+
+    monkeypatch.setattr("gencore._runtime.hash_thread.OsThread", refuse)
+    with Output(tmp_path, "dump") as output, output.create("core") as writer:
+        writer.hash_beside()
+        writer.write(b"abc")
+
+    assert writer.sha256.startswith("ba7816bf")
 
 
 def test_leaving_removes_subdirectories_too(tmp_path):

@@ -13,7 +13,7 @@ from gencore._pipeline.state import DumpState
 from gencore._pipeline.view import view_of
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Steps
-from gencore.collector import DumpInProgress
+from gencore.collector import CoreSink, DumpInProgress
 from gencore.errors import TimedOut
 from gencore.report import Artifact
 
@@ -42,9 +42,20 @@ class Participants:
 
     @property
     def want_core_hash(self) -> bool:
-        """Whether the core's bytes are to be hashed for them."""
-        hash_it = any(participant.hashes_core for participant in self._participants)
-        return not hash_it or any(participant.keeps_core for participant in self._participants)
+        """Whether the core's bytes are to be hashed for them, because no sink does it."""
+        if any(participant.keeps_core for participant in self._participants):
+            return self._hashing_sink is None
+        return not any(participant.hashes_core for participant in self._participants)
+
+    @property
+    def core_hash(self) -> str | None:
+        """That of the bytes that a sink of ours was given, if it hashes them."""
+        return None if self._hashing_sink is None else self._hashing_sink.sha256
+
+    @property
+    def _hashing_sink(self) -> CoreSink | None:
+        sinks = (one.sink for one in self._participants if one.built_in)
+        return next((sink for sink in sinks if sink is not None and sink.hashes), None)
 
     def view(self, participant: Participant) -> DumpInProgress:
         """Return the dump as it is now, for one of them."""

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 import attrs
 
@@ -27,14 +27,8 @@ from gencore._pipeline.state import DumpState
 from gencore._pipeline.stores import Stores
 from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
+from gencore._plugins.catalogue import read_catalogue
 from gencore._recorder.job import NoRecorder
-from gencore._recorder.starting import (
-    Plan,
-    check_by_recorder,
-    plan_of,
-    refuse,
-    start_by_recorder,
-)
 from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
@@ -50,6 +44,9 @@ from gencore.naming import dump_id, dump_name, pattern_of
 from gencore.output import Output
 from gencore.report import Report, describe_error
 from gencore.verdict import Prospect, Reason, Verdict
+
+if TYPE_CHECKING:
+    from gencore._recorder.starting import Plan
 
 __all__ = ["Pipeline"]
 
@@ -98,9 +95,12 @@ class Pipeline:
         self._name = settings.name
         self._on_event = settings.on_event
         self._request = settings.request
-        self._selection = Selection(settings.backend, settings.collectors)
-        self._ways_out = WaysOut(settings)
+        read = cache(read_catalogue)  # as long as this takes: later pipelines may find others
+        self._selection = Selection(settings.backend, settings.collectors, read)
+        self._ways_out = WaysOut(settings, read)
         if self._request.target.other is None:
+            from gencore._recorder.starting import refuse  # which a recorder does not need
+
             with suppress(NoRecorder):  # loads what `start` needs: its files may be gone by then
                 refuse(settings)
 
@@ -148,6 +148,8 @@ class Pipeline:
             raise NoRecorder
         if isinstance(self._prepared, NoRecorder):
             raise self._prepared
+        from gencore._recorder.starting import plan_of, start_by_recorder  # loaded already
+
         plan = self._prepared or plan_of(self._settings)
         return start_by_recorder(plan, huge_pages=self._huge_pages)
 
@@ -211,6 +213,8 @@ class Pipeline:
         Raises what `check` raises, `Unsupported` where there are no huge pages, and
         `TargetUnavailable` if the target has no agent.
         """
+        from gencore._recorder.starting import check_by_recorder
+
         try:
             self._prepared = check_by_recorder(self._settings)
         except NoRecorder as reason:

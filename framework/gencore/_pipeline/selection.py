@@ -60,8 +60,13 @@ class Selection:
     """The plug-ins of one pipeline. Raises `UsageError` and `PluginError`."""
 
     def __init__(
-        self, backend: Backend | BackendSpec | None, collectors: Sequence[CollectorSpec]
+        self,
+        backend: Backend | BackendSpec | None,
+        collectors: Sequence[CollectorSpec],
+        read: Callable[[], Iterable[CatalogueEntry]] = read_catalogue,
     ) -> None:
+        """Load them; *read* returns the catalogue, and is called for each of them."""
+        self._read = read
         self._loaded: list[loader.LoadedPlugin] = []
         self._optional: list[str] = []
         self._faults_of_policy = [fault.text for fault in faults_of_policy()]
@@ -114,7 +119,7 @@ class Selection:
             return [Candidate(choice)]
         if choice is not None:
             return [self._load_backend(choice)]
-        entries = [entry for entry in read_catalogue() if entry.family == "backend"]
+        entries = [entry for entry in self._read() if entry.family == "backend"]
         made = [self._load_default(entry) for entry in entries]
         return [candidate for candidate in made if candidate is not None]
 
@@ -124,7 +129,7 @@ class Selection:
             if not isinstance(backend, Backend):
                 raise UsageError(f"{spec.use!r} returns {backend!r}, which is not a Backend")
             return Candidate(backend)
-        plugin = loader.load_named("backend", spec.use)
+        plugin = loader.load_named("backend", spec.use, self._read)
         self._loaded.append(plugin)
         make = with_options(spec, plugin.plugin, f"backend {plugin.entry.name!r}")
         return _make_backend(plugin, make)
@@ -166,7 +171,7 @@ class Selection:
                 spec=spec,
             )
         try:
-            loaded = loader.load_named("collector", spec.use)
+            loaded = loader.load_named("collector", spec.use, self._read)
         except PluginError as error:
             if spec.required:
                 raise

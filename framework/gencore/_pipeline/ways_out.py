@@ -1,7 +1,7 @@
 """The destination, the filters and the listeners of a pipeline: loads and makes them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,7 +11,7 @@ import attrs
 from gencore._pipeline.outgoing import Outgoing
 from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._plugins import loader
-from gencore._plugins.catalogue import BUILT_IN, Family
+from gencore._plugins.catalogue import BUILT_IN, CatalogueEntry, Family
 from gencore._plugins.names import check_name, check_suffix
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown
@@ -56,7 +56,9 @@ class WayOut:
 class WaysOut:
     """What a pipeline says of where its artefacts go. Raises `UsageError` and `PluginError`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: Callable[[], Iterable[CatalogueEntry]]) -> None:
+        """Load them; *read* returns the catalogue, and is called for each of them."""
+        self._read = read
         self._loaded: list[loader.LoadedPlugin] = []
         self._filters = [self._recipe("filter", spec) for spec in settings.filters]
         spec = settings.destination
@@ -112,7 +114,7 @@ class WaysOut:
         return self._load("listener", choice).plugin if isinstance(choice, str) else choice
 
     def _load(self, family: Family, name: str) -> loader.LoadedPlugin:
-        self._loaded.append(loader.load_named(family, name))
+        self._loaded.append(loader.load_named(family, name, self._read))
         return self._loaded[-1]
 
 

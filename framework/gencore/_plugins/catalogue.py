@@ -150,7 +150,7 @@ def _plugins_of(distribution: Distribution, seen: set[str]) -> list[CatalogueEnt
 
     Of two copies of one distribution on sys.path, the first is the one that an import finds.
     """
-    name = _name_of(distribution)
+    name = _field_of(distribution, "Name")
     is_foreign = name != BUILT_IN and (name or "").lower() == BUILT_IN  # hides none of ours
     if not name or is_foreign or name.lower() in seen:
         return []
@@ -158,16 +158,16 @@ def _plugins_of(distribution: Distribution, seen: set[str]) -> list[CatalogueEnt
     return list(_entries_of(distribution, name))
 
 
-def _name_of(distribution: Distribution) -> str | None:
-    """Return the name of a distribution, None if it has none.
+def _field_of(distribution: Distribution, field: str) -> str | None:
+    """Return a field of a distribution's metadata, None if it has none of that name.
 
     `Distribution.metadata` would parse the whole description: with a hundred distributions, a
     tenth of a second before every dump.
     """
     texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))  # "" is an .egg-info file
     header = next(filter(None, texts), "").partition("\n\n")[0]
-    named = re.search(r"^Name:(.*)", header, re.MULTILINE | re.IGNORECASE)
-    return named[1].strip() if named else None
+    found = re.search(rf"^{field}:(.*)", header, re.MULTILINE | re.IGNORECASE)
+    return found[1].strip() if found else None
 
 
 def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntry]:
@@ -175,7 +175,7 @@ def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntr
     text = distribution.read_text("entry_points.txt") or ""
     if not any(group in text for group in GROUPS.values()):
         return
-    entry_points, version = distribution.entry_points, distribution.version
+    entry_points, version = distribution.entry_points, _field_of(distribution, "Version") or ""
     location = str(distribution.locate_file(""))
     for family, group in GROUPS.items():
         for entry_point in entry_points.select(group=group):

@@ -5,7 +5,7 @@ or propagate errors depending on their type, and read a cache of their own; here
 exactly one entry point, from our catalogue.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Literal
 
 import attrs
@@ -91,12 +91,14 @@ def load_all(family: Family) -> tuple[LoadedPlugin, ...]:
     return tuple(load(entry) for entry in read_catalogue() if entry.family == family)
 
 
-def load_named(family: Family, name: str) -> LoadedPlugin:
+def load_named(
+    family: Family, name: str, read: Callable[[], Iterable[CatalogueEntry]] = read_catalogue
+) -> LoadedPlugin:
     """Load one plug-in by its name or by ``distribution:name``.
 
-    Raises `PluginError` unless it can be used.
+    *read* returns the catalogue. Raises `PluginError` unless the plug-in can be used.
     """
-    catalogue = [entry for entry in read_catalogue() if entry.family == family]
+    catalogue = [entry for entry in read() if entry.family == family]
     loaded = load(_find(family, name, catalogue)[0])
     if loaded.status != "ok":
         raise refusal(loaded)

@@ -18,6 +18,7 @@ thread                  purpose                                  if none can be 
                         logs and spans, one for ``on_event``
 ``gencore-pack``        hashes and compresses a bundle's blocks:  the thread that packs does it
                         one for each CPU, four at most
+``gencore-hash``        hashes what ``raw`` writes meanwhile     the thread that writes does it
 ``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 

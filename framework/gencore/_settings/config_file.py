@@ -5,7 +5,6 @@ Loads little: a process that is armed looks there for its triggers.
 
 import os
 import stat
-import tomllib
 from typing import Any, Final
 
 from gencore._runtime.application_errors import reraise_if_from_handler
@@ -36,6 +35,8 @@ def parse_toml(text: bytes, origin: str) -> dict[str, Any]:
     """Return what is in a text. Raises `UsageError`, naming *origin*."""
     if len(text) > _LARGEST_FILE:
         raise UsageError(f"{origin} is larger than {_LARGEST_FILE:,} bytes")
+    import tomllib  # most processes have no such file
+
     try:
         return tomllib.loads(text.decode())
     except (ValueError, RecursionError) as error:

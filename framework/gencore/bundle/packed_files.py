@@ -7,7 +7,6 @@ directory of this user alone. See docs/decisions/0031.
 import contextlib
 import math
 import os
-import secrets
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,7 +80,7 @@ class PackedFiles:
             return None
         if sha256 in self._packers or not _has_room(self._fd, size):  # under another of its names
             return None
-        name = f".{secrets.token_hex(8)}"
+        name = f".{os.urandom(8).hex()}"
         try:
             fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._fd)
         except OSError:

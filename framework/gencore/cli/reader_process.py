@@ -26,7 +26,7 @@ site.main()
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 """The program with its packages as they were found here, whatever else lies around."""
-_ANALYSIS: Final = ("numpy", "gencore", "attr", "attrs", "elftools")
+_ANALYSIS: Final = ("numpy", "gencore", "attr", "attrs")
 """What `gencore.analysis.answers` imports."""
 _OUTPUT: Final = 16 << 20
 """Bytes that it may print."""

@@ -12,6 +12,7 @@ from gencore.analysis.graph.object_index import ObjectIndex
 from gencore.analysis.graph.parts import Owned, Part, TypeLayouts, part_of_members
 from gencore.analysis.heap.heap_search import HeapObjects
 from gencore.analysis.interpreter.words import Addresses, Words
+from gencore.errors import IntegrityError
 
 __all__ = ["Edges", "Graph", "find_references", "references_in", "words_of"]
 
@@ -22,6 +23,7 @@ _PIECE: Final = 1 << 18
 """Objects, or words, that are looked at together."""
 _MOST_REFERENCES: Final = 2
 """That objects have on average, or nearly always: there is room for more then."""
+_MOST_EDGES: Final = (1 << 32) - 1
 _TAGS: Final = np.uint64(~7 & 0xFFFFFFFFFFFFFFFF)
 """Frames have tags in the lowest bits of references, since 3.14."""
 
@@ -43,8 +45,13 @@ class Graph:
 
     @classmethod
     def of(cls, parts: Iterable[Edges], nodes: int) -> "Graph":
-        """Sort edges by their sources; those of one source stay in their order."""
+        """Sort edges by their sources; those of one source stay in their order.
+
+        Raises `IntegrityError` if there are too many.
+        """
         parts = list(parts)
+        if sum(len(part.targets) for part in parts) > _MOST_EDGES:
+            raise IntegrityError("the heap has more references than can be looked at")
         offsets = np.zeros(nodes + 1, np.uint32)
         for part in parts:
             _graphs.count(part.sources, offsets)

@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import BinaryIO, Final, Protocol
 
+from gencore._ahead import ahead
 from gencore._escaping import quote_path
 from gencore._final_directory import refusal
 from gencore._private_directory import (
@@ -26,7 +27,9 @@ from gencore.errors import IntegrityError, OutputError, UsageError
 __all__ = ["Readable", "TooLarge", "extract", "unpack"]
 
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_BLOCK: Final = 1 << 20
 _PIECE: Final = 1 << 16
+"""What is left out if it is zeros."""
 _ZEROS: Final = bytes(_PIECE)
 
 
@@ -164,13 +167,20 @@ def _enter(directory_fd: int, name: str) -> int:
 def _copy(source: Readable, target_fd: int, left: int) -> int:
     """Copy a file, with holes for zeros. Return how much is left of what may be written."""
     with os.fdopen(os.dup(target_fd), "wb") as target:
-        while piece := source.read(_PIECE):
-            if piece == _ZEROS[: len(piece)]:
-                target.seek(len(piece), os.SEEK_CUR)
-                continue
-            left -= len(piece)
-            if left < 0:
-                raise TooLarge("the unpacked files are larger than expected")
-            target.write(piece)
+        for block in ahead(iter(lambda: source.read(_BLOCK), b"")):
+            left = _write(block, target, left)
         target.truncate()
+    return left
+
+
+def _write(block: bytes, target: BinaryIO, left: int) -> int:
+    for at in range(0, len(block), _PIECE):
+        piece = block[at : at + _PIECE]
+        if piece == _ZEROS[: len(piece)]:
+            target.seek(len(piece), os.SEEK_CUR)
+            continue
+        left -= len(piece)
+        if left < 0:
+            raise TooLarge("the unpacked files are larger than expected")
+        target.write(piece)
     return left

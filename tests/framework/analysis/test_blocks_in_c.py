@@ -179,14 +179,15 @@ def test_ranks_are_those_of_an_object(rank):
     assert numbers([0], directory, pages, bits, ranks, rows_of([7])) == []
 
 
-CORE = unsigned([16 * (1 << 10) + 16 * number for number in range(512)])
-"""A page of addresses of objects, which begin where the index of `tables_of` has its page."""
+CORE = memoryview(unsigned([1 << 14, *range(1 << 14, 24 << 10, 16), 1 << 14]))[1:-1]
+"""A page of addresses of objects, which begin where the index of `tables_of` has its page. What
+lies around the page would be found as well."""
 
 
 def references(begins, counts, *, stride=1, width=1, tags=0, at=(0, 0), room=8):
     """Return references in the page at address 0, the rest, and where it goes on."""
     tables = *tables_of(), rows_of([7] * 512)
-    _blocks.index_objects(CORE, *tables)
+    _blocks.index_objects(unsigned(CORE), *tables)
     pages = rows_of([0]), rows_of([0]) + rows_of([-1]) * ((1 << 18) - 1)
     columns = rows_of(range(len(begins))), unsigned(begins), signed(counts)
     sources, targets, rest = rows_of([7] * room), rows_of([7] * room), signed([7] * len(begins))
@@ -223,10 +224,15 @@ def test_rows_that_the_core_has_not_are_the_rest(begin, count):
     assert references([begin, 0], [count, 1]) == ([(1, 0)], [0], (2, 0))
 
 
-@pytest.mark.parametrize("word", [3, 511, 1 << 43, 1 << 62])
+def test_rows_that_no_process_has_room_for_are_the_rest():
+    """The address of their last word is that of the first, after it has gone through all."""
+    assert references([0], [(1 << 57) + 1], stride=16) == ([], [0], (1, 0))
+
+
+@pytest.mark.parametrize("word", [3, 511, 1 << 43])
 def test_references_begin_within_the_core(word):
     """A row that nobody has looked at, from the middle on."""
-    found, _, after = references([0], [1 << 9], at=(0, word), room=600)
+    found, _, after = references([0], [max(word, 512) + 2], at=(0, word), room=600)
 
     assert found == [(0, number) for number in range(word, 512)]
     assert after == (1, 0)

@@ -7,7 +7,6 @@ interpreter, or by a library. What is left are cycles that the collector has not
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain
 from typing import Final
 
 import attrs
@@ -119,9 +118,10 @@ class Heap:
     @cached_property
     def retained(self) -> Numbers:
         """Bytes that would be free without each node: its own, and those of what it dominates."""
+        dominators = self.dominators  # first, as they need much memory for a while
         totals = np.zeros(self.root + 1, np.int64)  # frames have none of their own
         totals[: len(self.sizes)] = self.sizes
-        self.dominators.add_up(totals)
+        dominators.add_up(totals)
         return totals
 
 
@@ -139,12 +139,15 @@ def heap_of(python: Python, objects: HeapObjects) -> Heap:
     count = len(objects.rows)
     root = count + len(frames)
     roots = np.concatenate([_nodes_of(index, modules), np.arange(count, root, dtype=np.int32)])
-    edges = chain(
-        find_references(objects, index, layouts),
-        _of_frames(python, objects, index, frames),
-        [Edges(np.full(len(roots), root, np.int32), roots)],
+    own = Edges(np.full(len(roots), root, np.int32), roots)
+    graph = Graph.of(
+        [
+            find_references(objects, index, layouts),
+            *_of_frames(python, objects, index, frames),
+            own,
+        ],
+        root + 1,
     )
-    graph = Graph.of(edges, root + 1)
     held = _held_by_native(objects, graph, root)
     for table in held[are_interned(layouts, objects.things(held))]:
         graph.targets[graph.offsets[table] : graph.offsets[table + 1]] = table

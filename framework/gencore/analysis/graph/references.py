@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from gencore.analysis import _blocks, _graphs
 from gencore.analysis.graph.object_index import ObjectIndex
-from gencore.analysis.graph.parts import Part, TypeLayouts, part_of_members
+from gencore.analysis.graph.parts import Owned, Part, TypeLayouts, part_of_members
 from gencore.analysis.heap.heap_search import HeapObjects
 from gencore.analysis.interpreter.words import Addresses, Words
+from gencore.errors import IntegrityError
 
 __all__ = ["Edges", "Graph", "find_references", "references_in", "words_of"]
 
@@ -20,6 +21,9 @@ Nodes = NDArray[np.int32]
 
 _PIECE: Final = 1 << 16
 """Objects, or words, that are looked at together."""
+_MOST_REFERENCES: Final = 2
+"""That objects have on average, or nearly always: there is room for more then."""
+_MOST_EDGES: Final = (1 << 32) - 1
 _TAGS: Final = np.uint64(~7 & 0xFFFFFFFFFFFFFFFF)
 """Frames have tags in the lowest bits of references, since 3.14."""
 
@@ -41,8 +45,13 @@ class Graph:
 
     @classmethod
     def of(cls, parts: Iterable[Edges], nodes: int) -> "Graph":
-        """Sort edges by their sources; those of one source stay in their order."""
+        """Sort edges by their sources; those of one source stay in their order.
+
+        Raises `IntegrityError` if there are too many.
+        """
         parts = list(parts)
+        if sum(len(part.targets) for part in parts) > _MOST_EDGES:
+            raise IntegrityError("the heap has more references than can be looked at")
         offsets = np.zeros(nodes + 1, np.uint32)
         for part in parts:
             _graphs.count(part.sources, offsets)
@@ -67,62 +76,77 @@ class Graph:
         return turned
 
 
-def find_references(
-    objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts
-) -> Iterator[Edges]:
-    """Yield every reference from one object to another, as often as there is one.
+def find_references(objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts) -> Edges:
+    """Return every reference from one object to another, as often as there is one.
 
     References to the type of an object are left out.
     """
-    return _Collecting(objects, index).edges(layouts)
+    collecting = _Collecting(objects, index)
+    for row, nodes in objects.by_type():
+        owned = layouts.of(row)
+        for first in range(0, len(nodes) if owned.has_references else 0, _PIECE):
+            collecting.collect(owned, nodes[first : first + _PIECE])
+    return collecting.edges()
 
 
 class _Collecting:
+    """Collects references where they stay: a copy of all of them would be too much."""
+
     def __init__(self, objects: HeapObjects, index: ObjectIndex) -> None:
         self._objects, self._index = objects, index
         self._left = objects.words.most_references
         """Words that are still read: each has one owner, unless the core is hostile."""
-        self._sources, self._targets = np.empty((2, _PIECE), np.int32)
+        room = _MOST_REFERENCES * len(objects.rows) + _PIECE
+        self._sources, self._targets = np.empty(room, np.int32), np.empty(room, np.int32)
+        self._count = 0
 
-    def edges(self, layouts: TypeLayouts) -> Iterator[Edges]:
-        for row, nodes in self._objects.by_type():
-            owned = layouts.of(row)
-            for first in range(0, len(nodes) if owned.has_references else 0, _PIECE):
-                piece = nodes[first : first + _PIECE]
-                things = self._objects.things(piece)
-                for offset in owned.members:
-                    yield from self._of_part(piece, part_of_members(things, offset))
-                for part in owned.parts(things):
-                    yield from self._of_part(piece, part)
+    def edges(self) -> Edges:
+        """Return what was collected."""
+        return Edges(self._sources[: self._count], self._targets[: self._count])
 
-    def _of_part(self, nodes: Nodes, part: Part) -> Iterator[Edges]:
-        """Yield the references in a part: those in the core itself are found in C."""
-        tables = (*self._objects.words.tables, *self._index.tables)
-        tags = int(~_TAGS) if part.way == "local" else 0
+    def collect(self, owned: Owned, nodes: Nodes) -> None:
+        """Collect the references of objects of one type."""
+        things = self._objects.things(nodes)
+        for offset in owned.members:
+            self._collect_part(nodes, part_of_members(things, offset))
+        for part in owned.parts(things):
+            self._collect_part(nodes, part)
+
+    def _collect_part(self, nodes: Nodes, part: Part) -> None:
+        """Collect the references in a part: those in the core itself are found in C."""
         counts = np.minimum(part.counts, self._left)
         if counts.sum(dtype=np.float64) > self._left:
-            yield from self._of_rows(nodes, part)
+            self._collect_rows(nodes, part)
             return
         self._left -= int(counts.sum())
+        tables = (*self._objects.words.tables, *self._index.tables)
         columns = nodes[part.owners], part.begins, counts
-        layout = part.stride, part.width, tags
-        found = self._sources, self._targets, np.empty(len(counts), np.int64)
-        row = word = 0
+        layout = part.stride, part.width, int(~_TAGS) if part.way == "local" else 0
+        row, word, rest = 0, 0, np.empty(len(counts), np.int64)
         while row < len(counts):
             row, word, count, others = _blocks.references(
-                *tables, *columns, *layout, row, word, *found
+                *tables, *columns, *layout, row, word, *self._room(1), rest
             )
-            yield Edges(self._sources[:count].copy(), self._targets[:count].copy())
+            self._count += count
             if others:
-                yield from self._of_rows(nodes, part.chosen(found[2][:others]))
+                self._collect_rows(nodes, part.chosen(rest[:others]))
 
-    def _of_rows(self, nodes: Nodes, part: Part) -> Iterator[Edges]:
-        """Yield the same, wherever the words are, as far as so many may be read."""
+    def _collect_rows(self, nodes: Nodes, part: Part) -> None:
+        """Collect the same, wherever the words are, as far as so many may be read."""
         for owners, places in words_of(part, self._left):
             self._left -= len(places)
             words = references_in(self._objects.words, part, places)
-            which, targets = self._index.within(words)
-            yield Edges(nodes[owners][which], targets)
+            which, found = self._index.within(words)
+            sources, targets = self._room(len(found))
+            sources[: len(found)], targets[: len(found)] = nodes[owners][which], found
+            self._count += len(found)
+
+    def _room(self, least: int) -> tuple[Nodes, Nodes]:
+        """Return where the next references are put, for at least so many."""
+        if len(self._sources) < self._count + least:
+            for column in (self._sources, self._targets):
+                column.resize(self._count + least + (self._count >> 2), refcheck=False)
+        return self._sources[self._count :], self._targets[self._count :]
 
 
 def references_in(words: Words, part: Part, places: Addresses) -> Addresses:

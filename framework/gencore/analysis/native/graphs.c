@@ -280,7 +280,7 @@ static int dominate(const struct graph *graph, const struct graph *reverse, int3
 {
 	size_t nodes = (size_t)graph->nodes;
 	size_t inner = (size_t)count_inner(graph, reverse, root);
-	int32_t *arrays = calloc(nodes + 5 * inner, sizeof(int32_t));
+	int32_t *arrays = calloc(nodes + 4 * inner, sizeof(int32_t));
 	struct tree tree = {0};
 
 	if (!arrays)
@@ -289,10 +289,10 @@ static int dominate(const struct graph *graph, const struct graph *reverse, int3
 	tree.node = arrays + nodes;
 	tree.parent = tree.node + inner;
 	tree.semi = tree.parent + inner;
-	tree.label = tree.semi + inner;
-	tree.idom = tree.label + inner;
+	tree.idom = tree.semi + inner;
+	tree.label = order; /* as room, as are idoms: both are filled at the end */
 	number_in_preorder(graph, reverse, root, &tree, (uint32_t *)idoms);
-	find_semidominators(reverse, &tree, idoms); /* as room for ways: it is not filled yet */
+	find_semidominators(reverse, &tree, idoms);
 	find_dominators(&tree);
 	store_dominators(&tree, graph, reverse, idoms, order);
 	free(arrays);

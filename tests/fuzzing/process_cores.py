@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import warnings
 from array import array
 from functools import cache
 from importlib import import_module
@@ -298,8 +299,9 @@ def _memory():
 
 
 def _answer(path, libraries, question, words, pipe):
-    """Read in this process, which ends then."""
+    """Read in this process, which ends then. A warning is an error: a command would print it."""
     signal.alarm(WALL)
+    warnings.simplefilter("error")
     most = _memory()[0] + MOST_ADDRESSES + 4 * path.stat().st_size
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:

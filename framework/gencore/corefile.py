@@ -205,12 +205,17 @@ class CoreFile:
 
     @property
     def thread_ids(self) -> tuple[int, ...]:
-        """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects.
+        """The tid in each NT_PRSTATUS; the first is the thread that a debugger selects."""
+        return tuple(_PR_PID.unpack_from(data)[0] for data in self.thread_states)
+
+    @property
+    def thread_states(self) -> tuple[bytes, ...]:
+        """Each NT_PRSTATUS that has a tid; it may end behind that.
 
         The numbers of types belong to their owner: another's notes may use the same.
         """
-        own = (n for n in self.notes if (n.owner, n.type) == ("CORE", NT_PRSTATUS))
-        return tuple(_PR_PID.unpack_from(n.data)[0] for n in own if len(n.data) >= _PR_PID.size)
+        own = (n.data for n in self.notes if (n.owner, n.type) == ("CORE", NT_PRSTATUS))
+        return tuple(data for data in own if len(data) >= _PR_PID.size)
 
     @cached_property
     def mapped_ranges(self) -> tuple[FileMapping, ...]:

@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import warnings
 from array import array
 from functools import cache
 from importlib import import_module
@@ -68,6 +69,10 @@ HEADERS = 1 << 16
 """Bytes in which the tables of the core begin."""
 MOST_ADDRESSES = 1 << 29
 """Bytes of address space beside those of the core, after which a process has no memory."""
+OF_A_TYPE = (0, 1, 3, 4, 5, 21, 32, 33)
+"""Words that say what its objects are like."""
+OBJECTS = 32
+"""Of so many objects the words of one are among those that are read."""
 HEADERS_TOO, READ_PLACES, TRUNCATED = 0.15, 0.7, 0.05
 """Shares: of the cases, of the words, of the cases."""
 
@@ -204,15 +209,26 @@ def _read_places(path):
             _ask(question, (QUESTIONS | MORE_QUESTIONS)[question], python, core)
         words = Words(memory)
         heads = [*find_pools(words).addresses.tolist()] * 4
-        types = find_types(python, words, words.writable()).addresses.tolist()
+        types = find_types(python, words, words.writable())
         found = [*memory.addresses, *(at + 8 * n for at in heads for n in range(6))]
-        found += (at + 8 * n for at in types for n in (0, 1, 3, 4, 5, 21, 32, 33))
+        found += (at + 8 * n for at in types.addresses.tolist() for n in OF_A_TYPE)
+        found += _in_objects(words, types)
         size = path.stat().st_size
         pieces = ((at, memory.piece_at(at)) for at in found)
         places = (
             at - piece.start + piece.offset for at, piece in pieces if piece and piece.writable
         )
         return [place for place in places if place <= size - 8]
+
+
+def _in_objects(words, types):
+    """Return the addresses of words of some objects, and of what they point to."""
+    runs = words.writable()
+    places = np.concatenate([at for run in runs for at, _ in types.within(run)])[::OBJECTS]
+    first = (places - np.uint64(8))[:, None] + 8 * np.arange(7, dtype=np.uint64)
+    there = words.at(first[:, 3:].reshape(-1))[0]
+    behind = there[:, None] + 8 * np.arange(5, dtype=np.uint64)
+    return [*first.reshape(-1).tolist(), *np.unique(behind).tolist()]
 
 
 def _some_objects(path):
@@ -283,8 +299,9 @@ def _memory():
 
 
 def _answer(path, libraries, question, words, pipe):
-    """Read in this process, which ends then."""
+    """Read in this process, which ends then. A warning is an error: a command would print it."""
     signal.alarm(WALL)
+    warnings.simplefilter("error")
     most = _memory()[0] + MOST_ADDRESSES + 4 * path.stat().st_size
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     try:

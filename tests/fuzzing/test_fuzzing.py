@@ -213,6 +213,46 @@ def test_a_command_that_breaks_a_rule_is_noticed(monkeypatch, code, match):
         commands.check(SOUND)
 
 
+ASK = """
+import os, time, warnings
+from pathlib import Path
+from tests.fuzzing import process_cores as cores
+
+def ask(*_):
+    return {fault}
+
+core = Path({core!r})
+cores.find_python = cores.why_incomplete = lambda *_: None
+cores._ask = ask
+told, cost = cores._read(core, core.parent, "stacks", ())
+cores._compare(cost, cores.Cost(0, 0), core.stat().st_size)
+print(told)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fault", "match"),
+    [
+        ("{}[0]", "KeyError"),
+        ("os.abort()", "SIGABRT"),
+        ("warnings.warn('odd')", "UserWarning: odd"),
+        ("len(b'x' * (100 << 20))", "MiB of memory"),
+        ("bytes(1 << 30)", "MemoryError"),
+        ("any(time.process_time() > 3 for _ in iter(int, 1))", "of CPU time"),
+    ],
+)
+def test_an_answer_that_breaks_a_rule_is_noticed(fault, match):
+    """Each rule for questions about a core, in a process that may load numpy."""
+    core = str(seeds.CORPUS / "cores" / "sound.core")
+
+    def run(what):
+        program = [sys.executable, "-c", ASK.format(fault=what, core=core)]
+        return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert run("0").stdout == "read\n"
+    assert match in run(fault).stderr
+
+
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 def test_a_bundle_is_the_same_when_it_is_put_together_again(codec):
     """Mutations begin with a bundle's parts."""

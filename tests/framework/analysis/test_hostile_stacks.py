@@ -6,6 +6,7 @@ import os
 import struct
 import threading
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -34,6 +35,21 @@ def test_the_stack_of_this_process_is_read(dumped):
 
     assert {frame.function for frame in threads[tid].frames} >= {"dumped", "create_core"}
     assert threads[tid].incomplete is None
+
+
+def test_a_note_without_all_registers_costs_only_the_thread_s_state(dumped, monkeypatch):
+    """What has no tid is of no thread, and the next one has its own registers all the same."""
+    core, memory, _ = dumped
+    state = next(note for note in core.notes if note.type == "NT_PRSTATUS")
+    other = struct.pack("<32xi", 7).ljust(100, b"\0")
+    shorter = [attrs.evolve(state, data=data) for data in (bytes(20), other, state.data)]
+    monkeypatch.setitem(vars(core), "notes", tuple(shorter))
+
+    threads = {thread.tid: thread for thread in read_stacks(find_python(memory, core), core)}
+
+    assert core.thread_ids == (7, struct.unpack_from("<i", state.data, 32)[0])
+    assert threads[7].state is None
+    assert threads[core.thread_ids[1]].state is not None
 
 
 def damaged(memory, changes, kept=1.0):

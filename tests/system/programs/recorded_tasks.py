@@ -248,6 +248,9 @@ async def primitives():
     start(enter_lock(semaphore), "pooled", **what)
     start(asyncio.Event().wait(), "event", function="Event.wait")
     start(asyncio.Queue().get(), "get", function="Queue.get")
+    own = asyncio.Queue()
+    own._transport = own  # as what is around a transport has the inner one
+    start(own.get(), "own transport", function="Queue.get")
     full = asyncio.Queue(1)
     full.put_nowait(1)
     start(full.put(2), "put", function="Queue.put")

@@ -37,6 +37,8 @@ _SHOWN: Final = {
 """Attributes of what is waited for that say why, and what they are called here."""
 _COUNTED: Final = {"_queue": "items", "_waiters": "waiting", "_tasks": "tasks"}
 _TRANSPORT: Final = "_transport"
+_DEEPEST: Final = 4
+"""Transports in one another: one may be its own."""
 _LONGEST: Final = 60
 
 
@@ -107,12 +109,12 @@ class AwaitedReader:
             detail=self._details_of(first),
         )
 
-    def _details(self, thing: int) -> Iterator[str]:
+    def _details(self, thing: int, depth: int = 0) -> Iterator[str]:
         if _SOCKET in self._values.type_of(thing).lineage:
             yield f"descriptor={self._memory.number(thing + _DESCRIPTOR_AT, 4)}"
         attributes = self._values.attributes(thing)
-        if _TRANSPORT in attributes:
-            yield from self._details(attributes[_TRANSPORT])
+        if _TRANSPORT in attributes and depth < _DEEPEST:
+            yield from self._details(attributes[_TRANSPORT], depth + 1)
         for name, label in _SHOWN.items():
             if name in attributes:
                 yield f"{label}={self._values.show(attributes[name], _LONGEST)}"

@@ -43,7 +43,8 @@ _LEADING: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Which attributes of an object lead from a callback to what waits."""
 _CONTAINERS: Final = {"tuple", "collections.deque"}
-_DEEPEST: Final = 6
+_DEEPEST, _MOST_LED_TO = 6, 1 << 12
+"""Objects from a callback on, in a row and together."""
 _MOST_ITEMS: Final = 1 << 10
 _MOST_FUTURES: Final = 1 << 21
 
@@ -152,8 +153,8 @@ class Awaiting:
     def _led_to(self, callback: int) -> Iterator[int]:
         """Yield the objects that a callback's closure, object or arguments lead to."""
         todo = [(callback, 0)]
-        seen = set()
-        while todo:
+        seen: set[int] = set()
+        while todo and len(seen) < _MOST_LED_TO:
             thing, depth = todo.pop()
             if not thing or thing in seen or depth > _DEEPEST:
                 continue

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from gencore.analysis.interpreter.memory import Memory
-from gencore.corefile import NT_PRSTATUS, CoreFile
+from gencore.corefile import CoreFile
 
 __all__ = ["runner_of", "stack_pointers"]
 
@@ -22,8 +22,7 @@ def stack_pointers(core: CoreFile) -> dict[int, int]:
     """Return where the stack of each thread ends, by tid; none unless it is x86-64."""
     if core.machine != "EM_X86_64":
         return {}
-    notes = (note.data for note in core.notes if (note.owner, note.type) == ("CORE", NT_PRSTATUS))
-    pairs = zip(core.thread_ids, notes, strict=False)
+    pairs = zip(core.thread_ids, core.thread_states, strict=True)
     return {tid: _RSP.unpack_from(data)[0] for tid, data in pairs if len(data) >= _RSP.size}
 
 

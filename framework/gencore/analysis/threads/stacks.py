@@ -15,7 +15,7 @@ from gencore.analysis.inspection.objects import read_bytes, read_text, type_name
 from gencore.analysis.interpreter.memory import AbsentMemory
 from gencore.analysis.interpreter.python import Python, ThreadState
 from gencore.analysis.threads.line_table import line_at
-from gencore.corefile import NT_PRSTATUS, CoreFile
+from gencore.corefile import CoreFile
 
 __all__ = ["Frame", "StackReader", "Thread", "read_stacks", "registers_of"]
 
@@ -25,6 +25,7 @@ _REGISTERS_AT: Final = 112
 """In ``struct elf_prstatus`` of a 64-bit kernel."""
 _RAX, _RDI, _ORIG_RAX, _RIP = (_REGISTERS_AT + 8 * index for index in (10, 14, 15, 16))
 """Of ``struct user_regs_struct`` of x86-64."""
+_REGISTERS_END: Final = _REGISTERS_AT + 27 * 8
 _MOST_CALLS: Final = 1 << 12
 """No system call has a larger number; the kernel's own of none is -1."""
 _SYSCALL: Final = b"\x0f\x05"
@@ -89,11 +90,14 @@ def read_stacks(
 
 
 def registers_of(core: CoreFile) -> dict[int, bytes]:
-    """Return the ``struct elf_prstatus`` of each thread by tid; none unless it is x86-64."""
+    """Return the ``struct elf_prstatus`` of each thread by tid; none unless it is x86-64.
+
+    One without all registers is left out.
+    """
     if core.machine != "EM_X86_64":
         return {}
-    notes = (note.data for note in core.notes if (note.owner, note.type) == ("CORE", NT_PRSTATUS))
-    return dict(zip(core.thread_ids, notes, strict=False))
+    pairs = zip(core.thread_ids, core.thread_states, strict=True)
+    return {tid: data for tid, data in pairs if len(data) >= _REGISTERS_END}
 
 
 class StackReader:

@@ -18,6 +18,8 @@ thread                  purpose                                  if none can be 
                         logs and spans, one for ``on_event``
 ``gencore-pack``        hashes and compresses a bundle's blocks:  the thread that packs does it
                         one for each CPU, four at most
+``gencore-ahead``       decompresses the next block of a bundle   the thread that reads it does
+                        that is read to its end
 ``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 

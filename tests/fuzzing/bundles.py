@@ -97,7 +97,7 @@ class Bundle:
             cut = _cut(plain, max(1, -(-len(plain) // file.pieces)))
         return [self.frame(piece, file.level) for piece in cut]
 
-    def frame(self, data, level=6):
+    def frame(self, data, level=9):
         """Compress."""
         if self.codec is GZIP:
             return gzip.compress(data, level, mtime=0)

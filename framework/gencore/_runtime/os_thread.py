@@ -19,6 +19,8 @@ thread                  purpose                                  if none can be 
 ``gencore-pack``        hashes and compresses a bundle's blocks:  the thread that packs does it
                         one for each CPU, four at most
 ``gencore-hash``        hashes what ``raw`` writes meanwhile     the thread that writes does it
+``gencore-ahead``       decompresses the next block of a bundle   the thread that reads it does
+                        that is read to its end
 ``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 

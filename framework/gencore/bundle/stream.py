@@ -1,7 +1,8 @@
 """The decompressed stream of a bundle: frames, tar headers, bytes, checked when read."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import chain, pairwise
 from typing import Any, BinaryIO, Final
 
@@ -10,6 +11,7 @@ from isal import isal_zlib
 
 from gencore.bundle.codecs import PLAIN_GZIP, WITH_GZIP_HEADER, Codec, corrupt
 from gencore.bundle.contents import BLOCK_SIZE, Contents, Member
+from gencore.bundle.read_ahead import ReadAhead
 from gencore.bundle.tar_header import BLOCK, LARGEST_HEADER, read_header
 from gencore.bundle.tree_hash import block_hash
 from gencore.core_stream import CHUNK_SIZE
@@ -26,6 +28,8 @@ __all__ = [
 
 _INPUT: Final = 32 << 10
 """Bytes that are decompressed from: at the end of a gzip member isal copies the rest of them."""
+_WORTH_A_THREAD: Final = 64 << 10
+"""Bytes of a block: to hand over a smaller one takes longer than it does."""
 
 
 class Stream(ABC):
@@ -63,7 +67,8 @@ def stream_of_archive(file: BinaryIO, contents: Contents) -> Stream:
         return _SequentialStream(file, 0, contents.end)
     at = contents.members[-1].places[-1] if contents.members else 0
     end = _Piece(at, contents.end - at, 2 * BLOCK)
-    return _BlockStream(file, contents.codec, chain(*map(_pieces, contents.members), [end]))
+    pieces = chain(*map(_pieces, contents.members), [end])
+    return _BlockStream(file, contents.codec, pieces, ReadAhead())
 
 
 def stream_of_member(file: BinaryIO, contents: Contents, member: Member, block: int = 0) -> Stream:
@@ -101,10 +106,19 @@ def _pieces(member: Member) -> Iterator[_Piece]:
 class _BlockStream(Stream):
     """Frames of which the table of contents has the place, size and hash of each."""
 
-    def __init__(self, file: BinaryIO, codec: Codec, pieces: Iterable[_Piece]) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        codec: Codec,
+        pieces: Iterable[_Piece],
+        ahead: ReadAhead | None = None,
+    ) -> None:
         self._file = file
         self._codec = codec
         self._pieces = iter(pieces)
+        self._ahead = ahead
+        self._coming: _Coming | None = None
+        """What is being decompressed already."""
         self._place = 0
         """Where the next frame begins."""
         self._data = b""
@@ -115,20 +129,39 @@ class _BlockStream(Stream):
 
     def read_or_end(self, size: int) -> bytes:
         if self._position == len(self._data):
-            piece = next(self._pieces, None)
-            self._data = b"" if piece is None else self._load(piece)
+            self._data = self._load()
             self._position = 0
         data = self._data[self._position : self._position + size]
         self._position += len(data)
         return data
 
-    def _load(self, piece: _Piece) -> bytes:
-        self._place = piece.offset + piece.length
+    def _begin(self) -> "_Coming | None":
+        """Read the next frame, and begin to decompress it; None at the end."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            return None
         self._file.seek(piece.offset)
-        data = _decompress(self._codec, self._file.read(piece.length), piece)
+        content = partial(_decompress, self._codec, self._file.read(piece.length), piece)
+        if self._ahead is None or (piece.size or 0) < _WORTH_A_THREAD:
+            return piece, content
+        return piece, self._ahead.begin(content)
+
+    def _load(self) -> bytes:
+        coming, self._coming = self._coming or self._begin(), None
+        if coming is None:
+            return b""
+        piece, content = coming
+        data = content()
+        if self._ahead is not None:
+            self._coming = self._begin()
+        self._place = piece.offset + piece.length
         if piece.leaf is not None and block_hash(memoryview(data)[: piece.size]) != piece.leaf:
             raise IntegrityError(f"the block at {piece.offset:,} does not match its hash")
         return data
+
+
+_Coming = tuple[_Piece, Callable[[], bytes]]
+"""A frame, and what returns its content."""
 
 
 def _decompress(codec: Codec, frame: bytes, piece: _Piece) -> bytes:

@@ -1,6 +1,7 @@
 """``gencore dump``: armed processes are dumped from outside, by this one."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final, get_args
@@ -130,7 +131,8 @@ def _keep_freed_memory() -> None:
     than a block that was freed before, see M_MMAP_THRESHOLD in mallopt(3); this one is never
     touched. A recorder has that in its environment.
     """
-    bytearray(_LARGEST_KEPT)
+    with suppress(MemoryError):  # of address space, see RLIMIT_AS in getrlimit(2)
+        bytearray(_LARGEST_KEPT)
 
 
 def _options(output: str | None, collectors: tuple[str, ...], request: dict[str, Any]) -> Options:

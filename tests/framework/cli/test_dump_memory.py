@@ -21,6 +21,21 @@ print(faults())
 """
 
 
+def test_a_limit_of_address_space_is_no_obstacle(python):
+    """Then it is not kept."""
+    code = """
+import resource
+from pathlib import Path
+from gencore.cli.dump import _keep_freed_memory
+
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (8 << 20), -1))
+_keep_freed_memory()
+print(1)
+"""
+    assert python(code) == 1
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of another C library")
 def test_the_memory_of_a_block_is_kept_for_the_next_one(python):
     """The kernel need not clear it anew: a block has 256 pages."""

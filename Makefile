@@ -1,7 +1,7 @@
 # The two commands that matter: make demo, make test. Both set up what they need in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/* framework/gencore/analysis/native/*)
+NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/* framework/gencore/*/native/*)
 
 .PHONY: help demo test test-all lint docs man bench
 help: ## Show what can be made.

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 BENCH ?= build/bench
-NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/* framework/gencore/analysis/native/*)
+NATIVE := $(wildcard backends/CMakeLists.txt backends/gencore_backends/*/native/* framework/gencore/*/native/*)
 
 .PHONY: help demo test test-all lint docs man bench
 help: ## Show what can be made.

@@ -75,7 +75,7 @@ def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:
     source = mapped.read_from or mapped.path
     with_data = request is None or request.content == "full"
     try:
-        with open_regular(source) as file:
+        with regular_file.open_regular(source) as file:  # not buffered: each byte is read once
             found = _describe(mapped, source, file)
             if found.status == "not-elf" and not with_data:
                 reason = "a data file; content='full' includes the data of files"
@@ -118,10 +118,10 @@ def open_regular(path: str) -> io.BufferedReader:
     return io.BufferedReader(regular_file.open_regular(path), CHUNK_SIZE)
 
 
-def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Library:
+def _describe(mapped: MappedFile, source: str, file: io.FileIO) -> Library:
     size = os.fstat(file.fileno()).st_size
     found = attrs.evolve(_without_facts(mapped, "ok"), source=source)
-    if file.peek(len(_ELF_MAGIC))[: len(_ELF_MAGIC)] == _ELF_MAGIC:
+    if file.read(len(_ELF_MAGIC)) == _ELF_MAGIC:
         found = _identify(found, file)
     elif size > _LARGEST_DATA:
         reason = f"a data file of {size:,} bytes; the limit is {_LARGEST_DATA:,}"
@@ -133,7 +133,7 @@ def _describe(mapped: MappedFile, source: str, file: io.BufferedReader) -> Libra
     return attrs.evolve(found, size=file.tell(), sha256=digest)
 
 
-def _identify(library: Library, file: io.BufferedReader) -> Library:
+def _identify(library: Library, file: io.FileIO) -> Library:
     from gencore._elf_identity import read_identity
 
     try:

@@ -120,7 +120,7 @@ class _Gzip(Codec):
     """An empty final block, and the check sum and length of nothing."""
 
     def load(self) -> None:
-        from isal import igzip  # noqa: F401 - for later
+        from gencore.bundle import gzip_member  # noqa: F401 - for later
 
     def compressor(self, level: int) -> Compressor:
         from gencore.bundle.gzip_member import gzip_member

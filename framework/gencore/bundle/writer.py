@@ -3,7 +3,8 @@
 The file is a POSIX (pax) tar in a series of independent frames, such as gzip members, so that
 blocks are compressed in parallel, each can be read alone, and any ``tar xf`` opens it. Every
 header of the tar is a frame, and so is every block of a file; `contents` records them.
-Blocks are packed two at a time, because two are hashed in the time of one.
+Blocks are packed two at a time, because two are hashed in the time of one. Of two that hold
+nothing but zeros, such as stacks that were never used, hashes and frames are made once.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import os
 import tarfile
 from _queue import Empty, SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
 from typing import BinaryIO, Final
@@ -31,6 +32,7 @@ __all__ = ["BundleWriter"]
 _WORKERS: Final = min(4, os.cpu_count() or 1)
 _NAME: Final = "gencore-pack"
 _BATCH: Final = 2 * BLOCK_SIZE
+_ZEROS: Final = bytes(_BATCH)
 
 
 class BundleWriter:
@@ -194,7 +196,7 @@ class _Frames:
         """Call *compressor* for each thread that compresses."""
         self._file = file
         self._compressor = compressor
-        self._compress = compressor()
+        self._packing = _Packing(compressor())
         self.lengths: list[int] = []
         """Of each frame that is written, in bytes."""
         self._threads: list[OsThread] = []
@@ -222,7 +224,7 @@ class _Frames:
         if self._threads:
             self._waiting.put(batch)
         else:
-            batch.pack(self._compress)
+            batch.pack(self._packing)
         self._write_until_pending(2 * _WORKERS)
 
     def add_compressed(self, frame: bytes) -> None:
@@ -255,7 +257,7 @@ class _Frames:
     def _start_thread(self) -> None:
         if len(self._threads) < _WORKERS:
             with contextlib.suppress(NoThread):
-                work = partial(_pack_each, self._waiting, self._compressor())
+                work = partial(_pack_each, self._waiting, _Packing(self._compressor()))
                 self._threads.append(OsThread(work, _NAME))
 
     def _end_threads(self) -> None:
@@ -311,11 +313,15 @@ class _Batch:
         self._unpadded, self.leaves = unpadded, leaves
         return self
 
-    def pack(self, compress: Compressor) -> None:
+    def pack(self, packing: "_Packing") -> None:
         try:
-            if self.leaves is not None:
-                self.hashes = _hashes(self._blocks(self._unpadded))
-            self.frames.extend(map(compress, self._blocks(self._size)))
+            if self._unpadded == _BATCH and self.buffer == _ZEROS:
+                self.hashes, frames = packing.of_zeros()
+            else:
+                if self.leaves is not None:
+                    self.hashes = _hashes(self._blocks(self._unpadded))
+                frames = map(packing.compress, self._blocks(self._size))
+            self.frames.extend(frames)
         except BaseException as error:  # belongs to who waits
             self.error = error
         self.done.open()
@@ -331,10 +337,25 @@ def _readable(frames: Iterator[bytes]) -> Iterator[bytes]:
         yield from frames
 
 
+class _Packing:
+    """What one thread packs with."""
+
+    def __init__(self, compress: Compressor) -> None:
+        self.compress = compress
+        self._zeros: tuple[tuple[bytes, ...], list[bytes]] | None = None
+
+    def of_zeros(self) -> tuple[tuple[bytes, ...], Iterable[bytes]]:
+        """Return the hashes and frames of two blocks of zeros, which are made once."""
+        if self._zeros is None:
+            block = memoryview(_ZEROS)[:BLOCK_SIZE]
+            self._zeros = (block_hash(block),) * 2, [self.compress(block)] * 2
+        return self._zeros
+
+
 def _hashes(blocks: list[memoryview]) -> tuple[bytes, ...]:
     return block_hashes(*blocks) if len(blocks) == 2 else tuple(map(block_hash, blocks))  # noqa: PLR2004
 
 
-def _pack_each(waiting: "SimpleQueue[_Batch | None]", compress: Compressor) -> None:
+def _pack_each(waiting: "SimpleQueue[_Batch | None]", packing: _Packing) -> None:
     while (batch := waiting.get()) is not None:
-        batch.pack(compress)
+        batch.pack(packing)

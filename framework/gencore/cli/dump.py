@@ -1,6 +1,7 @@
 """``gencore dump``: armed processes are dumped from outside, by this one."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Final, get_args
@@ -24,6 +25,8 @@ from gencore.triggers import Fired
 __all__ = ["dump_command"]
 
 _STANDARD_OUTPUT: Final = "-"
+_LARGEST_KEPT: Final = 31 << 20
+"""Bytes: glibc's limit is 32 MiB on 64-bit systems, the block's own header included."""
 
 
 def _check_names(_: click.Context, __: click.Parameter, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -97,6 +100,7 @@ def dump_command(
       gencore dump --name 'gunicorn*' --children
       gencore dump 4711 -o - | ssh backup 'cat > core.tar.gz'
     """
+    _keep_freed_memory()
     if not named and not every and name is None:
         raise UsageError("no process was named", remedy="list those that are armed: gencore ps")
     if fired is not None:
@@ -118,6 +122,17 @@ def dump_command(
     if as_json:
         print_json({"exit_code": code, "dumps": rows})
     return code
+
+
+def _keep_freed_memory() -> None:
+    """Let the C library keep the memory of each block of a bundle for the next one.
+
+    Otherwise it goes back to the kernel, which clears it again. glibc keeps what is not larger
+    than a block that was freed before, see M_MMAP_THRESHOLD in mallopt(3); this one is never
+    touched. A recorder has that in its environment.
+    """
+    with suppress(MemoryError):  # of address space, see RLIMIT_AS in getrlimit(2)
+        bytearray(_LARGEST_KEPT)
 
 
 def _options(output: str | None, collectors: tuple[str, ...], request: dict[str, Any]) -> Options:

@@ -42,8 +42,9 @@ def test_a_block_that_is_half_text_is_compressed():
 
 
 def test_the_same_bytes_become_the_same_member():
-    """Whether they are stored or compressed."""
-    for block in (os.urandom(MIB), bytes(MIB)):
+    """Whether they are stored or compressed, and at whatever time."""
+    for block in (os.urandom(MIB), bytes(MIB), os.urandom(512)):
+        assert gzip_member(block, 2)[4:8] == bytes(4)
         assert gzip_member(block, 2) == gzip_member(bytearray(block), 2)
 
 

@@ -420,6 +420,15 @@ def check_waits(waits_in):
     return check
 
 
+@pytest.fixture(scope="session")
+def jemalloc():
+    """Return the path of jemalloc's library."""
+    found = sorted(Path("/usr/lib").glob("*/libjemalloc.so.2"))
+    if not found:
+        pytest.skip("libjemalloc.so.2 is not on this machine")
+    return str(found[0])
+
+
 @pytest.fixture
 def heap_of(tmp_path, tool):
     """Return a function that counts the objects in a bundle, in a process that may load numpy."""

@@ -43,6 +43,18 @@ def test_references_are_found_whatever_allocates(installed, tmp_path, check_refe
 
 
 @ONE_PYTHON
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("allocator", ["pymalloc", "malloc"])
+def test_references_are_found_in_a_malloc_of_unknown_layout(
+    installed, tmp_path, check_references, jemalloc, allocator
+):
+    """Where an object is referred to, it was found."""
+    told = run(installed[1], tmp_path, PYTHONMALLOC=allocator, LD_PRELOAD=jemalloc)
+
+    check_references(told, told["before"], told["after"])
+
+
+@ONE_PYTHON
 def test_two_processes_of_a_service_are_compared_by_names(installed, tmp_path, tool):
     """A type of the same name is the same; which objects are new is unknown."""
     code = """if True:

@@ -29,7 +29,10 @@ from gencore.errors import ExitCode
 
 __all__ = ["heap_command", "is_heap_missing"]
 
-_NEITHER: Final = "neither pools of CPython nor chunks of glibc's malloc were found"
+_WITHOUT_LAYOUT: Final = (
+    "the malloc is not glibc's: {}: the objects from it were found by their types, "
+    "and allocated is their size alone"
+)
 _COLUMNS: Final = ("count", "size", "allocated")
 _USES: Final = {
     "objects_in_pools": "objects in pools",
@@ -57,9 +60,9 @@ def heap_command(
 
     The size is what sys.getsizeof returns, an object's own buffers included; allocated is the
     memory of the objects without these, rounded up as the allocator does. Static objects of the
-    interpreter and of libraries are not counted. If the core lacks heap, is truncated, or objects
-    of it are missing because they are from another malloc, such as jemalloc, the exit code is 3;
-    what then keeps what alive is unknown.
+    interpreter and of libraries are not counted. Of another malloc than glibc's, such as jemalloc,
+    allocated is the size alone. If the core lacks heap or is truncated, the exit code is 3; what
+    then keeps what alive is unknown.
 
     --retained shows the objects that retain most: what would be freed if the object went, itself
     and all that only it keeps alive. Each is shown by the shortest way from a module or a thread,
@@ -83,23 +86,18 @@ def heap_command(
     else:
         for line in _lines(ManifestValue(census), top):
             click.echo(line)
-    unsupported = _unsupported(census)
-    if unsupported and not missing:
-        click.echo(f"gencore: {escape_unprintable(unsupported)}", err=True)
+    unsupported = census["allocator"] == "unknown"
+    if not missing and (note := _about_malloc(census)):
+        click.echo(f"gencore: {escape_unprintable(note)}", err=True)
     code = print_incomplete(census["incomplete"])
     return ExitCode.PARTIAL if missing or unsupported else code
 
 
-def _unsupported(census: dict[str, Any]) -> str | None:
-    """Return why objects are missing that the core has, if they are."""
-    malloc = census["other_malloc"]
+def _about_malloc(census: dict[str, Any]) -> str | None:
+    """Return what is to be known of the malloc, if it is not glibc's."""
     if census["allocator"] == "unknown":
-        return f"the memory allocator is unsupported: {malloc or _NEITHER}"
-    return (
-        f"the malloc is unsupported: {malloc}: objects of over 512 bytes are missing"
-        if malloc
-        else None
-    )
+        return "the memory allocator is unsupported: neither pools nor other objects were found"
+    return _WITHOUT_LAYOUT.format(census["other_malloc"]) if census["other_malloc"] else None
 
 
 def is_heap_missing(opened: OpenedCore) -> bool:

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import gencore
 
+SOURCE = Path(__file__)
 COUNT = int(sys.argv[3]) if sys.argv[3:] else 4000
 HIDDEN = ("consts", "names", "linetable", "exceptiontable", "filename", "name", "qualname")
 """Of code objects, which the collector does not look into."""
@@ -109,6 +110,13 @@ def generate(number):
     yield number
 
 
+def read_end(number):
+    """Return bytes that were made larger, and moved when they were resized to what was read."""
+    with SOURCE.open("rb", 0) as file:
+        file.seek(-600 - number % 9, os.SEEK_END)
+        return os.read(file.fileno(), 4096)
+
+
 NAMES = ("Page[Order]", "a b", "", "tab\tx", "line\nx", "'quote', comma", "b\\s", "\U0001f600")
 """That are no identifiers, as those of generic models of pydantic."""
 ODD = [type(name, (), {"__slots__": ("number",)}) for name in NAMES]
@@ -129,6 +137,7 @@ KINDS = {
     "sets": lambda n: set(range(n % 40)),
     "frozensets": lambda n: frozenset(range(n % 9)),
     "bytes": lambda n: os.urandom(n % 3000),
+    "read bytes": read_end,
     "bytearrays": lambda n: bytearray(300 + n % 1000),
     "ascii": lambda n: "x" * (n % 900),
     "two-byte": lambda n: "\u0436" * (n % 300),

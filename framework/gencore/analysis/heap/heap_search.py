@@ -1,4 +1,4 @@
-"""Finds the Python objects of a dumped process, one by one: in pools, and in chunks of malloc."""
+"""Finds the Python objects of a dumped process, one by one: in pools, and in memory of malloc."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal
@@ -13,17 +13,20 @@ from gencore.analysis.heap.chunks import (
     find_large_objects,
     runs_outside,
 )
+from gencore.analysis.heap.heap_objects import HeapObjects
 from gencore.analysis.heap.mallocs import malloc_loaded
 from gencore.analysis.heap.pools import LARGEST_BLOCK, Pools, blocks_in_use, find_pools
 from gencore.analysis.heap.recognition import Recognition
 from gencore.analysis.heap.sizes import Sizes
-from gencore.analysis.heap.type_objects import TypeTable, find_types, names_of
+from gencore.analysis.heap.type_objects import find_types, names_of
+from gencore.analysis.heap.unknown_malloc import Found, UnknownMalloc
 from gencore.analysis.interpreter.python import Python
 from gencore.analysis.interpreter.words import Addresses, Things, Words
 
-__all__ = ["Allocator", "HeapObjects", "HeapSearch", "find_objects"]
+__all__ = ["Allocator", "HeapSearch", "Outside", "find_objects"]
 
 Numbers = NDArray[np.int64]
+_UNKNOWN: Final = "unknown"
 Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
 
 _DEBUG_HEAD: Final = 16
@@ -35,50 +38,28 @@ _FEWEST_LARGE, _FEWEST = 100, 5000
 """Objects that a Python has in chunks, beside pools and without, as soon as it has started."""
 
 
-@attrs.frozen(eq=False)
-class HeapObjects:
-    """Every object that was found, and what is known of the types."""
+@attrs.frozen(kw_only=True, eq=False)
+class Outside:
+    """The objects that are in no pool."""
 
-    words: Words
-    types: TypeTable
-    names: list[str]
-    """Of the types, qualified."""
-    sizes: Sizes
-    things: Things
-    rows: NDArray[np.int32]
-    """The row in `types` of each object's type."""
-
-    @classmethod
-    def of(cls, search: "HeapSearch", found: Iterable[tuple[Things, Numbers]]) -> "HeapObjects":
-        """Return what a search has found: objects together, and the rows of their types."""
-        pairs = [(things, rows.astype(np.int32)) for things, rows in found]
-        things, rows = zip(*pairs, strict=True)
-        joined = Things(
-            np.concatenate([part.addresses for part in things]),
-            np.concatenate([part.places for part in things]),
-            search.words.core,
-        )
-        types, names, sizes = search.types, search.names, search.sizes
-        return cls(search.words, types, names, sizes, joined, np.concatenate(rows))
-
-    def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """Yield each row that has objects, and the numbers of these."""
-        order = np.argsort(self.rows.astype(np.uint16), kind="stable").astype(np.int32)
-        ends = np.cumsum(np.bincount(self.rows, minlength=len(self.types)))
-        for row in np.flatnonzero(np.diff(ends, prepend=0)):
-            yield int(row), order[ends[row - 1] if row else 0 : ends[row]]
+    allocator: Allocator
+    other_malloc: str | None
+    """The malloc that has them, if its layout is unknown: its name, or ``unknown``."""
+    found: Found
+    """With the bytes of their chunks; of a malloc whose layout is unknown, their own."""
 
 
 def find_objects(python: Python) -> HeapObjects:
     """Return the objects of a dumped Python one by one: some 30 bytes of memory for each."""
     search = HeapSearch(python)
-    return HeapObjects.of(search, search.found())
+    return search.together(search.found())
 
 
 class HeapSearch:
     """Finds objects: first those in pools, then those outside of them."""
 
     def __init__(self, python: Python) -> None:
+        self._python = python
         self.other_malloc = malloc_loaded(python.memory)
         self.words = Words(python.memory)
         self.pools = find_pools(self.words)
@@ -100,8 +81,19 @@ class HeapSearch:
     def found(self) -> Iterator[tuple[Things, Numbers]]:
         """Yield the objects that are found together, and the rows of their types."""
         yield from ((things, rows) for _, things, rows, _ in self.in_pools())
-        _, (things, rows, _) = self.outside()
-        yield things, rows
+        outside = self.outside().found
+        yield outside.things, outside.rows
+
+    def together(self, found: Iterable[tuple[Things, Numbers]]) -> HeapObjects:
+        """Return what was found at a time, all together."""
+        pairs = [(things, rows.astype(np.int32)) for things, rows in found]
+        things = Things(
+            np.concatenate([np.zeros(0, np.uint64), *(part.addresses for part, _ in pairs)]),
+            np.concatenate([np.zeros(0, np.int64), *(part.places for part, _ in pairs)]),
+            self.words.core,
+        )
+        rows = np.concatenate([np.zeros(0, np.int32), *(rows for _, rows in pairs)])
+        return HeapObjects(self.words, self.types, self.names, self.sizes, things, rows)
 
     def objects_in(self, blocks: Addresses, size: int) -> Things:
         """Return the objects in some blocks of one size, wherever they begin in these."""
@@ -115,25 +107,54 @@ class HeapSearch:
         things, rows = things.chosen(known), rows[known]
         return things.addresses[self._recognition.alive(things, rows)]
 
-    def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
-        """Return the allocator, of which the layout is that in which most objects are found."""
-        tries = [(self._in_chunks(layout), layout) for layout in self._chunk_layouts()]
+    def outside(self) -> Outside:
+        """Return the objects in chunks, whose layout is that in which most are found.
+
+        If they are so few that they only look like some, it is another malloc that has them.
+        """
+        in_chunks = self._in_chunks()
+        if self._are_enough(in_chunks):
+            return in_chunks
+        without_layout = self._in_unknown_memory()
+        if len(self.pools) and not self.other_malloc and not self._are_enough(without_layout):
+            return in_chunks
+        return without_layout
+
+    def _are_enough(self, outside: Outside) -> bool:
+        return len(outside.found.rows) >= (_FEWEST_LARGE if len(self.pools) else _FEWEST)
+
+    def _in_chunks(self) -> Outside:
+        tries = [(self._in_chunks_of(layout), layout) for layout in self._chunk_layouts()]
         large, layout = max(tries, key=lambda found: len(found[0].rows))
         things, _ = self.words.things(large.addresses)
-        alive = self._recognition.alive(things, large.rows)
-        if self._are_chance(int(alive.sum())):
-            alive[:] = False
-        found = things.chosen(alive), large.rows[alive], large.chunks[alive]
-        allocator = _allocator(self.pools, large=bool(alive.any()), debugging=layout.in_front > 0)
-        return allocator, found
+        found = Found(things, large.rows, large.chunks)
+        found = found.chosen(self._recognition.alive(things, large.rows))
+        allocator = self._allocator(found, debugging=layout.in_front > 0)
+        return Outside(allocator=allocator, other_malloc=None, found=found)
 
-    def _are_chance(self, count: int) -> bool:
-        """Whether so few objects are in chunks that these only look like some."""
+    def _in_unknown_memory(self) -> Outside:
+        pools = self.pools
+        in_pools = self.together((things, rows) for _, things, rows, _ in self.in_pools())
+        search = UnknownMalloc(self._python, in_pools, pools, self._recognition)
+        around = _DEBUG_HEAD + _DEBUG_TAIL if self._debugging else 0
+        found = search.find(self.runs, LARGEST_BLOCK - around if len(pools) else 0)
+        allocator = self._allocator(found, debugging=self._debugging or self._are_marked(found))
+        name = self.other_malloc or _UNKNOWN
+        return Outside(allocator=allocator, other_malloc=name, found=found)
+
+    def _are_marked(self, found: Found) -> bool:
+        """Whether most objects have the pattern of ``PYTHONMALLOC=malloc_debug`` in front."""
+        fronts = found.things.moved(-self.types.preheaders[found.rows] - _DEBUG_HEAD)
+        return len(fronts) > 0 and _have_pattern(fronts)
+
+    def _allocator(self, found: Found, *, debugging: bool) -> Allocator:
         if len(self.pools):
-            return self.other_malloc is not None and count < _FEWEST_LARGE
-        return count < _FEWEST
+            return "pymalloc, debugging" if debugging else "pymalloc"
+        if not len(found.rows):
+            return "unknown"
+        return "malloc, debugging" if debugging else "malloc"
 
-    def _in_chunks(self, layout: ChunkLayout) -> LargeObjects:
+    def _in_chunks_of(self, layout: ChunkLayout) -> LargeObjects:
         return find_large_objects(self.words, self.types, self.sizes, self.runs, layout)
 
     def _chunk_layouts(self) -> list[ChunkLayout]:
@@ -145,18 +166,14 @@ class HeapSearch:
         return [ChunkLayout(LARGEST_BLOCK)]
 
 
-def _allocator(pools: Pools, *, large: bool, debugging: bool) -> Allocator:
-    if len(pools):
-        return "pymalloc, debugging" if debugging else "pymalloc"
-    if not large:
-        return "unknown"
-    return "malloc, debugging" if debugging else "malloc"
-
-
 def _is_debugging(words: Words, pools: Pools) -> bool:
     """Whether most blocks of some pools have the pattern of ``PYTHONMALLOC=debug``."""
     for batch in pools.batches():
         blocks = blocks_in_use(words, batch)
-        marks = blocks.word(8) >> np.uint64(8)
-        return 2 * int((marks == _PATTERN).sum()) > len(blocks)
+        return _have_pattern(blocks)
     return False
+
+
+def _have_pattern(blocks: Things) -> bool:
+    marks = blocks.word(8) >> np.uint64(8)
+    return 2 * int((marks == _PATTERN).sum()) > len(blocks)

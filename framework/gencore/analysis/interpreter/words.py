@@ -125,7 +125,7 @@ class Words:
         piece = np.maximum(np.searchsorted(self._starts, addresses, "right") - 1, 0)
         distance = addresses - self._starts[piece]  # of what lies before it, more than any has
         there = (distance % np.uint64(_SIZE) == 0) & (distance < self._sizes[piece])
-        for number in np.unique(piece[there]):
+        for number in np.flatnonzero(np.bincount(piece[there])):
             here = there & (piece == number)
             words = self._runs[number].words
             values[here] = words.take((distance[here] >> np.uint64(3)).view(np.int64))

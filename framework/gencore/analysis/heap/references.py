@@ -1,4 +1,4 @@
-"""The graph of references between the objects of a dumped Python."""
+"""Finds the references from objects of a dumped Python to others, by the layouts of types."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -7,13 +7,12 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis import _graphs
-from gencore.analysis.graph.object_index import ObjectIndex
-from gencore.analysis.graph.parts import Part, TypeLayouts
-from gencore.analysis.heap.heap_search import HeapObjects
+from gencore.analysis.heap.heap_objects import HeapObjects
+from gencore.analysis.heap.object_index import ObjectIndex
+from gencore.analysis.heap.parts import Part, TypeLayouts
 from gencore.analysis.interpreter.words import Addresses, Words
 
-__all__ = ["Edges", "Graph", "find_references", "references_in", "words_of"]
+__all__ = ["Edges", "find_references", "references_in", "words_of"]
 
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
@@ -30,21 +29,6 @@ class Edges:
 
     sources: Nodes
     targets: Nodes
-
-
-@attrs.frozen(eq=False)
-class Graph:
-    """Edges by node: those of node n are `targets[offsets[n]:offsets[n + 1]]`."""
-
-    offsets: Numbers
-    targets: Nodes
-
-    @classmethod
-    def of(cls, sources: Nodes, targets: Nodes, nodes: int) -> "Graph":
-        """Sort edges by their sources; those of one source stay in their order."""
-        graph = cls(np.empty(nodes + 1, np.int64), np.empty(len(targets), np.int32))
-        _graphs.group(sources, targets, graph.offsets, graph.targets)
-        return graph
 
 
 def find_references(objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts) -> Edges:

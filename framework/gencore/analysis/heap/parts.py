@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.heap.formulas import Kind
+from gencore.analysis.heap.formulas import BYTEARRAYS_OF_BYTES, Kind
 from gencore.analysis.heap.type_objects import TypeTable, bases_of
 from gencore.analysis.inspection.objects import SIZE_AT, TYPE_AT
 from gencore.analysis.interpreter.python import Python
@@ -36,6 +36,7 @@ _INLINE: Final = 13
 """The first minor version that has values behind the instance."""
 _VALUES_OF_OLD_AT, _DICT_AT = -32, -24
 """In front of an instance; 3.12 has one word for both, with its lowest bit set for values."""
+_BYTES_OF_BYTEARRAY_AT: Final = 56
 _ENTRIES_AT, _INDICES_AT = 24, 32
 """In a dictionary's table of keys."""
 _MOST_LOG2: Final = 47
@@ -267,6 +268,10 @@ def _of_generator(kind: Kind) -> list[int]:
     return [at for at in _all_members(kind) if at not in (borrowed - 2 * _WORD, borrowed - _WORD)]
 
 
+def _of_bytearray(kind: Kind) -> tuple[int, ...]:
+    return (_BYTES_OF_BYTEARRAY_AT,) if kind.python.minor >= BYTEARRAYS_OF_BYTES else ()
+
+
 def _before_frame(kind: Kind) -> range:
     return range(_FIRST_MEMBER, kind.basic_size - kind.python.layout.locals_of_frame, _WORD)
 
@@ -332,6 +337,7 @@ _RULES: Final = {
     **dict.fromkeys(("weakproxy", "weakref.ProxyType"), _WEAK),
     **dict.fromkeys(("weakcallableproxy", "weakref.CallableProxyType"), _WEAK),
     **dict.fromkeys(("int", "str", "bytes", "float", "complex"), _LEAF),
-    **dict.fromkeys(("bytearray", "array.array"), _LEAF),
+    "bytearray": _Rule(_of_bytearray),
+    "array.array": _LEAF,
 }
 """By the name of the type whose layout it is; of others, each word that it has of its own."""

@@ -45,6 +45,8 @@ _BLOCK_ITEMS: Final = 64
 _STACK_AT: Final = 64
 """In a frame: how many variables and values it has, 32 bits; since 3.14 a pointer behind them."""
 _STACK_POINTERS: Final = 14
+_NEVER_SET_OF_CODE_AT: Final = 184
+"""Since 3.14: ``_co_unique_id``, which only free-threaded builds set; it keeps what was there."""
 _MOST_SLOTS: Final = 1 << 20
 _OBJECT_KIND: Final = ord("O")
 """Of a numpy.dtype."""
@@ -268,6 +270,13 @@ def _of_generator(kind: Kind) -> list[int]:
     return [at for at in _all_members(kind) if at not in (borrowed - 2 * _WORD, borrowed - _WORD)]
 
 
+def _of_code(kind: Kind) -> list[int]:
+    members = _all_members(kind)
+    if kind.python.minor < _STACK_POINTERS:
+        return [*members]
+    return [at for at in members if at != _NEVER_SET_OF_CODE_AT]
+
+
 def _of_bytearray(kind: Kind) -> tuple[int, ...]:
     return (_BYTES_OF_BYTEARRAY_AT,) if kind.python.minor >= BYTEARRAYS_OF_BYTES else ()
 
@@ -337,6 +346,7 @@ _RULES: Final = {
     **dict.fromkeys(("weakproxy", "weakref.ProxyType"), _WEAK),
     **dict.fromkeys(("weakcallableproxy", "weakref.CallableProxyType"), _WEAK),
     **dict.fromkeys(("int", "str", "bytes", "float", "complex"), _LEAF),
+    "code": _Rule(_of_code),
     "bytearray": _Rule(_of_bytearray),
     "array.array": _LEAF,
 }

@@ -40,8 +40,7 @@ QUESTIONS = {
     "stacks": ("locals",),
     "locks": (),
     "tasks": (),
-    "heap": ("10",),
-    "retained": ("10",),
+    "heap": ("10", "retained"),
     "why": (),
 }
 """The modules of `gencore.analysis.answers`, and what they are given."""

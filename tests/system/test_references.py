@@ -115,3 +115,38 @@ def test_a_memoryview_holds_what_it_shows_and_no_more(tool, tmp_path):
 
     assert retained["module __main__: rows"] >= sizes["__main__.Row"]
     assert retained["module __main__: shown"] >= sizes["memoryview"] + 1000 * 1000
+
+
+CENSUS_ALONE = """if True:
+    import sys
+    from gencore.cli import heap
+    from gencore.cli import main
+    from gencore.cli.reader_process import Reading, ask
+    def ask_or_fail(question, copy, *arguments):
+        failed = Reading(None, "heap took more than 120 s of CPU time", ())
+        return failed if arguments[1:] else ask(question, copy, *arguments)
+    heap.ask = ask_or_fail
+    sys.exit(main())
+"""
+
+
+def test_a_census_survives_what_retains_most(tmp_path):
+    """That takes more time and memory, and may reach a limit that the count does not."""
+    code = "import gencore, sys; print(gencore.collect_core(directory=sys.argv[1]))"
+    made = [sys.executable, "-c", code, tmp_path]
+    bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(
+        [sys.executable, "-c", CENSUS_ALONE, "heap", "--retained", "--json", "--quiet", bundle],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shown = json.loads(done.stdout)
+
+    assert (done.returncode, done.stderr) == (
+        3,
+        "gencore: what keeps what alive is unknown: heap took more than 120 s of CPU time\n",
+    )
+    assert shown["retained"] is None
+    assert shown["types"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -13,7 +13,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
-from gencore.cli.errors import print_incomplete
+from gencore.cli.errors import print_gap, print_incomplete
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
     bundle_argument,
@@ -23,7 +23,7 @@ from gencore.cli.options import (
     quiet_option,
     top_option,
 )
-from gencore.cli.reader_process import answer_to, check_numpy
+from gencore.cli.reader_process import Answer, answer_to, ask, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
 
@@ -77,9 +77,9 @@ def heap_command(
     """
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
-        census = _census(path, copy, top)
-        retained = retained and census["incomplete"] is None
-        census["retained"] = _retained(path, copy, top, values=values) if retained else None
+        asked = (str(top), *(("retained", "locals" if values else "") if retained else ()))
+        found, failure = _find(path, copy, *asked)
+        census = _census(*found)
         missing = is_heap_missing(opened)
     if as_json:
         print_json(census)
@@ -89,8 +89,11 @@ def heap_command(
     unsupported = census["allocator"] == "unknown"
     if not missing and (note := _about_malloc(census)):
         click.echo(f"gencore: {escape_unprintable(note)}", err=True)
+    if failure:
+        unknown = f"what keeps what alive is unknown: {failure}"
+        click.echo(f"gencore: {escape_unprintable(unknown)}", err=True)
     code = print_incomplete(census["incomplete"])
-    return ExitCode.PARTIAL if missing or unsupported else code
+    return ExitCode.PARTIAL if missing or unsupported or failure else code
 
 
 def _about_malloc(census: dict[str, Any]) -> str | None:
@@ -108,9 +111,30 @@ def is_heap_missing(opened: OpenedCore) -> bool:
     return content in WITHOUT_HEAP
 
 
-def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
-    """Return what `gencore.analysis` counts, in the form of --json."""
-    found, incomplete = answer_to("heap", path, copy, str(top))
+class _Found(NamedTuple):
+    """What `gencore.analysis` has found."""
+
+    answer: Answer
+    failure: str | None = None
+    """Why what retains most is not in it, if it was asked for."""
+
+
+def _find(path: Path, copy: UnpackedCore, top: str, *retained: str) -> _Found:
+    """Count the objects, and look for what retains most, if that is asked for.
+
+    A limit that only the second reaches does not cost the first.
+    """
+    reading = ask("heap", copy, top, *retained) if retained else None
+    if reading is None or reading.failure:
+        failure = reading.failure if reading else None
+        return _Found(answer_to("heap", path, copy, top), failure)
+    for gap in reading.gaps:
+        print_gap(gap)
+    return _Found(Answer(ManifestValue(reading.value), reading.incomplete))
+
+
+def _census(found: ManifestValue, incomplete: str | None) -> dict[str, Any]:
+    """Return what `gencore.analysis` has found, in the form of --json."""
     known = incomplete is None or found["types"].rows
     return {
         "python": ".".join(str(number) for number in found["version"].rows),
@@ -126,13 +150,13 @@ def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
         ],
         "memory": _numbers(found["memory"], *_USES) if known else None,
         **_numbers(found, "pools"),
+        "retained": _retained(found["retained"]) if found["retained"].known else None,
         "incomplete": incomplete,
     }
 
 
-def _retained(path: Path, copy: UnpackedCore, top: int, *, values: bool) -> dict[str, Any]:
-    """Return what `gencore.analysis` finds of what holds what, in the form of --json."""
-    found, _ = answer_to("retained", path, copy, str(top), "locals" if values else "")
+def _retained(found: ManifestValue) -> dict[str, Any]:
+    """Return which objects retain most, in the form of --json."""
     return {
         **_numbers(found, "reachable", "gencore", "unreachable"),
         "holders": [

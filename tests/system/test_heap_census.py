@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,12 @@ def count(installed, tmp_path_factory):
     """Return a function that dumps a process of each version once, and what that counted."""
 
     @functools.cache
-    def run(content, allocator=None, preloaded=None):
+    def run(content, allocator=None, preloaded=None, python=(installed[1],)):
         folder = tmp_path_factory.mktemp("counted")
         counted = [PROGRAMS / "counted_objects.py", folder, content, "1000"]
         wanted = {"PYTHONMALLOC": allocator, "LD_PRELOAD": preloaded}
         environment = os.environ | {name: value for name, value in wanted.items() if value}
-        command = [installed[1], *counted]
+        command = [*python, *counted]
         done = subprocess.run(command, capture_output=True, check=True, env=environment)
         return json.loads(done.stdout)
 
@@ -156,6 +157,36 @@ def test_objects_of_other_allocators_are_found(count, heap_of, check_census, all
 
     assert shown["allocator"] == ALLOCATORS[allocator]
     check_census(told, shown)
+
+
+@pytest.fixture
+def stripped_python(installed, tool, tmp_path):
+    """Return how to run a copy of the interpreter that has no symbols for debuggers.
+
+    Nor has that of the library that it is in, if it is in one.
+    """
+    asked = (
+        "import os, sys, sysconfig as s; print(os.path.realpath(sys.executable), sys.base_prefix,"
+        "s.get_path('purelib'), os.path.join(*s.get_config_vars('LIBDIR', 'INSTSONAME')))"
+    )
+    done = subprocess.run([installed[1], "-c", asked], capture_output=True, check=True, text=True)
+    executable, home, packages, library = map(Path, done.stdout.split())
+    for path in (executable, library):
+        if path.suffix != ".a":
+            subprocess.run([tool("strip"), path, "-o", tmp_path / path.name], check=True)
+    variables = {"LD_LIBRARY_PATH": tmp_path, "PYTHONHOME": home, "PYTHONPATH": packages}
+    pairs = (f"{name}={value}" for name, value in variables.items())
+    return ("env", *pairs, tmp_path / executable.name)
+
+
+def test_objects_in_a_stripped_python_are_found(count, heap_of, check_census, stripped_python):
+    """Nothing but what the dynamic linker needs is read."""
+    told = count("private", python=stripped_python)
+    with tarfile.open(told["bundle"]) as bundle:
+        names = {f"/{name.partition('/')[2]}" for name in bundle.getnames()}
+
+    assert {str(path) for path in stripped_python[-1].parent.glob("*python*")} <= names
+    check_census(told, heap_of(told["bundle"]))
 
 
 @ONE_PYTHON

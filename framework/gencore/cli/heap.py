@@ -135,6 +135,7 @@ def _find(path: Path, copy: UnpackedCore, top: str, *retained: str) -> _Found:
 
 def _census(found: ManifestValue, incomplete: str | None) -> dict[str, Any]:
     """Return what `gencore.analysis` has found, in the form of --json."""
+    incomplete = incomplete or found["incomplete"].text
     known = incomplete is None or found["types"].rows
     return {
         "python": ".".join(str(number) for number in found["version"].rows),

@@ -18,16 +18,26 @@ def answer(
 ) -> dict[str, Any]:
     """Return the version of Python, and the census with the *top* largest objects.
 
+    With it comes why objects are missing in it, if some are.
+
     With *retained*, also as many objects that retain most, unless memory is missing in which
     others may refer to them. *wanted* is ``locals`` if keys are to be shown on the way to these,
     or empty.
     """
+    holders = None
     if not retained or why_incomplete(python, core):
-        census, holders = take_census(python, top=int(top)), None
+        census = take_census(python, top=int(top))
     else:
         search = HeapSearch(python)
         counting = Counting(search, int(top))
-        heap = heap_of(python, search.together(counting.found()))
+        objects = search.together(counting.found())
         census = counting.census()
-        holders = of_heap(heap, int(top), shows_values=wanted == "locals")
-    return {"version": python.version, **attrs.asdict(census), "retained": holders}
+        if census.incomplete is None:
+            shows = wanted == "locals"
+            holders = of_heap(heap_of(python, objects), int(top), shows_values=shows)
+    return {
+        "version": python.version,
+        **attrs.asdict(census),
+        "incomplete": census.incomplete,
+        "retained": holders,
+    }

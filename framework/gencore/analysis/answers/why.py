@@ -199,6 +199,8 @@ class _Reading:
         from gencore.analysis.answers.retained import of_heap  # numpy may be missing
         from gencore.analysis.graph.reachability import heap_of
 
+        if (incomplete := self._objects[0].incomplete) is not None:
+            raise IntegrityError(incomplete)
         return of_heap(heap_of(self._python, self._objects[1]), _HOLDERS)
 
     def names(self) -> dict[int, str]:

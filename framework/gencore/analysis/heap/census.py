@@ -13,6 +13,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis.heap.arenas import count_zeroed_pools
 from gencore.analysis.heap.heap_search import Allocator, HeapSearch, Outside
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
 from gencore.analysis.heap.sizes import Sizes
@@ -82,6 +83,16 @@ class Census:
     largest: tuple[LargestObject, ...]
     memory: MemoryUse
     pools: int
+    zeroed_pools: int
+    """Others that were in use, and are zeros in the core: what they had is missing."""
+
+    @property
+    def incomplete(self) -> str | None:
+        """Why objects are missing, if some are."""
+        count = self.zeroed_pools
+        if not count:
+            return None
+        return f"{count:,} pools of objects were in use, and are zeros in the core"
 
 
 def take_census(python: Python, *, top: int = 10) -> Census:
@@ -123,6 +134,7 @@ class Counting:
             largest=self._tally.largest(),
             memory=_memory_use(search.pools, search.runs, self._used, self._in_pools, in_all),
             pools=len(search.pools),
+            zeroed_pools=count_zeroed_pools(search.words, search.pools, search.runs),
         )
 
 

@@ -72,13 +72,13 @@ def counted_with(count, malloc_of):
     ("malloc", "allocator"),
     [
         ("jemalloc", "pymalloc"),
+        ("bump_malloc", "pymalloc"),
         *(
             pytest.param(malloc, allocator, marks=pytest.mark.exhaustive)
             for malloc, allocator in (
                 ("jemalloc", "malloc"),
                 ("jemalloc", "debug"),
                 ("jemalloc", "malloc_debug"),
-                ("bump_malloc", "pymalloc"),
                 ("bump_malloc", "malloc"),
             )
         ),

@@ -22,8 +22,9 @@ from pathlib import Path
 
 import gencore
 
-SOURCE = Path(__file__)
 COUNT = int(sys.argv[3]) if sys.argv[3:] else 4000
+ADDRESSES = array.array("Q")
+"""Words that something has of objects that may be dead, as an allocator has."""
 HIDDEN = ("consts", "names", "linetable", "exceptiontable", "filename", "name", "qualname")
 """Of code objects, which the collector does not look into."""
 DESCRIPTORS = (
@@ -110,11 +111,12 @@ def generate(number):
     yield number
 
 
-def read_end(number):
-    """Return bytes that were made larger, and moved when they were resized to what was read."""
-    with SOURCE.open("rb", 0) as file:
-        file.seek(-600 - number % 9, os.SEEK_END)
-        return os.read(file.fileno(), 4096)
+def grow(number):
+    """Return a text that was moved when it was resized; what it left behind has references."""
+    text = "y" * (600 + number)
+    ADDRESSES.append(id(text))
+    text += "z" * 2000
+    return text
 
 
 NAMES = ("Page[Order]", "a b", "", "tab\tx", "line\nx", "'quote', comma", "b\\s", "\U0001f600")
@@ -137,8 +139,8 @@ KINDS = {
     "sets": lambda n: set(range(n % 40)),
     "frozensets": lambda n: frozenset(range(n % 9)),
     "bytes": lambda n: os.urandom(n % 3000),
-    "read bytes": read_end,
     "bytearrays": lambda n: bytearray(300 + n % 1000),
+    "grown": grow,
     "ascii": lambda n: "x" * (n % 900),
     "two-byte": lambda n: "\u0436" * (n % 300),
     "four-byte": lambda n: "\U0001f600" * (n % 300 + 1),

@@ -36,6 +36,8 @@ _ALIGNMENT: Final = 16
 """Of what every malloc returns, if it is as large as an object with what is in front of it."""
 _PIECE: Final = 1 << 17
 """Words that are looked at together."""
+_RESIZED: Final = {"str", "bytes", "tuple"}
+"""Types whose objects CPython resizes, and moves if it must."""
 _HASH_AT: Final = 24
 """In a str and in bytes."""
 _NO_HASH: Final = np.uint64((1 << 64) - 1)
@@ -67,7 +69,7 @@ class UnknownMalloc:
         """Take over what is known of the types, and the objects in pools."""
         self._python, self._known, self._pools = python, known, pools
         self._recognition = recognition
-        self._resized = np.isin(np.array(known.names, np.str_), ["str", "bytes", "tuple"])
+        self._resized = np.array([name in _RESIZED for name in known.names], np.bool_)
 
     def find(self, runs: Iterable[Run], smallest: int) -> Found:
         """Return the objects that have more than *smallest* bytes, and those that once had."""

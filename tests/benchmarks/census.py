@@ -1,15 +1,17 @@
 """Measure what counting the objects of a core costs.
 
-    python tests/benchmarks/census.py [MiB] [--rounds N]
+    python tests/benchmarks/census.py [MiB] [--rounds N] [--preload LIBRARY] [--malloc NAME]
 
 User CPU time of a process that takes a census of a core (`gencore.analysis`), per
 GiB of the core and as a ratio of what one sum of all its words costs in the same process. The core
-is that of a process with instances, dictionaries, lists, texts and numbers of about that size.
+is that of a process with instances, dictionaries, lists, texts and numbers of about that size,
+which has another malloc with --preload, and another PYTHONMALLOC with --malloc.
 Target: at most 2 s per GiB.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -52,10 +54,12 @@ COUNTED = """if True:
 """
 
 
-def run(code: str, *arguments: object) -> str:
-    """Run code in a new interpreter; return what it prints."""
+def run(code: str, *arguments: object, **variables: str | None) -> str:
+    """Run code in a new interpreter, with variables of its environment; return what it prints."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    environment = os.environ | {name: value for name, value in variables.items() if value}
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    return done.stdout.strip()
 
 
 def main() -> None:
@@ -63,10 +67,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("mebibytes", nargs="?", type=int, default=512)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--preload")
+    parser.add_argument("--malloc")
     options = parser.parse_args()
     introduce("Census of the objects in a core")
     with workplace() as directory:
-        core = Path(run(DUMPED, directory, options.mebibytes * MIB // BYTES_OF_ONE))
+        orders = options.mebibytes * MIB // BYTES_OF_ONE
+        variables = {"LD_PRELOAD": options.preload, "PYTHONMALLOC": options.malloc}
+        core = Path(run(DUMPED, directory, orders, **variables))
         size = core.stat().st_size / (1024 * MIB)
         rows = [json.loads(run(COUNTED, core)) for _ in range(options.rounds)]
     summed, counted, objects = (statistics.median(column) for column in zip(*rows, strict=True))

@@ -48,8 +48,7 @@ QUESTIONS = {"stacks": ("locals",), "why": ()}
 MORE_QUESTIONS = {
     "locks": (),
     "tasks": (),
-    "heap": ("10",),
-    "retained": ("10", "locals"),
+    "heap": ("10", "retained"),
     "objects": ("Order", "largest", "10"),
     "inspect": ("ADDRESS", "30"),
     "referrers": ("ADDRESS", "10", "to root", "locals"),

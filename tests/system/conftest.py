@@ -420,6 +420,15 @@ def check_waits(waits_in):
     return check
 
 
+@pytest.fixture(scope="session")
+def jemalloc():
+    """Return the path of jemalloc's library."""
+    found = sorted(Path("/usr/lib").glob("*/libjemalloc.so.2"))
+    if not found:
+        pytest.skip("libjemalloc.so.2 is not on this machine")
+    return str(found[0])
+
+
 @pytest.fixture
 def heap_of(tmp_path, tool):
     """Return a function that counts the objects in a bundle, in a process that may load numpy."""
@@ -471,8 +480,8 @@ def _check_references(told, found):
     assert [found["ways"][str(at)] for at in told["cycle"]] == ["unreachable", "unreachable"]
     assert found["unreachable"] < found["reachable"] // 100
     of_tree, size = told["tree"]
-    # What a register or a stale word of a frame refers to as well is kept alive by both.
-    assert 0.99 * size <= found["retained"][str(of_tree)] <= size
+    # What a stale word of a frame refers to as well is kept alive by both.
+    assert 0.999 * size <= found["retained"][str(of_tree)] <= size
     missing = {at: {*known} - {*found["referrers"][at]} for at, known in told["referrers"].items()}
     assert {at: left for at, left in missing.items() if left - {told["not ours"]}} == {}
     assert found["agreeing"] > 0.97

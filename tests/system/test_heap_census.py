@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -29,60 +30,94 @@ def count(installed, tmp_path_factory):
     """Return a function that dumps a process of each version once, and what that counted."""
 
     @functools.cache
-    def run(content, allocator=None, preloaded=None):
+    def run(content, allocator=None, preloaded=None, python=(installed[1],)):
         folder = tmp_path_factory.mktemp("counted")
         counted = [PROGRAMS / "counted_objects.py", folder, content, "1000"]
         wanted = {"PYTHONMALLOC": allocator, "LD_PRELOAD": preloaded}
         environment = os.environ | {name: value for name, value in wanted.items() if value}
-        command = [installed[1], *counted]
+        command = [*python, *counted]
         done = subprocess.run(command, capture_output=True, check=True, env=environment)
         return json.loads(done.stdout)
 
     return run
 
 
-@pytest.fixture
-def malloc_of(tmp_path):
-    """Return a function that makes a library of a C file, which is called as jemalloc is."""
+@pytest.fixture(scope="module")
+def malloc_of(request, tmp_path_factory):
+    """Return a function that returns the library of a malloc: jemalloc's, or one of ours."""
 
-    def make(source):
-        library = tmp_path / "libjemalloc.so.2"
+    @functools.cache
+    def find(malloc):
+        if malloc == "jemalloc":
+            return request.getfixturevalue("jemalloc")
+        source, name = {
+            "bump_malloc": (NATIVE / "bump_malloc.c", "libbump_malloc.so"),
+            "unused": ("/dev/null", "libjemalloc.so.2"),
+        }[malloc]
+        library = tmp_path_factory.mktemp("malloc") / name
         made = ["cc", "-shared", "-fPIC", "-O1", "-fno-builtin", "-x", "c", source, "-o", library]
         subprocess.run(made, check=True)
         return str(library)
 
-    return make
+    return find
+
+
+@pytest.fixture
+def counted_with(count, malloc_of):
+    """Return a function that returns what a process with another malloc has counted."""
+    return lambda malloc, allocator: count("private", allocator, malloc_of(malloc))
 
 
 @pytest.mark.parametrize(
-    ("allocator", "said"),
+    ("malloc", "allocator"),
     [
-        ("pymalloc", "the malloc is unsupported: jemalloc: objects of over 512 bytes are missing"),
-        pytest.param(
-            "malloc",
-            "the memory allocator is unsupported: jemalloc",
-            marks=pytest.mark.exhaustive,
+        ("jemalloc", "pymalloc"),
+        ("bump_malloc", "pymalloc"),
+        *(
+            pytest.param(malloc, allocator, marks=pytest.mark.exhaustive)
+            for malloc, allocator in (
+                ("jemalloc", "malloc"),
+                ("jemalloc", "debug"),
+                ("jemalloc", "malloc_debug"),
+                ("bump_malloc", "malloc"),
+            )
         ),
     ],
 )
-def test_what_another_malloc_has_is_said_to_be_missing(count, malloc_of, tool, allocator, said):
-    """Nothing is counted there that only looks like an object; small ones are in pools."""
-    bundle = count("private", allocator, malloc_of(NATIVE / "bump_malloc.c"))["bundle"]
-    heap = [tool("gencore"), "heap", "--quiet", "--json", bundle]
-    environment = {**os.environ, "XDG_CACHE_HOME": f"{bundle}.cache"}
-    done = subprocess.run(heap, capture_output=True, text=True, check=False, env=environment)
+def test_objects_of_a_malloc_of_unknown_layout_are_found(
+    counted_with, heap_of, check_census, malloc, allocator
+):
+    """Each, and no others: one malloc keeps all that was ever freed, and what was moved."""
+    told = counted_with(malloc, allocator)
+    shown = heap_of(told["bundle"], "--top", "5")
 
-    assert (done.returncode, done.stderr) == (3, f"gencore: {said}\n")
-    shown = json.loads(done.stdout)
-    assert shown["other_malloc"] == "jemalloc"
-    assert shown["memory"]["large_objects"] == 0
-    assert bool(shown["types"]) == (allocator == "pymalloc")
+    assert shown["allocator"] == ALLOCATORS.get(allocator, "pymalloc")
+    assert shown["other_malloc"] == ("jemalloc" if malloc == "jemalloc" else "unknown")
+    check_census(told, shown)
+    memory = shown["memory"]
+    objects = memory["objects_in_pools"] + memory["large_objects"]
+    assert sum(row["allocated"] for row in shown["types"]) == objects
+
+
+@ONE_PYTHON
+def test_it_is_said_that_objects_were_found_without_the_layout(counted_with, tool, tmp_path):
+    """And that what the malloc adds to them is unknown; but nothing is missing."""
+    bundle = counted_with("jemalloc", "pymalloc")["bundle"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [tool("gencore"), "heap", "--quiet", bundle]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+    assert done.returncode == 0
+    assert done.stderr == (
+        "gencore: the malloc is not glibc's: jemalloc: the objects from it were found by their "
+        "types, and allocated is their size alone\n"
+    )
 
 
 @pytest.mark.parametrize("allocator", ["pymalloc", "malloc"])
-def test_a_malloc_that_is_loaded_but_not_used_hides_nothing(count, heap_of, malloc_of, allocator):
+def test_a_malloc_that_is_loaded_but_not_used_hides_nothing(counted_with, heap_of, allocator):
     """A library may have one for itself."""
-    shown = heap_of(count("private", allocator, malloc_of("/dev/null"))["bundle"])
+    shown = heap_of(counted_with("unused", allocator)["bundle"])
 
     assert (shown["allocator"], shown["other_malloc"]) == (allocator, None)
 
@@ -122,6 +157,36 @@ def test_objects_of_other_allocators_are_found(count, heap_of, check_census, all
 
     assert shown["allocator"] == ALLOCATORS[allocator]
     check_census(told, shown)
+
+
+@pytest.fixture
+def stripped_python(installed, tool, tmp_path):
+    """Return how to run a copy of the interpreter that has no symbols for debuggers.
+
+    Nor has that of the library that it is in, if it is in one.
+    """
+    asked = (
+        "import os, sys, sysconfig as s; print(os.path.realpath(sys.executable), sys.base_prefix,"
+        "s.get_path('purelib'), os.path.join(*s.get_config_vars('LIBDIR', 'INSTSONAME')))"
+    )
+    done = subprocess.run([installed[1], "-c", asked], capture_output=True, check=True, text=True)
+    executable, home, packages, library = map(Path, done.stdout.split())
+    for path in (executable, library):
+        if path.suffix != ".a":
+            subprocess.run([tool("strip"), path, "-o", tmp_path / path.name], check=True)
+    variables = {"LD_LIBRARY_PATH": tmp_path, "PYTHONHOME": home, "PYTHONPATH": packages}
+    pairs = (f"{name}={value}" for name, value in variables.items())
+    return ("env", *pairs, tmp_path / executable.name)
+
+
+def test_objects_in_a_stripped_python_are_found(count, heap_of, check_census, stripped_python):
+    """Nothing but what the dynamic linker needs is read."""
+    told = count("private", python=stripped_python)
+    with tarfile.open(told["bundle"]) as bundle:
+        names = {f"/{name.partition('/')[2]}" for name in bundle.getnames()}
+
+    assert {str(path) for path in stripped_python[-1].parent.glob("*python*")} <= names
+    check_census(told, heap_of(told["bundle"]))
 
 
 @ONE_PYTHON

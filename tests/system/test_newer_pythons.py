@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ class NewerPython:
         self.path = f"/usr/bin/{name}"
         self._bwrap, self._packages = bwrap, packages
 
-    def start(self, program, *arguments, work, **options):
+    def start(self, program, *arguments, work, environment=None, **options):
         """Run a program of the root, with *work* as `work`."""
         binds = {"/mnt": work, "/opt": self._packages, "/srv": PROGRAMS}
         command = [self._bwrap, "--ro-bind", ROOT, "/", "--proc", "/proc", "--dev", "/dev"]
@@ -50,13 +51,15 @@ class NewerPython:
         command += ["--setenv", "XDG_CACHE_HOME", "/tmp", "--chdir", "/mnt"]
         for place, path in binds.items():
             command += ["--bind", path, place]
+        for pair in (environment or {}).items():
+            command += ["--setenv", *pair]
         return subprocess.run(
             [*command, "--", program, *arguments], capture_output=True, check=False, **options
         )
 
-    def run(self, *arguments, work):
+    def run(self, *arguments, work, environment=None):
         """Run the interpreter. Return what it prints."""
-        done = self.start(self.path, *arguments, work=work, text=True)
+        done = self.start(self.path, *arguments, work=work, environment=environment, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -194,6 +197,27 @@ def test_objects_are_those_that_the_program_counted(newer, heap_of, check_census
     told = json.loads(newer.run("/srv/counted_objects.py", "/mnt", "full", "1000", work=tmp_path))
 
     check_census(told, heap_of(tmp_path / Path(told["bundle"]).name))
+
+
+@pytest.fixture(params=["pymalloc", pytest.param("malloc", marks=pytest.mark.exhaustive)])
+def with_jemalloc(request, jemalloc, tmp_path):
+    """Return an allocator of Python's, and an environment in which jemalloc is below it."""
+    library = shutil.copy(jemalloc, tmp_path)
+    preloaded = NewerPython.work / Path(library).name
+    return request.param, {"PYTHONMALLOC": request.param, "LD_PRELOAD": preloaded}
+
+
+def test_objects_of_a_malloc_of_unknown_layout_are_found(
+    newer, heap_of, check_census, with_jemalloc, tmp_path
+):
+    """The small ones in pools, or all of them in jemalloc's memory."""
+    allocator, environment = with_jemalloc
+    counted = ("/srv/counted_objects.py", "/mnt", "private", "1000")
+    told = json.loads(newer.run(*counted, work=tmp_path, environment=environment))
+    shown = heap_of(tmp_path / Path(told["bundle"]).name)
+
+    check_census(told, shown)
+    assert (shown["allocator"], shown["other_malloc"]) == (allocator, "jemalloc")
 
 
 def test_objects_are_shown_as_the_program_saw_them(newer, check_values, tmp_path):

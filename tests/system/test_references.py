@@ -43,6 +43,18 @@ def test_references_are_found_whatever_allocates(installed, tmp_path, check_refe
 
 
 @ONE_PYTHON
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("allocator", ["pymalloc", "malloc"])
+def test_references_are_found_in_a_malloc_of_unknown_layout(
+    installed, tmp_path, check_references, jemalloc, allocator
+):
+    """Where an object is referred to, it was found."""
+    told = run(installed[1], tmp_path, PYTHONMALLOC=allocator, LD_PRELOAD=jemalloc)
+
+    check_references(told, told["before"], told["after"])
+
+
+@ONE_PYTHON
 def test_two_processes_of_a_service_are_compared_by_names(installed, tmp_path, tool):
     """A type of the same name is the same; which objects are new is unknown."""
     code = """if True:
@@ -103,3 +115,38 @@ def test_a_memoryview_holds_what_it_shows_and_no_more(tool, tmp_path):
 
     assert retained["module __main__: rows"] >= sizes["__main__.Row"]
     assert retained["module __main__: shown"] >= sizes["memoryview"] + 1000 * 1000
+
+
+CENSUS_ALONE = """if True:
+    import sys
+    from gencore.cli import heap
+    from gencore.cli import main
+    from gencore.cli.reader_process import Reading, ask
+    def ask_or_fail(question, copy, *arguments):
+        failed = Reading(None, "heap took more than 120 s of CPU time", ())
+        return failed if arguments[1:] else ask(question, copy, *arguments)
+    heap.ask = ask_or_fail
+    sys.exit(main())
+"""
+
+
+def test_a_census_survives_what_retains_most(tmp_path):
+    """That takes more time and memory, and may reach a limit that the count does not."""
+    code = "import gencore, sys; print(gencore.collect_core(directory=sys.argv[1]))"
+    made = [sys.executable, "-c", code, tmp_path]
+    bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
+    done = subprocess.run(
+        [sys.executable, "-c", CENSUS_ALONE, "heap", "--retained", "--json", "--quiet", bundle],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    shown = json.loads(done.stdout)
+
+    assert (done.returncode, done.stderr) == (
+        3,
+        "gencore: what keeps what alive is unknown: heap took more than 120 s of CPU time\n",
+    )
+    assert shown["retained"] is None
+    assert shown["types"]

@@ -124,3 +124,36 @@ def test_a_list_of_threads_that_breaks_off_is_no_list(inside, cut):
     assert code == 3
     assert json.loads(out)["waits"] is None
     assert json.loads(out)["incomplete"].startswith("the list of threads breaks off")
+
+
+POOLS = """if True:
+    import sys
+    from pathlib import Path
+    from gencore.analysis import Memory
+    from gencore.analysis.heap.pools import find_pools
+    from gencore.analysis.interpreter.words import Words
+    from gencore.corefile import CoreFile
+    with CoreFile(sys.argv[1]) as core:
+        words = Words(Memory.of_core(core, Path(sys.argv[1])))
+        print(*(words.things(find_pools(words).addresses[9:99:9])[0].places * 8))
+"""
+
+
+def test_pools_that_are_zeros_are_said_to_be_missing(core, inside, tmp_path):
+    """As in a copy with holes: the table of arenas says that they were in use."""
+    found = subprocess.run([sys.executable, "-c", POOLS, core], capture_output=True, check=True)
+    holes = [int(offset) for offset in found.stdout.split()]
+    copy = tmp_path / "core"
+    content = bytearray(core.read_bytes())
+    for offset in holes:
+        content[offset : offset + (1 << 14)] = bytes(1 << 14)
+    copy.write_bytes(content)
+    code, out, err = inside("heap", "--retained", "--json", copy)
+    shown = json.loads(out)
+
+    reason = "10 pools of objects were in use, and are zeros in the core"
+    assert len(holes) == 10
+    assert (code, shown["incomplete"], shown["retained"]) == (3, reason, None)
+    assert f"some may be missing: {reason}" in err
+    assert shown["types"]
+    assert json.loads(inside("heap", "--json", core)[1])["incomplete"] is None

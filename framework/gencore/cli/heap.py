@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -13,7 +13,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
-from gencore.cli.errors import print_incomplete
+from gencore.cli.errors import print_gap, print_incomplete
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
     bundle_argument,
@@ -23,13 +23,16 @@ from gencore.cli.options import (
     quiet_option,
     top_option,
 )
-from gencore.cli.reader_process import answer_to, check_numpy
+from gencore.cli.reader_process import Answer, answer_to, ask, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
 
 __all__ = ["heap_command", "is_heap_missing"]
 
-_NEITHER: Final = "neither pools of CPython nor chunks of glibc's malloc were found"
+_WITHOUT_LAYOUT: Final = (
+    "the malloc is not glibc's: {}: the objects from it were found by their types, "
+    "and allocated is their size alone"
+)
 _COLUMNS: Final = ("count", "size", "allocated")
 _USES: Final = {
     "objects_in_pools": "objects in pools",
@@ -57,9 +60,9 @@ def heap_command(
 
     The size is what sys.getsizeof returns, an object's own buffers included; allocated is the
     memory of the objects without these, rounded up as the allocator does. Static objects of the
-    interpreter and of libraries are not counted. If the core lacks heap, is truncated, or objects
-    of it are missing because they are from another malloc, such as jemalloc, the exit code is 3;
-    what then keeps what alive is unknown.
+    interpreter and of libraries are not counted. Of another malloc than glibc's, such as jemalloc,
+    allocated is the size alone. If the core lacks heap or is truncated, the exit code is 3; what
+    then keeps what alive is unknown.
 
     --retained shows the objects that retain most: what would be freed if the object went, itself
     and all that only it keeps alive. Each is shown by the shortest way from a module or a thread,
@@ -74,32 +77,30 @@ def heap_command(
     """
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
-        census = _census(path, copy, top)
-        retained = retained and census["incomplete"] is None
-        census["retained"] = _retained(path, copy, top, values=values) if retained else None
+        asked = (str(top), *(("retained", "locals" if values else "") if retained else ()))
+        found, failure = _find(path, copy, *asked)
+        census = _census(*found)
         missing = is_heap_missing(opened)
     if as_json:
         print_json(census)
     else:
         for line in _lines(ManifestValue(census), top):
             click.echo(line)
-    unsupported = _unsupported(census)
-    if unsupported and not missing:
-        click.echo(f"gencore: {escape_unprintable(unsupported)}", err=True)
+    unsupported = census["allocator"] == "unknown"
+    if not missing and (note := _about_malloc(census)):
+        click.echo(f"gencore: {escape_unprintable(note)}", err=True)
+    if failure:
+        unknown = f"what keeps what alive is unknown: {failure}"
+        click.echo(f"gencore: {escape_unprintable(unknown)}", err=True)
     code = print_incomplete(census["incomplete"])
-    return ExitCode.PARTIAL if missing or unsupported else code
+    return ExitCode.PARTIAL if missing or unsupported or failure else code
 
 
-def _unsupported(census: dict[str, Any]) -> str | None:
-    """Return why objects are missing that the core has, if they are."""
-    malloc = census["other_malloc"]
+def _about_malloc(census: dict[str, Any]) -> str | None:
+    """Return what is to be known of the malloc, if it is not glibc's."""
     if census["allocator"] == "unknown":
-        return f"the memory allocator is unsupported: {malloc or _NEITHER}"
-    return (
-        f"the malloc is unsupported: {malloc}: objects of over 512 bytes are missing"
-        if malloc
-        else None
-    )
+        return "the memory allocator is unsupported: neither pools nor other objects were found"
+    return _WITHOUT_LAYOUT.format(census["other_malloc"]) if census["other_malloc"] else None
 
 
 def is_heap_missing(opened: OpenedCore) -> bool:
@@ -110,9 +111,31 @@ def is_heap_missing(opened: OpenedCore) -> bool:
     return content in WITHOUT_HEAP
 
 
-def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
-    """Return what `gencore.analysis` counts, in the form of --json."""
-    found, incomplete = answer_to("heap", path, copy, str(top))
+class _Found(NamedTuple):
+    """What `gencore.analysis` has found."""
+
+    answer: Answer
+    failure: str | None = None
+    """Why what retains most is not in it, if it was asked for."""
+
+
+def _find(path: Path, copy: UnpackedCore, top: str, *retained: str) -> _Found:
+    """Count the objects, and look for what retains most, if that is asked for.
+
+    A limit that only the second reaches does not cost the first.
+    """
+    reading = ask("heap", copy, top, *retained) if retained else None
+    if reading is None or reading.failure:
+        failure = reading.failure if reading else None
+        return _Found(answer_to("heap", path, copy, top), failure)
+    for gap in reading.gaps:
+        print_gap(gap)
+    return _Found(Answer(ManifestValue(reading.value), reading.incomplete))
+
+
+def _census(found: ManifestValue, incomplete: str | None) -> dict[str, Any]:
+    """Return what `gencore.analysis` has found, in the form of --json."""
+    incomplete = incomplete or found["incomplete"].text
     known = incomplete is None or found["types"].rows
     return {
         "python": ".".join(str(number) for number in found["version"].rows),
@@ -128,13 +151,13 @@ def _census(path: Path, copy: UnpackedCore, top: int) -> dict[str, Any]:
         ],
         "memory": _numbers(found["memory"], *_USES) if known else None,
         **_numbers(found, "pools"),
+        "retained": _retained(found["retained"]) if found["retained"].known else None,
         "incomplete": incomplete,
     }
 
 
-def _retained(path: Path, copy: UnpackedCore, top: int, *, values: bool) -> dict[str, Any]:
-    """Return what `gencore.analysis` finds of what holds what, in the form of --json."""
-    found, _ = answer_to("retained", path, copy, str(top), "locals" if values else "")
+def _retained(found: ManifestValue) -> dict[str, Any]:
+    """Return which objects retain most, in the form of --json."""
     return {
         **_numbers(found, "reachable", "gencore", "unreachable"),
         "holders": [

@@ -23,6 +23,8 @@ from pathlib import Path
 import gencore
 
 COUNT = int(sys.argv[3]) if sys.argv[3:] else 4000
+ADDRESSES = array.array("Q")
+"""Words that something has of objects that may be dead, as an allocator has."""
 HIDDEN = ("consts", "names", "linetable", "exceptiontable", "filename", "name", "qualname")
 """Of code objects, which the collector does not look into."""
 DESCRIPTORS = (
@@ -109,6 +111,14 @@ def generate(number):
     yield number
 
 
+def grow(number):
+    """Return a text that was moved when it was resized; what it left behind has references."""
+    text = "y" * (600 + number)
+    ADDRESSES.append(id(text))
+    text += "z" * 2000
+    return text
+
+
 NAMES = ("Page[Order]", "a b", "", "tab\tx", "line\nx", "'quote', comma", "b\\s", "\U0001f600")
 """That are no identifiers, as those of generic models of pydantic."""
 ODD = [type(name, (), {"__slots__": ("number",)}) for name in NAMES]
@@ -130,6 +140,7 @@ KINDS = {
     "frozensets": lambda n: frozenset(range(n % 9)),
     "bytes": lambda n: os.urandom(n % 3000),
     "bytearrays": lambda n: bytearray(300 + n % 1000),
+    "grown": grow,
     "ascii": lambda n: "x" * (n % 900),
     "two-byte": lambda n: "\u0436" * (n % 300),
     "four-byte": lambda n: "\U0001f600" * (n % 300 + 1),

@@ -1,14 +1,43 @@
-"""The census of the Python objects in a core."""
+"""The census of the Python objects in a core, and which of them retain the most bytes."""
 
 from typing import Any
 
 import attrs
 
 from gencore.analysis import Python
-from gencore.analysis.heap.census import take_census
+from gencore.analysis.answers.retained import of_heap
+from gencore.analysis.graph.reachability import heap_of
+from gencore.analysis.heap.census import Counting, take_census
+from gencore.analysis.heap.heap_search import HeapSearch
+from gencore.analysis.interpreter.completeness import why_incomplete
 from gencore.corefile import CoreFile
 
 
-def answer(python: Python, _core: CoreFile, top: str) -> dict[str, Any]:
-    """Return the version of Python and the census, with the *top* largest objects."""
-    return {"version": python.version, **attrs.asdict(take_census(python, top=int(top)))}
+def answer(
+    python: Python, core: CoreFile, top: str, retained: str = "", wanted: str = ""
+) -> dict[str, Any]:
+    """Return the version of Python, and the census with the *top* largest objects.
+
+    With it comes why objects are missing in it, if some are.
+
+    With *retained*, also as many objects that retain most, unless memory is missing in which
+    others may refer to them. *wanted* is ``locals`` if keys are to be shown on the way to these,
+    or empty.
+    """
+    holders = None
+    if not retained or why_incomplete(python, core):
+        census = take_census(python, top=int(top))
+    else:
+        search = HeapSearch(python)
+        counting = Counting(search, int(top))
+        objects = search.together(counting.found())
+        census = counting.census()
+        if census.incomplete is None:
+            shows = wanted == "locals"
+            holders = of_heap(heap_of(python, objects), int(top), shows_values=shows)
+    return {
+        "version": python.version,
+        **attrs.asdict(census),
+        "incomplete": census.incomplete,
+        "retained": holders,
+    }

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from gencore.analysis import Python, Values
-from gencore.analysis.heap.heap_search import HeapObjects, Numbers, find_objects
+from gencore.analysis.heap.heap_objects import HeapObjects
+from gencore.analysis.heap.heap_search import Numbers, find_objects
 from gencore.corefile import CoreFile
 
 _MOST_CLOSE = 5

@@ -35,7 +35,7 @@ from gencore.errors import IntegrityError
 
 if TYPE_CHECKING:
     from gencore.analysis.heap.census import Census
-    from gencore.analysis.heap.heap_search import HeapObjects
+    from gencore.analysis.heap.heap_objects import HeapObjects
 
 _TOP: Final = 100
 """Types and objects of the heap: a page draws more than a terminal shows."""
@@ -183,11 +183,11 @@ class _Reading:
     @cached_property
     def _objects(self) -> "tuple[Census, HeapObjects]":
         from gencore.analysis.heap.census import Counting  # numpy may be missing
-        from gencore.analysis.heap.heap_search import HeapObjects, HeapSearch
+        from gencore.analysis.heap.heap_search import HeapSearch
 
         search = HeapSearch(self._python)
         counting = Counting(search, _TOP)
-        objects = HeapObjects.of(search, counting.found())
+        objects = search.together(counting.found())
         return counting.census(), objects
 
     def heap(self) -> dict[str, Any]:
@@ -199,6 +199,8 @@ class _Reading:
         from gencore.analysis.answers.retained import of_heap  # numpy may be missing
         from gencore.analysis.graph.reachability import heap_of
 
+        if (incomplete := self._objects[0].incomplete) is not None:
+            raise IntegrityError(incomplete)
         return of_heap(heap_of(self._python, self._objects[1]), _HOLDERS)
 
     def names(self) -> dict[int, str]:

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from gencore.analysis.graph.interned import are_interned
 from gencore.analysis.graph.links import Links
-from gencore.analysis.graph.parts import Part, TypeLayouts
 from gencore.analysis.heap.heap_search import HeapSearch
+from gencore.analysis.heap.parts import Part, TypeLayouts
 from gencore.analysis.heap.pools import blocks_in_use
 from gencore.analysis.heap.type_objects import bases_of
 from gencore.analysis.interpreter.python import Python

@@ -7,8 +7,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis.graph.adjacency import Graph
 from gencore.analysis.graph.reachability import Heap
-from gencore.analysis.graph.references import Edges, Graph
+from gencore.analysis.heap.references import Edges
 
 __all__ = ["Holder", "holders_of", "largest_holders", "retained_by_modules"]
 

@@ -7,8 +7,8 @@ from typing import Final
 
 import numpy as np
 
-from gencore.analysis.graph.parts import TypeLayouts
-from gencore.analysis.graph.references import words_of
+from gencore.analysis.heap.parts import TypeLayouts
+from gencore.analysis.heap.references import words_of
 from gencore.analysis.interpreter.words import Mask, Things
 
 __all__ = ["are_interned"]

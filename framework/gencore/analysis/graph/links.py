@@ -10,10 +10,10 @@ from typing import Final
 import attrs
 import numpy as np
 
-from gencore.analysis.graph.parts import Part, TypeLayouts, part_of_frames
-from gencore.analysis.graph.references import references_in, words_of
 from gencore.analysis.graph.roots import FrameRoot
 from gencore.analysis.heap.formulas import Kind
+from gencore.analysis.heap.parts import Part, TypeLayouts, part_of_frames
+from gencore.analysis.heap.references import references_in, words_of
 from gencore.analysis.inspection.objects import SIZE_AT
 from gencore.analysis.inspection.type_facts import TypeFacts
 from gencore.analysis.inspection.values import Values

@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis import _graphs
+from gencore.analysis.graph.adjacency import Graph
 from gencore.analysis.graph.interned import are_interned
-from gencore.analysis.graph.object_index import ObjectIndex
-from gencore.analysis.graph.parts import TypeLayouts, part_of_frames
-from gencore.analysis.graph.references import (
+from gencore.analysis.graph.roots import FrameRoot, ModuleRoot, find_frames, find_modules
+from gencore.analysis.heap.formulas import Kind
+from gencore.analysis.heap.heap_objects import HeapObjects
+from gencore.analysis.heap.heap_search import find_objects
+from gencore.analysis.heap.object_index import ObjectIndex
+from gencore.analysis.heap.parts import TypeLayouts, part_of_frames
+from gencore.analysis.heap.references import (
     Edges,
-    Graph,
     find_references,
     references_in,
     words_of,
 )
-from gencore.analysis.graph.roots import FrameRoot, ModuleRoot, find_frames, find_modules
-from gencore.analysis.heap.formulas import Kind
-from gencore.analysis.heap.heap_search import HeapObjects, find_objects
 from gencore.analysis.interpreter.python import Python
 
 __all__ = ["Dominators", "Heap", "heap_of", "read_heap"]

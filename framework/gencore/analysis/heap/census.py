@@ -1,8 +1,9 @@
 """Counts the Python objects of a dumped process by type: number, size, and where they lie.
 
 Blocks in use of CPython's pools, and chunks of malloc, are objects if they begin as those of a
-type that the process has; all other memory is counted as what it is. Nothing but the memory is
-needed: neither symbols nor the collector's lists, which lack half of the objects.
+type that the process has; of another malloc, what something refers to. All other memory is
+counted as what it is. Nothing but the memory is needed: neither symbols nor the collector's
+lists, which lack half of the objects.
 """
 
 from collections import deque
@@ -13,7 +14,9 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.heap.heap_search import Allocator, Found, HeapSearch
+from gencore.analysis.heap.arenas import count_zeroed_pools
+from gencore.analysis.heap.heap_objects import Found
+from gencore.analysis.heap.heap_search import Allocator, HeapSearch, Outside
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
 from gencore.analysis.heap.sizes import Sizes
 from gencore.analysis.heap.type_objects import TypeTable
@@ -74,14 +77,27 @@ class Census:
     """What was counted."""
 
     allocator: Allocator
-    """Of small objects. ``unknown``: neither pools nor chunks of glibc's malloc were found."""
+    """Of small objects. ``unknown``: neither pools nor other memory with objects was found."""
     other_malloc: str | None
-    """Which other malloc large objects are from, such as ``jemalloc``: they were not found."""
+    """Which malloc large objects are from, if its layout is unknown, such as ``jemalloc``.
+
+    They were found without it, and of `TypeCount.allocated` what it adds is missing.
+    """
     types: tuple[TypeCount, ...]
     """Largest size first."""
     largest: tuple[LargestObject, ...]
     memory: MemoryUse
     pools: int
+    zeroed_pools: int
+    """Others that were in use, and are zeros in the core: what they had is missing."""
+
+    @property
+    def incomplete(self) -> str | None:
+        """Why objects are missing, if some are."""
+        count = self.zeroed_pools
+        if not count:
+            return None
+        return f"{count:,} pools of objects were in use, and are zeros in the core"
 
 
 def take_census(python: Python, *, top: int = 10) -> Census:
@@ -99,7 +115,7 @@ class Counting:
         self._search = search
         self._tally = _Tally(search.sizes, search.types, search.names, top)
         self._used = self._in_pools = 0
-        self._allocator: Allocator = "unknown"
+        self._outside: Outside | None = None
 
     def found(self) -> Iterator[Found]:
         """Yield what `HeapSearch.found` does, with sizes; each object is counted."""
@@ -107,19 +123,22 @@ class Counting:
             self._used += blocks
             yield Found(things, rows, self._tally.add(things, rows, allocated))
         self._in_pools = self._tally.allocated_bytes
-        self._allocator, (things, rows, allocated) = self._search.outside()
-        yield Found(things, rows, self._tally.add(things, rows, allocated))
+        self._outside = self._search.outside()
+        found = self._outside.found
+        sizes = self._tally.add(found.things, found.rows, found.sizes)
+        yield Found(found.things, found.rows, sizes)
 
     def census(self) -> Census:
         """Return what was counted, when all was found."""
         search, in_all = self._search, self._tally.allocated_bytes
         return Census(
-            allocator=self._allocator,
-            other_malloc=None if in_all > self._in_pools else search.other_malloc,
+            allocator=self._outside.allocator if self._outside else "unknown",
+            other_malloc=self._outside.other_malloc if self._outside else None,
             types=self._tally.counts(),
             largest=self._tally.largest(),
             memory=_memory_use(search.pools, search.runs, self._used, self._in_pools, in_all),
             pools=len(search.pools),
+            zeroed_pools=count_zeroed_pools(search.words, search.pools, search.runs),
         )
 
 

@@ -12,6 +12,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis.heap.heap_objects import of_each_type
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
 from gencore.analysis.heap.sizes import Sizes
 from gencore.analysis.heap.type_objects import TypeTable
@@ -80,9 +81,8 @@ def find_large_objects(
     things, there = words.things(addresses)
     addresses, rows, chunks = addresses[there], rows[there], chunks[there]
     fit = np.zeros(len(addresses), np.bool_)
-    for row in np.unique(rows):
-        of_type = np.flatnonzero(rows == row)
-        needed = sizes.of_block(int(row), things.chosen(of_type)) + layout.in_front + layout.behind
+    for row, of_type in of_each_type(rows, len(types)):
+        needed = sizes.of_block(row, things.chosen(of_type)) + layout.in_front + layout.behind
         rest = chunks[of_type] - _SIZE_BEFORE - needed
         fit[of_type] = (rest >= 0) & (rest < needed + _MOST_REST)
         resizable = bool(types.item_sizes[row])

@@ -15,7 +15,16 @@ from gencore.analysis.inspection.objects import SIZE_AT
 from gencore.analysis.interpreter.python import Python
 from gencore.analysis.interpreter.words import Addresses, Mask, Things, Words
 
-__all__ = ["FORMULAS", "Formula", "Kind", "Numbers", "are_compact", "text", "with_items"]
+__all__ = [
+    "BYTEARRAYS_OF_BYTES",
+    "FORMULAS",
+    "Formula",
+    "Kind",
+    "Numbers",
+    "are_compact",
+    "text",
+    "with_items",
+]
 
 Numbers = NDArray[np.int64]
 Formula = Callable[["Kind", Things], Numbers]
@@ -35,7 +44,7 @@ _NEW_INTS: Final = 12
 """The first minor version whose ints have their sign and length in one word."""
 _OLD_INT: Final = 24
 """Bytes of the earlier ones without digits, those of subclasses too."""
-_BYTEARRAYS_OF_BYTES: Final = 15
+BYTEARRAYS_OF_BYTES: Final = 15
 """The first minor version whose bytearrays have a bytes object, of which these are the head:"""
 _BYTES_HEAD: Final = 33
 _DICT: Final = 48
@@ -133,7 +142,7 @@ def _set(kind: Kind, things: Things) -> Numbers:
 
 def _bytearray(kind: Kind, things: Things) -> Numbers:
     size = things.number(24)
-    head = _BYTES_HEAD if kind.python.minor >= _BYTEARRAYS_OF_BYTES else 0
+    head = _BYTES_HEAD if kind.python.minor >= BYTEARRAYS_OF_BYTES else 0
     return kind.basic_size + size + np.where(size > 0, head, 0)
 
 

@@ -1,31 +1,32 @@
-"""Finds the Python objects of a dumped process, one by one: in pools, and in chunks of malloc."""
+"""Finds the Python objects of a dumped process, one by one: in pools, and in memory of malloc."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Final, Literal
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis import _graphs
 from gencore.analysis.heap.chunks import (
     ChunkLayout,
     LargeObjects,
     find_large_objects,
     runs_outside,
 )
+from gencore.analysis.heap.heap_objects import Found, HeapObjects
 from gencore.analysis.heap.mallocs import malloc_loaded
 from gencore.analysis.heap.pools import LARGEST_BLOCK, Pools, blocks_in_use, find_pools
 from gencore.analysis.heap.recognition import Recognition
 from gencore.analysis.heap.sizes import Sizes
-from gencore.analysis.heap.type_objects import TypeTable, find_types, names_of
+from gencore.analysis.heap.type_objects import find_types, names_of
+from gencore.analysis.heap.unknown_malloc import Allocated, UnknownMalloc
 from gencore.analysis.interpreter.python import Python
 from gencore.analysis.interpreter.words import Addresses, Things, Words
 
-__all__ = ["Allocator", "Found", "HeapObjects", "HeapSearch", "find_objects"]
+__all__ = ["Allocator", "HeapSearch", "Outside", "find_objects"]
 
 Numbers = NDArray[np.int64]
-_Number = TypeVar("_Number", np.int32, np.int64, np.uint64)
+_UNKNOWN: Final = "unknown"
 Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
 
 _DEBUG_HEAD: Final = 16
@@ -33,117 +34,32 @@ _DEBUG_HEAD: Final = 16
 _DEBUG_TAIL: Final = 8
 """Bytes that it puts behind one, of the pattern too."""
 _PATTERN: Final = np.uint64(0xFDFDFDFDFDFDFD)
-_PIECE: Final = 1 << 16
-"""Objects that are looked at together, so that they stay in the processor's cache."""
 _FEWEST_LARGE, _FEWEST = 100, 5000
 """Objects that a Python has in chunks, beside pools and without, as soon as it has started."""
 
 
-@attrs.frozen(eq=False)
-class Found:
-    """Objects that are found together."""
+@attrs.frozen(kw_only=True, eq=False)
+class Outside:
+    """The objects that are in no pool."""
 
-    things: Things
-    rows: Numbers
-    """Of their types."""
-    sizes: Numbers | None = None
-    """None if they were not needed yet."""
-
-
-@attrs.frozen(eq=False)
-class HeapObjects:
-    """Every object that was found, and what is known of the types."""
-
-    words: Words
-    types: TypeTable
-    names: list[str]
-    """Of the types, qualified."""
-    sizes_by_type: Sizes
-    addresses: Addresses
-    rows: NDArray[np.int32]
-    """The row in `types` of each object's type."""
-    known_sizes: Numbers | None
-
-    @classmethod
-    def of(cls, search: "HeapSearch", found: Iterable[Found]) -> "HeapObjects":
-        """Return what a search has found."""
-        room = int(search.pools.used.sum())
-        addresses, rows = _Column(np.uint64, room), _Column(np.int32, room)
-        sizes = _Column(np.int64, room)
-        for part in found:
-            addresses.append(part.things.addresses)
-            rows.append(part.rows)
-            if part.sizes is not None:
-                sizes.append(part.sizes)
-        types, names, known = search.types, search.names, sizes.whole()
-        complete = len(known) == len(addresses.whole())
-        return cls(
-            search.words,
-            types,
-            names,
-            search.sizes,
-            addresses.whole(),
-            rows.whole(),
-            known if complete else None,
-        )
-
-    def things(self, which: NDArray[np.int64] | NDArray[np.int32]) -> Things:
-        """Return some of them, by their numbers, to read what they have."""
-        return self.words.things(self.addresses[which])[0]
-
-    def sizes(self) -> Numbers:
-        """Return the bytes of each, as ``sys.getsizeof`` has it."""
-        if self.known_sizes is not None:
-            return self.known_sizes
-        sizes = np.empty(len(self.rows), np.int64)
-        for row, numbers in self.by_type():
-            sizes[numbers] = self.sizes_by_type.of(row, self.things(numbers))
-        return sizes
-
-    def by_type(self) -> Iterator[tuple[int, NDArray[np.int32]]]:
-        """Yield each row that has objects, and the numbers of these."""
-        borders, order = np.zeros(len(self.types) + 1, np.uint32), np.empty_like(self.rows)
-        _graphs.count(self.rows, borders)
-        np.cumsum(borders, dtype=np.uint32, out=borders)
-        for first in reversed(range(0, len(self.rows), _PIECE)):
-            rows = self.rows[first : first + _PIECE]
-            numbers = np.arange(first, first + len(rows), dtype=np.int32)
-            _graphs.distribute(rows, numbers, borders, order)
-        for row in np.flatnonzero(np.diff(borders)):
-            yield int(row), order[borders[row] : borders[row + 1]]
-
-
-class _Column(Generic[_Number]):
-    """An array to which more is appended, so large that a copy of it would be too much."""
-
-    def __init__(self, kind: type[_Number], room: int) -> None:
-        self._values: NDArray[_Number] = np.empty(room, kind)
-        self._count = 0
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Append values, of which there are seldom more than there is room for."""
-        end = self._count + len(values)
-        if end > len(self._values):
-            self._values.resize(end, refcheck=False)
-        self._values[self._count : end] = values
-        self._count = end
-
-    def whole(self) -> NDArray[_Number]:
-        """Return all; nothing may be appended then."""
-        values: NDArray[_Number] = self._values[: self._count]
-        return values
+    allocator: Allocator
+    other_malloc: str | None
+    """The malloc that has them, if its layout is unknown: its name, or ``unknown``."""
+    found: Allocated
+    """With the bytes of their chunks; of a malloc whose layout is unknown, their own."""
 
 
 def find_objects(python: Python) -> HeapObjects:
     """Return the objects of a dumped Python one by one: some 20 bytes of memory for each."""
     search = HeapSearch(python)
-    return HeapObjects.of(search, search.found())
+    return search.together(search.found())
 
 
 class HeapSearch:
     """Finds objects: first those in pools, then those outside of them."""
 
     def __init__(self, python: Python) -> None:
+        self._python = python
         self.other_malloc = malloc_loaded(python.memory)
         self.words = Words(python.memory)
         self.pools = find_pools(self.words)
@@ -164,9 +80,17 @@ class HeapSearch:
 
     def found(self) -> Iterator[Found]:
         """Yield all objects."""
-        yield from (Found(things, rows) for _, things, rows, _ in self.in_pools())
-        _, (things, rows, _) = self.outside()
-        yield Found(things, rows)
+        yield from self._found_in_pools()
+        outside = self.outside().found
+        yield Found(outside.things, outside.rows)
+
+    def _found_in_pools(self) -> Iterator[Found]:
+        return (Found(things, rows) for _, things, rows, _ in self.in_pools())
+
+    def together(self, found: Iterable[Found]) -> HeapObjects:
+        """Return what was found at a time, all together."""
+        room = int(self.pools.used.sum())
+        return HeapObjects.of(found, room, self.words, self.types, self.names, self.sizes)
 
     def objects_in(self, blocks: Addresses, size: int) -> Things:
         """Return the objects in some blocks of one size, wherever they begin in these."""
@@ -180,25 +104,54 @@ class HeapSearch:
         things, rows = things.chosen(known), rows[known]
         return things.addresses[self._recognition.alive(things, rows)]
 
-    def outside(self) -> tuple[Allocator, tuple[Things, Numbers, Numbers]]:
-        """Return the allocator, of which the layout is that in which most objects are found."""
-        tries = [(self._in_chunks(layout), layout) for layout in self._chunk_layouts()]
+    def outside(self) -> Outside:
+        """Return the objects in chunks, whose layout is that in which most are found.
+
+        If they are so few that they only look like some, it is another malloc that has them.
+        """
+        in_chunks = self._in_chunks()
+        if self._are_enough(in_chunks):
+            return in_chunks
+        without_layout = self._in_unknown_memory()
+        if len(self.pools) and not self.other_malloc and not self._are_enough(without_layout):
+            return in_chunks
+        return without_layout
+
+    def _are_enough(self, outside: Outside) -> bool:
+        return len(outside.found.rows) >= (_FEWEST_LARGE if len(self.pools) else _FEWEST)
+
+    def _in_chunks(self) -> Outside:
+        tries = [(self._in_chunks_of(layout), layout) for layout in self._chunk_layouts()]
         large, layout = max(tries, key=lambda found: len(found[0].rows))
         things, _ = self.words.things(large.addresses)
-        alive = self._recognition.alive(things, large.rows)
-        if self._are_chance(int(alive.sum())):
-            alive[:] = False
-        found = things.chosen(alive), large.rows[alive], large.chunks[alive]
-        allocator = _allocator(self.pools, large=bool(alive.any()), debugging=layout.in_front > 0)
-        return allocator, found
+        found = Allocated(things, large.rows, large.chunks)
+        found = found.chosen(self._recognition.alive(things, large.rows))
+        allocator = self._allocator(found, debugging=layout.in_front > 0)
+        return Outside(allocator=allocator, other_malloc=None, found=found)
 
-    def _are_chance(self, count: int) -> bool:
-        """Whether so few objects are in chunks that these only look like some."""
+    def _in_unknown_memory(self) -> Outside:
+        pools = self.pools
+        in_pools = self.together(self._found_in_pools())
+        search = UnknownMalloc(self._python, in_pools, pools, self._recognition)
+        around = _DEBUG_HEAD + _DEBUG_TAIL if self._debugging else 0
+        found = search.find(self.runs, LARGEST_BLOCK - around if len(pools) else 0)
+        allocator = self._allocator(found, debugging=self._debugging or self._are_marked(found))
+        name = self.other_malloc or _UNKNOWN
+        return Outside(allocator=allocator, other_malloc=name, found=found)
+
+    def _are_marked(self, found: Allocated) -> bool:
+        """Whether most objects have the pattern of ``PYTHONMALLOC=malloc_debug`` in front."""
+        fronts = found.things.moved(-self.types.preheaders[found.rows] - _DEBUG_HEAD)
+        return len(fronts) > 0 and _have_pattern(fronts)
+
+    def _allocator(self, found: Allocated, *, debugging: bool) -> Allocator:
         if len(self.pools):
-            return self.other_malloc is not None and count < _FEWEST_LARGE
-        return count < _FEWEST
+            return "pymalloc, debugging" if debugging else "pymalloc"
+        if not len(found.rows):
+            return "unknown"
+        return "malloc, debugging" if debugging else "malloc"
 
-    def _in_chunks(self, layout: ChunkLayout) -> LargeObjects:
+    def _in_chunks_of(self, layout: ChunkLayout) -> LargeObjects:
         return find_large_objects(self.words, self.types, self.sizes, self.runs, layout)
 
     def _chunk_layouts(self) -> list[ChunkLayout]:
@@ -210,18 +163,14 @@ class HeapSearch:
         return [ChunkLayout(LARGEST_BLOCK)]
 
 
-def _allocator(pools: Pools, *, large: bool, debugging: bool) -> Allocator:
-    if len(pools):
-        return "pymalloc, debugging" if debugging else "pymalloc"
-    if not large:
-        return "unknown"
-    return "malloc, debugging" if debugging else "malloc"
-
-
 def _is_debugging(words: Words, pools: Pools) -> bool:
     """Whether most blocks of some pools have the pattern of ``PYTHONMALLOC=debug``."""
     for batch in pools.batches():
         blocks = blocks_in_use(words, batch)
-        marks = blocks.word(8) >> np.uint64(8)
-        return 2 * int((marks == _PATTERN).sum()) > len(blocks)
+        return _have_pattern(blocks)
     return False
+
+
+def _have_pattern(blocks: Things) -> bool:
+    marks = blocks.word(8) >> np.uint64(8)
+    return 2 * int((marks == _PATTERN).sum()) > len(blocks)

@@ -79,6 +79,19 @@ class Recognition:
         referred: Mask = (count & some != 0) & (count & none == 0)
         return referred & self._are_linked(things, rows)
 
+    def listed(self, things: Things, rows: Numbers | Rows) -> Mask:
+        """Return which objects are in the collector's list, and not only may be."""
+        listed = self._types.has_gc[rows]
+        heads = things.chosen(listed).moved(-_HEAD)
+        listed[listed] = (heads.word() != 0) & self._leads_back(heads)
+        return listed
+
+    def _leads_back(self, heads: Things) -> Mask:
+        """Return from which headers of the collector the next one of the list leads back."""
+        back = self._words.at((heads.word() & ~_LINK_FLAGS) + np.uint64(8))[0]
+        leads_back: Mask = back & ~_LINK_FLAGS == heads.addresses
+        return leads_back
+
     def _are_linked(self, things: Things, rows: Numbers | Rows) -> Mask:
         """Return false where the next object of the list does not lead back.
 
@@ -87,8 +100,6 @@ class Recognition:
         linked = np.ones(len(things), np.bool_)
         listed = np.flatnonzero(self._types.has_gc[rows])
         heads = things.chosen(listed).moved(-_HEAD)
-        following = heads.word()
-        back = self._words.at((following & ~_LINK_FLAGS) + np.uint64(8))[0]
-        leads_back = (following == 0) | (back & ~_LINK_FLAGS == heads.addresses)
-        linked[listed] = leads_back | (heads.word(8) & _COLLECTING != 0)
+        linked[listed] = (heads.word() == 0) | self._leads_back(heads)
+        linked[listed] |= heads.word(8) & _COLLECTING != 0
         return linked

@@ -1,4 +1,4 @@
-"""Finds the symbols that a loaded ELF file exports, in the memory of the process that loaded it.
+"""Finds the symbols and the end of a loaded ELF file, in the memory of the process that loaded it.
 
 Formats: elf(5), and the GNU hash table of the linker. What the dynamic linker needs is there in
 stripped files too.
@@ -10,7 +10,7 @@ from typing import Final
 
 from gencore.analysis.interpreter.memory import AbsentMemory, Memory
 
-__all__ = ["find_symbol"]
+__all__ = ["end_of_image", "find_symbol"]
 
 _HEADER: Final = struct.Struct("<4sB27xQ14xHH")
 """``Elf64_Ehdr``: magic number, class, e_phoff, e_phentsize, e_phnum."""
@@ -37,6 +37,30 @@ def find_symbol(memory: Memory, base: int, name: str) -> int | None:
         return None
 
 
+def end_of_image(memory: Memory, base: int) -> int | None:
+    """Return the address behind all that the file loaded at *base* has: data that began as zeros.
+
+    None if it is no ELF file, or if its headers are missing.
+    """
+    try:
+        rows = _program_headers(memory, base)
+    except AbsentMemory:
+        return None
+    loaded = [(at, size) for kind, _, _, at, _, _, size, _ in rows if kind == _PT_LOAD]
+    bias = base - min((at for at, _ in loaded), default=0)
+    return max((bias + at + size for at, size in loaded), default=None)
+
+
+def _program_headers(memory: Memory, base: int) -> list[tuple[int, ...]]:
+    """Return each ``Elf64_Phdr``; none of what is no 64-bit ELF file. Raises `AbsentMemory`."""
+    head = memory.read(base, _HEADER.size)
+    magic, bits, offset, size, count = _HEADER.unpack(head)
+    if (magic, bits, size) != (b"\x7fELF", 2, _PROGRAM_HEADER.size):
+        return []
+    rows = memory.read(base + offset, min(count, _MOST) * size)
+    return list(_PROGRAM_HEADER.iter_unpack(rows))
+
+
 def _addresses(memory: Memory, base: int, name: bytes) -> Iterator[int]:
     bias, tags = _dynamic_section(memory, base)
     table, symbols, strings = (
@@ -53,12 +77,7 @@ def _addresses(memory: Memory, base: int, name: bytes) -> Iterator[int]:
 
 def _dynamic_section(memory: Memory, base: int) -> tuple[int, dict[int, int]]:
     """Return what is added to the file's own addresses, and its dynamic tags."""
-    head = memory.read(base, _HEADER.size)
-    magic, bits, offset, size, count = _HEADER.unpack(head)
-    if (magic, bits, size) != (b"\x7fELF", 2, _PROGRAM_HEADER.size):
-        return 0, {}
-    rows = memory.read(base + offset, min(count, _MOST) * size)
-    segments = [(row[0], row[3]) for row in _PROGRAM_HEADER.iter_unpack(rows)]
+    segments = [(row[0], row[3]) for row in _program_headers(memory, base)]
     bias = base - min((at for kind, at in segments if kind == _PT_LOAD), default=0)
     at = next((bias + at for kind, at in segments if kind == _PT_DYNAMIC), None)
     return bias, {} if at is None else dict(_tags(memory, at))

@@ -1,20 +1,19 @@
-"""The graph of references between the objects of a dumped Python."""
+"""Finds the references from objects of a dumped Python to others, by the layouts of types."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis import _blocks, _graphs
-from gencore.analysis.graph.object_index import ObjectIndex
-from gencore.analysis.graph.parts import Owned, Part, TypeLayouts, part_of_members
-from gencore.analysis.heap.heap_search import HeapObjects
+from gencore.analysis import _blocks
+from gencore.analysis.heap.heap_objects import HeapObjects
+from gencore.analysis.heap.object_index import ObjectIndex
+from gencore.analysis.heap.parts import Owned, Part, TypeLayouts, part_of_members
 from gencore.analysis.interpreter.words import Addresses, Words
-from gencore.errors import IntegrityError
 
-__all__ = ["Edges", "Graph", "find_references", "references_in", "words_of"]
+__all__ = ["Edges", "find_references", "references_in", "words_of"]
 
 Numbers = NDArray[np.int64]
 Nodes = NDArray[np.int32]
@@ -23,7 +22,6 @@ _PIECE: Final = 1 << 16
 """Objects, or words, that are looked at together."""
 _MOST_REFERENCES: Final = 2
 """That objects have on average, or nearly always: there is room for more then."""
-_MOST_EDGES: Final = (1 << 32) - 1
 _TAGS: Final = np.uint64(~7 & 0xFFFFFFFFFFFFFFFF)
 """Frames have tags in the lowest bits of references, since 3.14."""
 
@@ -34,46 +32,6 @@ class Edges:
 
     sources: Nodes
     targets: Nodes
-
-
-@attrs.frozen(eq=False)
-class Graph:
-    """Edges by node: those of node n are `targets[offsets[n]:offsets[n + 1]]`."""
-
-    offsets: NDArray[np.uint32]
-    targets: Nodes
-
-    @classmethod
-    def of(cls, parts: Iterable[Edges], nodes: int) -> "Graph":
-        """Sort edges by their sources; those of one source stay in their order.
-
-        Raises `IntegrityError` if there are too many.
-        """
-        parts = list(parts)
-        if sum(len(part.targets) for part in parts) > _MOST_EDGES:
-            raise IntegrityError("the heap has more references than can be looked at")
-        offsets = np.zeros(nodes + 1, np.uint32)
-        for part in parts:
-            _graphs.count(part.sources, offsets)
-        np.cumsum(offsets, dtype=np.uint32, out=offsets)
-        targets = np.empty(offsets[-1], np.int32)
-        while parts:
-            part = parts.pop()
-            _graphs.distribute(part.sources, part.targets, offsets, targets)
-        return cls(offsets, targets)
-
-    def append(self, targets: Nodes) -> None:
-        """Append edges, from the last node."""
-        first = len(self.targets)
-        self.targets.resize(first + len(targets), refcheck=False)  # which copies nothing large
-        self.targets[first:] = targets
-        self.offsets[-1] = len(self.targets)
-
-    def turned(self) -> "Graph":
-        """Return the graph with each edge turned around."""
-        turned = Graph(np.empty_like(self.offsets), np.empty(len(self.targets), np.int32))
-        _graphs.turn(self.offsets, self.targets, turned.offsets, turned.targets)
-        return turned
 
 
 def find_references(objects: HeapObjects, index: ObjectIndex, layouts: TypeLayouts) -> Edges:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.heap.formulas import Kind
+from gencore.analysis.heap.formulas import BYTEARRAYS_OF_BYTES, Kind
 from gencore.analysis.heap.type_objects import TypeTable, bases_of
 from gencore.analysis.inspection.objects import SIZE_AT, TYPE_AT
 from gencore.analysis.interpreter.python import Python
@@ -37,6 +37,7 @@ _INLINE: Final = 13
 """The first minor version that has values behind the instance."""
 _VALUES_OF_OLD_AT, _DICT_AT = -32, -24
 """In front of an instance; 3.12 has one word for both, with its lowest bit set for values."""
+_BYTES_OF_BYTEARRAY_AT: Final = 56
 _ENTRIES_AT, _INDICES_AT = 24, 32
 """In a dictionary's table of keys."""
 _MOST_LOG2: Final = 47
@@ -47,6 +48,8 @@ _MOST_BLOCKS: Final = 1 << 12
 _STACK_AT: Final = 64
 """In a frame: how many variables and values it has, 32 bits; since 3.14 a pointer behind them."""
 _STACK_POINTERS: Final = 14
+_NEVER_SET_OF_CODE_AT: Final = 184
+"""Since 3.14: ``_co_unique_id``, which only free-threaded builds set; it keeps what was there."""
 _MOST_SLOTS: Final = 1 << 20
 _MOST_ATTRIBUTES: Final = 1 << 8
 """Whose names instances share: no version has more than 30."""
@@ -328,6 +331,17 @@ def _of_generator(kind: Kind) -> list[int]:
     return [at for at in _all_members(kind) if at not in (borrowed - 2 * _WORD, borrowed - _WORD)]
 
 
+def _of_code(kind: Kind) -> list[int]:
+    members = _all_members(kind)
+    if kind.python.minor < _STACK_POINTERS:
+        return [*members]
+    return [at for at in members if at != _NEVER_SET_OF_CODE_AT]
+
+
+def _of_bytearray(kind: Kind) -> tuple[int, ...]:
+    return (_BYTES_OF_BYTEARRAY_AT,) if kind.python.minor >= BYTEARRAYS_OF_BYTES else ()
+
+
 def _before_frame(kind: Kind) -> range:
     return range(_FIRST_MEMBER, kind.basic_size - kind.python.layout.locals_of_frame, _WORD)
 
@@ -393,6 +407,8 @@ _RULES: Final = {
     **dict.fromkeys(("weakproxy", "weakref.ProxyType"), _WEAK),
     **dict.fromkeys(("weakcallableproxy", "weakref.CallableProxyType"), _WEAK),
     **dict.fromkeys(("int", "str", "bytes", "float", "complex"), _LEAF),
-    **dict.fromkeys(("bytearray", "array.array"), _LEAF),
+    "code": _Rule(_of_code),
+    "bytearray": _Rule(_of_bytearray),
+    "array.array": _LEAF,
 }
 """By the name of the type whose layout it is; of others, each word that it has of its own."""

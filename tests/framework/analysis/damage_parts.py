@@ -46,7 +46,12 @@ def longest(heap, name):
 def described(heap):
     """Return what damage must not make much larger."""
     names = ("list", "__main__.Order", "collections.deque")
-    return {"references": len(heap.graph.targets), **{name: longest(heap, name) for name in names}}
+    members = max(len(heap.layouts.of(row).members) for row in range(len(heap.objects.types)))
+    return {
+        "references": len(heap.graph.targets),
+        "members": members,
+        **{name: longest(heap, name) for name in names},
+    }
 
 
 def changed(memory, path, copy, words):
@@ -68,9 +73,9 @@ def largest(heap, name):
 
 def damages(heap, memory):
     """Return words to change, by what they damage."""
-    generators, orders = (
+    generators, orders, texts = (
         int(heap.objects.types.addresses[heap.layouts.row_of(name)])
-        for name in ("generator", "__main__.Order")
+        for name in ("generator", "__main__.Order", "__main__.Text")
     )
     deque, items = largest(heap, "collections.deque"), largest(heap, "list")
     block = memory.word(deque + FIRST_BLOCK)
@@ -78,6 +83,7 @@ def damages(heap, memory):
     third = memory.word(second + NEXT_BLOCK)
     return {
         "generators that are smaller than a frame": {generators + BASIC_SIZE: 24},
+        "a str that is larger than its block": {texts + BASIC_SIZE: 1 << 20},
         "a list with no end": {items + SIZE: 1 << 60},
         "a ring of blocks": {deque + SIZE: 1 << 60, third + NEXT_BLOCK: second},
         "keys with no end": {memory.word(orders + CACHED_KEYS) + ENTRIES: 1 << 40},

@@ -53,6 +53,8 @@ _NEVER_SET_OF_CODE_AT: Final = 184
 _MOST_SLOTS: Final = 1 << 20
 _MOST_ATTRIBUTES: Final = 1 << 8
 """Whose names instances share: no version has more than 30."""
+_MOST_MEMBERS: Final = 1 << 12
+"""Words of an object itself: a str may be smaller than its type says, if that is damaged."""
 _LONG: Final = 1 << 10
 """Words of a part that may be more than there are: what is shorter costs nothing."""
 _OBJECT_KIND: Final = ord("O")
@@ -122,7 +124,7 @@ class TypeLayouts:
         kind = self._kind(base)
         basic = int(self.types.basic_sizes[row])
         own = () if kind.item_size else range(kind.basic_size + 7 & ~7, basic - 7, _WORD)
-        members = [*rule.members(kind), *own]
+        members = [*rule.members(kind), *own][:_MOST_MEMBERS]
         managed = bool(self.types.flags[row] & _MANAGED_DICT)
         if managed:
             members.append(_DICT_AT)

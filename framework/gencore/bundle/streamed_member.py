@@ -39,6 +39,8 @@ class StreamedMember(LazySeeking):
             data = self._take(end)
         elif end <= len(self._beginning):
             data = bytes(self._beginning[self._wanted : end])
+        elif self._position == len(self._beginning):
+            data = bytes(self._beginning[self._wanted :]) + self._take(end)
         else:
             self.missed = True
             raise AlreadyPassed

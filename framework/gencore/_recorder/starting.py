@@ -31,7 +31,7 @@ from gencore._runtime.os_thread import settle
 from gencore._runtime.platform_agent import agent
 from gencore._settings.settings import Settings
 from gencore._version import __version__
-from gencore.arming import Capture
+from gencore.arming import Capture, Program
 from gencore.errors import GencoreError, Unsupported
 from gencore.events import Listener
 from gencore.huge_pages import HugePages
@@ -65,8 +65,6 @@ class Plan:
     settings: Settings
     described: str
     """The settings as JSON."""
-    program: tuple[bytes, list[bytes], list[bytes]]
-    """Path, arguments and environment."""
     backend: str | None = None
     """Its name, once a recorder has checked everything."""
 
@@ -74,8 +72,13 @@ class Plan:
 def plan_of(settings: Settings) -> Plan:
     """Return what is known before any of them is started. Raises `NoRecorder`."""
     refuse(settings)
+    return Plan(settings, describe(settings))
+
+
+def _program_with(input_: int) -> Program:
+    """Return how to start one. It has the environment, which no plan keeps for a core to have."""
     path, arguments, environment = program_of(_PROGRAM)
-    return Plan(settings, describe(settings), (path, arguments, [*environment, *_MALLOC]))
+    return path, arguments, [*environment, *_MALLOC], input_
 
 
 class _Recorder:
@@ -86,7 +89,6 @@ class _Recorder:
         refuse(plan.settings)
         job = _job(plan, check=check)
         self.name, self.id = str(job["name"]), str(job["id"])
-        self._program = plan.program
         self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
         self._pidfd: list[int] = []
         stay.in_child(self.close)
@@ -106,7 +108,7 @@ class _Recorder:
     def start(self) -> None:
         """Start it. One that is not yet started is by the capture. Raises `NoRecorder`."""
         with _no_recorder_if_refused():
-            agent().spawn((*self._program, self._ends[1]), self._pidfd)
+            agent().spawn(_program_with(self._ends[1]), self._pidfd)
         self._close_its_end()
 
     def give_up(self) -> None:
@@ -165,7 +167,7 @@ class _Recorder:
         }
         request = request.without(standing.excluded_ranges())
         text = json.dumps(facts).encode()
-        recorder = self._pidfd[0] if self._pidfd else (*self._program, self._ends[1])
+        recorder = self._pidfd[0] if self._pidfd else _program_with(self._ends[1])
         capture = agent().hand_over(request, self._channel.fileno(), recorder, text)
         self._close_its_end()
         return capture

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-import attrs
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -176,14 +175,12 @@ class Seen:
 def with_operation(core, operation):
     """Return the core with that operation of futex(2) in the registers of every thread."""
 
-    def changed(note):
-        if (note.owner, note.type) != ("CORE", "NT_PRSTATUS"):
-            return note
-        data = bytearray(note.data)
-        struct.pack_into("<Q", data, 112 + 13 * 8, operation)
-        return attrs.evolve(note, data=bytes(data))
+    def changed(data):
+        changed = bytearray(data)
+        struct.pack_into("<Q", changed, 112 + 13 * 8, operation)
+        return bytes(changed)
 
-    return Seen(core, notes=tuple(map(changed, core.notes)))
+    return Seen(core, thread_states=tuple(map(changed, core.thread_states)))
 
 
 @pytest.mark.parametrize(
@@ -202,9 +199,9 @@ def test_only_waiting_is_waiting(dumped, operation, count):
 def test_short_registers_are_unknown(dumped):
     """A note may have any length."""
     core, memory, _ = dumped
-    notes = tuple(attrs.evolve(note, data=note.data[:300]) for note in core.notes)
+    short = tuple(data[:300] for data in core.thread_states)
 
-    assert read_waits(find_python(memory, core), Seen(core, notes=notes)) == ()
+    assert read_waits(find_python(memory, core), Seen(core, thread_states=short)) == ()
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ __all__ = [
 ]
 
 
-Program = tuple[bytes, list[bytes], list[bytes], int]
-"""What can be started: path, arguments, environment, and the descriptor of its standard input."""
+Program = tuple[bytes, list[bytes], list[bytes], list[bytes], int]
+"""What can be started: path and arguments, names of variables that its environment is without,
+others that it has too (``NAME=VALUE``), and the descriptor of its standard input."""
 
 
 class Agent(Protocol):

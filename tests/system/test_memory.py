@@ -542,15 +542,17 @@ def wait_with_a_secret():
 thread = threading.Thread(target=wait_with_a_secret)
 thread.start()
 content, directory = sys.argv[1:3]
-complete = True
+prepared, complete = "--prepared" in sys.argv, True
 if content == "ask":
     print(flush=True)
     sys.stdin.read()
 else:
-    report = gencore.start(
+    pipeline = gencore.Pipeline(
         directory=directory, name="dump", content=content, collectors=["manifest", "raw"]
-    ).result()
-    complete = report.result == "complete"
+    )
+    if prepared:
+        pipeline.prepare()
+    complete = pipeline.run().result == "complete"
 event.set()
 sys.exit(not complete)
 """
@@ -575,7 +577,7 @@ def dump_from_outside(command, environment, directory, content):
     assert process.returncode == 0
 
 
-@pytest.fixture(scope="module", params=["inside", "outside"])
+@pytest.fixture(scope="module", params=["inside", "prepared", "outside"])
 def hand_out(tmp_path_factory, request):
     """Return a function that dumps a process with secrets once, from inside or from outside.
 
@@ -592,7 +594,7 @@ def hand_out(tmp_path_factory, request):
         if request.param == "outside":
             dump_from_outside([*program, "ask", *rest], environment, folder, content)
         else:
-            command = [*program, content, *rest]
+            command = [*program, content, *rest, *["--prepared"] * (request.param == "prepared")]
             subprocess.run(command, env=environment, check=True, timeout=100)
         (core,), (manifest,) = folder.glob("*.core"), folder.glob("*.json")
         found = {

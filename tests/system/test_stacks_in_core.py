@@ -95,7 +95,7 @@ def every_thread(installed, build_extension, tmp_path):
     """Dump every_thread.py; return what it told."""
     extension = build_extension(tmp_path)
     program = [installed[1], PROGRAMS / "every_thread.py", "linux-elf", tmp_path, extension]
-    done = subprocess.run([*program, "bundle"], capture_output=True, check=True)
+    done = subprocess.run([*program, "archive"], capture_output=True, check=True)
     return json.loads(done.stdout)
 
 

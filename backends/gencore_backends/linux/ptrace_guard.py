@@ -19,7 +19,7 @@ _PATIENCE: Final = 20.0
 """Seconds for a clone to end, and for a moment at which the process can be stopped."""
 _PAUSE: Final = 0.05
 _PROGRAM: Final = "from gencore_backends.linux.ptrace_guard import main; main({}, {})"
-_ARMS: Final = b"GENCORE_ARM="
+_LEFT_OUT: Final = [b"GENCORE_ARM"]
 
 
 class Guard:
@@ -31,13 +31,11 @@ class Guard:
         reader, self._writer = os.pipe()
         program = _PROGRAM.format(target, os.getpid())
         arguments = [sys.executable or "", "-I", "-c", program]
-        variables = [b"%b=%b" % row for row in os.environb.items()]
-        environment = [row for row in variables if not row.startswith(_ARMS)]
         started: list[int] = []
         try:
             with suppress(OSError):
                 encoded = [os.fsencode(argument) for argument in arguments]
-                _native.spawn((encoded[0], encoded, environment, reader), started)
+                _native.spawn((encoded[0], encoded, _LEFT_OUT, [], reader), started)
         finally:
             for fd in (reader, *started):
                 os.close(fd)

@@ -5,12 +5,12 @@ Loads little: it runs at the start of every process that is armed with triggers.
 
 import os
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from gencore._runtime.platform_agent import agent
 
-__all__ = ["LEFT_OUT", "program_of", "why_no_program"]
+__all__ = ["LEFT_OUT", "command_of", "why_no_program"]
 
 LEFT_OUT: Final = frozenset(
     {"GENCORE_ARM", "GENCORE_TRIGGERS", "GENCORE_CONFIG", "GENCORE_BACKEND", "GENCORE_DIRECTORY"}
@@ -31,20 +31,12 @@ def why_no_program() -> str | None:
     return f"sys.executable is {sys.executable!r}, which this process does not run"
 
 
-def program_of(
-    code: str, arguments: Sequence[str] = (), left_out: Collection[str] = LEFT_OUT
-) -> tuple[bytes, list[bytes], list[bytes]]:
-    """Return path, arguments and environment of an interpreter that runs *code*.
+def command_of(code: str, arguments: Sequence[str] = ()) -> list[bytes]:
+    """Return the command of an interpreter that runs *code*; its path first.
 
     It finds modules where this process does, but reads nothing from the working directory.
-    *arguments* are its `sys.argv` behind the first; the environment is this one's, but for some
-    variables.
+    *arguments* are its `sys.argv` behind the first.
     """
     paths = [path for path in map(str, sys.path) if os.path.isabs(path)]  # noqa: PTH117
     command = [sys.executable, "-I", "-c", _PATHS + code, str(len(paths)), *paths, *arguments]
-    environment = [
-        os.fsencode(f"{name}={value}")
-        for name, value in os.environ.items()
-        if name not in left_out
-    ]
-    return os.fsencode(sys.executable), list(map(os.fsencode, command)), environment
+    return list(map(os.fsencode, command))

@@ -21,7 +21,7 @@ from gencore._listeners.told import announcers_for
 from gencore._pipeline.dump import Dump
 from gencore._recorder.channel import Channel, Message, encode
 from gencore._recorder.job import NoRecorder, describe
-from gencore._recorder.program import program_of, why_no_program
+from gencore._recorder.program import LEFT_OUT, command_of, why_no_program
 from gencore._recorder.recording import RecorderProcess, Recording
 from gencore._runtime import standing
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
@@ -50,10 +50,11 @@ _PROGRAM: Final = (
     "import gc; gc.set_threshold(100_000); from gencore._recorder.process import main; main()"
 )
 """Modules leave no garbage: looking for it after each 700 new objects would take 20 to 30 ms."""
-_MALLOC: Final = (
+_LEFT_OUT: Final = list(map(str.encode, LEFT_OUT))
+_MALLOC: Final = [
     f"MALLOC_MMAP_THRESHOLD_={32 << 20}".encode(),
     f"MALLOC_TRIM_THRESHOLD_={64 << 20}".encode(),
-)
+]
 """glibc's, see mallopt(3): a recorder keeps the memory of each block for the next one. Otherwise
 it goes back to the kernel, which clears it again. What the target sets itself goes first."""
 
@@ -75,12 +76,6 @@ def plan_of(settings: Settings) -> Plan:
     return Plan(settings, describe(settings))
 
 
-def _program_with(input_: int) -> Program:
-    """Return how to start one. It has the environment, which no plan keeps for a core to have."""
-    path, arguments, environment = program_of(_PROGRAM)
-    return path, arguments, [*environment, *_MALLOC], input_
-
-
 class _Recorder:
     """A recorder until it has its capture; ended if that does not come."""
 
@@ -96,6 +91,11 @@ class _Recorder:
             agent().open_channel(encode("job", job), self._ends)
         self._limit = plan.settings.request.timeout or _READY_LIMIT
 
+    @property
+    def _program(self) -> Program:
+        path, *arguments = command_of(_PROGRAM)
+        return path, [path, *arguments], _LEFT_OUT, _MALLOC, self._ends[1]
+
     @cached_property
     def _channel(self) -> Channel:
         return Channel(self._ends[0])
@@ -108,7 +108,7 @@ class _Recorder:
     def start(self) -> None:
         """Start it. One that is not yet started is by the capture. Raises `NoRecorder`."""
         with _no_recorder_if_refused():
-            agent().spawn(_program_with(self._ends[1]), self._pidfd)
+            agent().spawn(self._program, self._pidfd)
         self._close_its_end()
 
     def give_up(self) -> None:
@@ -167,7 +167,7 @@ class _Recorder:
         }
         request = request.without(standing.excluded_ranges())
         text = json.dumps(facts).encode()
-        recorder = self._pidfd[0] if self._pidfd else _program_with(self._ends[1])
+        recorder = self._pidfd[0] if self._pidfd else self._program
         capture = agent().hand_over(request, self._channel.fileno(), recorder, text)
         self._close_its_end()
         return capture

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from gencore._recorder.program import program_of, why_no_program
+from gencore._recorder.program import command_of, why_no_program
 from gencore._triggers import exceptions, heartbeat
 from gencore._triggers.choices import triggers_chosen
 from gencore.errors import Refused
@@ -33,9 +33,12 @@ def set_triggers(
     command = ["dump", "--fit", "--quiet"]
     if directory is not None:
         command += ["-o", os.path.abspath(directory)]  # noqa: PTH100 - no objects
-    _, arguments, environment = program_of(
-        "from gencore.cli import main; main()", [*command, "--fired"], _LEFT_OUT
-    )
+    arguments = command_of("from gencore.cli import main; main()", [*command, "--fired"])
+    environment = [
+        os.fsencode(f"{name}={value}")
+        for name, value in os.environ.items()
+        if name not in _LEFT_OUT
+    ]
     try:
         agent.set_triggers([one.row for one in triggers], arguments, environment)
     except OSError as error:

@@ -228,7 +228,7 @@ def spawn_interrupted():
     started, returned = [], False
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0001)
-        agent().spawn((b"/bin/true", [b"true"], [], nothing), started)
+        agent().spawn((b"/bin/true", [b"true"], [], [], nothing), started)
         returned = True
         while True:
             pass

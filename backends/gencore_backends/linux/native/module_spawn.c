@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -128,16 +129,62 @@ static PyObject *note_descriptors(const int *fds, int count, PyObject *list)
 	Py_RETURN_NONE;
 }
 
+static bool is_set_by(const char *variable, char *const *names)
+{
+	for (; *names; names++) {
+		size_t length = strlen(*names);
+
+		if (!strncmp(variable, *names, length) && variable[length] == '=')
+			return true;
+	}
+	return false;
+}
+
+/*
+ * This process's variables but for some, and others behind them. The strings stay where they are:
+ * as objects of Python they would be in a core of the stacks, beside names of functions.
+ */
+static char **environment_without(char *const *names, char *const *added)
+{
+	size_t size = 1, count = 0;
+	char **variables;
+
+	for (char **variable = environ; variable && *variable; variable++)
+		size++;
+	for (char *const *variable = added; *variable; variable++)
+		size++;
+	variables = PyMem_Calloc(size, sizeof(*variables));
+	if (!variables)
+		return (char **)PyErr_NoMemory();
+	for (char **variable = environ; variable && *variable; variable++)
+		if (!is_set_by(*variable, names))
+			variables[count++] = *variable;
+	for (; *added; added++)
+		variables[count++] = *added;
+	return variables;
+}
+
+static char **parse_environment(PyObject *left_out, PyObject *added)
+{
+	char **names = strings_of(left_out);
+	char **rows = names ? strings_of(added) : NULL;
+	char **environment = rows ? environment_without(names, rows) : NULL;
+
+	PyMem_Free(names);
+	PyMem_Free(rows);
+	return environment;
+}
+
 int parse_program(PyObject *program, struct spawn_order *ret)
 {
-	PyObject *arguments, *environment;
+	PyObject *arguments, *left_out, *added;
 
 	*ret = (struct spawn_order){.messages = -1};
-	if (!PyArg_ParseTuple(program, "yO!O!i", &ret->path, &PyList_Type, &arguments, &PyList_Type,
-			      &environment, &ret->input))
+	if (!PyArg_ParseTuple(program, "yO!O!O!i", &ret->path, &PyList_Type, &arguments,
+			      &PyList_Type, &left_out, &PyList_Type, &added, &ret->input))
 		return -1;
 	ret->arguments = strings_of(arguments);
-	ret->environment = ret->arguments ? strings_of(environment) : NULL;
+	ret->environment = ret->arguments ? parse_environment(left_out, added) : NULL;
 	return ret->environment ? 0 : -1;
 }
 
@@ -150,9 +197,10 @@ void release_program(struct spawn_order *order)
 const char native_spawn_doc[] = PyDoc_STR(
 "spawn($module, program, started, /)\n--\n\n"
 "Start a program that is no child of this process, and append its pidfd to a list.\n\n"
-"A program is (path, arguments, environment, input): bytes, lists of bytes, and a\n"
-"descriptor. It is in a session of its own, and has that as its standard input\n"
-"and no other. Raises OSError.");
+"A program is (path, arguments, left out, added, input): bytes, lists of bytes, and a\n"
+"descriptor. Its environment is this one's without the variables of some names, and\n"
+"others behind them. It is in a session of its own, and has that descriptor as its\n"
+"standard input and no other. Raises OSError.");
 
 PyObject *native_spawn(PyObject *module, PyObject *args)
 {

@@ -17,8 +17,8 @@ extern const char native_open_channel_doc[];
 PyObject *native_open_channel(PyObject *module, PyObject *args);
 
 /*
- * Fill in an order from (path, arguments, environment, input), which must stay; then, even if that
- * fails, release it. Returns 0, or -1 with an exception set.
+ * Fill in an order from a program as for spawn(), which must stay; then, even if that fails,
+ * release it. Returns 0, or -1 with an exception set.
  */
 int parse_program(PyObject *program, struct spawn_order *ret);
 void release_program(struct spawn_order *order);

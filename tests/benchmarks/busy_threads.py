@@ -6,9 +6,10 @@ One run in one process: dumps of a prepared pipeline, idle and beside 4 and 16 b
 by a recorder and, for comparison, on a thread of the process itself. Prints a table of medians,
 and of their ratios to those of the idle process.
 
-Beside busy threads, whoever gives the GIL up once waits until it has its turn again. No call that
-takes longer than the interpreter's switch interval of 5 ms can do with less, so that the table has
-this one wait, and the ratio of `start` to what it takes idle and this wait.
+Beside busy threads, whoever has had the GIL for the interpreter's switch interval of 5 ms has to
+give it up, and waits until it has its turn again. No call that takes longer than that can do with
+less, so that the table has this one wait, and the ratio of `start` to what it takes idle and this
+wait.
 """
 
 import argparse
@@ -51,12 +52,16 @@ class Computing:
 
 
 def turn(rounds: int) -> float:
-    """Return how long it takes to get the GIL again, in ms: a median."""
+    """Return how long a thread waits that has to give the GIL up, in ms: a median."""
     waits = []
     for _ in range(rounds):
-        begin = time.perf_counter()
-        time.sleep(0)  # gives the GIL up, and waits for nothing else
-        waits.append(time.perf_counter() - begin)
+        time.sleep(0.01)  # others have had theirs: a turn begins
+        begin = last = time.perf_counter()
+        longest = 0.0
+        while last < begin + 2 * sys.getswitchinterval():
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+        waits.append(longest)
     return statistics.median(waits) * 1e3
 
 

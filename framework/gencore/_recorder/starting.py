@@ -130,7 +130,7 @@ class _Recorder:
 
     def _close_its_end(self) -> None:
         while len(self._ends) > 1:
-            os.close(self._ends.pop())
+            agent().close(self._ends.pop())
 
     def __del__(self) -> None:
         """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""

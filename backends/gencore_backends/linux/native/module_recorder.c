@@ -155,6 +155,21 @@ static bool is_child(int pidfd)
 	return !waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT);
 }
 
+const char native_close_doc[] = PyDoc_STR(
+"close($module, descriptor, /)\n--\n\n"
+"Close a local socket. The GIL is kept, which os.close() gives up.");
+
+PyObject *native_close(PyObject *module, PyObject *descriptor)
+{
+	long fd = PyLong_AsLong(descriptor);
+
+	(void)module;
+	if (fd == -1 && PyErr_Occurred())
+		return NULL;
+	close((int)fd);
+	Py_RETURN_NONE;
+}
+
 const char native_let_go_doc[] = PyDoc_STR(
 "let_go($module, channel, pidfd, /)\n--\n\n"
 "Close both descriptors of a recorder that has sent its last message.\n\n"

@@ -14,6 +14,10 @@ extern const char native_end_clone_doc[];
 
 PyObject *native_end_clone(PyObject *module, PyObject *args);
 
+extern const char native_close_doc[];
+
+PyObject *native_close(PyObject *module, PyObject *descriptor);
+
 extern const char native_let_go_doc[];
 
 PyObject *native_let_go(PyObject *module, PyObject *args);

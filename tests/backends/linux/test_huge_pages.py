@@ -310,12 +310,15 @@ def test_a_child_that_is_forked_meanwhile_has_no_descriptor_of_it():
 import warnings
 warnings.simplefilter("ignore")  # of threads
 memory = filled(64)
-done = threading.Event()
-def collapse_again():
-    while not done.is_set():
+begin, ended, over = threading.Event(), threading.Event(), False
+def collapse_when_asked():
+    while begin.wait() and not over:
+        begin.clear()
         collapse_memory(stall=5.0)
-collapsing = threading.Thread(target=collapse_again)
+        ended.set()
+collapsing = threading.Thread(target=collapse_when_asked)
 collapsing.start()
+ended.set()
 def maps():
     folder = "/proc/self/fd"
     found = [os.path.join(folder, name) for name in os.listdir(folder)]
@@ -323,11 +326,15 @@ def maps():
 codes = []
 while len(codes) < 20:
     if not maps():
+        if ended.is_set():
+            ended.clear()
+            begin.set()
         continue
     if not (child := os.fork()):
         os._exit(len(maps()))
     codes.append(os.waitpid(child, 0)[1])
-done.set()
+over = True
+begin.set()
 collapsing.join()
 say(codes)
 """)

@@ -147,16 +147,14 @@ static void accept_one(int listener)
 	*free_connection() = (struct connection){fd, now_ns() + PATIENCE_MS * 1000000ull};
 }
 
+/* There is room for it, see has_room_for_clone(). */
 static void keep_clone(int pidfd)
 {
-	pidfd = above_standard_streams(pidfd);
-	for (int i = 0; i < CLONES; i++) {
-		if (!agent.clones[i]) {
-			agent.clones[i] = pidfd;
-			return;
-		}
-	}
-	close(pidfd); /* its end is then seen by nobody but a waitpid() with __WALL */
+	int *free = agent.clones;
+
+	while (*free)
+		free++;
+	*free = above_standard_streams(pidfd);
 }
 
 /* Whether the thread is to end, or a trigger has just begun a dump, which is waiting for it. */
@@ -225,15 +223,29 @@ static int earlier(int first, int second)
 	return second < 0 || (first >= 0 && first < second) ? first : second;
 }
 
+/* Whether one more clone can be kept, to be reaped. Those that have ended are, and make room. */
+static bool has_room_for_clone(void)
+{
+	for (int i = 0; i < CLONES; i++) {
+		if (agent.clones[i] && can_be_read(agent.clones[i]))
+			reap(&agent.clones[i]);
+		if (!agent.clones[i])
+			return true;
+	}
+	return false;
+}
+
+/* Without room for a clone, requests wait until one has ended. */
 static struct poll_set wait_for_something(void)
 {
 	struct poll_set set = {.count = 0};
+	bool room = has_room_for_clone();
 
 	add(&set, agent.wake);
 	for (int i = 0; i < SOCKETS; i++)
 		add(&set, agent.sockets[i]);
 	for (int i = 0; i < CONNECTIONS; i++)
-		add(&set, agent.connections[i].fd);
+		add(&set, room ? agent.connections[i].fd : 0);
 	for (int i = 0; i < CLONES; i++)
 		add(&set, agent.clones[i]);
 	add(&set, triggers_requester_fd());
@@ -251,9 +263,9 @@ static void serve(const struct poll_set *set)
 
 	row += SOCKETS;
 	for (int i = 0; i < CONNECTIONS; i++, row++) {
-		if (row->revents)
+		if (row->revents && has_room_for_clone())
 			answer_one(&agent.connections[i]);
-		else if (agent.connections[i].fd && agent.connections[i].deadline <= now)
+		else if (!row->revents && agent.connections[i].fd && agent.connections[i].deadline <= now)
 			close_one(&agent.connections[i].fd);
 	}
 	for (int i = 0; i < CLONES; i++, row++)

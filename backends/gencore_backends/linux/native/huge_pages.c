@@ -8,7 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
+#include <pthread.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -47,38 +48,82 @@ enum {
  * The page maps that are open: a child that another thread forks meanwhile has them too, and would keep
  * them, and this process's memory map with them. What does not fit in is that child's.
  */
-static atomic_int open_maps[MOST_OPEN];
+static int open_maps[MOST_OPEN];
 
-static void note_open(int fd)
+/* A fork waits for whoever opens or closes one, whom no signal handler that forks interrupts. */
+static pthread_mutex_t changing = PTHREAD_MUTEX_INITIALIZER;
+
+static void begin_change(sigset_t *before)
+{
+	sigset_t all;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, before);
+	pthread_mutex_lock(&changing);
+}
+
+static void end_change(const sigset_t *before)
+{
+	pthread_mutex_unlock(&changing);
+	pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+static void replace(int fd, int other)
 {
 	for (int i = 0; i < MOST_OPEN; i++) {
-		int none = 0;
-
-		if (fd > 0 && atomic_compare_exchange_strong(&open_maps[i], &none, fd))
+		if (open_maps[i] == fd) {
+			open_maps[i] = other;
 			return;
+		}
 	}
+}
+
+/* Returns its descriptor, or -1 with errno set. */
+static int open_map(void)
+{
+	sigset_t before;
+	int fd, err;
+
+	begin_change(&before);
+	fd = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
+	err = errno;
+	if (fd > 0)
+		replace(0, fd);
+	end_change(&before);
+	errno = err;
+	return fd;
 }
 
 static void close_map(int fd)
 {
-	for (int i = 0; i < MOST_OPEN; i++) {
-		int found = fd;
+	sigset_t before;
 
-		if (fd > 0 && atomic_compare_exchange_strong(&open_maps[i], &found, 0))
-			break;
-	}
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	begin_change(&before);
+	replace(fd, 0);
+	close(fd);
+	end_change(&before);
+}
+
+void collapse_before_fork(void)
+{
+	pthread_mutex_lock(&changing);
+}
+
+void collapse_after_fork_in_parent(void)
+{
+	pthread_mutex_unlock(&changing);
 }
 
 void collapse_after_fork(void)
 {
 	for (int i = 0; i < MOST_OPEN; i++) {
-		int fd = atomic_exchange(&open_maps[i], 0);
-
-		if (fd > 0)
-			close(fd);
+		if (open_maps[i])
+			close(open_maps[i]);
+		open_maps[i] = 0;
 	}
+	pthread_mutex_unlock(&changing);
 }
 
 void collapse_stop(struct collapse *collapse, const char *why, int err)
@@ -371,8 +416,7 @@ static bool is_kept_small(uintptr_t address)
 /* Returns 0, or -1 with errno set. */
 static int open_own(struct collapse *collapse)
 {
-	collapse->pages = open("/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC);
-	note_open(collapse->pages);
+	collapse->pages = open_map();
 	if (collapse->pages < 0 ||
 	    read_amounts(&collapse->result.huge_before, &collapse->result.private_after))
 		return -1;

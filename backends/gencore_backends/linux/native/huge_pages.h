@@ -52,7 +52,9 @@ bool collapse_next(struct collapse *collapse);
 /* Stop for a reason, in a word, unless there was one before. */
 void collapse_stop(struct collapse *collapse, const char *why, int err);
 
-/* In a child of fork(2), which goes on without the thread that collapses. */
+/* Around a fork(2), and in its child, which goes on without the thread that collapses. */
+void collapse_before_fork(void);
+void collapse_after_fork_in_parent(void);
 void collapse_after_fork(void);
 
 /* Let go of everything but the result. */

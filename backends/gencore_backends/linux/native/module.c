@@ -647,7 +647,7 @@ PyMODINIT_FUNC PyInit__native(void)
 	if (!prepared) {
 		load_blocking_modules();
 		retries_note_cpython((const void *)(uintptr_t)&PyErr_CheckSignals);
-		prepared = !pthread_atfork(NULL, NULL, after_fork);
+		prepared = !pthread_atfork(collapse_before_fork, collapse_after_fork_in_parent, after_fork);
 	}
 	/* CPython 3.11 refuses a module with a slot that it does not know. */
 	definition.m_slots = Py_Version >= 0x030c0000 ? slots : &slots[1];

@@ -309,33 +309,26 @@ def test_a_child_that_is_forked_meanwhile_has_no_descriptor_of_it():
     (codes,) = run_program("""
 import warnings
 warnings.simplefilter("ignore")  # of threads
-memory = filled(64)
-begin, ended, over = threading.Event(), threading.Event(), False
-def collapse_when_asked():
-    while begin.wait() and not over:
-        begin.clear()
-        collapse_memory(stall=5.0)
-        ended.set()
-collapsing = threading.Thread(target=collapse_when_asked)
-collapsing.start()
-ended.set()
 def maps():
-    folder = "/proc/self/fd"
-    found = [os.path.join(folder, name) for name in os.listdir(folder)]
-    return [link for link in found if os.path.exists(link) and "pagemap" in os.readlink(link)]
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            count += "pagemap" in os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # closed since
+            pass
+    return count
 codes = []
-while len(codes) < 20:
-    if not maps():
-        if ended.is_set():
-            ended.clear()
-            begin.set()
-        continue
-    if not (child := os.fork()):
-        os._exit(len(maps()))
-    codes.append(os.waitpid(child, 0)[1])
-over = True
-begin.set()
-collapsing.join()
+while len(codes) < 3:
+    memory = filled(128)
+    collapsing = threading.Thread(target=collapse_memory, kwargs={"stall": 5.0})
+    collapsing.start()
+    while not (open_now := maps()) and collapsing.is_alive():
+        pass
+    if open_now:
+        if not (child := os.fork()):
+            os._exit(maps())
+        codes.append(os.waitpid(child, 0)[1])
+    collapsing.join()
 say(codes)
 """)
 

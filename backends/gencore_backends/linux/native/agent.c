@@ -223,15 +223,19 @@ static int earlier(int first, int second)
 	return second < 0 || (first >= 0 && first < second) ? first : second;
 }
 
-/* Whether one more clone can be kept, to be reaped. Those that have ended are, and make room. */
-static bool has_room_for_clone(void)
+static void reap_ended_clones(void)
 {
-	for (int i = 0; i < CLONES; i++) {
+	for (int i = 0; i < CLONES; i++)
 		if (agent.clones[i] && can_be_read(agent.clones[i]))
 			reap(&agent.clones[i]);
+}
+
+/* Whether one more clone can be kept, to be reaped. */
+static bool has_room_for_clone(void)
+{
+	for (int i = 0; i < CLONES; i++)
 		if (!agent.clones[i])
 			return true;
-	}
 	return false;
 }
 
@@ -268,9 +272,8 @@ static void serve(const struct poll_set *set)
 		else if (!row->revents && agent.connections[i].fd && agent.connections[i].deadline <= now)
 			close_one(&agent.connections[i].fd);
 	}
-	for (int i = 0; i < CLONES; i++, row++)
-		if (row->revents)
-			reap(&agent.clones[i]);
+	row += CLONES;
+	reap_ended_clones();
 	if (row->revents)
 		triggers_requester_ended();
 	triggers_look();

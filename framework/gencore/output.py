@@ -12,14 +12,15 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
 from gencore._private_directory import empty, keep, names_in, place_of, private_name
-from gencore._runtime.hash_thread import HashThread
-from gencore._runtime.os_thread import NoThread, open_descriptor
+from gencore._runtime.os_thread import open_descriptor
+from gencore._runtime.other_thread import OtherThread
 from gencore._runtime.regular_file import open_regular
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact, Removal
@@ -269,7 +270,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self._file = file
         self._target = target
         self._digest = hashlib.sha256() if hashed else None
-        self._hash_thread: HashThread | None = None
+        self._hash_thread: OtherThread | None = None
         self._sent = 0
         self._faults: list[BaseException] = []
 
@@ -292,22 +293,21 @@ class ArtifactWriter(io.BufferedIOBase):
     def hash_beside(self) -> None:
         """Hash what follows on a thread of its own while it is written: for large pieces."""
         if self._digest is not None and self._hash_thread is None:
-            with contextlib.suppress(NoThread):
-                self._hash_thread = HashThread(self._digest.update)
+            self._hash_thread = OtherThread("gencore-hash")
 
     @contextlib.contextmanager
     def _hashing(self, chunk: memoryview) -> Iterator[None]:
-        """Hash *chunk* meanwhile, or else before."""
-        if self._hash_thread is None:
-            if self._digest is not None:
-                self._digest.update(chunk)
+        """Hash *chunk*, on the thread for that meanwhile."""
+        if self._digest is None:
             yield
             return
-        self._hash_thread.begin(chunk)
+        hashed: Callable[[], None] = partial(self._digest.update, chunk)
+        if self._hash_thread is not None:
+            hashed = self._hash_thread.begin(hashed)
         try:
             yield
         finally:
-            self._hash_thread.wait()
+            hashed()
 
     def _send_to_disk(self) -> None:
         """Start write-back without waiting, so that little is left for the sync at the end.
@@ -329,7 +329,7 @@ class ArtifactWriter(io.BufferedIOBase):
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
         if self._hash_thread is not None:
-            self._hash_thread.end()
+            self._hash_thread.close()
             self._hash_thread = None
         try:
             self._pass_on(self._file.close)

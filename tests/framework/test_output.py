@@ -102,7 +102,7 @@ def test_a_file_is_hashed_all_the_same_where_no_thread_can_be_started(tmp_path, 
     def refuse(*_):
         raise os_thread.NoThread("no memory for a thread")
 
-    monkeypatch.setattr("gencore._runtime.hash_thread.OsThread", refuse)
+    monkeypatch.setattr("gencore._runtime.other_thread.OsThread", refuse)
     with Output(tmp_path, "dump") as output, output.create("core") as writer:
         writer.hash_beside()
         writer.write(b"abc")

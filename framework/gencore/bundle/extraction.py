@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from gencore._ahead import ahead
 from gencore._escaping import quote_path
 from gencore._final_directory import refusal
 from gencore._private_directory import (
@@ -19,6 +18,7 @@ from gencore._private_directory import (
     private_name,
     sweep,
 )
+from gencore._runtime.other_thread import ahead
 from gencore.bundle.opened_core import OpenedCore
 from gencore.bundle.reader import BundleReader
 from gencore.bundle.walk import walk
@@ -167,7 +167,7 @@ def _enter(directory_fd: int, name: str) -> int:
 def _copy(source: Readable, target_fd: int, left: int) -> int:
     """Copy a file, with holes for zeros. Return how much is left of what may be written."""
     with os.fdopen(os.dup(target_fd), "wb") as target:
-        for block in ahead(iter(lambda: source.read(_BLOCK), b"")):
+        for block in ahead(iter(lambda: source.read(_BLOCK), b""), "gencore-ahead"):
             left = _write(block, target, left)
         target.truncate()
     return left

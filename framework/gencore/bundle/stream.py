@@ -9,9 +9,9 @@ from typing import Any, BinaryIO, Final
 import attrs
 from isal import isal_zlib
 
+from gencore._runtime.other_thread import OtherThread
 from gencore.bundle.codecs import PLAIN_GZIP, WITH_GZIP_HEADER, Codec, corrupt
 from gencore.bundle.contents import BLOCK_SIZE, Contents, Member
-from gencore.bundle.read_ahead import ReadAhead
 from gencore.bundle.tar_header import BLOCK, LARGEST_HEADER, read_header
 from gencore.bundle.tree_hash import block_hash
 from gencore.core_stream import CHUNK_SIZE
@@ -68,7 +68,7 @@ def stream_of_archive(file: BinaryIO, contents: Contents) -> Stream:
     at = contents.members[-1].places[-1] if contents.members else 0
     end = _Piece(at, contents.end - at, 2 * BLOCK)
     pieces = chain(*map(_pieces, contents.members), [end])
-    return _BlockStream(file, contents.codec, pieces, ReadAhead())
+    return _BlockStream(file, contents.codec, pieces, OtherThread("gencore-ahead"))
 
 
 def stream_of_member(file: BinaryIO, contents: Contents, member: Member, block: int = 0) -> Stream:
@@ -111,7 +111,7 @@ class _BlockStream(Stream):
         file: BinaryIO,
         codec: Codec,
         pieces: Iterable[_Piece],
-        ahead: ReadAhead | None = None,
+        ahead: OtherThread | None = None,
     ) -> None:
         self._file = file
         self._codec = codec

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gencore.bundle import BundleReader, read_ahead
+from gencore._runtime import other_thread
+from gencore.bundle import BundleReader
 from gencore.bundle.contents import BLOCK_SIZE
 from gencore.bundle.walk import walk
 from gencore.errors import IntegrityError
@@ -65,9 +66,9 @@ def test_without_a_thread_it_is_read_all_the_same(path, monkeypatch):
     """Where the limit of processes is reached, for example."""
 
     def refuse(*_):
-        raise read_ahead.NoThread("no more")
+        raise other_thread.NoThread("no more")
 
-    monkeypatch.setattr(read_ahead, "OsThread", refuse)
+    monkeypatch.setattr(other_thread, "OsThread", refuse)
 
     assert files_of(path) == FILES
 

@@ -1,0 +1,98 @@
+"""Has another thread do one piece of work after the other, while this one does its own."""
+
+import contextlib
+from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from gencore._runtime.os_thread import Latch, NoThread, OsThread
+
+__all__ = ["OtherThread", "ahead"]
+
+_Result = TypeVar("_Result")
+
+
+class OtherThread:
+    """A thread, started for the first piece. Where none can be, who wants its result does it.
+
+    That pays if both threads are mostly in C without the GIL, and a piece takes milliseconds.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._waiting: SimpleQueue[_Piece[Any] | None] = SimpleQueue()
+        self._thread: OsThread | None = None
+
+    def begin(self, work: Callable[[], _Result]) -> Callable[[], _Result]:
+        """Let it do *work*. Return what waits for that, and returns or raises what it does."""
+        if self._thread is None:
+            with contextlib.suppress(NoThread):
+                self._thread = OsThread(_each_of(self._waiting), self._name)
+        if self._thread is None:
+            return work
+        piece = _Piece(work)
+        self._waiting.put(piece)
+        return piece.result
+
+    def close(self) -> None:
+        """End the thread, without waiting for it."""
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread = None
+
+    def __del__(self) -> None:
+        """End it if nobody has."""
+        self.close()
+
+
+class _Piece(Generic[_Result]):
+    """One piece of work."""
+
+    def __init__(self, work: Callable[[], _Result]) -> None:
+        self._work = work
+        self._done = Latch()
+        self._result: list[_Result] = []
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._result.append(self._work())
+        except BaseException as error:  # belongs to who waits
+            self._error = error
+        self._done.open()
+
+    def result(self) -> _Result:
+        self._done.wait()
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+            return self._result[0]
+        finally:
+            del error  # its traceback has this frame: they, and with them the thread, would stay
+
+
+def _each_of(waiting: "SimpleQueue[_Piece[Any] | None]") -> Callable[[], None]:
+    """Return the thread's function, which does not keep an `OtherThread` alive."""
+
+    def run() -> None:
+        while (piece := waiting.get()) is not None:
+            piece.run()
+
+    return run
+
+
+def ahead(items: Iterable[_Result], name: str) -> Iterator[_Result]:
+    """Yield *items*, none of which is None; the next one is made meanwhile."""
+    make = partial(next, iter(items), None)
+    other = OtherThread(name)
+    following = other.begin(make)
+    try:
+        while (item := following()) is not None:
+            following = other.begin(make)
+            yield item
+    finally:
+        with contextlib.suppress(Exception):  # nobody wants it
+            following()  # but who is told that this is over may close what it reads from
+        other.close()

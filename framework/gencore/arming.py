@@ -33,9 +33,9 @@ __all__ = [
 ]
 
 
-Program = tuple[bytes, list[bytes], list[bytes], list[bytes], int]
-"""What can be started: path and arguments, names of variables that its environment is without,
-others that it has too (``NAME=VALUE``), and the descriptor of its standard input."""
+Program = tuple[list[bytes], list[bytes], list[bytes], int]
+"""What can be started: arguments, of which the first is its path; names of variables that its
+environment is without; others that it has too (``NAME=VALUE``); the descriptor of its input."""
 
 
 class Agent(Protocol):
@@ -79,9 +79,9 @@ class Agent(Protocol):
     what leads to the clone, with what this process says of itself as JSON. A program in the place
     of the pidfd is started by the clone, which says so at the socket. Raises `CoreFailed`."""
     set_triggers: Callable[[list[tuple[str, int, int, int, int]], list[bytes], list[bytes]], None]
-    """Set its triggers, as `Trigger.row`, and the arguments and the environment of the command
-    that it starts when one fires, with the reason and the process ID behind them. Raises OSError:
-    EBUSY if a signal has a handler."""
+    """Set its triggers, as `Trigger.row`, and the arguments of the command that it starts when one
+    fires, with the reason and the process ID behind them, and the names of variables that its
+    environment is without. Raises OSError: EBUSY if a signal has a handler."""
     new_beat: Callable[[], int]
     """Return a number for the beats of an event loop. Raises OSError."""
     beat: Callable[[int, float], None]

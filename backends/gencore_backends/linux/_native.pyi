@@ -14,7 +14,7 @@ RegisterSet: TypeAlias = tuple[int, bytes]
 TracedThread: TypeAlias = tuple[int, str, str | None, list[RegisterSet]]
 Trace: TypeAlias = tuple[int, int, int, dict[str, float], list[TracedThread], int]
 
-Program: TypeAlias = tuple[bytes, list[bytes], list[bytes], list[bytes], int]
+Program: TypeAlias = tuple[list[bytes], list[bytes], list[bytes], int]
 Ranges: TypeAlias = Sequence[tuple[int, int]]
 
 STEPS: list[tuple[str, str, str]]
@@ -80,7 +80,7 @@ def set_triggers(
     rows: list[tuple[str, int, int, int, int]],
     cgroup: tuple[bytes, bytes, bytes, int],
     arguments: list[bytes],
-    environment: list[bytes],
+    left_out: list[bytes],
     /,
 ) -> None: ...
 def find_python() -> bool: ...

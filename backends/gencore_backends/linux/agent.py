@@ -92,12 +92,12 @@ def set_excluded(ranges: Iterable[tuple[int, int]]) -> None:
 
 
 def set_triggers(
-    rows: list[tuple[str, int, int, int, int]], arguments: list[bytes], environment: list[bytes]
+    rows: list[tuple[str, int, int, int, int]], arguments: list[bytes], left_out: list[bytes]
 ) -> None:
     """Set its triggers, and the command that it starts when one fires. Raises OSError."""
     *files, version = memory_cgroup()
     usage, limit, statistics = map(os.fsencode, files)
-    _native.set_triggers(rows, (usage, limit, statistics, version), arguments, environment)
+    _native.set_triggers(rows, (usage, limit, statistics, version), arguments, left_out)
 
 
 def armed_processes() -> "Iterator[ArmedProcess]":

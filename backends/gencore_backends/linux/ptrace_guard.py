@@ -35,7 +35,7 @@ class Guard:
         try:
             with suppress(OSError):
                 encoded = [os.fsencode(argument) for argument in arguments]
-                _native.spawn((encoded[0], encoded, _LEFT_OUT, [], reader), started)
+                _native.spawn((encoded, _LEFT_OUT, [], reader), started)
         finally:
             for fd in (reader, *started):
                 os.close(fd)

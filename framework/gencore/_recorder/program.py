@@ -12,9 +12,13 @@ from gencore._runtime.platform_agent import agent
 
 __all__ = ["LEFT_OUT", "command_of", "why_no_program"]
 
-LEFT_OUT: Final = frozenset(
-    {"GENCORE_ARM", "GENCORE_TRIGGERS", "GENCORE_CONFIG", "GENCORE_BACKEND", "GENCORE_DIRECTORY"}
-)
+LEFT_OUT: Final = [
+    b"GENCORE_ARM",
+    b"GENCORE_TRIGGERS",
+    b"GENCORE_CONFIG",
+    b"GENCORE_BACKEND",
+    b"GENCORE_DIRECTORY",
+]
 """What is settled already, or is not meant for a recorder."""
 _PATHS: Final = (
     "import sys; end = int(sys.argv[1]) + 2; "

@@ -50,7 +50,6 @@ _PROGRAM: Final = (
     "import gc; gc.set_threshold(100_000); from gencore._recorder.process import main; main()"
 )
 """Modules leave no garbage: looking for it after each 700 new objects would take 20 to 30 ms."""
-_LEFT_OUT: Final = list(map(str.encode, LEFT_OUT))
 _MALLOC: Final = [
     f"MALLOC_MMAP_THRESHOLD_={32 << 20}".encode(),
     f"MALLOC_TRIM_THRESHOLD_={64 << 20}".encode(),
@@ -93,8 +92,7 @@ class _Recorder:
 
     @property
     def _program(self) -> Program:
-        path, *arguments = command_of(_PROGRAM)
-        return path, [path, *arguments], _LEFT_OUT, _MALLOC, self._ends[1]
+        return command_of(_PROGRAM), LEFT_OUT, _MALLOC, self._ends[1]
 
     @cached_property
     def _channel(self) -> Channel:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["set_triggers"]
 
-_LEFT_OUT: Final = ("GENCORE_ARM", "GENCORE_TRIGGERS", "GENCORE_BACKEND")
+_LEFT_OUT: Final = [b"GENCORE_ARM", b"GENCORE_TRIGGERS", b"GENCORE_BACKEND"]
 """What is not meant for a process that dumps another one."""
 
 
@@ -34,13 +34,8 @@ def set_triggers(
     if directory is not None:
         command += ["-o", os.path.abspath(directory)]  # noqa: PTH100 - no objects
     arguments = command_of("from gencore.cli import main; main()", [*command, "--fired"])
-    environment = [
-        os.fsencode(f"{name}={value}")
-        for name, value in os.environ.items()
-        if name not in _LEFT_OUT
-    ]
     try:
-        agent.set_triggers([one.row for one in triggers], arguments, environment)
+        agent.set_triggers([one.row for one in triggers], arguments, _LEFT_OUT)
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise

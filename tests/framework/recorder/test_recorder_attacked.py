@@ -228,7 +228,7 @@ def spawn_interrupted():
     started, returned = [], False
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.0001)
-        agent().spawn((b"/bin/true", [b"true"], [], [], nothing), started)
+        agent().spawn(([b"/bin/true"], [], [], nothing), started)
         returned = True
         while True:
             pass
@@ -266,7 +266,7 @@ from gencore._runtime.platform_agent import agent
 hand_over = agent().hand_over
 
 def hand_over_to_nobody(request, channel, program, facts):
-    return hand_over(request, channel, (b"/nonesuch", *program[1:]), facts)
+    return hand_over(request, channel, ([b"/nonesuch"], *program[1:]), facts)
 
 agent().hand_over = hand_over_to_nobody
 pipeline.prepare()

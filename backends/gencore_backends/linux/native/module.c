@@ -240,7 +240,7 @@ static PyObject *native_hand_over(PyObject *module, PyObject *args)
 	struct order_facts facts;
 	struct step_failure failure;
 	struct snapshot snapshot;
-	struct spawn_order program = {.path = NULL};
+	struct spawn_order program = {.arguments = NULL};
 	PyObject *recorder, *result = NULL;
 	Py_ssize_t size;
 	uint64_t before;

@@ -164,7 +164,7 @@ static char **environment_without(char *const *names, char *const *added)
 	return variables;
 }
 
-static char **parse_environment(PyObject *left_out, PyObject *added)
+char **parse_environment(PyObject *left_out, PyObject *added)
 {
 	char **names = strings_of(left_out);
 	char **rows = names ? strings_of(added) : NULL;
@@ -180,8 +180,8 @@ int parse_program(PyObject *program, struct spawn_order *ret)
 	PyObject *arguments, *left_out, *added;
 
 	*ret = (struct spawn_order){.messages = -1};
-	if (!PyArg_ParseTuple(program, "yO!O!O!i", &ret->path, &PyList_Type, &arguments,
-			      &PyList_Type, &left_out, &PyList_Type, &added, &ret->input))
+	if (!PyArg_ParseTuple(program, "O!O!O!i", &PyList_Type, &arguments, &PyList_Type, &left_out,
+			      &PyList_Type, &added, &ret->input))
 		return -1;
 	ret->arguments = strings_of(arguments);
 	ret->environment = ret->arguments ? parse_environment(left_out, added) : NULL;
@@ -197,10 +197,10 @@ void release_program(struct spawn_order *order)
 const char native_spawn_doc[] = PyDoc_STR(
 "spawn($module, program, started, /)\n--\n\n"
 "Start a program that is no child of this process, and append its pidfd to a list.\n\n"
-"A program is (path, arguments, left out, added, input): bytes, lists of bytes, and a\n"
-"descriptor. Its environment is this one's without the variables of some names, and\n"
-"others behind them. It is in a session of its own, and has that descriptor as its\n"
-"standard input and no other. Raises OSError.");
+"A program is (arguments, left out, added, input): lists of bytes, and a descriptor.\n"
+"The first argument is its path. Its environment is this one's without the variables\n"
+"of some names, and others behind them. It is in a session of its own, and has that\n"
+"descriptor as its standard input and no other. Raises OSError.");
 
 PyObject *native_spawn(PyObject *module, PyObject *args)
 {

@@ -23,6 +23,12 @@ PyObject *native_open_channel(PyObject *module, PyObject *args);
 int parse_program(PyObject *program, struct spawn_order *ret);
 void release_program(struct spawn_order *order);
 
+/*
+ * This process's variables but for those of some names, and others behind them: lists of bytes,
+ * which must stay. NULL with an exception set. Free it with PyMem_Free.
+ */
+char **parse_environment(PyObject *left_out, PyObject *added);
+
 /* The strings of a list of bytes, which keeps them; NULL with an exception set. Free it with PyMem_Free. */
 char **strings_of(PyObject *list);
 

@@ -67,32 +67,35 @@ static int convert_files(const char *usage, const char *limit, const char *stati
 }
 
 /* Returns 0, or -1 with an exception set. */
-static int convert_program(PyObject *arguments, PyObject *environment, struct requester *ret)
+static int convert_program(PyObject *arguments, PyObject *left_out, struct requester *ret)
 {
-	char **argv = strings_of(arguments);
-	char **envp = argv ? strings_of(environment) : NULL;
+	PyObject *nothing = PyList_New(0);
+	char **argv = nothing ? strings_of(arguments) : NULL;
+	char **envp = argv ? parse_environment(left_out, nothing) : NULL;
 	int failed = !envp || requester_make(ret, argv, envp);
 
 	if (envp && failed)
 		PyErr_SetFromErrno(PyExc_OSError);
 	PyMem_Free(argv);
 	PyMem_Free(envp);
+	Py_XDECREF(nothing);
 	return failed ? -1 : 0;
 }
 
 const char native_set_triggers_doc[] = PyDoc_STR(
-"set_triggers($module, rows, cgroup, arguments, environment, /)\n--\n\n"
+"set_triggers($module, rows, cgroup, arguments, left_out, /)\n--\n\n"
 "Have the agent dump this process when something is the case.\n\n"
 "rows is a list of (kind, above, hold, interval, count): thousandths, bytes,\n"
 "nanoseconds or a number, nanoseconds, nanoseconds, dumps. cgroup is (usage file,\n"
-"limit file, statistics file, version), as bytes. The command, lists of bytes, is\n"
-"given the reason and the process ID as two more arguments. Raises OSError: EBUSY\n"
-"where a signal has a handler.");
+"limit file, statistics file, version), as bytes. The command, a list of bytes, is\n"
+"given the reason and the process ID as two more arguments, and this environment\n"
+"without the variables of some names. Raises OSError: EBUSY where a signal has a\n"
+"handler.");
 
 PyObject *native_set_triggers(PyObject *module, PyObject *args)
 {
 	const char *usage, *limit, *statistics;
-	PyObject *rows, *arguments, *environment;
+	PyObject *rows, *arguments, *left_out;
 	struct trigger triggers[TRIGGERS];
 	struct requester requester;
 	struct cgroup_files files;
@@ -101,14 +104,14 @@ PyObject *native_set_triggers(PyObject *module, PyObject *args)
 
 	(void)module;
 	if (!PyArg_ParseTuple(args, "O!(yyyi)O!O!", &PyList_Type, &rows, &usage, &limit, &statistics,
-			      &version, &PyList_Type, &arguments, &PyList_Type, &environment))
+			      &version, &PyList_Type, &arguments, &PyList_Type, &left_out))
 		return NULL;
 	count = convert_rows(rows, triggers);
 	if (count < 0)
 		return NULL;
 	if (convert_files(usage, limit, statistics, version, &files))
 		return PyErr_SetFromErrno(PyExc_OSError);
-	if (convert_program(arguments, environment, &requester))
+	if (convert_program(arguments, left_out, &requester))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
 	failed = agent_set_triggers(triggers, (size_t)count, &files, &requester);

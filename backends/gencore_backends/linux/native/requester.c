@@ -90,7 +90,6 @@ int requester_start(const struct requester *requester, const char *fired, const 
 {
 	char pid[24];
 	struct spawn_order order = {
-		.path = requester->arguments[0],
 		.arguments = requester->arguments,
 		.environment = requester->environment,
 		.messages = requester_messages(requester),

@@ -87,7 +87,7 @@ static int clone_execute(void *argument)
 	setsid();
 	clone_reset_signals();
 	if (!clone_set_descriptors(order->input, order->messages))
-		execve(order->path, order->arguments, order->environment);
+		execve(order->arguments[0], order->arguments, order->environment);
 	spawn->err = errno;
 	_exit(1);
 }

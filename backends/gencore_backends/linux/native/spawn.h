@@ -4,8 +4,7 @@
 #define GENCORE_SPAWN_H
 
 struct spawn_order {
-	const char *path;
-	char *const *arguments;
+	char *const *arguments; /* the first is the program's path */
 	char *const *environment;
 	int input;    /* becomes its standard input */
 	int messages; /* becomes its standard error, or -1; no other descriptor is passed on */

@@ -7,8 +7,7 @@ import attrs
 from gencore.analysis import Python
 from gencore.analysis.answers.retained import of_heap
 from gencore.analysis.graph.reachability import heap_of
-from gencore.analysis.heap.census import Counting, take_census
-from gencore.analysis.heap.heap_search import HeapSearch
+from gencore.analysis.heap.census import find_counted, take_census
 from gencore.analysis.interpreter.completeness import why_incomplete
 from gencore.corefile import CoreFile
 
@@ -28,10 +27,7 @@ def answer(
     if not retained or why_incomplete(python, core):
         census = take_census(python, top=int(top))
     else:
-        search = HeapSearch(python)
-        counting = Counting(search, int(top))
-        objects = search.together(counting.found())
-        census = counting.census()
+        census, objects = find_counted(python, top=int(top))
         if census.incomplete is None:
             shows = wanted == "locals"
             holders = of_heap(heap_of(python, objects), int(top), shows_values=shows)

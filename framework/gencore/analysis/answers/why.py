@@ -182,13 +182,9 @@ class _Reading:
 
     @cached_property
     def _objects(self) -> "tuple[Census, HeapObjects]":
-        from gencore.analysis.heap.census import Counting  # numpy may be missing
-        from gencore.analysis.heap.heap_search import HeapSearch
+        from gencore.analysis.heap.census import find_counted  # numpy may be missing
 
-        search = HeapSearch(self._python)
-        counting = Counting(search, _TOP)
-        objects = search.together(counting.found())
-        return counting.census(), objects
+        return find_counted(self._python, top=_TOP)
 
     def heap(self) -> dict[str, Any]:
         census = attrs.asdict(self._objects[0])

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gencore.analysis.heap.arenas import count_zeroed_pools
-from gencore.analysis.heap.heap_objects import Found
+from gencore.analysis.heap.heap_objects import Found, HeapObjects, of_each_type
 from gencore.analysis.heap.heap_search import Allocator, HeapSearch, Outside
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
 from gencore.analysis.heap.sizes import Sizes
@@ -23,7 +23,14 @@ from gencore.analysis.heap.type_objects import TypeTable
 from gencore.analysis.interpreter.python import Python
 from gencore.analysis.interpreter.words import Addresses, Run, Things
 
-__all__ = ["Census", "Counting", "LargestObject", "MemoryUse", "TypeCount", "take_census"]
+__all__ = [
+    "Census",
+    "LargestObject",
+    "MemoryUse",
+    "TypeCount",
+    "find_counted",
+    "take_census",
+]
 
 Numbers = NDArray[np.int64]
 
@@ -102,12 +109,20 @@ class Census:
 
 def take_census(python: Python, *, top: int = 10) -> Census:
     """Count the objects of a dumped Python, and name the *top* largest ones."""
-    counting = Counting(HeapSearch(python), top)
+    counting = _Counting(HeapSearch(python), top)
     deque(counting.found(), maxlen=0)
     return counting.census()
 
 
-class Counting:
+def find_counted(python: Python, *, top: int) -> tuple[Census, HeapObjects]:
+    """Count the same, and return each object too."""
+    search = HeapSearch(python)
+    counting = _Counting(search, top)
+    objects = search.together(counting.found())
+    return counting.census(), objects
+
+
+class _Counting:
     """Counts the objects of a search while they are found."""
 
     def __init__(self, search: HeapSearch, top: int) -> None:
@@ -190,10 +205,7 @@ class _Tally:
     def _add_varying(self, things: Things, rows: Numbers) -> Numbers:
         """Add the sizes of objects that are not the same for all of a type; return them."""
         found = np.empty(len(rows), np.int64)
-        order = np.argsort(rows.astype(np.uint16), kind="stable")
-        borders = np.flatnonzero(np.diff(rows[order])) + 1
-        for chosen in np.split(order, borders) if len(order) else ():
-            row = int(rows[chosen[0]])
+        for row, chosen in of_each_type(rows, len(self._types)):
             sizes = found[chosen] = self._sizes.of(row, things.chosen(chosen))
             self._bytes[row] += int(sizes.sum())
             if sizes.max() > self._least_of_largest():

@@ -1,9 +1,11 @@
 """The files that stop threads, and native programs built from them."""
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -73,7 +75,21 @@ def cgroup():
         (made / "cgroup.procs").write_text(str(pid))
 
     yield move
-    for pid in (made / "cgroup.procs").read_text().split():
-        with contextlib.suppress(ProcessLookupError):
-            (top / "cgroup.procs").write_text(pid)
-    made.rmdir()
+    end_by = time.monotonic() + 60
+    while not _is_removed(made):  # processes of a dump are ending
+        assert time.monotonic() < end_by
+        for pid in (made / "cgroup.procs").read_text().split():
+            with contextlib.suppress(ProcessLookupError):
+                (top / "cgroup.procs").write_text(pid)
+        time.sleep(0.01)
+
+
+def _is_removed(cgroup):
+    """Remove it, unless processes are in it, of which one that ends is not listed any more."""
+    try:
+        cgroup.rmdir()
+    except OSError as error:
+        if error.errno != errno.EBUSY:
+            raise
+        return False
+    return True

@@ -64,8 +64,9 @@ class Agent(Protocol):
     take_packets: Callable[[int], list[tuple[bytes, tuple[int, ...]]]]
     """Return what has arrived at a local socket, with the descriptors of each packet; the last one
     is empty once the other end is closed. Waits for nothing, not even the GIL. Raises OSError."""
-    close: Callable[[int], None]
-    """Close a local socket, without waiting for anything, not even the GIL."""
+    close_last: Callable[[list[int]], None]
+    """Close the last local socket of the list and remove it from there, in one step; waits for
+    nothing, not even the GIL."""
     let_go: Callable[[int, int], None]
     """Close the socket to a program so started, and its pidfd; reap it if it is a child."""
     collapse_memory: "Callable[[float | None], HugePages]"

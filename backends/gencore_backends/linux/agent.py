@@ -28,7 +28,7 @@ __all__ = [
     "ask_for_dump",
     "beat",
     "call_after_fork_in_parent",
-    "close",
+    "close_last",
     "collapse_memory",
     "collapse_memory_of",
     "disarm",
@@ -56,7 +56,7 @@ let_go = _native.let_go
 ask_for_dump = _native.ask_for_dump
 beat = _native.beat
 call_after_fork_in_parent = _native.call_after_fork_in_parent
-close = _native.close
+close_last = _native.close_last
 new_beat = _native.new_beat
 suspend_beat = _native.suspend_beat
 

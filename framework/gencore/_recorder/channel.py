@@ -42,9 +42,15 @@ class Message:
 class Channel:
     """One end."""
 
-    def __init__(self, fd: int) -> None:
-        """Own the descriptor of a local socket."""
-        self._socket = _socket.socket(fileno=fd)
+    def __init__(self, fd: int = -1) -> None:
+        """Own the descriptor of a local socket, now or with `own`."""
+        self._socket = _socket.socket.__new__(_socket.socket)
+        if fd >= 0:
+            self.own(fd)
+
+    def own(self, fd: int) -> None:
+        """Own that descriptor. One step: it never belongs to a socket that nobody has."""
+        self._socket.__init__(fileno=fd)  # type: ignore[misc]  # of an object that is closed
 
     def fileno(self) -> int:
         """Return its descriptor, -1 once it is closed."""

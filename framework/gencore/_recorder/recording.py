@@ -138,8 +138,8 @@ class Recording:
     """When the recorder is killed, by `time.monotonic`."""
     _cancelling: bool = attrs.field(default=False, init=False)
     _killed: bool = attrs.field(default=False, init=False)
-    begun: bool = attrs.field(default=False, init=False)
-    """Whether it ends by itself."""
+    _taken: Latch = attrs.field(factory=Latch, init=False)
+    """Open once it is known who ends it: the thread that follows it, or who gives it up."""
 
     @property
     def pause(self) -> Pause:
@@ -161,12 +161,15 @@ class Recording:
         )
         if self.timeout is not None:
             self._end_by = time.monotonic() + self.timeout + _GRACE
-        self.begun = True
         try:
             OsThread(self._follow, "gencore-dump")
         except NoThread:
             self._follow()
         return handle
+
+    def give_up(self) -> bool:
+        """Let nobody follow it. Return False if it is followed already, and ends by itself."""
+        return self._taken.open()
 
     def stop(self, reason: Exception) -> bool:
         """Ask the recorder to cancel. Return False if it says that it is too late for that."""
@@ -183,6 +186,8 @@ class Recording:
             self.recorder.channel.send("cancel")
 
     def _follow(self) -> None:
+        if not self._taken.open():
+            return
         self._thread = get_ident()
         report: Report | None = None
         error: BaseException | None = None

@@ -85,18 +85,16 @@ class _Recorder:
         self.name, self.id = str(job["name"]), str(job["id"])
         self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
         self._pidfd: list[int] = []
+        self._channel = Channel()
         stay.in_child(self.close)
         with _no_recorder_if_refused():
             agent().open_channel(encode("job", job), self._ends)
+        self._channel.own(self._ends[0])
         self._limit = plan.settings.request.timeout or _READY_LIMIT
 
     @property
     def _program(self) -> Program:
         return command_of(_PROGRAM), LEFT_OUT, _MALLOC, self._ends[1]
-
-    @cached_property
-    def _channel(self) -> Channel:
-        return Channel(self._ends[0])
 
     @cached_property
     def process(self) -> RecorderProcess:
@@ -122,17 +120,18 @@ class _Recorder:
         """Let go of it. In a forked child too, whose it is not."""
         if self._ends:
             self._close_its_end()
-            process = self.process
+            if self._channel.fileno() < 0:
+                agent().close_last(self._ends)
             self._ends.clear()  # first, as a handler of a signal may raise: never closed twice
-            process.let_go()
+            self.process.let_go()
 
     def _close_its_end(self) -> None:
         while len(self._ends) > 1:
-            agent().close(self._ends.pop())
+            agent().close_last(self._ends)
 
     def __del__(self) -> None:
         """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""
-        if "_pidfd" in vars(self):
+        if "_channel" in vars(self):
             self.close()
 
     def expect(self, kind: str) -> Any:
@@ -228,11 +227,10 @@ def start_by_recorder(plan: Plan, *, huge_pages: HugePages | None = None) -> Dum
         )
         return recording.start()
     except BaseException:  # Ctrl-C too
-        if recording is not None and recording.begun:
-            recording.stop(CancelledError())
+        if recording is None or recording.give_up():
+            _undo(recorder, capture, stay)
         else:
-            _undo(recorder, capture)
-            stay.end()
+            recording.stop(CancelledError())
         raise
 
 
@@ -242,11 +240,14 @@ def _listeners_here(settings: Settings) -> list[Listener]:
     return [*listeners, *filter(None, [settings.on_event])]
 
 
-def _undo(recorder: _Recorder | None, capture: Capture | None) -> None:
-    if capture is not None:
-        capture.close()
-    if recorder is not None:
-        recorder.give_up()
+def _undo(recorder: _Recorder | None, capture: Capture | None, stay: Stay) -> None:
+    try:
+        if capture is not None:
+            capture.close()
+        if recorder is not None:
+            recorder.give_up()
+    finally:  # whatever a second Ctrl-C leaves behind: exit would wait for it
+        stay.end()
 
 
 def check_by_recorder(settings: Settings) -> Plan:
@@ -263,10 +264,9 @@ def check_by_recorder(settings: Settings) -> Plan:
         checked = attrs.evolve(plan, backend=recorder.expect("checked"))
         recorder.close()
     except BaseException:  # Ctrl-C too
-        _undo(recorder, None)
+        _undo(recorder, None, stay)
         raise
-    finally:
-        stay.end()
+    stay.end()
     return checked
 
 

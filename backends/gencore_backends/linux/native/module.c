@@ -544,7 +544,7 @@ static PyMethodDef methods[] = {
 	{"hand_over", native_hand_over, METH_VARARGS, hand_over_doc},
 	{"take_packets", native_take_packets, METH_O, native_take_packets_doc},
 	{"end_clone", native_end_clone, METH_VARARGS, native_end_clone_doc},
-	{"close", native_close, METH_O, native_close_doc},
+	{"close_last", native_close_last, METH_VARARGS, native_close_last_doc},
 	{"let_go", native_let_go, METH_VARARGS, native_let_go_doc},
 	{"read_message", native_read_message, METH_O, read_message_doc},
 	{"dumpable", native_dumpable, METH_NOARGS, dumpable_doc},

@@ -155,16 +155,28 @@ static bool is_child(int pidfd)
 	return !waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG | WNOWAIT);
 }
 
-const char native_close_doc[] = PyDoc_STR(
-"close($module, descriptor, /)\n--\n\n"
-"Close a local socket. The GIL is kept, which os.close() gives up.");
+const char native_close_last_doc[] = PyDoc_STR(
+"close_last($module, descriptors, /)\n--\n\n"
+"Close the last local socket of a list, and remove it from there.\n\n"
+"In one step, between whose halves no signal's handler runs. The GIL is kept, which\n"
+"os.close() gives up.");
 
-PyObject *native_close(PyObject *module, PyObject *descriptor)
+PyObject *native_close_last(PyObject *module, PyObject *args)
 {
-	long fd = PyLong_AsLong(descriptor);
+	PyObject *list;
+	Py_ssize_t last;
+	long fd;
 
 	(void)module;
-	if (fd == -1 && PyErr_Occurred())
+	if (!PyArg_ParseTuple(args, "O!", &PyList_Type, &list))
+		return NULL;
+	last = PyList_Size(list) - 1;
+	if (last < 0) {
+		PyErr_SetString(PyExc_IndexError, "no descriptor is left");
+		return NULL;
+	}
+	fd = PyLong_AsLong(PyList_GetItem(list, last));
+	if ((fd == -1 && PyErr_Occurred()) || PyList_SetSlice(list, last, last + 1, NULL))
 		return NULL;
 	close((int)fd);
 	Py_RETURN_NONE;

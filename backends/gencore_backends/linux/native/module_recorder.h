@@ -14,9 +14,9 @@ extern const char native_end_clone_doc[];
 
 PyObject *native_end_clone(PyObject *module, PyObject *args);
 
-extern const char native_close_doc[];
+extern const char native_close_last_doc[];
 
-PyObject *native_close(PyObject *module, PyObject *descriptor);
+PyObject *native_close_last(PyObject *module, PyObject *args);
 
 extern const char native_let_go_doc[];
 

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import attrs
 
+from gencore._runtime.application_errors import reraise_if_from_handler
+
 __all__ = ["Channel", "Message", "decode", "encode"]
 
 _LONGEST_PACKET: Final = 32 << 10
@@ -135,5 +137,6 @@ def decode(packet: bytes, descriptors: Sequence[int]) -> Message | None:
     try:
         kind, value = pickle.loads(packet)  # noqa: S301 - see above
     except Exception as error:
+        reraise_if_from_handler(error)
         raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG)) from error
     return Message(kind, value, tuple(descriptors))

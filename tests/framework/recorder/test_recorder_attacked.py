@@ -277,6 +277,41 @@ say(report.result, report.failed[0].reason, children())
     assert reason == "no process can be started: No such file or directory"
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_recorder_whose_pidfd_finds_no_room_is_followed_all_the_same(answer_of, killed):
+    """The kernel leaves it out of the clone's packet then; a recorder's end ends its channel."""
+    result, pidfd, reasons, left = answer_of(f"""
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+start_thread, clones = recording.OsThread, []
+
+def start_without_room(*arguments):
+    clones.extend(children())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        while True:
+            os.dup(0)
+    except OSError:
+        return start_thread(*arguments)
+
+recording.OsThread = start_without_room
+pipeline.prepare()
+dump = pipeline.start()
+recorder = dump._stop.recorder
+while not recorder.is_started and not dump.done():
+    time.sleep(0.001)
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+if {killed}:
+    os.kill(clones[0], signal.SIGSTOP)  # or nobody would know what it has started
+    (started,) = children(clones[0])
+    os.kill(started, signal.SIGKILL)
+report = dump.result()
+say(report.result, recorder.pidfd, [part.reason for part in report.failed], children())
+""")
+    assert (pidfd, left) == (-1, [])
+    assert result == ("failed" if killed else "complete")
+    assert [reason for reason in reasons if "recorder ended" not in reason] == []
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_a_program_that_cannot_be_executed_leaves_no_zombie_to_a_subreaper(answer_of, prepared):
     """Who tried to start it reaps it: here the application itself, or a clone."""
@@ -293,6 +328,25 @@ say(next(filter(None, reasons)), children())
 """)
     assert raised == "no process can be started: No such file or directory"
     assert left == []
+
+
+def test_a_clone_that_stands_still_before_its_recorder_is_given_up(answer_of):
+    """Neither the dump nor the program's exit waits for it for ever."""
+    result, reason, left = answer_of("""
+recording._PATIENCE = 0.1
+pipeline.prepare()
+start_thread = recording.OsThread
+
+def stop_the_clone(*arguments):
+    os.kill(children()[0], signal.SIGSTOP)
+    return start_thread(*arguments)
+
+recording.OsThread = stop_the_clone
+report = pipeline.run()
+say(report.result, report.failed[0].reason, children())
+""")
+    assert (result, left) == ("failed", [])
+    assert "not ready in time" in reason
 
 
 @pytest.mark.parametrize("prepared", [False, True])

@@ -349,6 +349,42 @@ say(report.result, report.failed[0].reason, children())
     assert "not ready in time" in reason
 
 
+def test_an_environment_that_another_thread_changes_can_be_described(answer_of):
+    """What is removed between two looks at it costs no dump."""
+    assert answer_of("""
+names = type(os.environ).__iter__
+
+def names_and_one_that_is_gone(environ):
+    yield from (*names(environ), "GONE")
+
+type(os.environ).__iter__ = names_and_one_that_is_gone
+report = pipeline.run()
+say(report.result, report.recorder)
+""") == ["complete", "process"]
+
+
+def test_a_thread_that_does_not_say_its_name_costs_no_dump(answer_of):
+    """Its class is the application's: it may raise, and return what JSON does not know."""
+    assert answer_of("""
+import threading
+
+class Nameless(threading.Thread):
+    @property
+    def name(self):
+        raise RuntimeError("no name")
+
+    daemon = property(lambda self: self)
+
+end = threading.Event()
+thread = threading.Thread(target=end.wait, daemon=True)
+thread.start()
+thread.__class__ = Nameless
+report = pipeline.run()
+end.set()
+say(report.result, report.recorder)
+""") == ["complete", "process"]
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared):
     """Ctrl-C before anybody follows it: no process and no descriptor is left, and no file."""

@@ -385,6 +385,53 @@ say(report.result, report.recorder)
 """) == ["complete", "process"]
 
 
+def test_a_process_whose_next_child_begins_a_pid_namespace_is_not_cloned(answer_of):
+    """The clone's end would keep the application from ever starting a process."""
+    said = answer_of("""
+CLONE_NEWPID, CLONE_NEWUSER = 0x20000000, 0x10000000
+pipeline.prepare()
+if ctypes.CDLL(None).unshare(CLONE_NEWPID if os.geteuid() == 0 else CLONE_NEWPID | CLONE_NEWUSER):
+    say("not permitted")
+    sys.exit()
+try:
+    pipeline.run()
+    refused = False
+except gencore.Refused:
+    refused = True
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    say(refused)
+else:
+    os._exit(0)
+""")
+    if said == ["not permitted"]:
+        pytest.skip("no PID namespaces here")
+    assert said == [True]
+
+
+def test_a_prepared_pipeline_has_looked_for_the_stacks_already(answer_of):
+    """It needs no descriptors for that later, and says what a process without them lacks."""
+    error, remedy = answer_of("""
+pipeline.prepare()
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+kept = []
+try:
+    while True:
+        kept.append(os.dup(0))
+except OSError:
+    for number in kept[-3:]:
+        os.close(number)
+try:
+    pipeline.run()
+except BaseException as raised:
+    say(type(raised).__name__, getattr(raised, "remedy", None))
+""")
+    assert error == "CoreFailed"
+    assert "ulimit -n" in remedy
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared):
     """Ctrl-C before anybody follows it: no process and no descriptor is left, and no file."""

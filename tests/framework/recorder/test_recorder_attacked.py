@@ -432,6 +432,30 @@ except BaseException as raised:
     assert "ulimit -n" in remedy
 
 
+def test_a_recorder_that_may_open_no_pidfd_makes_the_dump(answer_of):
+    """A container's seccomp filter may refuse what is newer than itself: to the recorder, too."""
+    said = answer_of("""
+import struct
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PIDFD_OPEN = 38, 22, 2, 434
+LOAD_NUMBER, JUMP_IF_EQUAL, RETURN, EPERM, ALLOW = 0x20, 0x15, 6, 0x50001, 0x7fff0000
+rows = (LOAD_NUMBER, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, PIDFD_OPEN), (RETURN, 0, 0, EPERM)
+code = b"".join(struct.pack("=HBBI", *row) for row in (*rows, (RETURN, 0, 0, ALLOW)))
+rules = ctypes.create_string_buffer(code)
+filters = struct.pack("=HxxxxxxQ", len(code) // 8, ctypes.addressof(rules))
+prctl = ctypes.CDLL(None).prctl
+if prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filters):
+    say("no seccomp")
+    sys.exit()
+reports = [pipeline.run()]
+pipeline.prepare()
+reports.append(pipeline.run())
+say(*((report.result, report.recorder) for report in reports))
+""")
+    if said == ["no seccomp"]:
+        pytest.skip("no seccomp here")
+    assert said == [["complete", "process"]] * 2
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared):
     """Ctrl-C before anybody follows it: no process and no descriptor is left, and no file."""

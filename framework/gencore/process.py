@@ -5,10 +5,11 @@ import sys
 import threading
 from collections.abc import Mapping
 from types import FrameType
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 import attrs
 
+from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.os_thread import get_ident, get_native_id
 
 __all__ = [
@@ -25,6 +26,7 @@ MAX_FRAMES: Final = 500
 """Frames recorded per thread, innermost first; bounds the pause under runaway recursion."""
 _IMPORTED_BY: Final = (get_ident(), get_native_id())
 """Usually the main thread."""
+_Fact = TypeVar("_Fact")
 _MIXES_INTERPRETERS: Final = (3, 12) <= sys.version_info < (3, 14)
 
 
@@ -132,12 +134,22 @@ def _thread(thread: threading.Thread | None, ident: int, top: FrameType) -> Pyth
     frames, truncated = _walk(top)
     return PythonThread(
         ident=ident,
-        native_id=thread.native_id if thread else None,
-        name=thread.name if thread else None,
-        daemon=thread.daemon if thread else None,
+        native_id=_asked(thread, "native_id", int),
+        name=_asked(thread, "name", str),
+        daemon=_asked(thread, "daemon", bool),
         frames=frames,
         truncated=truncated,
     )
+
+
+def _asked(thread: threading.Thread | None, name: str, kind: type[_Fact]) -> _Fact | None:
+    """Return a fact of a thread, whose class may be the application's, and answer anything."""
+    try:
+        found = getattr(thread, name, None)
+    except Exception as error:
+        reraise_if_from_handler(error)
+        return None
+    return found if isinstance(found, kind) else None
 
 
 def _walk(frame: FrameType | None) -> tuple[tuple[PythonFrame, ...], bool]:

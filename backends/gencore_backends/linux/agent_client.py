@@ -20,7 +20,7 @@ from gencore import DumpRequest, TargetUnavailable
 from gencore.target import Target
 from gencore_backends.linux import _native
 from gencore_backends.linux.agent_directories import directories_of
-from gencore_backends.linux.preflight import UNKNOWN_PYTHON
+from gencore_backends.linux.own_clone import UNKNOWN_PYTHON
 from gencore_backends.linux.proc import read_status
 from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
 

@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gencore import DumpRequest, ThreadRecord
+from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux import _native
-from gencore_backends.linux.own_clone import hand_over_this_process
+from gencore_backends.linux.own_clone import UNKNOWN_PYTHON, WITH_HEAP, hand_over_this_process
 from gencore_backends.linux.process_access import THIS_PROCESS
 from gencore_backends.linux.snapshot import take_clone, thread_records
 
@@ -18,24 +19,47 @@ if TYPE_CHECKING:
 
 __all__ = ["Capture", "why_not_recorded"]
 
+_NAMESPACES: Final = "/proc/thread-self/ns"
 _FACTS: Final = 16 << 20
 """Bytes: more than a thousand threads, each with a deep Python stack, are told of in a file in
 memory, for which the limit holds too."""
 
 
-def why_not_recorded(_: DumpRequest) -> str | None:
+def why_not_recorded(request: DumpRequest) -> str | None:
     """Return why another process could not make the dump, or would not see what is refused."""
-    if _native.dumpable() != 1:
-        return "the kernel considers this process not dumpable (prctl(2)): no other may look at it"
-    if (os.geteuid(), os.getegid()) != (os.getuid(), os.getgid()):
-        return "this process runs with another user's rights than its own (set-user-ID)"
+    if (reason := _why_no_access()) is not None:
+        return reason
     if _native.userfaultfd_reports_forks():
         return "a userfaultfd of this process reports forks to it"
     if -1 < resource.getrlimit(resource.RLIMIT_FSIZE)[0] < _FACTS:
         return (
             "its limit on the size of files (ulimit -f) leaves no room for what a recorder is told"
         )
+    if request.content not in WITH_HEAP and not _native.find_python():
+        return UNKNOWN_PYTHON
+    if _begins_pid_namespace():
+        return "its next child would be the first process of a PID namespace (unshare(2))"
     return None
+
+
+def _why_no_access() -> str | None:
+    if _native.dumpable() != 1:
+        return "the kernel considers this process not dumpable (prctl(2)): no other may look at it"
+    if (os.geteuid(), os.getegid()) != (os.getuid(), os.getgid()):
+        return "this process runs with another user's rights than its own (set-user-ID)"
+    return None
+
+
+def _begins_pid_namespace() -> bool:
+    """Return whether the end of this thread's next child forbids it any other one."""
+    listed = False
+    try:
+        listed = "pid_for_children" in os.listdir(_NAMESPACES)
+        os.readlink(f"{_NAMESPACES}/pid_for_children")
+    except FileNotFoundError as error:  # the name of the namespace, as it has no process yet
+        reraise_if_from_handler(error)
+        return listed
+    return False
 
 
 class Capture:

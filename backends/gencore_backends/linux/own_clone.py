@@ -12,9 +12,18 @@ from gencore_backends.linux.snapshot import STOP_TIMEOUT_MS
 if TYPE_CHECKING:
     from gencore.arming import Program
 
-__all__ = ["CONTENTS", "clone_this_process", "hand_over_this_process"]
+__all__ = [
+    "CONTENTS",
+    "UNKNOWN_PYTHON",
+    "WITH_HEAP",
+    "clone_this_process",
+    "hand_over_this_process",
+]
 
-CONTENTS: Final = {"full", "private", "stacks", "triage"}
+WITH_HEAP: Final = {"full", "private"}
+"""Contents that include the heap; the others have stacks, and what readers of stacks need."""
+CONTENTS: Final = {*WITH_HEAP, "stacks", "triage"}
+UNKNOWN_PYTHON: Final = "this Python keeps its stacks differently from those that gencore knows"
 
 
 def clone_this_process(

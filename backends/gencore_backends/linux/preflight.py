@@ -11,13 +11,11 @@ from gencore import DumpRequest, Reason, Verdict
 from gencore_backends.linux import _native
 from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.dumpable import undumpable_reasons
+from gencore_backends.linux.own_clone import UNKNOWN_PYTHON, WITH_HEAP
 from gencore_backends.linux.proc import core_size, stacks_size
 
 __all__ = ["core_size_of", "probe_elf", "probe_kernel_core"]
 
-_WITH_HEAP: Final = {"full", "private"}
-"""Contents that include the heap; the others have stacks, and what readers of stacks need."""
-UNKNOWN_PYTHON: Final = "this Python keeps its stacks differently from those that gencore knows"
 _MIB: Final = 1 << 20
 _MINIMUM_KERNEL: Final = (5, 4)  # waitid(P_PIDFD)
 
@@ -56,7 +54,7 @@ def _core_size_of_handed(request: DumpRequest) -> int | None:
 def core_size_of(request: DumpRequest) -> int:
     """Estimate from above the bytes of a core, as the target is now. Raises OSError."""
     target = request.target
-    if request.content in _WITH_HEAP:
+    if request.content in WITH_HEAP:
         return core_size(target, with_files=request.content == "full")
     return min(core_size(target, with_files=False), stacks_size(target))
 
@@ -129,7 +127,7 @@ def _limit_reasons(name: str, limit: int, need: int, which: str = "hard") -> lis
 
 
 def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Reason]:
-    if request.content in contents and (request.content in _WITH_HEAP or _native.find_python()):
+    if request.content in contents and (request.content in WITH_HEAP or _native.find_python()):
         return []
     why = f": {UNKNOWN_PYTHON}" if request.content in contents else ""
     return [Reason(f"content={request.content!r} is unsupported{why}", "pass content='private'")]

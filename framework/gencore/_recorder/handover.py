@@ -14,7 +14,7 @@ from gencore._runtime.os_thread import wait_for_descriptors
 from gencore.errors import TargetUnavailable
 from gencore.request import DumpRequest
 
-__all__ = ["TargetHandover", "wish_of"]
+__all__ = ["TargetHandover", "lifeline_of", "wish_of"]
 
 _WISHED: Final = ("threads", "content", "with_dontdump", "allow_undumpable", "sources")
 
@@ -22,6 +22,19 @@ _WISHED: Final = ("threads", "content", "with_dontdump", "allow_undumpable", "so
 def wish_of(request: DumpRequest) -> dict[str, Any]:
     """Return what the target must know of a request; arguments of another `DumpRequest`."""
     return {name: getattr(request, name) for name in _WISHED}
+
+
+def lifeline_of(pid: int) -> dict[int, int]:
+    """Return what to wait for, to see a process end: nothing where a filter refuses pidfd_open(2).
+
+    Raises `ProcessLookupError` if it has ended.
+    """
+    try:
+        return {os.pidfd_open(pid): select.POLLIN}
+    except ProcessLookupError:
+        raise
+    except OSError:
+        return {}
 
 
 @attrs.frozen(kw_only=True)
@@ -60,11 +73,12 @@ class TargetHandover:
         """
         arrived = {self.channel.fileno(): select.POLLIN}
         with suppress(ProcessLookupError):
-            target = os.pidfd_open(self.pid)
+            lifeline = lifeline_of(self.pid)
             try:
-                wait_for_descriptors({**arrived, target: select.POLLIN}, None)
+                wait_for_descriptors({**arrived, **lifeline}, None)
             finally:
-                os.close(target)
+                for pidfd in lifeline:
+                    os.close(pidfd)
         return self.channel.receive() if wait_for_descriptors(arrived, 0) else None
 
     def _gone(self) -> TargetUnavailable:

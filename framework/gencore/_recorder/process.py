@@ -16,7 +16,7 @@ import attrs
 from gencore._pipeline.dump import Dump
 from gencore._pipeline.pipeline import Pipeline
 from gencore._recorder.channel import Channel
-from gencore._recorder.handover import TargetHandover
+from gencore._recorder.handover import TargetHandover, lifeline_of
 from gencore._recorder.job import NoRecorder, options_of
 from gencore._runtime.foreign_errors import text_of, type_name
 from gencore._runtime.os_thread import wait_for_descriptors
@@ -60,8 +60,8 @@ def main() -> None:
 def _deliver(channel: Channel, target: int, kind: str, value: object) -> None:
     """Send the last message, however long the target leaves those before it unread."""
     with suppress(OSError):  # it has ended
-        pidfd = os.pidfd_open(target)
-        while not wait_for_descriptors({pidfd: select.POLLIN}, 0):
+        lifeline = lifeline_of(target)
+        while not wait_for_descriptors(lifeline, 0):
             with suppress(BlockingIOError):
                 channel.send(kind, value)
                 return

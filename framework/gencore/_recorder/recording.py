@@ -28,12 +28,17 @@ from gencore.report import Failed, Pause, Progress, Report
 __all__ = ["RecorderProcess", "Recording", "foreign_error"]
 
 _DIED: Final = "the recorder ended before the dump was complete: it was killed, or out of memory"
+_NOT_READY: Final = (
+    "the recorder was not ready in time: it, or the clone that starts it, stands still"
+)
 _NOT_STARTED: Final = "the clone ended before it had started the recorder: it was killed"
 _ANSWER_LIMIT: Final = 5.0
 """Seconds for a recorder to answer that it cancels a dump."""
 _GRACE: Final = 30.0
 """Seconds for a recorder to end a dump that is to be ended. Its own limits for what hangs in it
 are shorter, but none holds in a process that is stopped (SIGSTOP)."""
+_PATIENCE: Final = 600.0
+"""Seconds for a recorder that a clone starts to be ready: as long as the clone waits for it."""
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at what a recorder has left of them."""
 
@@ -44,15 +49,21 @@ class RecorderProcess:
 
     channel: Channel
     pidfd: int
-    """-1 until the clone has said that it is started."""
+    """-1 until the clone has said that it is started, or if no descriptor was free for it then."""
+    is_started: bool = attrs.field(init=False)
+    """Whether the clone has said that, if it starts it."""
     _arrived: deque[tuple[bytes, tuple[int, ...]]] = attrs.field(factory=deque, init=False)
+
+    @is_started.default
+    def _has_pidfd(self) -> bool:
+        return self.pidfd >= 0
 
     def receive(self, timeout: float) -> Message | None:
         """Wait for a message, so many seconds; None if it has died. Raises `TimeoutError`."""
         try:
             message = self._next(timeout)
             if message is not None and message.kind == "started":
-                (self.pidfd,) = message.descriptors
+                self._note_start(message)
                 message = self._next(timeout)
         except TimeoutError:
             raise
@@ -60,6 +71,12 @@ class RecorderProcess:
             reraise_if_from_handler(error)
             return None
         return message
+
+    def _note_start(self, message: Message) -> None:
+        """Without its pidfd, its end shows in its channel only."""
+        self.is_started = True
+        if message.descriptors:
+            (self.pidfd,) = message.descriptors
 
     def ends_within(self, seconds: float) -> bool:
         """Wait for its end, whatever it says until then. Return whether it has ended."""
@@ -136,6 +153,8 @@ class Recording:
     _thread: int | None = attrs.field(default=None, init=False)
     _end_by: float = attrs.field(default=math.inf, init=False)
     """When the recorder is killed, by `time.monotonic`."""
+    _ready_by: float = attrs.field(default=math.inf, init=False)
+    """The same, until it is ready."""
     _cancelling: bool = attrs.field(default=False, init=False)
     _killed: bool = attrs.field(default=False, init=False)
     _taken: Latch = attrs.field(factory=Latch, init=False)
@@ -161,6 +180,8 @@ class Recording:
         )
         if self.timeout is not None:
             self._end_by = time.monotonic() + self.timeout + _GRACE
+        if not self.recorder.is_started:
+            self._ready_by = time.monotonic() + _PATIENCE
         try:
             OsThread(self._follow, "gencore-dump")
         except NoThread:
@@ -223,18 +244,22 @@ class Recording:
             except TimeoutError:
                 if self._killed:  # in vain: the service may have changed its user
                     return
-                if time.monotonic() >= self._end_by:
+                if time.monotonic() >= min(self._end_by, self._ready_by):
                     self._killed = True
                     self.recorder.kill()
                 continue
             if message is None:
                 return
+            if message.kind == "ready":
+                self._ready_by = math.inf
             yield message
 
     def _why_no_report(self) -> BaseException:
         if not self._killed:
-            return GencoreError(_NOT_STARTED if self.recorder.pidfd < 0 else _DIED)
-        return CancelledError() if self._cancelling else TimedOut(self.timeout or 0)
+            return GencoreError(_DIED if self.recorder.is_started else _NOT_STARTED)
+        if self._cancelling:
+            return CancelledError()
+        return GencoreError(_NOT_READY) if self.timeout is None else TimedOut(self.timeout)
 
     def _failed(self, error: BaseException) -> tuple[Report | None, BaseException | None]:
         """Return the report of a dump that the recorder could not make."""

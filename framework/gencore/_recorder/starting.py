@@ -282,7 +282,14 @@ def _job(plan: Plan, *, check: bool) -> dict[str, object]:
         "name": "check" if check else dump_name(plan.settings.name, created_at, own_id),
         "created_at": created_at,
         "trace": trace_ids(),
-        "environ": dict(os.environ),
+        "environ": _environment(),
+    }
+
+
+def _environment() -> dict[str, str]:
+    """Return what is in `os.environ`, from which another thread may be removing something."""
+    return {
+        name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None
     }
 
 

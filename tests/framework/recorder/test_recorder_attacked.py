@@ -277,6 +277,185 @@ say(report.result, report.failed[0].reason, children())
     assert reason == "no process can be started: No such file or directory"
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_recorder_whose_pidfd_finds_no_room_is_followed_all_the_same(answer_of, killed):
+    """The kernel leaves it out of the clone's packet then; a recorder's end ends its channel."""
+    result, pidfd, reasons, left = answer_of(f"""
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+start_thread, clones = recording.OsThread, []
+
+def start_without_room(*arguments):
+    clones.extend(children())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
+    try:
+        while True:
+            os.dup(0)
+    except OSError:
+        return start_thread(*arguments)
+
+recording.OsThread = start_without_room
+pipeline.prepare()
+dump = pipeline.start()
+recorder = dump._stop.recorder
+while not recorder.is_started and not dump.done():
+    time.sleep(0.001)
+resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+if {killed}:
+    os.kill(clones[0], signal.SIGSTOP)  # or nobody would know what it has started
+    (started,) = children(clones[0])
+    os.kill(started, signal.SIGKILL)
+report = dump.result()
+say(report.result, recorder.pidfd, [part.reason for part in report.failed], children())
+""")
+    assert (pidfd, left) == (-1, [])
+    assert result == ("failed" if killed else "complete")
+    assert [reason for reason in reasons if "recorder ended" not in reason] == []
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+def test_a_program_that_cannot_be_executed_leaves_no_zombie_to_a_subreaper(answer_of, prepared):
+    """Who tried to start it reaps it: here the application itself, or a clone."""
+    raised, left = answer_of(f"""
+from gencore._runtime.platform_agent import agent
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+if {prepared}:
+    pipeline.prepare()
+starting.command_of = lambda _: [b"/nonesuch"]
+report = pipeline.run()
+reasons = [report.recorder_reason, *(part.reason for part in report.failed)]
+say(next(filter(None, reasons)), children())
+""")
+    assert raised == "no process can be started: No such file or directory"
+    assert left == []
+
+
+def test_a_clone_that_stands_still_before_its_recorder_is_given_up(answer_of):
+    """Neither the dump nor the program's exit waits for it for ever."""
+    result, reason, left = answer_of("""
+recording._PATIENCE = 0.1
+pipeline.prepare()
+start_thread = recording.OsThread
+
+def stop_the_clone(*arguments):
+    os.kill(children()[0], signal.SIGSTOP)
+    return start_thread(*arguments)
+
+recording.OsThread = stop_the_clone
+report = pipeline.run()
+say(report.result, report.failed[0].reason, children())
+""")
+    assert (result, left) == ("failed", [])
+    assert "not ready in time" in reason
+
+
+def test_an_environment_that_another_thread_changes_can_be_described(answer_of):
+    """What is removed between two looks at it costs no dump."""
+    assert answer_of("""
+names = type(os.environ).__iter__
+
+def names_and_one_that_is_gone(environ):
+    yield from (*names(environ), "GONE")
+
+type(os.environ).__iter__ = names_and_one_that_is_gone
+report = pipeline.run()
+say(report.result, report.recorder)
+""") == ["complete", "process"]
+
+
+def test_a_thread_that_does_not_say_its_name_costs_no_dump(answer_of):
+    """Its class is the application's: it may raise, and return what JSON does not know."""
+    assert answer_of("""
+import threading
+
+class Nameless(threading.Thread):
+    @property
+    def name(self):
+        raise RuntimeError("no name")
+
+    daemon = property(lambda self: self)
+
+end = threading.Event()
+thread = threading.Thread(target=end.wait, daemon=True)
+thread.start()
+thread.__class__ = Nameless
+report = pipeline.run()
+end.set()
+say(report.result, report.recorder)
+""") == ["complete", "process"]
+
+
+def test_a_process_whose_next_child_begins_a_pid_namespace_is_not_cloned(answer_of):
+    """The clone's end would keep the application from ever starting a process."""
+    said = answer_of("""
+CLONE_NEWPID, CLONE_NEWUSER = 0x20000000, 0x10000000
+pipeline.prepare()
+if ctypes.CDLL(None).unshare(CLONE_NEWPID if os.geteuid() == 0 else CLONE_NEWPID | CLONE_NEWUSER):
+    say("not permitted")
+    sys.exit()
+try:
+    pipeline.run()
+    refused = False
+except gencore.Refused:
+    refused = True
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    say(refused)
+else:
+    os._exit(0)
+""")
+    if said == ["not permitted"]:
+        pytest.skip("no PID namespaces here")
+    assert said == [True]
+
+
+def test_a_prepared_pipeline_has_looked_for_the_stacks_already(answer_of):
+    """It needs no descriptors for that later, and says what a process without them lacks."""
+    error, remedy = answer_of("""
+pipeline.prepare()
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+kept = []
+try:
+    while True:
+        kept.append(os.dup(0))
+except OSError:
+    for number in kept[-3:]:
+        os.close(number)
+try:
+    pipeline.run()
+except BaseException as raised:
+    say(type(raised).__name__, getattr(raised, "remedy", None))
+""")
+    assert error == "CoreFailed"
+    assert "ulimit -n" in remedy
+
+
+def test_a_recorder_that_may_open_no_pidfd_makes_the_dump(answer_of):
+    """A container's seccomp filter may refuse what is newer than itself: to the recorder, too."""
+    said = answer_of("""
+import struct
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, PIDFD_OPEN = 38, 22, 2, 434
+LOAD_NUMBER, JUMP_IF_EQUAL, RETURN, EPERM, ALLOW = 0x20, 0x15, 6, 0x50001, 0x7fff0000
+rows = (LOAD_NUMBER, 0, 0, 0), (JUMP_IF_EQUAL, 0, 1, PIDFD_OPEN), (RETURN, 0, 0, EPERM)
+code = b"".join(struct.pack("=HBBI", *row) for row in (*rows, (RETURN, 0, 0, ALLOW)))
+rules = ctypes.create_string_buffer(code)
+filters = struct.pack("=HxxxxxxQ", len(code) // 8, ctypes.addressof(rules))
+prctl = ctypes.CDLL(None).prctl
+if prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filters):
+    say("no seccomp")
+    sys.exit()
+reports = [pipeline.run()]
+pipeline.prepare()
+reports.append(pipeline.run())
+say(*((report.result, report.recorder) for report in reports))
+""")
+    if said == ["no seccomp"]:
+        pytest.skip("no seccomp here")
+    assert said == [["complete", "process"]] * 2
+
+
 @pytest.mark.parametrize("prepared", [False, True])
 def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared):
     """Ctrl-C before anybody follows it: no process and no descriptor is left, and no file."""

@@ -272,13 +272,15 @@ static void clone_tell_started(int channel, int pidfd)
 static void clone_start_recorder(const struct image *image)
 {
 	const struct spawn_order *recorder = image->order->recorder;
-	int pidfd;
+	int pidfd, err;
 
 	if (!recorder)
 		return;
 	clone_begin(image, STEP_START_RECORDER);
 	pidfd = clone_spawn(recorder, image->cpus);
+	err = errno;
 	clone_tell_started(recorder->input, pidfd);
+	errno = err;
 	if (pidfd < 0)
 		clone_fail(image, STEP_START_RECORDER);
 	clone_watch_reader(pidfd, image->pid);

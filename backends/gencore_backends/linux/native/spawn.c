@@ -92,12 +92,16 @@ static int clone_execute(void *argument)
 	_exit(1);
 }
 
+/* One that has executed nothing is reaped, or a subreaper would get it, and nobody there knows it. */
 static void clone_start(struct spawn *spawn, char *stack)
 {
 	const int flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD;
+	int pid = clone(clone_execute, stack + STACK, flags, spawn, &spawn->pidfd);
 
-	if (clone(clone_execute, stack + STACK, flags, spawn, &spawn->pidfd) < 0)
+	if (pid < 0)
 		spawn->err = errno;
+	else if (spawn->err)
+		syscall(SYS_wait4, pid, NULL, 0, NULL);
 }
 
 /* Returns the pidfd, or -1 with errno set. */

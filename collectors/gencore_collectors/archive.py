@@ -149,6 +149,9 @@ class _CoreMember(CoreSink):
         self._bundle = bundle
         self._file = file
 
+    def room(self) -> memoryview:
+        return self._bundle.room()
+
     def write(self, chunk: memoryview) -> None:
         self._bundle.write(chunk)
 

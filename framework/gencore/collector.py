@@ -157,6 +157,13 @@ class CoreSink(ABC):
     """Of all that it was given so far, in hexadecimal, if it `hashes` that. Believed of gencore's
     own sinks only."""
 
+    def room(self) -> memoryview | None:
+        """Return where the next bytes may be put that `write` is given; None: anywhere.
+
+        So that it need not copy them. Only gencore's own sinks are asked. Default: None.
+        """
+        return None
+
     @abstractmethod
     def write(self, chunk: memoryview) -> None:
         """Take the next bytes. *chunk* is read-only, and valid only during the call."""

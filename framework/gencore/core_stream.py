@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from gencore.output import Output
@@ -40,6 +40,14 @@ class CoreStream(ABC):
         May begin while the core is still being written. Ends early if the rest is missing.
         Raises `CoreFailed` if there is no core.
         """
+
+    def put_into(self, room: Callable[[], memoryview]) -> Iterator[memoryview]:  # noqa: ARG002
+        """Yield the same chunks, each at the beginning of what *room* returns, if that is quicker.
+
+        It has room for one byte at least, and is asked for before each chunk. Default: the chunks
+        are wherever iterating puts them.
+        """
+        return iter(self)
 
     def wait(self) -> None:  # noqa: B027 - a core that is there already needs no waiting
         """Block until the core is written, and check it. Default: it is already written.

@@ -113,7 +113,15 @@ class _PipedCore(CoreStream):
     def __iter__(self) -> Iterator[memoryview]:
         """Yield the bytes as they arrive."""
         chunk = memoryview(bytearray(CHUNK_SIZE))
-        while length := self._fill(chunk[: self._size - self._read]):
+        return self.put_into(lambda: chunk)
+
+    def put_into(self, room: Callable[[], memoryview]) -> Iterator[memoryview]:
+        """Yield them where they are wanted."""
+        while self._read < self._size:
+            chunk = room()[: self._size - self._read]
+            length = self._fill(chunk)
+            if not length:
+                return
             self._read += length
             self._head += chunk[: max(0, self._head_size - len(self._head))]
             yield chunk[:length]

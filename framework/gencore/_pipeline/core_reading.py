@@ -15,7 +15,7 @@ from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Call, Steps
 from gencore.backend import Snapshot
 from gencore.collector import Collector, CoreSink, DumpInProgress
-from gencore.core_stream import CoreStream
+from gencore.core_stream import CHUNK_SIZE, CoreStream
 from gencore.errors import CoreFailed
 from gencore.report import Progress
 
@@ -97,7 +97,9 @@ class CoreReading:
     def _give(self, core: CoreStream, size: int) -> Steps[int]:
         """Give the core to every sink, and return its bytes."""
         self.progress = Progress("core", 0, size)
-        chunks = yield Call(lambda: iter(core))
+        buffer = memoryview(bytearray(CHUNK_SIZE))
+        room = self._participants.room
+        chunks = yield Call(lambda: iter(core.put_into(lambda: room() or buffer)))
         try:
             return (yield from self._give_each(chunks, size))
         finally:  # a generator may hold a file until it is told to close

@@ -102,9 +102,11 @@ class Participant:
     def call(self, function: Callable[..., T], *args: Any) -> Steps[T]:
         """Make a call of the collector's. Raises what it raises, and `TimedOut`."""
         limit = None if self.timeout is None else self.timeout - self._taken
-        error = TimedOut(self.timeout or 0, f"collector {self.name!r}")
-        if limit is not None and limit <= 0:
-            raise error
+        error = None
+        if limit is not None:  # not for nothing, at each chunk of the core
+            error = TimedOut(self.timeout or 0, f"collector {self.name!r}")
+            if limit <= 0:
+                raise error
         begin = time.monotonic()
         self._inside = True
         try:

@@ -1,6 +1,7 @@
 """All collectors of one dump: calls them, and goes on without those that fail."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from gencore._pipeline.artifact_names import ArtifactNames
@@ -51,6 +52,16 @@ class Participants:
     def core_hash(self) -> str | None:
         """That of the bytes that a sink of ours was given, if it hashes them."""
         return None if self._hashing_sink is None else self._hashing_sink.sha256
+
+    def room(self) -> memoryview | None:
+        """Return where a sink of ours wants the core's next bytes; None: anywhere.
+
+        One without memory for that fails when it is given them.
+        """
+        sinks = (one.sink for one in self._participants if one.built_in)
+        with suppress(MemoryError):
+            return next(filter(None, (sink.room() for sink in sinks if sink is not None)), None)
+        return None
 
     @property
     def _hashing_sink(self) -> CoreSink | None:

@@ -146,16 +146,31 @@ def _installed() -> Iterator[CatalogueEntry]:
 
 
 def _plugins_of(distribution: Distribution, seen: set[str]) -> list[CatalogueEntry]:
-    """List the plug-ins of a distribution, unless one of its name was *seen* before.
+    """List the plug-ins of a distribution, unless one of its name was *seen*, or comes before it.
 
-    Of two copies of one distribution on sys.path, the first is the one that an import finds.
+    Of most distributions it is read that they have none, and nothing else, not even the name.
     """
+    text = distribution.read_text("entry_points.txt") or ""
+    if not any(group in text for group in GROUPS.values()):
+        return []
     name = _field_of(distribution, "Name")
     is_foreign = name != BUILT_IN and (name or "").lower() == BUILT_IN  # hides none of ours
-    if not name or is_foreign or name.lower() in seen:
+    if not name or is_foreign or name.lower() in seen or _is_hidden(distribution, name):
         return []
     seen.add(name.lower())
     return list(_entries_of(distribution, name))
+
+
+def _is_hidden(distribution: Distribution, name: str) -> bool:
+    """Return whether another copy of it comes first on sys.path: an import finds that one."""
+    place = distribution.locate_file("")
+    for copy in distributions(name=name):
+        if copy.locate_file("") == place:
+            return False
+        other = _field_of(copy, "Name") or ""
+        if other == name or other.lower() == name.lower() != BUILT_IN:
+            return True
+    return False
 
 
 def _field_of(distribution: Distribution, field: str) -> str | None:
@@ -171,10 +186,6 @@ def _field_of(distribution: Distribution, field: str) -> str | None:
 
 
 def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntry]:
-    """Yield the plug-ins. Of most distributions the text is read, and nothing is parsed."""
-    text = distribution.read_text("entry_points.txt") or ""
-    if not any(group in text for group in GROUPS.values()):
-        return
     entry_points, version = distribution.entry_points, _field_of(distribution, "Version") or ""
     location = str(distribution.locate_file(""))
     for family, group in GROUPS.items():

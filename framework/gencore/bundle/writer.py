@@ -56,6 +56,7 @@ class BundleWriter:
         self._places = Places()
         self._mtime = int(mtime)
         self._left = 0
+        self._buffer: bytearray | None = None
         self._filled = 0
 
     def __contains__(self, path: str) -> bool:
@@ -104,6 +105,13 @@ class BundleWriter:
         info.size, info.mode, info.mtime = file.size, mode, self._mtime
         self._frames.add(info.tobuf(tarfile.PAX_FORMAT))
 
+    def room(self) -> memoryview:
+        """Return where the next bytes may be put before `write` gets them: it need not copy them.
+
+        At most a block of them.
+        """
+        return memoryview(self._batch_buffer())[self._filled : self._filled + BLOCK_SIZE]
+
     def write(self, data: "bytes | memoryview") -> None:
         """Write the next bytes of the member. Raises OSError if they are more than promised."""
         data = memoryview(data).cast("B")  # len() of an array's view counts its items
@@ -113,10 +121,10 @@ class BundleWriter:
         if self._file_now.packer is not None:
             self._file_now.packer.check(data)
         while data:
-            if not self._filled:
-                self._buffer = self._frames.buffer()
+            buffer = self._batch_buffer()
             part = data[: _BATCH - self._filled]
-            memoryview(self._buffer)[self._filled : self._filled + len(part)] = part
+            if part.obj is not buffer:
+                memoryview(buffer)[self._filled : self._filled + len(part)] = part
             self._filled += len(part)
             data = data[len(part) :]
             if self._filled == _BATCH:
@@ -154,12 +162,18 @@ class BundleWriter:
         """Release everything; the file is then not a valid bundle."""
         self._frames.abort()
 
+    def _batch_buffer(self) -> bytearray:
+        if self._buffer is None:
+            self._buffer = self._frames.buffer()
+        return self._buffer
+
     def _end_batch(self) -> None:
         """Pad the last block of a file as tar does."""
+        buffer, self._buffer = self._batch_buffer(), None
         size, self._filled = self._filled, 0
         padded = size + -size % tarfile.BLOCKSIZE
-        self._buffer[size:padded] = bytes(padded - size)
-        batch = _Batch(self._buffer, padded, self._file_now.packer)
+        memoryview(buffer)[size:padded] = bytes(padded - size)
+        batch = _Batch(buffer, padded, self._file_now.packer)
         self._frames.add_batch(batch.hashed(size, self._file_now.leaves))
 
     def _members(self) -> Iterator[Member]:

@@ -307,6 +307,26 @@ def test_of_two_copies_of_a_distribution_the_first_on_the_path_counts(
 
 
 @pytest.mark.parametrize(
+    ("metadata", "found"),
+    [("Metadata-Version: 2.1\nName: Sample-Good\nVersion: 2.0\n", False), ("", True)],
+    ids=["a-version-without-plug-ins", "a-remainder-without-a-name"],
+)
+def test_a_copy_without_plug_ins_hides_them_if_it_comes_first(
+    install, tmp_path_factory, monkeypatch, metadata, found
+):
+    """An import would not find them either. What an uninstallation has left behind hides none."""
+    install("sample-good", "sample", GOOD.format(name="sample", version=(1, 0)))
+    info = tmp_path_factory.mktemp("newer") / "sample_good-2.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(metadata)
+    monkeypatch.setattr(sys, "path", [str(info.parent), *sys.path])
+
+    distributions = {loaded.entry.distribution for loaded in loader.load_all("collector")}
+
+    assert ("sample-good" in distributions) is found
+
+
+@pytest.mark.parametrize(
     ("file", "text"),
     [
         ("entry_points.txt", b"[gencore.backends]\nno equals sign\n"),

@@ -109,6 +109,9 @@ def unpacked(
 ) -> Iterator[UnpackedCore]:
     """Yield its copy in the cache, made first if it is missing; a directory is used as it is.
 
+    Check sums find what was damaged by chance. Hashes are left to `verify` and `extract`: whoever
+    has changed a bundle on purpose has changed those in its table of contents too.
+
     Unless *keep*, a copy that was made is removed at the end. *max_size* is how many bytes may be
     written for it, zeros not counted. Raises `IntegrityError` and `OutputError`.
     """
@@ -147,7 +150,7 @@ def _filled(
     else:
         left_out = {"core"} if opened.in_place else set()
         chosen = {member.path for member in opened.members} - left_out
-        walked = opened.walk(progress)
+        walked = opened.walk(progress, hashed=False)
         contents = ((member.path, file) for member, file in walked if member.path in chosen)
         unpack(contents, place, opened.top, max_size)
         _shrink(place)

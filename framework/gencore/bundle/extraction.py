@@ -5,6 +5,8 @@ import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -174,13 +176,20 @@ def _copy(source: Readable, target_fd: int, left: int) -> int:
 
 
 def _write(block: bytes, target: BinaryIO, left: int) -> int:
-    for at in range(0, len(block), _PIECE):
-        piece = block[at : at + _PIECE]
-        if piece == _ZEROS[: len(piece)]:
-            target.seek(len(piece), os.SEEK_CUR)
+    view, begins = memoryview(block), range(0, len(block), _PIECE)
+    for are_zeros, group in groupby(begins, partial(_is_zeros, block)):
+        places = [*group]
+        pieces = view[places[0] : places[-1] + _PIECE]
+        if are_zeros:
+            target.seek(len(pieces), os.SEEK_CUR)
             continue
-        left -= len(piece)
+        left -= len(pieces)
         if left < 0:
             raise TooLarge("the unpacked files are larger than expected")
-        target.write(piece)
+        target.write(pieces)
     return left
+
+
+def _is_zeros(block: bytes, begin: int) -> bool:
+    """Whether the piece that begins there is zeros."""
+    return block.startswith(_ZEROS[: len(block) - begin], begin)

@@ -80,9 +80,15 @@ class OpenedCore(ABC):
         """Close it; its members can no longer be read."""
 
     def walk(
-        self, progress: Callable[[int], object]
+        self,
+        progress: Callable[[int], object],
+        *,
+        hashed: bool = True,  # noqa: ARG002 - only a bundle has hashes
     ) -> Iterator[tuple[Member | LooseFile, io.BufferedIOBase]]:
-        """Yield each member with its bytes, to be read before the next one is asked for."""
+        """Yield each member with its bytes, to be read before the next one is asked for.
+
+        Unless *hashed*, the hashes that a bundle has are not compared.
+        """
         for member in self.members:
             with self.open(member.path) as file:
                 yield member, file

@@ -41,9 +41,11 @@ class _Bundle(BundleReader, OpenedCore):  # type: ignore[misc]  # `members` is n
         """Return all checks."""
         return verify(self, progress)
 
-    def walk(self, progress: Callable[[int], object]) -> Iterator[tuple[Member, StreamedMember]]:
+    def walk(
+        self, progress: Callable[[int], object], *, hashed: bool = True
+    ) -> Iterator[tuple[Member, StreamedMember]]:
         """Yield each member with its bytes, as the archive has them one behind the other."""
-        return walk(self, progress)
+        return walk(self, progress, hashed=hashed)
 
 
 @contextmanager

@@ -61,13 +61,16 @@ class Stream(ABC):
         return data
 
 
-def stream_of_archive(file: BinaryIO, contents: Contents) -> Stream:
-    """Return the whole archive, from its first byte to its last."""
+def stream_of_archive(file: BinaryIO, contents: Contents, *, hashed: bool = True) -> Stream:
+    """Return the whole archive, from its first byte to its last.
+
+    Unless *hashed*, only the check sums of the codec are compared.
+    """
     if not contents.has_blocks:
         return _SequentialStream(file, 0, contents.end)
     at = contents.members[-1].places[-1] if contents.members else 0
     end = _Piece(at, contents.end - at, 2 * BLOCK)
-    pieces = chain(*map(_pieces, contents.members), [end])
+    pieces = chain(*(_pieces(member, hashed=hashed) for member in contents.members), [end])
     return _BlockStream(file, contents.codec, pieces, OtherThread("gencore-ahead"))
 
 
@@ -93,14 +96,14 @@ class _Piece:
     leaf: bytes | None = None
 
 
-def _pieces(member: Member) -> Iterator[_Piece]:
+def _pieces(member: Member, *, hashed: bool = True) -> Iterator[_Piece]:
     """Yield the header and each block."""
+    leaves = member.leaves if hashed else None
     header, *blocks = pairwise(member.places)
     yield _Piece(header[0], header[1] - header[0], None)
     for index, (begin, end) in enumerate(blocks):
         size = min(BLOCK_SIZE, member.size - index * BLOCK_SIZE)
-        leaf = None if member.leaves is None else member.leaves[index]
-        yield _Piece(begin, end - begin, size, leaf)
+        yield _Piece(begin, end - begin, size, None if leaves is None else leaves[index])
 
 
 class _BlockStream(Stream):

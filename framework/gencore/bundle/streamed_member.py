@@ -1,4 +1,4 @@
-"""Hashes a member while a reader reads it from the stream."""
+"""Hashes a member, if that is wanted, while a reader reads it from the stream."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,13 +21,20 @@ class AlreadyPassed(Exception):
 class StreamedMember(LazySeeking):
     """The bytes of a member at the stream's place, each hashed once, whether read or not."""
 
-    def __init__(self, stream: Stream, member: Member, progress: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        member: Member,
+        progress: Callable[[int], object],
+        *,
+        hashed: bool = True,
+    ) -> None:
         super().__init__(member.size)
         self.missed = False
         """Whether `AlreadyPassed` was raised: a reader may have reported that as damage."""
         self._stream = stream
         self._progress = progress
-        self._digest = hashlib.sha256() if member.leaves is None else None
+        self._digest = hashlib.sha256() if hashed and member.leaves is None else None
         self._beginning = bytearray()
         self._position = 0
 
@@ -54,16 +61,16 @@ class StreamedMember(LazySeeking):
     def hash(self) -> str | None:
         """Read the rest; return the SHA-256 of the whole, hexadecimal.
 
-        None if the stream has compared the hash of each block.
+        None if the stream has compared the hash of each block, or if none was wanted.
         """
         self.skip()
         return None if self._digest is None else self._digest.hexdigest()
 
     def _take(self, end: int) -> bytes:
-        pieces = bytearray()
+        pieces = []
         while self._position < end:
-            pieces += self._next(end)
-        return bytes(pieces)
+            pieces.append(self._next(end))
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _pass(self, end: int) -> None:
         while self._position < end:

@@ -13,14 +13,15 @@ __all__ = ["walk"]
 
 
 def walk(
-    bundle: BundleReader, progress: Callable[[int], object]
+    bundle: BundleReader, progress: Callable[[int], object], *, hashed: bool = True
 ) -> Iterator[tuple[Member, StreamedMember]]:
     """Yield each member with its bytes, to be read before the next one is asked for.
 
     Raises `IntegrityError` unless the archive consists of exactly the members in the table of
     contents, in that order, each where the table says, with nothing between them or behind them.
+    Unless *hashed*, no hash of any is computed; the check sums that gzip and zstd have always are.
     """
-    stream = stream_of_archive(bundle.file, bundle.contents)
+    stream = stream_of_archive(bundle.file, bundle.contents, hashed=hashed)
     for member in bundle.members:
         if not stream.begins_member_at(member.offset):
             raise IntegrityError(
@@ -28,7 +29,7 @@ def walk(
                 "archive has none"
             )
         check_header(stream, bundle.top, member)
-        content = StreamedMember(stream, member, progress)
+        content = StreamedMember(stream, member, progress, hashed=hashed)
         yield member, content
         content.skip()
         expect_zeros(stream, -member.size % BLOCK)

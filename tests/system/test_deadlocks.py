@@ -22,6 +22,8 @@ deadlock: guards-0 waits for a Lock held by guards-1, \
 which waits for a Lock held by guards-0
 deadlock: joins-1 waits for a Lock held by joins-0, \
 which waits for the end of joins-1
+deadlock: imports-0 waits for the end of imports-1, \
+which waits for an import by imports-0
 deadlock: itself-0 waits for a Lock that it holds itself
 deadlock: twice-0 waits for a Lock that it holds itself
 """.splitlines()
@@ -78,6 +80,7 @@ def test_deadlocks_are_found_with_their_owners(dumped, stacks):
     assert sorted(seen.deadlocks) == [
         ["conditions-0", "conditions-1"],
         ["guards-0", "guards-1"],
+        ["imports-0", "imports-1"],
         ["itself-0"],
         ["joins-1", "joins-0"],
         ["locks-0", "locks-1"],
@@ -99,6 +102,8 @@ def test_deadlocks_are_found_with_their_owners(dumped, stacks):
         "guards-1": ("Lock", "guards-0", "with"),
         "joins-0": ("Thread", "joins-1", "record"),
         "joins-1": ("Lock", "joins-0", "with"),
+        "imports-0": ("Thread", "imports-1", "record"),
+        "imports-1": ("module lock", "imports-0", "record"),
         "itself-0": ("Lock", "itself-0", "with"),
         "twice-0": ("Lock", "twice-0", "with"),
     }
@@ -141,6 +146,8 @@ def test_a_healthy_program_is_not_accused(dumped, stacks):
         "condition-0": ("Condition", None, None),
         "event": ("Event", None, None),
         "heir": ("Event", None, None),
+        "imports": ("module lock", "importing heir", "identity"),
+        "importing heir": ("Event", None, None),
         "queue": ("Queue", None, None),
         "simple-queue": ("Queue", None, None),
         "joins": ("Thread", "acquired-0", "record"),

@@ -114,6 +114,35 @@ def test_it_is_said_that_objects_were_found_without_the_layout(counted_with, too
     )
 
 
+@ONE_PYTHON
+def test_each_command_says_that_objects_were_found_without_the_layout(
+    counted_with, tool, tmp_path
+):
+    """In the same words, and in JSON; and each says nothing of a malloc that is not in use."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    note = "the malloc is not glibc's: jemalloc: the objects from it were found by their types"
+
+    def run(*words):
+        return subprocess.run(
+            [tool("gencore"), *words], capture_output=True, text=True, check=True, env=environment
+        )
+
+    for malloc, other in (("jemalloc", "jemalloc"), ("unused", None)):
+        bundle = counted_with(malloc, "pymalloc")["bundle"]
+        heap = json.loads(run("heap", "--quiet", "--json", bundle).stdout)
+        for command in (
+            ("objects", "--type", "dict", bundle),
+            ("referrers", bundle, heap["largest"][0]["address"]),
+            ("diff", bundle, bundle),
+        ):
+            done = run(*command, "--quiet", "--json")
+            assert json.loads(done.stdout)["other_malloc"] == other, command
+            assert done.stderr == (f"gencore: {note}\n" if other else ""), command
+        shown = json.loads(run("why", "--quiet", "--json", bundle).stdout)
+        assert shown["heap"]["other_malloc"] == other
+        assert (note in " ".join(run("why", "--quiet", bundle).stdout.split())) == bool(other)
+
+
 @pytest.mark.parametrize("allocator", ["pymalloc", "malloc"])
 def test_a_malloc_that_is_loaded_but_not_used_hides_nothing(counted_with, heap_of, allocator):
     """A library may have one for itself."""
@@ -207,19 +236,27 @@ def test_a_table_is_printed(count, tool, tmp_path):
 
 @ONE_PYTHON
 def test_a_core_without_a_heap_is_said_to_have_none(installed, tool, tmp_path):
-    """The exit code is 3: nothing was counted."""
+    """The exit code is 3: what was counted is not all."""
     code = "import gencore, sys; print(gencore.collect_core(directory='.', content='stacks'))"
     made = [installed[1], "-c", code]
     bundle = subprocess.run(made, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
     path = tmp_path / bundle.strip()
-    for command in (["heap", path], ["referrers", path, "0x1000"], ["diff", path, path]):
+    commands = (
+        ["heap", path],
+        ["objects", "--type", "dict", path],
+        ["referrers", path, "0x1000"],
+        ["diff", path, path],
+    )
+    for command in commands:
         done = subprocess.run(
-            [tool("gencore"), *command],
+            [tool("gencore"), *command, "--json"],
             capture_output=True,
             text=True,
             check=False,
             env=environment,
         )
         assert done.returncode == 3, command
-        assert "the heap is missing" in done.stderr
+        reason = "the core has the content stacks: the heap is missing"
+        assert reason in done.stderr
+        assert json.loads(done.stdout)["incomplete"] == reason

@@ -250,7 +250,7 @@ def test_what_threads_wait_for_is_what_they_called(newer, check_waits, tmp_path)
 
 @pytest.mark.parametrize(
     ("kind", "count"),
-    [("deadlocked", 8), pytest.param("healthy", 0, marks=pytest.mark.exhaustive)],
+    [("deadlocked", 9), pytest.param("healthy", 0, marks=pytest.mark.exhaustive)],
 )
 def test_deadlocks_are_found_and_no_others(newer, waits_in, tmp_path, kind, count):
     """Of all kinds of locks, with their owners."""

@@ -139,21 +139,56 @@ POOLS = """if True:
 """
 
 
-def test_pools_that_are_zeros_are_said_to_be_missing(core, inside, tmp_path):
-    """As in a copy with holes: the table of arenas says that they were in use."""
+@pytest.fixture(scope="module")
+def holed(core, tmp_path_factory):
+    """Return a copy of the core in which ten pools are zeros."""
     found = subprocess.run([sys.executable, "-c", POOLS, core], capture_output=True, check=True)
     holes = [int(offset) for offset in found.stdout.split()]
-    copy = tmp_path / "core"
+    assert len(holes) == 10
+    copy = tmp_path_factory.mktemp("holed") / "core"
     content = bytearray(core.read_bytes())
     for offset in holes:
         content[offset : offset + (1 << 14)] = bytes(1 << 14)
     copy.write_bytes(content)
-    code, out, err = inside("heap", "--retained", "--json", copy)
-    shown = json.loads(out)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def largest(core):
+    """Return the address of an object that is in no pool."""
+    command = [sys.executable, "-m", "gencore", "heap", "--quiet", "--json", core]
+    shown = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return shown["largest"][0]["address"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "heap CORE",
+        "heap --retained CORE",
+        "objects --type dict CORE",
+        "objects --type never_defined CORE",
+        "referrers CORE OBJECT",
+        "inspect CORE OBJECT",
+        "why CORE",
+        "diff WHOLE CORE",
+    ],
+)
+def test_pools_that_are_zeros_are_said_to_be_missing(inside, core, holed, largest, words):
+    """As in a copy with holes: the table of arenas says that they were in use."""
+    places = {"CORE": str(holed), "WHOLE": str(core), "OBJECT": largest}
+    command, *arguments = [places.get(word, word) for word in words.split()]
+    code, out, err = inside(command, "--json", *arguments)
 
     reason = "10 pools of objects were in use, and are zeros in the core"
-    assert len(holes) == 10
-    assert (code, shown["incomplete"], shown["retained"]) == (3, reason, None)
+    assert (code, json.loads(out)["incomplete"]) == (3, reason), err
     assert f"some may be missing: {reason}" in err
+
+
+def test_what_holds_is_unknown_if_pools_are_zeros(inside, core, holed):
+    """The way to an object may have led through them; a whole core has none that are zeros."""
+    shown = json.loads(inside("heap", "--retained", "--json", holed)[1])
+
     assert shown["types"]
+    assert shown["retained"] is None
     assert json.loads(inside("heap", "--json", core)[1])["incomplete"] is None

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -66,9 +65,9 @@ def test_a_core_without_locks_is_said_to_have_none(installed, inside, monkeypatc
     assert "held by" not in out
 
 
-def test_a_program_that_has_ended_waits_for_its_threads(inside, monkeypatch, tmp_path):
-    """The main thread joins those that are no daemons, by their Locks up to 3.12."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+@pytest.fixture
+def ended(installed, tmp_path):
+    """Dump a program that has ended but for a thread that is no daemon; return the core."""
     code = """if True:
         import os, sys, threading, time
         from pathlib import Path
@@ -83,10 +82,28 @@ def test_a_program_that_has_ended_waits_for_its_threads(inside, monkeypatch, tmp
             os._exit(0)
         threading.Thread(target=work, name="last").start()
     """
-    made = [sys.executable, "-c", code, tmp_path]
-    bundle = subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
-    shown = json.loads(inside("locks", "--json", bundle)[1])
+    made = [installed[1], "-c", code, tmp_path]
+    return subprocess.run(made, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_program_that_has_ended_waits_for_its_threads(ended, inside, monkeypatch, tmp_path):
+    """The main thread joins those that are no daemons, by their Locks up to 3.12."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shown = json.loads(inside("locks", "--json", ended)[1])
 
     names = {row["tid"]: row["name"] for row in shown["threads"]}
     rows = [(names[row["tid"]], row["kind"], names[row["held_by"]]) for row in shown["waits"]]
     assert ("MainThread", "Thread", "last") in rows
+
+
+def test_it_is_noted_which_thread_keeps_a_program_alive_that_has_ended(
+    ended, inside, monkeypatch, tmp_path
+):
+    """Which is no problem: a program may have begun with a thread that serves."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    findings = json.loads(inside("why", "--json", ended)[1])["findings"]
+
+    (note,) = (row for row in findings if "ended" in row["sentence"])
+    assert note["severity"] == "note"
+    assert note["sentence"].endswith("waits for the end of last")
+    assert note["evidence"][0].startswith("last is at work (")

@@ -6,6 +6,6 @@ Nothing is claimed that neither says.
 """
 
 from gencore._overview.findings import Finding
-from gencore._overview.overview import WITHOUT_HEAP, Overview, make_overview
+from gencore._overview.overview import WITHOUT_HEAP, Overview, about_malloc, make_overview
 
-__all__ = ["WITHOUT_HEAP", "Finding", "Overview", "make_overview"]
+__all__ = ["WITHOUT_HEAP", "Finding", "Overview", "about_malloc", "make_overview"]

@@ -118,10 +118,15 @@ def _wait(facts: Facts, wait: ManifestValue) -> str:
 
 def _place_of(facts: Facts, tid: ManifestValue) -> str:
     """Return where a thread is."""
+    return str(Place.of(_group_of(facts, tid)["place"], facts.source) or "an unknown place")
+
+
+def _group_of(facts: Facts, tid: ManifestValue) -> ManifestValue:
+    """Return the group of threads that a thread is in."""
     for group in facts.answer["threads"]["groups"]:
         if any(member.number == tid.number for member in group["tids"]):
-            return str(Place.of(group["place"], facts.source) or "an unknown place")
-    return "an unknown place"
+            return group
+    return ManifestValue(None)
 
 
 def _locks(facts: Facts) -> Iterator[Finding]:
@@ -149,6 +154,29 @@ def _locks(facts: Facts) -> Iterator[Finding]:
                 evidence=(f"{facts.names(holder)} is at {_place_of(facts, holder)}",),
                 following=facts.command("locks"),
             )
+
+
+def _ended(facts: Facts) -> Iterator[Finding]:
+    """Yield which thread keeps a process alive whose main program has ended."""
+    for wait in facts.answer["waits"]:
+        tid, other = wait["tid"], wait["held_by"]
+        if wait["kind"].text == "Thread" and other.known and _is_shutting_down(facts, tid):
+            names = facts.names(tid), facts.names(other)
+            yield Finding(
+                severity="note",
+                sentence="the main program has ended: {} waits for the end of {}".format(*names),
+                evidence=(f"{names[1]} is at {_place_of(facts, other)}",),
+                following=facts.command("locks"),
+            )
+
+
+def _is_shutting_down(facts: Facts, tid: ManifestValue) -> bool:
+    """Whether a thread began in the function that waits for all threads that are no daemons."""
+    outermost = _group_of(facts, tid)["frames"].rows[-1:]
+    return any(
+        str(frame["function"]) == "_shutdown" and str(frame["file"]).endswith("/threading.py")
+        for frame in outermost
+    )
 
 
 def _threads(count: int) -> str:
@@ -335,6 +363,7 @@ def _article(name: ManifestValue) -> str:
 _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _deadlocks,
     _locks,
+    _ended,
     _triggers,
     _gil,
     _blocked_loops,

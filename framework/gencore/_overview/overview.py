@@ -17,7 +17,7 @@ from gencore._overview.places import (
 )
 from gencore.bundle.manifest import ManifestValue
 
-__all__ = ["WITHOUT_HEAP", "Overview", "make_overview"]
+__all__ = ["WITHOUT_HEAP", "Overview", "about_malloc", "make_overview"]
 
 WITHOUT_HEAP: Final = ("stacks", "triage")
 """Contents of a core that has little more than what stacks are read from."""
@@ -98,6 +98,8 @@ class Heap:
     count: int
     size: int
     memory: Mapping[str, int]
+    other_malloc: str | None
+    """Which malloc large objects are from, if its layout is unknown."""
     holders: tuple[Holder, ...]
     """What keeps most alive, the largest first; not all."""
 
@@ -128,6 +130,11 @@ class Overview:
     """Why what was not found may be there; None if the core has all that it should have."""
 
 
+def about_malloc(name: str) -> str:
+    """Return what is to be known of the objects of a malloc whose layout is unknown."""
+    return f"the malloc is not glibc's: {name}: the objects from it were found by their types"
+
+
 def make_overview(
     manifest: Mapping[str, Any], answer: Mapping[str, Any] | None, source: Source, bundle: str
 ) -> Overview:
@@ -149,6 +156,7 @@ def make_overview(
     content = fields["core"]["content"].text
     if content in WITHOUT_HEAP:
         read = {name: part for name, part in read.items() if name not in {"heap", "holders"}}
+        missing.pop("holders", None)
         missing["heap"] = f"the core has the content {content}"
     facts = Facts(
         manifest=fields,
@@ -245,6 +253,7 @@ def _heap(heap: ManifestValue, holders: ManifestValue) -> Heap | None:
         count=integer(heap["all"]["count"]) or 0,
         size=integer(heap["all"]["size"]) or 0,
         memory={key: integer(value) or 0 for key, value in heap["memory"].entries},
+        other_malloc=heap["other_malloc"].text,
         holders=tuple(
             Holder(
                 way=str(row["way"]),

@@ -16,12 +16,11 @@ from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import Budget, no_limits_option, within
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_incomplete
-from gencore.cli.heap import is_heap_missing
+from gencore.cli.found_objects import heap_missing_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import BUNDLE, json_option, quiet_option, top_option
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
-from gencore.errors import ExitCode
 
 __all__ = ["diff_command", "read_growth"]
 
@@ -105,23 +104,17 @@ def diff_command(
     """
     with within(Budget.of_files(before, path), path, "diff"):
         found = read_growth(before, path, top, keep=keep, quiet=quiet)
-    if found is None:
-        return ExitCode.PARTIAL
     if as_json:
         print_json(found)
     else:
         for line in _lines(found["grown"], incomplete=found["incomplete"]):
             click.echo(escape_unprintable(line))
+    print_malloc(found["other_malloc"])
     return print_incomplete(found["incomplete"])
 
 
-def read_growth(
-    before: Path, path: Path, top: int, *, keep: bool, quiet: bool
-) -> dict[str, Any] | None:
-    """Return the *top* types that have grown most, in the form of --json.
-
-    None, and why on standard error, if a core lacks the heap.
-    """
+def read_growth(before: Path, path: Path, top: int, *, keep: bool, quiet: bool) -> dict[str, Any]:
+    """Return the *top* types that have grown most, in the form of --json."""
     check_numpy()
     with (
         open_input(before) as earlier,
@@ -129,33 +122,33 @@ def read_growth(
         unpack(earlier, keep=keep, quiet=quiet) as first,
         unpack(later, keep=keep, quiet=quiet) as second,
     ):
-        if is_heap_missing(earlier) or is_heap_missing(later):
-            return None
-        (types_before, lost_before), (types_after, lost_after) = (
-            _types_in(before, first),
-            _types_in(path, second),
+        missing = heap_missing_in(earlier) or heap_missing_in(later)
+        found_before, found_after = (
+            answer_to("heap", *of_one, "1") for of_one in ((before, first), (path, second))
         )
-        grown = _grown(types_before, types_after)[:top]
+        types = map(_types_in, (found_before.value, found_after.value))
+        grown = [] if missing else _grown(*types)[:top]
         _find_holders(before, first, [growth.before for growth in grown])
         _find_holders(path, second, [growth.after for growth in grown])
         same = _is_same_process(earlier, later)
+        mallocs = [found.value["other_malloc"].text for found in (found_before, found_after)]
     return {
         "same_process": same,
         "grown": [growth.row(same_process=same) for growth in grown],
-        "incomplete": lost_before or lost_after,
+        "other_malloc": next(filter(None, mallocs), None),
+        "incomplete": missing or found_before.incomplete or found_after.incomplete,
     }
 
 
-def _types_in(path: Path, copy: UnpackedCore) -> tuple[dict[str, _Objects], str | None]:
-    """Return the objects by type, and why some may be missing."""
+def _types_in(census: ManifestValue) -> dict[str, _Objects]:
+    """Return the objects by type."""
     found: dict[str, _Objects] = {}
-    census, incomplete = answer_to("heap", path, copy, "1")
     for row in census["types"]:
         objects = found.setdefault(str(row["name"]), _Objects())
         objects.count += integer_of(row["count"]) or 0
         objects.size += integer_of(row["size"]) or 0
         objects.types.append(integer_of(row["address"]) or 0)
-    return found, incomplete
+    return found
 
 
 def _grown(before: dict[str, _Objects], after: dict[str, _Objects]) -> list[_Growth]:

@@ -7,13 +7,12 @@ from typing import Any, Final, NamedTuple
 import click
 
 from gencore._escaping import escape_unprintable
-from gencore._overview import WITHOUT_HEAP
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.manifest import ManifestValue
-from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_gap, print_incomplete
+from gencore.cli.found_objects import heap_missing_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
     bundle_argument,
@@ -27,12 +26,9 @@ from gencore.cli.reader_process import Answer, answer_to, ask, check_numpy
 from gencore.cli.thread_stacks import integer_of
 from gencore.errors import ExitCode
 
-__all__ = ["heap_command", "is_heap_missing"]
+__all__ = ["heap_command"]
 
-_WITHOUT_LAYOUT: Final = (
-    "the malloc is not glibc's: {}: the objects from it were found by their types, "
-    "and allocated is their size alone"
-)
+_WITHOUT_LAYOUT: Final = ", and allocated is their size alone"
 _COLUMNS: Final = ("count", "size", "allocated")
 _USES: Final = {
     "objects_in_pools": "objects in pools",
@@ -78,37 +74,19 @@ def heap_command(
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         asked = (str(top), *(("retained", "locals" if values else "") if retained else ()))
-        found, failure = _find(path, copy, *asked)
-        census = _census(*found)
-        missing = is_heap_missing(opened)
+        (found, incomplete), failure = _find(path, copy, *asked)
+        census = _census(found, heap_missing_in(opened) or incomplete)
     if as_json:
         print_json(census)
     else:
         for line in _lines(ManifestValue(census), top):
             click.echo(line)
-    unsupported = census["allocator"] == "unknown"
-    if not missing and (note := _about_malloc(census)):
-        click.echo(f"gencore: {escape_unprintable(note)}", err=True)
+    print_malloc(census["other_malloc"], _WITHOUT_LAYOUT)
     if failure:
         unknown = f"what keeps what alive is unknown: {failure}"
         click.echo(f"gencore: {escape_unprintable(unknown)}", err=True)
     code = print_incomplete(census["incomplete"])
-    return ExitCode.PARTIAL if missing or unsupported or failure else code
-
-
-def _about_malloc(census: dict[str, Any]) -> str | None:
-    """Return what is to be known of the malloc, if it is not glibc's."""
-    if census["allocator"] == "unknown":
-        return "the memory allocator is unsupported: neither pools nor other objects were found"
-    return _WITHOUT_LAYOUT.format(census["other_malloc"]) if census["other_malloc"] else None
-
-
-def is_heap_missing(opened: OpenedCore) -> bool:
-    """Whether a core has little more than stacks; say so on standard error."""
-    content = ManifestValue(opened.facts())["core"]["content"].text
-    if content in WITHOUT_HEAP:
-        click.echo(f"gencore: the core has the content {content}: the heap is missing", err=True)
-    return content in WITHOUT_HEAP
+    return ExitCode.PARTIAL if failure else code
 
 
 class _Found(NamedTuple):
@@ -135,7 +113,6 @@ def _find(path: Path, copy: UnpackedCore, top: str, *retained: str) -> _Found:
 
 def _census(found: ManifestValue, incomplete: str | None) -> dict[str, Any]:
     """Return what `gencore.analysis` has found, in the form of --json."""
-    incomplete = incomplete or found["incomplete"].text
     known = incomplete is None or found["types"].rows
     return {
         "python": ".".join(str(number) for number in found["version"].rows),

@@ -52,7 +52,7 @@ def inspect_command(
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
         found, incomplete = answer_to("inspect", path, copy, str(address), str(top))
-    if not found.known:
+    if not found["address"].known:
         raise UsageError(
             f"no object at {address:#x}, or its memory is missing in the core",
             remedy=f"gencore heap {quote_path(path)}",

@@ -11,12 +11,12 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_incomplete
-from gencore.cli.heap import is_heap_missing
+from gencore.cli.found_objects import heap_missing_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option, top_option
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
-from gencore.errors import ExitCode, UsageError
+from gencore.errors import UsageError
 
 __all__ = ["objects_command"]
 
@@ -54,9 +54,8 @@ def objects_command(
     """
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
-        if is_heap_missing(opened):
-            return ExitCode.PARTIAL
         found, incomplete = answer_to("objects", path, copy, name, order, str(top))
+        incomplete = heap_missing_in(opened) or incomplete
     if not found["types"].rows and incomplete is None:
         raise _unknown(path, name, found["close"])
     shown = {
@@ -64,6 +63,7 @@ def objects_command(
         "objects": [
             {**_row(row, "size"), "value": row["value"].text or ""} for row in found["objects"]
         ],
+        "other_malloc": found["other_malloc"].text,
         "incomplete": incomplete,
     }
     if as_json:
@@ -71,6 +71,7 @@ def objects_command(
     else:
         for line in _lines(shown):
             click.echo(escape_unprintable(line))
+    print_malloc(found["other_malloc"].text)
     return print_incomplete(incomplete)
 
 

@@ -83,7 +83,8 @@ def ask(question: str, copy: UnpackedCore, *arguments: str) -> Reading:
         return reading
     shown = ManifestValue(reading.value)
     value = reading.value["answer"] if shown["answer"].known else None
-    return reading._replace(value=value, incomplete=shown["incomplete"].text)
+    incomplete = shown["incomplete"].text or shown["answer"]["incomplete"].text
+    return reading._replace(value=value, incomplete=incomplete)
 
 
 def answer_to(question: str, path: Path, copy: UnpackedCore, *arguments: str) -> Answer:

@@ -11,7 +11,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_incomplete
-from gencore.cli.heap import is_heap_missing
+from gencore.cli.found_objects import heap_missing_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
     ADDRESS,
@@ -24,7 +24,7 @@ from gencore.cli.options import (
 )
 from gencore.cli.reader_process import answer_to, check_numpy
 from gencore.cli.thread_stacks import integer_of
-from gencore.errors import ExitCode, UsageError
+from gencore.errors import UsageError
 
 __all__ = ["referrers_command"]
 
@@ -64,8 +64,6 @@ def referrers_command(
     """
     check_numpy()
     with open_input(path) as opened, unpack(opened, keep=keep, quiet=quiet) as copy:
-        if is_heap_missing(opened):
-            return ExitCode.PARTIAL
         found, incomplete = answer_to(
             "referrers",
             path,
@@ -75,19 +73,21 @@ def referrers_command(
             "to-root" if to_root else "",
             "locals" if values else "",
         )
-    if not found.known:
+        missing = heap_missing_in(opened)
+    if not found["address"].known and not missing:
         where = "" if incomplete is None else ", or its memory is missing in the core"
         raise UsageError(
             f"no object of the heap begins at {address:#x}{where}",
             remedy=f"addresses of large objects: gencore heap {quote_path(path)}",
         )
-    shown = {**_shown(found), "incomplete": incomplete}
+    shown = {**_shown(found), "address": hex(address), "incomplete": missing or incomplete}
     if as_json:
         print_json(shown)
-    else:
+    elif not missing:
         for line in _lines(ManifestValue(shown), to_root=to_root):
             click.echo(escape_unprintable(line))
-    return print_incomplete(incomplete)
+    print_malloc(found["other_malloc"].text)
+    return print_incomplete(shown["incomplete"])
 
 
 def _shown(found: ManifestValue) -> dict[str, Any]:
@@ -100,6 +100,7 @@ def _shown(found: ManifestValue) -> dict[str, Any]:
         ],
         "referrers_found": integer_of(found["count"]) or 0,
         "way": found["way"].text,
+        "other_malloc": found["other_malloc"].text,
         "steps": [_object(row) for row in found["steps"]] if found["steps"].known else None,
     }
 

@@ -58,7 +58,7 @@ def _rows(path: Path, reading: Reading, sources: SourceLines) -> TaskRows:
     if reading.value is None:
         raise IntegrityError(f"{path}: {reading.failure}")
     rows = rows_from_core(ManifestValue(reading.value), sources)
-    return attrs.evolve(rows, incomplete=reading.incomplete or rows.incomplete)
+    return attrs.evolve(rows, incomplete=reading.incomplete)
 
 
 def _print(rows: TaskRows, *, each: bool) -> None:

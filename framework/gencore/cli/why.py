@@ -10,7 +10,7 @@ import attrs
 import click
 
 from gencore._escaping import escape_unprintable, quote_path
-from gencore._overview import Finding, Overview, make_overview
+from gencore._overview import Finding, Overview, about_malloc, make_overview
 from gencore._overview.places import Group
 from gencore._quantities import show_size
 from gencore.bundle.cache import UnpackedCore
@@ -80,7 +80,7 @@ def why_of(copy: UnpackedCore) -> Mapping[str, Any]:
     for gap in reading.gaps:
         print_gap(gap)
     if isinstance(reading.value, dict):
-        return {"missing": {}, "incomplete": reading.incomplete, **reading.value}
+        return {"missing": {}, **reading.value, "incomplete": reading.incomplete}
     return {"missing": {UNREAD: reading.failure}}
 
 
@@ -203,6 +203,8 @@ def _heap(shown: Overview) -> Iterator[str]:
     yield f"objects    {heap.count:,}, {show_size(heap.size)}"
     for row in heap.types[:_MOST_TYPES]:
         yield f"{row.count:>9,}  {show_size(row.size):>9}  {row.type}"
+    if heap.other_malloc is not None:
+        yield from _wrapped(_INDENT, about_malloc(heap.other_malloc))
     large = (holder for holder in heap.holders if holder.retained >= heap.size * _LARGE_SHARE)
     for holder in islice(large, _MOST_HOLDERS):
         yield f"kept alive {show_size(holder.retained):>9}  by {holder.way}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from gencore._overview import Overview, make_overview
+from gencore._overview import Overview, about_malloc, make_overview
 from gencore._overview.places import Source
 from gencore.bundle.huge_pages import huge_pages_line
 from gencore.bundle.manifest import ManifestValue
@@ -60,6 +60,8 @@ def render(
             m=fields,
             overview=overview,
             growth=read_growth(growth),
+            growth_incomplete=ManifestValue(growth)["incomplete"].text,
+            malloc=_malloc(overview),
             task_tree=task_tree,
             objects=objects,
             object_drawings=_drawings(objects) if objects else {},
@@ -79,6 +81,12 @@ def render(
             policy=_policy(style, script),
         )
     )
+
+
+def _malloc(overview: Overview) -> str | None:
+    """Return what is to be known of the objects of another malloc than glibc's."""
+    other = overview.heap.other_malloc if overview.heap else None
+    return about_malloc(other) if other else None
 
 
 def _drawings(memory: MemoryMap) -> dict[str, Drawing]:

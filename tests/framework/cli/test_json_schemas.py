@@ -117,6 +117,7 @@ def test_what_needs_numpy_keeps_to_its_schema(tmp_path):
         "schema_version": heap["schema_version"],
         "same_process": True,
         "grown": [],
+        "other_malloc": None,
         "incomplete": None,
     }
     assert shown("why", bundle)["groups"]

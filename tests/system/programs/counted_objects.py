@@ -190,12 +190,11 @@ def count():
     seen = set()
     things = gc.get_objects()
     seen.update([id(seen), id(things)])  # they count neither themselves nor what they have
-    things = [thing for thing in things if id(thing) not in seen]
+    things = unseen(things, seen)
     seen.update(map(id, things))
     todo = list(things)
     while todo:
-        inside = referents(todo.pop())
-        new = list({id(other): other for other in inside if id(other) not in seen}.values())
+        new = unseen(referents(todo.pop()), seen)
         seen.update(map(id, new))
         things += new
         todo += new
@@ -212,6 +211,14 @@ def count():
         row[1] += sys.getsizeof(thing)
         row[2] |= bool(type(thing).__flags__ & HAS_GC)
     return rows
+
+
+def unseen(things, seen):
+    """Return each of the things that was not seen.
+
+    In 3.11 a comprehension has what it uses in a cell of its function, which would be counted.
+    """
+    return list({id(thing): thing for thing in things if id(thing) not in seen}.values())
 
 
 def referents(thing):

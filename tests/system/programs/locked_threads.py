@@ -4,6 +4,7 @@ locked_threads.py DIRECTORY deadlocked|healthy CONTENT
 """
 
 import ctypes
+import importlib
 import json
 import os
 import queue
@@ -62,6 +63,18 @@ def cycle_of_join():
     start("joins-0", join_with, lock, second, both)
     waiting.append(second)
     lock_of["joins-1"] = id(lock)
+
+
+def cycle_of_import():
+    """imports-0 imports a module that waits for the end of imports-1, which imports it too."""
+    module = "import __main__; __main__.import_it_too()"
+    Path(sys.argv[1], "waits_for_its_importer.py").write_text(module)
+    sys.path.append(sys.argv[1])
+    start("imports-0", importlib.import_module, "waits_for_its_importer")
+
+
+def import_it_too():
+    start("imports-1", importlib.import_module, "waits_for_its_importer").join()
 
 
 def acquire_both(mine, others, both, timeout):
@@ -179,15 +192,22 @@ def take_by_hand():
     go.set()
 
 
-def give_identity_away():
-    """The owner of an RLock has ended, and heir, which knows nothing of it, has its identity."""
-    lock = threading.RLock()
+def give_identity_away(lock, heir):
+    """The owner of a lock has ended, and *heir*, which knows nothing of it, has its identity."""
     gone = threading.Thread(target=lock.acquire)
     gone.start()
     gone.join()
-    while start("heir", threading.Event().wait).ident != gone.ident:
+    while start(heir, threading.Event().wait).ident != gone.ident:
         pass
+
+
+def doubt():
+    """Threads wait for locks that heirs do not have: an RLock, and that of a module."""
+    lock, of_module = threading.RLock(), importlib._bootstrap._get_module_lock("never_imported")
+    give_identity_away(lock, "heir")
     start("doubts", enter, lock, awaits=lock)
+    give_identity_away(of_module, "importing heir")
+    start("imports", importlib.import_module, "never_imported")
 
 
 def enter(lock):
@@ -203,6 +223,7 @@ def deadlocked():
     guards = [threading.Condition(threading.Lock()) for _ in range(2)]
     cycle("guards", *guards)
     cycle_of_join()
+    cycle_of_import()
     for name, function in (("itself", enter_and_wait_for_itself), ("twice", enter_twice)):
         own = threading.Lock()
         start(f"{name}-0", function, own, awaits=own)
@@ -220,7 +241,7 @@ def healthy():
         has_it.wait()
         start(f"{name}-waits", enter, lock, awaits=lock)
     take_by_hand()
-    give_identity_away()
+    doubt()
     start("event", threading.Event().wait)
     start("queue", queue.Queue().get)
     start("simple-queue", queue.SimpleQueue().get)

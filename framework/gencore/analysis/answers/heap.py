@@ -17,8 +17,6 @@ def answer(
 ) -> dict[str, Any]:
     """Return the version of Python, and the census with the *top* largest objects.
 
-    With it comes why objects are missing in it, if some are.
-
     With *retained*, also as many objects that retain most, unless memory is missing in which
     others may refer to them. *wanted* is ``locals`` if keys are to be shown on the way to these,
     or empty.
@@ -34,6 +32,5 @@ def answer(
     return {
         "version": python.version,
         **attrs.asdict(census),
-        "incomplete": census.incomplete,
         "retained": holders,
     }

@@ -9,6 +9,8 @@ import numpy as np
 
 from gencore.analysis import AbsentMemory, Python, TypeFacts, Values
 from gencore.analysis.asynchronous.coroutines import CoroutineReader
+from gencore.analysis.heap.arenas import zeroed_pools
+from gencore.analysis.heap.pools import find_pools
 from gencore.analysis.heap.sizes import Sizes
 from gencore.analysis.heap.type_objects import names_of, types_at
 from gencore.analysis.interpreter.words import Words
@@ -21,16 +23,22 @@ _LONGEST_VALUE: Final = 1000
 Rows = Iterator[dict[str, Any]]
 
 
-def answer(python: Python, _core: CoreFile, address: str, top: str) -> dict[str, Any] | None:
-    """Return the object at an address with its first *top* attributes and items, None if none.
+def answer(python: Python, _core: CoreFile, address: str, top: str) -> dict[str, Any]:
+    """Return the object at an address with its first *top* attributes and items.
 
-    What is missing in the core ends the attributes or the items.
+    What is missing in the core ends the attributes or the items. If no object is there, what is
+    returned is only what may be missing.
     """
-    values, at = Values(python), int(address)
-    try:
-        facts = values.type_of(at)
-    except AbsentMemory:
-        return None
+    words, found = Words(python.memory), {}
+    with suppress(AbsentMemory):
+        found = _object(python, int(address), int(top))
+    return {**found, "incomplete": zeroed_pools(words, find_pools(words))}
+
+
+def _object(python: Python, at: int, top: int) -> dict[str, Any]:
+    """Return the object. Raises `AbsentMemory` if its type is missing."""
+    values = Values(python)
+    facts = values.type_of(at)
     attributes = _attributes(values, at)
     return {
         "address": at,
@@ -42,10 +50,10 @@ def answer(python: Python, _core: CoreFile, address: str, top: str) -> dict[str,
         "attributes_found": len(attributes),
         "attributes": [
             {"name": name, **_shown(values, value)}
-            for name, value in islice(attributes.items(), int(top))
+            for name, value in islice(attributes.items(), top)
         ],
-        "items": list(islice(_items(values, at), int(top))),
-        "variables": list(islice(_variables(python, values, facts, at), int(top))),
+        "items": list(islice(_items(values, at), top)),
+        "variables": list(islice(_variables(python, values, facts, at), top)),
     }
 
 

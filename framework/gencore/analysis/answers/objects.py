@@ -8,7 +8,7 @@ import numpy as np
 
 from gencore.analysis import Python, Values
 from gencore.analysis.heap.heap_objects import HeapObjects
-from gencore.analysis.heap.heap_search import Numbers, find_objects
+from gencore.analysis.heap.heap_search import HeapSearch, Numbers
 from gencore.corefile import CoreFile
 
 _MOST_CLOSE = 5
@@ -20,7 +20,8 @@ def answer(python: Python, _core: CoreFile, name: str, order: str, top: str) -> 
     *order* is ``largest``, or ``sample``: as far apart in memory as possible. With them come
     the types, and names like this one if there are none.
     """
-    heap = find_objects(python)
+    search = HeapSearch(python)
+    heap = search.together(search.found())
     rows = [row for row, known in enumerate(heap.names) if f".{known}".endswith(f".{name}")]
     close = [] if rows else difflib.get_close_matches(name, _names(heap), _MOST_CLOSE)
     chosen = np.flatnonzero(np.isin(heap.rows, rows))
@@ -39,6 +40,8 @@ def answer(python: Python, _core: CoreFile, name: str, order: str, top: str) -> 
             }
             for index in shown
         ],
+        "other_malloc": search.other_malloc,
+        "incomplete": search.incomplete,
     }
 
 

@@ -22,31 +22,38 @@ _REFERENCES: Final = 0xFFFFFFFF
 
 def answer(
     python: Python, _core: CoreFile, address: str, top: str, to_root: str, wanted: str = ""
-) -> dict[str, Any] | None:
+) -> dict[str, Any]:
     """Return the object, at most *top* of its referrers, and the way if *to_root* is not empty.
 
-    *wanted* is ``locals`` if values are to be shown, or empty. None if no object is there.
+    *wanted* is ``locals`` if values are to be shown, or empty. If no object is there, what is
+    returned is only what may be missing.
     """
-    shows_values = wanted == "locals"
     search, target = HeapSearch(python), int(address)
-    if not len(search.alive(np.array([target], np.uint64))):
-        return None
-    direct = DirectReferrers(search, python, shows_keys=shows_values)
+    found: dict[str, Any] = {}
+    if len(search.alive(np.array([target], np.uint64))):
+        show = _Showing(python, search, shows_values=wanted == "locals")
+        found = _referrers(python, search, target, int(top), show)
+        found |= _way(python, target, show) if to_root else {}
+    return {**found, "other_malloc": search.other_malloc, "incomplete": search.incomplete}
+
+
+def _referrers(
+    python: Python, search: HeapSearch, target: int, top: int, show: "_Showing"
+) -> dict[str, Any]:
+    direct = DirectReferrers(search, python, shows_keys=show.shows_values)
     objects = direct.find(target) if len(search.pools) else _in_graph(python, target)
     frames = [
         {"address": frame.address, "type": "frame", "shown": frame.shown, "way": link.text}
         for frame in find_frames(python)
         if (link := direct.links.from_frame(frame, target))
     ]
-    show = _Showing(python, search, shows_values=shows_values)
-    first = objects[: int(top)]
+    first = objects[:top]
     shown = list(show.referrers(first, target, direct.links))
     return {
         **show.object(target),
         "references": python.memory.word(target) & _REFERENCES,
         "count": len(objects) - len(first) + len(shown) + len(frames),
-        "referrers": [*shown, *frames][: int(top)],
-        **(_way(python, target, show) if to_root else {}),
+        "referrers": [*shown, *frames][:top],
     }
 
 

@@ -60,7 +60,8 @@ def answer(python: Python, core: CoreFile) -> dict[str, Any]:
             found[name] = part(reading)
         except (IntegrityError, ImportError) as error:
             missing[name] = str(error)
-    return {"version": python.version, **found, "missing": missing}
+    incomplete = found.get("heap", {}).get("incomplete")
+    return {"version": python.version, **found, "missing": missing, "incomplete": incomplete}
 
 
 class _Reading:
@@ -187,6 +188,8 @@ class _Reading:
         return find_counted(self._python, top=_TOP)
 
     def heap(self) -> dict[str, Any]:
+        if self._objects[0].allocator == "unknown":
+            raise IntegrityError(str(self._objects[0].incomplete))
         census = attrs.asdict(self._objects[0])
         sums = {name: sum(row[name] for row in census["types"]) for name in ("count", "size")}
         return {**census, "types": census["types"][:_TOP], "all": sums}

@@ -5,17 +5,17 @@ far pools were ever made in it; from then on a pool has a header that is never a
 Include/internal/pycore_obmalloc.h, ``struct arena_object``, the same in CPython 3.11 to 3.15.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis.heap.chunks import runs_outside
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
 from gencore.analysis.interpreter.words import Addresses, Mask, Run, Words
 
-__all__ = ["count_zeroed_pools"]
+__all__ = ["zeroed_pools"]
 
 Numbers = NDArray[np.int64]
 
@@ -50,15 +50,18 @@ class _Rows:
         return _Rows(self.places[which], self.first[which], self.end[which], self.sizes[which])
 
 
-def count_zeroed_pools(words: Words, pools: Pools, runs: Iterable[Run]) -> int:
-    """Return how many pools have zeros for a header, in arenas whose table lies in some memory.
+def zeroed_pools(words: Words, pools: Pools) -> str | None:
+    """Return that pools were in use, and have zeros for a header, if the table says so of some."""
+    count = _count(words, pools)
+    return f"{count:,} pools of objects were in use, and are zeros in the core" if count else None
 
-    0 if the table is not found: then nothing is known.
-    """
-    if not len(pools):
+
+def _count(words: Words, pools: Pools) -> int:
+    runs = [run for run in runs_outside(words, pools) if run.path is None]
+    if not len(pools) or not runs:
         return 0
     lowest, highest = pools.addresses[0] - np.uint64(_LARGEST), pools.addresses[-1]
-    found = [_rows_in(run, lowest, highest - lowest) for run in runs if run.path is None]
+    found = [_rows_in(run, lowest, highest - lowest) for run in runs]
     columns = zip(*(attrs.astuple(rows, recurse=False) for rows in found), strict=True)
     rows = _of_the_table(words, pools, _Rows(*(np.concatenate(column) for column in columns)))
     ranges = zip(rows.first.tolist(), rows.end.tolist(), strict=True)

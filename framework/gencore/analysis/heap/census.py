@@ -14,9 +14,8 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from gencore.analysis.heap.arenas import count_zeroed_pools
 from gencore.analysis.heap.heap_objects import Found, HeapObjects, of_each_type
-from gencore.analysis.heap.heap_search import Allocator, HeapSearch, Outside
+from gencore.analysis.heap.heap_search import Allocator, HeapSearch
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
 from gencore.analysis.heap.sizes import Sizes
 from gencore.analysis.heap.type_objects import TypeTable
@@ -95,16 +94,8 @@ class Census:
     largest: tuple[LargestObject, ...]
     memory: MemoryUse
     pools: int
-    zeroed_pools: int
-    """Others that were in use, and are zeros in the core: what they had is missing."""
-
-    @property
-    def incomplete(self) -> str | None:
-        """Why objects are missing, if some are."""
-        count = self.zeroed_pools
-        if not count:
-            return None
-        return f"{count:,} pools of objects were in use, and are zeros in the core"
+    incomplete: str | None
+    """Why objects are missing, if some are."""
 
 
 def take_census(python: Python, *, top: int = 10) -> Census:
@@ -130,7 +121,6 @@ class _Counting:
         self._search = search
         self._tally = _Tally(search.sizes, search.types, search.names, top)
         self._used = self._in_pools = 0
-        self._outside: Outside | None = None
 
     def found(self) -> Iterator[Found]:
         """Yield what `HeapSearch.found` does, with sizes; each object is counted."""
@@ -138,8 +128,7 @@ class _Counting:
             self._used += blocks
             yield Found(things, rows, self._tally.add(things, rows, allocated))
         self._in_pools = self._tally.allocated_bytes
-        self._outside = self._search.outside()
-        found = self._outside.found
+        found = self._search.outside.found
         sizes = self._tally.add(found.things, found.rows, found.sizes)
         yield Found(found.things, found.rows, sizes)
 
@@ -147,13 +136,13 @@ class _Counting:
         """Return what was counted, when all was found."""
         search, in_all = self._search, self._tally.allocated_bytes
         return Census(
-            allocator=self._outside.allocator if self._outside else "unknown",
-            other_malloc=self._outside.other_malloc if self._outside else None,
+            allocator=search.outside.allocator,
+            other_malloc=search.outside.other_malloc,
             types=self._tally.counts(),
             largest=self._tally.largest(),
             memory=_memory_use(search.pools, search.runs, self._used, self._in_pools, in_all),
             pools=len(search.pools),
-            zeroed_pools=count_zeroed_pools(search.words, search.pools, search.runs),
+            incomplete=search.incomplete,
         )
 
 

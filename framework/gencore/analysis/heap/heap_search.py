@@ -1,12 +1,14 @@
 """Finds the Python objects of a dumped process, one by one: in pools, and in memory of malloc."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Final, Literal
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore.analysis.heap.arenas import zeroed_pools
 from gencore.analysis.heap.chunks import (
     ChunkLayout,
     LargeObjects,
@@ -29,6 +31,9 @@ Numbers = NDArray[np.int64]
 _UNKNOWN: Final = "unknown"
 Allocator = Literal["pymalloc", "pymalloc, debugging", "malloc", "malloc, debugging", "unknown"]
 
+_UNSUPPORTED: Final = (
+    "the memory allocator is unsupported: neither pools nor other objects were found"
+)
 _DEBUG_HEAD: Final = 16
 """Bytes that a debugging allocator puts in front of a block: its size, and a pattern."""
 _DEBUG_TAIL: Final = 8
@@ -60,7 +65,7 @@ class HeapSearch:
 
     def __init__(self, python: Python) -> None:
         self._python = python
-        self.other_malloc = malloc_loaded(python.memory)
+        self._loaded = malloc_loaded(python.memory)
         self.words = Words(python.memory)
         self.pools = find_pools(self.words)
         self.runs = list(runs_outside(self.words, self.pools))
@@ -81,7 +86,7 @@ class HeapSearch:
     def found(self) -> Iterator[Found]:
         """Yield all objects."""
         yield from self._found_in_pools()
-        outside = self.outside().found
+        outside = self.outside.found
         yield Found(outside.things, outside.rows)
 
     def _found_in_pools(self) -> Iterator[Found]:
@@ -104,22 +109,36 @@ class HeapSearch:
         things, rows = things.chosen(known), rows[known]
         return things.addresses[self._recognition.alive(things, rows)]
 
+    @cached_property
     def outside(self) -> Outside:
-        """Return the objects in chunks, whose layout is that in which most are found.
+        """The objects in chunks, whose layout is that in which most are found.
 
         If they are so few that they only look like some, it is another malloc that has them.
         """
-        in_chunks = self._in_chunks()
-        if self._are_enough(in_chunks):
-            return in_chunks
+        if self._are_enough(self._in_chunks):
+            return self._in_chunks
         without_layout = self._in_unknown_memory()
-        if len(self.pools) and not self.other_malloc and not self._are_enough(without_layout):
-            return in_chunks
+        if len(self.pools) and not self._loaded and not self._are_enough(without_layout):
+            return self._in_chunks
         return without_layout
+
+    @property
+    def other_malloc(self) -> str | None:
+        """As of `outside`, of which most is not needed if a library says which malloc it is."""
+        loaded = None if self._are_enough(self._in_chunks) else self._loaded
+        return loaded or self.outside.other_malloc
+
+    @property
+    def incomplete(self) -> str | None:
+        """Why objects are missing, if some are."""
+        if not len(self.pools) and self.outside.allocator == _UNKNOWN:
+            return _UNSUPPORTED
+        return zeroed_pools(self.words, self.pools)
 
     def _are_enough(self, outside: Outside) -> bool:
         return len(outside.found.rows) >= (_FEWEST_LARGE if len(self.pools) else _FEWEST)
 
+    @cached_property
     def _in_chunks(self) -> Outside:
         tries = [(self._in_chunks_of(layout), layout) for layout in self._chunk_layouts()]
         large, layout = max(tries, key=lambda found: len(found[0].rows))
@@ -136,7 +155,7 @@ class HeapSearch:
         around = _DEBUG_HEAD + _DEBUG_TAIL if self._debugging else 0
         found = search.find(self.runs, LARGEST_BLOCK - around if len(pools) else 0)
         allocator = self._allocator(found, debugging=self._debugging or self._are_marked(found))
-        name = self.other_malloc or _UNKNOWN
+        name = self._loaded or _UNKNOWN
         return Outside(allocator=allocator, other_malloc=name, found=found)
 
     def _are_marked(self, found: Allocated) -> bool:

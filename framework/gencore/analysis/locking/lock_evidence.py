@@ -1,8 +1,9 @@
 """Says whether a thread's frames lead to a lock that its identity is recorded in.
 
 An identity is that of a thread as long as it lives, and then of another one. So the record of a
-lock whose owner has ended may name a thread that has nothing to do with it; one that has entered
-the lock, or acquired it by a variable, an attribute of one, or a global name, leads to it.
+lock whose owner has ended, or was left behind by a fork, may name a thread that has nothing to do
+with it; one that has entered the lock, or acquired it by a variable, an attribute of one, or a
+global name, leads to it. One that imports a module is in the ``with`` block of what has its lock.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ __all__ = ["leads_to"]
 _MOST_FRAMES, _MOST_NAMES = 1 << 10, 1 << 12
 _SELF_AT: Final = (24, 16)
 """In a bound method of a built-in type the object; in a cell, and of Python's methods."""
+_INSTANCE_AT: Final = 24
+"""In a bound method of a Python class."""
 
 
 def leads_to(
@@ -56,4 +59,6 @@ def _inside(python: Python, values: Values, thing: int) -> Iterator[int]:
     with suppress(AbsentMemory):
         yield from (python.memory.word(thing + at) for at in _SELF_AT)
     with suppress(AbsentMemory):
-        yield from values.attributes(thing).values()
+        is_method = values.type_name(thing) == "method"
+        instance = python.memory.word(thing + _INSTANCE_AT) if is_method else thing
+        yield from values.attributes(instance).values()

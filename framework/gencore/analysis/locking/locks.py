@@ -2,7 +2,7 @@
 
 import re
 from contextlib import suppress
-from functools import cache, cached_property
+from functools import cache
 from itertools import islice
 from typing import Final, Literal
 
@@ -18,7 +18,6 @@ from gencore.analysis.locking.lock_owners import OwnerReader, holds_itself, thre
 from gencore.analysis.locking.waiting import Kind, Reason, ReasonReader
 from gencore.analysis.threads.frame_values import FrameValues
 from gencore.analysis.threads.stacks import registers_of
-from gencore.analysis.threads.thread_names import threads_by_lock
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
 
@@ -26,6 +25,8 @@ __all__ = ["Lock", "Wait", "read_waits"]
 
 _GLIBC: Final = re.compile(r"/libc(\.so\.6|-2\.\d+\.so)$")
 _MOST_THREADS: Final = 1 << 16
+_OUTLIVE: Final = ("RLock", "module lock")
+"""Locks that may have the record of a thread that is gone."""
 
 KnownBy = Literal["record", "with", "identity"]
 
@@ -121,24 +122,12 @@ class _Reading:
             sleep = self._sleeps.get(tid)
             try:
                 if sleep and (reason := reader.of(state, sleep.address)):
-                    found[tid] = self._as_join(reason)
+                    found[tid] = reason
             except AbsentMemory as error:
                 missing = error
         if missing and not found:
             raise missing
         return found
-
-    def _as_join(self, reason: Reason) -> Reason:
-        """Return that a thread waits for the end of another, if it is that one's Lock.
-
-        So does the main one at the end of a program.
-        """
-        thread = self._joined.get(reason.address) if reason.kind == "Lock" else None
-        return reason if thread is None else Reason(thread, "Thread", "_shutdown")
-
-    @cached_property
-    def _joined(self) -> dict[int, int]:
-        return threads_by_lock(self._python)
 
     def _wait(self, tid: int, reason: Reason, inside: set[int]) -> Wait:
         owner, known_by = self._holder(self._states[tid], reason, inside)
@@ -166,7 +155,7 @@ class _Reading:
             return (tids[0], "record") if tids else (None, None)
         identity = self._owners.identity_in(reason)
         owner = self._tids.get(identity)
-        in_doubt = reason.kind == "RLock" and owner is not None and not self._has(owner, reason)
+        in_doubt = reason.kind in _OUTLIVE and owner is not None and not self._has(owner, reason)
         return (owner, "identity" if in_doubt else "record") if identity else (None, None)
 
     @cache  # noqa: B019 - it lives as long as one reading

@@ -3,12 +3,14 @@
 Up to 3.13 a lock is a semaphore of the C library, on which a thread sleeps. From 3.14 on it is a
 byte of the object, and a thread sleeps in the parking lot of Python/parking_lot.c: on the
 semaphore of a ``struct wait_entry`` on its own stack, whose word before has the byte's address.
-The parking lot of 3.13 serves queues and `threading.Thread.join` alone. What is built of locks in
-Python is known by the functions that wait, whose first argument it is.
+The parking lot of 3.13 serves queues and the ends of threads alone. What is built of locks in
+Python is known by the functions that wait, whose first argument it is. The main thread waits for
+the ends of others when the program has ended, without such a function.
 """
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import cached_property
 from itertools import islice
 from typing import Final, Literal
 
@@ -19,6 +21,7 @@ from gencore.analysis.inspection.values import Values
 from gencore.analysis.interpreter.memory import AbsentMemory
 from gencore.analysis.interpreter.python import Python, ThreadState
 from gencore.analysis.threads.frame_values import FrameValues
+from gencore.analysis.threads.thread_names import threads_by_end
 
 __all__ = ["Kind", "Reason", "ReasonReader", "waits_in"]
 
@@ -41,7 +44,7 @@ _BY_TYPE: Final[Mapping[str | None, Kind]] = {
     "_thread.RLock": "RLock",
     "_queue.SimpleQueue": "Queue",
 }
-_BOUND, _HANDLE = ("builtin_function_or_method", "builtin_method"), "_thread._ThreadHandle"
+_BOUND: Final = ("builtin_function_or_method", "builtin_method")
 _BY_FUNCTION: Final[Mapping[str, Mapping[str, Kind]]] = {
     "/threading.py": {
         "Condition.wait": "Condition",
@@ -70,8 +73,6 @@ _SEMAPHORE_AT, _MUTEX_AT = 16, 16
 """In a lock, until 3.13 and later; in a SimpleQueue too."""
 _SELF_AT: Final = 24
 """In a bound method of a built-in type."""
-_IN_HANDLE, _EVENT_AT = 16, 57
-"""In a ``_ThreadHandle`` the address of a ``ThreadHandle``, and in that ``thread_is_exiting``."""
 _VALUE: Final = 0xFFFFFFFF
 """Of the first word of a ``sem_t``; the other half is the number of those that wait."""
 
@@ -102,7 +103,7 @@ class ReasonReader:
     def __init__(self, python: Python, values: Values, frames: FrameValues) -> None:
         self._python, self._memory = python, python.memory
         self._values, self._frames = values, frames
-        self._types = KnownTypes(python.memory, {*filter(None, _BY_TYPE), *_BOUND, _HANDLE})
+        self._types = KnownTypes(python.memory, {*filter(None, _BY_TYPE), *_BOUND})
 
     def of(self, state: ThreadState, semaphore: int) -> Reason | None:
         """Return what a thread that sleeps on a semaphore waits for; None if on no such thing.
@@ -120,7 +121,10 @@ class ReasonReader:
         if self._python.minor < _PARKING:
             return None
         with suppress(AbsentMemory):
-            thing = self._memory.word(semaphore - 8) - _MUTEX_AT
+            parked = self._memory.word(semaphore - 8)
+            if end := self._end_of_thread(parked):
+                return self._built_on(state, end)
+            thing = parked - _MUTEX_AT
             kind = _BY_TYPE.get(self._types.of(thing))
             if kind is not None and (kind == "Queue" or self._python.minor >= _MUTEXES):
                 return self._built_on(state, Reason(thing, kind))
@@ -136,29 +140,30 @@ class ReasonReader:
         for slot in (*variables, *self._frames.stack(frame, code)):
             thing = self._bound_to(slot) or slot
             kind = self._types.of(thing)
-            if kind == _HANDLE and self._is_joined(thing, semaphore):
-                return self._built_on(state, None)
             if kind in _BY_TYPE and self._memory.word(thing + _SEMAPHORE_AT) == semaphore:
-                return self._built_on(state, Reason(thing, _BY_TYPE[kind]))
+                lock = self._end_of_thread(thing) or Reason(thing, _BY_TYPE[kind])
+                return self._built_on(state, lock)
         for variable in filter(None, variables):
             self._memory.word(variable)  # what is missing might be the lock
         return None
 
-    def _is_joined(self, handle: int, semaphore: int) -> bool:
-        with suppress(AbsentMemory):
-            event = self._memory.word(handle + _IN_HANDLE) + _EVENT_AT
-            return self._memory.word(semaphore - 8) == event
-        return False
+    def _end_of_thread(self, awaited: int) -> Reason | None:
+        thread = self._by_end.get(awaited)
+        return None if thread is None else Reason(thread, "Thread", "_shutdown")
+
+    @cached_property
+    def _by_end(self) -> dict[int, int]:
+        return threads_by_end(self._python)
 
     def _bound_to(self, thing: int) -> int | None:
         return self._memory.word(thing + _SELF_AT) if self._types.of(thing) in _BOUND else None
 
-    def _built_on(self, state: ThreadState, lock: Reason | None) -> Reason | None:
+    def _built_on(self, state: ThreadState, lock: Reason) -> Reason:
         """Return what the thread waits for by means of that lock."""
         found = lock
         with suppress(AbsentMemory):
             for thing, kind, function in islice(self._built(state), _MOST_BUILT):
-                if found is lock and lock and self._guards(thing, lock.address):
+                if found is lock and self._guards(thing, lock.address):
                     return lock
                 found = Reason(thing, kind, function)
         return found

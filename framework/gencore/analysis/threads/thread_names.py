@@ -10,9 +10,14 @@ from gencore.analysis.inspection.values import Values
 from gencore.analysis.interpreter.memory import AbsentMemory
 from gencore.analysis.interpreter.python import Python
 
-__all__ = ["thread_names", "threads_by_lock"]
+__all__ = ["thread_names", "threads_by_end"]
 
 _MOST_THREADS: Final = 1 << 14
+_HANDLES: Final = ("_handle", "_os_thread_handle")
+"""Attributes: that of 3.13, and the later one."""
+_HANDLE: Final = "_thread._ThreadHandle"
+_IN_HANDLE, _EVENT_AT = 16, 57
+"""In a ``_ThreadHandle`` the address of a ``ThreadHandle``, and in that ``thread_is_exiting``."""
 
 
 def thread_names(python: Python) -> dict[int, str]:
@@ -25,17 +30,28 @@ def thread_names(python: Python) -> dict[int, str]:
     return names
 
 
-def threads_by_lock(python: Python) -> dict[int, int]:
-    """Return the objects of threads by the Locks that are released when these end, up to 3.12."""
+def threads_by_end(python: Python) -> dict[int, int]:
+    """Return the objects of threads by what is set free when these end.
+
+    Up to 3.12 it is the Lock ``_tstate_lock``, then an event in what its handle leads to.
+    """
     values = Values(python)
     found: dict[int, int] = {}
     for interpreter in python.interpreters():
         with suppress(AbsentMemory):
             active = _active(python, values, interpreter)
             for _, thread in values.items(active, _MOST_THREADS):
-                if lock := values.attributes(thread).get("_tstate_lock"):
-                    found[lock] = thread
+                if end := _end_of(python, values, thread):
+                    found[end] = thread
     return found
+
+
+def _end_of(python: Python, values: Values, thread: int) -> int | None:
+    attributes = values.attributes(thread)
+    for handle in filter(None, map(attributes.get, _HANDLES)):
+        if values.type_name(handle) == _HANDLE:
+            return python.memory.word(handle + _IN_HANDLE) + _EVENT_AT
+    return attributes.get("_tstate_lock")
 
 
 def _active(python: Python, values: Values, interpreter: int) -> int:

@@ -74,7 +74,10 @@ def _levels(pid: int | str) -> Iterator[MemoryCgroup]:
 
 
 def _upwards(path: str) -> Iterator[str]:
-    while path not in {"", "/"} and ".." not in path:
+    """Yield it and those above it; none if it is outside of what is visible here ("/../other")."""
+    if ".." in path.split("/"):
+        return
+    while path not in {"", "/"}:
         yield path
         path = os.path.dirname(path)  # noqa: PTH120 - no objects
     yield ""

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,41 @@ def test_disarm_leaves_nothing(program):
     assert not any(Path(name).exists() for name in before if name.startswith("/"))
     assert armed.run("gencore.is_armed()") is False
     assert armed.run("gencore.arm(), gencore.arm(), gencore.is_armed()")[-1] is True
+
+
+CLOSED = """
+    os.closerange(3, 256)
+    numbers = [os.open("/dev/null", os.O_RDWR) for _ in range(30)]
+    link = lambda number: os.path.exists(f"/proc/self/fd/{number}") and os.readlink(
+        f"/proc/self/fd/{number}")
+    kept = lambda: [link(number) for number in numbers] == ["/dev/null"] * 30
+"""
+"""What a program does that becomes a daemon: it closes all descriptors, and opens others."""
+
+
+def test_files_that_have_the_numbers_of_its_descriptors_stay_open(program):
+    """Also in a forked child, when it is asked for something, and when it is disarmed."""
+    armed = program()
+    armed.run(CLOSED)
+    with suppress(ConnectionRefusedError):  # if it has seen that already
+        connect(armed.pid).close()
+    in_child = armed.run("os.waitpid(p, 0)[1] if (p := os.fork()) else os._exit(not kept())")
+
+    assert in_child == 0
+    assert armed.run("kept()") is True
+    assert armed.run("gencore.disarm()") is None
+    assert armed.run("kept(), len(os.listdir('/proc/self/task'))") == [True, 1]
+
+
+def test_what_has_lost_its_descriptors_is_armed_anew(program, tmp_path):
+    """By another call, and with both of its names."""
+    armed = program()
+    armed.run(CLOSED)
+    armed.run("gencore.arm()")
+
+    assert armed.run("kept(), len(os.listdir('/proc/self/task'))") == [True, 2]
+    assert len(names_of(armed.pid)) == 2
+    dump(armed.pid, tmp_path, collectors=["raw"], content="stacks")
 
 
 def test_the_socket_goes_with_the_process(program):

@@ -13,7 +13,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -24,6 +23,7 @@
 #include "agent_address.h"
 #include "clock.h"
 #include "descriptors.h"
+#include "own_descriptor.h"
 #include "reserve.h"
 #include "service.h"
 #include "triggers.h"
@@ -52,8 +52,8 @@ static struct {
 	bool running;
 	bool was_requested; /* by a trigger, before the current answer */
 	pthread_t thread;
-	int wake; /* an eventfd(2): the thread is to end */
-	int sockets[SOCKETS];
+	struct own_descriptor wake; /* a socket: the thread is to end once it can be read */
+	struct own_descriptor sockets[SOCKETS];
 	struct connection connections[CONNECTIONS];
 	int clones[CLONES];
 	struct agent_address path;
@@ -69,17 +69,19 @@ static void close_one(int *fd)
 	*fd = 0;
 }
 
-static int listen_at(const struct agent_address *address)
+static int new_socket(int type)
 {
-	int fd = above_standard_streams(
-		socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+	return above_standard_streams(socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
 
-	if (fd < 0)
-		return 0;
-	if (!bind(fd, (const struct sockaddr *)&address->name, address->size) && !listen(fd, BACKLOG))
-		return fd;
-	close(fd);
-	return 0;
+static struct own_descriptor listen_at(const struct agent_address *address)
+{
+	struct own_descriptor own = own_descriptor(new_socket(SOCK_SEQPACKET));
+
+	if (own.fd && (bind(own.fd, (const struct sockaddr *)&address->name, address->size) ||
+		       listen(own.fd, BACKLOG)))
+		own_close(&own);
+	return own;
 }
 
 /* Returns 0, or -1 with errno set if there is no way to reach this process. */
@@ -95,16 +97,26 @@ static int open_sockets(void)
 	agent.sockets[0] = listen_at(&abstract);
 	if (*agent.directory && !agent_path_address(agent.directory, identity, &agent.path)) {
 		agent.sockets[1] = listen_at(&agent.path);
-		if (!agent.sockets[1])
+		if (!agent.sockets[1].fd)
 			agent.path.size = 0;
 	}
-	return agent.sockets[0] || agent.sockets[1] ? 0 : -1;
+	return agent.sockets[0].fd || agent.sockets[1].fd ? 0 : -1;
 }
 
 static void close_sockets(void)
 {
 	for (int i = 0; i < SOCKETS; i++)
-		close_one(&agent.sockets[i]);
+		own_close(&agent.sockets[i]);
+}
+
+/* The program has closed some of them, and so most likely all descriptors. */
+static bool has_lost_descriptors(void)
+{
+	bool lost = own_is_lost(&agent.wake);
+
+	for (int i = 0; i < SOCKETS; i++)
+		lost |= own_is_lost(&agent.sockets[i]);
+	return lost;
 }
 
 /* ---------------------------------------------------------------------------------- its peers */
@@ -160,7 +172,7 @@ static void keep_clone(int pidfd)
 /* Whether the thread is to end, or a trigger has just begun a dump, which is waiting for it. */
 static bool is_needed(void)
 {
-	if (can_be_read(agent.wake))
+	if (can_be_read(agent.wake.fd))
 		return true;
 	triggers_look();
 	return triggers_requester_fd() > 0 && !agent.was_requested;
@@ -245,9 +257,9 @@ static struct poll_set wait_for_something(void)
 	struct poll_set set = {.count = 0};
 	bool room = has_room_for_clone();
 
-	add(&set, agent.wake);
+	add(&set, agent.wake.fd);
 	for (int i = 0; i < SOCKETS; i++)
-		add(&set, agent.sockets[i]);
+		add(&set, agent.sockets[i].fd);
 	for (int i = 0; i < CONNECTIONS; i++)
 		add(&set, room ? agent.connections[i].fd : 0);
 	for (int i = 0; i < CLONES; i++)
@@ -279,13 +291,15 @@ static void serve(const struct poll_set *set)
 	triggers_look();
 	for (int i = 0; i < SOCKETS; i++)
 		if (listeners[i].revents)
-			accept_one(agent.sockets[i]);
+			accept_one(agent.sockets[i].fd);
 }
 
-/* One of them that is open; both listen to the same requests. */
+/* One of them that is open, or -1; both listen to the same requests. */
 static int own_socket(void)
 {
-	return agent.sockets[0] ? agent.sockets[0] : agent.sockets[1];
+	const struct own_descriptor *own = &agent.sockets[agent.sockets[0].fd ? 0 : 1];
+
+	return own_is_lost(own) ? -1 : own->fd;
 }
 
 static bool is_dumping(void)
@@ -303,7 +317,10 @@ static void *run(void *ignored)
 	(void)ignored;
 	prctl(PR_SET_NAME, "gencore-agent");
 	reserve_take(own_socket());
-	while (set = wait_for_something(), !set.rows[0].revents) {
+	while (!has_lost_descriptors()) {
+		set = wait_for_something();
+		if (set.rows[0].revents || has_lost_descriptors())
+			break;
 		reserve_lend(own_socket());
 		serve(&set);
 		if (!is_dumping())
@@ -335,8 +352,8 @@ static int start_thread(void)
 	size_t stack = LEAST_STACK > PTHREAD_STACK_MIN ? LEAST_STACK : (size_t)PTHREAD_STACK_MIN;
 	int err;
 
-	agent.wake = above_standard_streams(eventfd(0, EFD_CLOEXEC));
-	if (agent.wake < 0)
+	agent.wake = own_descriptor(new_socket(SOCK_DGRAM));
+	if (!agent.wake.fd)
 		return -1;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -346,21 +363,44 @@ static int start_thread(void)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	agent.running = !err;
 	if (err)
-		close_one(&agent.wake);
+		own_close(&agent.wake);
 	errno = err;
 	return err ? -1 : 0;
 }
 
+/* While the thread waits in poll(2), its sockets listen, whoever has closed their descriptors. */
+static bool knock(void)
+{
+	struct agent_address abstract;
+	char identity[80];
+	int fd = new_socket(SOCK_SEQPACKET);
+	bool heard = false;
+
+	if (fd >= 0 && !agent_identity(identity, sizeof(identity))) {
+		agent_abstract_address(identity, &abstract);
+		heard = !connect(fd, (const struct sockaddr *)&abstract.name, abstract.size);
+	}
+	if (fd >= 0)
+		close(fd);
+	return heard;
+}
+
+/* A thread that hears nothing has ended, or sleeps until the process ends. */
 static void end_thread(void)
 {
-	const uint64_t one = 1;
+	bool heard = true;
 
 	if (!agent.running)
 		return;
-	while (write(agent.wake, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
-	pthread_join(agent.thread, NULL);
-	close_one(&agent.wake);
+	if (own_is_lost(&agent.wake))
+		heard = knock();
+	else
+		shutdown(agent.wake.fd, SHUT_RD); /* so that it can be read */
+	if (heard)
+		pthread_join(agent.thread, NULL);
+	else
+		pthread_detach(agent.thread);
+	own_close(&agent.wake);
 	agent.running = false;
 }
 
@@ -368,6 +408,10 @@ int agent_arm(const char *directory)
 {
 	int err;
 
+	if (agent.armed && has_lost_descriptors()) {
+		agent_pause();
+		agent_resume();
+	}
 	if (agent.armed)
 		return 0;
 	errno = ENAMETOOLONG;
@@ -386,10 +430,23 @@ int agent_arm(const char *directory)
 
 static void forget_connections(void)
 {
+	if (has_lost_descriptors()) {
+		memset(agent.connections, 0, sizeof(agent.connections));
+		memset(agent.clones, 0, sizeof(agent.clones));
+	}
 	for (int i = 0; i < CONNECTIONS; i++)
 		close_one(&agent.connections[i].fd);
 	for (int i = 0; i < CLONES; i++)
 		close_one(&agent.clones[i]);
+}
+
+static void leave_sockets(void)
+{
+	if (agent.path.size)
+		unlink(agent.path.name.sun_path);
+	reserve_give_back(own_socket());
+	forget_connections();
+	close_sockets();
 }
 
 void agent_disarm(void)
@@ -399,11 +456,7 @@ void agent_disarm(void)
 	end_thread();
 	triggers_end();
 	agent.armed = false;
-	if (agent.path.size)
-		unlink(agent.path.name.sun_path);
-	reserve_give_back(own_socket());
-	close_sockets();
-	forget_connections();
+	leave_sockets();
 }
 
 bool agent_is_armed(void)
@@ -432,8 +485,13 @@ void agent_pause(void)
 
 void agent_resume(void)
 {
-	if (agent.armed && !agent.running)
-		start_thread();
+	if (!agent.armed || agent.running)
+		return;
+	if (has_lost_descriptors()) {
+		leave_sockets();
+		open_sockets();
+	}
+	start_thread();
 }
 
 void agent_after_fork(void)
@@ -441,10 +499,10 @@ void agent_after_fork(void)
 	if (!agent.armed)
 		return;
 	agent.running = false; /* the thread is the parent's */
-	close_one(&agent.wake);
+	own_close(&agent.wake);
 	reserve_give_back(own_socket());
-	close_sockets();
 	forget_connections();
+	close_sockets();
 	triggers_after_fork();
 	agent.armed = !open_sockets() && !start_thread();
 	if (!agent.armed)

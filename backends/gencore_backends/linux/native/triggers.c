@@ -22,6 +22,7 @@
 #include "clock.h"
 #include "conditions.h"
 #include "descriptors.h"
+#include "own_descriptor.h"
 #include "text.h"
 
 enum {
@@ -53,6 +54,7 @@ static struct {
 	int requester_fd; /* positive while one works */
 	int turn_fd;	  /* positive while other processes of the cgroup wait for its end */
 	_Atomic int asked_fd;
+	struct own_descriptor asked; /* the same; set before it */
 	char asked_text[ASKED_TEXT];
 	_Atomic uint64_t exceptions; /* for which a dump was asked */
 	_Atomic uint64_t settled;    /* those of them that nobody has to wait for any more */
@@ -94,7 +96,7 @@ static bool is_asked_for(const struct trigger *trigger)
 static void wake(void)
 {
 	const uint64_t one = 1;
-	int fd = atomic_load(&triggers.asked_fd);
+	int fd = triggers_asked_fd();
 
 	if (fd > 0)
 		while (write(fd, &one, sizeof(one)) < 0 && errno == EINTR)
@@ -332,7 +334,9 @@ static void answer_asked(const struct trigger *trigger, struct history *history)
 
 int triggers_asked_fd(void)
 {
-	return atomic_load(&triggers.asked_fd);
+	int fd = atomic_load(&triggers.asked_fd);
+
+	return own_is_lost(&triggers.asked) ? 0 : fd;
 }
 
 int triggers_requester_fd(void)
@@ -396,17 +400,15 @@ void triggers_captured(void)
 
 static void open_asked(void)
 {
-	int fd = above_standard_streams(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-
-	atomic_store(&triggers.asked_fd, fd > 0 ? fd : 0);
+	triggers.asked = own_descriptor(
+		above_standard_streams(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)));
+	atomic_store(&triggers.asked_fd, triggers.asked.fd);
 }
 
 static void close_descriptors(void)
 {
-	int fd = atomic_exchange(&triggers.asked_fd, 0);
-
-	if (fd > 0)
-		close(fd);
+	atomic_store(&triggers.asked_fd, 0);
+	own_close(&triggers.asked);
 	if (triggers.requester_fd > 0)
 		close(triggers.requester_fd);
 	triggers.requester_fd = 0;

@@ -28,7 +28,7 @@ from gencore._pipeline.stores import Stores
 from gencore._pipeline.ways_out import WaysOut
 from gencore._pipeline.worker import Worker
 from gencore._plugins.catalogue import read_catalogue
-from gencore._recorder.job import NoRecorder
+from gencore._recorder.job import NoRecorder, plan_of
 from gencore._runtime import standing
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.lifetime import Stay
@@ -46,7 +46,7 @@ from gencore.report import Report, describe_error
 from gencore.verdict import Prospect, Reason, Verdict
 
 if TYPE_CHECKING:
-    from gencore._recorder.starting import Plan
+    from gencore._recorder.job import Plan
 
 __all__ = ["Pipeline"]
 
@@ -148,7 +148,7 @@ class Pipeline:
             raise NoRecorder
         if isinstance(self._prepared, NoRecorder):
             raise self._prepared
-        from gencore._recorder.starting import plan_of, start_by_recorder  # loaded already
+        from gencore._recorder.starting import start_by_recorder  # loaded already
 
         plan = self._prepared or plan_of(self._settings)
         return start_by_recorder(plan, huge_pages=self._huge_pages)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, Unpack
 
 from gencore._pipeline.dump import Dump
-from gencore._recorder.job import NoRecorder
-from gencore._recorder.starting import plan_of, start_by_recorder
+from gencore._recorder.job import NoRecorder, plan_of
+from gencore._recorder.starting import start_by_recorder
 from gencore._settings.options import Options
 from gencore._settings.sources import resolve_settings
 from gencore.bundle.codecs import CODECS

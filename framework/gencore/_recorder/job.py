@@ -20,7 +20,7 @@ from gencore._settings.options import (
 )
 from gencore._settings.settings import Settings
 
-__all__ = ["NoRecorder", "describe", "options_of"]
+__all__ = ["NoRecorder", "Plan", "options_of", "plan_of"]
 
 _PATH: Final = "path of this system"
 """The only key of what stands for a path."""
@@ -32,7 +32,23 @@ class NoRecorder(Exception):
     """A dump cannot be made by a recorder. The text says why."""
 
 
-def describe(settings: Settings) -> str:
+@attrs.frozen
+class Plan:
+    """What all recorders of one pipeline have in common."""
+
+    settings: Settings
+    described: str
+    """The settings as JSON."""
+    backend: str | None = None
+    """Its name, once a recorder has checked everything."""
+
+
+def plan_of(settings: Settings) -> Plan:
+    """Return what is known before any of them is started. Raises `NoRecorder`."""
+    return Plan(settings, _described(settings))
+
+
+def _described(settings: Settings) -> str:
     """Return settings as JSON, without who listens in this process. Raises `NoRecorder`."""
     backend, destination = settings.backend, settings.destination
     if backend is not None and not isinstance(backend, BackendSpec):
@@ -82,7 +98,7 @@ def _as_json(value: object) -> object:
 
 
 def options_of(text: str) -> Options:
-    """Return what `describe` has described."""
+    """Return what `Plan.described` describes."""
     rows: dict[str, Any] = json.loads(text, object_hook=_from_json)
     lists: Sequence[tuple[str, type[_Spec]]] = (
         ("collectors", CollectorSpec),

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gencore._recorder.channel import Channel
-from gencore._recorder.recording import RecorderProcess
+from gencore._recorder.control import RecorderProcess
 
 pytestmark = [pytest.mark.recorder, pytest.mark.skipif(sys.platform != "linux", reason="Linux")]
 

@@ -411,7 +411,7 @@ print(json.dumps([before, state()]))
 
 def test_a_recorder_of_another_version_makes_no_dump(tmp_path, monkeypatch):
     """Messages may mean something else to it: an upgrade has changed what is installed."""
-    monkeypatch.setattr("gencore._recorder.starting.__version__", "0.0.1")
+    monkeypatch.setattr("gencore._recorder.new_recorder.__version__", "0.0.1")
     report = gencore.start(directory=tmp_path, collectors=["raw"], content="stacks").result()
 
     assert (report.recorder, report.result) == ("thread", "complete")

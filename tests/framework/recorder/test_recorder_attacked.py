@@ -13,7 +13,7 @@ import pytest
 
 import gencore
 from gencore._recorder.channel import Channel
-from gencore._recorder.job import NoRecorder, describe
+from gencore._recorder.job import NoRecorder, plan_of
 from gencore._recorder.process import _deliver, _sendable
 from gencore._runtime.platform_agent import agent
 from gencore._settings.sources import resolve_settings
@@ -24,7 +24,7 @@ BEGINNING = (
     inspect.getsource(children)
     + """
 import ctypes, errno, gencore, glob, json, os, resource, signal, sys, time
-from gencore._recorder import recording, starting
+from gencore._recorder import new_recorder, recording, starting
 
 def recorder_of(dump):
     while (pidfd := dump._stop.recorder.pidfd) < 0:  # until the clone has started it
@@ -128,8 +128,8 @@ def spawn_and_stop(program, pidfds):
     signal.pidfd_send_signal(started[0], signal.SIGSTOP)
 
 agent().spawn = spawn_and_stop
-starting._GONE_LIMIT = 0.1
-starting._READY_LIMIT = 0.2
+new_recorder._GONE_LIMIT = 0.1
+new_recorder._READY_LIMIT = 0.2
 report = pipeline.run()
 ended = select.select(started, [], [], 50)[0]
 say(report.recorder, report.recorder_reason, started != ended)
@@ -244,7 +244,7 @@ say(any(spawn_interrupted() for _ in range(100)))
 def test_a_child_forked_while_a_recorder_loads_has_nothing_of_it(answer_of):
     """Neither its socket nor its pidfd, which a worker would keep for its whole life."""
     assert answer_of("""
-expect = starting._Recorder.expect
+expect = new_recorder.NewRecorder.expect
 before = set(os.listdir("/proc/self/fd"))
 
 def fork_and_expect(recorder, kind):
@@ -254,7 +254,7 @@ def fork_and_expect(recorder, kind):
     os.wait()
     return expect(recorder, kind)
 
-starting._Recorder.expect = fork_and_expect
+new_recorder.NewRecorder.expect = fork_and_expect
 pipeline.run()
 """) == [[]]
 
@@ -321,7 +321,7 @@ PR_SET_CHILD_SUBREAPER = 36
 ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 if {prepared}:
     pipeline.prepare()
-starting.command_of = lambda _: [b"/nonesuch"]
+new_recorder.command_of = lambda _: [b"/nonesuch"]
 report = pipeline.run()
 reasons = [report.recorder_reason, *(part.reason for part in report.failed)]
 say(next(filter(None, reasons)), children())
@@ -540,7 +540,7 @@ def test_options_that_json_would_change_are_not_described(value):
     """Their keys would be strings in the recorder, and something else in the target."""
     spec = gencore.CollectorSpec("raw", options={"rows": value})
     with pytest.raises(NoRecorder, match="keys that are no strings"):
-        describe(resolve_settings({"collectors": [spec]}))
+        plan_of(resolve_settings({"collectors": [spec]}))
 
 
 def test_an_error_that_the_target_cannot_load_is_sent_as_a_name_and_a_text():

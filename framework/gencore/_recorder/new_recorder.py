@@ -1,0 +1,187 @@
+"""A recorder until it has its capture: what it is told, and what it says before.
+
+Loads little: it may run in a process that is in trouble.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any, Final
+
+import attrs
+
+from gencore._listeners.spans import trace_ids
+from gencore._recorder.channel import Channel, Message, encode
+from gencore._recorder.control import RecorderProcess
+from gencore._recorder.job import NoRecorder, Plan
+from gencore._recorder.program import LEFT_OUT, command_of
+from gencore._runtime import standing
+from gencore._runtime.application_errors import ignored, reraise_if_from_handler
+from gencore._runtime.interpreter_facts import interpreter_facts
+from gencore._runtime.lifetime import Stay
+from gencore._runtime.platform_agent import agent
+from gencore._version import __version__
+from gencore.arming import Capture, Program
+from gencore.errors import GencoreError
+from gencore.huge_pages import HugePages
+from gencore.naming import dump_id, dump_name
+from gencore.process import ObservedProcess
+from gencore.request import DumpRequest
+
+__all__ = ["NewRecorder"]
+
+_READY_LIMIT: Final = 60.0
+"""Seconds that a recorder has to load everything, in a dump without a time limit."""
+_GONE_LIMIT: Final = 5.0
+"""Seconds that a recorder without a capture has to end."""
+
+_PROGRAM: Final = (
+    "import gc; gc.set_threshold(100_000); from gencore._recorder.process import main; main()"
+)
+"""Modules leave no garbage: looking for it after each 700 new objects would take 20 to 30 ms."""
+_MALLOC: Final = [
+    f"MALLOC_MMAP_THRESHOLD_={32 << 20}".encode(),
+    f"MALLOC_TRIM_THRESHOLD_={64 << 20}".encode(),
+]
+"""glibc's, see mallopt(3): a recorder keeps the memory of each block for the next one. Otherwise
+it goes back to the kernel, which clears it again. What the target sets itself goes first."""
+
+
+class NewRecorder:
+    """A recorder until it has its capture; ended if that does not come."""
+
+    def __init__(self, plan: Plan, stay: Stay, *, check: bool = False) -> None:
+        """Prepare what it is to do. Raises `NoRecorder` and OSError."""
+        job = _job(plan, check=check)
+        self.name, self.id = str(job["name"]), str(job["id"])
+        self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
+        self._pidfd: list[int] = []
+        self._channel = Channel()
+        stay.in_child(self.close)
+        with _no_recorder_if_refused():
+            agent().open_channel(encode("job", job), self._ends)
+        self._channel.own(self._ends[0])
+        self._limit = plan.settings.request.timeout or _READY_LIMIT
+
+    @property
+    def _program(self) -> Program:
+        return command_of(_PROGRAM), LEFT_OUT, _MALLOC, self._ends[1]
+
+    @cached_property
+    def process(self) -> RecorderProcess:
+        """It as a process, until it is closed."""
+        return RecorderProcess(self._channel, *self._pidfd or [-1])
+
+    def start(self) -> None:
+        """Start it. One that is not yet started is by the capture. Raises `NoRecorder`."""
+        with _no_recorder_if_refused():
+            agent().spawn(self._program, self._pidfd)
+        self._close_its_end()
+
+    def give_up(self) -> None:
+        """Let it remove what it has made, and wait for that; kill it if it takes too long."""
+        self._close_its_end()
+        with ignored(OSError):
+            self._channel.send("give up")  # the end of the channel may be a forked child's too
+        if not self.process.ends_within(_GONE_LIMIT):
+            self.process.kill()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it. In a forked child too, whose it is not."""
+        if self._ends:
+            self._close_its_end()
+            if self._channel.fileno() < 0:
+                agent().close_last(self._ends)
+            self._ends.clear()  # first, as a handler of a signal may raise: never closed twice
+            self.process.let_go()
+
+    def _close_its_end(self) -> None:
+        while len(self._ends) > 1:
+            agent().close_last(self._ends)
+
+    def __del__(self) -> None:
+        """Let go of it if nothing else could: Ctrl-C may arrive before it has an owner."""
+        if "_channel" in vars(self):
+            self.close()
+
+    def expect(self, kind: str) -> Any:
+        """Wait for a message of that kind; return its value.
+
+        Raises `NoRecorder`, and the error that the recorder has met.
+        """
+        try:
+            message = self.process.receive(self._limit)
+        except TimeoutError as error:
+            reraise_if_from_handler(error)
+            raise NoRecorder(f"the recorder was not ready after {self._limit:g} s") from error
+        if message is None:
+            raise NoRecorder("the recorder ended before it was ready")
+        _raise_what_it_says(message)
+        if message.kind != kind:
+            raise NoRecorder(f"the recorder sent {message.kind!r}")
+        return message.value
+
+    def hand_over(self, request: DumpRequest, huge_pages: HugePages | None) -> Capture:
+        """Capture this process, and pass what leads to the capture to the recorder."""
+        observed = ObservedProcess().python_threads()
+        facts = {
+            "argv": sys.orig_argv,
+            "runtime": interpreter_facts(),
+            "annotations": standing.annotations.copy(),
+            "python_threads": [attrs.asdict(thread) for thread in observed],
+            "observed_ns": time.monotonic_ns(),
+            "huge_pages": huge_pages and attrs.asdict(huge_pages),
+        }
+        request = request.without(standing.excluded_ranges())
+        text = json.dumps(facts).encode()
+        recorder = self._pidfd[0] if self._pidfd else self._program
+        capture = agent().hand_over(request, self._channel.fileno(), recorder, text)
+        self._close_its_end()
+        return capture
+
+
+@contextmanager
+def _no_recorder_if_refused() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reraise_if_from_handler(error)
+        raise NoRecorder(f"no process can be started: {error.strerror}") from error
+
+
+def _raise_what_it_says(message: Message) -> None:
+    if message.kind == "unable":
+        raise NoRecorder(message.value)
+    if message.kind == "error":
+        if isinstance(message.value, GencoreError):
+            raise message.value
+        raise NoRecorder(f"the recorder failed: {message.value!r}")
+
+
+def _job(plan: Plan, *, check: bool) -> dict[str, object]:
+    created_at = datetime.now(UTC)
+    own_id = dump_id(created_at)
+    return {
+        "version": __version__,
+        "settings": plan.described,
+        "check": check,
+        "pid": os.getpid(),
+        "id": own_id,
+        "name": "check" if check else dump_name(plan.settings.name, created_at, own_id),
+        "created_at": created_at,
+        "trace": trace_ids(),
+        "environ": _environment(),
+    }
+
+
+def _environment() -> dict[str, str]:
+    """Return what is in `os.environ`, from which another thread may be removing something."""
+    return {
+        name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None
+    }

@@ -38,6 +38,9 @@ class _CoreWriter(CoreSink):
     def sha256(self) -> str | None:  # type: ignore[override]  # it is only read
         return self._file.sha256
 
+    def room(self) -> memoryview | None:
+        return self._file.room()
+
     def write(self, chunk: memoryview) -> None:
         self._file.write(chunk)
 

@@ -12,15 +12,14 @@ import hashlib
 import io
 import os
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
 from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
+from gencore._hash_beside import HashBeside
 from gencore._private_directory import empty, keep, names_in, place_of, private_name
 from gencore._runtime.os_thread import open_descriptor
-from gencore._runtime.other_thread import OtherThread
 from gencore._runtime.regular_file import open_regular
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact, Removal
@@ -270,7 +269,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self._file = file
         self._target = target
         self._digest = hashlib.sha256() if hashed else None
-        self._hash_thread: OtherThread | None = None
+        self._beside: HashBeside | None = None
         self._sent = 0
         self._faults: list[BaseException] = []
 
@@ -292,22 +291,28 @@ class ArtifactWriter(io.BufferedIOBase):
 
     def hash_beside(self) -> None:
         """Hash what follows on a thread of its own while it is written: for large pieces."""
-        if self._digest is not None and self._hash_thread is None:
-            self._hash_thread = OtherThread("gencore-hash")
+        if self._digest is not None and self._beside is None:
+            self._beside = HashBeside(self._digest)
+
+    def room(self) -> memoryview | None:
+        """Return where the next piece may be put, after `hash_beside`; None: anywhere.
+
+        It is then hashed while the one after it is put, and not only while it is written.
+        """
+        return None if self._beside is None else self._beside.room()
 
     @contextlib.contextmanager
     def _hashing(self, chunk: memoryview) -> Iterator[None]:
         """Hash *chunk*, on the thread for that meanwhile."""
-        if self._digest is None:
-            yield
+        if self._beside is not None:
+            with self._beside.hashing(chunk):
+                yield
             return
-        hashed: Callable[[], None] = partial(self._digest.update, chunk)
-        if self._hash_thread is not None:
-            hashed = self._hash_thread.begin(hashed)
         try:
             yield
         finally:
-            hashed()
+            if self._digest is not None:
+                self._digest.update(chunk)
 
     def _send_to_disk(self) -> None:
         """Start write-back without waiting, so that little is left for the sync at the end.
@@ -324,13 +329,15 @@ class ArtifactWriter(io.BufferedIOBase):
     @property
     def sha256(self) -> str | None:
         """Of the bytes written so far, in hexadecimal; None if they are not hashed."""
+        if self._beside is not None:
+            self._beside.finish()
         return None if self._digest is None else self._digest.hexdigest()
 
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
-        if self._hash_thread is not None:
-            self._hash_thread.close()
-            self._hash_thread = None
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
         try:
             self._pass_on(self._file.close)
         finally:

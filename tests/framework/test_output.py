@@ -96,6 +96,31 @@ def test_what_is_hashed_beside_its_writing_may_change_afterwards(tmp_path):
     assert not os_thread._alive
 
 
+def test_what_was_put_into_its_room_is_hashed_whole(tmp_path):
+    """In order, while the next piece is put into other room, and beside what is put elsewhere."""
+    with Output(tmp_path, "dump") as output:
+        writer = output.create("core")
+        writer.hash_beside()
+        for number in range(60):
+            room = writer.room()
+            room[:] = bytes([number]) * len(room)
+            writer.write(room[: len(room) - number % 3])
+            if number % 7 == 0:
+                writer.write(b"abc")
+        digest = writer.sha256
+        writer.close()
+        data = (output.path / "core").read_bytes()
+
+    assert digest == writer.sha256 == hashlib.sha256(data).hexdigest()
+    assert len(data) > 59 << 20
+
+
+def test_nothing_is_put_anywhere_if_it_is_hashed_after_it_was_written(tmp_path):
+    """There is room for two pieces only in a file that asks for a thread."""
+    with Output(tmp_path, "dump") as output, output.create("x") as writer:
+        assert writer.room() is None
+
+
 def test_a_file_is_hashed_all_the_same_where_no_thread_can_be_started(tmp_path, monkeypatch):
     """By the thread that writes it."""
 

@@ -20,7 +20,8 @@ thread                  purpose                                  if none can be 
                         one for each CPU, four at most
 ``gencore-hash``        hashes what ``raw`` writes meanwhile     the thread that writes does it
 ``gencore-ahead``       decompresses the next block of a bundle   the thread that reads it does
-                        that is read to its end
+                        that is read to its end, finds the next
+                        objects of a core that are counted
 ``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore._runtime.other_thread import ahead
 from gencore.analysis.heap.arenas import count_zeroed_pools
 from gencore.analysis.heap.heap_objects import Found, HeapObjects, of_each_type
 from gencore.analysis.heap.heap_search import Allocator, HeapSearch, Outside
@@ -134,7 +135,7 @@ class _Counting:
 
     def found(self) -> Iterator[Found]:
         """Yield what `HeapSearch.found` does, with sizes; each object is counted."""
-        for size, blocks, things, rows in self._search.in_pools():
+        for size, blocks, things, rows in ahead(self._search.in_pools(), "gencore-ahead"):
             self._used += size * blocks
             yield Found(things, rows, self._tally.add(things, rows, size))
         self._in_pools = self._tally.allocated_bytes

@@ -21,7 +21,8 @@ thread                  purpose                                  if none can be 
 ``gencore-files``       hashes every other file that is mapped   the thread of the stage does it
 ``gencore-hash``        hashes what ``raw`` writes meanwhile     the thread that writes does it
 ``gencore-ahead``       decompresses the next block of a bundle   the thread that reads it does
-                        that is read to its end
+                        that is read to its end, finds the next
+                        objects of a core that are counted
 ``gencore-abort``       ends a backend's wait after a stop       the thread that stops it does
 ======================  =======================================  ================================
 

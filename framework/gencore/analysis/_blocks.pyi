@@ -13,20 +13,27 @@ def used_blocks(
     block_places: NDArray[np.int64],
     /,
 ) -> int: ...
-def rows_of_blocks(
+def objects_in_blocks(
     core: NDArray[np.uint64],
+    regions: NDArray[np.int32],
+    tables: NDArray[np.int32],
+    addresses: NDArray[np.uint64],
     places: NDArray[np.int64],
     slots: NDArray[np.int32],
     types: NDArray[np.uint64],
     preheaders: NDArray[np.int64],
     smallest: NDArray[np.int64],
+    listed: NDArray[np.bool_],
     some: int,
     none: int,
     in_front: int,
     size: int,
-    rows: NDArray[np.int32],
+    objects: NDArray[np.uint64],
+    object_places: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    rest: NDArray[np.int64],
     /,
-) -> None: ...
+) -> tuple[int, int]: ...
 def rows_of_words(
     words: NDArray[np.uint64],
     slots: NDArray[np.int32],

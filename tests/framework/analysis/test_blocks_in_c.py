@@ -107,18 +107,81 @@ def test_rows_that_no_type_has_are_none(row):
     assert list(rows) == [-1]
 
 
-@pytest.mark.parametrize("place", [-1, 0, 254, 255, 256, 1 << 60, -(1 << 62)])
-def test_blocks_outside_of_the_core_are_no_objects(place):
-    """One at the end has no room for a header of the collector."""
-    words = unsigned([16]) * 256
-    table, addresses = types_of([16])
-    rows = rows_of([7])
-    sizes, none = signed([32]), signed([0])
-    _blocks.rows_of_blocks(
-        words, signed([place]), table, addresses, none, sizes, 1, 0, 0, 32, rows
-    )
+PAGE = rows_of([0]), rows_of([0]) + rows_of([-1]) * ((1 << 18) - 1)
+"""The tables of a core of one page, at address 0."""
 
-    assert list(rows) == [-1]
+
+def objects(words, place, *, address=0, preheader=0, listed=0, table=None):
+    """Return the object in a block of 64 bytes, of the one type at address 16, and the rest."""
+    slots, addresses = table or types_of([16])
+    columns = [unsigned([7]), signed([7]), signed([7]), signed([7])]
+    type_facts = addresses, signed([preheader]), signed([32]), array("b", [listed])
+    count, others = _blocks.objects_in_blocks(
+        words,
+        *PAGE,
+        unsigned([address]),
+        signed([place]),
+        slots,
+        *type_facts,
+        1,
+        1 << 63,
+        0,
+        64,
+        *columns,
+    )
+    found = [list(column[:count]) for column in columns[:3]]
+    return list(zip(*found, strict=True)), list(columns[3][:others])
+
+
+@pytest.mark.parametrize("place", [-1, 255, 256, 1 << 60, -(1 << 62)])
+@pytest.mark.parametrize("preheader", [0, 16])
+def test_blocks_outside_of_the_core_are_no_objects(place, preheader):
+    """One at the end has no room for a header of the collector."""
+    words = unsigned([16 + 1]) * 254 + unsigned([1, 16])
+    assert objects(words, place, preheader=preheader, listed=preheader) == ([], [])
+
+
+def test_a_block_at_the_beginning_of_the_core_has_nothing_in_front():
+    """A table of types may say that the collector looks at what has no room for its header."""
+    words = unsigned([1, 16]) + unsigned([0]) * 510
+    assert objects(words, 0) == ([(0, 0, 0)], [])
+    assert objects(words, 0, listed=1) == ([], [])
+
+
+NEXT = 1024
+"""The address of the next object's header."""
+
+
+@pytest.mark.parametrize(
+    ("head", "back", "found"),
+    [
+        ((0, 0), 7, True),
+        ((NEXT, 0), 64, True),
+        ((NEXT | 1, 0), 64 | 5, True),
+        ((NEXT, 0), 72, False),
+        ((NEXT, 0), 0, False),
+        ((NEXT, 2), 0, True),
+        ((1 << 40, 0), 64, None),
+        ((4096 - 8, 0), 64, None),
+    ],
+)
+def test_what_the_next_object_of_the_list_does_not_lead_back_to_is_none(head, back, found):
+    """But for one in no list, or while a collection goes on; the core may lack the next one."""
+    words = unsigned([0]) * 512
+    words[8:12] = unsigned([*head, 1, 16])
+    words[NEXT // 8 + 1] = back
+    rest = [0] if found is None else []
+    expected = [] if found is False else [(80, 10, 0)]
+
+    assert objects(words, 8, address=64, preheader=16, listed=1) == (expected, rest)
+    assert objects(words, 8, address=64, preheader=16) == ([(80, 10, 0)], [])
+
+
+@pytest.mark.parametrize("count", [0, 1 << 63, (1 << 63) | 1])
+def test_what_has_no_references_is_no_object(count):
+    """Or more than any program has."""
+    words = unsigned([0]) * 8 + unsigned([count, 16]) + unsigned([0]) * 502
+    assert objects(words, 8, address=64) == ([], [])
 
 
 @pytest.mark.parametrize("address", [0, 8, 4095, 1 << 30, 1 << 46, (1 << 64) - 8])
@@ -248,7 +311,8 @@ def test_arrays_of_other_lengths_are_refused():
         lambda: _blocks.used_blocks(words, words, two, two, two, words, 0, words, two),
         lambda: _blocks.rows_of_words(words, table, addresses, rows),
         lambda: _blocks.rows_of_words(words, table[:9], addresses, rows_of([7, 7])),
-        lambda: _blocks.rows_of_blocks(words, one, table, addresses, two, one, 1, 0, 0, 32, rows),
+        lambda: objects(words, 0, table=(table[:9], addresses)),
+        lambda: objects(words, 0, table=(table, words)),
         lambda: _blocks.places_of(words, words, rows, rows, one),
         lambda: _blocks.index_objects(words, rows, rows, words, rows, rows_of([7, 7])),
         lambda: _blocks.index_objects(words, rows, rows, one, rows, rows),

@@ -85,6 +85,19 @@ def test_ways_are_shortest():
                 assert distances[parents[node]] == distances[node] - 1
 
 
+def test_what_the_root_leads_to_is_marked():
+    """And of the others, the references are counted that lead to them."""
+    for nodes, pairs in graphs():
+        marks, counts = array("b", [7] * nodes), array("I", bytes(4 * nodes))
+        graph = grouped(pairs, nodes)
+        _graphs.reach(*graph, 0, marks)
+        _graphs.count_others(graph[1], marks, counts)
+        others = set(range(nodes)) - set(reached(pairs))
+        assert list(marks) == [node not in others for node in range(nodes)]
+        targets = [target for _, target in pairs if target in others]
+        assert list(counts) == [targets.count(node) for node in range(nodes)]
+
+
 def test_dominators_are_what_all_ways_lead_through():
     """Without a node's dominators it is unreachable; the nearest is dominated by all others."""
     for nodes, pairs in graphs():
@@ -138,6 +151,8 @@ def test_invalid_indices_are_refused(offsets, targets):
     with pytest.raises(ValueError, match="invalid"):
         _graphs.breadth_first(*graph, 0, two)
     with pytest.raises(ValueError, match="invalid"):
+        _graphs.reach(*graph, 0, array("b", [0, 0]))
+    with pytest.raises(ValueError, match="invalid"):
         _graphs.dominators(*graph, *graph, 0, two, two)
     with pytest.raises(ValueError, match="invalid"):
         _graphs.turn(*graph, *graph)
@@ -151,6 +166,12 @@ def test_arrays_that_do_not_belong_together_are_refused():
         _graphs.breadth_first(*graph, 2, two)
     with pytest.raises(ValueError, match="invalid"):
         _graphs.breadth_first(*graph, 0, one)
+    for root, marks in ((2, [0, 0]), (-1, [0, 0]), (0, [0])):
+        with pytest.raises(ValueError, match="invalid"):
+            _graphs.reach(*graph, root, array("b", marks))
+    for target, marks in ((2, [0, 0]), (-1, [0, 0]), (0, [0])):
+        with pytest.raises(ValueError, match="invalid"):
+            _graphs.count_others(array("i", [target]), array("b", marks), array("I", [0, 0]))
     ends = array("I", [1, 1, 1])
     for source in (-1, 2):
         with pytest.raises(ValueError, match="invalid"):

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from gencore.analysis import Memory, Python, find_python
+from gencore.analysis.allocation import reuse_memory
 from gencore.analysis.interpreter.completeness import why_incomplete
 from gencore.corefile import CoreFile
 from gencore.errors import IntegrityError
@@ -18,6 +19,7 @@ from gencore.errors import IntegrityError
 
 def main(path: str, libraries: str, question: str, *arguments: str) -> None:
     """Print the answer to *question*. Raises `IntegrityError`."""
+    reuse_memory()
     answer = import_module(f"gencore.analysis.answers.{question}").answer
     with CoreFile(path) as core:
         python = _find_python(core, Path(path), Path(libraries))

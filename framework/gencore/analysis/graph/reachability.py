@@ -148,6 +148,7 @@ def heap_of(python: Python, objects: HeapObjects) -> Heap:
             own,
         ],
         root + 1,
+        room=count,
     )
     held = _held_by_native(objects, graph, root)
     for table in held[are_interned(layouts, objects.things(held))]:
@@ -158,9 +159,10 @@ def heap_of(python: Python, objects: HeapObjects) -> Heap:
 
 def _held_by_native(objects: HeapObjects, graph: Graph, root: int) -> Nodes:
     """Return what no root leads to, and what has more references than were found."""
-    unreached = np.flatnonzero(_shortest(graph, root)[: len(objects.rows)] < 0)
-    found = np.zeros(root + 1, np.uint32)
-    _graphs.count(graph.targets, found)
+    reached, found = np.empty(root + 1, np.bool_), np.zeros(root + 1, np.uint32)
+    _graphs.reach(graph.offsets, graph.targets, root, reached)
+    _graphs.count_others(graph.targets, reached, found)
+    unreached = np.flatnonzero(~reached[: len(objects.rows)])
     return unreached[_references(objects, unreached) > found[unreached]].astype(np.int32)
 
 

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from gencore._runtime.other_thread import ahead
 from gencore.analysis.heap.heap_objects import Found, HeapObjects, of_each_type
 from gencore.analysis.heap.heap_search import Allocator, HeapSearch
 from gencore.analysis.heap.pools import POOL_SIZE, Pools
@@ -124,9 +125,9 @@ class _Counting:
 
     def found(self) -> Iterator[Found]:
         """Yield what `HeapSearch.found` does, with sizes; each object is counted."""
-        for blocks, things, rows, allocated in self._search.in_pools():
-            self._used += blocks
-            yield Found(things, rows, self._tally.add(things, rows, allocated))
+        for size, blocks, things, rows in ahead(self._search.in_pools(), "gencore-ahead"):
+            self._used += size * blocks
+            yield Found(things, rows, self._tally.add(things, rows, size))
         self._in_pools = self._tally.allocated_bytes
         found = self._search.outside.found
         sizes = self._tally.add(found.things, found.rows, found.sizes)
@@ -171,11 +172,17 @@ class _Tally:
         """Bytes of all blocks and chunks so far."""
         return int(self._allocated.sum())
 
-    def add(self, things: Things, rows: Numbers, allocated: Numbers) -> Numbers:
-        """Count objects of the types in some rows; return their sizes."""
-        self._allocated += np.bincount(rows, allocated, len(self._types)).astype(np.int64)
+    def add(self, things: Things, rows: Numbers, allocated: Numbers | int) -> Numbers:
+        """Count objects of the types in some rows; return their sizes.
+
+        *allocated* is the bytes of the block of each, or of every one.
+        """
         counts = np.bincount(rows, minlength=len(self._types))
         self._counts += counts
+        if isinstance(allocated, int):
+            self._allocated += counts * allocated
+        else:
+            self._allocated += np.bincount(rows, allocated, len(counts)).astype(np.int64)
         each = np.full(len(counts), _VARYING)
         for row in map(int, np.flatnonzero(counts)):
             size = self._sizes.of_each(row)

@@ -45,13 +45,13 @@ class HeapObjects:
     addresses: Addresses
     rows: NDArray[np.int32]
     """The row in `types` of each object's type."""
-    known_sizes: Numbers | None
+    known_sizes: NDArray[Any] | None
 
     @classmethod
     def of(cls, found: Iterable[Found], room: int, *known: *_Known) -> "HeapObjects":
         """Return what was found together; there is room for as many, more need a copy."""
         addresses, rows = _Column(np.uint64, room), _Column(np.int32, room)
-        sizes = _Column(np.int64, room)
+        sizes = _Sizes(np.uint32, room)
         for part in found:
             addresses.append(part.things.addresses)
             rows.append(part.rows)
@@ -65,7 +65,7 @@ class HeapObjects:
         """Return some of them, by their numbers, to read what they have."""
         return self.words.things(self.addresses[which])[0]
 
-    def sizes(self) -> Numbers:
+    def sizes(self) -> NDArray[Any]:
         """Return the bytes of each, as ``sys.getsizeof`` has it."""
         if self.known_sizes is not None:
             return self.known_sizes
@@ -114,3 +114,15 @@ class _Column(Generic[_Number]):
         """Return all; nothing may be appended then."""
         values: NDArray[_Number] = self._values[: self._count]
         return values
+
+
+class _Sizes(_Column[Any]):
+    """Bytes of objects, of which few are so large that their number needs more than 32 bits."""
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Append sizes; all of them get more bits if one needs them."""
+        if values.max(initial=0) > np.iinfo(self._values.dtype).max:
+            wider = np.empty(len(self._values), np.int64)
+            wider[: self._count] = self.whole()
+            self._values = wider
+        super().append(values)

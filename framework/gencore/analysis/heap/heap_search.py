@@ -76,12 +76,11 @@ class HeapSearch:
         in_front = _DEBUG_HEAD if self._debugging else 0
         self._recognition = Recognition(python, self.words, self.types, in_front)
 
-    def in_pools(self) -> Iterator[tuple[int, Things, Numbers, Numbers]]:
-        """Yield the bytes of blocks in use, the objects in these, their rows, and their blocks."""
+    def in_pools(self) -> Iterator[tuple[int, int, Things, Numbers]]:
+        """Yield the size of blocks, how many are in use, the objects in these, and their rows."""
         for batch in self.pools.batches():
             blocks, size = blocks_in_use(self.words, batch), int(batch.sizes[0])
-            things, rows = self._recognition.objects(blocks, size)
-            yield size * len(blocks), things, rows, np.full(len(rows), size)
+            yield size, len(blocks), *self._recognition.objects(blocks, size)
 
     def found(self) -> Iterator[Found]:
         """Yield all objects."""
@@ -90,7 +89,7 @@ class HeapSearch:
         yield Found(outside.things, outside.rows)
 
     def _found_in_pools(self) -> Iterator[Found]:
-        return (Found(things, rows) for _, things, rows, _ in self.in_pools())
+        return (Found(things, rows) for _, _, things, rows in self.in_pools())
 
     def together(self, found: Iterable[Found]) -> HeapObjects:
         """Return what was found at a time, all together."""

@@ -47,30 +47,38 @@ class Recognition:
         smallest = types.basic_sizes.copy()
         smallest[types.are_texts] = python.layout.ascii_head
         self._smallest = smallest
+        self._listed = types.has_gc
 
     def objects(self, blocks: Things, size: int) -> tuple[Things, Numbers]:
         """Return the objects in some blocks of one size, and the rows of their types."""
-        rows = np.empty(len(blocks), np.int32)
-        _blocks.rows_of_blocks(
-            blocks.core,
+        addresses = np.empty(len(blocks), np.uint64)
+        places, rows, rest = np.empty((3, len(blocks)), np.int64)
+        count, others = _blocks.objects_in_blocks(
+            *self._words.tables,
+            blocks.addresses,
             blocks.places,
             self._types.slots,
             self._types.addresses,
             self._types.preheaders,
             self._smallest,
+            self._listed,
             self._some,
             self._none,
             self._in_front,
             size - self._in_front,
+            addresses,
+            places,
             rows,
+            rest,
         )
-        known = np.flatnonzero(rows >= 0)
-        found = rows[known].astype(np.int64)
-        things = blocks.chosen(known).moved(self._in_front + self._types.preheaders[found])
-        linked = self._are_linked(things, found)
-        if linked.all():
-            return things, found
-        return things.chosen(linked), found[linked]
+        things, rows = Things(addresses[:count], places[:count], blocks.core), rows[:count]
+        return self._linked(things, rows, rest[:others]) if others else (things, rows)
+
+    def _linked(self, things: Things, rows: Numbers, rest: Numbers) -> tuple[Things, Numbers]:
+        """Return objects without those of the rest whose list does not lead back."""
+        linked = np.ones(len(rows), np.bool_)
+        linked[rest] = self._are_linked(things.chosen(rest), rows[rest])
+        return things.chosen(linked), rows[linked]
 
     def alive(self, things: Things, rows: Numbers | Rows) -> Mask:
         """Return which objects have references, and are in the collector's list if in any."""
@@ -81,7 +89,7 @@ class Recognition:
 
     def listed(self, things: Things, rows: Numbers | Rows) -> Mask:
         """Return which objects are in the collector's list, and not only may be."""
-        listed = self._types.has_gc[rows]
+        listed = self._listed[rows]
         heads = things.chosen(listed).moved(-_HEAD)
         listed[listed] = (heads.word() != 0) & self._leads_back(heads)
         return listed
@@ -98,7 +106,7 @@ class Recognition:
         While a collection goes on the list is another one.
         """
         linked = np.ones(len(things), np.bool_)
-        listed = np.flatnonzero(self._types.has_gc[rows])
+        listed = np.flatnonzero(self._listed[rows])
         heads = things.chosen(listed).moved(-_HEAD)
         linked[listed] = (heads.word() == 0) | self._leads_back(heads)
         linked[listed] |= heads.word(8) & _COLLECTING != 0

@@ -110,6 +110,7 @@ struct types {
 	const uint64_t *addresses;
 	const int64_t *preheaders;
 	const int64_t *smallest;
+	const uint8_t *listed; /* whether the collector's list has their objects */
 	int64_t count;
 };
 
@@ -179,6 +180,63 @@ static int64_t place_of(const struct words *core, const struct pages *pages, uin
 	place = (int64_t)pages->tables[index] * PAGE_WORDS +
 		(int64_t)(address / WORD & (PAGE_WORDS - 1));
 	return place < core->count ? place : -1;
+}
+
+/* What is in front of an object that the collector looks at, as recognition.py has it. */
+enum {
+	COLLECTOR_HEAD = 2, /* words: the next object of its list, then the one before */
+	COLLECTING = 2,
+	LINK_FLAGS = 7,
+};
+
+enum link { UNLINKED, LINKED, ELSEWHERE };
+
+/* Say whether the next object of the collector's list leads back to the one at an address. */
+static enum link find_link(const struct words *core, const struct pages *pages, uint64_t address,
+			   int64_t place)
+{
+	int64_t head = place - COLLECTOR_HEAD;
+	uint64_t next;
+
+	if (head < 0)
+		return UNLINKED;
+	next = word_at(core, head);
+	if (!next || word_at(core, head + 1) & COLLECTING)
+		return LINKED;
+	head = place_of(core, pages, (next & ~(uint64_t)LINK_FLAGS) + WORD);
+	if (head < 0)
+		return ELSEWHERE;
+	return (word_at(core, head) & ~(uint64_t)LINK_FLAGS) == address - COLLECTOR_HEAD * WORD ?
+		LINKED : UNLINKED;
+}
+
+/* Objects, and the indices of those whose list goes on where the core is not. */
+struct objects {
+	uint64_t *addresses;
+	int64_t *places, *rows, *rest;
+	int64_t count, rest_count;
+};
+
+/* Add the object in a block, if there is one that is alive; there is room for one of each block. */
+static void add_object(const struct words *core, const struct pages *pages,
+		       const struct types *types, const struct references *references,
+		       uint64_t address, int64_t place, int64_t bytes, struct objects *objects)
+{
+	int32_t row = recognise(core, types, references, place, bytes);
+	enum link link;
+
+	if (row < 0)
+		return;
+	address += (uint64_t)types->preheaders[row];
+	place += types->preheaders[row] / WORD;
+	link = types->listed[row] ? find_link(core, pages, address, place) : LINKED;
+	if (link == UNLINKED)
+		return;
+	if (link == ELSEWHERE)
+		objects->rest[objects->rest_count++] = objects->count;
+	objects->addresses[objects->count] = address;
+	objects->places[objects->count] = place;
+	objects->rows[objects->count++] = row;
 }
 
 /* Which object begins at an address: see ObjectIndex of object_index.py. */
@@ -415,36 +473,42 @@ static PyObject *used_blocks(PyObject *Py_UNUSED(module), PyObject *arguments)
 	return result;
 }
 
-static PyObject *rows_of_blocks(PyObject *Py_UNUSED(module), PyObject *arguments)
+static PyObject *objects_in_blocks(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-	Py_buffer b[7];
+	Py_buffer b[14];
 	Py_ssize_t in_front, bytes;
 	unsigned long long some, none;
 	struct words core;
+	struct pages pages;
 	struct types types;
 	struct references references;
+	struct objects objects;
 	int64_t block, blocks;
 
-	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*KKnnw*", &b[0], &b[1], &b[2], &b[3], &b[4],
-			      &b[5], &some, &none, &in_front, &bytes, &b[6]))
+	if (!PyArg_ParseTuple(arguments, "y*y*y*y*y*y*y*y*y*y*KKnnw*w*w*w*", &b[0], &b[1], &b[2],
+			      &b[3], &b[4], &b[5], &b[6], &b[7], &b[8], &b[9], &some, &none,
+			      &in_front, &bytes, &b[10], &b[11], &b[12], &b[13]))
 		return NULL;
 	core = words_of(&b[0]);
-	blocks = b[1].len / WORD;
-	types = (struct types){b[2].buf, b[3].buf, b[4].buf, b[5].buf, b[3].len / WORD};
+	pages = (struct pages){b[1].buf, b[2].buf, b[1].len / ROW, b[2].len / ROW};
+	blocks = b[3].len / WORD;
+	types = (struct types){b[5].buf, b[6].buf, b[7].buf, b[8].buf, b[9].buf, b[6].len / WORD};
 	references = (struct references){some, none};
-	if (b[2].len != SLOTS * ROW || b[4].len != b[3].len ||
-	    b[5].len != b[3].len || b[6].len / ROW != blocks) {
-		release(b, 7);
+	objects = (struct objects){b[10].buf, b[11].buf, b[12].buf, b[13].buf, 0, 0};
+	if (b[4].len != b[3].len || b[5].len != SLOTS * ROW || b[7].len != b[6].len ||
+	    b[8].len != b[6].len || b[9].len != types.count || b[10].len != b[3].len ||
+	    b[11].len != b[3].len || b[12].len != b[3].len || b[13].len != b[3].len) {
+		release(b, 14);
 		return unsound();
 	}
 	Py_BEGIN_ALLOW_THREADS
 	for (block = 0; block < blocks; block++)
-		((int32_t *)b[6].buf)[block] =
-			recognise(&core, &types, &references,
-				  ((const int64_t *)b[1].buf)[block] + in_front / WORD, bytes);
+		add_object(&core, &pages, &types, &references,
+			   ((const uint64_t *)b[3].buf)[block] + (uint64_t)in_front,
+			   ((const int64_t *)b[4].buf)[block] + in_front / WORD, bytes, &objects);
 	Py_END_ALLOW_THREADS
-	release(b, 7);
-	return Py_NewRef(Py_None);
+	release(b, 14);
+	return Py_BuildValue("LL", (long long)objects.count, (long long)objects.rest_count);
 }
 
 static PyObject *rows_of_words(PyObject *Py_UNUSED(module), PyObject *arguments)
@@ -586,9 +650,11 @@ static PyMethodDef methods[] = {
 	{"used_blocks", used_blocks, METH_VARARGS,
 	 "used_blocks(core, addresses, places, used, carved, free, size, block_addresses, "
 	 "block_places): fill the last two with the blocks in use of pools; return their number."},
-	{"rows_of_blocks", rows_of_blocks, METH_VARARGS,
-	 "rows_of_blocks(core, places, slots, types, preheaders, smallest, some, none, in_front, "
-	 "size, rows): fill the last with the row of the type of the object in each block, or -1."},
+	{"objects_in_blocks", objects_in_blocks, METH_VARARGS,
+	 "objects_in_blocks(core, regions, tables, addresses, places, slots, types, preheaders, "
+	 "smallest, listed, some, none, in_front, size, objects, object_places, rows, rest): fill the "
+	 "last four with the objects in blocks, and with the numbers of those of which the core does "
+	 "not say whether they are in the collector's list. Return how many, and how many of these."},
 	{"rows_of_words", rows_of_words, METH_VARARGS,
 	 "rows_of_words(words, slots, types, rows): fill the last with the row of the type whose "
 	 "address each word is, or -1."},

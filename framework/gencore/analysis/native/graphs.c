@@ -22,15 +22,17 @@ struct graph {
 	const int32_t *targets;
 };
 
-/* Add to the count of each node how often it is there. */
-static int count_nodes(const int32_t *nodes, int64_t length, uint32_t *counts, int64_t room)
+/* Add to the count of each node how often it is there, but of those that are left out. */
+static int count_nodes(const int32_t *nodes, int64_t length, const uint8_t *left_out,
+		       uint32_t *counts, int64_t room)
 {
 	int64_t at;
 
 	for (at = 0; at < length; at++) {
 		if (nodes[at] < 0 || nodes[at] >= room)
 			return -1;
-		counts[nodes[at]]++;
+		if (!left_out || !left_out[nodes[at]])
+			counts[nodes[at]]++;
 	}
 	return 0;
 }
@@ -60,7 +62,7 @@ static void turn_edges(const struct graph *graph, uint32_t *offsets, int32_t *ta
 	int32_t node;
 
 	memset(offsets, 0, ((size_t)graph->nodes + 1) * sizeof(*offsets));
-	count_nodes(graph->targets, edge, offsets, graph->nodes);
+	count_nodes(graph->targets, edge, NULL, offsets, graph->nodes);
 	for (node = 0; node <= graph->nodes; node++)
 		offsets[node] = end += offsets[node];
 	for (node = graph->nodes - 1; node >= 0; node--)
@@ -82,6 +84,30 @@ static int graph_is_sound(const struct graph *graph, int64_t edges)
 		if (graph->targets[edge] < 0 || graph->targets[edge] >= graph->nodes)
 			return 0;
 	return 1;
+}
+
+/* Mark the nodes that the root leads to. Each is on the stack once at most. */
+static void mark_reached(const struct graph *graph, int32_t root, uint8_t *reached, int32_t *stack)
+{
+	int32_t height = 0;
+
+	memset(reached, 0, (size_t)graph->nodes);
+	reached[root] = 1;
+	stack[height++] = root;
+	while (height) {
+		int32_t node = stack[--height];
+		uint32_t edge;
+
+		for (edge = graph->offsets[node]; edge < graph->offsets[node + 1]; edge++) {
+			int32_t target = graph->targets[edge];
+
+			if (reached[target])
+				continue;
+			reached[target] = 1;
+			if (graph->offsets[target] < graph->offsets[target + 1])
+				stack[height++] = target;
+		}
+	}
 }
 
 /* Fill parents with the node before each on a shortest path from the root; NONE if there is none. */
@@ -336,9 +362,25 @@ static PyObject *count(PyObject *Py_UNUSED(module), PyObject *arguments)
 	if (!PyArg_ParseTuple(arguments, "y*w*", &b[0], &b[1]))
 		return NULL;
 	Py_BEGIN_ALLOW_THREADS
-	failed = count_nodes(b[0].buf, length_of(&b[0]), b[1].buf, length_of(&b[1]));
+	failed = count_nodes(b[0].buf, length_of(&b[0]), NULL, b[1].buf, length_of(&b[1]));
 	Py_END_ALLOW_THREADS
 	release(b, 2);
+	return failed ? unsound() : Py_NewRef(Py_None);
+}
+
+static PyObject *count_others(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[3];
+	int failed = 1;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*w*", &b[0], &b[1], &b[2]))
+		return NULL;
+	if (b[1].len == length_of(&b[2])) {
+		Py_BEGIN_ALLOW_THREADS
+		failed = count_nodes(b[0].buf, length_of(&b[0]), b[1].buf, b[2].buf, b[1].len);
+		Py_END_ALLOW_THREADS
+	}
+	release(b, 3);
 	return failed ? unsound() : Py_NewRef(Py_None);
 }
 
@@ -378,6 +420,33 @@ static PyObject *turn(PyObject *Py_UNUSED(module), PyObject *arguments)
 		result = Py_NewRef(Py_None);
 	}
 	release(b, 4);
+	return result;
+}
+
+static PyObject *reach(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	Py_buffer b[3];
+	PyObject *result = NULL;
+	struct graph graph;
+	int32_t *stack;
+	int root;
+
+	if (!PyArg_ParseTuple(arguments, "y*y*iw*", &b[0], &b[1], &root, &b[2]))
+		return NULL;
+	graph = graph_of(&b[0], &b[1]);
+	if (root < 0 || root >= graph.nodes || b[2].len != graph.nodes ||
+	    !graph_is_sound(&graph, length_of(&b[1]))) {
+		result = unsound();
+	} else if (!(stack = calloc((size_t)graph.nodes, sizeof(*stack)))) {
+		PyErr_NoMemory();
+	} else {
+		Py_BEGIN_ALLOW_THREADS
+		mark_reached(&graph, root, b[2].buf, stack);
+		Py_END_ALLOW_THREADS
+		free(stack);
+		result = Py_NewRef(Py_None);
+	}
+	release(b, 3);
 	return result;
 }
 
@@ -455,12 +524,17 @@ static PyObject *add_up_totals(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyMethodDef methods[] = {
 	{"count", count, METH_VARARGS,
 	 "count(nodes, counts): add to the count of each node how often it is there."},
+	{"count_others", count_others, METH_VARARGS,
+	 "count_others(nodes, left_out, counts): the same without the nodes that are marked there."},
 	{"distribute", distribute, METH_VARARGS,
 	 "distribute(sources, targets, ends, grouped): put edges where there is room for those of "
 	 "their source, which ends where its edges begin then."},
 	{"turn", turn, METH_VARARGS,
 	 "turn(offsets, targets, reverse_offsets, reverse_targets): fill the last two with the graph "
 	 "with each edge turned around."},
+	{"reach", reach, METH_VARARGS,
+	 "reach(offsets, targets, root, reached): mark the nodes that the root leads to, and itself, "
+	 "with a byte for each."},
 	{"breadth_first", breadth_first, METH_VARARGS,
 	 "breadth_first(offsets, targets, root, parents): fill the last with the node before each."},
 	{"dominators", dominators, METH_VARARGS,

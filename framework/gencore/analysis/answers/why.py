@@ -266,6 +266,11 @@ def _row(frame: Frame) -> dict[str, Any]:
 
 
 def _doing(thread: Thread) -> str | None:
-    """Return the thread's state, of a system call that waits its name."""
+    """Return the thread's state, with the name of the system call that it is in.
+
+    One that holds the GIL runs: others wait until the call returns.
+    """
     call = name_of(thread.system_call)
-    return f"in {call}" if call and thread.state == "in a system call" else thread.state
+    if call and thread.state in {"in a system call", "running"}:
+        return f"in {call}" if thread.state != "running" else f"running in {call}"
+    return thread.state

@@ -506,6 +506,14 @@ def test_page_of_a_healthy_process_says_that_nothing_was_found():
     assert "No problem was found" in text
 
 
+def test_page_claims_nothing_of_a_core_that_was_not_read():
+    """That no problem was found would mean nothing."""
+    text = Page(with_overview({"missing": {"core": "no Python found"}})).text
+
+    assert "No problem was found" not in text
+    assert "The core was not read: problems are unknown" in text
+
+
 def test_frames_of_gencore_are_folded_and_the_own_frame_is_first():
     """They are those of the dump itself."""
     manifest = copy.deepcopy(MANIFEST)

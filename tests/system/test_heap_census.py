@@ -260,3 +260,4 @@ def test_a_core_without_a_heap_is_said_to_have_none(installed, tool, tmp_path):
         reason = "the core has the content stacks: the heap is missing"
         assert reason in done.stderr
         assert json.loads(done.stdout)["incomplete"] == reason
+        assert "malloc" not in done.stderr, command

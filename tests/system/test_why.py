@@ -32,6 +32,8 @@ HEALTHY = (
     "django",
     "fastapi",
 )
+CLOCK_NANOSLEEP = 230
+"""The number of the system call on x86-64."""
 QUICK = "echo_server"
 """That which `make test` runs."""
 
@@ -115,6 +117,31 @@ def test_a_deadlock_is_named_with_its_lines(dumped, why, installed):
     printed = why(bundle)
     assert f"problem {finding['sentence']}" in " ".join(printed.split())
     assert f"next: gencore stacks {bundle}" in printed
+
+
+@pytest.fixture
+def sleeps_with_gil():
+    """Start a process that sleeps in C code, and does not give the GIL back; return its ID."""
+    code = "import ctypes, gencore; gencore.arm(); ctypes.PyDLL(None).sleep(3600)"
+    process = subprocess.Popen([sys.executable, "-c", code])
+    call = Path(f"/proc/{process.pid}/syscall")
+    wait_for(lambda: call.read_text().startswith(f"{CLOCK_NANOSLEEP} "))
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def test_the_system_call_of_the_thread_that_holds_the_gil_is_named(
+    sleeps_with_gil, command, why, tmp_path
+):
+    """All others wait for the end of that call."""
+    command("dump", "--output", tmp_path, str(sleeps_with_gil))
+    (bundle,) = tmp_path.glob("*.tar.gz")
+    shown = why("--json", bundle)
+
+    (holder,) = shown["gil"]["holders"]
+    assert " is running in clock_nanosleep at " in holder
+    assert ["running in clock_nanosleep"] in [group["doing"] for group in shown["groups"]]
 
 
 def test_an_event_loop_that_cannot_run_is_named(dumped, why):

@@ -5,7 +5,15 @@
 Nothing is claimed that neither says.
 """
 
+from gencore._overview.deadlock_sentence import deadlock_sentence
 from gencore._overview.findings import Finding
 from gencore._overview.overview import WITHOUT_HEAP, Overview, about_malloc, make_overview
 
-__all__ = ["WITHOUT_HEAP", "Finding", "Overview", "about_malloc", "make_overview"]
+__all__ = [
+    "WITHOUT_HEAP",
+    "Finding",
+    "Overview",
+    "about_malloc",
+    "deadlock_sentence",
+    "make_overview",
+]

@@ -6,6 +6,7 @@ from typing import Final, Literal
 
 import attrs
 
+from gencore._overview.deadlock_sentence import deadlock_sentence
 from gencore._overview.limits import limits_in
 from gencore._overview.places import Names, Place, Source
 from gencore._quantities import show_size
@@ -13,12 +14,6 @@ from gencore.bundle.manifest import ManifestValue
 
 __all__ = ["Facts", "Finding", "find"]
 
-_HELD: Final = {
-    "Lock": "a Lock held by",
-    "RLock": "an RLock held by",
-    "Thread": "the end of",
-    "module lock": "an import by",
-}
 _KNOWN_BY: Final = {
     "record": "the lock records its owner",
     "with": "its owner is in its with block",
@@ -92,17 +87,10 @@ def find(facts: Facts) -> tuple[Finding, ...]:
 
 def _deadlocks(facts: Facts) -> Iterator[Finding]:
     for waits in filter(None, (cycle.rows for cycle in facts.answer["deadlocks"])):
-        holders = (*waits[1:], *waits[:1])
-        clauses: Iterator[str] = (
-            f"waits for {_HELD.get(wait['kind'].text or '', 'a lock held by')}"
-            f" {facts.names(holder['tid'])}"
-            for wait, holder in zip(waits, holders, strict=True)
-        )
-        if len(waits) == 1:
-            clauses = iter([f"waits for a {waits[0]['kind']} that it holds itself"])
+        names = [facts.names(wait["tid"]) for wait in waits]
         yield Finding(
             severity="problem",
-            sentence=f"deadlock: {facts.names(waits[0]['tid'])} {', which '.join(clauses)}",
+            sentence=deadlock_sentence(names, [wait["kind"].text for wait in waits]),
             evidence=tuple(_wait(facts, wait) for wait in waits),
             following=facts.command("stacks"),
         )
@@ -203,9 +191,8 @@ def _calls_below(facts: Facts, thread: ManifestValue) -> Iterator[str]:
 
 
 def _waiting_tasks(facts: Facts) -> Iterator[Finding]:
-    """Yield tasks that wait for each other, and places at which most of very many tasks are."""
-    tasks = facts.answer["tasks"]
-    for cycle in filter(None, (row.rows for row in tasks["cycles"])):
+    """Yield tasks that wait for each other."""
+    for cycle in filter(None, (row.rows for row in facts.answer["tasks"]["cycles"])):
         names = [str(task["name"]) for task in cycle]
         yield Finding(
             severity="problem",
@@ -214,31 +201,21 @@ def _waiting_tasks(facts: Facts) -> Iterator[Finding]:
             evidence=tuple(facts.task(task) for task in cycle),
             following=facts.command("tasks"),
         )
-    most = max(_MANY, _MOST_OF_IT * (tasks["count"].amount or 0))
-    for group in tasks["groups"]:
-        count, of_all = group["count"].amount or 0, tasks["count"].amount or 0
-        if count >= most:
-            yield Finding(
-                severity="note",
-                sentence=f"{count:,.0f} of {of_all:,.0f} tasks are at one line",
-                evidence=tuple(_evidence_of(facts, group)),
-                following=facts.command("tasks"),
-            )
 
 
-def _waiting_greenlets(facts: Facts) -> Iterator[Finding]:
-    """Yield places at which most of very many greenlets are."""
-    greenlets = facts.answer["greenlets"]
-    of_all = int(greenlets["count"].amount or 0)
-    for group in greenlets["groups"]:
-        count = int(group["count"].amount or 0)
-        if count >= max(_MANY, _MOST_OF_IT * of_all):
-            yield Finding(
-                severity="note",
-                sentence=f"{count:,} of {of_all:,} greenlets are at one line",
-                evidence=(f"it is {Place.of(group['place'], facts.source) or 'unknown'}",),
-                following=facts.command("tasks"),
-            )
+def _crowds(facts: Facts) -> Iterator[Finding]:
+    """Yield places at which most of very many tasks are, or of very many greenlets."""
+    for what in ("tasks", "greenlets"):
+        of_all = facts.answer[what]["count"].amount or 0
+        for group in facts.answer[what]["groups"]:
+            count = group["count"].amount or 0
+            if count >= max(_MANY, _MOST_OF_IT * of_all):
+                yield Finding(
+                    severity="note",
+                    sentence=f"{count:,.0f} of {of_all:,.0f} {what} are at one line",
+                    evidence=tuple(_evidence_of(facts, group)),
+                    following=facts.command("tasks"),
+                )
 
 
 def _evidence_of(facts: Facts, group: ManifestValue) -> Iterator[str]:
@@ -368,7 +345,7 @@ _RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     _gil,
     _blocked_loops,
     _waiting_tasks,
-    _waiting_greenlets,
+    _crowds,
     _limits,
     _holders,
     _heap,

@@ -178,7 +178,7 @@ def make_overview(
         gil=_gil(facts),
         requests=tuple(_request(facts, row) for row in facts.answer["requests"]),
         packages={name: str(version) for name, version in facts.answer["packages"].entries},
-        heap=_heap(facts.answer["heap"], facts.answer["holders"]["holders"]),
+        heap=_heap(facts.answer),
         limits=tuple(limits_in(fields)),
         missing=missing,
         incomplete=incomplete,
@@ -238,7 +238,8 @@ def _request(facts: Facts, row: ManifestValue) -> RequestRow:
     )
 
 
-def _heap(heap: ManifestValue, holders: ManifestValue) -> Heap | None:
+def _heap(answer: ManifestValue) -> Heap | None:
+    heap, holders = answer["heap"], answer["holders"]["holders"]
     if not heap.known:
         return None
     return Heap(
@@ -253,7 +254,7 @@ def _heap(heap: ManifestValue, holders: ManifestValue) -> Heap | None:
         count=integer(heap["all"]["count"]) or 0,
         size=integer(heap["all"]["size"]) or 0,
         memory={key: integer(value) or 0 for key, value in heap["memory"].entries},
-        other_malloc=heap["other_malloc"].text,
+        other_malloc=None if answer["incomplete"].known else heap["other_malloc"].text,
         holders=tuple(
             Holder(
                 way=str(row["way"]),

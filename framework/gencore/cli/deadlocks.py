@@ -2,21 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
 
 import attrs
 
+from gencore._overview import deadlock_sentence
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.thread_stacks import ThreadStack, integer_of
 
 __all__ = ["Deadlock", "deadlock_lines", "deadlocks_from_core"]
-
-_HELD: Final[Mapping[str | None, str]] = {
-    "Lock": "a Lock held by",
-    "RLock": "an RLock held by",
-    "Thread": "the end of",
-    "module lock": "an import by",
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -70,11 +63,4 @@ def deadlock_lines(deadlocks: Sequence[Deadlock], stacks: Sequence[ThreadStack])
         return wait.name if count[wait.name] == 1 else f"{wait.name} ({wait.tid})"
 
     for waits in deadlocks:
-        holders = (*waits[1:], *waits[:1])
-        clauses: Iterator[str] = (
-            f"waits for {_HELD.get(wait.lock, 'a lock held by')} {label(holder)}"
-            for wait, holder in zip(waits, holders, strict=True)
-        )
-        if len(waits) == 1:
-            clauses = iter([f"waits for a {waits[0].lock} that it holds itself"])
-        yield f"deadlock: {label(waits[0])} {', which '.join(clauses)}"
+        yield deadlock_sentence([*map(label, waits)], [wait.lock for wait in waits])

@@ -16,7 +16,7 @@ from gencore.bundle.opened_core import OpenedCore
 from gencore.cli.budget import Budget, no_limits_option, within
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_incomplete
-from gencore.cli.found_objects import heap_missing_in, print_malloc
+from gencore.cli.found_objects import heap_missing_in, other_malloc_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import BUNDLE, json_option, quiet_option, top_option
 from gencore.cli.reader_process import answer_to, check_numpy
@@ -131,12 +131,13 @@ def read_growth(before: Path, path: Path, top: int, *, keep: bool, quiet: bool) 
         _find_holders(before, first, [growth.before for growth in grown])
         _find_holders(path, second, [growth.after for growth in grown])
         same = _is_same_process(earlier, later)
-        mallocs = [found.value["other_malloc"].text for found in (found_before, found_after)]
+        incomplete = missing or found_before.incomplete or found_after.incomplete
+        mallocs = [other_malloc_in(f.value, incomplete) for f in (found_before, found_after)]
     return {
         "same_process": same,
         "grown": [growth.row(same_process=same) for growth in grown],
         "other_malloc": next(filter(None, mallocs), None),
-        "incomplete": missing or found_before.incomplete or found_after.incomplete,
+        "incomplete": incomplete,
     }
 
 

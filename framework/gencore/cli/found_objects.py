@@ -7,7 +7,7 @@ from gencore._overview import WITHOUT_HEAP, about_malloc
 from gencore.bundle.manifest import ManifestValue
 from gencore.bundle.opened_core import OpenedCore
 
-__all__ = ["heap_missing_in", "print_malloc"]
+__all__ = ["heap_missing_in", "other_malloc_in", "print_malloc"]
 
 
 def heap_missing_in(opened: OpenedCore) -> str | None:
@@ -16,6 +16,14 @@ def heap_missing_in(opened: OpenedCore) -> str | None:
     if content in WITHOUT_HEAP:
         return f"the core has the content {content}: the heap is missing"
     return None
+
+
+def other_malloc_in(found: ManifestValue, incomplete: str | None) -> str | None:
+    """Return which malloc an answer names whose layout is unknown; None if the core is incomplete.
+
+    There may then be objects of glibc's malloc that are missing.
+    """
+    return None if incomplete else found["other_malloc"].text
 
 
 def print_malloc(other_malloc: str | None, consequence: str = "") -> None:

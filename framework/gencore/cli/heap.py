@@ -12,7 +12,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_gap, print_incomplete
-from gencore.cli.found_objects import heap_missing_in, print_malloc
+from gencore.cli.found_objects import heap_missing_in, other_malloc_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
     bundle_argument,
@@ -117,7 +117,7 @@ def _census(found: ManifestValue, incomplete: str | None) -> dict[str, Any]:
     return {
         "python": ".".join(str(number) for number in found["version"].rows),
         "allocator": found["allocator"].text or "unknown",
-        "other_malloc": found["other_malloc"].text,
+        "other_malloc": other_malloc_in(found, incomplete),
         "types": [
             {"type": row["name"].text or "", **_address(row), **_numbers(row, *_COLUMNS)}
             for row in found["types"].rows

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
+from gencore._overview import deadlock_sentence
 from gencore.bundle.manifest import ManifestValue
 from gencore.cli.thread_stacks import integer_of
 
@@ -25,7 +26,7 @@ def lock_lines(found: ManifestValue) -> Iterator[str]:
     shown = _Shown(found["threads"].rows)
     waits = {integer_of(row["tid"]): row for row in found["waits"]}
     for cycle in found["deadlocks"]:
-        yield shown.deadlock([waits[tid] for tid in map(integer_of, cycle) if tid in waits])
+        yield shown.deadlock([waits[integer_of(tid)] for tid in cycle])
         yield ""
     groups = sorted(found["waits"], key=_lock_of)
     paragraphs = [list(rows) for _, rows in groupby(groups, key=_lock_of)]
@@ -64,9 +65,8 @@ class _Shown:
 
     def deadlock(self, cycle: list[ManifestValue]) -> str:
         """Return the sentence about a cycle of waits."""
-        clauses = (f"waits {self._what(row)}{self._owner(row)}" for row in cycle)
-        first = self.name(cycle[0]["tid"]) if cycle else ""
-        return f"deadlock: {first} {', which '.join(clauses)}"
+        names = [self.name(row["tid"]) for row in cycle]
+        return deadlock_sentence(names, [row["kind"].text for row in cycle])
 
     def paragraph(self, waits: list[ManifestValue]) -> Iterator[str]:
         """Yield who waits for one lock, where, and where its owner is."""

@@ -11,7 +11,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_incomplete
-from gencore.cli.found_objects import heap_missing_in, print_malloc
+from gencore.cli.found_objects import heap_missing_in, other_malloc_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import bundle_argument, json_option, keep_option, quiet_option, top_option
 from gencore.cli.reader_process import answer_to, check_numpy
@@ -63,7 +63,7 @@ def objects_command(
         "objects": [
             {**_row(row, "size"), "value": row["value"].text or ""} for row in found["objects"]
         ],
-        "other_malloc": found["other_malloc"].text,
+        "other_malloc": (other_malloc := other_malloc_in(found, incomplete)),
         "incomplete": incomplete,
     }
     if as_json:
@@ -71,7 +71,7 @@ def objects_command(
     else:
         for line in _lines(shown):
             click.echo(escape_unprintable(line))
-    print_malloc(found["other_malloc"].text)
+    print_malloc(other_malloc)
     return print_incomplete(incomplete)
 
 

@@ -11,7 +11,7 @@ from gencore.bundle.manifest import ManifestValue
 from gencore.cli.budget import limited
 from gencore.cli.bundle import open_input, unpack
 from gencore.cli.errors import print_incomplete
-from gencore.cli.found_objects import heap_missing_in, print_malloc
+from gencore.cli.found_objects import heap_missing_in, other_malloc_in, print_malloc
 from gencore.cli.json_output import print_json
 from gencore.cli.options import (
     ADDRESS,
@@ -74,20 +74,23 @@ def referrers_command(
             "locals" if values else "",
         )
         missing = heap_missing_in(opened)
+        incomplete = missing or incomplete
     if not found["address"].known and not missing:
         where = "" if incomplete is None else ", or its memory is missing in the core"
         raise UsageError(
             f"no object of the heap begins at {address:#x}{where}",
             remedy=f"addresses of large objects: gencore heap {quote_path(path)}",
         )
-    shown = {**_shown(found), "address": hex(address), "incomplete": missing or incomplete}
+    other_malloc = other_malloc_in(found, incomplete)
+    about_all = {"other_malloc": other_malloc, "incomplete": incomplete}
+    shown = {**_shown(found), "address": hex(address), **about_all}
     if as_json:
         print_json(shown)
     elif not missing:
         for line in _lines(ManifestValue(shown), to_root=to_root):
             click.echo(escape_unprintable(line))
-    print_malloc(found["other_malloc"].text)
-    return print_incomplete(shown["incomplete"])
+    print_malloc(other_malloc)
+    return print_incomplete(incomplete)
 
 
 def _shown(found: ManifestValue) -> dict[str, Any]:
@@ -100,7 +103,6 @@ def _shown(found: ManifestValue) -> dict[str, Any]:
         ],
         "referrers_found": integer_of(found["count"]) or 0,
         "way": found["way"].text,
-        "other_malloc": found["other_malloc"].text,
         "steps": [_object(row) for row in found["steps"]] if found["steps"].known else None,
     }
 

@@ -91,8 +91,7 @@ def _lines(shown: Overview) -> Iterator[str]:
         yield from _finding(finding)
     if all(finding.severity != "problem" for finding in shown.findings):
         yield ""
-        where = " in what is left of the core" if shown.incomplete else ""
-        yield f"no problem found{where}; what follows is what the process was doing"
+        yield _without_problem(shown)
     yield ""
     yield from _threads(shown)
     for section in (_tasks, _greenlets, _requests, _heap, _packages):
@@ -103,12 +102,20 @@ def _lines(shown: Overview) -> Iterator[str]:
         yield f"missing    {part}: {reason}"
 
 
+def _without_problem(shown: Overview) -> str:
+    if UNREAD in shown.missing:
+        return "the core was not read: problems are unknown; what follows is what was recorded"
+    where = " in what is left of the core" if shown.incomplete else ""
+    return f"no problem found{where}; what follows is what the process was doing"
+
+
 def _title(shown: Overview) -> str:
     subject = shown.subject
     name = subject.service or subject.program or "unknown"
     host = f" on {subject.host}" if subject.host else ""
     threads = sum(group.count for group in shown.groups)
-    about = f"process {subject.pid}, Python {subject.python}, {_count(threads, 'thread')}"
+    python = f", Python {subject.python}" if subject.python else ""
+    about = f"process {subject.pid}{python}, {_count(threads, 'thread')}"
     return f"{name}{host}: {about}, {subject.created_at or 'at an unknown time'}"
 
 

@@ -533,3 +533,15 @@ def test_without_being_asked_for_no_source_is_taken(cli, tmp_path):
     members = json.loads(cli("info", path, "--json")[1])["members"]
 
     assert not [member["path"] for member in members if member["path"].endswith(".py")]
+
+
+def test_why_claims_nothing_of_a_core_that_it_could_not_read(cli, bundle, monkeypatch):
+    """That no problem was found would mean nothing."""
+    unread = Reading(None, "no Python found", ())
+    monkeypatch.setattr("gencore.cli.why.ask", lambda *_: unread)
+    code, out, _ = cli("why", "--quiet", bundle)
+
+    assert code == 3
+    assert "no problem found" not in out
+    assert "the core was not read: problems are unknown" in out
+    assert "missing    core: no Python found" in out

@@ -506,6 +506,28 @@ def test_page_of_a_healthy_process_says_that_nothing_was_found():
     assert "No problem was found" in text
 
 
+def test_page_says_what_is_missing_of_the_heap():
+    """In the comparison, and of a malloc whose layout is unknown."""
+    reason = "10 pools of objects were in use, and are zeros in the core"
+    compared = Page(render(MANIFEST, growth={"grown": [], "incomplete": reason})).text
+    text = Page(
+        with_overview({**ANSWER, "heap": {**ANSWER["heap"], "other_malloc": "jemalloc"}})
+    ).text
+
+    assert "No type has grown in what is left of the cores." in compared
+    assert f"Some may be missing: {reason}." in compared
+    assert "the malloc is not glibc's: jemalloc: the objects from it were found by their" in text
+    assert "malloc" not in Page(with_overview()).text
+
+
+def test_page_claims_nothing_of_a_core_that_was_not_read():
+    """That no problem was found would mean nothing."""
+    text = Page(with_overview({"missing": {"core": "no Python found"}})).text
+
+    assert "No problem was found" not in text
+    assert "The core was not read: problems are unknown" in text
+
+
 def test_frames_of_gencore_are_folded_and_the_own_frame_is_first():
     """They are those of the dump itself."""
     manifest = copy.deepcopy(MANIFEST)

@@ -4,7 +4,7 @@ What cannot be read costs only its part, and says why.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from itertools import islice
@@ -134,12 +134,7 @@ class _Reading:
         awaited = Counter(link.task for task in tasks for link in task.awaits)
         behind = [(self._tasks[a], n) for a, n in awaited.most_common(_TOP) if a in self._tasks]
         return {
-            "count": len(tasks),
-            "names": [task.name for task in tasks[:_MOST_NAMES]],
-            "own": group.own,
-            "place": _place(group.frames),
-            "doing": Counter(map(_awaits, tasks)).most_common(),
-            "frames": _rows(group.frames),
+            **_crowd(group, [task.name for task in tasks], map(_awaits, tasks)),
             "behind": [{**_task(task), "count": count} for task, count in behind[:_HOLDERS]],
         }
 
@@ -150,14 +145,9 @@ class _Reading:
         return {
             "count": len(found),
             "groups": [
-                {
-                    "count": len(group.members),
-                    "names": [f"{address:#x}" for address in group.members[:_MOST_NAMES]],
-                    "own": group.own,
-                    "place": _place(group.frames),
-                    "doing": Counter(found[at].state for at in group.members).most_common(),
-                    "frames": _rows(group.frames),
-                }
+                _crowd(
+                    group, [*map(hex, group.members)], (found[at].state for at in group.members)
+                )
                 for group in groups[:_MOST_GROUPS]
             ],
         }
@@ -230,6 +220,18 @@ def _around(inner: Thread, outer: Thread) -> Thread:
     return attrs.evolve(second if second.holds_gil else first, frames=frames)
 
 
+def _crowd(group: Group[Frame], names: list[str], doing: Iterable[str]) -> dict[str, Any]:
+    """Return a group of tasks or of greenlets."""
+    return {
+        "count": len(names),
+        "names": names[:_MOST_NAMES],
+        "own": group.own,
+        "place": _place(group.frames),
+        "doing": Counter(doing).most_common(),
+        "frames": _rows(group.frames),
+    }
+
+
 def _task(task: Task) -> dict[str, Any]:
     return {"name": task.name, "place": _place(task.frames), "doing": _awaits(task)}
 
@@ -264,6 +266,11 @@ def _row(frame: Frame) -> dict[str, Any]:
 
 
 def _doing(thread: Thread) -> str | None:
-    """Return the thread's state, of a system call that waits its name."""
+    """Return the thread's state, with the name of the system call that it is in.
+
+    One that holds the GIL runs: others wait until the call returns.
+    """
     call = name_of(thread.system_call)
-    return f"in {call}" if call and thread.state == "in a system call" else thread.state
+    if call and thread.state in {"in a system call", "running"}:
+        return f"in {call}" if thread.state != "running" else f"running in {call}"
+    return thread.state

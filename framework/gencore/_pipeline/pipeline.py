@@ -338,7 +338,7 @@ class Pipeline:
             _leave_to_target([backend for backend, _ in answered], willing)
         if not willing:
             answers = {backend.name: verdict for backend, verdict in verdicts}
-            raise Unsupported({**answers, **self._selection.passed_over})
+            raise Unsupported({**answers, **self._selection.passed_over(self._request)})
         best = max(backend.priority for backend, _ in willing)
         first, *others = [choice for choice in willing if choice[0].priority == best]
         if others:

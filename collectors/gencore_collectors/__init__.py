@@ -1,1 +1,1 @@
-"""The collectors that come with gencore, one module each."""
+"""The collectors and destinations that come with gencore."""

@@ -1,4 +1,4 @@
-"""Core dumps of a live Python process, from inside it, without stopping it and without ptrace.
+"""Core dumps of a live Python process, without ptrace and without stopping it.
 
 `create_core` and `collect_core` do the whole job in one call; `start` returns a handle as soon as
 the pause is over; `Pipeline` is the same, built once and used many times. Plug-ins subclass

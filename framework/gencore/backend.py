@@ -5,7 +5,7 @@ A complete backend::
     class MyBackend(Backend):
         name = "my-backend"
         priority = 50
-        api_version = (1, 0)
+        api_version = (1, 1)
 
         def probe(self, request):
             if sys.platform != "plan9":
@@ -128,7 +128,7 @@ class Backend(ABC):
     priority: ClassVar[int]
     """Where several backends work, the highest is taken. The built-in ones have 10 to 100."""
     api_version: ClassVar[tuple[int, int]]
-    """The version of this contract that the backend was written for; now (1, 0)."""
+    """The version of this contract that the backend was written for; now (1, 1)."""
     method: ClassVar[str] = ""
     """How its cores are made, for the manifest: ``kernel-core``, ``fork-elf``, ..."""
 

@@ -23,6 +23,7 @@ import pytest
 
 import gencore
 import gencore_collectors.manifest
+from gencore._plugins.catalogue import GROUPS
 from gencore.bundle import GZIP, BundleReader
 from gencore.bundle.manifest import LARGEST_MANIFEST
 from gencore.corefile import CoreFile
@@ -128,6 +129,21 @@ class _KillingSink(gencore.CoreSink):
 def test_manifest_follows_its_published_schema(manifest, validate):
     """The schema ships beside the collector."""
     validate(manifest)
+
+
+def test_plug_ins_of_every_family_follow_the_schema(tmp_path, validate):
+    """A destination is listed as backends and collectors are."""
+    place = gencore.DestinationSpec("directory", options={"path": str(tmp_path)})
+    _, manifest = run(tmp_path, "manifest", destination=place)
+    assert manifest["tool"]["plugins"][-1]["group"] == "gencore.destinations"
+    validate(manifest)
+
+
+def test_schema_knows_each_group_of_plug_ins():
+    """A family that is added is added there too."""
+    schema = Path(gencore_collectors.manifest.__file__).with_name("schema.json").read_text()
+    row = json.loads(schema)["properties"]["tool"]["properties"]["plugins"]["items"]
+    assert set(row["properties"]["group"]["enum"]) == set(GROUPS.values())
 
 
 def with_one_row_each(value):
@@ -318,6 +334,15 @@ def test_loading_the_collector_loads_nothing_heavy(python):
 
 
 # How the dump went
+
+
+@pytest.mark.recorder
+def test_a_program_that_dumps_itself_has_requested_it(tmp_path):
+    """Its recorder, a process of its own, is nobody who asks."""
+    report, manifest = run(tmp_path, "manifest")
+    assert report.recorder == "process"
+    assert manifest["trigger"]["kind"] == "api"
+    assert manifest["trigger"]["requested_by"] is None
 
 
 def test_whole_dump_is_complete(tmp_path):

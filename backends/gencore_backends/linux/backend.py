@@ -1,4 +1,4 @@
-"""What both Linux backends answer on other systems, and if /proc is missing."""
+"""What all Linux backends answer on other systems, and if /proc is missing."""
 
 import errno
 import platform

@@ -1,4 +1,4 @@
-"""What both Linux backends do with a clone: own it, list its threads, end it."""
+"""What the Linux backends do with a clone: own it, list its threads, end it."""
 
 import errno
 from collections.abc import Callable, Iterable, Mapping

@@ -30,7 +30,8 @@ def section(dump: DumpInProgress) -> dict[str, Any]:
 
 def trigger(dump: DumpInProgress) -> dict[str, Any]:
     """Return ``trigger``: who asked for it, and what they said."""
-    other = dump.request.target.other is not None
+    target = dump.request.target
+    other = target.other is not None and target.handover is None  # its recorder was not asked
     fired = dump.request.fired
     trace_id, span_id = dump.trace or (None, None)
     return {

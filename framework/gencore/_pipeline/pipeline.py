@@ -120,10 +120,10 @@ class Pipeline:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Build a pipeline from data: JSON, TOML, YAML that was read already.
 
-        The keys are those of the arguments, without ``on_event``; a collector is a name, or a
-        table with the fields of `CollectorSpec`, and a backend in the same way. Raises
-        `UsageError` with the path of each wrong value, such as ``$.collectors[1].timeout``, and
-        `PluginError`.
+        The keys are those of the arguments, without ``on_event`` and ``fired``; a collector is a
+        name, or a table with the fields of `CollectorSpec`; a backend, a destination and a filter
+        in the same way. Raises `UsageError` with the place of each wrong value, such as
+        ``collectors[1].timeout``, and `PluginError`.
         """
         return cls(**options_from_mapping(mapping))
 
@@ -134,8 +134,9 @@ class Pipeline:
         `Report.recorder`. After `prepare` this does not wait until that is ready.
 
         Raises `UsageError` if two backends have one priority, `Unsupported`, `Refused`,
-        `PluginError`, `CoreFailed`, `TimedOut` if another distribution's backend hangs, and
-        whatever a handler of a signal raises meanwhile, with nothing left behind.
+        `PluginError`, `CoreFailed`, `TimedOut` if another distribution's backend hangs,
+        `TargetUnavailable` of another process, and whatever a handler of a signal raises
+        meanwhile, with nothing left behind.
         """
         try:
             return self._start_elsewhere()
@@ -337,7 +338,7 @@ class Pipeline:
             _leave_to_target([backend for backend, _ in answered], willing)
         if not willing:
             answers = {backend.name: verdict for backend, verdict in verdicts}
-            raise Unsupported({**answers, **self._selection.passed_over})
+            raise Unsupported({**answers, **self._selection.passed_over(self._request)})
         best = max(backend.priority for backend, _ in willing)
         first, *others = [choice for choice in willing if choice[0].priority == best]
         if others:

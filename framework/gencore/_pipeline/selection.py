@@ -70,8 +70,8 @@ class Selection:
         self._loaded: list[loader.LoadedPlugin] = []
         self._optional: list[str] = []
         self._faults_of_policy = [fault.text for fault in faults_of_policy()]
-        self.passed_over: dict[str, Verdict] = {}
-        """Why the backends that are not asked are not, by name."""
+        self._refused: dict[str, Reason] = {}
+        self._only_by_name: dict[str, tuple[Backend, Reason]] = {}
         self.backends = self._load_backends(backend)
         self._recipes = self._load_collectors(collectors)
 
@@ -86,6 +86,15 @@ class Selection:
         broken = (p for p in self._loaded if p.status != "ok")
         rows = (f"{p.entry.family} {p.entry.name!r} was not loaded: {p.reason}" for p in broken)
         return (*self._faults_of_policy, *rows, *self._optional)
+
+    def passed_over(self, request: DumpRequest) -> dict[str, Verdict]:
+        """Return why the backends that are not asked for *request* are not, by name."""
+        only_by_name = {
+            name: _why_not_this_target(backend, request) or reason
+            for name, (backend, reason) in self._only_by_name.items()
+        }
+        reasons = {**self._refused, **only_by_name}
+        return {name: Verdict.no(reason) for name, reason in reasons.items()}
 
     def ask_backends(self, request: DumpRequest) -> list[tuple[Backend, Verdict]]:
         """Return what each backend says to *request*."""
@@ -138,7 +147,7 @@ class Selection:
         """Load a backend that may be chosen although nobody named it; note why another may not."""
         refusal = why_not_default(entry)
         if refusal is not None:
-            self.passed_over[entry.distinct_name] = Verdict.no(refusal)
+            self._refused[entry.distinct_name] = refusal
             return None
         plugin = loader.load(entry)
         candidate = None
@@ -147,11 +156,11 @@ class Selection:
         except PluginError as error:
             if plugin.status == "ok":
                 plugin = attrs.evolve(plugin, status="failed", plugin=None, reason=error.reason)
-            self.passed_over[entry.distinct_name] = Verdict.no(Reason(error.reason, error.remedy))
+            self._refused[entry.distinct_name] = Reason(error.reason, error.remedy)
         self._loaded.append(plugin)
         if candidate is not None and candidate.only_by_name:
             reason = Reason("it is used only if it is named", remedy_by_name(entry))
-            self.passed_over[entry.distinct_name] = Verdict.no(reason)
+            self._only_by_name[entry.distinct_name] = candidate.backend, reason
             return None
         return candidate
 
@@ -301,16 +310,15 @@ def ask(candidate: Candidate, request: DumpRequest) -> Verdict:
 
 
 def _why_not_this_target(backend: Backend, request: DumpRequest) -> Reason | None:
-    if request.target.handover is not None:
-        if bool(getattr(backend, "takes_handover", False)):
-            return None
+    target = request.target
+    dumps_others = bool(getattr(backend, "dumps_others", False))
+    if dumps_others and (target.other is None or target.handover is not None):
+        return Reason("it dumps other processes only", "name one: gencore dump PID")
+    if target.handover is not None and not bool(getattr(backend, "takes_handover", False)):
         return Reason("it takes its snapshot in the process itself only")
-    is_other = request.target.other is not None
-    if bool(getattr(backend, "dumps_others", False)) == is_other:
-        return None
-    if is_other:
+    if not dumps_others and target.other is not None and target.handover is None:
         return Reason("it dumps its own process only", "GENCORE_BACKEND=linux-agent")
-    return Reason("it dumps other processes only", "name one: gencore dump PID")
+    return None
 
 
 def verdict_of(plugin: loader.LoadedPlugin) -> Verdict:

@@ -1,4 +1,4 @@
-"""``gencore report``: a bundle's manifest as one HTML file."""
+"""``gencore report``: a bundle, a core or a manifest as one HTML file."""
 
 import errno
 import os

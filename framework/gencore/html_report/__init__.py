@@ -1,4 +1,4 @@
-"""Renders a manifest as one self-contained HTML page.
+"""Renders what was read of a bundle as one self-contained HTML page.
 
 Everything in a manifest is treated as hostile, and any field may be missing:
 ``bundle/manifest.py`` reads it, ``wording`` makes it safe to display, one module prepares each

@@ -431,12 +431,19 @@ def test_it_is_never_chosen(traced):
     assert "not armed" in str(raised.value)
 
 
-def test_it_says_that_it_is_used_only_by_name(inside):
-    """In what doctor shows."""
-    _, shown, _ = inside("doctor", "--json")
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--pid", "1"), "it is used only if it is named"),
+        ((), "it dumps other processes only"),
+    ],
+)
+def test_doctor_says_why_it_is_not_used(inside, options, text):
+    """To name it helps only where another process is to be dumped."""
+    _, shown, _ = inside("doctor", "--json", *options)
     (row,) = [row for row in json.loads(shown)["backends"] if row["name"] == "linux-ptrace"]
 
-    assert [reason["text"] for reason in row["reasons"]] == ["it is used only if it is named"]
+    assert [reason["text"] for reason in row["reasons"]] == [text]
 
 
 def test_an_ended_process_is_unavailable(dump):

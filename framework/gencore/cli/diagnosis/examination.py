@@ -116,7 +116,7 @@ def _answers(selection: Selection, request: DumpRequest) -> Mapping[str, Verdict
         candidate.backend.name: _answer(partial(ask, candidate, request))
         for candidate in selection.backends
     }
-    return {**asked, **selection.passed_over}
+    return {**asked, **selection.passed_over(request)}
 
 
 def _answer(asking: Callable[[], Verdict]) -> Verdict:

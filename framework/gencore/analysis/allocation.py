@@ -1,4 +1,4 @@
-"""How a process that answers one question about a core gets its memory: see docs/decisions/0039."""
+"""How a process that answers a question about a core gets its memory: see docs/decisions/0039."""
 
 import os
 from contextlib import suppress

@@ -37,6 +37,6 @@ def test_an_array_gets_the_memory_of_the_one_before(kind):
 
 
 def test_what_answers_has_it_before_numpy_is_there():
-    """numpy decides about huge pages when it is imported."""
+    """Numpy decides about huge pages when it is imported."""
     code = "import sys, gencore.analysis.answers.__main__; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -59,8 +59,14 @@ def answer(python: Python, core: CoreFile) -> dict[str, Any]:
         try:
             found[name] = part(reading)
         except (IntegrityError, ImportError) as error:
-            missing[name] = str(error)
+            missing[name] = _why_missing(error)
     return {"version": python.version, **found, "missing": missing}
+
+
+def _why_missing(error: IntegrityError | ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == "numpy":
+        return "numpy is not installed: pip install 'gencore[analysis]'"
+    return str(error)
 
 
 class _Reading:

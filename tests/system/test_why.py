@@ -273,3 +273,24 @@ def test_what_cannot_be_read_is_missing(dumped, why, tmp_path):
     assert {group["place"]["function"] for group in shown["groups"] if group["own"]} >= {
         "deadlock.<locals>.reserve"
     }
+
+
+WITHOUT_NUMPY = """if True:
+    import json, pathlib, sys
+    sys.modules["numpy"] = None
+    import gencore
+    from gencore.analysis import Memory, find_python
+    from gencore.analysis.answers.why import answer
+    from gencore.corefile import CoreFile
+    path = gencore.create_core()
+    with CoreFile(path) as core:
+        memory = Memory.of_core(core, path, pathlib.Path("/"))
+        print(json.dumps(answer(find_python(memory, core), core)["missing"]))
+"""
+
+
+def test_without_numpy_the_remedy_is_named(python):
+    """What needs it is missing, and the line says what to install."""
+    remedy = "numpy is not installed: pip install 'gencore[analysis]'"
+
+    assert python(WITHOUT_NUMPY) == {"heap": remedy, "holders": remedy}

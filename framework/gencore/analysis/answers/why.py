@@ -59,9 +59,15 @@ def answer(python: Python, core: CoreFile) -> dict[str, Any]:
         try:
             found[name] = part(reading)
         except (IntegrityError, ImportError) as error:
-            missing[name] = str(error)
+            missing[name] = _why_missing(error)
     incomplete = found.get("heap", {}).get("incomplete")
     return {"version": python.version, **found, "missing": missing, "incomplete": incomplete}
+
+
+def _why_missing(error: IntegrityError | ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name == "numpy":
+        return "numpy is not installed: pip install 'gencore[analysis]'"
+    return str(error)
 
 
 class _Reading:

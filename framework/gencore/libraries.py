@@ -4,13 +4,11 @@ import hashlib
 import io
 import os
 import posixpath
-from collections.abc import Sequence
 from typing import Final, Literal
 
 import attrs
 
 from gencore._runtime import regular_file
-from gencore._runtime.other_thread import OtherThread
 from gencore.core_stream import CHUNK_SIZE
 from gencore.errors import IntegrityError
 from gencore.process import MappedFile
@@ -62,25 +60,6 @@ class Library:
             return ()
         aliases = map(posixpath.normpath, self.aliases or ())
         return tuple(dict.fromkeys(path.lstrip("/") for path in (self.path, *aliases)))
-
-
-def describe_each(
-    files: Sequence[MappedFile], request: DumpRequest | None = None
-) -> tuple[Library, ...]:
-    """Read the facts of each, in order, two files at a time: hashing gives up the GIL."""
-    left, found = enumerate(files), dict[int, Library]()
-
-    def describe_those_left() -> None:
-        while (row := next(left, None)) is not None:  # one step: each thread gets others
-            index, file = row
-            found[index] = describe(file, request)
-
-    other = OtherThread("gencore-files")
-    wait = other.begin(describe_those_left)
-    other.close()
-    describe_those_left()
-    wait()
-    return tuple(found[index] for index in sorted(found))
 
 
 def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:

@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import tarfile
-import threading
 from pathlib import Path
 from typing import get_args
 
@@ -17,9 +16,9 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import NoteSegment
 
-from gencore import DumpRequest, MappedFile, libraries
+from gencore import DumpRequest, MappedFile
 from gencore.bundle.writer import BundleWriter
-from gencore.libraries import describe, describe_each
+from gencore.libraries import describe
 from gencore.request import Content
 
 ELF = os.path.realpath(sys.executable)
@@ -47,42 +46,6 @@ def test_build_ids_and_sonames_are_those_that_pyelftools_reads():
         with open(path, "rb") as file:  # noqa: PTH123
             assert (found.build_id, found.soname) == identity_by_pyelftools(file), path
     assert any(path.endswith("/libc.so.6") for path in paths)
-
-
-@pytest.mark.parametrize("threads", [True, False])
-def test_files_are_described_in_order_by_two_threads_or_one(tmp_path, refuse_thread, threads):
-    """Whichever of them has read which: each of the files, once."""
-    if not threads:
-        refuse_thread("gencore-files")
-    paths = [tmp_path / str(number) for number in range(50)]
-    for number, path in enumerate(paths):
-        path.write_bytes(bytes([number]) * 20_000)
-
-    found = describe_each([MappedFile(path=str(path)) for path in paths])
-
-    assert [file.path for file in found] == list(map(str, paths))
-    assert [file.sha256 for file in found] == [
-        hashlib.sha256(path.read_bytes()).hexdigest() for path in paths
-    ]
-
-
-def test_a_file_that_the_other_thread_describes_is_waited_for(monkeypatch):
-    """The list is complete, however long that takes."""
-    this, entered, free = threading.get_ident(), threading.Event(), threading.Event()
-
-    def described(file, request):
-        if threading.get_ident() == this:
-            assert entered.wait(20)
-            free.set()
-        else:
-            entered.set()
-            assert free.wait(20)
-        return describe(file, request)
-
-    monkeypatch.setattr(libraries, "describe", described)
-    files = [MappedFile(path=ELF), MappedFile(path=libc())]
-
-    assert [file.path for file in describe_each(files)] == [ELF, libc()]
 
 
 def identity_by_pyelftools(file):

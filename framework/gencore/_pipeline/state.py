@@ -13,7 +13,7 @@ from gencore._python_sources import describe_sources
 from gencore.collector import Packing
 from gencore.core_stream import CoreStream
 from gencore.huge_pages import HugePages
-from gencore.libraries import Library, describe_each
+from gencore.libraries import Library, describe
 from gencore.output import Output
 from gencore.process import MappedFile, ThreadRecord
 from gencore.report import Artifact, Failed, Pause, Skipped, Stage
@@ -65,7 +65,7 @@ class DumpState:
     @cached_property
     def libraries(self) -> tuple[Library, ...]:
         """The facts of each mapped file. Reads them all, at the first use."""
-        return describe_each(self.mapped_files, self.request)
+        return tuple(describe(file, self.request) for file in self.mapped_files)
 
     @cached_property
     def sources(self) -> tuple[Library, ...]:

@@ -142,7 +142,7 @@ def _obey(channel: Channel, dump: Dump) -> None:
             message = None
         if message is None:  # the target has ended: the dump is worth all the more
             del wanted[channel.fileno()]
-        elif message.kind == "cancel":
+        elif message.kind in {"cancel", "give up"}:
             with suppress(OSError):
                 channel.send("cancelling", dump.cancel())
     os.close(ended)

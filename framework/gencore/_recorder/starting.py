@@ -83,10 +83,10 @@ def _listeners_here(settings: Settings) -> list[Listener]:
 
 def _undo(recorder: NewRecorder | None, capture: Capture | None, stay: Stay) -> None:
     try:
-        if capture is not None:
-            capture.close()
         if recorder is not None:
             recorder.give_up()
+        if capture is not None:  # last: a recorder whose clone dies publishes what it has of it
+            capture.close()
     finally:  # whatever a second Ctrl-C leaves behind: exit would wait for it
         stay.end()
 

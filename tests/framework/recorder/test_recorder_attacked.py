@@ -456,8 +456,9 @@ say(*((report.result, report.recorder) for report in reports))
     assert said == [["complete", "process"]] * 2
 
 
+@pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("prepared", [False, True])
-def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared):
+def test_an_interrupt_behind_the_capture_leaves_no_recorder(answer_of, prepared, begun):
     """Ctrl-C before anybody follows it: no process and no descriptor is left, and no file."""
     raised, left, files = answer_of(f"""
 if {prepared}:
@@ -466,7 +467,9 @@ pipeline.run()
 for name in os.listdir("."):
     os.unlink(name)
 
-def interrupt(**_):
+def interrupt(recorder, **_):
+    if {begun}:
+        recorder.receive(60)
     raise KeyboardInterrupt
 
 before, starting.Recording = os.listdir("/proc/self/fd"), interrupt

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Capture", "why_not_recorded"]
 
-_NAMESPACES: Final = "/proc/thread-self/ns"
+_NEXT_NAMESPACE: Final = "/proc/thread-self/ns/pid_for_children"
+"""See namespaces(7); missing before Linux 4.12."""
 _FACTS: Final = 16 << 20
 """Bytes: more than a thousand threads, each with a deep Python stack, are told of in a file in
 memory, for which the limit holds too."""
@@ -52,13 +53,11 @@ def _why_no_access() -> str | None:
 
 def _begins_pid_namespace() -> bool:
     """Return whether the end of this thread's next child forbids it any other one."""
-    listed = False
     try:
-        listed = "pid_for_children" in os.listdir(_NAMESPACES)
-        os.readlink(f"{_NAMESPACES}/pid_for_children")
-    except FileNotFoundError as error:  # the name of the namespace, as it has no process yet
+        os.readlink(_NEXT_NAMESPACE)
+    except FileNotFoundError as error:  # its name, as it has no process yet
         reraise_if_from_handler(error)
-        return listed
+        return os.path.lexists(_NEXT_NAMESPACE)
     return False
 
 

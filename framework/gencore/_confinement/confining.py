@@ -18,6 +18,7 @@ from gencore._confinement.places import (
     places_of_program,
     places_of_python,
 )
+from gencore._runtime.os_thread import settle, wait_for_all
 
 __all__ = ["Confinement", "confine", "execute_confined"]
 
@@ -61,6 +62,8 @@ _LIMITS: Final = {
 }
 _GRACE: Final = 5
 """Seconds of CPU time that a program has to end itself, before it is killed without a word."""
+_THREADS_LIMIT: Final = 5.0
+"""Seconds for threads of ours that have nothing left to do, but have not ended yet."""
 _IGNORED_BY_PYTHON: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 
 
@@ -91,6 +94,8 @@ def confine(confinement: Confinement) -> list[str]:
     if sys.platform != "linux":
         return [f"all of it (unsupported on {sys.platform})"]
     _limit(confinement)
+    wait_for_all(_THREADS_LIMIT)  # unshare(2) refuses a namespace of users to several threads
+    settle()
     readable, executable = (list(map(Path, paths)) for paths in confinement[:2])
     layers: tuple[tuple[str, dict[str, Callable[[], None]]], ...] = (
         (

@@ -330,18 +330,12 @@ say(next(filter(None, reasons)), children())
     assert left == []
 
 
-def test_a_clone_that_stands_still_before_its_recorder_is_given_up(answer_of):
+def test_a_recorder_that_stands_still_before_it_is_ready_is_given_up(answer_of):
     """Neither the dump nor the program's exit waits for it for ever."""
     result, reason, left = answer_of("""
 recording._PATIENCE = 0.1
 pipeline.prepare()
-start_thread = recording.OsThread
-
-def stop_the_clone(*arguments):
-    os.kill(children()[0], signal.SIGSTOP)
-    return start_thread(*arguments)
-
-recording.OsThread = stop_the_clone
+new_recorder.command_of = lambda _: [b"/bin/sleep", b"1000"]
 report = pipeline.run()
 say(report.result, report.failed[0].reason, children())
 """)

@@ -89,7 +89,11 @@ def program():
 def connect(pid):
     """Return a connection to the abstract socket of a process, as anybody can have one."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.connect(f"\0gencore/{Identity.read(Target(pid))}")
+    try:
+        connection.connect(f"\0gencore/{Identity.read(Target(pid))}")
+    except OSError:
+        connection.close()
+        raise
     connection.settimeout(20)
     return connection
 

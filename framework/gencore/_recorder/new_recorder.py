@@ -44,12 +44,12 @@ _PROGRAM: Final = (
     "import gc; gc.set_threshold(100_000); from gencore._recorder.process import main; main()"
 )
 """Modules leave no garbage: looking for it after each 700 new objects would take 20 to 30 ms."""
-_MALLOC: Final = [
-    f"MALLOC_MMAP_THRESHOLD_={32 << 20}".encode(),
-    f"MALLOC_TRIM_THRESHOLD_={64 << 20}".encode(),
-]
+_MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 64 << 20}
 """glibc's, see mallopt(3): a recorder keeps the memory of each block for the next one. Otherwise
 it goes back to the kernel, which clears it again. What the target sets itself goes first."""
+_ADDED: Final = [f"{name}={value}".encode() for name, value in _MALLOC.items()]
+_DIFFERENT: Final = (*map(os.fsdecode, LEFT_OUT), *_MALLOC)
+"""The names of variables that a recorder has otherwise than its target."""
 
 
 class NewRecorder:
@@ -70,7 +70,7 @@ class NewRecorder:
 
     @property
     def _program(self) -> Program:
-        return command_of(_PROGRAM), LEFT_OUT, _MALLOC, self._ends[1]
+        return command_of(_PROGRAM), LEFT_OUT, _ADDED, self._ends[1]
 
     @cached_property
     def process(self) -> RecorderProcess:
@@ -176,12 +176,5 @@ def _job(plan: Plan, *, check: bool) -> dict[str, object]:
         "name": "check" if check else dump_name(plan.settings.name, created_at, own_id),
         "created_at": created_at,
         "trace": trace_ids(),
-        "environ": _environment(),
-    }
-
-
-def _environment() -> dict[str, str]:
-    """Return what is in `os.environ`, from which another thread may be removing something."""
-    return {
-        name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None
+        "environ": {name: os.environ.get(name) for name in _DIFFERENT},
     }

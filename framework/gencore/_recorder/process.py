@@ -100,8 +100,7 @@ def _record(channel: Channel, job: dict[str, Any]) -> tuple[str, object]:
     options["target"] = Target(job["pid"], handover)  # type: ignore[typeddict-item]  # others have pids
     options["on_event"] = lambda event: _pass_on(channel, event)
     pipeline = Pipeline(**options)
-    os.environ.clear()  # the settings were read from it: what follows describes the target
-    os.environ.update(job["environ"])
+    _have_environment_of_target(job["environ"])
     if job["check"]:
         return "checked", pipeline.check()
     dump = pipeline.start()
@@ -111,6 +110,15 @@ def _record(channel: Channel, job: dict[str, Any]) -> tuple[str, object]:
         return "report", _sendable_report(dump.result())
     except CancelledError as error:
         return "error", error
+
+
+def _have_environment_of_target(different: dict[str, str | None]) -> None:
+    """What follows describes the target; the settings have been read from the recorder's own."""
+    for name, value in different.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 def _give_way() -> None:

@@ -14,7 +14,7 @@ import pytest
 import gencore
 from gencore._recorder.channel import Channel
 from gencore._recorder.job import NoRecorder, plan_of
-from gencore._recorder.process import _deliver, _sendable
+from gencore._recorder.process import _deliver, _have_environment_of_target, _sendable
 from gencore._runtime.platform_agent import agent
 from gencore._settings.sources import resolve_settings
 
@@ -343,18 +343,15 @@ say(report.result, report.failed[0].reason, children())
     assert "not ready in time" in reason
 
 
-def test_an_environment_that_another_thread_changes_can_be_described(answer_of):
-    """What is removed between two looks at it costs no dump."""
-    assert answer_of("""
-names = type(os.environ).__iter__
+def test_plug_ins_in_a_recorder_find_the_environment_of_the_target(monkeypatch):
+    """Not what a recorder is started without, or with beside."""
+    monkeypatch.delenv("GENCORE_ARM", raising=False)
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
 
-def names_and_one_that_is_gone(environ):
-    yield from (*names(environ), "GONE")
+    _have_environment_of_target({"GENCORE_ARM": "1", "MALLOC_TRIM_THRESHOLD_": None})
 
-type(os.environ).__iter__ = names_and_one_that_is_gone
-report = pipeline.run()
-say(report.result, report.recorder)
-""") == ["complete", "process"]
+    assert os.environ["GENCORE_ARM"] == "1"
+    assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
 
 
 def test_a_thread_that_does_not_say_its_name_costs_no_dump(answer_of):

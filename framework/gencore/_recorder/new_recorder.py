@@ -48,8 +48,9 @@ _MALLOC: Final = {"MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_TRIM_THRESHOLD_": 
 """glibc's, see mallopt(3): a recorder keeps the memory of each block for the next one. Otherwise
 it goes back to the kernel, which clears it again. What the target sets itself goes first."""
 _ADDED: Final = [f"{name}={value}".encode() for name, value in _MALLOC.items()]
-_DIFFERENT: Final = (*map(os.fsdecode, LEFT_OUT), *_MALLOC)
-"""The names of variables that a recorder has otherwise than its target."""
+_DIFFERENT: Final = (*map(os.fsdecode, LEFT_OUT), *_MALLOC, "LC_CTYPE")
+"""The names of variables that a recorder may have otherwise than its target. The last one is set
+by an interpreter that would have the locale C, see PEP 538."""
 
 
 class NewRecorder:

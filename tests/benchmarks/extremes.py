@@ -99,9 +99,9 @@ def at_once(place: Path, options: Namespace) -> Iterator[Row]:
 def large(place: Path, options: Namespace) -> Iterator[Row]:
     """A heap of most of the memory, for each GiB against one of --size."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    sizes = [2 * options.size, options.size] if options.quick else [int(total * SHARE / MIB)]
+    largest = 2 * options.size if options.quick else int(total * SHARE / MIB)
     costs: list[dict[str, float]] = []
-    for size in (sizes[0], options.size):
+    for size in (largest, options.size):
         with Service(place, mib=size) as service:
             service.ask("dump")
             dumps = [service.ask("dump") for _ in range(options.rounds)]

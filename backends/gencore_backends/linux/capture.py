@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from gencore import DumpRequest, ThreadRecord
 from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux import _native
-from gencore_backends.linux.own_clone import UNKNOWN_PYTHON, WITH_HEAP, hand_over_this_process
+from gencore_backends.linux.own_clone import UNKNOWN_PYTHON, can_include, hand_over_this_process
 from gencore_backends.linux.process_access import THIS_PROCESS
 from gencore_backends.linux.snapshot import take_clone, thread_records
 
@@ -36,7 +36,7 @@ def why_not_recorded(request: DumpRequest) -> str | None:
         return (
             "its limit on the size of files (ulimit -f) leaves no room for what a recorder is told"
         )
-    if request.content not in WITH_HEAP and not _native.find_python():
+    if not can_include(request.content):
         return UNKNOWN_PYTHON
     if _begins_pid_namespace():
         return "its next child would be the first process of a PID namespace (unshare(2))"

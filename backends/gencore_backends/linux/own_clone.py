@@ -16,6 +16,7 @@ __all__ = [
     "CONTENTS",
     "UNKNOWN_PYTHON",
     "WITH_HEAP",
+    "can_include",
     "clone_this_process",
     "hand_over_this_process",
 ]
@@ -24,6 +25,11 @@ WITH_HEAP: Final = {"full", "private"}
 """Contents that include the heap; the others have stacks, and what readers of stacks need."""
 CONTENTS: Final = {*WITH_HEAP, "stacks", "triage"}
 UNKNOWN_PYTHON: Final = "this Python keeps its stacks differently from those that gencore knows"
+
+
+def can_include(content: str) -> bool:
+    """Return whether all that a content stands for can be found in this process."""
+    return content in WITH_HEAP or bool(_native.find_python())
 
 
 def clone_this_process(

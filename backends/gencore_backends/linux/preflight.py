@@ -11,7 +11,7 @@ from gencore import DumpRequest, Reason, Verdict
 from gencore_backends.linux import _native
 from gencore_backends.linux.core_pattern import CorePattern
 from gencore_backends.linux.dumpable import undumpable_reasons
-from gencore_backends.linux.own_clone import UNKNOWN_PYTHON, WITH_HEAP
+from gencore_backends.linux.own_clone import UNKNOWN_PYTHON, WITH_HEAP, can_include
 from gencore_backends.linux.proc import core_size, stacks_size
 
 __all__ = ["core_size_of", "probe_elf", "probe_kernel_core"]
@@ -127,7 +127,7 @@ def _limit_reasons(name: str, limit: int, need: int, which: str = "hard") -> lis
 
 
 def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Reason]:
-    if request.content in contents and (request.content in WITH_HEAP or _native.find_python()):
+    if request.content in contents and can_include(request.content):
         return []
     why = f": {UNKNOWN_PYTHON}" if request.content in contents else ""
     return [Reason(f"content={request.content!r} is unsupported{why}", "pass content='private'")]

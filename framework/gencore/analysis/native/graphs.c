@@ -87,8 +87,9 @@ static int graph_is_sound(const struct graph *graph, int64_t edges)
 }
 
 /* Mark the nodes that the root leads to. Each is on the stack once at most. */
-static void mark_reached(const struct graph *graph, int32_t root, uint8_t *reached, int32_t *stack)
+static void mark_reached(const struct graph *graph, int32_t root, void *found, int32_t *stack)
 {
+	uint8_t *reached = found;
 	int32_t height = 0;
 
 	memset(reached, 0, (size_t)graph->nodes);
@@ -111,9 +112,10 @@ static void mark_reached(const struct graph *graph, int32_t root, uint8_t *reach
 }
 
 /* Fill parents with the node before each on a shortest path from the root; NONE if there is none. */
-static void walk_breadth_first(const struct graph *graph, int32_t root, int32_t *parents,
+static void walk_breadth_first(const struct graph *graph, int32_t root, void *found,
 			       int32_t *queue)
 {
+	int32_t *parents = found;
 	int32_t node, head = 0, tail = 0;
 
 	for (node = 0; node < graph->nodes; node++)
@@ -423,58 +425,44 @@ static PyObject *turn(PyObject *Py_UNUSED(module), PyObject *arguments)
 	return result;
 }
 
-static PyObject *reach(PyObject *Py_UNUSED(module), PyObject *arguments)
+/* Fills what it has found of each node; there is room for all nodes to come back to. */
+typedef void graph_walk(const struct graph *graph, int32_t root, void *found, int32_t *room);
+
+static PyObject *walk_from_root(PyObject *arguments, graph_walk *walk, Py_ssize_t bytes_of_one)
 {
 	Py_buffer b[3];
 	PyObject *result = NULL;
 	struct graph graph;
-	int32_t *stack;
+	int32_t *room;
 	int root;
 
 	if (!PyArg_ParseTuple(arguments, "y*y*iw*", &b[0], &b[1], &root, &b[2]))
 		return NULL;
 	graph = graph_of(&b[0], &b[1]);
-	if (root < 0 || root >= graph.nodes || b[2].len != graph.nodes ||
+	if (root < 0 || root >= graph.nodes || b[2].len != graph.nodes * bytes_of_one ||
 	    !graph_is_sound(&graph, length_of(&b[1]))) {
 		result = unsound();
-	} else if (!(stack = calloc((size_t)graph.nodes, sizeof(*stack)))) {
+	} else if (!(room = calloc((size_t)graph.nodes, sizeof(*room)))) {
 		PyErr_NoMemory();
 	} else {
 		Py_BEGIN_ALLOW_THREADS
-		mark_reached(&graph, root, b[2].buf, stack);
+		walk(&graph, root, b[2].buf, room);
 		Py_END_ALLOW_THREADS
-		free(stack);
+		free(room);
 		result = Py_NewRef(Py_None);
 	}
 	release(b, 3);
 	return result;
 }
 
+static PyObject *reach(PyObject *Py_UNUSED(module), PyObject *arguments)
+{
+	return walk_from_root(arguments, mark_reached, sizeof(uint8_t));
+}
+
 static PyObject *breadth_first(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-	Py_buffer b[3];
-	PyObject *result = NULL;
-	struct graph graph;
-	int32_t *queue;
-	int root;
-
-	if (!PyArg_ParseTuple(arguments, "y*y*iw*", &b[0], &b[1], &root, &b[2]))
-		return NULL;
-	graph = graph_of(&b[0], &b[1]);
-	if (root < 0 || root >= graph.nodes || length_of(&b[2]) != graph.nodes ||
-	    !graph_is_sound(&graph, length_of(&b[1]))) {
-		result = unsound();
-	} else if (!(queue = calloc((size_t)graph.nodes, sizeof(*queue)))) {
-		PyErr_NoMemory();
-	} else {
-		Py_BEGIN_ALLOW_THREADS
-		walk_breadth_first(&graph, root, b[2].buf, queue);
-		Py_END_ALLOW_THREADS
-		free(queue);
-		result = Py_NewRef(Py_None);
-	}
-	release(b, 3);
-	return result;
+	return walk_from_root(arguments, walk_breadth_first, sizeof(int32_t));
 }
 
 static PyObject *dominators(PyObject *Py_UNUSED(module), PyObject *arguments)

@@ -21,6 +21,7 @@ from typing import BinaryIO, Final
 import attrs
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
+from gencore._runtime.other_thread import OtherThread
 from gencore.bundle.codecs import GZIP, Codec, Compressor
 from gencore.bundle.contents import BLOCK_SIZE, Member, blocks_of, check_path, encode
 from gencore.bundle.packed_file import PackedFile, Packer
@@ -199,9 +200,9 @@ class _File:
 class _Frames:
     """Compresses batches of blocks, each block to a frame, and writes these in order.
 
-    Our threads hash and compress; the caller does so only if none can be started. Otherwise it
-    never calls isal, which leaves the processor's vector registers in a state that makes SHA-256
-    slower by a third, and the caller hashes the file.
+    Our threads hash and compress, and another one writes, see docs/decisions/0038; the caller does
+    that for which none can be started. isal leaves the processor's vector registers in a state in
+    which SHA-256 is slower by a third: whoever writes, and hashes the file, never calls it.
     """
 
     def __init__(
@@ -215,8 +216,11 @@ class _Frames:
         """Of each frame that is written, in bytes."""
         self._threads: list[OsThread] = []
         self._waiting: SimpleQueue[_Batch | None] = SimpleQueue()
-        self._pending: deque[_Batch] = deque()
+        self._writer = OtherThread("gencore-write")
+        self._pending: deque[Callable[[], None]] = deque()
+        """What waits until a batch is written, in order."""
         self._free: list[bytearray] = []
+        self._aborted = False
 
     @property
     def written(self) -> int:
@@ -234,21 +238,19 @@ class _Frames:
     def add_batch(self, batch: "_Batch") -> None:
         """Write *batch*, whose buffer is the caller's no longer."""
         self._start_thread()
-        self._pending.append(batch)
         if self._threads:
             self._waiting.put(batch)
         else:
             batch.pack(self._packing)
-        self._write_until_pending(2 * _WORKERS)
+        self._write_in_turn(batch)
 
     def add_compressed(self, frame: bytes) -> None:
         """Write a frame behind all that was added."""
-        self._pending.append(_Batch.of_packed(frame))
-        self._write_until_pending(2 * _WORKERS)
+        self._write_in_turn(_Batch.of_packed(frame))
 
     def write_all(self) -> None:
         """Wait until everything is packed, and write it."""
-        self._write_until_pending(0)
+        self._wait_until_pending(0)
 
     def close(self) -> None:
         try:
@@ -257,11 +259,15 @@ class _Frames:
             self.abort()
 
     def abort(self) -> None:
-        self._pending.clear()
+        """Write nothing more. Who closes *file* afterwards may have its descriptor used again."""
         self._end_threads()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+        while self._pending:
+            with contextlib.suppress(Exception):  # who waited for it has had it
+                self._pending.popleft()()
+        self._writer.close()
 
     def __del__(self) -> None:
         """End the threads if that was not done. Without waiting: this may be a forked child."""
@@ -275,18 +281,26 @@ class _Frames:
                 self._threads.append(OsThread(work, _NAME))
 
     def _end_threads(self) -> None:
+        self._aborted = True
         with contextlib.suppress(Empty):
-            while True:
-                self._waiting.get_nowait()
+            while (batch := self._waiting.get_nowait()) is not None:
+                batch.done.open()
         for _ in self._threads:
             self._waiting.put(None)
 
-    def _write_until_pending(self, count: int) -> None:
-        while len(self._pending) > count or (self._pending and self._pending[0].done.is_open):
-            self._pending[0].done.wait()
-            self._write_one(self._pending.popleft())
+    def _write_in_turn(self, batch: "_Batch") -> None:
+        self._pending.append(self._writer.begin(partial(self._write_one, batch)))
+        self._wait_until_pending(2 * _WORKERS)
+
+    def _wait_until_pending(self, count: int) -> None:
+        while len(self._pending) > count:
+            self._pending[0]()
+            self._pending.popleft()
 
     def _write_one(self, batch: "_Batch") -> None:
+        batch.done.wait()
+        if self._aborted:
+            return
         if batch.error is not None:
             raise batch.error
         if batch.leaves is not None:

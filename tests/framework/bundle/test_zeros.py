@@ -49,11 +49,11 @@ def packed(data, codec=GZIP):
     return file.getvalue(), found
 
 
-@pytest.mark.parametrize("threads", [True, False])
-def test_zeros_are_in_the_bundle_as_any_bytes_are(threads, refuse_thread):
+@pytest.mark.parametrize("refused", ["", "gencore-pack", "gencore-write"])
+def test_zeros_are_in_the_bundle_as_any_bytes_are(refused, refuse_thread):
     """With the same hashes, wherever they are, and whoever packs them."""
-    if not threads:
-        refuse_thread("gencore-pack")
+    if refused:
+        refuse_thread(refused)
 
     bundle, found = packed(DATA)
 

@@ -491,6 +491,7 @@ SEARCH = {"stevedore", "importlib.metadata", "email"}
     ("code", "heavy"),
     [
         ("import gencore", {*SEARCH, "attrs", "click", "logging", "isal"}),
+        ("import gencore; gencore.arm()", {*SEARCH, "attrs", "click", "isal", "logging"}),
         ("import gencore; gencore.Pipeline().check()", {*SEARCH, "cattrs", "tqdm", "click"}),
         (
             "import gencore._recorder.process; import gencore; gencore.Pipeline()",
@@ -498,7 +499,7 @@ SEARCH = {"stevedore", "importlib.metadata", "email"}
         ),
         ("import gencore.cli.dump", {*SEARCH, "cattrs", "jinja2", "asyncio", "gencore.bundle"}),
     ],
-    ids=["import", "pipeline", "recorder", "gencore-dump"],
+    ids=["import", "armed", "pipeline", "recorder", "gencore-dump"],
 )
 def test_what_is_heavy_is_loaded_where_it_is_needed(python, code, heavy):
     """A service, a recorder and the command each pay for what they use."""

@@ -133,16 +133,16 @@ __all__ = [
 
 _PUBLIC_MODULES = (
     "errors",
+    "annotations",
+    "exclusion",
+    "arming",
+    "watching",
     "verdict",
     "process",
     "huge_pages",
     "report",
-    "request",
-    "annotations",
-    "arming",
     "triggers",
-    "watching",
-    "exclusion",
+    "request",
     "output",
     "core_stream",
     "libraries",
@@ -157,7 +157,8 @@ _PUBLIC_MODULES = (
     "_recorder.calls",
     "_pipeline.pipeline",
 )
-"""Each imports little but those before it, so that a name costs what it needs."""
+"""Each imports little but those before it, so that a name costs what it needs; first what services
+call that are never dumped."""
 
 
 def __getattr__(name: str) -> Any:

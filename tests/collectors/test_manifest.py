@@ -23,7 +23,7 @@ import pytest
 
 import gencore
 import gencore_collectors.manifest
-from gencore._plugins.catalogue import GROUPS
+from gencore._plugins.entry import GROUPS
 from gencore.bundle import GZIP, BundleReader
 from gencore.bundle.manifest import LARGEST_MANIFEST
 from gencore.corefile import CoreFile

@@ -5,7 +5,6 @@ The rules are those of core(5) and of ``format_corename`` in the kernel's ``fs/c
 
 import os
 import re
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Self
@@ -103,7 +102,7 @@ def _values(pid: int) -> Mapping[str, str]:
         "d": r"[012]",
         "s": "11",
         "t": _NUMBER,
-        "h": _escaped(socket.gethostname()),
+        "h": _escaped(os.uname().nodename),
         "e": _escaped(Path("/proc/thread-self/comm").read_text().rstrip("\n")) + "|.{1,15}",
         "f": _escaped(executable.rpartition("/")[2]),
         "E": _escaped(executable),

@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 import attrs
 
 from gencore._pipeline.watched import watched
-from gencore._plugins.catalogue import Family
+from gencore._plugins.entry import Family
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.options import BackendSpec, CollectorSpec, DestinationSpec, FilterSpec
 from gencore._settings.plugin_options import check_options

@@ -13,12 +13,13 @@ from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._pipeline.watched import watched
 from gencore._plugins import loader
 from gencore._plugins.catalogue import (
-    CatalogueEntry,
-    Family,
+    ReadCatalogue,
+    default_plugins,
     faults_of_policy,
     read_catalogue,
     remedy_by_name,
 )
+from gencore._plugins.entry import CatalogueEntry, Family
 from gencore._plugins.names import check_name
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown
@@ -63,14 +64,15 @@ class Selection:
         self,
         backend: Backend | BackendSpec | None,
         collectors: Sequence[CollectorSpec],
-        read: Callable[[], Iterable[CatalogueEntry]] = read_catalogue,
+        read: ReadCatalogue = read_catalogue,
     ) -> None:
-        """Load them; *read* returns the catalogue, and is called for each of them."""
+        """Load them; *read* returns the catalogue, and is called where they are not built in."""
         self._read = read
         self._loaded: list[loader.LoadedPlugin] = []
         self._optional: list[str] = []
         self._faults_of_policy = [fault.text for fault in faults_of_policy()]
         self._refused: dict[str, Reason] = {}
+        self._is_by_default = backend is None
         self._only_by_name: dict[str, tuple[Backend, Reason]] = {}
         self.backends = self._load_backends(backend)
         self._recipes = self._load_collectors(collectors)
@@ -93,8 +95,15 @@ class Selection:
             name: _why_not_this_target(backend, request) or reason
             for name, (backend, reason) in self._only_by_name.items()
         }
-        reasons = {**self._refused, **only_by_name}
+        reasons = {**self._not_default(), **self._refused, **only_by_name}
         return {name: Verdict.no(reason) for name, reason in reasons.items()}
+
+    def _not_default(self) -> dict[str, Reason]:
+        """Return why backends were not even loaded. Other distributions are asked for them now."""
+        entries = self._read() if self._is_by_default else ()
+        backends = (entry for entry in entries if entry.family == "backend")
+        reasons = ((entry.distinct_name, why_not_default(entry)) for entry in backends)
+        return {name: reason for name, reason in reasons if reason is not None}
 
     def ask_backends(self, request: DumpRequest) -> list[tuple[Backend, Verdict]]:
         """Return what each backend says to *request*."""
@@ -128,8 +137,7 @@ class Selection:
             return [Candidate(choice)]
         if choice is not None:
             return [self._load_backend(choice)]
-        entries = [entry for entry in self._read() if entry.family == "backend"]
-        made = [self._load_default(entry) for entry in entries]
+        made = [self._load_default(entry) for entry in default_plugins("backend", self._read)]
         return [candidate for candidate in made if candidate is not None]
 
     def _load_backend(self, spec: BackendSpec) -> Candidate:
@@ -144,11 +152,7 @@ class Selection:
         return _make_backend(plugin, make)
 
     def _load_default(self, entry: CatalogueEntry) -> Candidate | None:
-        """Load a backend that may be chosen although nobody named it; note why another may not."""
-        refusal = why_not_default(entry)
-        if refusal is not None:
-            self._refused[entry.distinct_name] = refusal
-            return None
+        """Load a backend that may be chosen although nobody named it; note why it may not."""
         plugin = loader.load(entry)
         candidate = None
         try:

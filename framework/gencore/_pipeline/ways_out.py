@@ -1,7 +1,7 @@
 """The destination, the filters and the listeners of a pipeline: loads and makes them."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -11,7 +11,8 @@ import attrs
 from gencore._pipeline.outgoing import Outgoing
 from gencore._pipeline.plugin_maker import Recipe, name_of, with_options
 from gencore._plugins import loader
-from gencore._plugins.catalogue import BUILT_IN, CatalogueEntry, Family
+from gencore._plugins.catalogue import ReadCatalogue
+from gencore._plugins.entry import BUILT_IN, Family
 from gencore._plugins.names import check_name, check_suffix
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown
@@ -56,8 +57,8 @@ class WayOut:
 class WaysOut:
     """What a pipeline says of where its artefacts go. Raises `UsageError` and `PluginError`."""
 
-    def __init__(self, settings: Settings, read: Callable[[], Iterable[CatalogueEntry]]) -> None:
-        """Load them; *read* returns the catalogue, and is called for each of them."""
+    def __init__(self, settings: Settings, read: ReadCatalogue) -> None:
+        """Load them; *read* returns the catalogue, and is called where they are not built in."""
         self._read = read
         self._loaded: list[loader.LoadedPlugin] = []
         self._filters = [self._recipe("filter", spec) for spec in settings.filters]

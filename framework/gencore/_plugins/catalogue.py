@@ -1,43 +1,31 @@
 """Which plug-ins are installed, by which distributions, and whether they may be loaded.
 
-Read from the live metadata of the installed distributions and never from a cache: stevedore's own
-cache is keyed by times of modification with a resolution of minutes, lies below the home
-directory or, without one, below the current directory, and forgets the distribution.
+Those of gencore itself are known without a search of all that is installed, which takes the longer
+the more that is.
 """
 
 import os
-import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import Distribution, EntryPoint, distributions
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
 import attrs
 
-from gencore._runtime.application_errors import reraise_if_from_handler
+from gencore._plugins.entry import BUILT_IN, GROUPS, CatalogueEntry, Family, Obstacle
+from gencore._runtime.own_entry_points import own_entry_points
 from gencore._spelling import did_you_mean
+from gencore._version import __version__
 from gencore.verdict import Reason
 
 __all__ = [
-    "BUILT_IN",
-    "GROUPS",
-    "CatalogueEntry",
-    "Family",
-    "Obstacle",
+    "ReadCatalogue",
+    "built_in_plugins",
+    "default_plugins",
     "faults_of_policy",
     "read_catalogue",
     "remedy_by_name",
 ]
 
-Family = Literal["backend", "collector", "destination", "filter", "listener"]
-
-GROUPS: Final[Mapping[Family, str]] = {
-    "backend": "gencore.backends",
-    "collector": "gencore.collectors",
-    "destination": "gencore.destinations",
-    "filter": "gencore.filters",
-    "listener": "gencore.listeners",
-}
 _WAYS_TO_NAME: Final[Mapping[Family, str]] = {
     "backend": "GENCORE_BACKEND={}",
     "collector": "collectors=['{}']",
@@ -45,54 +33,7 @@ _WAYS_TO_NAME: Final[Mapping[Family, str]] = {
     "filter": "filters=['{}']",
     "listener": "listeners=['{}']",
 }
-BUILT_IN: Final = "gencore"
-"""The distribution whose plug-ins no policy turns off, and whose names no other one takes."""
-
-
-@attrs.frozen(kw_only=True)
-class Obstacle:
-    """Why a plug-in is not loaded under its plain name."""
-
-    status: Literal["disabled", "shadowed", "conflict"]
-    reason: str
-    remedy: str
-
-
-@attrs.frozen(kw_only=True)
-class CatalogueEntry:
-    """One installed plug-in, not loaded."""
-
-    family: Family
-    name: str
-    distribution: str
-    version: str
-    location: str
-    """The folder in which the distribution is installed."""
-    entry_point: EntryPoint
-    obstacle: Obstacle | None = None
-    is_default: bool = False
-    """Whether it may be chosen without being named: it is built in, or GENCORE_PLUGINS names it,
-    and its plain name is its own."""
-
-    @property
-    def built_in(self) -> bool:
-        """Whether it comes with gencore."""
-        return self.distribution == BUILT_IN
-
-    @property
-    def full_name(self) -> str:
-        """The name that no other distribution can claim."""
-        return f"{self.distribution}:{self.name}"
-
-    @property
-    def distinct_name(self) -> str:
-        """The plain name if it means this plug-in, else the full one."""
-        return self.name if self.obstacle is None else self.full_name
-
-    @property
-    def origin(self) -> str:
-        """The distribution with its version."""
-        return f"{self.distribution} {self.version}"
+ReadCatalogue = Callable[[], Iterable[CatalogueEntry]]
 
 
 def read_catalogue(environ: Mapping[str, str] = os.environ) -> tuple[CatalogueEntry, ...]:
@@ -105,6 +46,30 @@ def read_catalogue(environ: Mapping[str, str] = os.environ) -> tuple[CatalogueEn
         if entry.obstacle is None:  # what is disabled claims no name
             claimants[entry.family, entry.name].append(entry)
     return tuple(_settle_claim(entry, claimants[entry.family, entry.name]) for entry in entries)
+
+
+def built_in_plugins(family: Family) -> list[CatalogueEntry]:
+    """List gencore's own plug-ins of a family."""
+    return [
+        CatalogueEntry(
+            family=family,
+            name=name,
+            distribution=BUILT_IN,
+            version=__version__,
+            value=value,
+            is_default=True,
+        )
+        for name, value in sorted(own_entry_points(GROUPS[family]).items())
+    ]
+
+
+def default_plugins(
+    family: Family, read: ReadCatalogue, environ: Mapping[str, str] = os.environ
+) -> list[CatalogueEntry]:
+    """List what may be chosen without being named; *read* returns the catalogue."""
+    if not environ.get("GENCORE_PLUGINS"):
+        return built_in_plugins(family)
+    return [entry for entry in read() if entry.family == family and entry.is_default]
 
 
 def faults_of_policy(environ: Mapping[str, str] = os.environ) -> tuple[Reason, ...]:
@@ -133,71 +98,9 @@ def _unknown_names(installed: Iterable[CatalogueEntry], environ: Mapping[str, st
 
 
 def _sorted_installed() -> list[CatalogueEntry]:
-    return sorted(_installed(), key=lambda e: (e.family, e.name, e.distribution))
+    from gencore._plugins.installed import installed_plugins  # with importlib.metadata
 
-
-def _installed() -> Iterator[CatalogueEntry]:
-    seen: set[str] = set()
-    for distribution in distributions():
-        try:
-            yield from _plugins_of(distribution, seen)
-        except Exception as error:  # metadata that cannot be read, of whatever package
-            reraise_if_from_handler(error)
-
-
-def _plugins_of(distribution: Distribution, seen: set[str]) -> list[CatalogueEntry]:
-    """List the plug-ins of a distribution, unless one of its name was *seen*, or comes before it.
-
-    Of most distributions it is read that they have none, and nothing else, not even the name.
-    """
-    text = distribution.read_text("entry_points.txt") or ""
-    if not any(group in text for group in GROUPS.values()):
-        return []
-    name = _field_of(distribution, "Name")
-    is_foreign = name != BUILT_IN and (name or "").lower() == BUILT_IN  # hides none of ours
-    if not name or is_foreign or name.lower() in seen or _is_hidden(distribution, name):
-        return []
-    seen.add(name.lower())
-    return list(_entries_of(distribution, name))
-
-
-def _is_hidden(distribution: Distribution, name: str) -> bool:
-    """Return whether another copy of it comes first on sys.path: an import finds that one."""
-    place = distribution.locate_file("")
-    for copy in distributions(name=name):
-        if copy.locate_file("") == place:
-            return False
-        other = _field_of(copy, "Name") or ""
-        if other == name or other.lower() == name.lower() != BUILT_IN:
-            return True
-    return False
-
-
-def _field_of(distribution: Distribution, field: str) -> str | None:
-    """Return a field of a distribution's metadata, None if it has none of that name.
-
-    `Distribution.metadata` would parse the whole description: with a hundred distributions, a
-    tenth of a second before every dump.
-    """
-    texts = map(distribution.read_text, ("METADATA", "PKG-INFO", ""))  # "" is an .egg-info file
-    header = next(filter(None, texts), "").partition("\n\n")[0]
-    found = re.search(rf"^{field}:(.*)", header, re.MULTILINE | re.IGNORECASE)
-    return found[1].strip() if found else None
-
-
-def _entries_of(distribution: Distribution, name: str) -> Iterator[CatalogueEntry]:
-    entry_points, version = distribution.entry_points, _field_of(distribution, "Version") or ""
-    location = str(distribution.locate_file(""))
-    for family, group in GROUPS.items():
-        for entry_point in entry_points.select(group=group):
-            yield CatalogueEntry(
-                family=family,
-                name=entry_point.name,
-                distribution=name,
-                version=version,
-                location=location,
-                entry_point=entry_point,
-            )
+    return sorted(installed_plugins(), key=lambda e: (e.family, e.name, e.distribution))
 
 
 def _apply_policy(

@@ -1,16 +1,18 @@
-"""Loads one named plug-in at a time through stevedore, and turns whatever happens into a value.
+"""Loads one named plug-in at a time, and turns whatever happens into a value.
 
 The only module that imports stevedore. Its managers load every plug-in of a group at once, swallow
 or propagate errors depending on their type, and read a cache of their own; here a manager is given
-exactly one entry point, from our catalogue.
+exactly one entry point, from our catalogue. For gencore's own plug-ins it is not even loaded.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, Final, Literal
 
 import attrs
 
-from gencore._plugins.catalogue import GROUPS, CatalogueEntry, Family, read_catalogue
+from gencore._plugins.catalogue import ReadCatalogue, built_in_plugins, read_catalogue
+from gencore._plugins.entry import GROUPS, CatalogueEntry, Family
 from gencore._plugins.names import check_name, check_suffix
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._runtime.foreign_errors import shown, text_of, type_name
@@ -91,15 +93,16 @@ def load_all(family: Family) -> tuple[LoadedPlugin, ...]:
     return tuple(load(entry) for entry in read_catalogue() if entry.family == family)
 
 
-def load_named(
-    family: Family, name: str, read: Callable[[], Iterable[CatalogueEntry]] = read_catalogue
-) -> LoadedPlugin:
+def load_named(family: Family, name: str, read: ReadCatalogue = read_catalogue) -> LoadedPlugin:
     """Load one plug-in by its name or by ``distribution:name``.
 
     *read* returns the catalogue. Raises `PluginError` unless the plug-in can be used.
     """
-    catalogue = [entry for entry in read() if entry.family == family]
-    loaded = load(_find(family, name, catalogue)[0])
+    found = _of_name(name, built_in_plugins(family))  # no other one takes their names
+    if not found:
+        catalogue = [entry for entry in read() if entry.family == family]
+        found = _find(family, name, catalogue)
+    loaded = load(found[0])
     if loaded.status != "ok":
         raise refusal(loaded)
     return loaded
@@ -110,7 +113,7 @@ def load_matching(name: str) -> tuple[LoadedPlugin, ...]:
 
     Raises `PluginError` if none is installed.
     """
-    return tuple(load(entry) for entry in _find("plug-in", name, read_catalogue()))
+    return tuple(map(load, _find("plug-in", name, read_catalogue())))
 
 
 def refusal(loaded: LoadedPlugin) -> PluginError:
@@ -132,7 +135,7 @@ def load(entry: CatalogueEntry) -> LoadedPlugin:
         )
     doing = "its import"
     try:
-        plugin = _load_with_stevedore(entry)
+        plugin = _imported(entry) if entry.built_in else _load_with_stevedore(entry)
         doing = "reading its attributes"
         version = _check(entry, plugin)
     except KeyboardInterrupt:
@@ -155,21 +158,27 @@ def how_raised(error: BaseException) -> str:
 
 
 def _find(
-    family: Family | Literal["plug-in"], name: str, catalogue: Sequence[CatalogueEntry]
+    family: Family | Literal["plug-in"], name: str, catalogue: Iterable[CatalogueEntry]
 ) -> list[CatalogueEntry]:
     """Return the plug-ins of a name, what it means first. Raises `PluginError` if none has it."""
-    distribution, _, plain = name.rpartition(":")
-    matches = [e for e in catalogue if e.name == plain and distribution in {"", e.distribution}]
-    if not matches:
-        known = ", ".join(sorted({entry.name for entry in catalogue})) or "none"
+    found = _of_name(name, catalogue)
+    if not found:
+        known = sorted({entry.name for entry in catalogue})
         raise PluginError(
             family=family,
             name=name,
             status="unknown",
-            reason=f"not installed; installed: {known}",
-            remedy=did_you_mean(plain, [entry.name for entry in catalogue])
+            reason=f"not installed; installed: {', '.join(known) or 'none'}",
+            remedy=did_you_mean(name.rpartition(":")[2], known)
             or "install the package that it is part of",
         )
+    return found
+
+
+def _of_name(name: str, catalogue: Iterable[CatalogueEntry]) -> list[CatalogueEntry]:
+    """Return the plug-ins of a name, what it means first."""
+    distribution, _, plain = name.rpartition(":")
+    matches = [e for e in catalogue if e.name == plain and distribution in {"", e.distribution}]
     if distribution:
         matches = [_under_its_full_name(entry) for entry in matches]
     return sorted(matches, key=_precedence)
@@ -188,21 +197,29 @@ def _precedence(entry: CatalogueEntry) -> int:
     return 2 if entry.obstacle.status == "disabled" else 1
 
 
+def _imported(entry: CatalogueEntry) -> object:
+    module, _, attribute = entry.value.partition(":")
+    return getattr(import_module(module), attribute)
+
+
 def _load_with_stevedore(entry: CatalogueEntry) -> object:
+    from importlib.metadata import EntryPoint
+
     from stevedore.named import NamedExtensionManager
+
+    group = GROUPS[entry.family]
+    entry_point = EntryPoint(entry.name, entry.value, group)
 
     class OneEntryPoint(NamedExtensionManager[object]):
         """Knows the one entry point that it is given, and no cache."""
 
         def list_entry_points(self) -> list[Any]:
-            return [entry.entry_point]
+            return [entry_point]
 
     def raise_again(_manager: object, _entry_point: object, error: BaseException) -> None:
         raise error
 
-    manager = OneEntryPoint(
-        GROUPS[entry.family], [entry.name], on_load_failure_callback=raise_again
-    )
+    manager = OneEntryPoint(group, [entry.name], on_load_failure_callback=raise_again)
     return next(extension.plugin for extension in manager)
 
 
@@ -214,10 +231,10 @@ def _check(entry: CatalogueEntry, plugin: Any) -> tuple[int, int]:
     contract = CONTRACTS.get(entry.family)
     if contract is None:
         if not callable(plugin):
-            raise _Incompatible(f"{entry.entry_point.value} is not callable")
+            raise _Incompatible(f"{entry.value} is not callable")
         return API_CURRENT
     if not (isinstance(plugin, type) and issubclass(plugin, contract)):
-        what = f"{entry.entry_point.value} is not a subclass of gencore.{contract.__name__}"
+        what = f"{entry.value} is not a subclass of gencore.{contract.__name__}"
         raise _Incompatible(what)
     missing = sorted(getattr(plugin, "__abstractmethods__", ()))
     if missing:

@@ -5,31 +5,28 @@ Loads little, as `gencore.arming`.
 
 import sys
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING, Final
+
+from gencore._runtime.own_entry_points import own_entry_points
 
 if TYPE_CHECKING:
     from gencore.arming import Agent
 
 __all__ = ["agent"]
 
-_DISTRIBUTION: Final = "gencore"
-"""Only its own agents are looked for: they run in every armed process, before anything else."""
 _GROUP: Final = "gencore.agents"
+"""Of gencore itself only: they run in every armed process, before anything else."""
 
 
 @cache
 def agent() -> "Agent":
     """Return the module of this platform. Raises `Unsupported`."""
-    from importlib import import_module
-    from importlib.metadata import PackageNotFoundError, distribution
-
-    try:
-        found = distribution(_DISTRIBUTION).entry_points.select(group=_GROUP)
-        (module,) = (entry.module for entry in found if entry.name == sys.platform)
-    except (PackageNotFoundError, ValueError) as error:
+    module = own_entry_points(_GROUP).get(sys.platform)
+    if module is None:
         from gencore.errors import Unsupported
         from gencore.verdict import Reason, Verdict
 
         verdict = Verdict.no(Reason(f"there is none for {sys.platform}", "run it on Linux"))
-        raise Unsupported({"agent": verdict}) from error
+        raise Unsupported({"agent": verdict})
     return import_module(module)

@@ -12,7 +12,7 @@ from gencore.errors import GencoreError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from gencore._plugins.catalogue import Family
+    from gencore._plugins.entry import Family
 
 __all__ = ["BundlePath", "armed", "plugins"]
 

@@ -6,7 +6,7 @@ The only module that imports tqdm.
 import contextlib
 import os
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -66,12 +66,20 @@ def counting(total: int, *, shown: bool) -> Iterator[Callable[[int], object]]:
 
 def _show_lines(dump: Dump) -> None:
     shown = None
-    while not dump.done():
+    for _ in _until_done(dump):
         words = _words(dump)
         if words not in {shown, "done"}:
             print(f"gencore: {words}", file=sys.stderr)  # noqa: T201
             shown = words
-        time.sleep(_INTERVAL)
+
+
+def _until_done(dump: Dump) -> Iterator[None]:
+    """Yield once in each interval, until the dump ends."""
+    ended = threading.Event()
+    dump.add_done_callback(lambda _: ended.set())
+    while not ended.is_set():
+        yield
+        ended.wait(_INTERVAL)
 
 
 def _words(dump: Dump) -> str:
@@ -80,13 +88,12 @@ def _words(dump: Dump) -> str:
 
 def _show_bar(dump: Dump) -> None:
     with _bar(None) as bar:
-        while not dump.done():
+        for _ in _until_done(dump):
             now = dump.progress
             bar.set_description(_words(dump), refresh=False)
             bar.total = now.total
             bar.n = min(now.done, now.total) if now.total else now.done
             bar.refresh()
-            time.sleep(_INTERVAL)
 
 
 def _bar(total: int | None) -> "tqdm[NoReturn]":

@@ -483,13 +483,29 @@ def test_discovery_writes_nothing_below_home_or_the_current_directory(python, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_import_loads_neither_stevedore_nor_tqdm_nor_click(python):
-    """The heavy ones come when they are needed."""
-    code = "import gencore, json, sys; print(json.dumps(sorted(sys.modules)))"
+SEARCH = {"stevedore", "importlib.metadata", "email"}
+"""What it takes to search all installed distributions, and to load a plug-in of another one."""
 
-    loaded = {name.partition(".")[0] for name in python(code)}
 
-    assert loaded.isdisjoint({"stevedore", "tqdm", "click", "elftools", "isal"})
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        ("import gencore", {*SEARCH, "attrs", "click", "logging", "isal"}),
+        ("import gencore; gencore.arm()", {*SEARCH, "attrs", "click", "isal", "logging"}),
+        ("import gencore; gencore.Pipeline().check()", {*SEARCH, "cattrs", "tqdm", "click"}),
+        (
+            "import gencore._recorder.process; import gencore; gencore.Pipeline()",
+            {*SEARCH, "cattrs", "tqdm", "click", "asyncio"},
+        ),
+        ("import gencore.cli.dump", {*SEARCH, "cattrs", "jinja2", "asyncio", "gencore.bundle"}),
+    ],
+    ids=["import", "armed", "pipeline", "recorder", "gencore-dump"],
+)
+def test_what_is_heavy_is_loaded_where_it_is_needed(python, code, heavy):
+    """A service, a recorder and the command each pay for what they use."""
+    print_loaded = "import json, sys; print(json.dumps([*sys.modules]))"
+
+    assert heavy.isdisjoint(python(f"{code}\n{print_loaded}"))
 
 
 def test_every_public_name_can_be_had():

@@ -8,7 +8,8 @@ import click
 
 from gencore._escaping import escape_unprintable
 from gencore._plugins import loader
-from gencore._plugins.catalogue import GROUPS, faults_of_policy
+from gencore._plugins.catalogue import faults_of_policy
+from gencore._plugins.entry import GROUPS
 from gencore._settings.options import check_plugin_name
 from gencore.cli import completion
 from gencore.cli.json_output import print_json

@@ -14,7 +14,8 @@ from typing import Final
 
 import click
 
-from gencore._plugins.catalogue import GROUPS, Family, read_catalogue
+from gencore._plugins.catalogue import built_in_plugins
+from gencore._plugins.entry import GROUPS, Family
 from gencore._plugins.loader import API_CURRENT
 from gencore._plugins.names import LONGEST_NAME, is_name
 from gencore.cli.json_output import print_json
@@ -96,7 +97,7 @@ def _check_name(name: str) -> None:
             f"digits and hyphens, {LONGEST_NAME} at most",
             remedy="use a name such as heap-stats",
         )
-    built_in = {entry.name for entry in read_catalogue() if entry.built_in}
+    built_in = {entry.name for family in GROUPS for entry in built_in_plugins(family)}
     if name in built_in | _RESERVED:
         raise UsageError(f"the name {name!r} is gencore's own", remedy="choose another name")
 

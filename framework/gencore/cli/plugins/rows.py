@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from gencore._pipeline.selection import verdict_of, why_not_default
 from gencore._plugins import loader
-from gencore._plugins.catalogue import Family
+from gencore._plugins.entry import Family
 from gencore._settings.plugin_options import Option, PluginOptions, read_options
 
 __all__ = ["Row", "describe", "row_of", "rows_of"]

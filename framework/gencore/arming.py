@@ -75,10 +75,8 @@ class Agent(Protocol):
     collapse_memory_of: "Callable[[Target, float | None], HugePages | None]"
     """Let the agent of another process do the same; None if it is too old for that. Raises
     `TargetUnavailable`."""
-    hand_over: "Callable[[DumpRequest, int, int | Program, bytes], Capture]"
-    """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
-    what leads to the clone, with what this process says of itself as JSON. A program in the place
-    of the pidfd is started by the clone, which says so at the socket. Raises `CoreFailed`."""
+    new_capture: "Callable[[], Capture]"
+    """Return one that is not taken yet."""
     set_triggers: Callable[[list[tuple[str, int, int, int, int]], list[bytes], list[bytes]], None]
     """Set its triggers, as `Trigger.row`, and the arguments of the command that it starts when one
     fires, with the reason and the process ID behind them, and the names of variables that its
@@ -100,8 +98,16 @@ class Agent(Protocol):
 class Capture(Protocol):
     """A clone of this process that its recorder reads."""
 
-    phases: "Mapping[str, float]"
-    """The parts of the pause, in seconds."""
+    take: "Callable[[DumpRequest, int, int | Program, bytes], None]"
+    """Clone this process for a recorder, which is given by a socket to it and its pidfd; send it
+    what leads to the clone, with what this process says of itself as JSON. A program in the place
+    of the pidfd is started by the clone, which says so at the socket. Raises `CoreFailed`.
+
+    Little is done behind the clone, as each page of memory that is then written to is copied."""
+
+    @property
+    def phases(self) -> "Mapping[str, float]":
+        """The parts of the pause, in seconds."""
 
     @property
     def threads(self) -> "tuple[ThreadRecord, ...]":

@@ -16,7 +16,6 @@ from gencore_backends.linux.memory_cgroup import memory_cgroup, room_for_clone
 
 if TYPE_CHECKING:
     from gencore import DumpRequest
-    from gencore.arming import Program
     from gencore.huge_pages import HugePages
     from gencore.target import ArmedProcess, Target
     from gencore_backends.linux.capture import Capture
@@ -33,10 +32,10 @@ __all__ = [
     "collapse_memory_of",
     "disarm",
     "find_target",
-    "hand_over",
     "is_armed",
     "let_go",
     "new_beat",
+    "new_capture",
     "open_channel",
     "room_for_clone",
     "runs",
@@ -138,13 +137,11 @@ def collapse_memory_of(target: "Target", timeout: float | None) -> "HugePages | 
     return huge_pages.collapse_memory_of(target, timeout)
 
 
-def hand_over(
-    request: "DumpRequest", channel: int, recorder: "int | Program", facts: bytes
-) -> "Capture":
-    """Clone this process for a recorder. Raises `CoreFailed`."""
+def new_capture() -> "Capture":
+    """Return what can clone this process for a recorder."""
     from gencore_backends.linux.capture import Capture
 
-    return Capture(request, channel, recorder, facts)
+    return Capture()
 
 
 def arm_if_asked() -> None:

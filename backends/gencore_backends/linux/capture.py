@@ -3,7 +3,6 @@
 import os
 import resource
 from collections.abc import Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from gencore import DumpRequest, ThreadRecord
@@ -11,7 +10,7 @@ from gencore.runtime import reraise_if_from_handler
 from gencore_backends.linux import _native
 from gencore_backends.linux.own_clone import UNKNOWN_PYTHON, can_include, hand_over_this_process
 from gencore_backends.linux.process_access import THIS_PROCESS
-from gencore_backends.linux.snapshot import take_clone, thread_records
+from gencore_backends.linux.snapshot import clone_failed, thread_records
 
 if TYPE_CHECKING:
     from gencore.arming import Program
@@ -64,24 +63,39 @@ def _begins_pid_namespace() -> bool:
 class Capture:
     """One clone, which is handed over at once: a `gencore.arming.Capture`."""
 
-    def __init__(
+    def __init__(self) -> None:
+        self._taken: list[Snapshot] = []  # whatever comes in between, its end is in `__del__`
+        self._closed: list[Snapshot] = []
+        self._maker = os.getpid()
+
+    def take(
         self, request: DumpRequest, channel: int, recorder: "int | Program", facts: bytes
     ) -> None:
         """Make it. Raises `CoreFailed`."""
-        self._taken: list[Snapshot] = []  # whatever comes in between, its end is in `__del__`
-        self._maker = os.getpid()
-        hand_over = partial(hand_over_this_process, request, channel, recorder, facts)
-        take_clone(hand_over, self._taken)
-        *_, phases, self._rows, _ = self._taken[0]
-        self.phases: Mapping[str, float] = phases
+        try:
+            hand_over_this_process(request, channel, recorder, facts, self._taken)
+        except OSError as error:
+            raise clone_failed(error) from error
+
+    @property
+    def _snapshot(self) -> "Snapshot":
+        return [*self._taken, *self._closed][0]  # `close` may run on another thread
+
+    @property
+    def phases(self) -> Mapping[str, float]:
+        """The parts of the pause, in seconds."""
+        *_, phases, _, _ = self._snapshot
+        return phases
 
     @property
     def threads(self) -> tuple[ThreadRecord, ...]:
         """Every thread at the instant, with its current name."""
-        return thread_records(self._rows, THIS_PROCESS)
+        *_, rows, _ = self._snapshot
+        return thread_records(rows, THIS_PROCESS)
 
     def close(self) -> None:
         """End the clone and reap it. In a forked child, whose it is not, close the descriptors."""
+        self._closed += self._taken
         while self._taken:
             _, pidfd, status_fd, *_ = self._taken.pop()
             _native.end_clone(pidfd, status_fd, self._maker == os.getpid())

@@ -15,7 +15,14 @@ from gencore_backends.linux.process_access import THIS_PROCESS, ProcessAccess
 if TYPE_CHECKING:
     from gencore_backends.linux import _native
 
-__all__ = ["STOP_TIMEOUT_MS", "LinuxSnapshot", "Origin", "take_clone", "thread_records"]
+__all__ = [
+    "STOP_TIMEOUT_MS",
+    "LinuxSnapshot",
+    "Origin",
+    "clone_failed",
+    "take_clone",
+    "thread_records",
+]
 
 STOP_TIMEOUT_MS: Final = 250
 """How long to wait for threads to stop. Most stop within microseconds."""
@@ -134,9 +141,14 @@ def take_clone(
     try:
         take(taken)
     except OSError as error:
-        reraise_if_from_handler(error)
-        step = str(error.filename)
-        raise CoreFailed(step, error.errno or 0, remedy=_remedy(step, error)) from error
+        raise clone_failed(error) from error
+
+
+def clone_failed(error: OSError) -> CoreFailed:
+    """Return what the failure of the native part means. Raises what is none of it."""
+    reraise_if_from_handler(error)
+    step = str(error.filename)
+    return CoreFailed(step, error.errno or 0, remedy=_remedy(step, error))
 
 
 def _remedy(step: str, error: OSError) -> str | None:

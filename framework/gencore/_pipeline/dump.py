@@ -85,7 +85,7 @@ class Dump:
         *,
         name: str,
         backend: str,
-        pause: Pause,
+        pause: Callable[[], Pause],
         threads: Callable[[], tuple[ThreadRecord, ...]],
         stop: Stop,
         progress: Callable[[], Progress],
@@ -93,11 +93,16 @@ class Dump:
     ) -> None:
         self.name = name
         self.backend = backend
-        self.pause = pause
+        self._pause = pause
         self._threads = threads
         self._stop = stop
         self._progress = progress
         self._ending = ending
+
+    @property
+    def pause(self) -> Pause:
+        """How long the process stood still."""
+        return self._pause()
 
     @property
     def progress(self) -> Progress:

@@ -55,7 +55,7 @@ class Worker:
         return Dump(
             name=dump.name,
             backend=dump.backend,
-            pause=dump.pause,
+            pause=lambda: dump.pause,
             threads=lambda: dump.threads or snapshot.threads,
             stop=self.stop,
             progress=self.progress,

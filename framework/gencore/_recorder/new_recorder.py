@@ -82,11 +82,11 @@ class NewRecorder:
         """Start it. One that is not yet started is by the capture. Raises `NoRecorder`."""
         with _no_recorder_if_refused():
             agent().spawn(self._program, self._pidfd)
-        self._close_its_end()
+        self.close_its_end()
 
     def give_up(self) -> None:
         """Let it remove what it has made, and wait for that; kill it if it takes too long."""
-        self._close_its_end()
+        self.close_its_end()
         with ignored(OSError):
             self._channel.send("give up")  # the end of the channel may be a forked child's too
         if not self.process.ends_within(_GONE_LIMIT):
@@ -96,13 +96,14 @@ class NewRecorder:
     def close(self) -> None:
         """Let go of it. In a forked child too, whose it is not."""
         if self._ends:
-            self._close_its_end()
+            self.close_its_end()
             if self._channel.fileno() < 0:
                 agent().close_last(self._ends)
             self._ends.clear()  # first, as a handler of a signal may raise: never closed twice
             self.process.let_go()
 
-    def _close_its_end(self) -> None:
+    def close_its_end(self) -> None:
+        """Close its end of the channel, once it has that, so that the channel ends with it."""
         while len(self._ends) > 1:
             agent().close_last(self._ends)
 
@@ -128,23 +129,30 @@ class NewRecorder:
             raise NoRecorder(f"the recorder sent {message.kind!r}")
         return message.value
 
-    def hand_over(self, request: DumpRequest, huge_pages: HugePages | None) -> Capture:
-        """Capture this process, and pass what leads to the capture to the recorder."""
-        observed = ObservedProcess().python_threads()
-        facts = {
-            "argv": sys.orig_argv,
-            "runtime": interpreter_facts(),
-            "annotations": standing.annotations.copy(),
-            "python_threads": [attrs.asdict(thread) for thread in observed],
-            "observed_ns": time.monotonic_ns(),
-            "huge_pages": huge_pages and attrs.asdict(huge_pages),
-        }
+    def hand_over(
+        self, capture: Capture, request: DumpRequest, huge_pages: HugePages | None
+    ) -> None:
+        """Take the capture of this process, and pass what leads to it to the recorder.
+
+        Its end of the channel is still open then: `close_its_end`. Raises `CoreFailed`.
+        """
         request = request.without(standing.excluded_ranges())
-        text = json.dumps(facts).encode()
         recorder = self._pidfd[0] if self._pidfd else self._program
-        capture = agent().hand_over(request, self._channel.fileno(), recorder, text)
-        self._close_its_end()
-        return capture
+        capture.take(request, self._channel.fileno(), recorder, _facts(huge_pages))
+
+
+def _facts(huge_pages: HugePages | None) -> bytes:
+    """Return what this process says of itself as JSON."""
+    observed = ObservedProcess().python_threads()
+    facts = {
+        "argv": sys.orig_argv,
+        "runtime": interpreter_facts(),
+        "annotations": standing.annotations.copy(),
+        "python_threads": [attrs.asdict(thread) for thread in observed],
+        "observed_ns": time.monotonic_ns(),
+        "huge_pages": huge_pages and attrs.asdict(huge_pages),
+    }
+    return json.dumps(facts).encode()
 
 
 @contextmanager

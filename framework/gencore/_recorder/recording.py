@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ import attrs
 from gencore._listeners.announcer import PATIENCE, Announcer
 from gencore._pipeline.dump import Dump, Ending
 from gencore._recorder.channel import Message
-from gencore._recorder.control import RecorderProcess
+from gencore._recorder.new_recorder import NewRecorder
 from gencore._runtime.application_errors import ignored
 from gencore._runtime.lifetime import Stay
 from gencore._runtime.os_thread import Latch, NoThread, OsThread, get_ident, leave
@@ -60,57 +60,60 @@ class _Answer:
 class Recording:
     """One dump that a recorder makes. Used once."""
 
-    recorder: RecorderProcess
+    recorder: NewRecorder
     capture: Capture
-    name: str
-    id: str
     backend: str
-    call_seconds: float
     timeout: float | None
     stay: Stay
     announcers: Sequence[Announcer]
-    release: Callable[[], None]
-    """Closes what belongs to the recorder."""
+    _call_seconds: float = attrs.field(default=0.0, init=False)
     _ending: Ending = attrs.field(factory=Ending, init=False)
     _progress: Progress = attrs.field(factory=lambda: Progress("core"), init=False)
     _answer: _Answer = attrs.field(factory=_Answer, init=False)
     _thread: int | None = attrs.field(default=None, init=False)
-    _end_by: float = attrs.field(default=math.inf, init=False)
+    _end_by: float = attrs.field(init=False)
     """When the recorder is killed, by `time.monotonic`."""
-    _ready_by: float = attrs.field(default=math.inf, init=False)
+    _ready_by: float = attrs.field(init=False)
     """The same, until it is ready."""
     _cancelling: bool = attrs.field(default=False, init=False)
     _killed: bool = attrs.field(default=False, init=False)
     _taken: Latch = attrs.field(factory=Latch, init=False)
     """Open once it is known who ends it: the thread that follows it, or who gives it up."""
 
-    @property
-    def pause(self) -> Pause:
-        """As the native part has measured it."""
-        return Pause(total=sum(self.capture.phases.values()), phases=self.capture.phases)
-
-    def start(self) -> Dump:
-        """Follow it, on a thread of its own or, where none can be started, to its end."""
+    def __attrs_post_init__(self) -> None:
+        now = time.monotonic()
+        self._end_by = math.inf if self.timeout is None else now + self.timeout + _GRACE
+        self._ready_by = math.inf if self.recorder.process.is_started else now + _PATIENCE
         self.stay.in_child(self._ending.disown)
         self.stay.in_child(self.capture.close)
-        handle = Dump(
-            name=self.name,
+
+    def handle(self) -> Dump:
+        """Return the dump as its caller sees it, once the capture is taken."""
+        return Dump(
+            name=self.recorder.name,
             backend=self.backend,
-            pause=self.pause,
+            pause=self._pause,
             threads=lambda: self.capture.threads,
             stop=self,
             progress=lambda: self._progress,
             ending=self._ending,
         )
-        if self.timeout is not None:
-            self._end_by = time.monotonic() + self.timeout + _GRACE
-        if not self.recorder.is_started:
-            self._ready_by = time.monotonic() + _PATIENCE
+
+    def _pause(self) -> Pause:
+        """Return it as the native part has measured it."""
+        phases = self.capture.phases
+        return Pause(total=sum(phases.values()), phases=phases)
+
+    def start(self, began: float) -> None:
+        """Follow it, on a thread of its own or, where none can be started, to its end.
+
+        *began*: when the call did that asked for it, by `time.perf_counter`.
+        """
+        self._call_seconds = time.perf_counter() - began
         try:
             OsThread(self._follow, "gencore-dump")
         except NoThread:
             self._follow()
-        return handle
 
     def give_up(self) -> bool:
         """Let nobody follow it. Return False if it is followed already, and ends by itself."""
@@ -128,7 +131,7 @@ class Recording:
         self._cancelling = True
         self._end_by = min(self._end_by, time.monotonic() + _GRACE)
         with ignored(OSError):
-            self.recorder.channel.send("cancel")
+            self.recorder.process.channel.send("cancel")
 
     def _follow(self) -> None:
         if not self._taken.open():
@@ -137,6 +140,7 @@ class Recording:
         report: Report | None = None
         error: BaseException | None = None
         try:
+            self.recorder.close_its_end()
             for announcer in self.announcers:
                 announcer.start()
             for message in self._messages():
@@ -146,7 +150,7 @@ class Recording:
                     case "cancelling":
                         self._answer.give(cancelled=message.value)
                     case "report":
-                        report = attrs.evolve(message.value, call_seconds=self.call_seconds)
+                        report = attrs.evolve(message.value, call_seconds=self._call_seconds)
                         break
                     case "error":
                         report, error = self._failed(message.value)
@@ -164,13 +168,13 @@ class Recording:
         """Yield them until it has ended; kill it if it should have, and says nothing."""
         while True:
             try:
-                message = self.recorder.receive(_LOOK_EVERY)
+                message = self.recorder.process.receive(_LOOK_EVERY)
             except TimeoutError:
                 if self._killed:  # in vain: the service may have changed its user
                     return
                 if time.monotonic() >= min(self._end_by, self._ready_by):
                     self._killed = True
-                    self.recorder.kill()
+                    self.recorder.process.kill()
                 continue
             if message is None:
                 return
@@ -180,7 +184,7 @@ class Recording:
 
     def _why_no_report(self) -> BaseException:
         if not self._killed:
-            return GencoreError(_DIED if self.recorder.is_started else _NOT_STARTED)
+            return GencoreError(_DIED if self.recorder.process.is_started else _NOT_STARTED)
         if self._cancelling:
             return CancelledError()
         return GencoreError(_NOT_READY) if self.timeout is None else TimedOut(self.timeout)
@@ -191,14 +195,14 @@ class Recording:
             return None, error
         failed = Report(
             result="failed",
-            name=self.name,
-            id=self.id,
+            name=self.recorder.name,
+            id=self.recorder.id,
             backend=self.backend,
-            pause=self.pause,
+            pause=self._pause(),
             threads=self.capture.threads,
             failed=(Failed("recorder", error),),
             recorder="process",
-            call_seconds=self.call_seconds,
+            call_seconds=self._call_seconds,
         )
         return failed, None
 
@@ -216,10 +220,10 @@ class Recording:
                     announcer.tell_progress(lambda: now)
 
     def _finish(self, report: Report | None, error: BaseException | None) -> None:
-        finished = DumpFinished(dump=self.name, report=report, error=error)
+        finished = DumpFinished(dump=self.recorder.name, report=report, error=error)
         try:
             self.capture.close()
-            self.release()
+            self.recorder.close()
             for announcer in self.announcers:
                 announcer.finish(finished)
             until = time.monotonic() + PATIENCE

@@ -52,27 +52,26 @@ def start_by_recorder(plan: Plan, *, huge_pages: HugePages | None = None) -> Dum
         if backend is None:
             ready = recorder.expect("ready")
             backend, request = ready["backend"], DumpRequest(**ready["wish"])
-        settle()
-        capture = recorder.hand_over(request, huge_pages)
+        capture = agent().new_capture()
         recording = Recording(
-            recorder=recorder.process,
+            recorder=recorder,
             capture=capture,
-            name=recorder.name,
-            id=recorder.id,
             backend=backend,
-            call_seconds=time.perf_counter() - began,
             timeout=settings.request.timeout,
             stay=stay,
             announcers=announcers_for(recorder.name, _listeners_here(settings)),
-            release=recorder.close,
         )
-        return recording.start()
+        dump = recording.handle()
+        settle()
+        recorder.hand_over(capture, request, huge_pages)
+        recording.start(began)
     except BaseException:  # Ctrl-C too
         if recording is None or recording.give_up():
             _undo(recorder, capture, stay)
         else:
             recording.stop(CancelledError())
         raise
+    return dump
 
 
 def _listeners_here(settings: Settings) -> list[Listener]:

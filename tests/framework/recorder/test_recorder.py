@@ -219,7 +219,7 @@ import gencore, json, os, signal, sys, time
 from gencore._recorder import starting
 
 def recorder_of(dump):
-    while (pidfd := dump._stop.recorder.pidfd) < 0:  # until the clone has started it
+    while (pidfd := dump._stop.recorder.process.pidfd) < 0:  # until the clone has started it
         time.sleep(0.001)
     text = open(f"/proc/self/fdinfo/{pidfd}").read()
     return int(text.partition("Pid:")[2].split()[0])

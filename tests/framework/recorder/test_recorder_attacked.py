@@ -24,10 +24,10 @@ BEGINNING = (
     inspect.getsource(children)
     + """
 import ctypes, errno, gencore, glob, json, os, resource, signal, sys, time
-from gencore._recorder import new_recorder, recording, starting
+from gencore._recorder import new_recorder, recording
 
 def recorder_of(dump):
-    while (pidfd := dump._stop.recorder.pidfd) < 0:  # until the clone has started it
+    while (pidfd := dump._stop.recorder.process.pidfd) < 0:  # until the clone has started it
         time.sleep(0.001)
     text = open(f"/proc/self/fdinfo/{pidfd}").read()
     return int(text.partition("Pid:")[2].split()[0])
@@ -65,7 +65,7 @@ def test_a_recorder_that_is_stopped_holds_up_nobody_for_ever(answer_of):
 import select
 recording._GRACE = 0.1
 dump = gencore.start(collectors=["raw"], timeout=1)
-recorder = os.dup(dump._stop.recorder.pidfd)
+recorder = os.dup(dump._stop.recorder.process.pidfd)
 signal.pidfd_send_signal(recorder, signal.SIGSTOP)
 report = dump.result(50)
 error = type(report.failed[0].error).__name__
@@ -262,13 +262,13 @@ pipeline.run()
 def test_a_recorder_that_the_clone_cannot_start_is_what_the_dump_reports(answer_of):
     """Of a prepared pipeline it starts it: here the interpreter is gone by then."""
     result, reason, left = answer_of("""
-from gencore._runtime.platform_agent import agent
-hand_over = agent().hand_over
+from gencore_backends.linux.capture import Capture
+take = Capture.take
 
-def hand_over_to_nobody(request, channel, program, facts):
-    return hand_over(request, channel, ([b"/nonesuch"], *program[1:]), facts)
+def take_for_nobody(self, request, channel, program, facts):
+    take(self, request, channel, ([b"/nonesuch"], *program[1:]), facts)
 
-agent().hand_over = hand_over_to_nobody
+Capture.take = take_for_nobody
 pipeline.prepare()
 report = pipeline.run()
 say(report.result, report.failed[0].reason, children())
@@ -284,19 +284,20 @@ def test_a_recorder_whose_pidfd_finds_no_room_is_followed_all_the_same(answer_of
 limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 start_thread, clones = recording.OsThread, []
 
-def start_without_room(*arguments):
+def start_without_room(follow, name):
     clones.extend(children())
+    follow.__self__.recorder.close_its_end()
     resource.setrlimit(resource.RLIMIT_NOFILE, (64, limits[1]))
     try:
         while True:
             os.dup(0)
     except OSError:
-        return start_thread(*arguments)
+        return start_thread(follow, name)
 
 recording.OsThread = start_without_room
 pipeline.prepare()
 dump = pipeline.start()
-recorder = dump._stop.recorder
+recorder = dump._stop.recorder.process
 while not recorder.is_started and not dump.done():
     time.sleep(0.001)
 resource.setrlimit(resource.RLIMIT_NOFILE, limits)
@@ -458,12 +459,12 @@ pipeline.run()
 for name in os.listdir("."):
     os.unlink(name)
 
-def interrupt(recorder, **_):
+def interrupt(recording, began):
     if {begun}:
-        recorder.receive(60)
+        recording.recorder.process.receive(60)
     raise KeyboardInterrupt
 
-before, starting.Recording = os.listdir("/proc/self/fd"), interrupt
+before, recording.Recording.start = os.listdir("/proc/self/fd"), interrupt
 try:
     pipeline.start()
     raised = False
@@ -513,7 +514,7 @@ def test_a_clone_that_cannot_be_handed_over_is_ended(tmp_path):
     channel = os.open(tmp_path / "file", os.O_CREAT | os.O_RDWR)
     own = os.pidfd_open(os.getpid())
     with pytest.raises(gencore.CoreFailed) as caught:
-        agent().hand_over(gencore.DumpRequest(), channel, own, b"null")
+        agent().new_capture().take(gencore.DumpRequest(), channel, own, b"null")
     os.close(channel)
     os.close(own)
 

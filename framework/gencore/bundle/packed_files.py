@@ -14,8 +14,8 @@ from typing import Final
 
 import attrs
 
-from gencore._cache_directory import cache_directory, make_private
-from gencore._private_directory import DIRECTORY, is_private, names_in
+from gencore._cache_directory import cache_directory, open_kept, open_private
+from gencore._private_directory import names_in
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.codecs import GZIP, Codec
 from gencore.bundle.contents import BLOCK_SIZE
@@ -50,7 +50,7 @@ class PackedFiles:
         self._began = time.time()
         self._fd: int | None = None
         with contextlib.suppress(GencoreError, OSError):
-            self._fd = _made(cache_directory(_DIRECTORY))
+            self._fd = open_kept(_DIRECTORY)
 
     def find(self, library: Library) -> PackedFile | None:
         """Return it if it was packed before, open: the caller closes it."""
@@ -142,7 +142,7 @@ def _summary(do: Callable[[str, int], str | None], older_than: float) -> Kept | 
     """Do something to each file that was not used for so many seconds; sum them up."""
     path, until = cache_directory(_DIRECTORY), time.time() - older_than
     try:
-        fd = _opened(path)
+        fd = open_private(path)
     except OSError:
         return None
     if fd is None:
@@ -168,23 +168,6 @@ def _remove(name: str, fd: int) -> str | None:
         return None
     except OSError as error:
         return str(error)
-    return None
-
-
-def _made(directory: Path) -> int | None:
-    """Open it, made first if it is missing; None where nothing is to be kept."""
-    if not directory.parent.parent.is_dir():
-        return None
-    make_private(directory)
-    return _opened(directory)
-
-
-def _opened(directory: Path) -> int | None:
-    """Open it; None if others may have changed it. Raises OSError."""
-    fd = os.open(directory, DIRECTORY)
-    if is_private(os.fstat(fd)):
-        return fd
-    os.close(fd)
     return None
 
 

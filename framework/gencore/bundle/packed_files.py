@@ -26,8 +26,8 @@ from gencore.libraries import Library
 __all__ = ["Kept", "PackedFiles", "clear", "kept"]
 
 _DIRECTORY: Final = "packed"
-_LEAST: Final = 256 << 10
-"""Bytes of a library from which it is worth a file: smaller ones take microseconds."""
+_LEAST: Final = 64 << 10
+"""Bytes of a library from which it is worth a file: smaller ones are packed as quickly."""
 _MOST: Final = 1 << 30
 """Bytes of all together, beside those of the libraries of the last dump."""
 _HALF_MADE: Final = 3600.0
@@ -73,6 +73,11 @@ class PackedFiles:
         with contextlib.suppress(OSError):  # only to be read, it is kept by somebody else
             os.utime(sha256 + self._suffix, dir_fd=self._fd, follow_symlinks=False)
 
+    def forget(self, library: Library) -> None:
+        """Remove one that turned out to be damaged, so that the next dump packs it anew."""
+        if self._fd is not None:
+            _remove(f"{library.sha256}{self._suffix}", self._fd)
+
     def packer(self, library: Library) -> Packer | None:
         """Return what takes it while it is packed; None if it need not be kept."""
         size, sha256 = library.size or 0, library.sha256
@@ -95,9 +100,10 @@ class PackedFiles:
         for packer in self._packers.values():
             with contextlib.suppress(OSError):
                 packer.end(self._fd)
+        if self._packers:  # or there is no more than before
+            with contextlib.suppress(OSError):
+                _shrink(self._fd, self._began)
         self._packers.clear()
-        with contextlib.suppress(OSError):
-            _shrink(self._fd, self._began)
         os.close(self._fd)
         self._fd = None
 

@@ -59,6 +59,7 @@ class ArchiveCollector(Collector):
             return
         places = Places(*_OWN)
         packed = PackedFiles(self.codec, self.level)
+        self._file.hash_beside()  # now that those that pack have little to do
         try:
             for library in (*dump.libraries, *dump.sources):
                 self._add_library(library, dump, places, packed)
@@ -93,7 +94,7 @@ class ArchiveCollector(Collector):
             known = packed.find(library)
             if known is not None:
                 with known:
-                    self._add_kept(library, archive_path, known)
+                    self._add_kept(library, archive_path, known, packed)
                 continue
             try:
                 file = open_regular(library.source or library.path)
@@ -103,10 +104,13 @@ class ArchiveCollector(Collector):
             with file:
                 self._pack(library, archive_path, file, packed.packer(library))
 
-    def _add_kept(self, library: Library, archive_path: str, known: KeptFile) -> None:
+    def _add_kept(
+        self, library: Library, archive_path: str, known: KeptFile, packed: PackedFiles
+    ) -> None:
         """Add it as it was packed before, and what of that can no longer be read anew."""
         done = self._bundle.add_packed(archive_path, known, mode=0o700)
         if done < known.size:
+            packed.forget(library)
             with open_regular(library.source or library.path) as file:
                 file.seek(done)
                 self._copy(file)

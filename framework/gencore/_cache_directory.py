@@ -6,9 +6,10 @@ import pwd
 from pathlib import Path
 from typing import Final
 
+from gencore._private_directory import DIRECTORY, is_private
 from gencore.errors import OutputError, UsageError
 
-__all__ = ["cache_directory", "foreign", "make_private"]
+__all__ = ["cache_directory", "foreign", "make_private", "open_kept", "open_private"]
 
 _OWN_PLACE: Final = "set XDG_CACHE_HOME to a directory of your own"
 
@@ -49,6 +50,28 @@ def make_private(cache: Path) -> None:
             raise foreign(place, "belongs to another user")
         if status.st_mode & 0o022:
             place.chmod(0o700)
+
+
+def open_kept(name: str) -> int | None:
+    """Open a `cache_directory`, made first if it is missing; None where nothing is to be kept.
+
+    That is where there is no directory for caches, or others may have changed it. Raises OSError
+    and `GencoreError`.
+    """
+    directory = cache_directory(name)
+    if not directory.parent.parent.is_dir():
+        return None
+    make_private(directory)
+    return open_private(directory)
+
+
+def open_private(directory: Path) -> int | None:
+    """Open one that is there; None if others may have changed it. Raises OSError."""
+    fd = os.open(directory, DIRECTORY)
+    if is_private(os.fstat(fd)):
+        return fd
+    os.close(fd)
+    return None
 
 
 def foreign(place: Path, what: str, remedy: str = _OWN_PLACE) -> OutputError:

@@ -1,4 +1,7 @@
-"""Hashes chunks on another thread, while they are written and the next one is read."""
+"""Hashes chunks on another thread, while they are written and the next one is read.
+
+Small ones are hashed at once: handing them over would take longer.
+"""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -12,10 +15,12 @@ __all__ = ["HashBeside"]
 
 _ROOM: Final = 1 << 20
 """Bytes that may be put at once: those of a chunk of a core."""
+_LEAST: Final = 64 << 10
+"""Bytes of a chunk that is worth another thread."""
 
 
 class HashBeside:
-    """Updates one *digest*, in order. Pays for chunks of some hundred kilobytes or more."""
+    """Updates one *digest*, in order."""
 
     def __init__(self, digest: Any) -> None:
         self._digest = digest
@@ -32,15 +37,22 @@ class HashBeside:
 
     @contextmanager
     def hashing(self, chunk: memoryview) -> Iterator[None]:
-        """Hash *chunk* meanwhile; if it is where it may be put, until the next one is hashed."""
+        """Hash *chunk* meanwhile; if nobody will change it, until the next one is hashed.
+
+        Nobody changes `bytes`, nor what is where it may be put.
+        """
         self.finish()
+        if chunk.nbytes < _LEAST:
+            self._digest.update(chunk)
+            yield
+            return
         self._finish = self._thread.begin(partial(self._digest.update, chunk))
         try:
             yield
         finally:
             if "_rooms" in vars(self) and chunk.obj is self._rooms[0].obj:
                 self._rooms.rotate()
-            else:
+            elif not isinstance(chunk.obj, bytes):
                 self.finish()
 
     def finish(self) -> None:

@@ -27,6 +27,7 @@ from gencore._runtime.os_thread import open_descriptor
 __all__ = [
     "DIRECTORY",
     "Leftover",
+    "boot",
     "disk_usage",
     "empty",
     "enter",
@@ -68,8 +69,8 @@ class Leftover:
 
 def private_name(work: str, dir_fd: int) -> str:
     """Return a new name for a private directory for *work* in *dir_fd*."""
-    boot = _boot() if _knows_locks(dir_fd) else ""
-    parts = (work, boot, os.urandom(8).hex(), "part")
+    own_boot = boot() if _knows_locks(dir_fd) else ""
+    parts = (work, own_boot, os.urandom(8).hex(), "part")
     return "." + ".".join(part for part in parts if part)
 
 
@@ -208,8 +209,8 @@ def _describe(name: str, fd: int) -> Leftover:
     """Describe a private directory, and have its lock if its maker is dead."""
     status = os.fstat(fd)
     changed_at = max([status.st_mtime, *(file.st_mtime for file in _files_below(fd))])
-    boot = _NAMED_BOOT.search(name)
-    here = boot is not None and boot[1] == _boot()
+    named = _NAMED_BOOT.search(name)
+    here = named is not None and named[1] == boot()
     state: State = "kept"
     if stat.S_IMODE(status.st_mode) != _KEPT:
         state = _state(fd, here=here, old=time.time() - changed_at > _LONG_UNTOUCHED)
@@ -240,7 +241,7 @@ def _files_below(fd: int) -> Iterator[os.stat_result]:
 
 
 @cache
-def _boot() -> str:
+def boot() -> str:
     """Return what tells one boot of one kernel from all others; empty if nothing does."""
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_bytes().decode()

@@ -1,6 +1,5 @@
 """Describes each mapped file for a bundle: size, hash, names, or why they are unknown."""
 
-import hashlib
 import io
 import os
 import posixpath
@@ -8,6 +7,7 @@ from typing import Final, Literal
 
 import attrs
 
+from gencore._known_hashes import KnownHashes, read_sha256
 from gencore._runtime import regular_file
 from gencore.core_stream import CHUNK_SIZE
 from gencore.errors import IntegrityError
@@ -62,11 +62,13 @@ class Library:
         return tuple(dict.fromkeys(path.lstrip("/") for path in (self.path, *aliases)))
 
 
-def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:
+def describe(
+    mapped: MappedFile, request: DumpRequest | None = None, hashes: KnownHashes | None = None
+) -> Library:
     """Read one mapped file's facts. A failure becomes its status, never an error.
 
     *request*: of the dump. A file whose memory is excluded from the core is not read, and a data
-    file only if the core has the data of files too.
+    file only if the core has the data of files too. *hashes*: of libraries that need not be read.
     """
     if mapped.path.startswith(_NO_FILES):
         return _without_facts(mapped, "skipped", "a device or shared memory, not a file")
@@ -76,11 +78,11 @@ def describe(mapped: MappedFile, request: DumpRequest | None = None) -> Library:
     with_data = request is None or request.content == "full"
     try:
         with regular_file.open_regular(source) as file:  # not buffered: each byte is read once
-            found = _describe(mapped, source, file)
+            found = _identify(mapped, source, file)
             if found.status == "not-elf" and not with_data:
                 reason = "a data file; content='full' includes the data of files"
-                return _without_facts(mapped, "skipped", reason)
-            return found
+                found = _without_facts(mapped, "skipped", reason)
+            return found if found.source is None else _with_hash(found, file, hashes)
     except OSError as error:
         if mapped.deleted:
             return _without_facts(mapped, "deleted", f"{_GONE}: {error}")
@@ -118,26 +120,32 @@ def open_regular(path: str) -> io.BufferedReader:
     return io.BufferedReader(regular_file.open_regular(path), CHUNK_SIZE)
 
 
-def _describe(mapped: MappedFile, source: str, file: io.FileIO) -> Library:
+def _identify(mapped: MappedFile, source: str, file: io.FileIO) -> Library:
+    """Return what a file is; without a source if it is not to be read further."""
     size = os.fstat(file.fileno()).st_size
-    found = attrs.evolve(_without_facts(mapped, "ok"), source=source)
     if file.read(len(_ELF_MAGIC)) == _ELF_MAGIC:
-        found = _identify(found, file)
-    elif size > _LARGEST_DATA:
+        return _identify_elf(mapped, source, file)
+    if size > _LARGEST_DATA:
         reason = f"a data file of {size:,} bytes; the limit is {_LARGEST_DATA:,}"
         return _without_facts(mapped, "skipped", reason)
-    else:
-        found = attrs.evolve(found, status="not-elf", reason="a data file, not a library")
-    file.seek(0)
-    digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return attrs.evolve(found, size=file.tell(), sha256=digest)
+    found = _without_facts(mapped, "not-elf", "a data file, not a library")
+    return attrs.evolve(found, source=source)
 
 
-def _identify(library: Library, file: io.FileIO) -> Library:
+def _identify_elf(mapped: MappedFile, source: str, file: io.FileIO) -> Library:
     from gencore._elf_identity import read_identity
 
     try:
         build_id, soname = read_identity(file)
     except IntegrityError as error:
-        return attrs.evolve(library, status="not-elf", reason=str(error))
-    return attrs.evolve(library, build_id=build_id, soname=soname)
+        return attrs.evolve(_without_facts(mapped, "not-elf", str(error)), source=source)
+    found = _without_facts(mapped, "ok")
+    return attrs.evolve(found, source=source, build_id=build_id, soname=soname)
+
+
+def _with_hash(found: Library, file: io.FileIO, hashes: KnownHashes | None) -> Library:
+    if hashes is not None and found.build_id is not None:
+        size, sha256 = hashes.sha256_of(file, found.build_id)
+    else:
+        size, sha256 = read_sha256(file)
+    return attrs.evolve(found, size=size, sha256=sha256)

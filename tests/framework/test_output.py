@@ -13,6 +13,7 @@ import pytest
 
 from gencore import Artifact, OutputError, Refused, _final_directory
 from gencore import output as output_module
+from gencore._hash_beside import HashBeside
 from gencore._private_directory import leftovers
 from gencore._runtime import os_thread, regular_file
 from gencore.output import Output
@@ -96,6 +97,20 @@ def test_what_is_hashed_beside_its_writing_may_change_afterwards(tmp_path):
     assert not os_thread._alive
 
 
+def test_what_can_change_is_hashed_before_it_may():
+    """However quickly it was written."""
+    piece, digest, expected = bytearray(3 << 20), hashlib.sha256(), hashlib.sha256()
+    beside = HashBeside(digest)
+    for number in range(20):
+        piece[:] = bytes([number]) * len(piece)
+        expected.update(piece)
+        with beside.hashing(memoryview(piece)):
+            pass
+    beside.close()
+
+    assert digest.digest() == expected.digest()
+
+
 def test_what_was_put_into_its_room_is_hashed_whole(tmp_path):
     """In order, while the next piece is put into other room, and beside what is put elsewhere."""
     with Output(tmp_path, "dump") as output:
@@ -113,6 +128,18 @@ def test_what_was_put_into_its_room_is_hashed_whole(tmp_path):
 
     assert digest == writer.sha256 == hashlib.sha256(data).hexdigest()
     assert len(data) > 59 << 20
+
+
+def test_small_and_unchangeable_pieces_are_hashed_in_order(tmp_path):
+    """Each on the thread that is the quicker one for it."""
+    pieces = [os.urandom(size) for _ in range(30) for size in (1, 3 << 20, 512, 1 << 16)]
+    with Output(tmp_path, "dump") as output, output.create("core") as writer:
+        writer.hash_beside()
+        for piece in pieces:
+            writer.write(piece)
+        digest = writer.sha256
+
+    assert digest == hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
 def test_nothing_is_put_anywhere_if_it_is_hashed_after_it_was_written(tmp_path):

@@ -159,7 +159,7 @@ def imitate(directory, name, *, mode=0o700, age=0.0):
 
 def here(work="core_x"):
     """Return the name of a leftover of this boot."""
-    return f".{work}.{_private_directory._boot()}.{RANDOM}.part"
+    return f".{work}.{_private_directory.boot()}.{RANDOM}.part"
 
 
 @pytest.mark.parametrize(

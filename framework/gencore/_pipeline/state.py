@@ -7,6 +7,7 @@ from functools import cached_property
 
 import attrs
 
+from gencore._known_hashes import KnownHashes
 from gencore._pipeline.earlier_dumps import EarlierDumps
 from gencore._pipeline.stores import Stores
 from gencore._python_sources import describe_sources
@@ -65,7 +66,8 @@ class DumpState:
     @cached_property
     def libraries(self) -> tuple[Library, ...]:
         """The facts of each mapped file. Reads them all, at the first use."""
-        return tuple(describe(file, self.request) for file in self.mapped_files)
+        with KnownHashes() as hashes:
+            return tuple(describe(file, self.request, hashes) for file in self.mapped_files)
 
     @cached_property
     def sources(self) -> tuple[Library, ...]:

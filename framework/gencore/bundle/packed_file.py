@@ -1,7 +1,8 @@
 """A file as bundles have it, in a file of its own, so that it need not be compressed again.
 
-That holds the frames of its blocks, the length of each (32 bits, little-endian), and the
-CRC-32 of all that. One that was cut off or damaged, as after a power failure, is not used.
+That holds the frames of its blocks, length and CRC-32 of each (32 bits, little-endian), and the
+CRC-32 of these numbers. One that was cut off is not used; of one that is damaged, as after a power
+failure, the frames before the damage are.
 """
 
 import contextlib
@@ -23,6 +24,8 @@ from gencore.bundle.contents import BLOCK_SIZE, blocks_of, frame_lengths
 
 __all__ = ["PackedFile", "Packer"]
 
+_ROW: Final = struct.Struct("<II")
+"""Length and CRC-32 of a frame."""
 _CHECK: Final = struct.Struct("<I")
 
 
@@ -33,60 +36,53 @@ class PackedFile(AbstractContextManager["PackedFile"]):
     size: int
     sha256: str
     _file: io.FileIO
-    _lengths: tuple[int, ...]
+    _codec: Codec
+    _rows: tuple[tuple[int, int], ...]
 
     @classmethod
     def read(cls, file: io.FileIO, size: int, sha256: str, codec: Codec) -> "PackedFile | None":
-        """Return what a file holds, which it takes; None if that is damaged, or of another size.
+        """Return what a file holds, which it takes; None if that is of another size, or cut off.
 
         Raises OSError. Nothing is mapped: a disk that fails would end the process with SIGBUS.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(file)
-            lengths = _lengths(file, size, codec)
-            if lengths is None:
+            rows = _rows(file, size, codec)
+            if rows is None:
                 return None
             stack.pop_all()
-        return cls(size, sha256, file, lengths)
+        return cls(size, sha256, file, codec, rows)
 
     def frames(self) -> Iterator[bytes]:
-        """Yield the frames. Raises OSError."""
-        return _frames(self._file, self._lengths)
+        """Yield the frames. Raises OSError, also for one that is damaged."""
+        at, left = 0, self.size
+        for length, crc in self._rows:
+            frame = _read(self._file, length, at)
+            in_it = self._codec.size_in(frame)
+            if isal_zlib.crc32(frame) != crc or in_it != _padded(min(left, BLOCK_SIZE)):
+                raise OSError(errno.EIO, "a packed library is damaged")
+            yield frame
+            at, left = at + length, left - BLOCK_SIZE
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _lengths(file: io.FileIO, size: int, codec: Codec) -> tuple[int, ...] | None:
-    """Return those of the frames, once all was checked; None if anything is wrong."""
-    table = struct.Struct(f"<{blocks_of(size)}I")
-    begin = os.fstat(file.fileno()).st_size - table.size - _CHECK.size
-    if begin < 0:
+def _rows(file: io.FileIO, size: int, codec: Codec) -> tuple[tuple[int, int], ...] | None:
+    """Return the rows of the frames; None if anything is wrong with them."""
+    table_size = blocks_of(size) * _ROW.size + _CHECK.size
+    table = _read(file, table_size, os.fstat(file.fileno()).st_size - table_size)
+    rows, check = table[: -_CHECK.size], table[-_CHECK.size :]
+    if _CHECK.pack(isal_zlib.crc32(rows)) != check:
         return None
-    rows = _read(file, table.size, begin)
-    lengths = table.unpack(rows)
-    if sum(lengths) != begin or not all(length in frame_lengths(codec) for length in lengths):
-        return None
-    crc, left = 0, size
-    for frame in _frames(file, lengths):
-        if codec.size_in(frame) != _padded(min(left, BLOCK_SIZE)):
-            return None
-        crc, left = isal_zlib.crc32(frame, crc), left - BLOCK_SIZE
-    check = _read(file, _CHECK.size, begin + table.size)
-    return lengths if _CHECK.pack(isal_zlib.crc32(rows, crc)) == check else None
+    found, possible = tuple(_ROW.iter_unpack(rows)), frame_lengths(codec)
+    return found if all(length in possible for length, _ in found) else None
 
 
 def _padded(size: int) -> int:
     """Return the bytes that so many take in a tar."""
     return size + -size % tarfile.BLOCKSIZE
-
-
-def _frames(file: io.FileIO, lengths: tuple[int, ...]) -> Iterator[bytes]:
-    at = 0
-    for length in lengths:
-        yield _read(file, length, at)
-        at += length
 
 
 def _read(file: io.FileIO, length: int, at: int) -> bytes:
@@ -106,8 +102,7 @@ class Packer:
     _temporary: str
     _name: str
     _digest: Any = attrs.field(factory=hashlib.sha256, init=False)
-    _lengths: list[int] = attrs.field(factory=list, init=False)
-    _crc: int = attrs.field(default=0, init=False)
+    _rows: list[bytes] = attrs.field(factory=list, init=False)
     _failed: bool = attrs.field(default=False, init=False)
 
     def check(self, data: memoryview) -> None:
@@ -116,17 +111,16 @@ class Packer:
 
     def write(self, frame: bytes) -> None:
         """Take the next one. What goes wrong costs the next dump time, not this one its bundle."""
-        self._lengths.append(len(frame))
+        self._rows.append(_ROW.pack(len(frame), isal_zlib.crc32(frame)))
         self._append(frame)
         if self._is_complete:
-            self._append(struct.pack(f"<{len(self._lengths)}I", *self._lengths))
-            self._append(_CHECK.pack(self._crc))
+            rows = b"".join(self._rows)
+            self._append(rows + _CHECK.pack(isal_zlib.crc32(rows)))
             self._close()
 
     def _append(self, data: bytes) -> None:
         if self._failed:
             return
-        self._crc = isal_zlib.crc32(data, self._crc)
         try:
             self._failed = os.write(self._fd, data) != len(data)
         except OSError:
@@ -144,7 +138,7 @@ class Packer:
 
     @property
     def _is_complete(self) -> bool:
-        return len(self._lengths) == blocks_of(self.size)
+        return len(self._rows) == blocks_of(self.size)
 
     def end(self, directory: int) -> None:
         """Give the file its name if all of it is there, or remove it. Raises OSError."""

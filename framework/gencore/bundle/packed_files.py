@@ -14,8 +14,8 @@ from typing import Final
 
 import attrs
 
-from gencore._cache_directory import cache_directory, make_private
-from gencore._private_directory import DIRECTORY, is_private, names_in
+from gencore._cache_directory import cache_directory, open_kept, open_private
+from gencore._private_directory import names_in
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.codecs import GZIP, Codec
 from gencore.bundle.contents import BLOCK_SIZE
@@ -26,8 +26,8 @@ from gencore.libraries import Library
 __all__ = ["Kept", "PackedFiles", "clear", "kept"]
 
 _DIRECTORY: Final = "packed"
-_LEAST: Final = 256 << 10
-"""Bytes of a library from which it is worth a file: smaller ones take microseconds."""
+_LEAST: Final = 64 << 10
+"""Bytes of a library from which it is worth a file: smaller ones are packed as quickly."""
 _MOST: Final = 1 << 30
 """Bytes of all together, beside those of the libraries of the last dump."""
 _HALF_MADE: Final = 3600.0
@@ -50,7 +50,7 @@ class PackedFiles:
         self._began = time.time()
         self._fd: int | None = None
         with contextlib.suppress(GencoreError, OSError):
-            self._fd = _made(cache_directory(_DIRECTORY))
+            self._fd = open_kept(_DIRECTORY)
 
     def find(self, library: Library) -> PackedFile | None:
         """Return it if it was packed before, open: the caller closes it."""
@@ -72,6 +72,11 @@ class PackedFiles:
     def _note_use(self, sha256: str) -> None:
         with contextlib.suppress(OSError):  # only to be read, it is kept by somebody else
             os.utime(sha256 + self._suffix, dir_fd=self._fd, follow_symlinks=False)
+
+    def forget(self, library: Library) -> None:
+        """Remove one that turned out to be damaged, so that the next dump packs it anew."""
+        if self._fd is not None:
+            _remove(f"{library.sha256}{self._suffix}", self._fd)
 
     def packer(self, library: Library) -> Packer | None:
         """Return what takes it while it is packed; None if it need not be kept."""
@@ -95,9 +100,10 @@ class PackedFiles:
         for packer in self._packers.values():
             with contextlib.suppress(OSError):
                 packer.end(self._fd)
+        if self._packers:  # or there is no more than before
+            with contextlib.suppress(OSError):
+                _shrink(self._fd, self._began)
         self._packers.clear()
-        with contextlib.suppress(OSError):
-            _shrink(self._fd, self._began)
         os.close(self._fd)
         self._fd = None
 
@@ -142,7 +148,7 @@ def _summary(do: Callable[[str, int], str | None], older_than: float) -> Kept | 
     """Do something to each file that was not used for so many seconds; sum them up."""
     path, until = cache_directory(_DIRECTORY), time.time() - older_than
     try:
-        fd = _opened(path)
+        fd = open_private(path)
     except OSError:
         return None
     if fd is None:
@@ -168,23 +174,6 @@ def _remove(name: str, fd: int) -> str | None:
         return None
     except OSError as error:
         return str(error)
-    return None
-
-
-def _made(directory: Path) -> int | None:
-    """Open it, made first if it is missing; None where nothing is to be kept."""
-    if not directory.parent.parent.is_dir():
-        return None
-    make_private(directory)
-    return _opened(directory)
-
-
-def _opened(directory: Path) -> int | None:
-    """Open it; None if others may have changed it. Raises OSError."""
-    fd = os.open(directory, DIRECTORY)
-    if is_private(os.fstat(fd)):
-        return fd
-    os.close(fd)
     return None
 
 

@@ -56,13 +56,15 @@ def pack(codec):
         known = packed.find(library)
         if known is not None:
             with known:
-                writer.add_packed("lib", known, mode=0o700)
+                done = writer.add_packed("lib", known, mode=0o700)
+            if done < library.size:
+                packed.forget(library)
         else:
-            packer = packed.packer(library)
+            done, packer = 0, packed.packer(library)
             writer.begin("lib", library.size, mode=0o700, packer=packer)
-            data = Path(library.path).read_bytes()
-            writer.write(changed + data[len(changed) :])
-            writer.end()
+        data = Path(library.path).read_bytes()
+        writer.write((changed + data[len(changed) :])[done:])
+        writer.end()
         writer.close()
         packed.close()
         return known is not None, decompressed(codec, file)
@@ -89,9 +91,8 @@ def entry(home):
 
 def sealed(members):
     """Return a kept file with these members."""
-    lengths = struct.pack(f"<{len(members)}I", *map(len, members))
-    data = b"".join(members) + lengths
-    return data + struct.pack("<I", isal_zlib.crc32(data))
+    rows = b"".join(struct.pack("<II", len(m), isal_zlib.crc32(m)) for m in members)
+    return b"".join(members) + rows + struct.pack("<I", isal_zlib.crc32(rows))
 
 
 def test_a_library_is_packed_once(home, library, pack):
@@ -151,12 +152,12 @@ def _largest():
         lambda _: b"",
         lambda data: data[:-1],
         lambda data: data[: len(data) // 2],
-        lambda data: data[:1000] + bytes([data[1000] ^ 1]) + data[1001:],
+        lambda data: flipped(data, -5),
         lambda data: bytes(len(data)),
         lambda _: sealed([b"x"]),
         lambda _: sealed([b"x"] * 4),
     ],
-    ids=["empty", "cut", "half", "flipped", "zeros", "fewer blocks", "more blocks"],
+    ids=["empty", "cut", "half", "other rows", "zeros", "fewer blocks", "more blocks"],
 )
 def test_a_damaged_file_is_not_used(home, library, damage, pack):
     """As a machine that lost its power leaves it; it is replaced by a whole one."""
@@ -166,6 +167,25 @@ def test_a_damaged_file_is_not_used(home, library, damage, pack):
 
     assert pack(library) == (False, whole)
     assert pack(library) == (True, whole)
+
+
+def flipped(data, place):
+    """Return the bytes with one other bit."""
+    changed = bytearray(data)
+    changed[place] ^= 1
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("place", [1000, 3 << 19], ids=["first frame", "second frame"])
+def test_a_damaged_frame_and_those_behind_it_are_packed_anew(home, library, place, pack):
+    """And the next dump keeps the library anew."""
+    _, whole = pack(library)
+    path = entry(home)
+    path.write_bytes(flipped(path.read_bytes(), place))
+
+    assert pack(library) == (True, whole)
+    assert not path.exists()
+    assert [pack(library) for _ in range(2)] == [(False, whole), (True, whole)]
 
 
 def test_a_library_that_changed_while_it_was_read_is_not_kept(home, library, pack):
@@ -285,22 +305,29 @@ def test_the_command_shows_and_removes_them(home, library, inside, pack):
         lambda codec: [bytes(codec.smallest_frame - 1)] * 3,  # the whole bundle would be refused
         lambda codec: [codec.compressor(1)(bytes(1 << 20))] * 3,  # more than the library has
         lambda codec: [codec.compressor(1)(bytes(1 << 19))] * 3,
+        lambda codec: [longer(codec.compressor(1)(bytes(1 << 20)))] * 3,
     ],
-    ids=["no frame", "too large", "too small"],
+    ids=["no frame", "too large", "too small", "too long"],
 )
 def test_members_that_cannot_be_the_librarys_are_not_used(home, library, members, pack, codec):
     """Even if the check sum is right: a bundle with them could not be read behind them."""
     _, whole = pack(library)
     entry(home).write_bytes(sealed(members(codec)))
 
-    assert pack(library) == (False, whole)
+    assert len(pack(library)[1]) == len(whole)
+    assert [pack(library)[1] for _ in range(2)] == [whole] * 2
+
+
+def longer(frame):
+    """Return a frame that is larger than what it holds by more than a bundle may have."""
+    return frame[:-4] + bytes(2 << 20) + frame[-4:]
 
 
 @pytest.mark.parametrize("left", [0, 5000, 3 << 19], ids=["none", "no block", "a block"])
 def test_what_is_cut_off_while_it_is_used_is_packed_from_its_source(
     home, library, pack, codec, left
 ):
-    """It is read again after it was looked at. Memory of it would end the process."""
+    """Memory of it would end the process."""
     whole = pack(library)[1]
     file = io.BytesIO()
     writer, packed = begun(codec, file)
@@ -318,16 +345,16 @@ def test_what_is_cut_off_while_it_is_used_is_packed_from_its_source(
 
 
 def test_a_dump_goes_on_where_what_was_kept_cannot_be_read(home, tmp_path, packer):
-    """The bundle is whole, and has what the process has mapped."""
+    """The bundle is whole, and has what the process has mapped; the next dump packs that anew."""
     size = Path(_largest()).stat().st_size
 
     class Cuts(packer):
         name = "cuts"
 
-        def _add_kept(self, library, archive_path, known):
+        def _add_kept(self, library, archive_path, known, packed):
             for path in home.iterdir() if library.size == size else ():
                 os.truncate(path, path.stat().st_size // 2)
-            super()._add_kept(library, archive_path, known)
+            super()._add_kept(library, archive_path, known, packed)
 
     options = {"directory": tmp_path, "content": "stacks"}
     gencore.collect_core(collectors=["manifest", packer.name], name="first", **options)
@@ -337,6 +364,7 @@ def test_a_dump_goes_on_where_what_was_kept_cannot_be_read(home, tmp_path, packe
         assert all(check.ok for check in verify(reader))
         with reader.open(reader.find(_largest()).path) as file:
             assert file.read() == Path(_largest()).read_bytes()
+    assert not list(home.glob(f"{describe(MappedFile(path=_largest())).sha256}*"))
 
 
 def test_an_absurdly_large_file_is_not_read(home, library, pack):

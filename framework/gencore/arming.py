@@ -58,6 +58,12 @@ class Agent(Protocol):
     open_channel: Callable[[bytes, list[int]], None]
     """Make a pair of local sockets, from whose second end the message can be read, and append both
     to the list. Raises OSError."""
+    send_message: Callable[[int, bytes], None]
+    """Send another one that can be read there. Waits for nothing, not even the GIL. Raises
+    OSError."""
+    inherited: Callable[[], bytes]
+    """Return what a program would have of this thread if it were started now, to compare: user,
+    rights, directories, namespaces. Waits for nothing, not even the GIL."""
     spawn: "Callable[[Program, list[int]], None]"
     """Start a program that is no child of this process, and has nothing of it but its standard
     input. Append its pidfd to the list. Raises OSError."""

@@ -32,6 +32,7 @@ __all__ = [
     "collapse_memory_of",
     "disarm",
     "find_target",
+    "inherited",
     "is_armed",
     "let_go",
     "new_beat",
@@ -39,6 +40,7 @@ __all__ = [
     "open_channel",
     "room_for_clone",
     "runs",
+    "send_message",
     "set_excluded",
     "set_triggers",
     "spawn",
@@ -48,7 +50,9 @@ __all__ = [
 ]
 
 runs = _native.runs
+inherited = _native.inherited
 open_channel = _native.open_channel
+send_message = _native.send_message
 spawn = _native.spawn
 take_packets = _native.take_packets
 let_go = _native.let_go

@@ -31,6 +31,9 @@ class LinuxElf(LinuxBackend):
             preflight,
         )
 
+        if request.target.handover is not None:
+            from gencore_backends.linux import handed_over  # noqa: F401 - the same
+
         return preflight.probe_elf(request, own_clone.CONTENTS)
 
     def snapshot(self, request: DumpRequest, output: Output, *, to_file: bool) -> Snapshot:

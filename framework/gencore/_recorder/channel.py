@@ -11,7 +11,7 @@ import json
 import os
 import pickle
 from collections.abc import Sequence
-from struct import pack
+from struct import Struct, pack
 from typing import Any, Final
 
 import attrs
@@ -22,6 +22,8 @@ __all__ = ["Channel", "Message", "decode", "encode"]
 
 _LONGEST_PACKET: Final = 32 << 10
 _MOST_DESCRIPTORS: Final = 16
+_CREDENTIALS: Final = Struct("@iII")
+"""Process ID, user and group of who sends, see unix(7)."""
 _LONG: Final = b"\0"
 """The packet of a message that is in a file: the last descriptor. No pickle begins with it."""
 _CAPTURED: Final = b"{"
@@ -47,6 +49,7 @@ class Channel:
     def __init__(self, fd: int = -1) -> None:
         """Own the descriptor of a local socket, now or with `own`."""
         self._socket = _socket.socket.__new__(_socket.socket)
+        self._sender: tuple[int, int, int] | None = None
         if fd >= 0:
             self.own(fd)
 
@@ -62,6 +65,14 @@ class Channel:
         """Let `send` raise BlockingIOError if the other end leaves so much unread for so long."""
         limit = pack("@ll", seconds, 0)
         self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
+
+    def take_from(self, sender: int) -> None:
+        """Let `receive` raise `PermissionError` for what is not of that process, and of its user.
+
+        A recorder's end is told, see SCM_CREDENTIALS in unix(7): the process may have become
+        another user since, and children that it has forked may have its end.
+        """
+        self._sender = sender, os.getuid(), os.getgid()
 
     def send(self, kind: str, value: object = None, descriptors: Sequence[int] = ()) -> None:
         """Send a message. Raises OSError if the other end is gone, and what pickling raises."""
@@ -86,12 +97,19 @@ class Channel:
         """Wait for a message; None if the other end is closed. Raises what `decode` does."""
         packet, control = self._receive()
         descriptors = array.array("i")
-        for _, _, data in control:
-            descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+        sender: tuple[Any, ...] | None = None
+        for _, kind, data in control:
+            if kind == _socket.SCM_RIGHTS:
+                descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
+            else:
+                sender = _CREDENTIALS.unpack(data)
+        if packet and self._sender not in {None, sender}:
+            raise PermissionError(errno.EPERM, f"a message of {sender}")
         return decode(packet, descriptors)
 
     def _receive(self) -> tuple[bytes, list[tuple[int, int, bytes]]]:
         room = _socket.CMSG_SPACE(_MOST_DESCRIPTORS * array.array("i").itemsize)
+        room += _socket.CMSG_SPACE(_CREDENTIALS.size)
         flags = _socket.MSG_CMSG_CLOEXEC
         try:
             packet, control, _, _ = self._socket.recvmsg(_LONGEST_PACKET, room, flags)

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
@@ -19,6 +19,9 @@ from gencore._settings.options import (
     Options,
 )
 from gencore._settings.settings import Settings
+
+if TYPE_CHECKING:
+    from gencore._recorder.standby import Standby
 
 __all__ = ["NoRecorder", "Plan", "options_of", "plan_of"]
 
@@ -41,6 +44,8 @@ class Plan:
     """The settings as JSON."""
     backend: str | None = None
     """Its name, once a recorder has checked everything."""
+    standby: "Standby | None" = None
+    """What has a recorder wait for the next dump."""
 
 
 def plan_of(settings: Settings) -> Plan:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 
 from gencore._listeners.spans import trace_ids
-from gencore._recorder.channel import Channel, Message, encode
+from gencore._recorder.channel import Channel, Message, decode, encode
 from gencore._recorder.control import RecorderProcess
 from gencore._recorder.job import NoRecorder, Plan
 from gencore._recorder.program import LEFT_OUT, command_of
@@ -56,16 +56,23 @@ by an interpreter that would have the locale C, see PEP 538."""
 class NewRecorder:
     """A recorder until it has its capture; ended if that does not come."""
 
+    name: str
+    """Of its dump."""
+    id: str
+    is_ready: bool = False
+    """Whether it has said so, and does what follows at once."""
+
     def __init__(self, plan: Plan, stay: Stay, *, check: bool = False) -> None:
-        """Prepare what it is to do. Raises `NoRecorder` and OSError."""
-        job = _job(plan, check=check)
-        self.name, self.id = str(job["name"]), str(job["id"])
+        """Prepare what it is to do; *check*: to check everything, before it has another job.
+
+        Raises `NoRecorder` and OSError.
+        """
         self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
         self._pidfd: list[int] = []
         self._channel = Channel()
         stay.in_child(self.close)
         with _no_recorder_if_refused():
-            agent().open_channel(encode("job", job), self._ends)
+            agent().open_channel(self._job(plan, check=check), self._ends)
         self._channel.own(self._ends[0])
         self._limit = plan.settings.request.timeout or _READY_LIMIT
 
@@ -80,9 +87,28 @@ class NewRecorder:
 
     def start(self) -> None:
         """Start it. One that is not yet started is by the capture. Raises `NoRecorder`."""
+        self._origin = _origin()
         with _no_recorder_if_refused():
             agent().spawn(self._program, self._pidfd)
         self.close_its_end()
+
+    def is_as_new(self) -> bool:
+        """Return whether one that was to check everything is what a new one would be now.
+
+        That is, found no fault, was not killed, and has the same user, directory and so on.
+        """
+        try:
+            said = [decode(*packet) for packet in agent().take_packets(self._channel.fileno())]
+        except OSError as error:
+            reraise_if_from_handler(error)
+            return False
+        faultless = all(message and message.kind == "checked" for message in said)
+        return faultless and self._origin == _origin()
+
+    def continue_with(self, plan: Plan) -> None:
+        """Let one that has checked everything make a dump. Raises `NoRecorder`."""
+        with _no_recorder_if_refused():
+            agent().send_message(self._channel.fileno(), self._job(plan, check=False))
 
     def give_up(self) -> None:
         """Let it remove what it has made, and wait for that; kill it if it takes too long."""
@@ -127,7 +153,25 @@ class NewRecorder:
         _raise_what_it_says(message)
         if message.kind != kind:
             raise NoRecorder(f"the recorder sent {message.kind!r}")
+        self.is_ready = kind == "ready"
         return message.value
+
+    def _job(self, plan: Plan, *, check: bool) -> bytes:
+        created_at = datetime.now(UTC)
+        self.id = dump_id(created_at)
+        self.name = "check" if check else dump_name(plan.settings.name, created_at, self.id)
+        job = {
+            "version": __version__,
+            "settings": plan.described,
+            "check": check,
+            "pid": os.getpid(),
+            "id": self.id,
+            "name": self.name,
+            "created_at": created_at,
+            "trace": trace_ids(),
+            "environ": {name: os.environ.get(name) for name in _DIFFERENT},
+        }
+        return encode("job", job)
 
     def hand_over(
         self, capture: Capture, request: DumpRequest, huge_pages: HugePages | None
@@ -173,17 +217,6 @@ def _raise_what_it_says(message: Message) -> None:
         raise NoRecorder(f"the recorder failed: {message.value!r}")
 
 
-def _job(plan: Plan, *, check: bool) -> dict[str, object]:
-    created_at = datetime.now(UTC)
-    own_id = dump_id(created_at)
-    return {
-        "version": __version__,
-        "settings": plan.described,
-        "check": check,
-        "pid": os.getpid(),
-        "id": own_id,
-        "name": "check" if check else dump_name(plan.settings.name, created_at, own_id),
-        "created_at": created_at,
-        "trace": trace_ids(),
-        "environ": {name: os.environ.get(name) for name in _DIFFERENT},
-    }
+def _origin() -> tuple[object, ...]:
+    """Return what makes two recorders that are started alike."""
+    return command_of(_PROGRAM), agent().inherited(), dict(os.environb)

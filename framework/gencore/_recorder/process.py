@@ -48,6 +48,12 @@ def main() -> None:
     job = message.value
     try:
         _check_version(job["version"])
+        if job["check"]:
+            channel.take_from(job["pid"])
+            _deliver(channel, job["pid"], "checked", _pipeline(channel, job).check())
+            job = _next_job(channel, job["pid"])
+        if job is None:
+            return
         last = _record(channel, job)
     except NoRecorder as error:
         last = "unable", str(error)
@@ -92,8 +98,18 @@ def _check_version(version: str) -> None:
         raise NoRecorder(f"gencore was changed to version {__version__} under this process")
 
 
-def _record(channel: Channel, job: dict[str, Any]) -> tuple[str, object]:
-    """Return the last message: what has come of it."""
+def _next_job(channel: Channel, target: int) -> dict[str, Any] | None:
+    """Wait for another job; None if none comes."""
+    _write("/proc/self/oom_score_adj", _FIRST_TO_BE_KILLED)
+    arrived = {channel.fileno(): select.POLLIN}
+    with suppress(ProcessLookupError):
+        wait_for_descriptors({**arrived, **lifeline_of(target)}, None)
+    message = channel.receive() if wait_for_descriptors(arrived, 0) else None
+    return message.value if message is not None and message.kind == "job" else None
+
+
+def _pipeline(channel: Channel, job: dict[str, Any]) -> Pipeline:
+    """Return the one of the target, for one dump of it."""
     facts = {name: job[name] for name in ("pid", "name", "id", "created_at", "trace")}
     handover = TargetHandover(channel=channel, **facts)
     options = options_of(job["settings"])
@@ -101,9 +117,12 @@ def _record(channel: Channel, job: dict[str, Any]) -> tuple[str, object]:
     options["on_event"] = lambda event: _pass_on(channel, event)
     pipeline = Pipeline(**options)
     _have_environment_of_target(job["environ"])
-    if job["check"]:
-        return "checked", pipeline.check()
-    dump = pipeline.start()
+    return pipeline
+
+
+def _record(channel: Channel, job: dict[str, Any]) -> tuple[str, object]:
+    """Return the last message: what has come of it."""
+    dump = _pipeline(channel, job).start()
     _give_way()
     _obey(channel, dump)
     try:
@@ -146,6 +165,8 @@ def _obey(channel: Channel, dump: Dump) -> None:
     while ended not in wait_for_descriptors(wanted, None):
         try:
             message = channel.receive()
+        except PermissionError:  # of somebody else
+            continue
         except OSError:
             message = None
         if message is None:  # the target has ended: the dump is worth all the more

@@ -12,6 +12,7 @@ from gencore._listeners.announcer import PATIENCE, Announcer
 from gencore._pipeline.dump import Dump, Ending
 from gencore._recorder.channel import Message
 from gencore._recorder.new_recorder import NewRecorder
+from gencore._recorder.standby import Standby
 from gencore._runtime.application_errors import ignored
 from gencore._runtime.lifetime import Stay
 from gencore._runtime.os_thread import Latch, NoThread, OsThread, get_ident, leave
@@ -66,6 +67,7 @@ class Recording:
     timeout: float | None
     stay: Stay
     announcers: Sequence[Announcer]
+    standby: Standby | None
     _call_seconds: float = attrs.field(default=0.0, init=False)
     _ending: Ending = attrs.field(factory=Ending, init=False)
     _progress: Progress = attrs.field(factory=lambda: Progress("core"), init=False)
@@ -83,7 +85,7 @@ class Recording:
     def __attrs_post_init__(self) -> None:
         now = time.monotonic()
         self._end_by = math.inf if self.timeout is None else now + self.timeout + _GRACE
-        self._ready_by = math.inf if self.recorder.process.is_started else now + _PATIENCE
+        self._ready_by = math.inf if self.recorder.is_ready else now + _PATIENCE
         self.stay.in_child(self._ending.disown)
         self.stay.in_child(self.capture.close)
 
@@ -224,6 +226,8 @@ class Recording:
         try:
             self.capture.close()
             self.recorder.close()
+            if self.standby is not None:
+                self.standby.renew()
             for announcer in self.announcers:
                 announcer.finish(finished)
             until = time.monotonic() + PATIENCE

@@ -15,6 +15,7 @@ from gencore._recorder.job import NoRecorder, Plan, plan_of
 from gencore._recorder.new_recorder import NewRecorder
 from gencore._recorder.program import why_no_program
 from gencore._recorder.recording import Recording
+from gencore._recorder.standby import Standby
 from gencore._runtime.lifetime import Stay, is_closed
 from gencore._runtime.os_thread import settle
 from gencore._runtime.platform_agent import agent
@@ -32,8 +33,8 @@ def start_by_recorder(plan: Plan, *, huge_pages: HugePages | None = None) -> Dum
     """Take the instant, and return once a recorder makes a dump of it.
 
     If the backend is known, as that of a pipeline that was prepared is, the recorder is started by
-    the clone: what it then refuses is in the report. Raises `NoRecorder`, and what
-    `Pipeline.start` raises. *huge_pages*: what was collapsed before, for the report.
+    the clone, unless one stands by: what it then refuses is in the report. *huge_pages*: what was
+    collapsed before, for the report. Raises `NoRecorder`, and what `Pipeline.start` raises.
     """
     began = time.perf_counter()
     refuse(plan.settings)
@@ -43,7 +44,7 @@ def start_by_recorder(plan: Plan, *, huge_pages: HugePages | None = None) -> Dum
     capture: Capture | None = None
     recording: Recording | None = None
     try:
-        recorder = NewRecorder(plan, stay)
+        recorder = (plan.standby and plan.standby.take(stay)) or NewRecorder(plan, stay)
         if backend is None:
             recorder.start()
         request = settings.request
@@ -60,6 +61,7 @@ def start_by_recorder(plan: Plan, *, huge_pages: HugePages | None = None) -> Dum
             timeout=settings.request.timeout,
             stay=stay,
             announcers=announcers_for(recorder.name, _listeners_here(settings)),
+            standby=plan.standby,
         )
         dump = recording.handle()
         settle()
@@ -68,6 +70,8 @@ def start_by_recorder(plan: Plan, *, huge_pages: HugePages | None = None) -> Dum
     except BaseException:  # Ctrl-C too
         if recording is None or recording.give_up():
             _undo(recorder, capture, stay)
+            if plan.standby is not None:
+                plan.standby.renew()
         else:
             recording.stop(CancelledError())
         raise
@@ -90,10 +94,11 @@ def _undo(recorder: NewRecorder | None, capture: Capture | None, stay: Stay) -> 
         stay.end()
 
 
-def check_by_recorder(settings: Settings) -> Plan:
+def check_by_recorder(settings: Settings, *, standby: bool) -> Plan:
     """Let a recorder check everything that a dump needs; return what is known then.
 
-    Raises `NoRecorder`, and what `Pipeline.check` raises.
+    With *standby* it then waits for the next dump. Raises `NoRecorder`, and what `Pipeline.check`
+    raises.
     """
     refuse(settings)
     stay = Stay()
@@ -102,13 +107,16 @@ def check_by_recorder(settings: Settings) -> Plan:
         plan = plan_of(settings)
         recorder = NewRecorder(plan, stay, check=True)
         recorder.start()
-        checked = attrs.evolve(plan, backend=recorder.expect("checked"))
-        recorder.close()
+        plan = attrs.evolve(plan, backend=recorder.expect("checked"))
+        if standby:
+            plan = attrs.evolve(plan, standby=Standby(plan, recorder))
+        else:
+            recorder.close()
     except BaseException:  # Ctrl-C too
         _undo(recorder, None, stay)
         raise
     stay.end()
-    return checked
+    return plan
 
 
 def refuse(settings: Settings) -> None:

@@ -277,10 +277,14 @@ def test_a_dump_survives_its_target(program, tmp_path, end):
     assert is_whole(wait_for_bundle(tmp_path))
 
 
+@pytest.mark.parametrize("standby", [False, True])
 @pytest.mark.parametrize("end", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(0)"])
-def test_a_dump_survives_a_target_that_ends_before_its_recorder_has_loaded(program, tmp_path, end):
+def test_a_dump_survives_a_target_that_ends_before_its_recorder_has_loaded(
+    program, tmp_path, end, standby
+):
     """As that of a prepared pipeline may: its recorder then knows the clone only."""
-    program(f"pipeline = gencore.Pipeline()\npipeline.prepare()\npipeline.start()\n{end}")
+    prepare = f"pipeline.prepare(standby={standby})"
+    program(f"pipeline = gencore.Pipeline()\n{prepare}\npipeline.start()\n{end}")
     bundle = wait_for_bundle(tmp_path)
 
     assert is_whole(bundle)

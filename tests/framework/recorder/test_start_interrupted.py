@@ -80,6 +80,8 @@ found, number, step = [], 1, int(sys.argv[2])
 eventually(lambda: len(os.listdir(threads)) == 1)
 before = descriptors()
 while True:
+    if sys.argv[1] == "standby":
+        pipeline.prepare(standby=True)
     interruption, raised, dump = Interruption(number), False, None
     sys.settrace(interruption)
     try:
@@ -92,6 +94,8 @@ while True:
         sys.settrace(None)
     if dump is not None:
         assert dump.result().result == "complete"
+    if sys.argv[1] == "standby":
+        pipeline.prepare()
     found += [[interruption.place, left] for left in what_is_left(before)]
     if interruption.place is None:
         break
@@ -109,7 +113,7 @@ print(json.dumps([number // step, found, left]))
         ("prepared", 11),
         *(
             pytest.param(*case, marks=pytest.mark.exhaustive)
-            for case in (("prepared", 1), ("not prepared", 3))
+            for case in (("prepared", 1), ("standby", 4), ("not prepared", 3))
         ),
     ],
 )

@@ -565,6 +565,8 @@ static PyMethodDef methods[] = {
 	{"collapse", native_collapse, METH_VARARGS, native_collapse_doc},
 	{"spawn", native_spawn, METH_VARARGS, native_spawn_doc},
 	{"open_channel", native_open_channel, METH_VARARGS, native_open_channel_doc},
+	{"send_message", native_send_message, METH_VARARGS, native_send_message_doc},
+	{"inherited", native_inherited, METH_NOARGS, native_inherited_doc},
 	{"find_python", native_find_python, METH_NOARGS, native_find_python_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},
 	{"new_beat", native_new_beat, METH_NOARGS, native_new_beat_doc},

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "descriptors.h"
+#include "inherited.h"
 #include "module_gil.h"
 #include "packets.h"
 #include "spawn.h"
@@ -50,13 +51,15 @@ static void *start_program(void *argument)
 	return NULL;
 }
 
-/* Returns 0, or -1 with errno set. */
+/* Whoever has the second end may ask who has sent what. Returns 0, or -1 with errno set. */
 static int open_channel(int ends[2])
 {
+	const int yes = 1;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return -1;
+	setsockopt(pair[1], SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes));
 	ends[0] = above_standard_streams(pair[0]);
 	ends[1] = above_standard_streams(pair[1]);
 	if (ends[0] >= 0 && ends[1] >= 0)
@@ -240,4 +243,40 @@ PyObject *native_open_channel(PyObject *module, PyObject *args)
 		return PyErr_SetFromErrno(PyExc_OSError);
 	}
 	return note_descriptors(ends, 2, list);
+}
+
+const char native_send_message_doc[] = PyDoc_STR(
+"send_message($module, socket, message, /)\n--\n\n"
+"Send a message as open_channel() does. Keeps the GIL. Raises OSError.");
+
+PyObject *native_send_message(PyObject *module, PyObject *args)
+{
+	const char *message;
+	Py_ssize_t size;
+	int socket;
+
+	(void)module;
+	if (!PyArg_ParseTuple(args, "iy#", &socket, &message, &size))
+		return NULL;
+	if (send_message(socket, message, (size_t)size))
+		return PyErr_SetFromErrno(PyExc_OSError);
+	Py_RETURN_NONE;
+}
+
+const char native_inherited_doc[] = PyDoc_STR(
+"inherited($module, /)\n--\n\n"
+"Return what a program would have of this thread if it were started now, as bytes to\n"
+"compare. Keeps the GIL.");
+
+PyObject *native_inherited(PyObject *module, PyObject *args)
+{
+	struct text text = {.data = NULL};
+	PyObject *bytes;
+
+	(void)module;
+	(void)args;
+	inherited_add(&text);
+	bytes = PyBytes_FromStringAndSize(text.data, text.data ? (Py_ssize_t)text.size : 0);
+	text_free(&text);
+	return bytes;
 }

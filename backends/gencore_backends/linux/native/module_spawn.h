@@ -13,8 +13,12 @@ extern const char native_spawn_doc[];
 PyObject *native_spawn(PyObject *module, PyObject *args);
 
 extern const char native_open_channel_doc[];
+extern const char native_send_message_doc[];
+extern const char native_inherited_doc[];
 
 PyObject *native_open_channel(PyObject *module, PyObject *args);
+PyObject *native_send_message(PyObject *module, PyObject *args);
+PyObject *native_inherited(PyObject *module, PyObject *args);
 
 /*
  * Fill in an order from a program as for spawn(), which must stay; then, even if that fails,

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "inherited.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OWN "/proc/thread-self/"
+
+/* What rows of proc_pid_status(5) begin with. */
+static const char *const rows[] = {"Umask:", "Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp"};
+
+static const char *const links[] = {
+	"cwd",
+	"root",
+	"ns/cgroup",
+	"ns/ipc",
+	"ns/mnt",
+	"ns/net",
+	"ns/pid_for_children",
+	"ns/time_for_children",
+	"ns/user",
+	"ns/uts",
+};
+
+static bool is_inherited(const char *row, size_t size)
+{
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		if (size >= strlen(rows[i]) && !memcmp(row, rows[i], strlen(rows[i])))
+			return true;
+	return false;
+}
+
+static void add_rows(struct text *text, const struct text *status)
+{
+	const char *row = status->data, *end = row + status->size;
+
+	while (row < end) {
+		const char *newline = memchr(row, '\n', (size_t)(end - row));
+		size_t size = (size_t)((newline ? newline + 1 : end) - row);
+
+		if (is_inherited(row, size))
+			text_add_bytes(text, row, size);
+		row += size;
+	}
+}
+
+static void add_link(struct text *text, const char *name)
+{
+	char path[64], target[PATH_MAX];
+	ssize_t size;
+
+	snprintf(path, sizeof(path), OWN "%s", name);
+	size = readlink(path, target, sizeof(target));
+	text_add(text, name);
+	text_add_bytes(text, target, size > 0 ? (size_t)size : 0);
+	text_add(text, "\n");
+}
+
+void inherited_add(struct text *text)
+{
+	struct text status = {.data = NULL};
+
+	text_add_file(&status, OWN "status");
+	if (status.data)
+		add_rows(text, &status);
+	text_free(&status);
+	for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++)
+		add_link(text, links[i]);
+	text_add_file(text, OWN "cgroup");
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a program has of the thread that starts it, beside descriptors: see execve(2). */
+#ifndef GENCORE_INHERITED_H
+#define GENCORE_INHERITED_H
+
+#include "text.h"
+
+/*
+ * Its user, rights, directories, namespaces and cgroups. Two texts that are alike mean two threads
+ * whose programs have the same of them. What cannot be read is missing in both.
+ */
+void inherited_add(struct text *text);
+
+#endif

@@ -1,0 +1,87 @@
+"""A recorder that waits for the next dump of a pipeline, with everything loaded.
+
+Loads little: it may run in a process that is in trouble.
+"""
+
+from collections import deque
+from contextlib import suppress
+
+from gencore._recorder.job import NoRecorder, Plan
+from gencore._recorder.new_recorder import NewRecorder
+from gencore._runtime.lifetime import Stay
+from gencore.errors import Refused
+
+__all__ = ["Standby"]
+
+
+class _Waiting(Stay):
+    """The stay of a recorder that waits. Exit does not wait for it, but ends it."""
+
+    def __init__(self, recorder: NewRecorder) -> None:
+        self.recorder = recorder
+        super().__init__()
+        self.in_child(recorder.close)
+
+    def wait(self) -> None:
+        """Let the recorder end."""
+        self.recorder.close()
+        self.end()
+
+
+class Standby:
+    """Has one recorder wait at a time: that of a dump is followed by another one."""
+
+    def __init__(self, plan: Plan, recorder: NewRecorder) -> None:
+        """Let *recorder* wait, which has checked everything."""
+        self._plan = plan
+        self._waiting = deque([_Waiting(recorder)])  # each use is one step of the interpreter
+        self._missing: deque[None] = deque()
+
+    def take(self, stay: Stay) -> NewRecorder | None:
+        """Return the one that waits, with a dump as its next job; None if it is of no use now.
+
+        That is the case while the one before is at work, once it was killed, and if a new one
+        would have another user, directory, environment or the like: then it is ended.
+        """
+        try:
+            waiting = self._waiting.pop()
+        except IndexError:
+            return None
+        self._missing.append(None)
+        recorder = waiting.recorder
+        stay.in_child(recorder.close)
+        waiting.end()
+        if recorder.is_as_new():
+            with suppress(NoRecorder):
+                recorder.continue_with(self._plan)
+                return recorder
+        recorder.close()
+        return None
+
+    def renew(self) -> None:
+        """Let another one wait, if none does. What fails is tried again after the next dump."""
+        try:
+            self._missing.pop()
+        except IndexError:
+            return
+        try:
+            self._waiting.append(_begun(self._plan))
+        except (NoRecorder, Refused):
+            self._missing.append(None)
+
+    def close(self) -> None:
+        """Let it end, and no other one follow."""
+        self._missing.clear()
+        while self._waiting:
+            self._waiting.pop().wait()
+
+
+def _begun(plan: Plan) -> _Waiting:
+    """Start one, and do not wait until it has checked everything."""
+    stay = Stay()
+    try:
+        recorder = NewRecorder(plan, stay, check=True)
+        recorder.start()
+        return _Waiting(recorder)
+    finally:
+        stay.end()

@@ -1,0 +1,201 @@
+"""A recorder that waits for the next dump of a prepared pipeline."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.recorder, pytest.mark.skipif(sys.platform != "linux", reason="Linux")]
+
+PIPELINE = """
+import ctypes, gc, gencore, json, os, signal, subprocess, sys, threading, time
+from pathlib import Path
+from gencore._runtime.os_thread import wait_for_all
+
+def end(pid):
+    while is_alive(pid):
+        time.sleep(0.002)
+
+def is_alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+def pid_of(recorder):
+    text = Path(f"/proc/self/fdinfo/{recorder._pidfd[0]}").read_text()
+    return int(text.partition("Pid:")[2].split()[0])
+
+def standby():
+    (waiting,) = pipeline._prepared.standby._waiting
+    return waiting.recorder
+
+def dump():
+    running = pipeline.start()
+    made_by = pid_of(running._stop.recorder) if running._stop.recorder._pidfd else 0
+    return running.result().result, made_by
+
+pipeline = gencore.Pipeline(collectors=["raw"], content="stacks", directory=os.getcwd())
+pipeline.prepare(standby=True)
+first = pid_of(standby())
+"""
+
+
+def wait_for_the_end_of(pid):
+    """Wait until a process that is no child has ended."""
+    end = time.monotonic() + 60
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_next_dump_is_made_by_the_recorder_that_waits(python):
+    """Another one follows it, for the one after that."""
+    first, dumps, left = python(
+        PIPELINE
+        + """
+dumps = [dump()]
+dumps.append([pid_of(standby()), *dump()])
+print(json.dumps([first, dumps, pid_of(standby())]))
+"""
+    )
+
+    (result, maker), (second, *last) = dumps
+    assert (result, maker) == ("complete", first)
+    assert last == ["complete", second]
+    assert len({first, second, left}) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        'os.chdir("/")',
+        "os.umask(0o027)",
+        'os.environ["COLOR"] = "blue"',
+        'sys.path.append("/opt")',
+        "os.setgroups([os.getgid(), 12345])",
+        "os.setresgid(12345, 12345, 12345); ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE",
+        "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS",
+        "ctypes.CDLL(None).unshare(0x20000)  # CLONE_NEWNS",
+    ],
+)
+def test_one_that_is_no_longer_what_a_new_one_would_be_is_not_used(python, change):
+    """It ends, and the dump has a recorder of its own."""
+    result, maker, first_lives, successor = python(
+        PIPELINE
+        + f"""
+{change}
+found = dump()
+end(first)
+print(json.dumps([*found, is_alive(first), pid_of(standby())]))
+"""
+    )
+
+    assert (result, maker, first_lives) == ("complete", 0, False)
+    assert successor
+
+
+def test_one_that_was_killed_is_not_used(python):
+    """The dump has a recorder of its own."""
+    result, maker = python(
+        PIPELINE
+        + """
+os.kill(first, signal.SIGKILL)
+end(first)
+print(json.dumps(dump()))
+"""
+    )
+
+    assert (result, maker) == ("complete", 0)
+
+
+@pytest.mark.parametrize(
+    "end", ["", "os._exit(0)", "os.kill(os.getpid(), 9)", 'os.execv("/bin/true", ["true"])']
+)
+def test_it_ends_with_the_process(tmp_path, end):
+    """However that ends, and although exit does not wait for it."""
+    program = PIPELINE + f"print(first, flush=True)\n{end}"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        timeout=100,
+    )
+
+    wait_for_the_end_of(int(done.stdout))
+
+
+@pytest.mark.parametrize("ending", ["pipeline.prepare()", "del pipeline; gc.collect()"])
+def test_it_ends_with_what_it_was_prepared_for(python, ending):
+    """A pipeline that is prepared again without it, or is gone."""
+    python(PIPELINE + f"{ending}\nend(first)\nprint(0)")
+
+
+def test_a_forked_child_has_none(python):
+    """Its dumps have recorders of their own; that of its parent still waits for the parent."""
+    child, parent, first = python(
+        PIPELINE
+        + """
+reader, writer = os.pipe()
+if not os.fork():
+    os.write(writer, json.dumps(dump()).encode())
+    os._exit(0)
+child = json.loads(os.read(reader, 1000))
+os.wait()
+print(json.dumps([child, dump(), first]))
+"""
+    )
+
+    assert child == ["complete", 0]
+    assert parent == ["complete", first]
+
+
+JOB = """
+from gencore._recorder.channel import Channel
+
+job = standby()._job(pipeline._prepared, check=False)
+"""
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        """
+code = "import os, sys; os.write(int(sys.argv[1]), bytes.fromhex(sys.argv[2]))"
+fd = standby()._channel.fileno()
+subprocess.run([sys.executable, "-c", code, str(fd), job.hex()], check=True, pass_fds=[fd])
+""",
+        """
+os.setresgid(12345, 12345, 12345)
+os.setresuid(12345, 12345, 12345)
+os.write(standby()._channel.fileno(), job)
+""",
+    ],
+    ids=["another process", "another user"],
+)
+def test_it_obeys_no_other_process_and_no_other_user(python, tmp_path, message):
+    """Who has its socket gets nothing that the user who has prepared the pipeline may do."""
+    python(PIPELINE + JOB + message + "end(first)\nprint(0)")
+
+    assert os.listdir(tmp_path) == []
+
+
+def test_dumps_that_overlap_have_recorders_of_their_own(python):
+    """One of them has the one that waits, and one follows when both have ended."""
+    results, makers, successors = python(
+        PIPELINE
+        + """
+running = [pipeline.start() for _ in range(3)]
+made_by = [pid_of(one._stop.recorder) if one._stop.recorder._pidfd else 0 for one in running]
+results = [one.result().result for one in running]
+print(json.dumps([results, made_by, len(pipeline._prepared.standby._waiting)]))
+"""
+    )
+
+    assert results == ["complete"] * 3
+    assert [bool(pid) for pid in makers] == [True, False, False]
+    assert successors == 1

@@ -498,7 +498,10 @@ SEARCH = {"stevedore", "importlib.metadata", "email"}
             "import gencore._recorder.process; import gencore; gencore.Pipeline()",
             {*SEARCH, "cattrs", "tqdm", "click", "asyncio"},
         ),
-        ("import gencore.cli.dump", {*SEARCH, "cattrs", "jinja2", "asyncio", "gencore.bundle"}),
+        (
+            "import gencore.cli.dump",
+            {*SEARCH, "cattrs", "jinja2", "asyncio", "importlib.resources", "gencore.bundle"},
+        ),
     ],
     ids=["import", "name", "armed", "pipeline", "recorder", "gencore-dump"],
 )

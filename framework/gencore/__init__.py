@@ -8,7 +8,7 @@ The public names are loaded on first use, so that a service that may never be du
 nothing for the import.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gencore._runtime import interpreter_exit  # noqa: F401 - takes its place
 from gencore._version import __version__
@@ -131,46 +131,79 @@ __all__ = [
     "watch",
 ]
 
-_PUBLIC_MODULES = (
-    "errors",
-    "annotations",
-    "exclusion",
-    "arming",
-    "watching",
-    "verdict",
-    "process",
-    "huge_pages",
-    "report",
-    "triggers",
-    "request",
-    "output",
-    "core_stream",
-    "libraries",
-    "collector",
-    "backend",
-    "destination",
-    "filter",
-    "_settings.options",
-    "_settings.option_types",
-    "retention",
-    "_pipeline.dump",
-    "_recorder.calls",
-    "_pipeline.pipeline",
-)
-"""Each imports little but those before it, so that a name costs what it needs; first what services
-call that are never dumped."""
+_MODULES: Final = {
+    "Artifact": "report",
+    "ArtifactWriter": "output",
+    "Backend": "backend",
+    "BackendSpec": "_settings.options",
+    "Collector": "collector",
+    "CollectorSpec": "_settings.options",
+    "CoreFailed": "errors",
+    "CoreSink": "collector",
+    "CoreStream": "core_stream",
+    "Destination": "destination",
+    "DestinationSpec": "_settings.options",
+    "Dump": "_pipeline.dump",
+    "DumpInProgress": "collector",
+    "DumpIncomplete": "report",
+    "DumpRequest": "request",
+    "Exclusion": "exclusion",
+    "ExitCode": "errors",
+    "Failed": "report",
+    "FileCoreStream": "core_stream",
+    "Filter": "filter",
+    "FilterSpec": "_settings.options",
+    "GencoreError": "errors",
+    "HugePages": "huge_pages",
+    "IntegrityError": "errors",
+    "Library": "libraries",
+    "MappedFile": "process",
+    "ObservedProcess": "process",
+    "Output": "output",
+    "OutputError": "errors",
+    "Pause": "report",
+    "Pipeline": "_pipeline.pipeline",
+    "PluginError": "errors",
+    "Progress": "report",
+    "Range": "_settings.option_types",
+    "Reason": "verdict",
+    "Refused": "errors",
+    "Removal": "report",
+    "Report": "report",
+    "Retention": "retention",
+    "Skipped": "report",
+    "Snapshot": "backend",
+    "Stage": "report",
+    "TargetUnavailable": "errors",
+    "ThreadRecord": "process",
+    "TimedOut": "errors",
+    "Trigger": "triggers",
+    "Unsupported": "errors",
+    "Upload": "destination",
+    "UsageError": "errors",
+    "Verdict": "verdict",
+    "Watch": "watching",
+    "annotate": "annotations",
+    "arm": "arming",
+    "armed_processes": "arming",
+    "collect_core": "_recorder.calls",
+    "create_core": "_recorder.calls",
+    "disarm": "arming",
+    "exclude": "exclusion",
+    "is_armed": "arming",
+    "start": "_recorder.calls",
+    "watch": "watching",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module 'gencore' has no attribute {name!r}")
     from importlib import import_module
 
-    for module in map(import_module, (f"gencore.{short}" for short in _PUBLIC_MODULES)):
-        globals().update({n: getattr(module, n) for n in module.__all__ if n in __all__})
-        if name in globals():
-            break
-    return globals()[name]
+    found = getattr(import_module(f"gencore.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found
 
 
 def __dir__() -> list[str]:

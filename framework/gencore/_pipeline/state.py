@@ -24,7 +24,7 @@ from gencore.target import ProcessFacts
 __all__ = ["DumpState"]
 
 
-@attrs.define(kw_only=True, slots=False)
+@attrs.define(kw_only=True, slots=False, eq=False)
 class DumpState:
     """One dump. `DumpInProgress` has the same names, and says what they mean."""
 

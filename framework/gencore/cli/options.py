@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,6 +104,8 @@ def json_option(command: Command) -> Command:
 def _print_schema(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's signature
     if not wanted or context.resilient_parsing:
         return
+    from importlib.resources import files  # with random and tempfile
+
     file = files("gencore.cli") / "schemas" / f"{'-'.join(_path_of(context))}.json"
     click.echo(file.read_text(encoding="utf-8"), nl=False)
     context.exit()

@@ -427,7 +427,8 @@ def test_help_lists_every_exit_code(cli):
 
 def test_every_exit_code_of_an_error_is_in_the_table():
     """And each code is some error's, but for those of no error."""
-    errors = [error for error in map(gencore.__getattr__, gencore.__all__) if is_error(error)]
+    public = [getattr(gencore, name) for name in gencore.__all__]
+    errors = [error for error in public if is_error(error)]
     codes = {error.exit_code for error in errors}
 
     without = {gencore.ExitCode.COMPLETE, gencore.ExitCode.INTERRUPTED}

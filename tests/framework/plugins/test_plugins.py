@@ -491,15 +491,19 @@ SEARCH = {"stevedore", "importlib.metadata", "email"}
     ("code", "heavy"),
     [
         ("import gencore", {*SEARCH, "attrs", "click", "logging", "isal"}),
+        ("import gencore; gencore.Backend", {*SEARCH, "gencore.watching", "gencore.collector"}),
         ("import gencore; gencore.arm()", {*SEARCH, "attrs", "click", "isal", "logging"}),
         ("import gencore; gencore.Pipeline().check()", {*SEARCH, "cattrs", "tqdm", "click"}),
         (
             "import gencore._recorder.process; import gencore; gencore.Pipeline()",
             {*SEARCH, "cattrs", "tqdm", "click", "asyncio"},
         ),
-        ("import gencore.cli.dump", {*SEARCH, "cattrs", "jinja2", "asyncio", "gencore.bundle"}),
+        (
+            "import gencore.cli.dump",
+            {*SEARCH, "cattrs", "jinja2", "asyncio", "importlib.resources", "gencore.bundle"},
+        ),
     ],
-    ids=["import", "armed", "pipeline", "recorder", "gencore-dump"],
+    ids=["import", "name", "armed", "pipeline", "recorder", "gencore-dump"],
 )
 def test_what_is_heavy_is_loaded_where_it_is_needed(python, code, heavy):
     """A service, a recorder and the command each pay for what they use."""

@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -74,17 +74,31 @@ def dump_name(template: str, created_at: datetime, own_id: str, pid: int | None 
     Whoever dumps another process cannot count its dumps: others may be dumping it in the same
     second. Their microseconds differ.
     """
-    host = platform.node() or "localhost"
-    values = {
-        "pid": str(pid or os.getpid()),
-        "exe": _shortened(Path(sys.executable).name or "python", _LONGEST_FIELD),
-        "host": _shortened(host, _LONGEST_FIELD),
-        "time": f"{created_at:%Y%m%d.%H%M%S}",
-        "id": own_id,
-        "pod": _shortened(os.environ.get("POD_NAME") or host, _LONGEST_FIELD),
-        "seq": f"{next(_sequence):03}" if pid is None else f"{created_at:%f}",
-    }
+    values = _Fields(
+        pid=str(pid or os.getpid()),
+        time=f"{created_at:%Y%m%d.%H%M%S}",
+        id=own_id,
+        seq=f"{next(_sequence):03}" if pid is None else f"{created_at:%f}",
+    )
     return _harmless(template.format_map(values)) or own_id
+
+
+class _Fields(dict[str, str]):
+    """The values of the fields. What is the system's, few templates ask for."""
+
+    def __missing__(self, field: str) -> str:
+        return _shortened(_OF_THE_SYSTEM[field](), _LONGEST_FIELD)
+
+
+def _host() -> str:
+    return platform.node() or "localhost"
+
+
+_OF_THE_SYSTEM: Final[Mapping[str, Callable[[], str]]] = {
+    "exe": lambda: Path(sys.executable).name or "python",
+    "host": _host,
+    "pod": lambda: os.environ.get("POD_NAME") or _host(),
+}
 
 
 def pattern_of(template: str) -> re.Pattern[str] | None:

@@ -110,6 +110,8 @@ class DumpRequest:
 
     def without(self, ranges: tuple[tuple[int, int], ...]) -> Self:
         """Return the same request with *ranges* excluded, unchecked: this runs in the pause."""
+        if ranges == self.excluded:
+            return self
         changed = copy(self)
         object.__setattr__(changed, "excluded", ranges)
         return changed

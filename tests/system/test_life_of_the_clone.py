@@ -339,6 +339,9 @@ USERFAULTFD = """if True:
 
     number = {"x86_64": 323, "aarch64": 282}[os.uname().machine]
     descriptor = ctypes.CDLL(None).syscall(number, os.O_CLOEXEC)
+    if descriptor >= 0 and sys.argv[2] == "far":
+        descriptor, low = os.dup2(descriptor, 1000), descriptor
+        os.close(low)
     try:
         fcntl.ioctl(descriptor, 0xC018AA3F, struct.pack("QQQ", 0xAA, int(sys.argv[1]), 0))
     except OSError:
@@ -349,10 +352,14 @@ USERFAULTFD = """if True:
 """
 
 
+@pytest.mark.parametrize("place", ["near", "far"])
 @pytest.mark.parametrize("event_fork", [False, True])
-def test_a_userfaultfd_that_reports_forks_is_refused_beforehand(python, event_fork):
-    """A clone would wait for a thread that is stopped for it; any other userfaultfd is welcome."""
-    verdicts = python(USERFAULTFD, 2 if event_fork else 0)
+def test_a_userfaultfd_that_reports_forks_is_refused_beforehand(python, event_fork, place):
+    """A clone would wait for a thread that is stopped for it; any other userfaultfd is welcome.
+
+    It is found wherever it is: few numbers are tried one by one, and the others listed.
+    """
+    verdicts = python(USERFAULTFD, 2 if event_fork else 0, place)
     if verdicts is None:
         pytest.skip("may not use userfaultfd")
 

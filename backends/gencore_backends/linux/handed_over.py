@@ -51,5 +51,5 @@ def _huge_pages_of(values: Mapping[str, Any]) -> HugePages | None:
 
 
 def _thread(row: dict[str, Any]) -> PythonThread:
-    frames = tuple(PythonFrame(**frame) for frame in row["frames"])
+    frames = tuple(PythonFrame(*frame) for frame in row["frames"])
     return PythonThread(**{**row, "frames": frames})

@@ -5,12 +5,14 @@ Only what has a name can be described: a recorder cannot have the objects of ano
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
+from gencore._runtime.interpreter_facts import interpreter_facts
 from gencore._settings.options import (
     BackendSpec,
     CollectorSpec,
@@ -42,6 +44,8 @@ class Plan:
     settings: Settings
     described: str
     """The settings as JSON."""
+    process: str
+    """What does not change of what the process says of itself, as JSON."""
     backend: str | None = None
     """Its name, once a recorder has checked everything."""
     standby: "Standby | None" = None
@@ -50,7 +54,11 @@ class Plan:
 
 def plan_of(settings: Settings) -> Plan:
     """Return what is known before any of them is started. Raises `NoRecorder`."""
-    return Plan(settings, _described(settings))
+    return Plan(settings, _described(settings), _process())
+
+
+def _process() -> str:
+    return json.dumps({"argv": sys.orig_argv, "runtime": interpreter_facts()})
 
 
 def _described(settings: Settings) -> str:

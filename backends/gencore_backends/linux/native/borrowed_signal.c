@@ -29,12 +29,9 @@ static bool has_handler(const struct sigaction *action)
  * tiny stacks. Go's runtime is: it preempts its threads by SIGURG, on stacks that it has registered
  * for that.
  */
-static bool has_tiny_stacks(void)
+static bool shows_tiny_stacks(int number, const struct sigaction *action)
 {
-	struct sigaction action;
-
-	return !sigaction(SIGURG, NULL, &action) && has_handler(&action) &&
-	       action.sa_flags & SA_ONSTACK;
+	return number == SIGURG && has_handler(action) && action->sa_flags & SA_ONSTACK;
 }
 
 /* Signals that a thread causes itself, at the instruction that its context shows. */
@@ -51,31 +48,19 @@ static bool is_synchronous(int number)
  * Whether a handler of the application blocks our signal while it runs. Ours then comes when that
  * handler has returned, and its EINTR looks like one of ours.
  */
-static bool may_be_delayed(int ours)
+static bool may_delay(int ours, int number, const struct sigaction *action)
 {
-	struct sigaction action;
-
-	for (int number = 1; number <= SIGRTMAX; number++)
-		if (number != ours && !is_synchronous(number) &&
-		    !sigaction(number, NULL, &action) && has_handler(&action) &&
-		    sigismember(&action.sa_mask, ours) == 1)
-			return true;
-	return false;
+	return !is_synchronous(number) && has_handler(action) &&
+	       sigismember(&action->sa_mask, ours) == 1;
 }
 
 /* Which handlers run on alternate stacks. SA_RESETHAND resets the handler, but not the flags. */
-static void note_alternate_stacks(void)
+static void note_alternate_stack(int number, int flags)
 {
-	struct sigaction action;
-
-	borrowed_signal.on_stacks = 0;
-	borrowed_signal.nested = false;
-	for (int number = 1; number <= SIGRTMAX; number++) {
-		if (sigaction(number, NULL, &action) || !(action.sa_flags & SA_ONSTACK))
-			continue;
-		borrowed_signal.on_stacks |= signal_bit(number);
-		borrowed_signal.nested |= action.sa_flags & SA_NODEFER;
-	}
+	if (!(flags & SA_ONSTACK))
+		return;
+	borrowed_signal.on_stacks |= signal_bit(number);
+	borrowed_signal.nested |= flags & SA_NODEFER;
 }
 
 /* What this thread blocks by name, and what is queued for it or the process. */
@@ -123,30 +108,40 @@ static int find_free_signal(void)
 	return -1;
 }
 
+/* Note the application's own in one go: each look at one is a system call. */
+static void note_actions(int ours, struct sigaction *ret)
+{
+	uint64_t held = ~(uint64_t)0;
+	struct sigaction action;
+
+	borrowed_signal.delayed = borrowed_signal.nested = false;
+	borrowed_signal.on_stacks = 0;
+	for (int number = 1; number <= SIGRTMAX; number++) {
+		if (number == ours || sigaction(number, NULL, &action))
+			continue;
+		if (is_ignored(number, &action))
+			held &= ~signal_bit(number);
+		if (shows_tiny_stacks(number, &action))
+			ret->sa_flags |= SA_ONSTACK;
+		borrowed_signal.delayed |= may_delay(ours, number, &action);
+		note_alternate_stack(number, action.sa_flags);
+	}
+	note_alternate_stack(ours, ret->sa_flags);
+	memcpy(&ret->sa_mask, &held, sizeof(held));
+}
+
 /* What it holds back may have changed since the last capture, so a kept one is set up again. */
-static int borrow(void (*handler)(int number, siginfo_t *info, void *context))
+int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *context))
 {
 	struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_RESTART};
 	int number = borrowed_signal.kept ? borrowed_signal.number : find_free_signal();
-	uint64_t held = signals_to_hold();
 
 	if (number < 0)
 		return -1;
-	if (has_tiny_stacks())
-		action.sa_flags |= SA_ONSTACK;
-	memcpy(&action.sa_mask, &held, sizeof(held));
+	note_actions(number, &action);
 	if (sigaction(number, &action, borrowed_signal.kept ? NULL : &before))
 		return -1;
 	borrowed_signal.number = number;
-	return 0;
-}
-
-int borrowed_signal_take(void (*handler)(int number, siginfo_t *info, void *context))
-{
-	if (borrow(handler))
-		return -1;
-	borrowed_signal.delayed = may_be_delayed(borrowed_signal.number);
-	note_alternate_stacks();
 	return 0;
 }
 

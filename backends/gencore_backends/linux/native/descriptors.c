@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -128,13 +129,17 @@ int clone_close_all_but(int *kept, size_t count)
 
 enum { UFFD_EVENT_FORK = 1 << 1 }; /* linux/userfaultfd.h */
 
-static bool is_userfaultfd(const struct descriptor_list *list, const char *name)
+enum { NUMBERS = 16 }; /* are asked for in the time that a list takes for one */
+
+static bool is_userfaultfd(const char *name)
 {
 	static const char link[] = "anon_inode:[userfaultfd]";
-	char text[sizeof(link)];
-	long length = syscall(SYS_readlinkat, list->fd, name, text, sizeof(text));
+	char path[48], text[sizeof(link)];
+	ssize_t length;
 
-	return length == (long)sizeof(link) - 1 && !memcmp(text, link, sizeof(link) - 1);
+	*append_text(append_text(path, "/proc/thread-self/fd/"), name) = '\0';
+	length = readlink(path, text, sizeof(text));
+	return length == (ssize_t)sizeof(link) - 1 && !memcmp(text, link, sizeof(link) - 1);
 }
 
 /* "API:\tVERSION:FEATURES:CALLS" in hexadecimal; userfaultfd_show_fdinfo() of fs/userfaultfd.c. */
@@ -156,7 +161,50 @@ static uint64_t features_of(const char *name)
 	return parse_hex(&at);
 }
 
-bool userfaultfd_reports_forks(void)
+static bool reports_forks(int fd)
+{
+	char name[16];
+
+	*append_decimal(name, (uint64_t)fd) = '\0';
+	return is_userfaultfd(name) && features_of(name) & UFFD_EVENT_FORK;
+}
+
+static bool is_socket(int fd)
+{
+	int type;
+	socklen_t size = sizeof(type);
+
+	return !getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size);
+}
+
+/* How many descriptors there are, as Linux 6.2 and later say at once; 0 before. */
+static uint64_t known_count(void)
+{
+	struct stat directory;
+
+	return stat("/proc/thread-self/fd", &directory) ? 0 : (uint64_t)directory.st_size;
+}
+
+/*
+ * Asks for one number after the other: for a list, and for a name, the kernel makes an entry of each
+ * in /proc. No file system is asked, as it may hang. Returns whether all were met; then *found says
+ * whether one of them reports forks.
+ */
+static bool look_at_numbers(bool *found)
+{
+	uint64_t count = known_count(), met = 0;
+
+	*found = false;
+	for (int fd = 0; met < count && (uint64_t)fd < count * NUMBERS && !*found; fd++) {
+		if (is_socket(fd))
+			met++;
+		else if (errno != EBADF && ++met)
+			*found = fcntl(fd, F_GETPIPE_SZ) < 0 && reports_forks(fd);
+	}
+	return *found || (count && met == count && known_count() == count);
+}
+
+static bool look_at_list(void)
 {
 	struct descriptor_list list;
 	bool found = false;
@@ -164,27 +212,26 @@ bool userfaultfd_reports_forks(void)
 
 	if (open_list(&list))
 		return false;
-	while (!found && (fd = next_descriptor(&list)) >= 0) {
-		char name[16];
-
-		*append_decimal(name, (uint64_t)fd) = '\0';
-		found = is_userfaultfd(&list, name) && features_of(name) & UFFD_EVENT_FORK;
-	}
-	syscall(SYS_close, list.fd);
+	while (!found && (fd = next_descriptor(&list)) >= 0)
+		found = reports_forks(fd);
+	close(list.fd);
 	return found;
 }
 
-/* Linux 6.2 and later say it at once. */
+bool userfaultfd_reports_forks(void)
+{
+	bool found;
+
+	return look_at_numbers(&found) ? found : look_at_list();
+}
+
 uint64_t count_descriptors(void)
 {
 	struct descriptor_list list;
-	struct stat directory;
-	uint64_t count = 0;
+	uint64_t count = known_count();
 
-	if (!stat("/proc/thread-self/fd", &directory) && directory.st_size)
-		return (uint64_t)directory.st_size;
-	if (open_list(&list))
-		return 0;
+	if (count || open_list(&list))
+		return count;
 	while (next_descriptor(&list) >= 0)
 		count++;
 	close(list.fd);

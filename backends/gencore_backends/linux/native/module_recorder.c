@@ -17,7 +17,6 @@
 #include "service.h"
 
 enum {
-	LONGEST_PACKET = 32 * 1024, /* as in channel.py */
 	EXIT_LIMIT_MS = 5000,
 };
 

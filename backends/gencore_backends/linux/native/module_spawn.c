@@ -85,8 +85,8 @@ static int write_all(int file, const char *data, size_t size)
 	return 0;
 }
 
-/* In a file: a packet has a limit of size. Returns 0, or -1 with errno set. */
-static int send_message(int channel, const char *message, size_t size)
+/* Returns 0, or -1 with errno set. */
+static int send_as_file(int channel, const char *message, size_t size)
 {
 	int file = (int)syscall(SYS_memfd_create, "gencore-message", MFD_CLOEXEC);
 	bool sent = file >= 0 && !write_all(file, message, size) &&
@@ -97,6 +97,14 @@ static int send_message(int channel, const char *message, size_t size)
 		close(file);
 	errno = err;
 	return sent ? 0 : -1;
+}
+
+/* Returns 0, or -1 with errno set. */
+static int send_message(int channel, const char *message, size_t size)
+{
+	if (size > LONGEST_PACKET)
+		return send_as_file(channel, message, size);
+	return packet_send(channel, message, size, NULL, 0) == (ssize_t)size ? 0 : -1;
 }
 
 static void close_and_keep_errno(int fd)
@@ -222,8 +230,8 @@ PyObject *native_spawn(PyObject *module, PyObject *args)
 const char native_open_channel_doc[] = PyDoc_STR(
 "open_channel($module, message, ends, /)\n--\n\n"
 "Make a pair of local sockets, and append both to a list.\n\n"
-"From the second one the message can be read: one packet, a zero byte, with a file\n"
-"in memory that has it. Raises OSError.");
+"From the second one the message can be read: one packet, or for a long one a zero\n"
+"byte, with a file in memory that has it. Raises OSError.");
 
 PyObject *native_open_channel(PyObject *module, PyObject *args)
 {

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-enum { PACKET_DESCRIPTORS = 16 }; /* at most, in one packet */
+enum {
+	LONGEST_PACKET = 32 * 1024, /* as in channel.py */
+	PACKET_DESCRIPTORS = 16,    /* at most, in one packet */
+};
 
 /* What says that a recorder was started, with its pidfd, or with an errno in decimal behind it. */
 #define STARTED_PACKET "p"

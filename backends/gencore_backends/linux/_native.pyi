@@ -8,7 +8,7 @@ Message: TypeAlias = (
     | tuple[Literal["unreadable", "more-unreadable", "not-inherited", "wiped"], int, int]
     | tuple[Literal["step"], str, int]
     | tuple[Literal["failure"], str, int]
-    | tuple[Literal["done"], int, int]
+    | tuple[Literal["done", "marked-files"], int, int]
 )
 RegisterSet: TypeAlias = tuple[int, bytes]
 TracedThread: TypeAlias = tuple[int, str, str | None, list[RegisterSet]]

@@ -31,6 +31,11 @@ _REMEDIES: Final = {
     signal.SIGSYS: "allow the system call named in the kernel's log (dmesg, 'type=1326'), or let "
     "the filter return EPERM instead of killing",
 }
+_UNREADABLE: Final = {
+    "unreadable": "memory at {:#x}: {:,} bytes",
+    "more-unreadable": "{:,} more ranges: {:,} bytes",
+}
+"""By the name of the child's message."""
 _GAPS: Final = {
     "not-inherited": (
         "MADV_DONTFORK memory",
@@ -97,6 +102,7 @@ class Child:
         self._parent = os.getpid()
         self._ending: _Ending | None = None
         self._sizes: tuple[int, int] | None = None
+        self._marked_files: int | None = None
         self._step: str | None = None
         self._failure: tuple[str, int] | None = None
         self._done = False
@@ -146,6 +152,12 @@ class Child:
         if self._sizes is None:
             raise self._error(self._wait())
         return self._sizes
+
+    def may_have_marked_files(self) -> bool:
+        """Wait until it is known whether memory of files is marked with MADV_DONTDUMP."""
+        while self._marked_files is None and self._take_message():
+            pass
+        return self._marked_files != 0
 
     def wait_for_core(self) -> None:
         """Wait for the child's end. Raises `CoreFailed` if the kernel has not dumped it.
@@ -217,13 +229,13 @@ class Child:
         match _native.read_message(self._status_fd):
             case "size", whole, head:
                 self._sizes = whole, head
-            case "unreadable", start, size:
-                self._unreadable.append(f"memory at {start:#x}: {size:,} bytes")
-            case "more-unreadable", count, size:
-                self._unreadable.append(f"{count:,} more ranges: {size:,} bytes")
+            case ("unreadable" | "more-unreadable") as kind, start_or_count, size:
+                self._unreadable.append(_UNREADABLE[kind].format(start_or_count, size))
             case ("not-inherited" | "wiped") as kind, count, size:
                 part, reason = _GAPS[kind]
                 self.gaps[part] = reason.format(size, count)
+            case "marked-files", count, _:
+                self._marked_files = count
             case "step", step, _:
                 self._step = step
             case "failure", step, errno:

@@ -1,8 +1,9 @@
 """Finds files mapped as data only, and which of that memory is marked with MADV_DONTDUMP.
 
 The mark is the flag ``dd`` in proc(5), smaps. To produce smaps, the kernel walks every page, and
-blocks threads that change the address space meanwhile. So the clone's is read, which delays no
-one; the process's own only if the clone has already ended, which a large one has not.
+blocks threads that change the address space meanwhile. So it is read only if a clone has found
+such memory, and then the clone's is, which delays no one; the process's own only if the clone has
+already ended, which a large one has not.
 """
 
 import re
@@ -35,12 +36,12 @@ class DataMapping:
 
 
 def data_mappings(
-    rows: Iterable[MappedRange], target: Target, smaps: str
+    rows: Iterable[MappedRange], target: Target, smaps: str | None
 ) -> dict[str, DataMapping]:
     """Return, by name, those of the files in *rows* of the memory map that are not code.
 
-    *smaps*: that of a clone of the process, which may have ended. Where it cannot be read what is
-    marked in another process, all is. Raises OSError.
+    *smaps*: that of a clone of the process, which may have ended; None if nothing is marked. Where
+    it cannot be read what is marked in another process, all is. Raises OSError.
     """
     identities: dict[str, _Identity] = {}
     spans: defaultdict[_Identity, list[_Span]] = defaultdict(list)
@@ -52,7 +53,8 @@ def data_mappings(
             if "x" in row.permissions:
                 code.add(identity)
     data = {identity: rows for identity, rows in spans.items() if identity not in code}
-    marked = _dontdump({span for rows in data.values() for span in rows}, target, smaps)
+    spans_of_data = {span for rows in data.values() for span in rows}
+    marked = set() if smaps is None else _dontdump(spans_of_data, target, smaps)
     found = {
         identity: DataMapping(tuple(rows), not marked.isdisjoint(rows))
         for identity, rows in data.items()

@@ -28,10 +28,11 @@ _IN_MEMORY: Final = ("/dev/zero", "/memfd:", "/SYSV")
 """How the names of shared memory begin: of that only resident pages are in a core, RssShmem."""
 
 
-def mapped_files(access: ProcessAccess, clone: int) -> tuple[MappedFile, ...]:
+def mapped_files(access: ProcessAccess, clone: int | None) -> tuple[MappedFile, ...]:
     """Return every mapped file, the executable first, then in order of address.
 
-    *clone*: the process ID of a clone of the process, which may have ended.
+    *clone*: the process ID of a clone of the process, which may have ended; None if it is known
+    that no memory of files is marked with MADV_DONTDUMP.
     """
     executable, source = access.executable()
     sources = {executable: source}
@@ -41,7 +42,8 @@ def mapped_files(access: ProcessAccess, clone: int) -> tuple[MappedFile, ...]:
             sources.setdefault(row.name, access.mapped_file(row))
     known = access.loaded_files or loaded_files(access)
     aliases = None if known is None else _aliases(known, rows)
-    data = data_mappings(rows, access.target, access.smaps_of(clone))
+    smaps = None if clone is None else access.smaps_of(clone)
+    data = data_mappings(rows, access.target, smaps)
     return tuple(_mapped_file(path, sources, aliases, data, access) for path in sources)
 
 

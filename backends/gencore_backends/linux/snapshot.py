@@ -116,7 +116,8 @@ class LinuxSnapshot(Snapshot):
 
     def mapped_files(self) -> tuple[MappedFile, ...]:
         """Read the memory map, a moment after the instant."""
-        return mapped_files(self._origin.access, self._child.pid)
+        clone = self._child.pid if self._child.may_have_marked_files() else None
+        return mapped_files(self._origin.access, clone)
 
 
 def thread_records(

@@ -332,6 +332,40 @@ def test_no_limit_is_unlimited_where_infinity_is_positive(monkeypatch):
     assert all(pair == {"soft": None, "hard": None} for pair in limits)
 
 
+@pytest.mark.parametrize("advice", [mmap.MADV_NORMAL, mmap.MADV_DONTDUMP])
+def test_the_clone_says_whether_memory_of_files_is_marked(tmp_path, advice):
+    """Nobody else has to look for it then: one that says nothing before it ends may have some."""
+    (tmp_path / "mapped").write_bytes(bytes(mmap.PAGESIZE))
+    with (tmp_path / "mapped").open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    mapped.madvise(advice)
+    with (tmp_path / "core").open("w+b") as file:
+        for ends in (False, True):
+            taken = []
+            order = ("full", (), False, False, "caller", 250)
+            _native.snapshot_to_elf(file.fileno(), *order, taken)
+            child = Child(taken)
+            child.kill() if ends else child.go_on()
+            may_have = child.may_have_marked_files()
+            child.close()
+
+            assert may_have is (ends or advice == mmap.MADV_DONTDUMP)
+    mapped.close()
+
+
+def test_no_marks_are_looked_for_where_there_are_none(tmp_path):
+    """That would be one more walk of all pages."""
+    (tmp_path / "mapped").write_bytes(bytes(mmap.PAGESIZE))
+    with (tmp_path / "mapped").open("r+b") as file:
+        mapped = mmap.mmap(file.fileno(), 0)
+    mapped.madvise(mmap.MADV_DONTDUMP)
+
+    found = {file.path: file.dontdump for file in mapped_files(THIS_PROCESS, None)}
+
+    assert found[str(tmp_path / "mapped")] is False
+    mapped.close()
+
+
 @pytest.mark.parametrize("clone", [0, os.getppid()])
 def test_marks_of_memory_are_those_of_this_process_where_its_clone_has_ended(tmp_path, clone):
     """Also if another process has the clone's number now."""

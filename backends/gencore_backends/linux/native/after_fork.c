@@ -298,6 +298,16 @@ static void clone_keep_python_stacks(struct clone *clone)
 	clone->kept = (struct ranges){stacks.rows, stacks.count};
 }
 
+/* Only if there are any does the parent look which: that takes another walk of all pages. */
+static void clone_count_marked_files(const struct clone *clone)
+{
+	uint64_t marked = 0;
+
+	for (size_t i = 0; i < clone->map.count; i++)
+		marked += clone->map.mappings[i].inode && clone->map.mappings[i].excluded;
+	clone_tell_parent(clone->image->status_fd, MESSAGE_MARKED_FILES, marked, 0);
+}
+
 _Noreturn void clone_main(const struct image *image)
 {
 	struct clone clone;
@@ -316,6 +326,7 @@ _Noreturn void clone_main(const struct image *image)
 	clone_check_contexts(&clone);
 	if (clone_read_map(&clone.map))
 		clone_fail(image, STEP_READ_MAPS);
+	clone_count_marked_files(&clone);
 	clone_begin(image, STEP_EXCLUDE);
 	if (clone_exclude(&clone))
 		clone_fail(image, STEP_EXCLUDE);

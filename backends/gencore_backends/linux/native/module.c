@@ -273,11 +273,12 @@ static const char *const message_names[] = {
 	[MESSAGE_MORE_UNREADABLE] = "more-unreadable",
 	[MESSAGE_NOT_INHERITED] = "not-inherited",
 	[MESSAGE_WIPED] = "wiped",
+	[MESSAGE_MARKED_FILES] = "marked-files",
 };
 
 static PyObject *describe_message(const struct snapshot_message *message)
 {
-	const char *name = message_names[message->kind];
+	const char *name = message->kind < MESSAGES ? message_names[message->kind] : "?";
 
 	if (message->kind == MESSAGE_FAILURE || message->kind == MESSAGE_STEP)
 		return Py_BuildValue("ssK", name,
@@ -293,8 +294,9 @@ PyDoc_STRVAR(read_message_doc,
 "Returns (\"size\", bytes, bytes before memory), (\"failure\", step, errno),\n"
 "(\"step\", step, 0) when one begins, (\"done\", 0, 0), (\"unreadable\", address,\n"
 "bytes), a number and the bytes of all with \"more-unreadable\" for ranges,\n"
-"\"not-inherited\" (MADV_DONTFORK) and \"wiped\" (MADV_WIPEONFORK) for mappings, or\n"
-"None once the snapshot has ended.");
+"\"not-inherited\" (MADV_DONTFORK) and \"wiped\" (MADV_WIPEONFORK) for mappings,\n"
+"(\"marked-files\", mappings with MADV_DONTDUMP, 0), or None once the snapshot has\n"
+"ended.");
 
 static PyObject *native_read_message(PyObject *module, PyObject *arg)
 {

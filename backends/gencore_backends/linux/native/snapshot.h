@@ -28,6 +28,8 @@ enum message_kind {
 	MESSAGE_WIPED,		 /* MADV_WIPEONFORK; the same */
 	MESSAGE_STEP,	    /* first: the step that begins */
 	MESSAGE_DONE,	    /* the core is as long as promised */
+	MESSAGE_MARKED_FILES,	 /* MADV_DONTDUMP; first: number of mappings of files */
+	MESSAGES,
 };
 
 struct snapshot_message {

@@ -135,7 +135,7 @@ def pauses(place: Path, options: Namespace) -> Iterator[Row]:
 def bundles(place: Path, options: Namespace) -> Iterator[Row]:
     """The bundle against the compressor's own speed on the bytes of a core."""
     for heap, share in (("objects and text", 0.70), ("half random", 0.50)):
-        with Service(place, heap=heap, mib=options.size) as service:
+        with Service(place, heap=heap, mib=options.size, standby=True) as service:
             core = place / "core"
             Path(service.ask("dump", "raw")["path"]).rename(core)
             taken = Taken(service)
@@ -150,7 +150,7 @@ def bundles(place: Path, options: Namespace) -> Iterator[Row]:
 
 def raw_cores(place: Path, options: Namespace) -> Iterator[Row]:
     """The core as a file against the kernel's own dump, and against writing its bytes."""
-    with Service(place, mib=options.size) as service:
+    with Service(place, mib=options.size, standby=True) as service:
         taken = Taken(service, "raw")
         whole = functools.partial(taken.dump, "whole")
         if service.ask("kernels_core") is not None:  # kernel.core_pattern leaves it there

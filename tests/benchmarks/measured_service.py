@@ -49,15 +49,20 @@ class Service:
             text=True,
         )
         self.pid = self._process.pid
+        self._standby = spec.get("standby", False)
         _services.add(self.pid)
         self.answer()
 
     def ask(self, what: str, *values: object) -> Any:
-        """Let it do something, and wait until every recorder has ended. Return its answer."""
+        """Let it do something, and wait until every recorder has ended, or waits for a dump.
+
+        Return its answer.
+        """
         self.tell(what, *values)
         answer = self.answer()
         for pid in self.recorders():
-            os.waitpid(pid, 0)
+            while not (os.waitpid(pid, os.WNOHANG)[0] or (self._standby and _stands_by(pid))):
+                time.sleep(0.01)
         return answer
 
     def tell(self, what: str, *values: object) -> None:
@@ -93,6 +98,17 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
+        for pid in self.recorders():  # one that stood by ends with it
+            os.waitpid(pid, 0)
+
+
+def _stands_by(pid: int) -> bool:
+    """Return whether it is a recorder that has loaded everything, and makes no dump."""
+    process = Path(f"/proc/{pid}")
+    with contextlib.suppress(OSError):
+        is_first_to_be_killed = (process / "oom_score_adj").read_text() == "1000\n"
+        return is_first_to_be_killed and len(os.listdir(process / "task")) == 1
+    return False
 
 
 def _written(pid: int) -> int:
@@ -174,6 +190,7 @@ class Inside:
         libraries: list[str] | None = None,
         reserved: int = 0,
         load: str | None = None,
+        standby: bool = False,
     ) -> None:
         self._cores = place / "cores"
         self._clone = compile_bare_clone(place)
@@ -182,6 +199,7 @@ class Inside:
         for _ in range(threads):
             threading.Thread(target=threading.Event().wait, daemon=True).start()
         gencore.arm()
+        self._standby = standby
         self._pipelines = {kind: self._pipeline(kind) for kind in ("bundle", "raw")}
         self._load = load and Load(load, self._held[0][0])
 
@@ -189,7 +207,7 @@ class Inside:
         chosen = {"collectors": ["raw"]} if kind == "raw" else {}
         pipeline = gencore.Pipeline(directory=emptied(self._cores), **chosen)
         if prepared:
-            pipeline.prepare()
+            pipeline.prepare(standby=self._standby)
         return pipeline
 
     def bare_clone(self) -> float:

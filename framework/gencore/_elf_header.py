@@ -3,9 +3,7 @@
 import struct
 from collections.abc import Iterator
 from io import BufferedIOBase
-from typing import BinaryIO, Final
-
-import attrs
+from typing import BinaryIO, Final, NamedTuple
 
 from gencore.errors import IntegrityError
 
@@ -24,8 +22,7 @@ _SEGMENTS: Final = {32: "III4xI12x", 64: "I4xQQ8xQ16x"}
 """``Elf32_Phdr`` and ``Elf64_Phdr``: type, offset, address and size in the file."""
 
 
-@attrs.frozen(kw_only=True)
-class ElfHeader:
+class ElfHeader(NamedTuple):
     """The header of a file: what it is, and where its tables are."""
 
     bits: int
@@ -41,8 +38,7 @@ class ElfHeader:
     section_count: int
 
 
-@attrs.frozen
-class Segment:
+class Segment(NamedTuple):
     """What a program header says of a part of the file."""
 
     type: int

@@ -17,9 +17,7 @@ import time
 from collections.abc import Collection, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal
-
-import attrs
+from typing import Final, Literal, NamedTuple
 
 from gencore._runtime.application_errors import ignored, reraise_if_from_handler
 from gencore._runtime.os_thread import open_descriptor
@@ -55,8 +53,7 @@ _KEPT: Final = stat.S_ISVTX | stat.S_IRWXU
 State = Literal["in use", "dead", "kept", "unknown"]
 
 
-@attrs.frozen(kw_only=True)
-class Leftover:
+class Leftover(NamedTuple):
     """A private directory that was found."""
 
     name: str

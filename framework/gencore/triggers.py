@@ -6,7 +6,7 @@ Loads little, as `gencore.arming`.
 import re
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal, Self, cast, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, cast, get_args
 
 import attrs
 
@@ -28,8 +28,7 @@ _PERCENT: Final = re.compile(r"(\d{1,6}(?:\.\d+)?) ?%", re.ASCII)
 _SIGNAL: Final = re.compile(r"SIGRTMIN(?:\+(\d{1,2}))?", re.ASCII)
 
 
-@attrs.frozen
-class _Condition:
+class _Condition(NamedTuple):
     """What the agent knows by a name of its own, and the number that it compares with."""
 
     name: str

@@ -10,9 +10,7 @@ import os
 import select
 import signal
 from pathlib import Path
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 from gencore import CoreFailed
 from gencore.runtime import Lock, wait_for_descriptors
@@ -49,8 +47,7 @@ _GAPS: Final = {
 """Part and reason, by the name of the child's message."""
 
 
-@attrs.frozen
-class _Ending:
+class _Ending(NamedTuple):
     """How the child ended: `code` and `status` as in waitid(2), or None if that is unknown."""
 
     code: int | None

@@ -7,9 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final, Self
-
-import attrs
+from typing import Final, NamedTuple, Self
 
 __all__ = ["CorePattern"]
 
@@ -17,8 +15,7 @@ _NUMBER: Final = r"\d+"
 _SPECIFIER: Final = re.compile(r"%(.?)", re.DOTALL)
 
 
-@attrs.frozen
-class CorePattern:
+class CorePattern(NamedTuple):
     """The pattern, and whether the kernel appends ``.PID`` to a name that has no ``%p``."""
 
     text: str

@@ -10,9 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 from gencore.memory_map import MappedRange
 from gencore.target import Target
@@ -27,8 +25,7 @@ _Identity = tuple[str, int]
 """Device and inode: a file may be mapped under several of its names."""
 
 
-@attrs.frozen
-class DataMapping:
+class DataMapping(NamedTuple):
     """The mappings of one file, under any of its names."""
 
     spans: tuple[_Span, ...]

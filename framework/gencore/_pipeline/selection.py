@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import attrs
 
@@ -47,8 +47,7 @@ class _CollectorRecipe(Recipe):
     spec: CollectorSpec
 
 
-@attrs.frozen
-class Candidate:
+class Candidate(NamedTuple):
     """A backend to choose from."""
 
     backend: Backend
@@ -159,7 +158,7 @@ class Selection:
             candidate = _make_backend(plugin)
         except PluginError as error:
             if plugin.status == "ok":
-                plugin = attrs.evolve(plugin, status="failed", plugin=None, reason=error.reason)
+                plugin = plugin._replace(status="failed", plugin=None, reason=error.reason)
             self._refused[entry.distinct_name] = Reason(error.reason, error.remedy)
         self._loaded.append(plugin)
         if candidate is not None and candidate.only_by_name:
@@ -263,9 +262,9 @@ def _make_backend(plugin: loader.LoadedPlugin, make: Callable[[], Any] | None = 
     except (Exception, SystemExit) as error:
         reraise_if_from_handler(error)
         reason = f"{doing} {loader.how_raised(error)}"
-        raise loader.refusal(attrs.evolve(plugin, status="failed", reason=reason)) from error
+        raise loader.refusal(plugin._replace(status="failed", reason=reason)) from error
     if fault is not None:
-        raise loader.refusal(attrs.evolve(plugin, status="failed", reason=fault))
+        raise loader.refusal(plugin._replace(status="failed", reason=fault))
     return Candidate(backend, built_in=plugin.entry.built_in, only_by_name=only_by_name)
 
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import attrs
 
@@ -33,8 +33,7 @@ _DIRECTORY: Final = "directory"
 _DIRECTORIES: Final = {_DIRECTORY, f"{BUILT_IN}:{_DIRECTORY}"}
 
 
-@attrs.frozen(kw_only=True)
-class WayOut:
+class WayOut(NamedTuple):
     """Where the artefacts of one dump go: files of a directory, or a destination takes them."""
 
     destination: Destination | None = None

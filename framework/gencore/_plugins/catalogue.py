@@ -9,8 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal
 
-import attrs
-
 from gencore._plugins.entry import BUILT_IN, GROUPS, CatalogueEntry, Family, Obstacle
 from gencore._runtime.own_entry_points import own_entry_points
 from gencore._spelling import did_you_mean
@@ -107,10 +105,10 @@ def _apply_policy(
     entry: CatalogueEntry, environ: Mapping[str, str], unknown: set[str]
 ) -> CatalogueEntry:
     if entry.built_in:
-        return attrs.evolve(entry, is_default=True)
+        return entry._replace(is_default=True)
     allowed = environ.get("GENCORE_PLUGINS")
     if allowed is not None and {entry.name, entry.full_name} & _split(allowed):
-        return attrs.evolve(entry, is_default=True)
+        return entry._replace(is_default=True)
     if allowed is not None:
         reason = "not named in GENCORE_PLUGINS"
         if unknown:
@@ -121,7 +119,7 @@ def _apply_policy(
         return entry
     named = ",".join(sorted(_split(allowed or "") - unknown | {entry.full_name}))
     remedy = f"GENCORE_PLUGINS={named}"
-    return attrs.evolve(entry, obstacle=Obstacle(status="disabled", reason=reason, remedy=remedy))
+    return entry._replace(obstacle=Obstacle(status="disabled", reason=reason, remedy=remedy))
 
 
 def _split(names: str) -> set[str]:
@@ -139,7 +137,7 @@ def _settle_claim(entry: CatalogueEntry, claimants: list[CatalogueEntry]) -> Cat
         rivals = " and ".join(claimant.origin for claimant in claimants)
         status, reason = "conflict", f"the name is claimed by {rivals}"
     obstacle = Obstacle(status=status, reason=reason, remedy=remedy_by_name(entry, full=True))
-    return attrs.evolve(entry, obstacle=obstacle, is_default=False)
+    return entry._replace(obstacle=obstacle, is_default=False)
 
 
 def remedy_by_name(entry: CatalogueEntry, *, full: bool = False) -> str:

@@ -1,9 +1,7 @@
 """One installed plug-in, before it is loaded: what it is, and what may prevent its use."""
 
 from collections.abc import Mapping
-from typing import Final, Literal
-
-import attrs
+from typing import Final, Literal, NamedTuple
 
 from gencore._runtime.own_entry_points import DISTRIBUTION
 
@@ -22,8 +20,7 @@ BUILT_IN: Final = DISTRIBUTION
 """The distribution whose plug-ins no policy turns off, and whose names no other one takes."""
 
 
-@attrs.frozen(kw_only=True)
-class Obstacle:
+class Obstacle(NamedTuple):
     """Why a plug-in is not loaded under its plain name."""
 
     status: Literal["disabled", "shadowed", "conflict"]
@@ -31,8 +28,7 @@ class Obstacle:
     remedy: str
 
 
-@attrs.frozen(kw_only=True)
-class CatalogueEntry:
+class CatalogueEntry(NamedTuple):
     """One installed plug-in, not loaded."""
 
     family: Family

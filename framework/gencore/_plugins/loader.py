@@ -7,9 +7,7 @@ exactly one entry point, from our catalogue. For gencore's own plug-ins it is no
 
 from collections.abc import Iterable
 from importlib import import_module
-from typing import Any, Final, Literal
-
-import attrs
+from typing import Any, Final, Literal, NamedTuple
 
 from gencore._plugins.catalogue import ReadCatalogue, built_in_plugins, read_catalogue
 from gencore._plugins.entry import GROUPS, CatalogueEntry, Family
@@ -50,8 +48,7 @@ CONTRACTS: Final[dict[Family, type]] = {
 """A listener is any callable: it has no class, no name of its own and no version."""
 
 
-@attrs.frozen(kw_only=True)
-class LoadedPlugin:
+class LoadedPlugin(NamedTuple):
     """One plug-in and what became of loading it."""
 
     entry: CatalogueEntry
@@ -187,7 +184,7 @@ def _of_name(name: str, catalogue: Iterable[CatalogueEntry]) -> list[CatalogueEn
 def _under_its_full_name(entry: CatalogueEntry) -> CatalogueEntry:
     """Return the entry without the obstacles that only its plain name has."""
     disabled = entry.obstacle is not None and entry.obstacle.status == "disabled"
-    return entry if disabled else attrs.evolve(entry, obstacle=None)
+    return entry if disabled else entry._replace(obstacle=None)
 
 
 def _precedence(entry: CatalogueEntry) -> int:

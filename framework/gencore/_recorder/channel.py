@@ -12,9 +12,7 @@ import os
 import pickle
 from collections.abc import Sequence
 from struct import Struct, pack
-from typing import Any, Final
-
-import attrs
+from typing import Any, Final, NamedTuple
 
 from gencore._runtime.application_errors import reraise_if_from_handler
 
@@ -33,8 +31,7 @@ _STARTED: Final = b"p"
 pidfd, or with an errno in decimal behind it."""
 
 
-@attrs.frozen
-class Message:
+class Message(NamedTuple):
     """What arrived."""
 
     kind: str

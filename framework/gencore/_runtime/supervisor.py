@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -36,8 +36,7 @@ _FAREWELL: Final = 0.1
 """Seconds that a thread has to end after the last step."""
 
 
-@attrs.frozen
-class Call:
+class Call(NamedTuple):
     """One call of a plug-in, to be made by whoever runs the steps."""
 
     function: Callable[[], Any]

@@ -3,9 +3,7 @@
 import inspect
 import reprlib
 from collections.abc import Callable, Mapping
-from typing import Any
-
-import attrs
+from typing import Any, NamedTuple
 
 from gencore._runtime.application_errors import reraise_if_from_handler
 from gencore._settings.option_types import OnlyFromCode, in_words, option_converter, usable
@@ -23,8 +21,7 @@ class OptionsFromData(dict[str, Any]):
         self.origin = origin
 
 
-@attrs.frozen(kw_only=True)
-class Option:
+class Option(NamedTuple):
     """One keyword argument of a plug-in's constructor."""
 
     name: str
@@ -43,8 +40,7 @@ class Option:
         return in_words(self.kind)
 
 
-@attrs.frozen(kw_only=True)
-class PluginOptions:
+class PluginOptions(NamedTuple):
     """Every option of a plug-in."""
 
     named: Mapping[str, Option]
@@ -105,7 +101,7 @@ def _find(options: PluginOptions, name: str, value: object, where: str) -> Optio
     if name in options.named:
         return options.named[name]
     if options.others is not None:
-        return attrs.evolve(options.others, name=name)
+        return options.others._replace(name=name)
     known = ", ".join(options.named)
     raise UsageError(
         f"{where}: unknown option {name}={reprlib.repr(value)}: "

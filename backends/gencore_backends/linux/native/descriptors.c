@@ -186,9 +186,9 @@ static uint64_t known_count(void)
 }
 
 /*
- * Asks for one number after the other: for a list, and for a name, the kernel makes an entry of each
- * in /proc. No file system is asked, as it may hang. Returns whether all were met; then *found says
- * whether one of them reports forks.
+ * Asks for one number after the other: for a list, and for a name, the kernel makes entries in /proc.
+ * No file system is asked, as it may hang. Returns whether all were met; then *found says whether one
+ * of them reports forks.
  */
 static bool look_at_numbers(bool *found)
 {

@@ -22,7 +22,7 @@ __all__ = ["KnownHashes", "read_sha256"]
 _DIRECTORY: Final = "packed"
 """With the libraries that are found by these hashes: who removes them removes both."""
 _FILE: Final = "hashes"
-_MOST: Final = 2000
+_MOST: Final = 1000
 """Libraries that are remembered, those of the last dump first."""
 _SETTLED: Final = 60.0
 """Seconds without a change after which a file is believed to have a new ctime after the next one.
@@ -45,7 +45,7 @@ class KnownHashes(contextlib.AbstractContextManager["KnownHashes"]):
         """Read them."""
         with contextlib.suppress(GencoreError, OSError):
             self._fd = open_kept(_DIRECTORY)
-        if self._fd is not None and boot():
+        if self._fd is not None:
             self._known = _read(self._fd)
         return self
 
@@ -66,7 +66,8 @@ class KnownHashes(contextlib.AbstractContextManager["KnownHashes"]):
         Images that are only read, such as squashfs, have the times that their maker gave them.
         """
         status, system = os.fstat(file.fileno()), os.fstatvfs(file.fileno())
-        if self._now - status.st_ctime < _SETTLED or system.f_flag & os.ST_RDONLY:
+        is_settled = self._now - status.st_ctime >= _SETTLED
+        if not (boot() and is_settled) or system.f_flag & os.ST_RDONLY:
             return ""
         place = f"{status.st_dev} {status.st_ino} {status.st_size}"
         return f"{boot()} {place} {status.st_mtime_ns} {status.st_ctime_ns} {build_id}"

@@ -136,6 +136,14 @@ def test_each_boot_begins_anew(kept, library, monkeypatch):
     assert described(library) == sha256(library)
 
 
+def test_where_the_boot_is_unknown_nothing_is_remembered(kept, library, monkeypatch):
+    """Some containers do not show it."""
+    monkeypatch.setattr(_known_hashes, "boot", str)
+
+    assert described(library) == sha256(library)
+    assert not kept.exists()
+
+
 def test_a_library_without_a_build_id_is_read(kept, tmp_path, library):
     """As is a data file: nothing but their times says that they did not change."""
     plain = tmp_path / "plain"

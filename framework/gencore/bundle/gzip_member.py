@@ -27,12 +27,16 @@ def gzip_member(data: "bytes | bytearray | memoryview", level: int) -> bytes:
 
 
 def _does_not_shrink(block: memoryview) -> bool:
-    """Compress some parts of a block, none of them twice."""
+    """Compress some parts of a block: most shrink at the first, the others need one call more."""
     step = len(block) // _PROBES
-    return step >= _PROBE and all(
-        len(isal_zlib.compress(block[begin : begin + _PROBE], 1)) > _WORTH_IT * _PROBE
-        for begin in range(0, step * _PROBES, step)
-    )
+    if step < _PROBE:
+        return False
+    first, *others = (block[at : at + _PROBE] for at in range(0, step * _PROBES, step))
+    return not (_shrinks(first) or _shrinks(b"".join(others)))
+
+
+def _shrinks(probe: "bytes | memoryview") -> bool:
+    return len(isal_zlib.compress(probe, 1)) <= _WORTH_IT * len(probe)
 
 
 def _stored(block: memoryview) -> bytes:

@@ -41,6 +41,15 @@ def test_a_block_that_is_half_text_is_compressed():
     assert len(gzip_member(block, 2)) < 0.6 * MIB
 
 
+@pytest.mark.parametrize("eighth", range(8))
+def test_a_block_of_which_an_eighth_is_text_is_compressed(eighth):
+    """Wherever that is."""
+    block = bytearray(os.urandom(MIB))
+    block[eighth * MIB // 8 : (eighth + 1) * MIB // 8] = (b"text " * MIB)[: MIB // 8]
+
+    assert len(gzip_member(block, 2)) < 0.9 * MIB
+
+
 def test_the_same_bytes_become_the_same_member():
     """Whether they are stored or compressed, and at whatever time."""
     for block in (os.urandom(MIB), bytes(MIB), os.urandom(512)):

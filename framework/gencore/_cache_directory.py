@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from gencore._private_directory import DIRECTORY, is_private
+from gencore._runtime.os_thread import open_descriptor
 from gencore.errors import OutputError, UsageError
 
 __all__ = ["cache_directory", "foreign", "make_private", "open_kept", "open_private"]
@@ -67,7 +68,7 @@ def open_kept(name: str) -> int | None:
 
 def open_private(directory: Path) -> int | None:
     """Open one that is there; None if others may have changed it. Raises OSError."""
-    fd = os.open(directory, DIRECTORY)
+    fd = open_descriptor(directory, DIRECTORY)
     if is_private(os.fstat(fd)):
         return fd
     os.close(fd)

@@ -63,4 +63,4 @@ class HashBeside:
     def close(self) -> None:
         """Finish, and end the thread."""
         self.finish()
-        self._thread.close()
+        self._thread.join()

@@ -37,9 +37,19 @@ class OtherThread:
 
     def close(self) -> None:
         """End the thread, without waiting for it."""
-        if self._thread is not None:
+        self._end()
+
+    def join(self) -> None:
+        """End the thread, and wait until it has ended: it is in no core that is taken then."""
+        thread = self._end()
+        if thread is not None:
+            thread.join()
+
+    def _end(self) -> OsThread | None:
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._waiting.put(None)
-            self._thread = None
+        return thread
 
     def __del__(self) -> None:
         """End it if nobody has."""

@@ -267,7 +267,7 @@ class _Frames:
         while self._pending:
             with contextlib.suppress(Exception):  # who waited for it has had it
                 self._pending.popleft()()
-        self._writer.close()
+        self._writer.join()
 
     def __del__(self) -> None:
         """End the threads if that was not done. Without waiting: this may be a forked child."""

@@ -120,12 +120,12 @@ def test_verify_ends_with_8_where_a_library_is_missing_or_another(cli, tmp_path,
 
     describe = libraries.describe
 
-    def without_or_other(file, request=None):
+    def without_or_other(file, *rest):
         if "/libc.so.6" in file.path:
             return libraries.Library(path=file.path, status="skipped", reason="gone")
         if "/libm.so.6" in file.path:
             file = gencore.MappedFile(path=file.path, read_from=sys.executable)
-        return describe(file, request)
+        return describe(file, *rest)
 
     monkeypatch.setattr("gencore._pipeline.state.describe", without_or_other)
     path = gencore.start(directory=tmp_path, content="stacks").result().path_of("archive")

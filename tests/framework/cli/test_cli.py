@@ -261,8 +261,8 @@ import gencore
 gencore.Pipeline.start = lambda pipeline: pipeline.start_here("patched")
 describe = state.describe
 
-def without_libc(file, request=None):
-    library = describe(file, request)
+def without_libc(file, *rest):
+    library = describe(file, *rest)
     gone = "/libc.so.6" in file.path
     return attrs.evolve(library, status="unreadable", reason="gone") if gone else library
 

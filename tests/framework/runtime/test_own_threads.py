@@ -87,7 +87,10 @@ class WaitsForTheLoop(gencore.Collector):
         return []
 
 pipeline = gencore.Pipeline(
-    directory=".", collectors=[WaitsForTheLoop, "manifest", "raw"], content="stacks", timeout=60
+    directory=".",
+    collectors=[WaitsForTheLoop, "manifest", "archive", "raw"],
+    content="stacks",
+    timeout=60,
 )
 pipeline.run()
 gc.disable()

@@ -25,7 +25,7 @@ _CREDENTIALS: Final = Struct("@iII")
 _LONG: Final = b"\0"
 """The packet of a message that is in a file: the last descriptor. No pickle begins with it."""
 _CAPTURED: Final = b"{"
-"""The packet that native code sends with a capture, of which the last descriptor tells in JSON."""
+"""What the message begins with that native code sends with a capture, in JSON."""
 _STARTED: Final = b"p"
 """What the packet begins with in which a clone says that it has started the recorder: with its
 pidfd, or with an errno in decimal behind it."""
@@ -141,14 +141,13 @@ def decode(packet: bytes, descriptors: Sequence[int]) -> Message | None:
     if packet.startswith(_STARTED):
         reason = os.strerror(int(packet.removeprefix(_STARTED)))
         return Message("unable", f"no process can be started: {reason}", ())
-    if packet in {_LONG, _CAPTURED}:
+    if packet == _LONG:
         *descriptors, number = descriptors
         with os.fdopen(number, "rb") as file:
             file.seek(0)
-            text = file.read()
-        if packet == _CAPTURED:
-            return Message("captured", json.loads(text), tuple(descriptors))
-        packet = text
+            packet = file.read()
+    if packet.startswith(_CAPTURED):
+        return Message("captured", json.loads(packet), tuple(descriptors))
     try:
         kind, value = pickle.loads(packet)  # noqa: S301 - see above
     except Exception as error:

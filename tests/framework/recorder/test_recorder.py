@@ -55,6 +55,26 @@ def test_a_dump_is_made_by_a_process_of_its_own(tmp_path):
     assert 0 <= main["python"]["seconds_before"] < 60
 
 
+def test_what_is_too_long_for_a_packet_reaches_a_recorder_all_the_same(tmp_path):
+    """Here both what it is to do, and what this process says of itself."""
+    annotations = {f"key{number}": "value" * 200 for number in range(50)}
+
+    def dump_below(frames):
+        if frames:
+            return dump_below(frames - 1)
+        options = {"content": "stacks", "annotations": annotations}
+        return gencore.start(directory=tmp_path, **options).result()
+
+    report = dump_below(400)
+
+    assert (report.recorder, report.result) == ("process", "complete")
+    found = manifest_of(report.path_of("archive"))
+    assert found["annotations"] == annotations
+    (main,) = (row for row in found["threads"] if row["tid"] == os.getpid())
+    functions = [frame["function"].rpartition(".")[2] for frame in main["python"]["frames"]]
+    assert functions.count("dump_below") == 401
+
+
 def test_it_says_the_same_as_a_dump_made_here(tmp_path):
     """Name by name, but for what differs between any two dumps."""
     found = {}

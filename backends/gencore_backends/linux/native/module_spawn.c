@@ -6,9 +6,7 @@
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "descriptors.h"
@@ -16,8 +14,6 @@
 #include "module_gil.h"
 #include "packets.h"
 #include "spawn.h"
-
-#define LONG_MESSAGE "" /* a packet of one zero byte: what it says is in a file, see channel.py */
 
 char **strings_of(PyObject *list)
 {
@@ -70,41 +66,6 @@ static int open_channel(int ends[2])
 			close(ends[end]);
 	errno = pair[0];
 	return -1;
-}
-
-/* Returns 0, or -1 with errno set. */
-static int write_all(int file, const char *data, size_t size)
-{
-	for (size_t done = 0; done < size;) {
-		ssize_t part = write(file, data + done, size - done);
-
-		if (part < 0)
-			return -1;
-		done += (size_t)part;
-	}
-	return 0;
-}
-
-/* Returns 0, or -1 with errno set. */
-static int send_as_file(int channel, const char *message, size_t size)
-{
-	int file = (int)syscall(SYS_memfd_create, "gencore-message", MFD_CLOEXEC);
-	bool sent = file >= 0 && !write_all(file, message, size) &&
-		    packet_send(channel, LONG_MESSAGE, 1, &file, 1) == 1;
-	int err = errno;
-
-	if (file >= 0)
-		close(file);
-	errno = err;
-	return sent ? 0 : -1;
-}
-
-/* Returns 0, or -1 with errno set. */
-static int send_message(int channel, const char *message, size_t size)
-{
-	if (size > LONGEST_PACKET)
-		return send_as_file(channel, message, size);
-	return packet_send(channel, message, size, NULL, 0) == (ssize_t)size ? 0 : -1;
 }
 
 static void close_and_keep_errno(int fd)
@@ -245,7 +206,7 @@ PyObject *native_open_channel(PyObject *module, PyObject *args)
 		return NULL;
 	if (open_channel(ends))
 		return PyErr_SetFromErrno(PyExc_OSError);
-	if (send_message(ends[0], message, (size_t)size)) {
+	if (message_send(ends[0], message, (size_t)size, NULL, 0)) {
 		close_and_keep_errno(ends[0]);
 		close_and_keep_errno(ends[1]);
 		return PyErr_SetFromErrno(PyExc_OSError);

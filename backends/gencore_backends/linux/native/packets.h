@@ -11,6 +11,12 @@ enum {
 	PACKET_DESCRIPTORS = 16,    /* at most, in one packet */
 };
 
+/*
+ * Send a message with descriptors: in a packet, or if it is long in a file in memory, the last one of
+ * them. Returns 0, or -1 with errno set.
+ */
+int message_send(int socket, const char *data, size_t size, const int *fds, size_t count);
+
 /* What says that a recorder was started, with its pidfd, or with an errno in decimal behind it. */
 #define STARTED_PACKET "p"
 

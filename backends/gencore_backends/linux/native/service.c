@@ -631,56 +631,32 @@ enum { CORE_PIPE = 1024 * 1024 }; /* bytes; more than an unprivileged user may h
 
 /*
  * Opened before the pause: what could not be handed over is not taken. The process's own files are
- * opened after it, when the capture has closed as many descriptors of its own.
+ * opened after it, when the capture has closed as many descriptors of its own. Returns 0, or -1 with
+ * errno set.
  */
-struct handed {
-	int core[2]; /* a pipe */
-	int text;    /* a file in memory */
-};
-
-/* Returns 0, or -1 with errno set. */
-static int open_handed(struct handed *ret)
+static int open_core(int ends[2])
 {
-	int err;
-
-	if (pipe_above_standard_streams(ret->core))
+	if (pipe_above_standard_streams(ends))
 		return -1;
-	fcntl(ret->core[0], F_SETFL, O_NONBLOCK);
-	fcntl(ret->core[1], F_SETPIPE_SZ, CORE_PIPE);
-	ret->text = above_standard_streams(
-		(int)syscall(SYS_memfd_create, "gencore-capture", MFD_CLOEXEC));
-	if (ret->text >= 0)
-		return 0;
-	err = errno;
-	close(ret->core[0]);
-	close(ret->core[1]);
-	errno = err;
-	return -1;
-}
-
-/* Returns 0, or -1 with errno set. */
-static int write_text(int file, const struct text *text)
-{
-	for (size_t done = 0; done < text->size;) {
-		ssize_t part = pwrite(file, text->data + done, text->size - done, (off_t)done);
-
-		if (part <= 0)
-			return -1;
-		done += (size_t)part;
-	}
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	fcntl(ends[1], F_SETPIPE_SZ, CORE_PIPE);
 	return 0;
 }
 
 /* That the recorder has died is no failure: its pidfd tells. Returns 0, or -1 with errno set. */
-static int send_or_note_death(int channel, const struct descriptors *passed)
+static int send_or_note_death(int channel, const struct text *text, const struct descriptors *passed)
 {
-	if (packet_send(channel, CAPTURE_PACKET, 1, passed->fds, passed->count) == 1)
+	if (!text->data) { /* no memory */
+		errno = ENOMEM;
+		return -1;
+	}
+	if (!message_send(channel, text->data, text->size, passed->fds, passed->count))
 		return 0;
 	return errno == EPIPE || errno == ECONNRESET ? 0 : -1;
 }
 
 /* Returns 0, or -1 with errno set. */
-static int send_capture(int channel, const struct handed *handed, const struct order_facts *facts,
+static int send_capture(int channel, int core, const struct order_facts *facts,
 			const struct snapshot_order *order, const struct snapshot *snapshot,
 			uint64_t began)
 {
@@ -691,7 +667,7 @@ static int send_capture(int channel, const struct handed *handed, const struct o
 
 	pass_files(&passed, captured_files);
 	own = passed;
-	pass(&passed, "core", handed->core[0]);
+	pass(&passed, "core", core);
 	pass(&passed, "clone", snapshot->pidfd);
 	pass(&passed, "status", snapshot->status_fd);
 	text_add(&text, "{\"facts\":");
@@ -701,10 +677,7 @@ static int send_capture(int channel, const struct handed *handed, const struct o
 	add_excluded(&text, &order->excluded);
 	add_names(&text, &passed);
 	text_add(&text, "}");
-	pass(&passed, "text", handed->text);
-	result = write_text(handed->text, &text);
-	if (!result)
-		result = send_or_note_death(channel, &passed);
+	result = send_or_note_death(channel, &text, &passed);
 	err = errno;
 	text_free(&text);
 	close_passed(&own, -1);
@@ -727,24 +700,23 @@ int service_hand_over(int channel, struct snapshot_order *order, const struct or
 		      struct snapshot *ret, struct step_failure *failure)
 {
 	uint64_t began = now_ns();
-	struct handed handed;
+	int core[2];
 	int result;
 
-	if (open_handed(&handed)) {
+	if (open_core(core)) {
 		*failure = (struct step_failure){STEP_PIPE, errno};
 		return -1;
 	}
-	order->core_fd = handed.core[1];
+	order->core_fd = core[1];
 	result = snapshot_take(order, ret, failure);
-	close(handed.core[1]);
-	if (!result && send_capture(channel, &handed, facts, order, ret, began)) {
+	close(core[1]);
+	if (!result && send_capture(channel, core[0], facts, order, ret, began)) {
 		*failure = (struct step_failure){STEP_HAND_OVER, errno};
 		service_end_clone(ret->pidfd, ret->status_fd);
 		result = -1;
 	} else if (!result) {
 		let_clone_begin(ret->pidfd);
 	}
-	close(handed.core[0]);
-	close(handed.text);
+	close(core[0]);
 	return result;
 }

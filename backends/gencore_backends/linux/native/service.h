@@ -66,14 +66,10 @@ struct order_facts {
 	size_t size;
 };
 
-/* The packet with the descriptors of a capture; no pickle begins with it. */
-#define CAPTURE_PACKET "{"
-
 /*
  * Capture this process for the recorder at the other end of a channel, send it what leads to the
- * capture, and let the clone begin. The answer is JSON as above, with the facts and "began_ns", the
- * time of CLOCK_MONOTONIC before the pause: in a file in memory, the last descriptor, which it
- * does not list. "core" is the end of a pipe from which the core is read.
+ * capture, and let the clone begin. The message is JSON as above, with the facts and "began_ns", the
+ * time of CLOCK_MONOTONIC before the pause. "core" is the end of a pipe from which the core is read.
  *
  * Called with the turn, as long as the thread table of *ret is looked at. Returns 0, or -1 with
  * *failure filled in. The clone's two descriptors are the caller's to close.

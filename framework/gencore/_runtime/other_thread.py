@@ -70,6 +70,7 @@ class _Piece(Generic[_Result]):
             self._result.append(self._work())
         except BaseException as error:  # belongs to who waits
             self._error = error
+        del self._work  # who waits for it may be what it refers to
         self._done.open()
 
     def result(self) -> _Result:
@@ -89,6 +90,7 @@ def _each_of(waiting: "SimpleQueue[_Piece[Any] | None]") -> Callable[[], None]:
     def run() -> None:
         while (piece := waiting.get()) is not None:
             piece.run()
+            del piece  # or what it refers to would live until the next one comes
 
     return run
 

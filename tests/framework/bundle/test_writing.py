@@ -70,3 +70,14 @@ def test_nothing_is_written_once_a_bundle_is_aborted():
     assert written >= BLOCK_SIZE
     wait_for_all(60)
     assert file.tell() == written
+
+
+def test_a_bundle_that_nobody_ends_leaves_no_thread(settled):
+    """Once it is gone, as after an error behind which nobody cleans up."""
+    bundle = BundleWriter(io.BytesIO(), "top", 0)
+    bundle.begin("core", 64 * BLOCK_SIZE)
+    bundle.write(BATCH * 4)
+
+    del bundle
+
+    settled()

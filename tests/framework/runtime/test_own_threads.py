@@ -87,15 +87,13 @@ class WaitsForTheLoop(gencore.Collector):
         return []
 
 pipeline = gencore.Pipeline(
-    directory=".",
-    collectors=[WaitsForTheLoop, "manifest", "archive", "raw"],
-    content="stacks",
-    timeout=60,
+    directory=".", collectors=[WaitsForTheLoop, "manifest", "raw"], content="stacks", timeout=60
 )
-pipeline.run()
+bundles = gencore.Pipeline(directory=".", content="stacks")
+pipeline.run(), bundles.run()
 gc.disable()
 descriptors = len(os.listdir("/proc/self/fd"))
-reports = [pipeline.start().result(60) for _ in range(3)]
+reports = [one.start().result(60) for one in (pipeline, bundles, pipeline)]
 manifest = json.loads(reports[-1].path_of("manifest").read_text())
 main = next(row for row in manifest["threads"] if row["tid"] == os.getpid())
 print(json.dumps([

@@ -227,7 +227,7 @@ PyObject *native_send_message(PyObject *module, PyObject *args)
 	(void)module;
 	if (!PyArg_ParseTuple(args, "iy#", &socket, &message, &size))
 		return NULL;
-	if (send_message(socket, message, (size_t)size))
+	if (message_send(socket, message, (size_t)size, NULL, 0))
 		return PyErr_SetFromErrno(PyExc_OSError);
 	Py_RETURN_NONE;
 }

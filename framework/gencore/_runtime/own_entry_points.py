@@ -6,6 +6,7 @@ folder on `sys.path`. It takes as long as all else that a service needs to be ar
 
 import sys
 from contextlib import suppress
+from os.path import isabs
 from typing import Final
 
 from gencore._version import __version__
@@ -26,7 +27,9 @@ def own_entry_points(group: str) -> dict[str, str]:
 
 def _text() -> str:
     for place in sys.path:
-        path = f"{place or '.'}/{_FOLDER}/{_FILE}"
+        if not isinstance(place, str) or not isabs(place):
+            continue  # as the working directory, which may be anyone's
+        path = f"{place}/{_FOLDER}/{_FILE}"
         with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is loaded in 4 ms
             return file.read()
     from importlib.metadata import PackageNotFoundError, distribution

@@ -56,6 +56,17 @@ def test_nothing_on_the_path_prevents_that(tmp_path, monkeypatch):
     assert own_entry_points("gencore.collectors") == {"raw": "place:Raw"}
 
 
+def test_those_in_the_working_directory_are_not_read(tmp_path, monkeypatch):
+    """Where somebody may have put them for others."""
+    in_folder(tmp_path / "cwd", __version__)
+    in_folder(tmp_path / "place", __version__)
+    (tmp_path / "cwd" / f"gencore-{__version__}.dist-info" / "entry_points.txt").write_text("")
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.setattr(sys, "path", ["", ".", str(tmp_path / "place")])
+
+    assert own_entry_points("gencore.collectors") == {"raw": "place:Raw"}
+
+
 def test_a_program_that_is_not_installed_has_none(tmp_path, monkeypatch):
     """Only its source is on the path."""
     monkeypatch.setattr(sys, "path", [str(tmp_path), str(Path(__file__).parent)])

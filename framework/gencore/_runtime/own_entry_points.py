@@ -27,9 +27,9 @@ def own_entry_points(group: str) -> dict[str, str]:
 
 def _text() -> str:
     for place in sys.path:
-        if not isinstance(place, str) or not isabs(place):
-            continue  # as the working directory, which may be anyone's
         path = f"{place}/{_FOLDER}/{_FILE}"
+        if not isabs(path):  # noqa: PTH117 - below
+            continue  # the working directory may be anyone's
         with suppress(OSError, ValueError), open(path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib is loaded in 4 ms
             return file.read()
     from importlib.metadata import PackageNotFoundError, distribution

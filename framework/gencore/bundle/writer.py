@@ -8,6 +8,7 @@ nothing but zeros, such as stacks that were never used, hashes and frames are ma
 """
 
 import contextlib
+import errno
 import io
 import os
 import tarfile
@@ -221,6 +222,7 @@ class _Frames:
         """What waits until a batch is written, in order."""
         self._free: list[bytearray] = []
         self._aborted = False
+        self._failed = False
 
     @property
     def written(self) -> int:
@@ -303,12 +305,16 @@ class _Frames:
             return
         if batch.error is not None:
             raise batch.error
+        if self._failed:
+            raise OSError(errno.EIO, "what comes before could not be written")
+        self._failed = True  # until all of it is written: nothing may follow a gap
         if batch.leaves is not None:
             batch.leaves.extend(batch.hashes)
         for frame in batch.frames:
             self.lengths.append(self._file.write(frame))
             if batch.packer is not None:
                 batch.packer.write(frame)
+        self._failed = False
         if len(batch.buffer) == _BATCH:
             self._free.append(batch.buffer)
 

@@ -74,8 +74,8 @@ def test_nothing_is_written_behind_what_could_not_be(refused, refuse_thread):
     bundle._frames.write_all()
     written = file.tell()
 
+    bundle.write(BATCH * 2)  # so much may always wait
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
-        bundle.write(BATCH * 4)
         bundle.tree_hash("core")
     with pytest.raises(OSError, match="what comes before"):
         bundle._frames._pending[-1]()

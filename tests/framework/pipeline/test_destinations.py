@@ -57,7 +57,7 @@ def memory():
 class Bound(Memory):
     """Takes bytes on the thread on which it was opened only, as a connection of sqlite3 does."""
 
-    def open(self, name, size_hint):
+    def open(self, name, _size_hint):
         """Begin one."""
         return _Bound(self, name)
 

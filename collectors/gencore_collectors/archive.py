@@ -44,7 +44,9 @@ class ArchiveCollector(Collector):
             return None
         self._file = dump.create(self.codec.extension)
         created_at = dump.created_at.timestamp()
-        self._bundle = BundleWriter(self._file, dump.name, created_at, self.codec, self.level)
+        self._bundle = BundleWriter(
+            self._file, dump.name, created_at, self.codec, self.level, bound=self._file.bound
+        )
         self._bundle.begin(_CORE, dump.core.size, tree=True)
         return _CoreMember(dump.core, self._bundle, self._file)
 

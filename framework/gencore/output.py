@@ -261,9 +261,20 @@ class Output(contextlib.AbstractContextManager["Output"]):
 class ArtifactWriter(io.BufferedIOBase):
     """A file that measures and hashes what is written to it. Made by `DumpInProgress.create`."""
 
-    def __init__(self, name: str, file: BinaryIO, target: str, *, hashed: bool = True) -> None:
+    def __init__(
+        self,
+        name: str,
+        file: BinaryIO,
+        target: str,
+        *,
+        hashed: bool = True,
+        bound: bool = False,
+    ) -> None:
         self.name = name
         """What the artefact is called behind the dump's own name."""
+        self.bound = bound
+        """Whether only the thread that has created it may write: another distribution's plug-in
+        takes the bytes."""
         self.size = 0
         """Bytes written so far."""
         self._file = file

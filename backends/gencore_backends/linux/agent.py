@@ -124,6 +124,9 @@ def why_not_recorded(request: "DumpRequest") -> str | None:
     """Return why a recorder cannot make a dump of this process."""
     from gencore_backends.linux import capture
 
+    if request.huge_pages:  # loaded now: by the dump, its files may be gone, or another version's
+        from gencore_backends.linux import huge_pages  # noqa: F401
+
     return capture.why_not_recorded(request)
 
 

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import attrs
 
+from gencore._pipeline.own_code import is_own
 from gencore._runtime.application_errors import reraise_if_applications
 from gencore._runtime.foreign_errors import type_name
 from gencore._runtime.return_values import refuse_awaitable, unexpected
@@ -43,7 +44,8 @@ class Outgoing:
             self._destination, self._filters, f"{self._dump}.{name}", size_hint, self._claim
         )
         self._uploads[name] = upload
-        return ArtifactWriter(name, cast("BinaryIO", upload), upload.name)
+        bound = not all(is_own(type(used)) for used in (self._destination, *self._filters))
+        return ArtifactWriter(name, cast("BinaryIO", upload), upload.name, bound=bound)
 
     def _claim(self, part: object) -> None:
         """Raise `ValueError` if a plug-in has returned *part* for another artefact already."""

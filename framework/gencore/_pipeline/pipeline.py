@@ -205,8 +205,9 @@ class Pipeline:
         interpreter: it is complete some tenths of a second earlier, and also where no program can
         be started by then, or its files were changed. Another one follows it. That is a process of
         about 30 MiB, with the user and the rights that this one has now: prepare once they are
-        final. If user, directory, environment or namespaces are others by the next dump, that gets
-        a new recorder. `prepare` without *standby*, or the end of the pipeline, ends it.
+        final, also Landlock's rules. If user, directory, environment or namespaces are others by
+        the next dump, that gets a new recorder. `prepare` without *standby*, or the end of the
+        pipeline, ends it.
 
         With *huge_pages* the memory of the process, by its agent if it is another one, is then
         collapsed into huge pages, which makes the pause of a dump that soon follows several times

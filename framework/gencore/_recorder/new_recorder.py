@@ -66,6 +66,7 @@ class NewRecorder:
         Raises `NoRecorder` and OSError.
         """
         self._facts = plan.process
+        self._pid = os.getpid()
         self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
         self._pidfd: list[int] = []
         self._channel = Channel()
@@ -118,9 +119,25 @@ class NewRecorder:
             self.process.kill()
         self.close()
 
+    def dismiss(self) -> None:
+        """Let one end that waits for a job, and do not wait for that; not in a forked child.
+
+        The end of the channel says so too, unless C code has forked a child, which has it as well.
+        """
+        if os.getpid() == self._pid:
+            with ignored(OSError):  # it has ended
+                self._channel.send("no job")
+
+    def leave(self) -> None:
+        """Dismiss it at exit, and leave it to whoever inherits this process's children."""
+        self.dismiss()
+        self._ends.clear()
+        self._channel.close()
+
     def close(self) -> None:
         """Let go of it. In a forked child too, whose it is not."""
         if self._ends:
+            self.dismiss()
             self.close_its_end()
             if self._channel.fileno() < 0:
                 agent().close_last(self._ends)
@@ -229,4 +246,4 @@ def _raise_what_it_says(message: Message) -> None:
 
 def _origin() -> tuple[object, ...]:
     """Return what makes two recorders that are started alike."""
-    return command_of(_PROGRAM), agent().inherited(), dict(os.environb)
+    return os.getpid(), command_of(_PROGRAM), agent().inherited()

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from gencore._recorder.job import NoRecorder, Plan
 from gencore._recorder.new_recorder import NewRecorder
+from gencore._runtime.application_errors import reraise_if_applications
 from gencore._runtime.lifetime import Stay
-from gencore.errors import Refused
 
 __all__ = ["Standby"]
 
@@ -23,8 +23,8 @@ class _Waiting(Stay):
         self.in_child(recorder.close)
 
     def wait(self) -> None:
-        """Let the recorder end."""
-        self.recorder.close()
+        """Let the recorder end, at exit."""
+        self.recorder.leave()
         self.end()
 
 
@@ -36,6 +36,8 @@ class Standby:
         self._plan = plan
         self._waiting = deque([_Waiting(recorder)])  # each use is one step of the interpreter
         self._missing: deque[None] = deque()
+        self._dismissed: deque[NewRecorder] = deque()
+        """Those that are of no use. A child of this process is waited for after the dump."""
 
     def take(self, stay: Stay) -> NewRecorder | None:
         """Return the one that waits, with a dump as its next job; None if it is of no use now.
@@ -55,25 +57,32 @@ class Standby:
             with suppress(NoRecorder):
                 recorder.continue_with(self._plan)
                 return recorder
-        recorder.close()
+        recorder.dismiss()
+        self._dismissed.append(recorder)
         return None
 
     def renew(self) -> None:
         """Let another one wait, if none does. What fails is tried again after the next dump."""
+        with suppress(IndexError):
+            while True:
+                self._dismissed.pop().close()
         try:
             self._missing.pop()
         except IndexError:
             return
         try:
             self._waiting.append(_begun(self._plan))
-        except (NoRecorder, Refused):
+        except BaseException as error:  # no memory, a sys.path that no program can be given
             self._missing.append(None)
+            reraise_if_applications(error)
 
     def close(self) -> None:
         """Let it end, and no other one follow."""
         self._missing.clear()
         while self._waiting:
-            self._waiting.pop().wait()
+            waiting = self._waiting.pop()
+            waiting.recorder.close()
+            waiting.end()
 
 
 def _begun(plan: Plan) -> _Waiting:

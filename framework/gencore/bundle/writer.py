@@ -8,6 +8,7 @@ nothing but zeros, such as stacks that were never used, hashes and frames are ma
 """
 
 import contextlib
+import errno
 import io
 import os
 import tarfile
@@ -46,11 +47,16 @@ class BundleWriter:
         mtime: float,
         codec: Codec = GZIP,
         level: int | None = None,
+        *,
+        bound: bool = False,
     ) -> None:
-        """Compress with *level*, or as the codec usually does."""
+        """Compress with *level*, or as the codec usually does.
+
+        With *bound* only the calling thread writes to *file*.
+        """
         level = codec.level if level is None else level
         self._codec = codec
-        self._frames = _Frames(file, partial(codec.compressor, level))
+        self._frames = _Frames(file, partial(codec.compressor, level), bound=bound)
         self._file = file
         self._top = top
         self._files: dict[str, _File] = {}
@@ -206,9 +212,13 @@ class _Frames:
     """
 
     def __init__(
-        self, file: "BinaryIO | io.BufferedIOBase", compressor: Callable[[], Compressor]
+        self,
+        file: "BinaryIO | io.BufferedIOBase",
+        compressor: Callable[[], Compressor],
+        *,
+        bound: bool,
     ) -> None:
-        """Call *compressor* for each thread that compresses."""
+        """Call *compressor* for each thread that compresses. *bound*: the caller writes."""
         self._file = file
         self._compressor = compressor
         self._packing = _Packing(compressor())
@@ -216,11 +226,12 @@ class _Frames:
         """Of each frame that is written, in bytes."""
         self._threads: list[OsThread] = []
         self._waiting: SimpleQueue[_Batch | None] = SimpleQueue()
-        self._writer = OtherThread("gencore-write")
+        self._writer = None if bound else OtherThread("gencore-write")
         self._pending: deque[Callable[[], None]] = deque()
         """What waits until a batch is written, in order."""
         self._free: list[bytearray] = []
         self._aborted = False
+        self._failed = False
 
     @property
     def written(self) -> int:
@@ -267,7 +278,8 @@ class _Frames:
         while self._pending:
             with contextlib.suppress(Exception):  # who waited for it has had it
                 self._pending.popleft()()
-        self._writer.join()
+        if self._writer is not None:
+            self._writer.join()
 
     def __del__(self) -> None:
         """End the threads if that was not done. Without waiting: this may be a forked child."""
@@ -289,7 +301,8 @@ class _Frames:
             self._waiting.put(None)
 
     def _write_in_turn(self, batch: "_Batch") -> None:
-        self._pending.append(self._writer.begin(partial(self._write_one, batch)))
+        write = partial(self._write_one, batch)
+        self._pending.append(write if self._writer is None else self._writer.begin(write))
         self._wait_until_pending(2 * _WORKERS)
 
     def _wait_until_pending(self, count: int) -> None:
@@ -303,12 +316,16 @@ class _Frames:
             return
         if batch.error is not None:
             raise batch.error
+        if self._failed:
+            raise OSError(errno.EIO, "what comes before could not be written")
+        self._failed = True  # until all of it is written: nothing may follow a gap
         if batch.leaves is not None:
             batch.leaves.extend(batch.hashes)
         for frame in batch.frames:
             self.lengths.append(self._file.write(frame))
             if batch.packer is not None:
                 batch.packer.write(frame)
+        self._failed = False
         if len(batch.buffer) == _BATCH:
             self._free.append(batch.buffer)
 

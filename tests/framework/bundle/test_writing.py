@@ -51,6 +51,39 @@ def test_a_write_that_fails_ends_the_bundle(refused, refuse_thread):
     bundle.abort()
 
 
+class FileThatFailsOnce(io.BytesIO):
+    """A file on a disk that was full for a moment."""
+
+    has_failed = False
+
+    def write(self, data):
+        if len(data) > BLOCK_SIZE // 2 and not self.has_failed:
+            self.has_failed = True
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data)
+
+
+@pytest.mark.parametrize("refused", ["", "gencore-pack", "gencore-write"])
+def test_nothing_is_written_behind_what_could_not_be(refused, refuse_thread):
+    """Whoever reads a pipe would take the rest for the whole."""
+    if refused:
+        refuse_thread(refused)
+    file = FileThatFailsOnce()
+    bundle = BundleWriter(file, "top", 0)
+    bundle.begin("core", 8 * BLOCK_SIZE, tree=True)
+    bundle._frames.write_all()
+    written = file.tell()
+
+    bundle.write(BATCH * 2)  # so much may always wait
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        bundle.tree_hash("core")
+    with pytest.raises(OSError, match="what comes before"):
+        bundle._frames._pending[-1]()
+
+    assert file.tell() == written
+    bundle.abort()
+
+
 def test_nothing_is_written_once_a_bundle_is_aborted():
     """What is being written just then is waited for: its descriptor may be another file's soon."""
     file = SlowFile()

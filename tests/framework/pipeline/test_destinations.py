@@ -54,6 +54,24 @@ def memory():
     return type("Place", (Memory,), {"kept": {}, "events": []})
 
 
+class Bound(Memory):
+    """Takes bytes on the thread on which it was opened only, as a connection of sqlite3 does."""
+
+    def open(self, name, _size_hint):
+        """Begin one."""
+        return _Bound(self, name)
+
+
+class _Bound(_Kept):
+    def __init__(self, place, name):
+        super().__init__(place, name)
+        self.thread = threading.get_ident()
+
+    def write(self, data):
+        assert threading.get_ident() == self.thread
+        super().write(data)
+
+
 class Deflate(Filter):
     """Compresses."""
 
@@ -764,3 +782,16 @@ def test_a_destination_may_leave_the_files_to_the_framework(tmp_path, memory, fi
     assert os.listdir(tmp_path) == written
     assert [a.path for a in report.artifacts if a.path] == [tmp_path / name for name in written]
     assert list(memory.kept) == ["fixed.secret.txt.mirror"] * bool(filters)
+
+
+@pytest.mark.parametrize("filters", [[], [Deflate]], ids=["no filter", "a filter"])
+def test_a_bundle_is_sent_by_one_thread(filters):
+    """A plug-in may use what belongs to a thread; for gencore's own files there is another."""
+    place = type("Place", (Bound,), {"kept": {}, "events": []})
+
+    report = gencore.Pipeline(
+        collectors=["archive"], content="stacks", destination=place, filters=filters, force=True
+    ).run()
+
+    assert report.result == "complete", report.failed
+    assert len(place.kept) == 1

@@ -348,11 +348,14 @@ print(json.dumps([said, result]))
     assert json.loads(done.stdout) == ["refused", "complete"]
 
 
-def test_nothing_is_imported_for_a_dump_of_a_pipeline(program):
+@pytest.mark.parametrize("huge_pages", [False, True])
+def test_nothing_is_imported_for_a_dump_of_a_pipeline(program, huge_pages):
     """Its files may be gone: here an upgrade has removed all but the standard library's."""
-    done = program("""
-pipeline = gencore.Pipeline(content="stacks")
-
+    done = program(
+        f"""
+pipeline = gencore.Pipeline(content="stacks", huge_pages={huge_pages})
+"""
+        """
 class Gone:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] not in sys.stdlib_module_names:
@@ -361,7 +364,8 @@ class Gone:
 sys.meta_path.insert(0, Gone())
 report = pipeline.run()
 print(json.dumps([report.result, report.recorder]))
-""")
+"""
+    )
     assert json.loads(done.stdout) == ["complete", "process"], done.stderr
 
 

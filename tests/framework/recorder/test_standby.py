@@ -75,6 +75,7 @@ print(json.dumps([first, dumps, pid_of(standby())]))
         'os.chdir("/")',
         "os.umask(0o027)",
         'os.environ["COLOR"] = "blue"',
+        'ctypes.CDLL(None).setenv(b"COLOR", b"blue", 1)',
         'sys.path.append("/opt")',
         "os.setgroups([os.getgid(), 12345])",
         "os.setresgid(12345, 12345, 12345); ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE",
@@ -152,6 +153,118 @@ print(json.dumps([child, dump(), first]))
 
     assert child == ["complete", 0]
     assert parent == ["complete", first]
+
+
+def test_a_child_that_c_code_forked_has_none_either(python):
+    """It has the same objects, and the end of the channel; its parent's still waits for that."""
+    child, parent, first = python(
+        PIPELINE
+        + """
+reader, writer = os.pipe()
+if not ctypes.PyDLL(None).fork():
+    os.write(writer, json.dumps(dump()).encode())
+    os._exit(0)
+child = json.loads(os.read(reader, 1000))
+os.wait()
+print(json.dumps([child, dump(), first]))
+"""
+    )
+
+    assert child == ["complete", 0]
+    assert parent == ["complete", first]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "pipeline.prepare()",
+        "del pipeline; gc.collect()",
+        'os.environ["COLOR"] = "blue"; dump()',
+    ],
+)
+def test_it_ends_although_a_forked_child_has_the_end_of_its_channel(python, ending):
+    """C code has forked the child, which so knows nothing of it, and keeps it open."""
+    python(
+        PIPELINE
+        + f"""
+child = ctypes.PyDLL(None).fork()
+if not child:
+    signal.pause()
+{ending}
+end(first)
+os.kill(child, signal.SIGKILL)
+print(0)
+"""
+    )
+
+
+SUBREAPER = (
+    "ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER\n"
+    "pipeline.prepare(standby=True)\n"
+    "first = pid_of(standby())\n"
+)
+
+
+def test_no_dump_waits_for_the_end_of_one_that_is_a_child(python):
+    """A subreaper, or the first process of a container, reaps it once its own dump has ended."""
+    taken, then, later = python(
+        PIPELINE
+        + SUBREAPER
+        + """
+from gencore._runtime.lifetime import Stay
+
+os.environ["COLOR"] = "blue"
+taken = pipeline._prepared.standby.take(Stay())
+then = Path(f"/proc/{first}").exists()
+pipeline._prepared.standby.renew()
+print(json.dumps([taken, then, Path(f"/proc/{first}").exists()]))
+"""
+    )
+
+    assert (taken, then, later) == (None, True, False)
+
+
+def test_exit_does_not_wait_for_the_end_of_one_that_is_a_child(python):
+    """It is told to end, and belongs to another process then."""
+    is_there = python(
+        PIPELINE
+        + SUBREAPER
+        + """
+from gencore._runtime import lifetime
+
+lifetime._wait_for_all()
+is_there = Path(f"/proc/{first}").exists()
+del pipeline
+end(first)
+print(json.dumps(is_there and Path(f"/proc/{first}").exists()))
+"""
+    )
+
+    assert is_there
+
+
+def test_a_dump_ends_also_if_none_can_follow(python):
+    """Its listeners are told, nothing is written, and the next one has its own recorder."""
+    told, found, successor = python(
+        PIPELINE
+        + """
+told = []
+pipeline = gencore.Pipeline(
+    collectors=["raw"], directory=os.getcwd(), on_event=lambda event: told.append(type(event))
+)
+pipeline.prepare(standby=True)
+running = pipeline.start()
+sys.path.append("/\\ud800")  # no program can be given that
+running.result()
+sys.path.pop()
+told = told[-1].__name__
+print(json.dumps([told, dump(), bool(standby())]))
+"""
+    )
+
+    assert told == "DumpFinished"
+    assert found == ["complete", 0]
+    assert successor
 
 
 JOB = """

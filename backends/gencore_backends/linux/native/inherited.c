@@ -60,6 +60,18 @@ static void add_link(struct text *text, const char *name)
 	text_add(text, "\n");
 }
 
+/* As a hash (FNV-1a): the text is kept, and secrets are not to be in more places than before. */
+static void add_environment(struct text *text)
+{
+	uint64_t hash = 0xcbf29ce484222325;
+
+	for (char *const *variable = environ; variable && *variable; variable++)
+		for (const char *at = *variable; at == *variable || at[-1]; at++)
+			hash = (hash ^ (unsigned char)*at) * 0x100000001b3;
+	text_add_number(text, hash);
+	text_add(text, "\n");
+}
+
 void inherited_add(struct text *text)
 {
 	struct text status = {.data = NULL};
@@ -71,4 +83,5 @@ void inherited_add(struct text *text)
 	for (size_t i = 0; i < sizeof(links) / sizeof(*links); i++)
 		add_link(text, links[i]);
 	text_add_file(text, OWN "cgroup");
+	add_environment(text);
 }

@@ -115,7 +115,6 @@ def surroundings(*directories: Path) -> dict[str, Any]:
     """
     wait_for_all(_THREAD_LIMIT)
     gc.collect()
-    descriptors = Path("/dev/fd")
     return {
         "files": sorted(str(path) for top in directories for path in top.rglob("*")),
         "working directory": os.getcwd(),  # noqa: PTH109 - a string shows best
@@ -123,9 +122,16 @@ def surroundings(*directories: Path) -> dict[str, Any]:
         "umask": _umask(),
         "children": sorted(_children()),
         "threads": sorted(t.name for t in threading.enumerate() if t.name not in _OWN_THREADS),
-        "descriptors": len(os.listdir(descriptors)) if descriptors.exists() else 0,
+        "descriptors": sorted(map(_leads_to, Path("/dev").glob("fd/*"))),
         "signal handlers": {number: signal.getsignal(number) for number in signal.valid_signals()},
     }
+
+
+def _leads_to(descriptor: Path) -> str:
+    """Return the file or the kind of an open descriptor, as far as the system says that."""
+    with suppress(OSError):
+        return os.readlink(descriptor).partition("[")[0]
+    return ""
 
 
 def _umask() -> int:

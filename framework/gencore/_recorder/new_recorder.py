@@ -67,6 +67,7 @@ class NewRecorder:
         """
         self._facts = plan.process
         self._pid = os.getpid()
+        self._gets_a_job = check
         self._ends: list[int] = []  # of its channel: ours and, until it has that, its own
         self._pidfd: list[int] = []
         self._channel = Channel()
@@ -109,6 +110,7 @@ class NewRecorder:
         """Let one that has checked everything make a dump. Raises `NoRecorder`."""
         with _no_recorder_if_refused():
             agent().send_message(self._channel.fileno(), self._job(plan, check=False))
+        self._gets_a_job = False
 
     def give_up(self) -> None:
         """Let it remove what it has made, and wait for that; kill it if it takes too long."""
@@ -124,9 +126,9 @@ class NewRecorder:
 
         The end of the channel says so too, unless C code has forked a child, which has it as well.
         """
-        if os.getpid() == self._pid:
+        if self._gets_a_job and os.getpid() == self._pid:
             with ignored(OSError):  # it has ended
-                self._channel.send("no job")
+                agent().send_message(self._channel.fileno(), encode("no job", None))
 
     def leave(self) -> None:
         """Dismiss it at exit, and leave it to whoever inherits this process's children."""

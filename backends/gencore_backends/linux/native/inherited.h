@@ -6,8 +6,8 @@
 #include "text.h"
 
 /*
- * Its user, rights, directories, namespaces, cgroups and environment. Two texts that are alike mean two threads
- * whose programs have the same of them. What cannot be read is missing in both.
+ * Its user, rights, directories, namespaces, cgroups and environment. Two texts that are alike mean two
+ * threads whose programs have the same of them. What cannot be read is missing in both.
  */
 void inherited_add(struct text *text);
 

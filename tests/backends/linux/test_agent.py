@@ -153,6 +153,7 @@ def test_files_that_have_the_numbers_of_its_descriptors_stay_open(program):
 def test_what_has_lost_its_descriptors_is_armed_anew(program, tmp_path):
     """By another call, and with both of its names."""
     armed = program()
+    at_rest(armed)
     armed.run(CLOSED)
     armed.run("gencore.arm()")
 
@@ -189,14 +190,19 @@ def test_threading_does_not_list_it(program):
     assert ~blocked & (1 << 64) - 1 == sum(1 << n - 1 for n in (9, 19, 32, 33))
 
 
-def test_at_rest_it_does_not_wake_up(program):
-    """For as long as nobody asks."""
-    armed = program()
+def at_rest(armed):
+    """Wait until the agent of a program waits; return what the kernel says of its thread."""
     (tid,) = set(os.listdir(f"/proc/{armed.pid}/task")) - {str(armed.pid)}
     file = Path(f"/proc/{armed.pid}/task/{tid}/status")
     until_it_sleeps = select.poll()
     while "State:\tS" not in file.read_text():
         until_it_sleeps.poll(1)
+    return file
+
+
+def test_at_rest_it_does_not_wake_up(program):
+    """For as long as nobody asks."""
+    file = at_rest(program())
 
     def wakes():
         before = re.findall(r"switches:\t(\d+)", file.read_text())

@@ -153,13 +153,26 @@ def test_files_that_have_the_numbers_of_its_descriptors_stay_open(program):
 def test_what_has_lost_its_descriptors_is_armed_anew(program, tmp_path):
     """By another call, and with both of its names."""
     armed = program()
-    at_rest(armed)
     armed.run(CLOSED)
     armed.run("gencore.arm()")
 
     assert armed.run("kept(), len(os.listdir('/proc/self/task'))") == [True, 2]
     assert len(names_of(armed.pid)) == 2
     dump(armed.pid, tmp_path, collectors=["raw"], content="stacks")
+
+
+def test_an_agent_that_has_not_begun_when_it_is_armed_anew_ends(program):
+    """It would wait for what the next one waits for: a program may close all files at once."""
+    armed = program(arm=False)
+    armed.run("import gencore, os")
+    armed.run(f"""
+for _ in range(500):
+    gencore.arm()
+    {CLOSED.strip()}
+gencore.arm()
+""")
+
+    assert armed.run("kept(), len(os.listdir('/proc/self/task'))") == [True, 2]
 
 
 def test_the_socket_goes_with_the_process(program):

@@ -38,6 +38,7 @@ enum {
 	SEND_S = 1,
 	LEAST_STACK = 32 * 1024,
 	MOST_STACK = 1024 * 1024, /* static TLS of large libraries is a part of it */
+	UNHEARD_S = 1, /* for a thread to begin, on a busy machine too */
 	NOBODY = 65534, /* what the uid of another user namespace is shown as */
 };
 
@@ -52,6 +53,7 @@ static struct {
 	bool running;
 	bool was_requested; /* by a trigger, before the current answer */
 	pthread_t thread;
+	_Atomic uintptr_t generation; /* of the thread that is to go on; each one has another */
 	struct own_descriptor wake; /* a socket: the thread is to end once it can be read */
 	struct own_descriptor sockets[SOCKETS];
 	struct connection connections[CONNECTIONS];
@@ -310,16 +312,26 @@ static bool is_dumping(void)
 	return triggers_requester_fd() > 0;
 }
 
-static void *run(void *ignored)
+/*
+ * What is kept of descriptors may be those of the next thread already: this one may run for the first
+ * time once the process has closed all of them, and the agent was armed anew.
+ */
+static bool is_to_go_on(uintptr_t generation)
 {
+	return generation == agent.generation && !has_lost_descriptors();
+}
+
+static void *run(void *argument)
+{
+	const uintptr_t generation = (uintptr_t)argument;
 	struct poll_set set;
 
-	(void)ignored;
 	prctl(PR_SET_NAME, "gencore-agent");
-	reserve_take(own_socket());
-	while (!has_lost_descriptors()) {
+	if (is_to_go_on(generation))
+		reserve_take(own_socket());
+	while (is_to_go_on(generation)) {
 		set = wait_for_something();
-		if (set.rows[0].revents || has_lost_descriptors())
+		if (set.rows[0].revents || !is_to_go_on(generation))
 			break;
 		reserve_lend(own_socket());
 		serve(&set);
@@ -340,7 +352,7 @@ static int create_thread(size_t stack)
 	if (err)
 		return err;
 	pthread_attr_setstacksize(&attributes, stack);
-	err = pthread_create(&agent.thread, &attributes, run, NULL);
+	err = pthread_create(&agent.thread, &attributes, run, (void *)agent.generation);
 	pthread_attr_destroy(&attributes);
 	return err;
 }
@@ -385,21 +397,30 @@ static bool knock(void)
 	return heard;
 }
 
-/* A thread that hears nothing has ended, or sleeps until the process ends. */
+/* A thread that hears nothing sleeps until the process ends, or ends by itself, if it has not yet. */
+static void join_or_leave(void)
+{
+	struct timespec limit;
+
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += UNHEARD_S;
+	if (pthread_timedjoin_np(agent.thread, NULL, &limit))
+		pthread_detach(agent.thread);
+}
+
 static void end_thread(void)
 {
-	bool heard = true;
-
 	if (!agent.running)
 		return;
-	if (own_is_lost(&agent.wake))
-		heard = knock();
-	else
+	agent.generation++;
+	if (!own_is_lost(&agent.wake)) {
 		shutdown(agent.wake.fd, SHUT_RD); /* so that it can be read */
-	if (heard)
 		pthread_join(agent.thread, NULL);
-	else
-		pthread_detach(agent.thread);
+	} else if (knock()) {
+		pthread_join(agent.thread, NULL);
+	} else {
+		join_or_leave();
+	}
 	own_close(&agent.wake);
 	agent.running = false;
 }

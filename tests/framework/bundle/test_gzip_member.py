@@ -9,7 +9,7 @@ import tarfile
 import pytest
 
 from gencore._runtime.os_thread import NoThread
-from gencore.bundle import BundleWriter, writer
+from gencore.bundle import BundleWriter, frames
 from gencore.bundle.gzip_member import gzip_member
 
 MIB = 1 << 20
@@ -77,5 +77,5 @@ def test_without_threads_a_bundle_is_the_same(monkeypatch, size):
     def refuse(*_):
         raise NoThread
 
-    monkeypatch.setattr(writer, "OsThread", refuse)
+    monkeypatch.setattr(frames, "OsThread", refuse)
     assert packed(data) == expected

@@ -9,14 +9,12 @@ from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, Final
 
-from gencore._runtime.other_thread import OtherThread
+from gencore._runtime.other_thread import WORTH_HANDING_OVER, OtherThread
 
 __all__ = ["HashBeside"]
 
 _ROOM: Final = 1 << 20
 """Bytes that may be put at once: those of a chunk of a core."""
-_LEAST: Final = 64 << 10
-"""Bytes of a chunk that is worth another thread."""
 
 
 class HashBeside:
@@ -42,7 +40,7 @@ class HashBeside:
         Nobody changes `bytes`, nor what is where it may be put.
         """
         self.finish()
-        if chunk.nbytes < _LEAST:
+        if chunk.nbytes < WORTH_HANDING_OVER:
             self._digest.update(chunk)
             yield
             return

@@ -202,12 +202,11 @@ class Pipeline:
         still refuse, such as a disk that is full by then, is an error in their reports.
 
         With *standby* it does not end, but waits for the next dump, which then needs no new
-        interpreter: it is complete some tenths of a second earlier, and also where no program can
-        be started by then, or its files were changed. Another one follows it. That is a process of
-        about 30 MiB, with the user and the rights that this one has now: prepare once they are
-        final, also Landlock's rules. If user, directory, environment or namespaces are others by
-        the next dump, that gets a new recorder. `prepare` without *standby*, or the end of the
-        pipeline, ends it.
+        interpreter: it is complete some tenths of a second earlier, also if gencore's files were
+        changed by then. Another one follows it. That is a process of about 30 MiB, with the user
+        and the rights that this one has now: prepare once they are final, also Landlock's rules.
+        If user, directory, environment or namespaces are others by the next dump, that gets a new
+        recorder. `prepare` without *standby*, or the end of the pipeline, ends it.
 
         With *huge_pages* the memory of the process, by its agent if it is another one, is then
         collapsed into huge pages, which makes the pause of a dump that soon follows several times

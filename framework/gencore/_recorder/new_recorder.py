@@ -88,7 +88,8 @@ class NewRecorder:
 
     def start(self) -> None:
         """Start it. One that is not yet started is by the capture. Raises `NoRecorder`."""
-        self._origin = _origin()
+        if self._gets_a_job:
+            self._origin = _origin()
         with _no_recorder_if_refused():
             agent().spawn(self._program, self._pidfd)
         self.close_its_end()
@@ -98,13 +99,14 @@ class NewRecorder:
 
         That is, found no fault, was not killed, and has the same user, directory and so on.
         """
+        if self._origin != _origin():  # first: what arrives is not for a child that C code forked
+            return False
         try:
             said = [decode(*packet) for packet in agent().take_packets(self._channel.fileno())]
         except OSError as error:
             reraise_if_from_handler(error)
             return False
-        faultless = all(message and message.kind == "checked" for message in said)
-        return faultless and self._origin == _origin()
+        return all(message and message.kind == "checked" for message in said)
 
     def continue_with(self, plan: Plan) -> None:
         """Let one that has checked everything make a dump. Raises `NoRecorder`."""

@@ -4,11 +4,14 @@ import contextlib
 from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
 
-__all__ = ["OtherThread", "ahead"]
+__all__ = ["WORTH_HANDING_OVER", "OtherThread", "ahead"]
+
+WORTH_HANDING_OVER: Final = 64 << 10
+"""Bytes to be hashed or decompressed: with fewer, handing them over takes longer than doing it."""
 
 _Result = TypeVar("_Result")
 

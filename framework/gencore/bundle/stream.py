@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 import attrs
 from isal import isal_zlib
 
-from gencore._runtime.other_thread import OtherThread
+from gencore._runtime.other_thread import WORTH_HANDING_OVER, OtherThread
 from gencore.bundle.codecs import PLAIN_GZIP, WITH_GZIP_HEADER, Codec, corrupt
 from gencore.bundle.contents import BLOCK_SIZE, Contents, Member
 from gencore.bundle.tar_header import BLOCK, LARGEST_HEADER, read_header
@@ -28,8 +28,6 @@ __all__ = [
 
 _INPUT: Final = 32 << 10
 """Bytes that are decompressed from: at the end of a gzip member isal copies the rest of them."""
-_WORTH_A_THREAD: Final = 64 << 10
-"""Bytes of a block: to hand over a smaller one takes longer than it does."""
 
 
 class Stream(ABC):
@@ -145,7 +143,7 @@ class _BlockStream(Stream):
             return None
         self._file.seek(piece.offset)
         content = partial(_decompress, self._codec, self._file.read(piece.length), piece)
-        if self._ahead is None or (piece.size or 0) < _WORTH_A_THREAD:
+        if self._ahead is None or (piece.size or 0) < WORTH_HANDING_OVER:
             return piece, content
         return piece, self._ahead.begin(content)
 

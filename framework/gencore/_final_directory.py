@@ -15,6 +15,7 @@ from typing import Final
 
 from gencore._private_directory import (
     DIRECTORY,
+    NEW_FILE,
     empty,
     enter,
     leads_to,
@@ -27,10 +28,8 @@ from gencore._runtime.os_thread import open_descriptor
 from gencore.errors import OutputError, Refused
 from gencore.report import Removal
 
-__all__ = ["NEW_FILE", "OWN_DIRECTORIES", "FinalDirectory", "refusal", "sync"]
+__all__ = ["OWN_DIRECTORIES", "FinalDirectory", "refusal", "sync"]
 
-NEW_FILE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-"""Flags of open(2) for a file that must not exist yet."""
 OWN_DIRECTORIES: Final = "gencore-*"
 """The names of our directories inside those that others may write to; * is the user's id."""
 _TRIES: Final = 100
@@ -272,7 +271,7 @@ def _move(source: str, source_fd: int, target: str, target_fd: int) -> None:
     except FileExistsError:
         raise
     except OSError:
-        os.close(open_descriptor(target, NEW_FILE, 0o600, dir_fd=target_fd))
+        os.close(open_descriptor(target, os.O_RDWR | NEW_FILE, 0o600, dir_fd=target_fd))
         try:
             os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
         except BaseException:

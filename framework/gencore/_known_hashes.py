@@ -13,7 +13,7 @@ import time
 from typing import Final, Self
 
 from gencore._cache_directory import open_kept
-from gencore._private_directory import boot
+from gencore._private_directory import NEW_FILE, boot
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore.errors import GencoreError
@@ -102,7 +102,7 @@ def _read(directory: int) -> dict[str, str]:
 
 def _write(directory: int, known: dict[str, str]) -> None:
     name = f".{os.urandom(8).hex()}"
-    fd = open_descriptor(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=directory)
+    fd = open_descriptor(name, os.O_WRONLY | NEW_FILE, 0o600, dir_fd=directory)
     try:
         with io.FileIO(fd, "wb") as file:
             file.write(json.dumps(known).encode())

@@ -24,6 +24,7 @@ from gencore._runtime.os_thread import open_descriptor
 
 __all__ = [
     "DIRECTORY",
+    "NEW_FILE",
     "Leftover",
     "boot",
     "disk_usage",
@@ -41,6 +42,8 @@ __all__ = [
 
 DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 """Flags of open(2) for a directory itself."""
+NEW_FILE: Final = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Flags of open(2), beside how it is used, for a file that nothing has the name of."""
 _NAME: Final = re.compile(r"\.(?:.+\.)?[0-9a-f]{16}\.part", re.DOTALL)
 _NAMED_BOOT: Final = re.compile(r"\.([0-9a-f]{12})\.[0-9a-f]{16}\.part$")
 _PROBE: Final = ".probe"
@@ -118,8 +121,7 @@ def _is_ours(fd: int) -> bool:
     owner = os.fstat(fd).st_uid
     if owner == os.geteuid():
         return True
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    made = open_descriptor(_PROBE, flags, 0o600, dir_fd=fd)
+    made = open_descriptor(_PROBE, os.O_WRONLY | NEW_FILE, 0o600, dir_fd=fd)
     try:
         return os.fstat(made).st_uid == owner
     finally:

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import BinaryIO, Final, Self
 from weakref import WeakKeyDictionary
 
-from gencore._final_directory import NEW_FILE, FinalDirectory, refusal, sync
+from gencore._final_directory import FinalDirectory, refusal, sync
 from gencore._hash_beside import HashBeside
-from gencore._private_directory import empty, keep, names_in, place_of, private_name
+from gencore._private_directory import NEW_FILE, empty, keep, names_in, place_of, private_name
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore.errors import OutputError, Refused
@@ -165,7 +165,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
 
     def new_file(self, name: str) -> int:
         """Create a file in the private directory; return its descriptor. Raises OSError."""
-        return open_descriptor(name, NEW_FILE, 0o600, dir_fd=self.fd)
+        return open_descriptor(name, os.O_RDWR | NEW_FILE, 0o600, dir_fd=self.fd)
 
     def open(self, name: str) -> io.FileIO:
         """Open the regular file *name* in the private directory for reading. Raises OSError."""

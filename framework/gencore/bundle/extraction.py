@@ -14,6 +14,7 @@ from gencore._escaping import quote_path
 from gencore._final_directory import refusal
 from gencore._private_directory import (
     DIRECTORY,
+    NEW_FILE,
     empty,
     enter,
     leads_to,
@@ -28,7 +29,6 @@ from gencore.errors import IntegrityError, OutputError, UsageError
 
 __all__ = ["Readable", "TooLarge", "extract", "unpack"]
 
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK: Final = 1 << 20
 _PIECE: Final = 1 << 16
 """What is left out if it is zeros."""
@@ -146,7 +146,7 @@ def _below(root_fd: int, path: str) -> Iterator[int]:
     try:
         for parent in parents:
             directory_fd = _enter(directory_fd, parent)
-        fd = os.open(name, _NEW_FILE, 0o600, dir_fd=directory_fd)
+        fd = os.open(name, os.O_WRONLY | NEW_FILE, 0o600, dir_fd=directory_fd)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise IntegrityError(f"{path!r} is both a file and a directory") from error
     finally:

@@ -15,7 +15,7 @@ from typing import Final
 import attrs
 
 from gencore._cache_directory import cache_directory, open_kept, open_private
-from gencore._private_directory import names_in
+from gencore._private_directory import NEW_FILE, names_in
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore.bundle.codecs import GZIP, Codec
@@ -88,8 +88,7 @@ class PackedFiles:
             return None
         name = f".{os.urandom(8).hex()}"
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            fd = open_descriptor(name, flags, 0o600, dir_fd=self._fd)
+            fd = open_descriptor(name, os.O_WRONLY | NEW_FILE, 0o600, dir_fd=self._fd)
         except OSError:
             return None
         packer = self._packers[sha256] = Packer(size, sha256, fd, name, sha256 + self._suffix)

@@ -12,6 +12,7 @@ import click
 
 from gencore._escaping import escape_unprintable, quote_path
 from gencore._overview import make_overview
+from gencore._private_directory import NEW_FILE
 from gencore.bundle.cache import UnpackedCore
 from gencore.bundle.codecs import CODECS
 from gencore.bundle.manifest import LARGEST_MANIFEST, ManifestValue, parse_manifest
@@ -33,7 +34,6 @@ _MOST_GROWN: Final = 20
 """Types that have grown."""
 _OBJECT: Final = b"{"
 """How a manifest begins."""
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _ENDINGS: Final = (
     *(f".{codec.extension}" for codec in CODECS),
     *(".manifest.json", ".json", ".core", ".core.gz", ".core.zst"),
@@ -164,7 +164,7 @@ def _is_special(path: Path) -> bool:
 
 def _write_new(path: Path, page: bytes) -> None:
     """Create the file, which must not exist; leave nothing behind if it cannot be written."""
-    with os.fdopen(os.open(path, _NEW_FILE, 0o600), "wb") as file:
+    with os.fdopen(os.open(path, os.O_WRONLY | NEW_FILE, 0o600), "wb") as file:
         try:
             file.write(page)
             file.flush()

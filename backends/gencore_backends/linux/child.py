@@ -105,7 +105,7 @@ class Child:
         self._done = False
         self._unreadable: list[str] = []
         self.gaps: dict[str, str] = {}
-        """Memory that the core should have and a clone does not; complete once it has ended."""
+        """Memory that the core should have and a clone does not; complete once it is done."""
 
     @property
     def pid(self) -> int:
@@ -166,13 +166,17 @@ class Child:
             raise self._error(ending)
 
     def why_unfinished(self) -> str | None:
-        """Wait for the child's end. Return why it did not finish, or None if it did."""
-        ending = self._wait()
-        return None if self._done else str(self._error(ending))
+        """Wait until the child is done. Return why it never was, or None.
+
+        Its end is not waited for then: the kernel takes long to free a large image.
+        """
+        while not self._done and self._take_message():
+            pass
+        return None if self._done else str(self._error(self._wait()))
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the child could not read; complete once it has ended."""
+        """What the child could not read; complete once it is done."""
         return tuple(f"{row} unreadable, and missing from the core" for row in self._unreadable)
 
     def kill(self) -> None:

@@ -312,8 +312,10 @@ _Noreturn void clone_main(const struct image *image)
 {
 	struct clone clone;
 	struct notes notes;
+	bool has_all;
 
 	clone_leave_service(image);
+	has_all = clone_has_all(image);
 	clone_await_release(image);
 	clone_start_recorder(image);
 	clone_threads_checked(&image->threads);
@@ -330,7 +332,7 @@ _Noreturn void clone_main(const struct image *image)
 	clone_begin(image, STEP_EXCLUDE);
 	if (clone_exclude(&clone))
 		clone_fail(image, STEP_EXCLUDE);
-	clone_compare_maps(&clone);
+	clone_compare_maps(&clone, has_all);
 	clone_begin(image, STEP_MEMORY);
 	if (clone_make_notes(&clone, &notes))
 		clone_fail(image, STEP_MEMORY);

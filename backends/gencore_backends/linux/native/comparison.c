@@ -124,14 +124,20 @@ static struct sum clone_wiped(const struct clone *clone)
 	return sum;
 }
 
-void clone_compare_maps(const struct clone *clone)
+bool clone_has_all(const struct image *image)
+{
+	return image->mapped && image->mapped == mapped_pages();
+}
+
+void clone_compare_maps(const struct clone *clone, bool has_all)
 {
 	static struct lines lines;
 	struct sum missing = {0}, wiped;
 
 	if (is_limited(clone->order.content))
 		return; /* it would not be in the core anyway */
-	if (clone_is_anything_missing(clone, &lines))
+	/* Its smaps take the kernel a walk through all pages, in which the parent has to wait. */
+	if (!has_all && clone_is_anything_missing(clone, &lines))
 		missing = clone_not_inherited(clone, &lines);
 	wiped = clone_wiped(clone);
 	clone_report_sum(clone, MESSAGE_NOT_INHERITED, &missing);

@@ -6,9 +6,17 @@
 #include "memory_map.h"
 
 /*
- * Runs in the clone. Report memory that the core should have and does not: MADV_DONTFORK memory
- * is missing in the clone, MADV_WIPEONFORK memory is zeros.
+ * These run in the clone.
+ *
+ * Whether it has got all that was mapped: what is not inherited is subtracted from a clone's size,
+ * see dup_mmap() in mm/mmap.c. To be asked before it maps anything itself.
  */
-void clone_compare_maps(const struct clone *clone);
+bool clone_has_all(const struct image *image);
+
+/*
+ * Report memory that the core should have and does not: MADV_DONTFORK memory is missing in the
+ * clone, unless it *has_all*, and MADV_WIPEONFORK memory is zeros.
+ */
+void clone_compare_maps(const struct clone *clone, bool has_all);
 
 #endif

@@ -16,6 +16,7 @@
 #include "clock.h"
 #include "descriptors.h"
 #include "kernel_abi.h"
+#include "proc_text.h"
 #include "scheduling.h"
 #include "snapshot.h"
 
@@ -79,6 +80,7 @@ static int stop_and_clone(struct image *image, struct snapshot *ret, enum snapsh
 	*step = STEP_CLONE;
 	stopped = now_ns();
 	image->stop_ns = stopped - begin;
+	image->mapped = mapped_pages();
 	ret->pid = (pid_t)clone_image(image, &ret->pidfd);
 	err = errno;
 	/* At once: it may be long until it runs, and the service's group may be killed until then. */

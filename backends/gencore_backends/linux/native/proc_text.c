@@ -198,6 +198,16 @@ int read_task_arrivals(int tasks, pid_t tid, uint64_t *ret)
 	return 0;
 }
 
+uint64_t mapped_pages(void)
+{
+	char text[32] = "";
+	const char *at = text;
+
+	if (read_file(AT_FDCWD, "/proc/thread-self/statm", text, sizeof(text) - 1) <= 0)
+		return 0;
+	return parse_decimal(&at);
+}
+
 int count_tasks(void)
 {
 	struct thread_status status;

@@ -44,6 +44,9 @@ int read_task_arrivals(int tasks, pid_t tid, uint64_t *ret);
 /* Returns 0, or -1 if the thread is running or its file cannot be read. */
 int read_task_call(int tasks, pid_t tid, struct thread_call *ret);
 
+/* Pages of address space that this process has mapped (proc_pid_statm(5), size), or 0. */
+uint64_t mapped_pages(void);
+
 /* Read up to *size* bytes of a file. Returns their number, or -1 with errno set. */
 long read_file(int directory, const char *path, char *buffer, size_t size);
 

@@ -89,6 +89,7 @@ struct image {
 	pid_t pid, ppid, pgrp, sid;
 	uint32_t uid, gid;
 	uint64_t stop_ns;
+	uint64_t mapped; /* pages of address space at the instant, or 0 if that is not known */
 	long cpus;  /* online */
 	int reader; /* the same, or -1 where seccomp forbids pidfd_open(2) */
 	int status_fd;

@@ -31,7 +31,7 @@ class RawCollector(Collector):
 class _CoreWriter(CoreSink):
     def __init__(self, file: ArtifactWriter) -> None:
         self._file = file
-        file.hash_beside()
+        file.write_behind()
         self.hashes = file.sha256 is not None
 
     @property

@@ -21,6 +21,8 @@ from gencore._hash_beside import HashBeside
 from gencore._private_directory import NEW_FILE, empty, keep, names_in, place_of, private_name
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
+from gencore._sparse_file import SparseFile
+from gencore._write_behind import WriteBehind
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact, Removal
 
@@ -145,7 +147,7 @@ class Output(contextlib.AbstractContextManager["Output"]):
         """
         fd = self.new_file(name)
         try:
-            file = io.BufferedWriter(io.FileIO(fd, "wb"))
+            file = io.BufferedWriter(SparseFile(fd, "wb"))
             identity = _identity(os.fstat(fd))
         except BaseException:
             os.close(fd)
@@ -281,6 +283,7 @@ class ArtifactWriter(io.BufferedIOBase):
         self._target = target
         self._digest = hashlib.sha256() if hashed else None
         self._beside: HashBeside | None = None
+        self._behind: WriteBehind | None = None
         self._sent = 0
         self._faults: list[BaseException] = []
 
@@ -293,24 +296,39 @@ class ArtifactWriter(io.BufferedIOBase):
         chunk = memoryview(data).cast("B")  # len() of an array's view counts its items
         if self.closed:
             raise ValueError(f"artefact {self.name!r} is closed")
+        if self._behind is None:
+            self._write(chunk)
+        else:
+            self._behind.write(chunk)
+        return chunk.nbytes
+
+    def _write(self, chunk: memoryview) -> None:
         with self._hashing(chunk):
             self._pass_on(self._file.write, chunk)
         self.size += chunk.nbytes
         if self.size - self._sent >= _WRITE_BACK:
             self._send_to_disk()
-        return chunk.nbytes
 
     def hash_beside(self) -> None:
         """Hash what follows on a thread of its own while it is written: for large pieces."""
         if self._digest is not None and self._beside is None:
             self._beside = HashBeside(self._digest)
 
-    def room(self) -> memoryview | None:
-        """Return where the next piece may be put, after `hash_beside`; None: anywhere.
+    def write_behind(self) -> None:
+        """Write and hash what follows on threads of their own: for the pieces of a core.
 
-        It is then hashed while the one after it is put, and not only while it is written.
+        An error is raised by a later call then. Where only one thread may write, that does.
         """
-        return None if self._beside is None else self._beside.room()
+        self.hash_beside()
+        if not self.bound and self._behind is None:
+            self._behind = WriteBehind(self._write)
+
+    def room(self) -> memoryview | None:
+        """Return where the next piece may be put, after `write_behind`; None: anywhere.
+
+        It is then written while the one after it is put there.
+        """
+        return None if self._behind is None else self._behind.room()
 
     @contextlib.contextmanager
     def _hashing(self, chunk: memoryview) -> Iterator[None]:
@@ -340,19 +358,23 @@ class ArtifactWriter(io.BufferedIOBase):
     @property
     def sha256(self) -> str | None:
         """Of the bytes written so far, in hexadecimal; None if they are not hashed."""
+        if self._behind is not None:
+            self._behind.finish()
         if self._beside is not None:
             self._beside.finish()
         return None if self._digest is None else self._digest.hexdigest()
 
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
-        if self._beside is not None:
-            self._beside.close()
-            self._beside = None
-        try:
-            self._pass_on(self._file.close)
-        finally:
-            super().close()
+        behind, self._behind = self._behind, None
+        beside, self._beside = self._beside, None
+        with contextlib.ExitStack() as stack:  # each, whatever those before it raise
+            stack.callback(super().close)
+            stack.callback(self._pass_on, self._file.close)
+            if beside is not None:
+                stack.callback(beside.close)
+            if behind is not None:
+                stack.callback(behind.close)
 
     def abandon(self) -> None:
         """Close the file in a forked child, without what is buffered: the parent writes that."""

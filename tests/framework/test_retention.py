@@ -34,7 +34,7 @@ class Large(SimulatedBackend):
     """Makes a core of 8 MiB."""
 
     def __init__(self):
-        super().__init__(bytes(8 * MIB), chunk_size=MIB)
+        super().__init__(b"x" * 8 * MIB, chunk_size=MIB)
 
     def probe(self, _):
         return gencore.Verdict.yes(core_size=8 * MIB)

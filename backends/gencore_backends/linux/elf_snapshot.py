@@ -20,6 +20,8 @@ from gencore_backends.linux.snapshot import LinuxSnapshot, Origin
 __all__ = ["FileSnapshot", "PipeSnapshot"]
 
 _CORE: Final = "core"
+_PIPE_SIZE: Final = 1 << 20
+"""Bytes, as many as an unprivileged user may have, see pipe(7), /proc/sys/fs/pipe-max-size."""
 
 
 Take = Callable[[int, "list[_native.Snapshot]"], None]
@@ -56,8 +58,8 @@ class PipeSnapshot(LinuxSnapshot):
         os.set_blocking(reader, False)
         # Made before the clone: after it, each page that is written to is copied first.
         self._reader = io.FileIO(reader, "rb")
-        with ignored(OSError):  # more than an unprivileged user may have
-            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, CHUNK_SIZE)
+        with ignored(OSError):  # the user may have none as large
+            fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         try:
             super().__init__(partial(take, writer), origin)
         except BaseException:

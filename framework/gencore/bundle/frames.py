@@ -69,8 +69,8 @@ class Frames:
         return self._free.pop() if self._free else bytearray(BATCH_SIZE)
 
     def add(self, data: bytes) -> None:
-        """Write *data* as one frame."""
-        self.add_batch(Batch(bytearray(data), len(data)))
+        """Write *data*, which is short, as one frame."""
+        self.add_compressed(self._packing.compress(data))  # sooner than handed over
 
     def add_batch(self, batch: "Batch") -> None:
         """Write *batch*, whose buffer is the caller's no longer."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from gencore.output import Output
 
 with Output(Path(sys.argv[1]), "killed") as output, output.create("core") as file:
-    file.write(bytes(1 << 20))
+    file.write(b"x" * (1 << 20))
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
 """

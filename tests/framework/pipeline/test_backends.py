@@ -12,12 +12,13 @@ import pytest
 import gencore
 from gencore._pipeline.selection import Candidate
 from gencore.bundle import BundleReader, extract, verify
+from gencore.core_stream import CHUNK_SIZE
 from gencore.output import Output
 from gencore.testing import SimulatedBackend
 from gencore.testing.simulated import simulated_core
 from gencore_collectors.raw import RawCollector
 
-CORE = bytes(range(256)) * (3 << 12)  # 3 MiB: three chunks
+CORE = bytes(range(256)) * (3 * CHUNK_SIZE >> 8)  # three chunks
 
 
 class Ready(gencore.Snapshot):

@@ -300,6 +300,30 @@ def test_another_user_is_refused(service):
     )
 
 
+CHANGES_ITS_USER = """
+import os, sys
+os.setgid(12345)
+os.setuid(12345)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_only_root_may_look_at_does_not_belong_to_another_user(service):
+    """To ask as its user would change nothing: the kernel considers it not dumpable."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    process = service(CHANGES_ITS_USER)
+
+    command = [sys.executable, "-c", ASKS_AS_ANOTHER, str(process.pid)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert said == (
+        f"process {process.pid}: it has rights that this process lacks, or is not dumpable "
+        f"(prctl(2)). Remedy: sudo gencore dump --allow-undumpable {process.pid}\n"
+    )
+
+
 def test_a_bundle_is_whole_although_its_process_was_killed(service, tmp_path):
     """The clone's life is its reader's: the service may end as soon as the pause is over."""
     process = service(WAITS)

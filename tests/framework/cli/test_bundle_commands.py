@@ -315,6 +315,21 @@ def test_a_truncated_bundle_is_named_with_a_remedy_to_paste(cli, bundle, tmp_pat
     assert listed.count(half.name) == 1
 
 
+@pytest.mark.parametrize("words", [["verify"], ["extract"], ["why"], ["heap"]])
+def test_a_damaged_bundle_is_named_by_its_path(cli, bundle, tmp_path, words, monkeypatch):
+    """Whoever checks many, or compares two, sees which one it is."""
+    monkeypatch.chdir(tmp_path)
+    damaged = bytearray(bundle.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "damaged.tar.gz").write_bytes(damaged)
+
+    code, _, err = cli(*words, "damaged.tar.gz")
+
+    assert code == 8
+    assert err.startswith("gencore: damaged.tar.gz: ")
+    assert "the compressed data is corrupt" in err
+
+
 def test_a_bundle_without_a_manifest_says_how_to_read_it(cli, tmp_path, monkeypatch):
     """The folder in it is read without: so is one of a bundle that was cut off."""
     monkeypatch.chdir(tmp_path)

@@ -197,6 +197,18 @@ def test_a_process_that_is_not_armed_is_exit_code_6(service):
     assert "gencore exec -- COMMAND" in done.stderr
 
 
+def test_a_process_that_has_ended_is_said_to_have(service):
+    """It is there until its parent asks for it, and no command would arm it."""
+    process = service(WAITS)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    done = gencore_command("dump", process.pid)
+
+    assert done.returncode == 6
+    assert done.stderr == f"gencore: process {process.pid} has ended, and waits for its parent\n"
+
+
 def test_a_python_with_s_is_not_armed(service):
     """Without site there is nobody who could arm it."""
     process = service(WAITS, "-S")

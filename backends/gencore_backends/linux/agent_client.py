@@ -405,6 +405,9 @@ def _not_armed(target: Target, error: OSError | None) -> TargetUnavailable:
     if error is not None and error.errno in {errno.EACCES, errno.EPERM}:
         what, remedy = _REFUSALS["other-user"]
         return TargetUnavailable(f"process {target.pid}: {what}", remedy=remedy)
+    with suppress(OSError):
+        if read_status(target)["State"].startswith(("Z", "X")):
+            return TargetUnavailable(f"process {target.pid} has ended, and waits for its parent")
     return TargetUnavailable(f"process {target.pid} is not armed", remedy=_ARM)
 
 

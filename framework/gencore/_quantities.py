@@ -28,7 +28,7 @@ def read_size(value: object) -> int:
 
 def read_age(value: object) -> float:
     """Return seconds; a number is one of seconds. Raises `UsageError`."""
-    return _read(value, _AGES, "age", "7d")
+    return _read(value, _AGES, "duration", "7d")
 
 
 def show_size(size: int) -> str:

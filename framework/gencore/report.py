@@ -219,8 +219,14 @@ class DumpIncomplete(GencoreError):
 
     def __init__(self, report: Report) -> None:
         reasons = "; ".join(f"{part.part}: {part.reason}" for part in report.problems)
-        super().__init__(f"the dump is {report.result}: {reasons}")
+        super().__init__(f"the dump is {report.result}: {reasons or _what_there_is(report)}")
         self.report = report
+
+
+def _what_there_is(report: Report) -> str:
+    """Say what was saved, and where, for those who look for something else."""
+    places = (f"{saved.collector} has {saved.path or saved.url}" for saved in report.artifacts)
+    return ", ".join(places) or "it has no artefact"
 
 
 def _is_for_json(attribute: "attrs.Attribute[Any]", _: object) -> bool:

@@ -89,5 +89,6 @@ def test_reader_that_goes_away_is_a_failed_part(tmp_path):
         ).result()
 
     assert report.result != "complete"
-    assert "destination 'descriptor': BrokenPipeError" in report.failed[0].reason
+    assert report.failed[0].reason == f"descriptor {writer}: its reader has gone"
+    assert report.exit_code == gencore.ExitCode.REFUSED
     assert report.artifacts == ()

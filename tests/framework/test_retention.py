@@ -397,7 +397,7 @@ def test_the_pattern_of_a_template_matches_its_names(template):
     [
         ({"keep_bytes": "5 apples"}, "invalid size: '5 apples' (expected a number and one of B"),
         ({"keep_free": "-1 GiB"}, "invalid size: '-1 GiB'"),
-        ({"keep_age": "7 GiB"}, "invalid age: '7 GiB'"),
+        ({"keep_age": "7 GiB"}, "invalid duration: '7 GiB'"),
         ({"keep_age": 0}, "out of range"),
         ({"keep_bytes": "0"}, "out of range"),
     ],

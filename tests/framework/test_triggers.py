@@ -40,7 +40,7 @@ def test_text_becomes_what_the_agent_takes(text, row):
         ("memory=180%", "share of the limit"),
         ("memory=much", "invalid size"),
         ("gil=0.5s", "less than a second"),
-        ("gil=10 minutes", "invalid age"),
+        ("gil=10 minutes", "invalid duration"),
         ("signal=SIGUSR1", "not a real-time signal"),
         ("signal=SIGRTMIN+99", "not a real-time signal"),
         ("signal=SIGRTMIN,hold=5s", "takes no hold"),
@@ -127,7 +127,7 @@ def test_the_environment_goes_before_the_file(file):
         ("[{ on = 'disk', above = '80%' }]", "triggers[0].on: on='disk' is not one of memory"),
         ("[{ on = 'memory' }]", "triggers[0].above: the trigger on 'memory' has no threshold"),
         ("[{ on = 'memory', above = [] }]", "triggers[0].above: invalid size: []"),
-        ("[{ on = 'gil', above = 5, hold = 'x' }]", "triggers[0].hold: invalid age: 'x'"),
+        ("[{ on = 'gil', above = 5, hold = 'x' }]", "triggers[0].hold: invalid duration: 'x'"),
         ("[{ on = 'gil', above = 5, count = true }]", "triggers[0].count: count=True is not"),
         ("[{ on = 'gil', abov = 5 }]", "unknown key 'abov' of triggers[0]: expected one of on"),
         ("['signal=SIGRTMIN', 'signal=SIGRTMIN+0']", "two triggers for the same signal"),
@@ -164,7 +164,7 @@ def test_the_command_says_what_is_wrong_with_the_file_before_it_starts_anything(
     )
 
     assert done.returncode == gencore.ExitCode.USAGE
-    assert "triggers[0].above: invalid age: 'x'" in done.stderr
+    assert "triggers[0].above: invalid duration: 'x'" in done.stderr
     assert done.stdout == ""
 
 

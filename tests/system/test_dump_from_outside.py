@@ -197,6 +197,18 @@ def test_a_process_that_is_not_armed_is_exit_code_6(service):
     assert "gencore exec -- COMMAND" in done.stderr
 
 
+def test_a_process_that_has_ended_is_said_to_have(service):
+    """It is there until its parent asks for it, and no command would arm it."""
+    process = service(WAITS)
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    done = gencore_command("dump", process.pid)
+
+    assert done.returncode == 6
+    assert done.stderr == f"gencore: process {process.pid} has ended, and waits for its parent\n"
+
+
 def test_a_python_with_s_is_not_armed(service):
     """Without site there is nobody who could arm it."""
     process = service(WAITS, "-S")
@@ -297,6 +309,30 @@ def test_another_user_is_refused(service):
     assert said == (
         f"process {process.pid}: it belongs to another user. "
         "Remedy: ask as that user, or as root\n"
+    )
+
+
+CHANGES_ITS_USER = """
+import os, sys
+os.setgid(12345)
+os.setuid(12345)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_only_root_may_look_at_does_not_belong_to_another_user(service):
+    """To ask as its user would change nothing: the kernel considers it not dumpable."""
+    if os.geteuid():
+        pytest.skip("only root can become another user")
+    process = service(CHANGES_ITS_USER)
+
+    command = [sys.executable, "-c", ASKS_AS_ANOTHER, str(process.pid)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert said == (
+        f"process {process.pid}: it has rights that this process lacks, or is not dumpable "
+        f"(prctl(2)). Remedy: sudo gencore dump --allow-undumpable {process.pid}\n"
     )
 
 

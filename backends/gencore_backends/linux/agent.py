@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
 from gencore_backends.linux import _native
@@ -151,11 +152,12 @@ def new_capture() -> "Capture":
     return Capture()
 
 
+@cache
 def arm_if_asked() -> None:
     """Arm this process if GENCORE_ARM is set, and neither empty nor 0.
 
     Called by ``gencore.pth``, which `site` runs in every interpreter of an environment in which
-    gencore is installed. Whatever goes wrong, the program must start.
+    gencore is installed, and twice in a virtual one. Whatever goes wrong, the program must start.
     """
     if os.environ.get("GENCORE_ARM", "0") in {"", "0"}:
         return

@@ -296,7 +296,7 @@ class Identity:
                 f"process {target.pid} does not exist", remedy="list those that do: gencore ps"
             ) from error
         except PermissionError as error:
-            what, remedy = _REFUSALS["other-user"]
+            what, remedy = _why_closed(target)
             raise TargetUnavailable(f"process {target.pid}: {what}", remedy=remedy) from error
         except OSError as error:  # ESRCH: it ended meanwhile
             what = f"process {target.pid} cannot be looked at: {error.strerror}"
@@ -315,6 +315,16 @@ class Identity:
     def file_name(self) -> str:
         """The name of its socket in a directory."""
         return f"{self.namespace}-{self.pid}-{self.start}.sock"
+
+
+def _why_closed(target: Target) -> tuple[str, str | None]:
+    """Return why its namespaces are closed to this process, which may be of the same user."""
+    with suppress(OSError):  # /proc may show nothing of others (hidepid)
+        if int(read_status(target)["Uid"].split()[1]) == os.geteuid():
+            what = "it has rights that this process lacks, or is not dumpable (prctl(2))"
+            as_root = f"sudo gencore dump --allow-undumpable {target.pid}"
+            return what, as_root if os.geteuid() else "docker run --cap-add SYS_PTRACE ..."
+    return _REFUSALS["other-user"]
 
 
 def _ways(target: Target, identity: Identity) -> Iterator[tuple[socket.socket, str]]:
@@ -395,6 +405,9 @@ def _not_armed(target: Target, error: OSError | None) -> TargetUnavailable:
     if error is not None and error.errno in {errno.EACCES, errno.EPERM}:
         what, remedy = _REFUSALS["other-user"]
         return TargetUnavailable(f"process {target.pid}: {what}", remedy=remedy)
+    with suppress(OSError):
+        if read_status(target)["State"].startswith(("Z", "X")):
+            return TargetUnavailable(f"process {target.pid} has ended, and waits for its parent")
     return TargetUnavailable(f"process {target.pid} is not armed", remedy=_ARM)
 
 

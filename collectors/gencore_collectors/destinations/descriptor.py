@@ -1,5 +1,6 @@
 """The destination ``descriptor``: one artefact, written to an open file while it is made."""
 
+import errno
 import os
 import select
 from typing import Final, Protocol
@@ -10,6 +11,7 @@ from gencore.runtime import wait_for_descriptors
 __all__ = ["DescriptorDestination"]
 
 _STANDARD_OUTPUT: Final = 1
+_GONE: Final = (errno.EPIPE, errno.ECONNRESET)
 
 
 class _HasDescriptor(Protocol):
@@ -82,3 +84,6 @@ def _write_some(fd: int, chunk: memoryview) -> int:
     except BlockingIOError:
         wait_for_descriptors({fd: select.POLLOUT}, None)
         return 0
+    except OSError as error:
+        what = "its reader has gone" if error.errno in _GONE else error.strerror
+        raise Refused(f"descriptor {fd}: {what}") from error

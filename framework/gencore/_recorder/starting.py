@@ -100,6 +100,8 @@ def check_by_recorder(settings: Settings, *, standby: bool) -> Plan:
     With *standby* it then waits for the next dump. Raises `NoRecorder`, and what `Pipeline.check`
     raises.
     """
+    if settings.request.target.other is not None:
+        raise NoRecorder("whoever dumps another process is the recorder")
     refuse(settings)
     stay = Stay()
     recorder: NewRecorder | None = None

@@ -6,7 +6,7 @@ texts is shown: a fault is named by its place in the data, in the words of genco
 
 import inspect
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from gencore._spelling import did_you_mean
@@ -59,8 +59,13 @@ def one_of(kind: Any) -> str:
     return f"one of {', '.join(map(repr, get_args(kind)))}"
 
 
-def faults_of(error: Exception, place: str = "") -> Iterator[UsageError]:
-    """Yield each fault that a conversion found at *place*, in the order of the data."""
+def faults_of(
+    error: Exception, place: str = "", keys: Sequence[str] | None = None
+) -> Iterator[UsageError]:
+    """Yield each fault that a conversion found at *place*, in the order of the data.
+
+    *keys*: those that may be there, if they are not all fields of the class.
+    """
     from cattrs.errors import (
         ClassValidationError,
         ForbiddenExtraKeysError,
@@ -72,9 +77,9 @@ def faults_of(error: Exception, place: str = "") -> Iterator[UsageError]:
         for inner, note in placed:
             yield from faults_of(inner, _below(place, note))
         for inner in others:
-            yield from faults_of(inner, place)
+            yield from faults_of(inner, place, keys)
     elif isinstance(error, ForbiddenExtraKeysError):
-        known = list(inspect.get_annotations(error.cl))
+        known = keys or list(inspect.get_annotations(error.cl))
         for key in sorted(error.extra_fields, key=str):
             what = f"unknown key {key!r}{f' of {place}' if place else ''}"
             yield UsageError(

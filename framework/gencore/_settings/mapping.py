@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from operator import eq
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from gencore._settings.conversion import Unexpected, exact_converter, exactly, faults_of
 from gencore._settings.options import (
@@ -34,16 +34,22 @@ if TYPE_CHECKING:
 
 __all__ = ["options_from_mapping"]
 
+_KEYS: Final = [key for key in Options.__annotations__ if key not in {"fired", "on_event"}]
+"""Those two only code can give."""
 
-def options_from_mapping(mapping: Mapping[str, Any], origin: str = "the mapping") -> Options:
+
+def options_from_mapping(
+    mapping: Mapping[str, Any], origin: str = "the mapping", *, besides: Sequence[str] = ()
+) -> Options:
     """Give data the types of options, at every level; `Settings` checks the values.
 
-    Raises `UsageError`, with the place of each value of a wrong type: ``collectors[1].timeout``.
+    *besides*: keys that *origin* may have too, and that were read already. Raises `UsageError`,
+    with the place of each value of a wrong type: ``collectors[1].timeout``.
     """
     try:
         return _converter(origin).structure(_table(mapping), Options)
     except Exception as error:
-        faults = list(faults_of(error, ""))
+        faults = list(faults_of(error, keys=[*_KEYS, *besides]))
         remedies = dict.fromkeys(fault.remedy for fault in faults if fault.remedy)
         raise UsageError(
             f"{origin}: {'; '.join(fault.message for fault in faults)}",

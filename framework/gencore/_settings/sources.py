@@ -70,7 +70,7 @@ def _options_of_file(path: str) -> Options:
     origin = f"GENCORE_CONFIG={path}"
     table = read_config_file(path)
     triggers_in_data(table.pop("triggers", []), origin)
-    options = options_from_mapping(table, origin)
+    options = options_from_mapping(table, origin, besides=["triggers"])
     for key, place in _places(options):
         if not Path(place).is_absolute():
             raise UsageError(f"{origin}: {key}={place!r}: expected an absolute path")

@@ -1,9 +1,9 @@
 """Opens a bundle and its members. Nothing in it is trusted without a check."""
 
-import shlex
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
 
+from gencore._escaping import quote_path
 from gencore.bundle.contents import BLOCK_SIZE, Contents, Member, read_contents
 from gencore.bundle.manifest import LARGEST_MANIFEST, parse_manifest
 from gencore.bundle.seeking import LazySeeking
@@ -13,6 +13,8 @@ from gencore.errors import IntegrityError
 __all__ = ["BundleReader", "MemberFile"]
 
 _DELETED: Final = " (deleted)"
+_MANIFEST: Final = "manifest.json"
+"""A dump without the collector of this name has none."""
 
 
 class BundleReader:
@@ -34,7 +36,7 @@ class BundleReader:
         try:
             return read_contents(self.file)
         except IntegrityError as error:
-            remedy = f"extract what is readable: tar xf {shlex.quote(str(self.path))}"
+            remedy = f"extract what is readable: tar xf {quote_path(self.path)}"
             raise IntegrityError(f"{self.path}: {error.message}", remedy=remedy) from error
 
     def open(self, path: str) -> "MemberFile":
@@ -58,7 +60,12 @@ class BundleReader:
 
     def manifest(self) -> dict[str, Any]:
         """Return the manifest. Its fields are untrusted: check the type of each one you use."""
-        with self.open("manifest.json") as file:
+        if _MANIFEST not in self._by_path:
+            raise IntegrityError(
+                f"{self.path}: {_MANIFEST!r} not found in the bundle",
+                remedy=f"read the folder that this makes: gencore extract {quote_path(self.path)}",
+            )
+        with self.open(_MANIFEST) as file:
             return parse_manifest(file.read(LARGEST_MANIFEST + 1))
 
     def close(self) -> None:

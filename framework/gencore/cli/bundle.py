@@ -104,10 +104,18 @@ def why_no_executable(opened: OpenedCore) -> str:
 
 @contextmanager
 def _progress_of(opened: OpenedCore, *, quiet: bool) -> Iterator[Callable[[int], object]]:
-    """Show a bar on a terminal; yield the function that takes the bytes of each step."""
+    """Show a bar on a terminal; yield the function that takes the bytes of each step.
+
+    An error of the bytes that are read meanwhile names the file: there may be two, or many.
+    """
     total = sum(member.size for member in opened.members)
-    with progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
-        yield count
+    try:
+        with progress.counting(total, shown=not quiet and sys.stderr.isatty()) as count:
+            yield count
+    except IntegrityError as error:
+        if str(opened.path) not in error.message:
+            error.message = f"{opened.path}: {error.message}"
+        raise
 
 
 def fact(manifest: Mapping[str, Any], *path: str) -> str | None:

@@ -23,7 +23,7 @@ __all__ = ["cache", "clear_unused"]
 _directory_option = click.option(
     "--directory",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Also what dumps into this directory have left that were killed.",
+    help="Also what killed dumps have left in this directory.",
 )
 
 

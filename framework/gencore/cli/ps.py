@@ -18,6 +18,10 @@ _BY_AGENT: Final = (
     "gencore: those with a name like {} are of another PID namespace: name them by it, or by the "
     "ID in it if no other has that"
 )
+_NONE: Final = (
+    "gencore: no armed process answers, and one that is stopped (SIGSTOP) cannot; start one with: "
+    "gencore exec -- COMMAND"
+)
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -43,7 +47,7 @@ def ps_command(*, quiet: bool, as_json: bool) -> int:
     if hidden is not None and not quiet:
         click.echo(_BY_AGENT.format(hidden), err=True)
     if not found and not quiet:
-        click.echo("gencore: no armed process; start one with: gencore exec -- COMMAND", err=True)
+        click.echo(_NONE, err=True)
     return 0
 
 

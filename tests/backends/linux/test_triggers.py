@@ -640,6 +640,21 @@ def test_triggers_of_the_file_are_those_of_a_process_that_is_armed(tmp_path, arm
     assert_dumped_for(manifest_of(bundles[0]), "signal", "signal: ")
 
 
+def test_what_is_wrong_with_triggers_of_the_environment_is_said_once():
+    """Although `site` runs the files of a virtual environment twice. The program starts."""
+    done = subprocess.run(
+        [sys.executable, "-c", "print('started')"],
+        env=os.environ | {"GENCORE_ARM": "1", "GENCORE_TRIGGERS": "gul=3s"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "started\n"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("gencore: not armed as asked: GENCORE_TRIGGERS: on='gul' is not one of")
+
+
 def test_exec_hands_triggers_on(tmp_path):
     """To every Python process below it, with the directory."""
     gencore = Path(sys.executable).with_name("gencore")

@@ -315,6 +315,36 @@ def test_a_truncated_bundle_is_named_with_a_remedy_to_paste(cli, bundle, tmp_pat
     assert listed.count(half.name) == 1
 
 
+@pytest.mark.parametrize("words", [["verify"], ["extract"], ["why"], ["heap"]])
+def test_a_damaged_bundle_is_named_by_its_path(cli, bundle, tmp_path, words, monkeypatch):
+    """Whoever checks many, or compares two, sees which one it is."""
+    monkeypatch.chdir(tmp_path)
+    damaged = bytearray(bundle.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (tmp_path / "damaged.tar.gz").write_bytes(damaged)
+
+    code, _, err = cli(*words, "damaged.tar.gz")
+
+    assert code == 8
+    assert err.startswith("gencore: damaged.tar.gz: ")
+    assert "the compressed data is corrupt" in err
+
+
+def test_a_bundle_without_a_manifest_says_how_to_read_it(cli, tmp_path, monkeypatch):
+    """The folder in it is read without: so is one of a bundle that was cut off."""
+    monkeypatch.chdir(tmp_path)
+    made = gencore.Pipeline(collectors=["archive"], content="stacks", directory=".").run()
+    path = made.path_of("archive")
+
+    code, _, err = cli("info", path)
+    assert (code, err.partition("remedy: ")[2]) == (
+        8,
+        f"read the folder that this makes: gencore extract {path}\n",
+    )
+    assert cli("extract", path)[0] == 0
+    assert "lacks       the manifest: " in cli("info", made.name)[1]
+
+
 def test_open_prints_the_command_line_and_uses_the_copy_again(cli, bundle, tmp_path):
     """Until it is removed."""
     (first, out, _), (_, again, _) = (cli("open", bundle, "--print") for _ in range(2))

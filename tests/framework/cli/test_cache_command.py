@@ -105,7 +105,7 @@ def test_an_age_that_means_nothing_is_wrong_usage(cli):
     code, _, err = cli("cache", "clear", "--older-than", "soon")
 
     assert code == 2
-    assert "invalid age: 'soon'" in err
+    assert "invalid duration: 'soon'" in err
 
 
 def test_a_copy_that_a_debugger_works_on_stays(cli, bundle, tmp_path):

@@ -467,3 +467,31 @@ def test_wrong_usage_is_json_too(cli):
         error = json.loads(done.stdout)
         assert (done.returncode, error["exit_code"], error["error"]) == (2, 2, "UsageError")
         assert error["message"] in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "says"),
+    [
+        ("#!/bin/sh", 0o644, "'./it' is not executable\n  remedy: chmod +x ./it; or name its"),
+        ("exit", 0o755, "'./it' cannot be executed: Exec format error\n  remedy: begin its first"),
+        ("#!/none", 0o755, "'./it' cannot be executed: No such file or directory\n  remedy: corr"),
+    ],
+)
+def test_a_command_that_cannot_be_executed_comes_with_the_cause(cli, tmp_path, text, mode, says):
+    """It exists, so that it was not found would lead astray."""
+    program = tmp_path / "it"
+    program.write_text(f"{text}\n")
+    program.chmod(mode)
+
+    done = cli("exec", "--", "./it")
+
+    assert done.returncode == gencore.ExitCode.USAGE
+    assert says in done.stderr
+
+
+def test_a_missing_directory_does_not_keep_a_service_from_starting(cli, tmp_path):
+    """It may be mounted later: a line says that dumps fail until then."""
+    done = cli("exec", "-o", "none", "--", "echo", "started")
+
+    assert done.stdout == "started\n"
+    assert f"{tmp_path / 'none'}: not a directory; until it is, dumps fail" in done.stderr

@@ -340,6 +340,15 @@ def test_a_fault_in_the_list_of_libraries_does_not_cost_the_core(tmp_path):
     assert report.path_of("raw").read_bytes() == CORE
 
 
+def test_a_file_that_a_dump_has_not_is_told_from_those_that_it_has(tmp_path):
+    """The dump is complete: nobody asked for a bundle."""
+    report = pipeline_with(Fake(), directory=tmp_path, collectors=["raw"]).run()
+
+    with pytest.raises(gencore.DumpIncomplete) as raised:
+        report.path_of("archive")
+    assert raised.value.message == f"the dump is complete: raw has {report.path_of('raw')}"
+
+
 def test_a_streamed_core_is_written_by_raw(tmp_path):
     """A core that is no file in the private directory becomes one, to its last byte."""
 

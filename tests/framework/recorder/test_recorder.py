@@ -204,6 +204,17 @@ def test_a_prepared_pipeline_does_not_wait_for_its_recorder(tmp_path):
     assert report.path_of("archive").name.startswith(dump.name)
 
 
+@pytest.mark.parametrize("standby", [False, True])
+def test_to_prepare_for_another_process_checks_that_one(tmp_path, standby):
+    """As `check` does, and starts nothing: who asks for such a dump makes it."""
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    pipeline = gencore.Pipeline(target=ended.pid, directory=tmp_path)
+
+    with pytest.raises(gencore.TargetUnavailable, match="does not exist"):
+        pipeline.prepare(standby=standby)
+
+
 def test_what_fails_after_the_pause_of_a_prepared_pipeline_is_in_its_report(tmp_path):
     """Here the directory is gone by then."""
     place = tmp_path / "place"

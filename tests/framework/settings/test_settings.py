@@ -151,6 +151,8 @@ def test_a_wrong_destination_of_the_environment_is_named(monkeypatch, text, faul
             "directry = 'x'",
             "unknown key 'directry': expected one of .* Remedy: did you mean 'directory'?",
         ),
+        ("trigers = []", "expected one of .*, listeners, triggers. Remedy: did .* 'triggers'?"),
+        ("fire = []", "expected one of (?!.*fired)(?!.*on_event)"),
         (
             "collectors = [{ use = 'raw', timeuot = 5 }]",
             r"unknown key 'timeuot' of collectors\[0\]: expected .*, timeout. .* 'timeout'\?$",

@@ -43,6 +43,21 @@ pipeline.prepare(standby=True)
 first = pid_of(standby())
 """
 
+RIGHTS = """
+READ_ALL = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+
+def have_capabilities(permitted, inheritable=0):
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this thread
+    sets = permitted, permitted, inheritable
+    halves = [number >> 32 * half & 0xFFFFFFFF for half in (0, 1) for number in sets]
+    assert ctypes.CDLL(None).capset(header, (ctypes.c_uint32 * 6)(*halves)) == 0
+
+def have_filter():
+    code = (ctypes.c_uint64 * 1)(0x7FFF000000000006)  # BPF_RET, SECCOMP_RET_ALLOW
+    program = (ctypes.c_uint64 * 2)(1, ctypes.addressof(code))
+    assert ctypes.CDLL(None).prctl(22, 2, ctypes.byref(program), 0, 0) == 0  # PR_SET_SECCOMP
+"""
+
 
 def wait_for_the_end_of(pid):
     """Wait until a process that is no child has ended."""
@@ -81,12 +96,16 @@ print(json.dumps([first, dumps, pid_of(standby())]))
         "os.setresgid(12345, 12345, 12345); ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE",
         "ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS",
         "ctypes.CDLL(None).unshare(0x20000)  # CLONE_NEWNS",
+        "ctypes.CDLL(None).prctl(24, 21, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_SYS_ADMIN",
+        "have_capabilities(READ_ALL)",
+        "have_filter()",
     ],
 )
 def test_one_that_is_no_longer_what_a_new_one_would_be_is_not_used(python, change):
     """It ends, and the dump has a recorder of its own."""
     result, maker, first_lives, successor = python(
         PIPELINE
+        + RIGHTS
         + f"""
 {change}
 found = dump()
@@ -97,6 +116,37 @@ print(json.dumps([*found, is_alive(first), pid_of(standby())]))
 
     assert (result, maker, first_lives) == ("complete", 0, False)
     assert successor
+
+
+OTHER_USER = """
+os.setgroups([])
+os.setresgid(12345, 12345, 12345)
+ctypes.CDLL(None).prctl(8, 1)  # PR_SET_KEEPCAPS
+os.setresuid(12345, 12345, 12345)
+have_capabilities(READ_ALL, inheritable=READ_ALL)
+for number in (1, 2):
+    ctypes.CDLL(None).prctl(47, 2, number, 0, 0)  # PR_CAP_AMBIENT_RAISE
+ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
+def test_one_of_another_user_is_not_used(python, tmp_path):
+    """A service that root has started gives up its rights but for reading this Python."""
+    result, maker, user = python(
+        PIPELINE
+        + RIGHTS
+        + OTHER_USER
+        + """
+found = dump()
+end(first)
+successor = pid_of(standby())
+print(json.dumps([*found, os.stat(f"/proc/{successor}").st_uid]))
+"""
+    )
+
+    assert (result, maker, user) == ("complete", 0, 12345)
+    assert {path.stat().st_uid for path in tmp_path.iterdir()} == {12345}
 
 
 def test_one_that_was_killed_is_not_used(python):

@@ -278,6 +278,60 @@ print(json.dumps(is_there and Path(f"/proc/{first}").exists()))
     assert is_there
 
 
+EXIT_COMES = """
+from gencore._runtime import lifetime
+
+(waiting,) = pipeline._prepared.standby._waiting
+
+def exit_comes():
+    threading.Thread(target=lifetime._wait_for_all).start()
+    while id(waiting) in lifetime._stays:
+        time.sleep(0.002)
+"""
+
+
+def test_exit_leaves_it_to_a_dump_that_has_it_already(python):
+    """Which exit waits for."""
+    taken, first = python(
+        PIPELINE
+        + EXIT_COMES
+        + """
+class Interrupted(lifetime.Stay):
+    def in_child(self, function):
+        super().in_child(function)
+        exit_comes()
+
+stay = Interrupted()
+taken = pipeline._prepared.standby.take(stay)
+stay.end()
+print(json.dumps([taken and pid_of(taken), first]))
+"""
+    )
+
+    assert taken == first
+
+
+def test_exit_leaves_it_to_who_ends_it_already(python):
+    """Each descriptor is closed once: others may have its number by then."""
+    python(
+        PIPELINE
+        + EXIT_COMES
+        + """
+dismiss = waiting.recorder.dismiss
+
+def interrupted():
+    waiting.recorder.dismiss = dismiss
+    exit_comes()
+    dismiss()
+
+waiting.recorder.dismiss = interrupted
+pipeline._prepared.standby.close()
+end(first)
+print(0)
+"""
+    )
+
+
 def test_a_dump_ends_also_if_none_can_follow(python):
     """Its listeners are told, nothing is written, and the next one has its own recorder."""
     told, found, successor = python(

@@ -1,5 +1,6 @@
 """A recorder that waits for the next dump of a prepared pipeline."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.recorder, pytest.mark.skipif(sys.platform != "linux", reason="Linux")]
 
-PIPELINE = """
+UNPREPARED = """
 import ctypes, gc, gencore, json, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 from gencore._runtime.os_thread import wait_for_all
@@ -39,9 +40,15 @@ def dump():
     return running.result().result, made_by
 
 pipeline = gencore.Pipeline(collectors=["raw"], content="stacks", directory=os.getcwd())
+"""
+
+PIPELINE = (
+    UNPREPARED
+    + """
 pipeline.prepare(standby=True)
 first = pid_of(standby())
 """
+)
 
 RIGHTS = """
 READ_ALL = 1 << 1 | 1 << 2  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
@@ -207,6 +214,66 @@ print(json.dumps([child, dump(), first]))
 
     assert child == ["complete", 0]
     assert parent == ["complete", first]
+
+
+WORKER = """
+def work():
+    return dump(), pid_of(standby()), dump()
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_process_of_multiprocessing_prepares_its_own(tmp_path, method):
+    """Started anew, or forked from a process that has never prepared any."""
+    program = f"""
+import multiprocessing
+{UNPREPARED}
+{WORKER}
+def prepare():
+    pipeline.prepare(standby=True)
+
+if __name__ == "__main__":
+    prepare()
+    context = multiprocessing.get_context({method!r})
+    with context.Pool(1, prepare) as pool:
+        print(json.dumps([pool.apply(work), work()]))
+"""
+    (tmp_path / "program.py").write_text(program)
+    done = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, capture_output=True, check=True, timeout=100
+    )
+
+    for (result, maker), *later in json.loads(done.stdout):
+        assert (result, bool(maker)) == ("complete", True)
+        assert later == [later[0], ["complete", later[0]]]
+
+
+GUNICORN = """
+def report():
+    print(json.dumps(work()), flush=True)
+    os.kill(os.getppid(), signal.SIGTERM)
+
+def post_worker_init(worker):
+    IN_WORKER
+    report()
+
+def on_starting(server):
+    IN_ARBITER
+"""
+
+
+@pytest.mark.parametrize("where", ["IN_WORKER", "IN_ARBITER"])
+def test_a_worker_of_gunicorn_has_its_own(tmp_path, where):
+    """From the first dump on if it has prepared it itself, and from the second one otherwise."""
+    hooks = GUNICORN.replace(where, "pipeline.prepare(standby=True)")
+    hooks = hooks.replace("IN_WORKER", "pass").replace("IN_ARBITER", "pass")
+    (tmp_path / "gunicorn.conf.py").write_text(UNPREPARED + WORKER + hooks)
+    command = [Path(sys.executable).with_name("gunicorn"), "--bind", "unix:socket", "json:dumps"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, timeout=100)
+
+    (result, maker), *later = json.loads(done.stdout)
+    assert (result, bool(maker)) == ("complete", where == "IN_WORKER")
+    assert later == [later[0], ["complete", later[0]]]
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,25 @@ except recording.CancelledError:
 """) == [True, True, []]
 
 
+@pytest.mark.parametrize("timeout", [None, 1])
+def test_a_clone_that_is_stopped_is_ended_with_its_dump(answer_of, timeout):
+    """Without a time limit it is waited for, as who has stopped it may let it go on."""
+    failed, left = answer_of(f"""
+memory = os.urandom(1 << 20) * 64
+dump = gencore.start(collectors=["raw"], content="private", timeout={timeout})
+os.kill(children()[0], signal.SIGSTOP)
+if {timeout} is None:
+    dump.cancel()
+try:
+    error = dump.result(50).failed[0].error
+except recording.CancelledError as cancelled:
+    error = cancelled
+say(type(error).__name__, children())
+""")
+    assert failed == ("CancelledError" if timeout is None else "TimedOut")
+    assert left == []
+
+
 def test_a_task_that_is_cancelled_waits_for_no_answer(answer_of):
     """The loop goes on although the recorder is stopped, and the dump ends as cancelled."""
     assert answer_of("""

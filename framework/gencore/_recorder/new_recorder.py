@@ -92,6 +92,7 @@ class NewRecorder:
             self._origin = _origin()
         with _no_recorder_if_refused():
             agent().spawn(self._program, self._pidfd)
+        self._was_seen = agent().may_look_at(*self._pidfd)
         self.close_its_end()
 
     def is_as_new(self) -> bool:
@@ -100,6 +101,8 @@ class NewRecorder:
         That is, found no fault, was not killed, and has the same user, directory and so on.
         """
         if self._origin != _origin():  # first: what arrives is not for a child that C code forked
+            return False
+        if self._was_seen and not agent().may_look_at(*self._pidfd):  # Landlock, since
             return False
         try:
             said = [decode(*packet) for packet in agent().take_packets(self._channel.fileno())]

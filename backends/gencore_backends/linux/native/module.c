@@ -595,6 +595,7 @@ static PyMethodDef methods[] = {
 	{"open_channel", native_open_channel, METH_VARARGS, native_open_channel_doc},
 	{"send_message", native_send_message, METH_VARARGS, native_send_message_doc},
 	{"inherited", native_inherited, METH_NOARGS, native_inherited_doc},
+	{"may_look_at", native_may_look_at, METH_O, native_may_look_at_doc},
 	{"find_python", native_find_python, METH_NOARGS, native_find_python_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},
 	{"new_beat", native_new_beat, METH_NOARGS, native_new_beat_doc},

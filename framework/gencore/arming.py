@@ -64,6 +64,9 @@ class Agent(Protocol):
     inherited: Callable[[], bytes]
     """Return what a program would have of this thread if it were started now, to compare: user,
     rights, directories, namespaces. Waits for nothing, not even the GIL."""
+    may_look_at: Callable[[int], bool]
+    """Return whether this thread may look at the process of a pidfd, which those that are more
+    confined than it may not. Waits for nothing, not even the GIL."""
     spawn: "Callable[[Program, list[int]], None]"
     """Start a program that is no child of this process, and has nothing of it but its standard
     input. Append its pidfd to the list. Raises OSError."""

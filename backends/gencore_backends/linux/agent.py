@@ -36,6 +36,7 @@ __all__ = [
     "inherited",
     "is_armed",
     "let_go",
+    "may_look_at",
     "new_beat",
     "new_capture",
     "open_channel",
@@ -52,6 +53,7 @@ __all__ = [
 
 runs = _native.runs
 inherited = _native.inherited
+may_look_at = _native.may_look_at
 open_channel = _native.open_channel
 send_message = _native.send_message
 spawn = _native.spawn

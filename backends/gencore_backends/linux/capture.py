@@ -75,6 +75,7 @@ class Capture:
         try:
             hand_over_this_process(request, channel, recorder, facts, self._taken)
         except OSError as error:
+            self.close()  # if the recorder could not be told of it
             raise clone_failed(error) from error
 
     @property

@@ -78,7 +78,7 @@ def _verdict(
         *reasons,
         *_limit_reasons("RLIMIT_FSIZE", file_hard, need or 0),
         *_request_reasons(request, contents),
-        *([] if request.allow_undumpable else undumpable_reasons()),
+        *_undumpable_reasons(request),
         *_userfaultfd_reasons(),
     ]
     if reasons:
@@ -131,6 +131,17 @@ def _request_reasons(request: DumpRequest, contents: Collection[str]) -> list[Re
         return []
     why = f": {UNKNOWN_PYTHON}" if request.content in contents else ""
     return [Reason(f"content={request.content!r} is unsupported{why}", "pass content='private'")]
+
+
+def _undumpable_reasons(request: DumpRequest) -> list[Reason]:
+    """Leave it to the target of a recorder, which has looked at itself.
+
+    A recorder is not dumpable if it has gained capabilities: root's has those that its target has
+    given up.
+    """
+    if request.allow_undumpable or request.target.handover is not None:
+        return []
+    return undumpable_reasons()
 
 
 def _userfaultfd_reasons() -> list[Reason]:

@@ -92,6 +92,8 @@ class NewRecorder:
             self._origin = _origin()
         with _no_recorder_if_refused():
             agent().spawn(self._program, self._pidfd)
+        if self._gets_a_job:
+            self._was_visible = self._is_visible()
         self.close_its_end()
 
     def is_as_new(self) -> bool:
@@ -101,12 +103,17 @@ class NewRecorder:
         """
         if self._origin != _origin():  # first: what arrives is not for a child that C code forked
             return False
+        if self._was_visible and not self._is_visible():  # Landlock, since
+            return False
         try:
             said = [decode(*packet) for packet in agent().take_packets(self._channel.fileno())]
         except OSError as error:
             reraise_if_from_handler(error)
             return False
         return all(message and message.kind == "checked" for message in said)
+
+    def _is_visible(self) -> bool:
+        return any(map(agent().may_look_at, self._pidfd))
 
     def continue_with(self, plan: Plan) -> None:
         """Let one that has checked everything make a dump. Raises `NoRecorder`."""

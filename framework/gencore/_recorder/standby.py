@@ -10,6 +10,7 @@ from gencore._recorder.job import NoRecorder, Plan
 from gencore._recorder.new_recorder import NewRecorder
 from gencore._runtime.application_errors import reraise_if_applications
 from gencore._runtime.lifetime import Stay
+from gencore._runtime.os_thread import Latch
 
 __all__ = ["Standby"]
 
@@ -19,12 +20,20 @@ class _Waiting(Stay):
 
     def __init__(self, recorder: NewRecorder) -> None:
         self.recorder = recorder
+        self._claimed = Latch()
         super().__init__()
         self.in_child(recorder.close)
 
+    def claim(self) -> bool:
+        """Return whether the recorder is the caller's: exit may come meanwhile, on its thread."""
+        return self._claimed.open()
+
     def wait(self) -> None:
-        """Let the recorder end, at exit."""
-        self.recorder.leave()
+        """Let the recorder end, at exit; leave a moment to who has claimed it."""
+        if self.claim():
+            self.recorder.leave()
+        else:
+            super().wait()
         self.end()
 
 
@@ -50,6 +59,8 @@ class Standby:
         except IndexError:
             return None
         self._missing.append(None)
+        if not waiting.claim():
+            return None
         recorder = waiting.recorder
         stay.in_child(recorder.close)
         waiting.end()
@@ -81,7 +92,8 @@ class Standby:
         self._missing.clear()
         while self._waiting:
             waiting = self._waiting.pop()
-            waiting.recorder.close()
+            if waiting.claim():
+                waiting.recorder.close()
             waiting.end()
 
 

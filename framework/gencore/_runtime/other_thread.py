@@ -1,11 +1,13 @@
 """Has another thread do one piece of work after the other, while this one does its own."""
 
 import contextlib
+import copy
 from _queue import SimpleQueue  # noqa: PLC2701 - gevent has put another into queue
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
+from gencore._runtime.foreign_errors import text_of, type_name
 from gencore._runtime.os_thread import Latch, NoThread, OsThread
 
 __all__ = ["WORTH_HANDING_OVER", "OtherThread", "ahead"]
@@ -28,7 +30,10 @@ class OtherThread:
         self._thread: OsThread | None = None
 
     def begin(self, work: Callable[[], _Result]) -> Callable[[], _Result]:
-        """Let it do *work*. Return what waits for that, and returns or raises what it does."""
+        """Let it do *work*. Return what waits for that, and returns or raises what it does.
+
+        As often as it is called, then with a copy of the error.
+        """
         if self._thread is None:
             with contextlib.suppress(NoThread):
                 self._thread = OsThread(_each_of(self._waiting), self._name)
@@ -78,13 +83,25 @@ class _Piece(Generic[_Result]):
 
     def result(self) -> _Result:
         self._done.wait()
-        error, self._error = self._error, None
-        try:
-            if error is not None:
-                raise error
+        error = self._error
+        if error is None:
             return self._result[0]
+        self._error = _copy_of(error)
+        try:
+            raise error
         finally:
             del error  # its traceback has this frame: they, and with them the thread, would stay
+
+
+def _copy_of(error: BaseException) -> BaseException:
+    """Return its like without a traceback, and so without the frames of who asked for the result.
+
+    They have the piece: if that kept the error itself, nothing of all this would ever go.
+    """
+    try:
+        return copy.copy(error)
+    except Exception:  # its class takes other arguments than it keeps
+        return RuntimeError(f"{type_name(error)}: {text_of(error)}")
 
 
 def _each_of(waiting: "SimpleQueue[_Piece[Any] | None]") -> Callable[[], None]:

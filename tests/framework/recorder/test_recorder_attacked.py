@@ -89,6 +89,25 @@ except recording.CancelledError:
 """) == [True, True, []]
 
 
+@pytest.mark.parametrize("timeout", [None, 1])
+def test_a_clone_that_is_stopped_is_ended_with_its_dump(answer_of, timeout):
+    """Without a time limit it is waited for, as who has stopped it may let it go on."""
+    failed, left = answer_of(f"""
+memory = os.urandom(1 << 20) * 64
+dump = gencore.start(collectors=["raw"], content="private", timeout={timeout})
+os.kill(children()[0], signal.SIGSTOP)
+if {timeout} is None:
+    dump.cancel()
+try:
+    error = dump.result(50).failed[0].error
+except recording.CancelledError as cancelled:
+    error = cancelled
+say(type(error).__name__, children())
+""")
+    assert failed == ("CancelledError" if timeout is None else "TimedOut")
+    assert left == []
+
+
 def test_a_task_that_is_cancelled_waits_for_no_answer(answer_of):
     """The loop goes on although the recorder is stopped, and the dump ends as cancelled."""
     assert answer_of("""
@@ -520,6 +539,71 @@ def test_a_clone_that_cannot_be_handed_over_is_ended(tmp_path):
 
     assert caught.value.step == "hand-over"
     assert children.children() == before
+
+
+NO_MEMORY = """
+import _testcapi, json, os, socket
+from gencore_backends.linux import _native
+
+order = "full", (), False, False, "caller", 250
+own = os.pidfd_open(os.getpid())
+here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+there.setblocking(False)
+core = os.open("core", os.O_CREAT | os.O_RDWR)
+_native.find_python()
+descriptors = sorted(os.listdir("/proc/self/fd"))
+
+def children():
+    with open("/proc/thread-self/children") as file:
+        return file.read().split()
+
+def take(allocation):
+    # Call with the one allocation failing; return whether it was one of the call's.
+    taken = []
+    failed = False
+    _testcapi.set_nomemory(allocation, allocation + 1)
+    try:
+        CALL
+    except MemoryError:
+        failed = True
+    finally:
+        _testcapi.remove_mem_hooks()
+    for _, pidfd, status_fd, *_ in taken:
+        _native.end_clone(pidfd, status_fd, True)
+    return failed
+
+def sent():
+    try:
+        there.recv(1 << 16)
+        return True
+    except BlockingIOError:
+        return False
+
+allocation, left = 1, []
+while take(allocation):
+    left += children()
+    told = sent()
+    if told or sorted(os.listdir("/proc/self/fd")) != descriptors:
+        left.append(allocation)
+    allocation += 1
+print(json.dumps([allocation, left]))
+"""
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        '_native.hand_over(here.fileno(), own, b"null", *order, taken)',
+        "_native.snapshot_to_elf(core, *order, taken)",
+    ],
+    ids=["for a recorder", "for this process"],
+)
+def test_a_clone_that_there_is_no_memory_to_note_is_ended(python, call):
+    """Whichever allocation fails: nothing is left, and the recorder is told of nothing."""
+    allocations, left = python(NO_MEMORY.replace("CALL", call))
+
+    assert allocations > 10
+    assert left == []
 
 
 def test_dumps_on_a_thread_are_counted_like_those_of_recorders(answer_of):

@@ -1,11 +1,22 @@
 """What another thread makes ahead: in order, one at a time, with its errors."""
 
+import errno
+import gc
 import threading
+import weakref
 
 import pytest
 
 from gencore._runtime import os_thread
-from gencore._runtime.other_thread import ahead
+from gencore._runtime.other_thread import OtherThread, ahead
+from gencore.errors import OutputError
+
+
+class NotCopied(Exception):
+    """Keeps no arguments that its class takes."""
+
+    def __init__(self, first, second):
+        super().__init__(f"{first} and {second}")
 
 
 def test_the_next_item_is_made_while_one_is_in_use():
@@ -46,3 +57,56 @@ def test_no_thread_is_left_when_nobody_asks_for_more():
     assert threading.active_count() == before
     os_thread.wait_for_all(10)
     assert not os_thread._alive
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ZeroDivisionError("it is 0"), ZeroDivisionError("it is 0")),
+        (
+            OutputError("/x", errno.ENOSPC, "the disk is full", remedy="remove something"),
+            OutputError("/x", errno.ENOSPC, "the disk is full", remedy="remove something"),
+        ),
+        (NotCopied(1, 2), RuntimeError("NotCopied: 1 and 2")),
+    ],
+    ids=["built in", "of gencore", "not copied"],
+)
+def test_an_error_is_raised_for_who_asks_again_too(error, again):
+    """What would otherwise be raised says nothing of why the piece has failed."""
+
+    def fail():
+        raise error
+
+    result = OtherThread("made").begin(fail)
+    with pytest.raises(type(error)) as first:
+        result()
+
+    assert first.value is error
+    for _ in range(2):
+        with pytest.raises(type(again)) as later:
+            result()
+        assert str(later.value) == str(again)
+        assert vars(later.value) == vars(again)
+
+
+def test_who_has_asked_for_what_failed_is_let_go():
+    """The piece has no error whose traceback has the frames of who asked, which has the piece."""
+
+    class Asker:
+        def __init__(self):
+            self.result = OtherThread("made").begin(lambda: 1 // 0)
+
+        def ask(self):
+            with pytest.raises(ZeroDivisionError):
+                self.result()
+
+    asker = Asker()
+    gone = weakref.ref(asker)
+    gc.disable()
+    try:
+        asker.ask()
+        asker.ask()
+        del asker
+        assert gone() is None
+    finally:
+        gc.enable()

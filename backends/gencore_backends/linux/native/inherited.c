@@ -3,12 +3,14 @@
 #include "inherited.h"
 
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #define OWN "/proc/thread-self/"
+
+enum { LONGEST_PATH = 64 };
 
 /* What rows of proc_pid_status(5) begin with. */
 static const char *const rows[] = {"Umask:", "Uid:", "Gid:", "Groups:", "Cap", "NoNewPrivs:", "Seccomp"};
@@ -50,7 +52,7 @@ static void add_rows(struct text *text, const struct text *status)
 
 static void add_link(struct text *text, const char *name)
 {
-	char path[64], target[PATH_MAX];
+	char path[LONGEST_PATH], target[PATH_MAX];
 	ssize_t size;
 
 	snprintf(path, sizeof(path), OWN "%s", name);
@@ -84,4 +86,30 @@ void inherited_add(struct text *text)
 		add_link(text, links[i]);
 	text_add_file(text, OWN "cgroup");
 	add_environment(text);
+}
+
+/* 0 if that is not to be had, or the process has ended. */
+static pid_t pid_of(int pidfd)
+{
+	static const char name[] = "\nPid:\t";
+	struct text text = {.data = NULL};
+	char path[LONGEST_PATH];
+	const char *found;
+	long pid;
+
+	snprintf(path, sizeof(path), OWN "fdinfo/%d", pidfd);
+	text_add_file(&text, path);
+	text_add_bytes(&text, "", 1);
+	found = text.data ? strstr(text.data, name) : NULL;
+	pid = found ? strtol(found + strlen(name), NULL, 10) : 0;
+	text_free(&text);
+	return pid > 0 ? (pid_t)pid : 0;
+}
+
+bool may_look_at(int pidfd)
+{
+	char path[LONGEST_PATH], target[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/proc/%d/root", pid_of(pidfd));
+	return readlink(path, target, sizeof(target)) >= 0;
 }

@@ -3,6 +3,8 @@
 #ifndef GENCORE_INHERITED_H
 #define GENCORE_INHERITED_H
 
+#include <stdbool.h>
+
 #include "text.h"
 
 /*
@@ -10,5 +12,11 @@
  * threads whose programs have the same of them. What cannot be read is missing in both.
  */
 void inherited_add(struct text *text);
+
+/*
+ * Whether this thread may look at a process, see ptrace(2): not if Landlock holds this thread, and not
+ * that process. Nothing else says so.
+ */
+bool may_look_at(int pidfd);
 
 #endif

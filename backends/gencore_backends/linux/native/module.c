@@ -69,6 +69,8 @@ static int convert_ranges(PyObject *sequence, struct ranges *ret)
 	Py_ssize_t count = PySequence_Size(sequence);
 	struct range *rows = count < 0 ? NULL : PyMem_Calloc((size_t)count + 1, sizeof(*rows));
 
+	if (count >= 0 && !rows)
+		PyErr_NoMemory();
 	if (!rows)
 		return -1;
 	*ret = (struct ranges){rows, (size_t)count};
@@ -95,34 +97,44 @@ static PyObject *describe(const struct snapshot *snapshot)
 			     (unsigned int)snapshot->threads.unlisted);
 }
 
+/* Returns NULL. */
+static PyObject *raise_failure(const struct step_failure *failure)
+{
+	errno = failure->err;
+	return PyErr_SetFromErrnoWithFilename(PyExc_OSError, steps[failure->step].name);
+}
+
 /*
  * The result goes into a list of the caller's before anything else can happen: a Python signal
  * handler that raises (Ctrl-C) runs as soon as this returns, and a returned value would be lost.
+ * Without memory for it nobody would end the clone. Returns 0, or -1 with an exception set.
  */
-static PyObject *note_taken(int failed, const struct step_failure *failure,
-			    const struct snapshot *snapshot, PyObject *taken)
+static int note_taken(const struct snapshot *snapshot, PyObject *taken)
 {
-	PyObject *row;
+	PyObject *row = describe(snapshot);
+	int failed = !row || PyList_Append(taken, row);
 
-	if (failed) {
-		errno = failure->err;
-		return PyErr_SetFromErrnoWithFilename(PyExc_OSError, steps[failure->step].name);
-	}
-	row = describe(snapshot);
-	failed = !row || PyList_Append(taken, row);
 	Py_XDECREF(row);
 	if (failed)
-		return NULL;
-	Py_RETURN_NONE;
+		service_end_clone(snapshot->pidfd, snapshot->status_fd);
+	return failed ? -1 : 0;
 }
 
+/* Called with the turn. */
 static PyObject *take(const struct snapshot_order *order, PyObject *taken)
 {
 	struct step_failure failure;
 	struct snapshot snapshot;
+
+	if (snapshot_take(order, &snapshot, &failure))
+		return raise_failure(&failure);
+	return note_taken(&snapshot, taken) ? NULL : Py_NewRef(Py_None);
+}
+
+static PyObject *take_in_turn(const struct snapshot_order *order, PyObject *taken)
+{
 	uint64_t before = turn_take();
-	int failed = snapshot_take(order, &snapshot, &failure);
-	PyObject *result = note_taken(failed, &failure, &snapshot, taken);
+	PyObject *result = take(order, taken);
 
 	turn_give_back(before);
 	return result;
@@ -156,7 +168,7 @@ static PyObject *native_snapshot_for_kernel(PyObject *module, PyObject *args)
 	threads = known_name(mode_names, THREADS_MODES, mode);
 	order.threads = (enum thread_mode)threads;
 	if (threads >= 0 && !convert_ranges(excluded, &order.excluded))
-		result = take(&order, taken);
+		result = take_in_turn(&order, taken);
 	PyMem_Free((void *)order.excluded.rows);
 	return result;
 }
@@ -208,7 +220,7 @@ static PyObject *native_snapshot_to_elf(PyObject *module, PyObject *args)
 			      &elf.order.timeout_ms, &PyList_Type, &elf.taken))
 		return NULL;
 	if (!complete_order(&elf))
-		result = take(&elf.order, elf.taken);
+		result = take_in_turn(&elf.order, elf.taken);
 	PyMem_Free((void *)elf.order.excluded.rows);
 	return result;
 }
@@ -234,17 +246,32 @@ static int parse_recorder(PyObject *recorder, struct snapshot_order *ret,
 	return PyErr_Occurred() ? -1 : 0;
 }
 
+/* Called with the turn. The recorder is told last: of a capture that somebody ends. */
+static PyObject *hand_over(int channel, struct elf_order *elf, const struct order_facts *facts)
+{
+	struct step_failure failure;
+	struct handover handover;
+
+	if (service_take(&elf->order, &handover, &failure))
+		return raise_failure(&failure);
+	if (note_taken(&handover.snapshot, elf->taken)) {
+		close(handover.core);
+		return NULL;
+	}
+	if (service_hand_over(channel, &elf->order, facts, &handover, &failure))
+		return raise_failure(&failure);
+	Py_RETURN_NONE;
+}
+
 static PyObject *native_hand_over(PyObject *module, PyObject *args)
 {
 	struct elf_order elf = {.order = {.reader = -1}};
 	struct order_facts facts;
-	struct step_failure failure;
-	struct snapshot snapshot;
 	struct spawn_order program = {.arguments = NULL};
 	PyObject *recorder, *result = NULL;
 	Py_ssize_t size;
 	uint64_t before;
-	int channel, failed;
+	int channel;
 
 	(void)module;
 	if (!PyArg_ParseTuple(args, "iOy#sOppsIO!", &channel, &recorder, &facts.json, &size,
@@ -255,8 +282,7 @@ static PyObject *native_hand_over(PyObject *module, PyObject *args)
 	facts.size = (size_t)size;
 	if (!parse_recorder(recorder, &elf.order, &program) && !complete_order(&elf)) {
 		before = turn_take();
-		failed = service_hand_over(channel, &elf.order, &facts, &snapshot, &failure);
-		result = note_taken(failed, &failure, &snapshot, elf.taken);
+		result = hand_over(channel, &elf, &facts);
 		turn_give_back(before);
 	}
 	release_program(&program);
@@ -569,6 +595,7 @@ static PyMethodDef methods[] = {
 	{"open_channel", native_open_channel, METH_VARARGS, native_open_channel_doc},
 	{"send_message", native_send_message, METH_VARARGS, native_send_message_doc},
 	{"inherited", native_inherited, METH_NOARGS, native_inherited_doc},
+	{"may_look_at", native_may_look_at, METH_O, native_may_look_at_doc},
 	{"find_python", native_find_python, METH_NOARGS, native_find_python_doc},
 	{"set_triggers", native_set_triggers, METH_VARARGS, native_set_triggers_doc},
 	{"new_beat", native_new_beat, METH_NOARGS, native_new_beat_doc},

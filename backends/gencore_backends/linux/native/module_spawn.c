@@ -249,3 +249,17 @@ PyObject *native_inherited(PyObject *module, PyObject *args)
 	text_free(&text);
 	return bytes;
 }
+
+const char native_may_look_at_doc[] = PyDoc_STR(
+"may_look_at($module, pidfd, /)\n--\n\n"
+"Return whether this thread may look at a process, see ptrace(2). Keeps the GIL.");
+
+PyObject *native_may_look_at(PyObject *module, PyObject *pidfd)
+{
+	long fd = PyLong_AsLong(pidfd);
+
+	(void)module;
+	if (fd == -1 && PyErr_Occurred())
+		return NULL;
+	return PyBool_FromLong(may_look_at((int)fd));
+}

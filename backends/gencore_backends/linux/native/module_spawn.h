@@ -15,10 +15,12 @@ PyObject *native_spawn(PyObject *module, PyObject *args);
 extern const char native_open_channel_doc[];
 extern const char native_send_message_doc[];
 extern const char native_inherited_doc[];
+extern const char native_may_look_at_doc[];
 
 PyObject *native_open_channel(PyObject *module, PyObject *args);
 PyObject *native_send_message(PyObject *module, PyObject *args);
 PyObject *native_inherited(PyObject *module, PyObject *args);
+PyObject *native_may_look_at(PyObject *module, PyObject *pidfd);
 
 /*
  * Fill in an order from a program as for spawn(), which must stay; then, even if that fails,

@@ -656,10 +656,10 @@ static int send_or_note_death(int channel, const struct text *text, const struct
 }
 
 /* Returns 0, or -1 with errno set. */
-static int send_capture(int channel, int core, const struct order_facts *facts,
-			const struct snapshot_order *order, const struct snapshot *snapshot,
-			uint64_t began)
+static int send_capture(int channel, const struct order_facts *facts, const struct snapshot_order *order,
+			const struct handover *handover)
 {
+	const struct snapshot *snapshot = &handover->snapshot;
 	struct descriptors passed = {.count = 0};
 	struct descriptors own;
 	struct text text = {.data = NULL};
@@ -667,12 +667,12 @@ static int send_capture(int channel, int core, const struct order_facts *facts,
 
 	pass_files(&passed, captured_files);
 	own = passed;
-	pass(&passed, "core", core);
+	pass(&passed, "core", handover->core);
 	pass(&passed, "clone", snapshot->pidfd);
 	pass(&passed, "status", snapshot->status_fd);
 	text_add(&text, "{\"facts\":");
 	text_add_bytes(&text, facts->json, facts->size);
-	add_field(&text, "began_ns", began);
+	add_field(&text, "began_ns", handover->began);
 	add_snapshot(&text, snapshot);
 	add_excluded(&text, &order->excluded);
 	add_names(&text, &passed);
@@ -685,38 +685,51 @@ static int send_capture(int channel, int core, const struct order_facts *facts,
 	return result;
 }
 
+static void kill_clone(int pidfd)
+{
+	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+}
+
 void service_end_clone(int pidfd, int status_fd)
 {
 	siginfo_t info;
 
-	syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
+	kill_clone(pidfd);
 	while (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) && errno == EINTR)
 		;
 	close(pidfd);
 	close(status_fd);
 }
 
-int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
-		      struct snapshot *ret, struct step_failure *failure)
+int service_take(struct snapshot_order *order, struct handover *ret, struct step_failure *failure)
 {
-	uint64_t began = now_ns();
 	int core[2];
 	int result;
 
+	ret->began = now_ns();
 	if (open_core(core)) {
 		*failure = (struct step_failure){STEP_PIPE, errno};
 		return -1;
 	}
 	order->core_fd = core[1];
-	result = snapshot_take(order, ret, failure);
+	result = snapshot_take(order, &ret->snapshot, failure);
 	close(core[1]);
-	if (!result && send_capture(channel, core[0], facts, order, ret, began)) {
-		*failure = (struct step_failure){STEP_HAND_OVER, errno};
-		service_end_clone(ret->pidfd, ret->status_fd);
-		result = -1;
-	} else if (!result) {
-		let_clone_begin(ret->pidfd);
-	}
-	close(core[0]);
+	ret->core = core[0];
+	if (result)
+		close(core[0]);
+	return result;
+}
+
+int service_hand_over(int channel, const struct snapshot_order *order, const struct order_facts *facts,
+		      const struct handover *handover, struct step_failure *failure)
+{
+	int result = send_capture(channel, facts, order, handover);
+
+	*failure = (struct step_failure){STEP_HAND_OVER, errno};
+	if (result)
+		kill_clone(handover->snapshot.pidfd);
+	else
+		let_clone_begin(handover->snapshot.pidfd);
+	close(handover->core);
 	return result;
 }

@@ -66,16 +66,27 @@ struct order_facts {
 	size_t size;
 };
 
+/* A capture that nobody knows of yet: the clone waits a second to be let begin. */
+struct handover {
+	struct snapshot snapshot;
+	int core;	/* the end of a pipe from which the core is read */
+	uint64_t began; /* the time of CLOCK_MONOTONIC before the pause */
+};
+
 /*
- * Capture this process for the recorder at the other end of a channel, send it what leads to the
- * capture, and let the clone begin. The message is JSON as above, with the facts and "began_ns", the
- * time of CLOCK_MONOTONIC before the pause. "core" is the end of a pipe from which the core is read.
- *
- * Called with the turn, as long as the thread table of *ret is looked at. Returns 0, or -1 with
- * *failure filled in. The clone's two descriptors are the caller's to close.
+ * Capture this process for a recorder. Called with the turn, as long as the thread table of *ret is
+ * looked at. Returns 0, or -1 with *failure filled in. The clone's two descriptors are the caller's
+ * to close.
  */
-int service_hand_over(int channel, struct snapshot_order *order, const struct order_facts *facts,
-		      struct snapshot *ret, struct step_failure *failure);
+int service_take(struct snapshot_order *order, struct handover *ret, struct step_failure *failure);
+
+/*
+ * Send the recorder at the other end of a channel what leads to the capture, and let the clone
+ * begin. The message is JSON as above, with the facts and "began_ns". Closes the pipe. Returns 0, or
+ * -1 with *failure filled in and the clone killed.
+ */
+int service_hand_over(int channel, const struct snapshot_order *order, const struct order_facts *facts,
+		      const struct handover *handover, struct step_failure *failure);
 
 /* Kill a clone of this process if it still runs, reap it unless other code has, and close both. */
 void service_end_clone(int pidfd, int status_fd);

@@ -9,7 +9,7 @@ from gencore._runtime.other_thread import OtherThread
 
 __all__ = ["WriteBehind"]
 
-_ROOM: Final = 2 << 20
+_ROOM: Final = 1 << 20
 """Bytes that may be put at once: those of a chunk of a core."""
 _ROOMS: Final = 3
 """Chunks that there is room for: one that is read, one that is written, and one between them."""

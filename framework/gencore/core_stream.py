@@ -9,7 +9,7 @@ from gencore.output import Output
 
 __all__ = ["CHUNK_SIZE", "CoreStream", "FileCoreStream"]
 
-CHUNK_SIZE: Final = 2 << 20
+CHUNK_SIZE: Final = 1 << 20
 """Bytes in one chunk of a core stream, at most."""
 
 

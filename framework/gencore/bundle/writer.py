@@ -103,9 +103,9 @@ class BundleWriter:
     def room(self) -> memoryview:
         """Return where the next bytes may be put before `write` gets them: it need not copy them.
 
-        At most a batch of them.
+        At most a block of them.
         """
-        return memoryview(self._batch_buffer())[self._filled :]
+        return memoryview(self._batch_buffer())[self._filled : self._filled + BLOCK_SIZE]
 
     def write(self, data: "bytes | memoryview") -> None:
         """Write the next bytes of the member. Raises OSError if they are more than promised."""

@@ -11,7 +11,6 @@ import fcntl
 import functools
 import hashlib
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,13 +21,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isal import igzip_threaded
+from isal import igzip_lib, igzip_threaded
 from measured_service import HEAPS, Service, beside
 from measuring import (
     MIB,
     bench_arguments,
     circumstances,
     emptied,
+    get_memory,
     interleaved,
     introduced,
     save,
@@ -37,7 +37,7 @@ from measuring import (
     verdict,
     workplace,
 )
-from pipe_rate import drain, plain_copy
+from pipe_rate import plain_copy
 
 from gencore.bundle.tree_hash import block_hashes
 
@@ -147,13 +147,14 @@ def bundles(place: Path, options: Namespace) -> Iterator[Row]:
                 lambda taken=taken: taken.dump("whole"),
                 functools.partial(compress, core),
                 options.rounds,
+                functools.partial(get_memory, 2 * options.size),
             )
             bundle = Path(taken.dumps[-1]["path"]).read_bytes()
             clones = [service.ask("bare_clone") for _ in range(options.rounds)]
-        least = [clone + parts(core, bundle, place / "copies") for clone in clones]
+        shares = [clone + least(core, bundle, place / "copies") for clone in clones]
         core.unlink()
         yield Row(f"bundle, {heap}", "isal on the core", "s", ours, theirs, 1 / share)
-        yield Row(f"bundle, {heap}", "its parts", "s", ours, least, 1 / REACHED)
+        yield Row(f"bundle, {heap}", "the least for it", "s", ours, shares, 1 / REACHED)
 
 
 def raw_cores(place: Path, options: Namespace) -> Iterator[Row]:
@@ -161,14 +162,15 @@ def raw_cores(place: Path, options: Namespace) -> Iterator[Row]:
     with Service(place, mib=options.size, standby=True) as service:
         taken = Taken(service, "raw")
         whole = functools.partial(taken.dump, "whole")
+        before = functools.partial(get_memory, 2 * options.size)
         if service.ask("kernels_core") is not None:  # kernel.core_pattern leaves it there
-            ours, kernels = interleaved(whole, lambda: service.ask("kernels_core"), options.rounds)
+            kernel = functools.partial(service.ask, "kernels_core")
+            ours, kernels = interleaved(whole, kernel, options.rounds, before)
             yield Row("raw core", "the kernel's own dump", "s", ours, kernels, 0.5)
         core = place / "core"
         Path(service.ask("dump", "raw")["path"]).rename(core)
-        ours, written = interleaved(
-            whole, functools.partial(write, core, place / "copies"), options.rounds
-        )
+        copy = functools.partial(write, core, place / "copies")
+        ours, written = interleaved(whole, copy, options.rounds, before)
         core.unlink()
     yield Row("raw core", "writing the same bytes", "s", ours, written, 1.15)
 
@@ -269,49 +271,71 @@ def compress(core: Path) -> float:
     return time.perf_counter() - begin
 
 
-def parts(core: Path, bundle: bytes, directory: Path) -> float:
-    """Return the processor time of what is done to a core behind the clone, by all processors.
+def least(core: Path, bundle: bytes, directory: Path) -> float:
+    """Return the seconds of the least that must be done to a core behind the clone.
 
-    Passing it on, compressing, hashing and writing: what a bundle takes if nothing else is done
-    for it, and no processor is ever idle.
+    A process for each processor does its share of it. None waits for another, and no bytes are put
+    in order.
     """
-    block, packed = os.urandom(MIB), memoryview(bundle)
-    copies = emptied(directory)
-    begin = processor_time()
-    pass_on(core)
-    compress(core)
-    for _ in range(core.stat().st_size // (2 * MIB)):
-        block_hashes(block, block)
+    processors, copies = os.cpu_count() or 1, emptied(directory)
+    blocks, packed = core.stat().st_size // MIB // processors, len(bundle) // processors
+    begin = time.perf_counter()
+    pids = [
+        forked(
+            functools.partial(
+                do_share,
+                lent(core, number * blocks, blocks),
+                memoryview(bundle)[number * packed :][:packed],
+                copies / str(number),
+            )
+        )
+        for number in range(processors)
+    ]
+    for pid in pids:
+        os.waitpid(pid, 0)
+    seconds = time.perf_counter() - begin
+    emptied(copies)
+    return seconds
+
+
+def do_share(core: int, packed: memoryview, copy: Path) -> None:
+    """Take blocks from a pipe, hash and compress them; write what they come to, and hash it."""
+    with os.fdopen(core, "rb", buffering=2 * MIB) as reader:
+        while pair := memoryview(reader.read(2 * MIB)):
+            block_hashes(pair[:MIB], pair[MIB:])
+            for block in (pair[:MIB], pair[MIB:]):
+                igzip_lib.compress(block, LEVEL, flag=igzip_lib.COMP_GZIP)
     digest = hashlib.sha256()
-    with (copies / "copy").open("wb", 0) as copy:
+    with copy.open("wb", 0) as file:
         for at in range(0, len(packed), MIB):
             digest.update(packed[at : at + MIB])
-            copy.write(packed[at : at + MIB])
-        os.fsync(copy.fileno())
-    seconds = processor_time() - begin
-    emptied(copies)
-    return seconds / (os.cpu_count() or 1)
+            file.write(packed[at : at + MIB])
+        os.fsync(file.fileno())
 
 
-def processor_time() -> float:
-    """Return the seconds that this process has used, and those of its children that have ended."""
-    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
-
-
-def pass_on(core: Path) -> None:
-    """Read the bytes of a core from a pipe, to which a child lends the pages they are in."""
+def lent(core: Path, begin: int, count: int) -> int:
+    """Return a pipe to which a child lends *count* MiB of a file, as a clone does its memory."""
     reader, writer = os.pipe()
     fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, MIB)
+
+    def lend() -> None:
+        os.close(reader)
+        at, fd = begin * MIB, os.open(core, os.O_RDONLY)
+        while at < (begin + count) * MIB:
+            at += os.splice(fd, writer, min(MIB, (begin + count) * MIB - at), at)
+
+    forked(lend)
+    os.close(writer)
+    return reader
+
+
+def forked(task: Callable[[], object]) -> int:
+    """Start a child that does something and ends; return its process ID."""
     pid = os.fork()
     if pid == 0:
-        fd = os.open(core, os.O_RDONLY)
-        while os.splice(fd, writer, MIB):
-            pass
+        task()
         os._exit(0)
-    os.close(writer)
-    drain(reader)
-    os.waitpid(pid, 0)
+    return pid
 
 
 def write(core: Path, directory: Path) -> float:

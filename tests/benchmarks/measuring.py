@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import datetime as dt
 import json
+import mmap
 import os
 import platform
 import shlex
@@ -121,13 +122,32 @@ def compile_bare_clone(directory: Path) -> BareClone:
     return function
 
 
-def interleaved(first: Callable[[], float], second: Callable[[], float], rounds: int):
-    """Return the times of both, taken in turns after a warm-up; every other round swaps them."""
+def get_memory(mib: int) -> None:
+    """Use so much memory, and free it: what is written next need not wait for any.
+
+    A virtual machine that gives back what is free gets it again from its host, page by page, and
+    whatever comes first would pay for that.
+    """
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE
+    mmap.mmap(-1, mib * MIB, flags=flags).close()
+
+
+def interleaved(
+    first: Callable[[], float],
+    second: Callable[[], float],
+    rounds: int,
+    before: Callable[[], object] = lambda: None,
+):
+    """Return the times of both, taken in turns after a warm-up; every other round swaps them.
+
+    *before* is called before each turn.
+    """
     first(), second()
     times: tuple[list[float], list[float]] = [], []
     for number in range(rounds):
         order = (0, 1) if number % 2 == 0 else (1, 0)
         for which in order:
+            before()
             times[which].append((first, second)[which]())
     return times
 

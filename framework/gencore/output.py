@@ -366,21 +366,28 @@ class ArtifactWriter(io.BufferedIOBase):
 
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
-        behind, self._behind = self._behind, None
-        beside, self._beside = self._beside, None
         with contextlib.ExitStack() as stack:  # each, whatever those before it raise
             stack.callback(super().close)
             stack.callback(self._pass_on, self._file.close)
-            if beside is not None:
-                stack.callback(beside.close)
-            if behind is not None:
-                stack.callback(behind.close)
+            stack.callback(self._end_beside)
+            stack.callback(self._end_behind)
+
+    def _end_behind(self) -> None:
+        """Before the other: what is written behind is hashed there."""
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            behind.close()
+
+    def _end_beside(self) -> None:
+        beside, self._beside = self._beside, None
+        if beside is not None:
+            beside.close()
 
     def abandon(self) -> None:
         """Close the file in a forked child, without what is buffered: the parent writes that."""
         raw = getattr(self._file, "raw", None)
-        if raw is not None:
-            raw.close()
+        if isinstance(raw, io.FileIO):
+            io.FileIO.close(raw)  # with no hole at its end, of which the parent may be beyond
 
     def _pass_on(self, function: Callable[..., object], *args: object) -> None:
         """Call the file; note an error, after which the artefact is not whole."""

@@ -201,6 +201,22 @@ def test_a_file_is_hashed_all_the_same_where_no_thread_can_be_started(tmp_path, 
     assert writer.sha256.startswith("ba7816bf")
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_lets_go_of_a_file_without_ending_it(tmp_path):
+    """The parent may be writing behind the zeros that the child takes for the end."""
+    with Output(tmp_path, "dump") as output:
+        writer = output.create("core")
+        writer.write(b"a" * (64 << 10) + bytes(64 << 10))
+        child = os.fork()
+        if child == 0:
+            output.close()
+            os._exit(0)
+        os.waitpid(child, 0)
+
+        assert (output.path / "core").stat().st_size == 64 << 10
+        assert writer.artifact().size == (output.path / "core").stat().st_size
+
+
 def test_leaving_removes_subdirectories_too(tmp_path):
     """Whatever a backend left in the private directory goes."""
     with Output(tmp_path, "dump") as output:

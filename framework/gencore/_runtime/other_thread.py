@@ -19,7 +19,7 @@ _Result = TypeVar("_Result")
 
 
 class OtherThread:
-    """A thread, started for the first piece. Where none can be, who wants its result does it.
+    """A thread, started for the first piece. If none can be, who wants a result does that piece.
 
     That pays if both threads are mostly in C without the GIL, and a piece takes milliseconds.
     """
@@ -28,15 +28,19 @@ class OtherThread:
         self._name = name
         self._waiting: SimpleQueue[_Piece[Any] | None] = SimpleQueue()
         self._thread: OsThread | None = None
+        self._refused = False
+        """Whether none could be started: one that is later would overtake what waits."""
 
     def begin(self, work: Callable[[], _Result]) -> Callable[[], _Result]:
         """Let it do *work*. Return what waits for that, and returns or raises what it does.
 
         As often as it is called, then with a copy of the error.
         """
-        if self._thread is None:
-            with contextlib.suppress(NoThread):
+        if self._thread is None and not self._refused:
+            try:
                 self._thread = OsThread(_each_of(self._waiting), self._name)
+            except NoThread:
+                self._refused = True
         if self._thread is None:
             return work
         piece = _Piece(work)

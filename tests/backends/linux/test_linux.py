@@ -9,6 +9,7 @@ import re
 import resource
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -383,3 +384,37 @@ def test_marks_of_memory_are_those_of_this_process_where_its_clone_has_ended(tmp
     assert files[os.path.realpath(sys.executable)].data == ()
     marked.close()
     plain.close()
+
+
+MAPS_MEANWHILE = """
+import ctypes, mmap, os, sys
+from gencore_backends.linux import _native
+from gencore_backends.linux.child import Child
+
+area = mmap.mmap(-1, mmap.PAGESIZE)
+area.madvise(mmap.MADV_DONTFORK)
+for _ in range(3):
+    assert ctypes.CDLL(sys.argv[1]).begin() == 0
+for _ in range(150):
+    reader, writer = os.pipe()
+    taken = []
+    child = Child(taken)
+    _native.snapshot_to_elf(writer, "private", (), False, True, sys.argv[2], 250, taken)
+    os.close(writer)
+    child.go_on()
+    child.promised_sizes()
+    child.close()
+    os.close(reader)
+    assert "MADV_DONTFORK memory" in child.gaps
+"""
+
+
+@pytest.mark.parametrize("threads", ["caller", "auto"])
+def test_memory_is_missed_although_a_thread_maps_as_much_meanwhile(native, tmp_path, threads):
+    """The sizes of the process and of its clone are the same then."""
+    library = tmp_path / "maps_meanwhile.so"
+    source = native.programs / "maps_meanwhile.c"
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-lpthread"], check=True)
+
+    command = [sys.executable, "-c", MAPS_MEANWHILE, library, threads]
+    subprocess.run(command, check=True, timeout=100)

@@ -89,6 +89,26 @@ def test_an_error_is_raised_for_who_asks_again_too(error, again):
         assert vars(later.value) == vars(again)
 
 
+def test_no_piece_overtakes_another_when_a_thread_can_be_started_again(monkeypatch):
+    """The one before waits for who wants its result: what is written in order stays so."""
+    done = []
+    other = OtherThread("made")
+    with monkeypatch.context() as patch:
+        patch.setattr(os_thread, "_start_with_own_stack", _no_more)
+        first = other.begin(lambda: done.append("first"))
+    second = other.begin(lambda: done.append("second"))
+    other.join()
+
+    first()
+    second()
+
+    assert done == ["first", "second"]
+
+
+def _no_more(_):
+    raise RuntimeError("can't start new thread")
+
+
 def test_who_has_asked_for_what_failed_is_let_go():
     """The piece has no error whose traceback has the frames of who asked, which has the piece."""
 

@@ -319,6 +319,8 @@ _Noreturn void clone_main(const struct image *image)
 	clone_await_release(image);
 	clone_start_recorder(image);
 	clone_threads_checked(&image->threads);
+	/* Those that have run may have mapped as much as was not inherited. */
+	has_all = has_all && clone_threads_stood_still(&image->threads);
 	if (clone_raise_to_hard_limit(RLIMIT_FSIZE))
 		clone_fail(image, STEP_FILE_SIZE_LIMIT);
 	clone_begin(image, STEP_READ_MAPS);

@@ -710,6 +710,19 @@ void clone_threads_checked(const struct thread_table *table)
 	syscall(SYS_munmap, table->moved, table->moved_size); /* it is no part of the image */
 }
 
+bool clone_threads_stood_still(const struct thread_table *table)
+{
+	bool still = !table->unlisted;
+
+	for (uint32_t i = 1; i < table->count; i++) {
+		enum thread_state state = thread_state(&table->threads[i]);
+
+		still = still && (state == THREAD_STOPPED || state == THREAD_READ ||
+				  state == THREAD_ENDED);
+	}
+	return still;
+}
+
 void threads_release(void)
 {
 	uint32_t generation = atomic_load(&stopping.generation) + 1;

@@ -143,4 +143,7 @@ void threads_after_fork(void);
 /* Runs in the clone: take over what threads_check() has found. */
 void clone_threads_checked(const struct thread_table *table);
 
+/* Runs in the clone, after that: whether no other thread has run since all were stopped or read. */
+bool clone_threads_stood_still(const struct thread_table *table);
+
 #endif

@@ -31,7 +31,8 @@ class RawCollector(Collector):
 class _CoreWriter(CoreSink):
     def __init__(self, file: ArtifactWriter) -> None:
         self._file = file
-        file.write_behind()
+        file.hash_beside()
+        file.leave_holes()  # much of a core is zeros
         self.hashes = file.sha256 is not None
 
     @property

@@ -12,10 +12,15 @@ _ZEROS: Final = bytes(_PIECE)
 
 
 class SparseFile(io.FileIO):
-    """Takes no space on the disk for zeros, of which it looks at pieces of 64 KiB."""
+    """Takes no space on the disk for 64 KiB of zeros, if it is to look for them."""
+
+    leaves_holes = False
 
     def write(self, data: Any, /) -> int:
         """Write *data*, or a part of it; return its length in bytes. Raises OSError."""
+        return self._write_runs(data) if self.leaves_holes else super().write(data)
+
+    def _write_runs(self, data: Any) -> int:
         view, done = memoryview(data).cast("B"), 0
         pieces = range(0, view.nbytes, _PIECE)
         for zeros, run in groupby(pieces, lambda at: _ZEROS.startswith(view[at : at + _PIECE])):

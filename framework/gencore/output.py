@@ -22,7 +22,6 @@ from gencore._private_directory import NEW_FILE, empty, keep, names_in, place_of
 from gencore._runtime.os_thread import open_descriptor
 from gencore._runtime.regular_file import open_regular
 from gencore._sparse_file import SparseFile
-from gencore._write_behind import WriteBehind
 from gencore.errors import OutputError, Refused
 from gencore.report import Artifact, Removal
 
@@ -283,7 +282,6 @@ class ArtifactWriter(io.BufferedIOBase):
         self._target = target
         self._digest = hashlib.sha256() if hashed else None
         self._beside: HashBeside | None = None
-        self._behind: WriteBehind | None = None
         self._sent = 0
         self._faults: list[BaseException] = []
 
@@ -296,39 +294,30 @@ class ArtifactWriter(io.BufferedIOBase):
         chunk = memoryview(data).cast("B")  # len() of an array's view counts its items
         if self.closed:
             raise ValueError(f"artefact {self.name!r} is closed")
-        if self._behind is None:
-            self._write(chunk)
-        else:
-            self._behind.write(chunk)
-        return chunk.nbytes
-
-    def _write(self, chunk: memoryview) -> None:
         with self._hashing(chunk):
             self._pass_on(self._file.write, chunk)
         self.size += chunk.nbytes
         if self.size - self._sent >= _WRITE_BACK:
             self._send_to_disk()
+        return chunk.nbytes
 
     def hash_beside(self) -> None:
         """Hash what follows on a thread of its own while it is written: for large pieces."""
         if self._digest is not None and self._beside is None:
             self._beside = HashBeside(self._digest)
 
-    def write_behind(self) -> None:
-        """Write and hash what follows on threads of their own: for the pieces of a core.
-
-        An error is raised by a later call then. Where only one thread may write, that does.
-        """
-        self.hash_beside()
-        if not self.bound and self._behind is None:
-            self._behind = WriteBehind(self._write)
+    def leave_holes(self) -> None:
+        """Leave holes where there are 64 KiB of zeros, in a file of the output directory."""
+        file = getattr(self._file, "raw", None)
+        if isinstance(file, SparseFile):
+            file.leaves_holes = True
 
     def room(self) -> memoryview | None:
-        """Return where the next piece may be put, after `write_behind`; None: anywhere.
+        """Return where the next piece may be put, after `hash_beside`; None: anywhere.
 
-        It is then written while the one after it is put there.
+        It is then hashed while the one after it is put, and not only while it is written.
         """
-        return None if self._behind is None else self._behind.room()
+        return None if self._beside is None else self._beside.room()
 
     @contextlib.contextmanager
     def _hashing(self, chunk: memoryview) -> Iterator[None]:
@@ -358,30 +347,19 @@ class ArtifactWriter(io.BufferedIOBase):
     @property
     def sha256(self) -> str | None:
         """Of the bytes written so far, in hexadecimal; None if they are not hashed."""
-        if self._behind is not None:
-            self._behind.finish()
         if self._beside is not None:
             self._beside.finish()
         return None if self._digest is None else self._digest.hexdigest()
 
     def close(self) -> None:
         """Flush and close the file. Raises `OutputError`."""
-        with contextlib.ExitStack() as stack:  # each, whatever those before it raise
-            stack.callback(super().close)
-            stack.callback(self._pass_on, self._file.close)
-            stack.callback(self._end_beside)
-            stack.callback(self._end_behind)
-
-    def _end_behind(self) -> None:
-        """Before the other: what is written behind is hashed there."""
-        behind, self._behind = self._behind, None
-        if behind is not None:
-            behind.close()
-
-    def _end_beside(self) -> None:
-        beside, self._beside = self._beside, None
-        if beside is not None:
-            beside.close()
+        if self._beside is not None:
+            self._beside.close()
+            self._beside = None
+        try:
+            self._pass_on(self._file.close)
+        finally:
+            super().close()
 
     def abandon(self) -> None:
         """Close the file in a forked child, without what is buffered: the parent writes that."""

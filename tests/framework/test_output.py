@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import hashlib
-import io
 import os
 import stat
 import subprocess
@@ -17,7 +16,7 @@ from gencore import output as output_module
 from gencore._hash_beside import HashBeside
 from gencore._private_directory import leftovers
 from gencore._runtime import os_thread, regular_file
-from gencore.output import ArtifactWriter, Output
+from gencore.output import Output
 
 
 def write(output, name, data=b"data"):
@@ -112,11 +111,11 @@ def test_what_can_change_is_hashed_before_it_may():
     assert digest.digest() == expected.digest()
 
 
-def test_what_was_put_into_its_room_is_written_and_hashed_whole(tmp_path):
-    """And written, in order, while the next piece is put there, and beside what is elsewhere."""
+def test_what_was_put_into_its_room_is_hashed_whole(tmp_path):
+    """In order, while the next piece is put into other room, and beside what is put elsewhere."""
     with Output(tmp_path, "dump") as output:
         writer = output.create("core")
-        writer.write_behind()
+        writer.hash_beside()
         for number in range(60):
             room = writer.room()
             room[:] = bytes([number]) * len(room)
@@ -129,44 +128,6 @@ def test_what_was_put_into_its_room_is_written_and_hashed_whole(tmp_path):
 
     assert digest == writer.sha256 == hashlib.sha256(data).hexdigest()
     assert len(data) > 59 << 20
-    os_thread.wait_for_all(5)
-    assert not os_thread._alive
-
-
-def test_an_error_of_what_is_written_behind_is_raised_by_a_later_call(tmp_path):
-    """And the artefact is not whole, whoever has caught it."""
-
-    class Full(io.BytesIO):
-        def write(self, _):
-            raise OSError(errno.ENOSPC, "no space")
-
-    writer = ArtifactWriter("core", Full(), str(tmp_path / "core"))
-    writer.write_behind()
-
-    def fill():
-        for _ in range(9):
-            writer.write(writer.room())
-
-    with pytest.raises(OutputError, match="no space"):
-        fill()
-    with pytest.raises(OutputError, match="no space"):
-        writer.artifact()
-
-
-def test_only_the_thread_that_made_a_bound_file_writes_it(tmp_path):
-    """Another distribution's plug-in takes the bytes."""
-    threads = []
-
-    class Noting(io.BytesIO):
-        def write(self, data):
-            threads.append(threading.get_ident())
-            return super().write(data)
-
-    with ArtifactWriter("core", Noting(), str(tmp_path / "core"), bound=True) as writer:
-        writer.write_behind()
-        writer.write(bytes(3 << 20))
-
-    assert set(threads) == {threading.get_ident()}
 
 
 def test_small_and_unchangeable_pieces_are_hashed_in_order(tmp_path):
@@ -181,8 +142,8 @@ def test_small_and_unchangeable_pieces_are_hashed_in_order(tmp_path):
     assert digest == hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
-def test_nothing_is_put_anywhere_if_the_caller_writes_it(tmp_path):
-    """There is room for pieces only in a file that asks for a thread."""
+def test_nothing_is_put_anywhere_if_it_is_hashed_after_it_was_written(tmp_path):
+    """There is room for two pieces only in a file that asks for a thread."""
     with Output(tmp_path, "dump") as output, output.create("x") as writer:
         assert writer.room() is None
 
@@ -206,6 +167,7 @@ def test_a_forked_child_lets_go_of_a_file_without_ending_it(tmp_path):
     """The parent may be writing behind the zeros that the child takes for the end."""
     with Output(tmp_path, "dump") as output:
         writer = output.create("core")
+        writer.leave_holes()
         writer.write(b"a" * (64 << 10) + bytes(64 << 10))
         child = os.fork()
         if child == 0:

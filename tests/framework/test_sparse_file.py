@@ -11,13 +11,20 @@ KIB = 1 << 10
 PIECES = [b"a", bytes(64 * KIB), os.urandom(100 * KIB), bytes(300 * KIB), b"b" * 7, bytes(1000)]
 
 
+def sparse(path):
+    """Return a file that looks for zeros."""
+    file = SparseFile(path, "wb")
+    file.leaves_holes = True
+    return file
+
+
 @pytest.mark.parametrize("last", [b"end", bytes(64 * KIB), bytes(7)])
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_file_with_holes_has_the_bytes_that_were_written(tmp_path, at_once, last):
     """Also if it ends with zeros, and however they come."""
     data = b"".join((*PIECES, last))
 
-    with io.BufferedWriter(SparseFile(tmp_path / "file", "wb")) as file:
+    with io.BufferedWriter(sparse(tmp_path / "file")) as file:
         for piece in [data] if at_once else (*PIECES, last):
             file.write(piece)
 
@@ -26,7 +33,7 @@ def test_a_file_with_holes_has_the_bytes_that_were_written(tmp_path, at_once, la
 
 def test_zeros_take_no_space(tmp_path):
     """Those between data, and those at the end."""
-    with SparseFile(tmp_path / "file", "wb") as file:
+    with sparse(tmp_path / "file") as file:
         file.write(b"a" + bytes(4096 * KIB) + b"b" + bytes(4096 * KIB))
 
     assert (tmp_path / "file").stat().st_blocks * 512 < 300 * KIB
@@ -40,7 +47,7 @@ def test_a_part_is_reported_as_a_part(tmp_path):
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200 * KIB, hard))
     try:
-        with SparseFile(tmp_path / "file", "wb") as file:
+        with sparse(tmp_path / "file") as file:
             assert file.write(bytes(64 * KIB) + b"a" * 300 * KIB) == 200 * KIB
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -18,8 +18,7 @@ thread                  purpose                                  if none can be 
                         logs and spans, one for ``on_event``
 ``gencore-pack``        hashes and compresses a bundle's blocks:  the thread that packs does it
                         one for each CPU, four at most
-``gencore-write``       writes the blocks of a bundle, in order,  the thread that packs, or
-                        or what ``raw`` is given                  reads, does it
+``gencore-write``       writes the blocks of a bundle, in order   the thread that packs does it
 ``gencore-hash``        hashes what ``raw`` writes meanwhile     the thread that writes does it
 ``gencore-ahead``       decompresses the next block of a bundle   the thread that reads it does
                         that is read to its end, finds the next

@@ -7,24 +7,21 @@ the median of the limit, plus a margin. `make bench` runs this, growth.py, loss.
 docs/explanation/performance.md says what the rows and the fields of bench.json mean.
 """
 
-import ctypes
-import fcntl
 import functools
 import hashlib
-import mmap
 import os
 import statistics
 import subprocess
 import sys
 import sysconfig
-import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from isal import igzip_lib, igzip_threaded
+from isal import igzip_threaded
+from least_program import least
 from measured_service import HEAPS, Service, beside
 from measuring import (
     MIB,
@@ -42,19 +39,10 @@ from measuring import (
 )
 from pipe_rate import plain_copy
 
-from gencore.bundle.tree_hash import block_hashes
-
 UNITS = {"ms": (1e-3, 2), "s": (1, 3), "MiB": (MIB, 1)}
 LEVEL, THREADS = 2, 2
 REACHED = 0.95
-libc = ctypes.CDLL(None)
 GENCORE = Path(sysconfig.get_path("scripts")) / "gencore"
-
-
-class Vector(ctypes.Structure):
-    """A piece of memory, see readv(2)."""
-
-    _fields_ = (("address", ctypes.c_void_p), ("size", ctypes.c_size_t))
 
 
 class Row(NamedTuple):
@@ -153,17 +141,16 @@ def bundles(place: Path, options: Namespace) -> Iterator[Row]:
             core = place / "core"
             Path(service.ask("dump", "raw")["path"]).rename(core)
             taken = Taken(service)
-            ours, theirs = interleaved(
-                lambda taken=taken: taken.dump("whole"),
-                functools.partial(compress, core),
-                options.rounds,
-                functools.partial(get_memory, 2 * options.size),
-            )
+            whole = functools.partial(taken.dump, "whole")
+            before = functools.partial(get_memory, 2 * options.size)
+            compressor = functools.partial(compress, core)
+            ours, theirs = interleaved(whole, compressor, options.rounds, before)
+            yield Row(f"bundle, {heap}", "isal on the core", "s", ours, theirs, 1 / share)
             bundle = Path(taken.dumps[-1]["path"]).read_bytes()
-        shares = [least(core, bundle, place / "copies") for _ in range(options.rounds)]
-        core.unlink()
-        yield Row(f"bundle, {heap}", "isal on the core", "s", ours, theirs, 1 / share)
-        yield Row(f"bundle, {heap}", "the least program", "s", ours, shares, 1 / REACHED)
+            alone = functools.partial(least, core, bundle, place / "copies")
+            ours, theirs = interleaved(whole, alone, options.rounds, before)
+            core.unlink()
+        yield Row(f"bundle, {heap}", "the least program", "s", ours, theirs, 1 / REACHED)
 
 
 def raw_cores(place: Path, options: Namespace) -> Iterator[Row]:
@@ -278,99 +265,6 @@ def compress(core: Path) -> float:
         while length := reader.readinto(buffer):
             packed.write(buffer[:length])
     return time.perf_counter() - begin
-
-
-def least(core: Path, bundle: bytes, directory: Path) -> float:
-    """Return the seconds of the least program that makes the same of the bytes of a core.
-
-    They are the memory of a process that forks. The child lends its pages to a pipe for each
-    processor, at the end of which a process does its share of the work: none waits for another,
-    and no bytes are put in order.
-    """
-    processors, copies = os.cpu_count() or 1, emptied(directory)
-    packed = len(bundle) // processors
-    pipes = [os.pipe() for _ in range(processors)]
-    pids = [
-        forked(
-            functools.partial(
-                do_share,
-                pipes,
-                number,
-                memoryview(bundle)[number * packed :][:packed],
-                copies / str(number),
-            )
-        )
-        for number in range(processors)
-    ]
-    with mmap.mmap(-1, core.stat().st_size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
-        with core.open("rb", buffering=0) as file:
-            while file.readinto(memoryview(memory)[file.tell() :][: 64 * MIB]):
-                pass
-        begin = time.perf_counter()
-        pids.append(forked(functools.partial(lend, memory, pipes)))
-        for pipe in pipes:
-            close(*pipe)
-        for pid in pids:
-            os.waitpid(pid, 0)
-        seconds = time.perf_counter() - begin
-    emptied(copies)
-    return seconds
-
-
-def lend(memory: mmap.mmap, pipes: list[tuple[int, int]]) -> None:
-    """Lend a share of the memory to each pipe, as a clone does, see vmsplice(2)."""
-    share = len(memory) // MIB // len(pipes) * MIB
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-
-    def lend_share(number: int, writer: int) -> None:
-        at, end = number * share, (number + 1) * share
-        while at < end:
-            part = Vector(address + at, min(MIB, end - at))
-            at += libc.vmsplice(writer, ctypes.byref(part), 1, 0)
-
-    threads = [
-        threading.Thread(target=lend_share, args=(number, writer))
-        for number, (_, writer) in enumerate(pipes)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-
-def do_share(pipes: list[tuple[int, int]], number: int, packed: memoryview, copy: Path) -> None:
-    """Take blocks from a pipe, hash and compress them; write what they come to, and hash it."""
-    for other, pipe in enumerate(pipes):
-        close(*(pipe if other != number else pipe[1:]))
-    fcntl.fcntl(pipes[number][0], fcntl.F_SETPIPE_SZ, MIB)
-    with os.fdopen(pipes[number][0], "rb", buffering=2 * MIB) as reader:
-        while pair := memoryview(reader.read(2 * MIB)):
-            block_hashes(pair[:MIB], pair[MIB:])
-            for block in (pair[:MIB], pair[MIB:]):
-                igzip_lib.compress(block, LEVEL, flag=igzip_lib.COMP_GZIP)
-    digest = hashlib.sha256()
-    with copy.open("wb", 0) as file:
-        for at in range(0, len(packed), MIB):
-            digest.update(packed[at : at + MIB])
-            file.write(packed[at : at + MIB])
-        os.fsync(file.fileno())
-
-
-def close(*fds: int) -> None:
-    """Close descriptors."""
-    for fd in fds:
-        os.close(fd)
-
-
-def forked(task: Callable[[], object]) -> int:
-    """Start a child that does something and ends; return its process ID."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            task()
-        finally:
-            os._exit(0)
-    return pid
 
 
 def write(core: Path, directory: Path) -> float:

@@ -4,8 +4,6 @@ import hashlib
 import io
 import os
 import threading
-import time
-from concurrent.futures import CancelledError
 
 import pytest
 
@@ -94,21 +92,3 @@ def test_reader_that_goes_away_is_a_failed_part(tmp_path):
     assert report.failed[0].reason == f"descriptor {writer}: its reader has gone"
     assert report.exit_code == gencore.ExitCode.REFUSED
     assert report.artifacts == ()
-
-
-@pytest.mark.exhaustive
-def test_a_dump_is_cancelled_while_the_last_bytes_wait_for_their_reader(tmp_path):
-    """They are written behind: the core has been read to its end by then."""
-    reader, writer = os.pipe2(os.O_CLOEXEC)
-    with os.fdopen(writer, "wb", 0) as file, os.fdopen(reader, "rb", 0) as source:
-        to_pipe = gencore.DestinationSpec("descriptor", options={"file": file})
-        dump = gencore.start(destination=to_pipe, collectors=["raw"], directory=tmp_path)
-        got = 0
-        while (now := dump.progress).stage != "core" or now.done != now.total:
-            if now.stage == "core" and got < (now.total or 0) - (200 << 10):
-                got += len(source.read(64 << 10))
-            time.sleep(0.001)
-        assert dump.cancel()
-
-        with pytest.raises(CancelledError):
-            dump.result(20)

@@ -121,7 +121,7 @@ class CoreReading:
                     yield from self._participants.go_through(participant, participant.give(view))
             given += len(view)
             self.progress = Progress("core", given, size)
-        by_sink: str | None = yield from self._participants.core_hash()
+        by_sink = self._participants.core_hash
         self._dump.core_sha256 = by_sink if digest is None else digest.hexdigest()
         return given
 

@@ -14,7 +14,7 @@ from gencore._pipeline.state import DumpState
 from gencore._pipeline.view import view_of
 from gencore._runtime.stop_switch import StopSwitch
 from gencore._runtime.supervisor import Steps
-from gencore.collector import DumpInProgress
+from gencore.collector import CoreSink, DumpInProgress
 from gencore.errors import TimedOut
 from gencore.report import Artifact
 
@@ -45,20 +45,13 @@ class Participants:
     def want_core_hash(self) -> bool:
         """Whether the core's bytes are to be hashed for them, because no sink does it."""
         if any(participant.keeps_core for participant in self._participants):
-            return self._hashing is None
+            return self._hashing_sink is None
         return not any(participant.hashes_core for participant in self._participants)
 
-    def core_hash(self) -> Steps[str | None]:
-        """Return that of the bytes that a sink of ours was given, if it hashes them.
-
-        It may have to write them first, and fail.
-        """
-        participant = self._hashing
-        if participant is None:
-            return None
-        ask = self.attempt(participant, getattr, participant.sink, "sha256")
-        digest: str | None = yield from ask
-        return digest
+    @property
+    def core_hash(self) -> str | None:
+        """That of the bytes that a sink of ours was given, if it hashes them."""
+        return None if self._hashing_sink is None else self._hashing_sink.sha256
 
     def room(self) -> memoryview | None:
         """Return where a sink of ours wants the core's next bytes; None: anywhere.
@@ -71,9 +64,9 @@ class Participants:
         return None
 
     @property
-    def _hashing(self) -> Participant | None:
-        own = (one for one in self._participants if one.built_in)
-        return next((one for one in own if one.sink is not None and one.sink.hashes), None)
+    def _hashing_sink(self) -> CoreSink | None:
+        sinks = (one.sink for one in self._participants if one.built_in)
+        return next((sink for sink in sinks if sink is not None and sink.hashes), None)
 
     def view(self, participant: Participant) -> DumpInProgress:
         """Return the dump as it is now, for one of them."""

@@ -297,16 +297,19 @@ except TargetUnavailable as error:
 """
 
 
-def test_another_user_is_refused(service):
-    """Root may dump anybody's process; another user nobody's but their own."""
+def answer_to_another_user(process):
+    """Return what another user is told who asks for a dump of *process*."""
     if os.geteuid():
         pytest.skip("only root can become another user")
+    command = [sys.executable, "-c", ASKS_AS_ANOTHER, str(process.pid)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_another_user_is_refused(service):
+    """Root may dump anybody's process; another user nobody's but their own."""
     process = service(WAITS)
 
-    command = [sys.executable, "-c", ASKS_AS_ANOTHER, str(process.pid)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    assert said == (
+    assert answer_to_another_user(process) == (
         f"process {process.pid}: it belongs to another user. "
         "Remedy: ask as that user, or as root\n"
     )
@@ -323,14 +326,9 @@ sys.stdin.read()
 
 def test_a_process_that_only_root_may_look_at_does_not_belong_to_another_user(service):
     """To ask as its user would change nothing: the kernel considers it not dumpable."""
-    if os.geteuid():
-        pytest.skip("only root can become another user")
     process = service(CHANGES_ITS_USER)
 
-    command = [sys.executable, "-c", ASKS_AS_ANOTHER, str(process.pid)]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-
-    assert said == (
+    assert answer_to_another_user(process) == (
         f"process {process.pid}: it has rights that this process lacks, or is not dumpable "
         f"(prctl(2)). Remedy: sudo gencore dump --allow-undumpable {process.pid}\n"
     )

@@ -22,7 +22,7 @@ from measuring import MIB, bench_arguments, circumstances, introduced, save, tab
 IN_A_ROW, AT_ONCE = 64, 8
 SHARE = 0.6
 """Of the machine's memory: a heap beside which the page cache still has room."""
-FEW = 8
+FEW = 32
 
 
 class Row(NamedTuple):
@@ -46,11 +46,14 @@ def in_a_row(place: Path, options: Namespace) -> Iterator[Row]:
     with Service(place, heap="objects and text", mib=options.size // 4) as service:
         service.ask("dump")
         before = held(service.pid)
-        dumps = [service.ask("dump") for _ in range(IN_A_ROW)]
+        turns = [(service.ask("dump"), service.ask("bare_clone")) for _ in range(IN_A_ROW)]
         after = held(service.pid)
     first, last = f"the first {FEW}", f"the last {FEW} of {IN_A_ROW} dumps"
-    for cost, unit, scale in (("whole", "s", 1), ("pause", "ms", 1e3)):
-        values = [dump[cost] * scale for dump in dumps]
+    costs = (
+        ("whole", "s", [dump["whole"] for dump, _ in turns]),
+        ("pause", "bare clones", [dump["pause"] / clone for dump, clone in turns]),
+    )
+    for cost, unit, values in costs:
         medians = statistics.median(values[-FEW:]), statistics.median(values[:FEW])
         yield Row(f"{cost}, {last}", medians[0], first, medians[1], unit)
     for what, (unit, scale) in {"memory": ("MiB", MIB), "descriptors": ("", 1)}.items():

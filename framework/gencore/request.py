@@ -12,7 +12,7 @@ from gencore.errors import UsageError
 from gencore.target import Target
 from gencore.triggers import Fired
 
-__all__ = ["Content", "DumpRequest", "Threads"]
+__all__ = ["Content", "DumpRequest", "Threads", "check_flag"]
 
 Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks", "triage"]
@@ -32,9 +32,14 @@ def _check_annotations(_: object, __: object, value: Any) -> None:
     check_annotations(value)
 
 
-def _check_flag(_: object, attribute: "attrs.Attribute[bool]", value: object) -> None:
+def check_flag(name: str, value: object) -> None:
+    """Raise `UsageError` if the value of an option is neither True nor False."""
     if not isinstance(value, bool):
-        raise UsageError(f"{attribute.name}={value!r} is neither True nor False")
+        raise UsageError(f"{name}={value!r} is neither True nor False")
+
+
+def _check_flag(_: object, attribute: "attrs.Attribute[bool]", value: object) -> None:
+    check_flag(attribute.name, value)
 
 
 def _check_choice(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:

@@ -43,6 +43,7 @@ from gencore.huge_pages import HugePages
 from gencore.naming import dump_id, dump_name, pattern_of
 from gencore.output import Output
 from gencore.report import Report, describe_error
+from gencore.request import check_flag
 from gencore.verdict import Prospect, Reason, Verdict
 
 __all__ = ["Pipeline"]
@@ -215,11 +216,13 @@ class Pipeline:
         reports of later dumps, says how far it came. What the program writes while a dump lasts is
         in small pages again: prepare anew.
 
-        Raises what `check` raises, `Unsupported` where there are no huge pages, and
+        Raises `UsageError`, what `check` raises, `Unsupported` where there are no huge pages, and
         `TargetUnavailable` if the target has no agent.
         """
         from gencore._recorder.starting import check_by_recorder
 
+        check_flag("huge_pages", huge_pages)
+        check_flag("standby", standby)
         if isinstance(self._prepared, Plan) and self._prepared.standby is not None:
             self._prepared.standby.close()
         try:
@@ -365,10 +368,12 @@ class Pipeline:
 
 def _leave_to_target(asked: list[Backend], willing: list[tuple[Backend, Verdict]]) -> None:
     """Raise `NoRecorder` if the target might choose a backend that a recorder cannot use."""
-    best = max((backend.priority for backend, _ in willing), default=None)
-    for backend in asked:
-        takes_it = backend.takes_handover or backend.dumps_others
-        if not takes_it and (best is None or backend.priority >= best):
+    others = [b for b in asked if not (b.takes_handover or b.dumps_others)]
+    if others and not willing:
+        raise NoRecorder("no backend that a recorder can use works here")
+    best = max((backend.priority for backend, _ in willing), default=0)
+    for backend in others:
+        if backend.priority >= best:
             raise NoRecorder(f"backend {backend.name!r} takes its snapshot in the process itself")
 
 

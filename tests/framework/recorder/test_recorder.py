@@ -13,7 +13,10 @@ import children
 import pytest
 
 import gencore
+from gencore._pipeline.pipeline import _leave_to_target
+from gencore._recorder.job import NoRecorder
 from gencore.bundle import BundleReader, verify
+from gencore_backends.aix.stub import Aix
 
 pytestmark = [
     pytest.mark.recorder,
@@ -190,6 +193,19 @@ def test_what_cannot_be_described_is_made_by_a_thread(tmp_path, options, reason,
     gencore.start(**{"directory": tmp_path, **options})
 
     assert reason in seen[0]
+
+
+def test_a_recorder_for_which_no_backend_works_names_none():
+    """The one that comes first may be that of another platform."""
+    with pytest.raises(NoRecorder, match="no backend that a recorder can use works here"):
+        _leave_to_target([Aix()], willing=[])
+
+
+@pytest.mark.parametrize("flag", ["standby", "huge_pages"])
+def test_to_prepare_takes_true_or_false_only(tmp_path, flag):
+    """A text such as "no" would be taken for True."""
+    with pytest.raises(gencore.UsageError, match=f"{flag}='no' is neither True nor False"):
+        gencore.Pipeline(directory=tmp_path).prepare(**{flag: "no"})
 
 
 def test_a_prepared_pipeline_does_not_wait_for_its_recorder(tmp_path):

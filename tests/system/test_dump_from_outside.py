@@ -258,10 +258,10 @@ def test_ps_lists_what_is_armed(service):
 
 
 def test_a_stopped_process_is_exit_code_6(service, monkeypatch):
-    """It answers nobody: the remedy lets it go on."""
+    """It answers nobody, and is not waited for: the remedy lets it go on."""
     from gencore_backends.linux import agent_client
 
-    monkeypatch.setattr(agent_client, "_PATIENCE", 0.5)
+    monkeypatch.setattr(agent_client, "_PATIENCE", 600.0)  # longer than a test may take
     process = service(WAITS)
     os.kill(process.pid, signal.SIGSTOP)
     wait_for_state(process.pid, "T")
@@ -270,6 +270,7 @@ def test_a_stopped_process_is_exit_code_6(service, monkeypatch):
         gencore.Pipeline(target=process.pid).start()
 
     assert raised.value.remedy == f"kill -CONT {process.pid}"
+    assert process.pid not in {found.pid for found in gencore.armed_processes()}
 
 
 def wait_for_state(pid, state):

@@ -207,7 +207,7 @@ def _connect(target: Target) -> socket.socket:
         try:
             connection.connect(address)
             if _peer(connection)[0] == target.pid:
-                return connection
+                return _unless_stopped(target, connection)
         except OSError as raised:
             if error is None or raised.errno not in {errno.ECONNREFUSED, errno.ENOENT}:
                 error = raised
@@ -215,6 +215,14 @@ def _connect(target: Target) -> socket.socket:
     if isinstance(error, BlockingIOError):
         raise _no_answer(target, error)
     raise _not_armed(target, error)
+
+
+def _unless_stopped(target: Target, connection: socket.socket) -> socket.socket:
+    """Return it; close it if the process is stopped: nobody would answer before it goes on."""
+    if read_status(target)["State"].startswith("T"):  # see proc(5)
+        connection.close()
+        raise _stopped(target, "process {} is stopped (SIGSTOP), and does not answer")
+    return connection
 
 
 def _connect_hidden(target: Target, name: str) -> socket.socket:
@@ -413,7 +421,10 @@ def _not_armed(target: Target, error: OSError | None) -> TargetUnavailable:
 
 def _no_answer(target: Target, error: OSError) -> TargetUnavailable:
     if isinstance(error, BlockingIOError):
-        what = f"process {target.pid} does not answer: is it stopped (SIGSTOP)?"
-        return TargetUnavailable(what, remedy=f"kill -CONT {target.pid}")
+        return _stopped(target, "process {} does not answer: is it stopped (SIGSTOP)?")
     what = f"process {target.pid} has ended, or its agent sent no answer: {error.strerror}"
     return TargetUnavailable(what, remedy=LIST_THEM)
+
+
+def _stopped(target: Target, what: str) -> TargetUnavailable:
+    return TargetUnavailable(what.format(target.pid), remedy=f"kill -CONT {target.pid}")

@@ -417,7 +417,7 @@ def test_what_names_no_process_is_a_usage_error(inside, named):
 
 def test_a_stopped_process_does_not_answer(doctor, service, monkeypatch):
     """The remedy lets it run."""
-    monkeypatch.setattr("gencore_backends.linux.agent_client._PATIENCE", 0.1)
+    monkeypatch.setattr("gencore_backends.linux.agent_client._PATIENCE", 600.0)
     process = service(armed=True)
     process.send_signal(signal.SIGSTOP)
     os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)

@@ -25,10 +25,9 @@ __all__ = ["BATCH_SIZE", "Batch", "Frames"]
 
 BATCH_SIZE: Final = 2 * BLOCK_SIZE
 _WORKERS: Final = min(4, os.cpu_count() or 1)
-_PENDING: Final = 2 * _WORKERS + 2
-"""Batches that may be on their way, of two blocks each. One for each worker is packed, one waits
-for it, and two are for the moments in which no core comes: a clone has to look which pages there
-are. Without these, half as much idle time again, and 4 % longer."""
+_PENDING: Final = 6
+"""Batches that may be on their way, of two blocks each: two more than are packed at once, for the
+moments in which no core comes, while a clone looks which pages there are. Each takes 5 MiB."""
 _NAME: Final = "gencore-pack"
 _ZEROS: Final = bytes(BATCH_SIZE)
 

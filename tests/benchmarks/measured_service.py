@@ -60,7 +60,7 @@ class Service:
         """
         self.tell(what, *values)
         answer = self.answer()
-        for pid in self.recorders():
+        for pid in _adopted():
             while not (os.waitpid(pid, os.WNOHANG)[0] or (self._standby and _stands_by(pid))):
                 time.sleep(0.01)
         return answer
@@ -78,8 +78,8 @@ class Service:
         return json.loads(line)
 
     def recorders(self) -> list[int]:
-        """Return the recorders: their own parents end at once, and this process adopts them."""
-        return [pid for pid in children() if pid not in _services]
+        """Return the recorders. A clone from which one was started is its parent until it ends."""
+        return [*_adopted(), *(pid for clone in self.clones() for pid in children(clone))]
 
     def clones(self) -> list[int]:
         """Return its clones."""
@@ -98,8 +98,13 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self._process.communicate()
-        for pid in self.recorders():  # one that stood by ends with it
+        for pid in _adopted():  # one that stood by ends with it
             os.waitpid(pid, 0)
+
+
+def _adopted() -> list[int]:
+    """Return the recorders whose own parents have ended."""
+    return [pid for pid in children() if pid not in _services]
 
 
 def _stands_by(pid: int) -> bool:

@@ -1,6 +1,7 @@
 """What `make bench` measures runs to its end, in small, and what it saves can be read."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,20 @@ pytestmark = [
     pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="Linux"),
 ]
+
+SEES_BOTH = """
+import sys
+from pathlib import Path
+from loss import proportional_share
+from measured_service import Service, beside
+
+seen = []
+with Service(Path(sys.argv[1]), mib=64, load="idle") as service:
+    service.ask("loaded")
+    with beside(lambda: seen.append((service.recorders(), proportional_share(service.clones())))):
+        service.ask("loaded")
+sys.exit(not any(recorders and memory for recorders, memory in seen))
+"""
 
 
 @pytest.fixture
@@ -68,6 +83,13 @@ def test_each_service_loses_something_that_is_said(bench):
     assert {one["load"] for one in losses} == {"idle", "reading", "writing"}
     assert all(share > 0 for one in losses for share in one["throughput"])
     assert all(one["memory"] > 8 * MIB for one in losses)
+
+
+def test_a_recorder_is_seen_beside_the_clone(tmp_path):
+    """As long as the clone has memory, it is its parent: else neither is measured rightly."""
+    program = [sys.executable, "-c", SEES_BOTH, tmp_path]
+    done = subprocess.run(program, env=os.environ | {"PYTHONPATH": str(BENCHMARKS)}, check=False)
+    assert done.returncode == 0
 
 
 def test_many_dumps_and_a_large_one_are_compared_with_single_ones(bench):

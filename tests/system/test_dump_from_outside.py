@@ -13,6 +13,7 @@ import pytest
 
 import gencore
 from gencore.bundle import BundleReader
+from gencore.target import Target
 
 COMMAND = Path(sys.executable).with_name("gencore")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="agents are Linux's")
@@ -271,6 +272,55 @@ def test_a_stopped_process_is_exit_code_6(service, monkeypatch):
 
     assert raised.value.remedy == f"kill -CONT {process.pid}"
     assert process.pid not in {found.pid for found in gencore.armed_processes()}
+
+
+def test_a_process_that_is_stopped_for_a_moment_is_waited_for(service, monkeypatch):
+    """What limits its share of a processor (cpulimit) stops it many times a second."""
+    from gencore_backends.linux import agent_client
+
+    process = service(WAITS)
+    os.kill(process.pid, signal.SIGSTOP)
+    wait_for_state(process.pid, "T")
+    monkeypatch.setattr(agent_client, "_STOPPED_FOR_GOOD", 600.0)
+    waits = []
+
+    def let_it_go_on(seconds):
+        waits.append(seconds)
+        os.kill(process.pid, signal.SIGCONT)
+
+    monkeypatch.setattr(time, "sleep", let_it_go_on)
+    with agent_client.ask(Target(process.pid)) as answer:
+        assert answer.values["pid"] == process.pid
+    assert waits
+
+
+TRACES = """
+import ctypes, os, sys
+ATTACH = 16
+for thread in os.listdir(f"/proc/{sys.argv[1]}/task"):
+    failed = ctypes.CDLL(None).ptrace(ATTACH, int(thread), None, None)
+print("refused" if failed else "ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_process_that_a_debugger_holds_names_that(service, monkeypatch):
+    """SIGCONT would not let it go on: whoever traces it has to."""
+    from gencore_backends.linux import agent_client
+
+    monkeypatch.setattr(agent_client, "_PATIENCE", 0.1)
+    process = service(WAITS)
+    command = [sys.executable, "-c", TRACES, str(process.pid)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as tracer:
+        if tracer.stdout.readline() != "ready\n":
+            pytest.skip("may not trace another process")
+        wait_for_state(process.pid, "t")
+
+        with pytest.raises(gencore.TargetUnavailable, match=f"{tracer.pid} traces it") as e:
+            agent_client.ask(Target(process.pid))
+
+    assert e.value.remedy == f"end that one, or let it detach: ps -fp {tracer.pid}"
 
 
 def wait_for_state(pid, state):

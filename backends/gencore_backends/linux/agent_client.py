@@ -53,6 +53,9 @@ _NAMESPACE_START: Final = 19
 """Where /proc/PID/stat has the start, counted from what stands behind the name; see proc(5)."""
 _PATIENCE: Final = 10.0
 """Seconds for an answer. A stopped process (SIGSTOP) gives none."""
+_STOPPED_FOR_GOOD: Final = 0.5
+"""Seconds after which it is given up: what throttles a process (cpulimit) stops it for less."""
+_LOOK_AGAIN: Final = 0.002
 _ARM: Final = "start it with: gencore exec -- COMMAND"
 LIST_THEM: Final = "list those that are armed: gencore ps"
 _REFUSALS: Final = {
@@ -218,11 +221,20 @@ def _connect(target: Target) -> socket.socket:
 
 
 def _unless_stopped(target: Target, connection: socket.socket) -> socket.socket:
-    """Return it; close it if the process is stopped: nobody would answer before it goes on."""
-    if read_status(target)["State"].startswith("T"):  # see proc(5)
-        connection.close()
-        raise _stopped(target, "process {} is stopped (SIGSTOP), and does not answer")
+    """Return it; close it if the process stays stopped: nobody would answer before it goes on."""
+    end_by = time.monotonic() + _STOPPED_FOR_GOOD
+    while _is_stopped(target):
+        if time.monotonic() > end_by:
+            connection.close()
+            raise _stopped(target, "process {} is stopped (SIGSTOP), and does not answer")
+        time.sleep(_LOOK_AGAIN)
     return connection
+
+
+def _is_stopped(target: Target) -> bool:
+    with suppress(OSError):  # it has ended, which the connection says
+        return read_status(target)["State"].startswith("T")  # see proc(5)
+    return False
 
 
 def _connect_hidden(target: Target, name: str) -> socket.socket:
@@ -421,10 +433,24 @@ def _not_armed(target: Target, error: OSError | None) -> TargetUnavailable:
 
 def _no_answer(target: Target, error: OSError) -> TargetUnavailable:
     if isinstance(error, BlockingIOError):
-        return _stopped(target, "process {} does not answer: is it stopped (SIGSTOP)?")
+        what = "process {} does not answer: is it stopped (SIGSTOP)?"
+        return _held_by_debugger(target) or _stopped(target, what)
     what = f"process {target.pid} has ended, or its agent sent no answer: {error.strerror}"
     return TargetUnavailable(what, remedy=LIST_THEM)
 
 
 def _stopped(target: Target, what: str) -> TargetUnavailable:
     return TargetUnavailable(what.format(target.pid), remedy=f"kill -CONT {target.pid}")
+
+
+def _held_by_debugger(target: Target) -> TargetUnavailable | None:
+    """Return what to say if one holds it: to let it go on (SIGCONT) would change nothing."""
+    with suppress(OSError):
+        status = read_status(target)
+        if status["State"].startswith("t"):
+            tracer = status["TracerPid"]
+            return TargetUnavailable(
+                f"process {target.pid} does not answer: process {tracer} traces it, and holds it",
+                remedy=f"end that one, or let it detach: ps -fp {tracer}",
+            )
+    return None

@@ -26,7 +26,7 @@ __all__ = ["BATCH_SIZE", "Batch", "Frames"]
 BATCH_SIZE: Final = 2 * BLOCK_SIZE
 _WORKERS: Final = min(4, os.cpu_count() or 1)
 _PENDING: Final = 6
-"""Batches that may be on their way, of two blocks each: two more than are packed at once, for the
+"""Batches that may be on their way, of two blocks each: more than are packed at once, for the
 moments in which no core comes, while a clone looks which pages there are. Each takes 5 MiB."""
 _NAME: Final = "gencore-pack"
 _ZEROS: Final = bytes(BATCH_SIZE)

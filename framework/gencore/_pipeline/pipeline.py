@@ -368,13 +368,13 @@ class Pipeline:
 
 def _leave_to_target(asked: list[Backend], willing: list[tuple[Backend, Verdict]]) -> None:
     """Raise `NoRecorder` if the target might choose a backend that a recorder cannot use."""
+    best = max((backend.priority for backend, _ in willing), default=None)
     others = [b for b in asked if not (b.takes_handover or b.dumps_others)]
-    if others and not willing:
+    left = [b for b in others if best is None or b.priority >= best]
+    if best is None and len(left) > 1:  # most are of other platforms
         raise NoRecorder("no backend that a recorder can use works here")
-    best = max((backend.priority for backend, _ in willing), default=0)
-    for backend in others:
-        if backend.priority >= best:
-            raise NoRecorder(f"backend {backend.name!r} takes its snapshot in the process itself")
+    if left:
+        raise NoRecorder(f"backend {left[0].name!r} takes its snapshot in the process itself")
 
 
 def _refuse(name: str, error: Exception, *, required: bool) -> None:

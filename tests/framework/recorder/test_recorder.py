@@ -17,6 +17,7 @@ from gencore._pipeline.pipeline import _leave_to_target
 from gencore._recorder.job import NoRecorder
 from gencore.bundle import BundleReader, verify
 from gencore_backends.aix.stub import Aix
+from gencore_backends.windows.stub import Windows
 
 pytestmark = [
     pytest.mark.recorder,
@@ -198,7 +199,7 @@ def test_what_cannot_be_described_is_made_by_a_thread(tmp_path, options, reason,
 def test_a_recorder_for_which_no_backend_works_names_none():
     """The one that comes first may be that of another platform."""
     with pytest.raises(NoRecorder, match="no backend that a recorder can use works here"):
-        _leave_to_target([Aix()], willing=[])
+        _leave_to_target([Aix(), Windows()], willing=[])
 
 
 @pytest.mark.parametrize("flag", ["standby", "huge_pages"])

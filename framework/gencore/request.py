@@ -12,7 +12,7 @@ from gencore.errors import UsageError
 from gencore.target import Target
 from gencore.triggers import Fired
 
-__all__ = ["Content", "DumpRequest", "Threads", "check_flag"]
+__all__ = ["Content", "DumpRequest", "Threads"]
 
 Threads = Literal["auto", "signal", "caller"]
 Content = Literal["full", "private", "stacks", "triage"]

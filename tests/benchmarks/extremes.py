@@ -22,7 +22,7 @@ from measuring import MIB, bench_arguments, circumstances, introduced, save, tab
 IN_A_ROW, AT_ONCE = 64, 8
 SHARE = 0.6
 """Of the machine's memory: a heap beside which the page cache still has room."""
-FEW = 32
+HALF = IN_A_ROW // 2
 
 
 class Row(NamedTuple):
@@ -48,13 +48,13 @@ def in_a_row(place: Path, options: Namespace) -> Iterator[Row]:
         before = held(service.pid)
         turns = [(service.ask("dump"), service.ask("bare_clone")) for _ in range(IN_A_ROW)]
         after = held(service.pid)
-    first, last = f"the first {FEW}", f"the last {FEW} of {IN_A_ROW} dumps"
+    first, last = f"the first {HALF}", f"the last {HALF} of {IN_A_ROW} dumps"
     costs = (
         ("whole", "s", [dump["whole"] for dump, _ in turns]),
         ("pause", "bare clones", [dump["pause"] / clone for dump, clone in turns]),
     )
     for cost, unit, values in costs:
-        medians = statistics.median(values[-FEW:]), statistics.median(values[:FEW])
+        medians = statistics.median(values[-HALF:]), statistics.median(values[:HALF])
         yield Row(f"{cost}, {last}", medians[0], first, medians[1], unit)
     for what, (unit, scale) in {"memory": ("MiB", MIB), "descriptors": ("", 1)}.items():
         yield Row(
